@@ -1,0 +1,1 @@
+"""promptkit: structured prompts, YAML pipelines and prompting techniques on local language models."""

@@ -1,0 +1,191 @@
+"""Every error that promptkit raises on purpose. Each says what is wrong, where, and what to do next.
+
+    PromptkitError                     exit code
+    ├── InputError                     2   a file or the command line is wrong; holds all problems found
+    ├── Unsupported                    2   a runtime was asked for what it cannot do
+    ├── MissingExtra                   2   an optional package is not installed
+    ├── RuntimeFailure                 3   a model or a server failed
+    │   ├── ConnectionFailed               nothing answers there, or the connection broke
+    │   ├── ServerBusy                     429 or 503; may say when to come back
+    │   ├── ServerFailed                   the server reported an error of its own
+    │   ├── RequestRefused                 the server will not take this request, however often
+    │   ├── AccessDenied                   key missing or refused
+    │   ├── ModelMissing                   the model is not there; the hint is the line that fetches it
+    │   ├── ContextOverflow                the prompt does not fit the model's window, or was cut
+    │   ├── BadReply                       what came back is not the protocol, or broke off
+    │   ├── DeadlinePassed                 the overall time for one request is over
+    │   ├── ModelLoadFailed                the weights cannot be fetched, read or loaded
+    │   └── NotRecorded                    a replay has no answer to this request
+    ├── ToolFailed                     3   a tool raised, or returned what is not JSON
+    ├── UnparsedAnswer                 3   a step's answer does not parse and `on_error` is `fail`
+    ├── StoreFailed                    3   the store cannot be read or written
+    └── Interrupted                  130   ctrl-C
+
+Only an error whose `retry` is true may be tried again by the transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in one place. Lines and columns count from 1."""
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        text = f"{place}: {self.message}" if place else self.message
+        return f"{text}\n  hint: {self.hint}" if self.hint else text
+
+
+class PromptkitError(Exception):
+    """The root of the tree. `hint` is a command or an edit that would help."""
+
+    exit_code = 3
+    retry = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class InputError(PromptkitError):
+    """A file or the command line is wrong. `problems` holds everything found, in file order."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[Problem] | Problem | str, *, hint: str | None = None) -> None:
+        if isinstance(problems, str):
+            problems = Problem(problems, hint=hint)
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Unsupported(PromptkitError):
+    """A runtime, or what is installed with it, cannot do what was asked."""
+
+    exit_code = 2
+
+
+class MissingExtra(PromptkitError):
+    """An optional package is needed; the hint is the line that installs it."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional package", hint=f"pip install 'promptkit[{extra}]'")
+
+
+class RuntimeFailure(PromptkitError):
+    """A model or a server failed."""
+
+
+class ConnectionFailed(RuntimeFailure):
+    """Nothing answers at the address, or the connection broke."""
+
+    retry = True
+
+
+class ServerBusy(RuntimeFailure):
+    """The server asks to come back later, after `retry_after` seconds if it said so."""
+
+    retry = True
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class ServerFailed(RuntimeFailure):
+    """The server reported an error of its own. `retry` tells whether trying again can help."""
+
+    def __init__(self, message: str, *, hint: str | None = None, retry: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.retry = retry
+
+
+class RequestRefused(RuntimeFailure):
+    """The server will not take this request, however often it is sent."""
+
+
+class AccessDenied(RuntimeFailure):
+    """A key is missing or was refused."""
+
+
+class ModelMissing(RuntimeFailure):
+    """The model is not there; the hint is the line that fetches it."""
+
+
+class ContextOverflow(RuntimeFailure):
+    """The prompt does not fit the model's window, or the server cut it."""
+
+
+class BadReply(RuntimeFailure):
+    """What came back is not the protocol, is too large, or broke off."""
+
+    def __init__(self, message: str, *, hint: str | None = None, retry: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.retry = retry
+
+
+class DeadlinePassed(RuntimeFailure):
+    """The overall time for one request, retries included, is over."""
+
+
+class ModelLoadFailed(RuntimeFailure):
+    """Weights cannot be fetched, read or loaded."""
+
+
+class NotRecorded(RuntimeFailure):
+    """A replay has no answer to this request; the message says how the prompt differs from what was recorded."""
+
+
+class ToolFailed(PromptkitError):
+    """A tool raised, or returned what is not JSON."""
+
+
+class UnparsedAnswer(PromptkitError):
+    """A step's answer does not parse and its `on_error` is `fail`."""
+
+
+class StoreFailed(PromptkitError):
+    """The store cannot be read or written; the message names the path."""
+
+
+class Interrupted(PromptkitError):
+    """Ctrl-C. What was finished is kept."""
+
+    exit_code = 130
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the hint for a misspelt name: the nearest known one, else what there is (None if nothing)."""
+    names = sorted(set(known))
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"known: {', '.join(names)}" if names else None
+
+
+def place(path: Path | str | None) -> str | None:
+    """Return a path as messages show it: relative to the working folder where that is shorter."""
+    if path is None:
+        return None
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

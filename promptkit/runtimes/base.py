@@ -1,0 +1,133 @@
+"""What a request and a reply are, and what a runtime must offer. Adapters implement `Runtime`; nothing else is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant"]
+Finish = Literal["stop", "length"]
+Capability = Literal[
+    "chat",        # messages in, a turn out
+    "complete",    # raw text in, its continuation out, no chat template
+    "continue",    # goes on from a begun assistant turn
+    "system",      # the chat template has a system role
+    "grammar",     # enforces GBNF
+    "schema",      # enforces a JSON Schema
+    "logprobs",    # log-probabilities of the alternatives at each token
+    "sampling",    # temperature above 0 with different samples
+    "stop",        # stop sequences
+    "seed",
+    "embeddings",
+    "tokenize",    # the model's own tokenizer is at hand
+    "template",    # shows the text after the chat template
+    "think",       # a reasoning model whose thoughts can be switched
+]  # fmt: skip
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One message list, or one raw text, to be answered once.
+
+    `begun` is the start of the assistant's turn (a cue, or thoughts and a cue); the reply goes on from it and
+    does not repeat it. At most one of `grammar` (GBNF, root rule `root`) and `schema` (JSON Schema) is given.
+    `alternatives` asks for the log-probabilities of that many tokens at each place. `context` is the window in
+    tokens to ask for where it can be chosen. `sample` numbers repeated askings of one request (`0/3/1`).
+    """
+
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    begun: str = ""
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    grammar: str | None = None
+    schema: Mapping[str, Any] | None = None
+    alternatives: int = 0
+    think: bool | str | None = None
+    context: int | None = None
+    sample: str = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    piece: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One generated token; natural-log probabilities, as before any grammar."""
+
+    piece: bytes
+    logprob: float
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer to one request. `text` excludes the begun turn and a reasoning model's `thoughts`.
+
+    `tokens_in` and `tokens_out` are counts by the runtime (None where it gives none); `tokens_thought` is the part
+    of `tokens_out` spent on thoughts. `seconds` is the time the runtime took; a cached reply keeps its own.
+    """
+
+    text: str
+    finish: Finish = "stop"
+    thoughts: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    tokens_thought: int = 0
+    tokens: tuple[Token, ...] = ()
+    seconds: float = 0.0
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What will answer: the reference that pins it, and what it can do.
+
+    `digest` changes whenever the same request could be answered otherwise (weights, template, server version where
+    known); it enters every request key. `context` is the window in tokens, `size` bytes of weights, `parallel` how
+    many requests are worth having in flight. `notes` are things a person should know, one line each.
+    """
+
+    reference: str
+    digest: str
+    capabilities: frozenset[Capability]
+    context: int | None = None
+    size: int | None = None
+    parallel: int = 1
+    notes: tuple[str, ...] = field(default=())
+
+
+class Runtime(Protocol):
+    """An adapter. All methods may be called concurrently; none retries, caches or limits (`Asker` does)."""
+
+    async def model(self) -> Model:
+        """Describe the model, loading or probing it once. Raises a RuntimeFailure where it is not there."""
+
+    async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
+        """Answer one request; `on_text` gets each piece as it arrives. Cancelling stops the generation for real."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return a vector for each text. Raises Unsupported without the capability `embeddings`."""
+
+    async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
+        """Return the text's tokens as byte pieces, or None where no tokenizer is at hand."""
+
+    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
+        """Return the text that the messages become, or None where the runtime does not show it."""
+
+    async def close(self) -> None:
+        """Release the model or the connections. Safe to call twice."""
