@@ -1,0 +1,32 @@
+"""Sections, layouts, messages, expressions, rendering: from a prompt file and values to the messages sent."""
+
+from promptkit.prompts.catalog import Prompts, render_file, split_front_matter
+from promptkit.prompts.examples import read_examples
+from promptkit.prompts.expressions import Expression, check, evaluate, names
+from promptkit.prompts.messages import Composed, MessageMode, compose
+from promptkit.prompts.prompt import FRONT_MATTER_KEYS, Example, InputSpec, Layer, Prompt, WrittenExample
+from promptkit.prompts.sections import BLOCKS, CONVERSATION, SECTIONS, STATIC_SECTIONS
+
+__all__ = [
+    "BLOCKS",
+    "CONVERSATION",
+    "FRONT_MATTER_KEYS",
+    "SECTIONS",
+    "STATIC_SECTIONS",
+    "Composed",
+    "Example",
+    "Expression",
+    "InputSpec",
+    "Layer",
+    "MessageMode",
+    "Prompt",
+    "Prompts",
+    "WrittenExample",
+    "check",
+    "compose",
+    "evaluate",
+    "names",
+    "read_examples",
+    "render_file",
+    "split_front_matter",
+]

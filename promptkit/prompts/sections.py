@@ -1,0 +1,17 @@
+"""The names of a prompt's sections, in the order in which every layout writes them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+STATIC_SECTIONS: Final = ("persona", "instructions", "constraints", "context", "output_format")
+"""What does not change from row to row; `messages: system` sends these as the system message."""
+
+SECTIONS: Final = (*STATIC_SECTIONS, "examples", "input", "recap", "cue")
+"""All sections, in order."""
+
+CONVERSATION: Final = ("system", "user")
+"""Two further blocks that are sent as they are, before and after an input `history`."""
+
+BLOCKS: Final = (*SECTIONS, *CONVERSATION)
+"""All block names that a prompt may use; names that begin with `_` are the author's own."""
