@@ -1,0 +1,122 @@
+"""What a step hands to a technique, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from promptkit.answers import AnswerType
+from promptkit.project import Project
+from promptkit.prompts import Example, Layer, Prompt
+from promptkit.runtimes import Asker, Message, Reply, Request
+
+if TYPE_CHECKING:
+    from promptkit.answers import Scores
+
+Decide = Literal["constrain", "generate", "score"]
+Flag = Literal["unparsed", "truncated", "no_consensus"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """A step's options as its files give them; None leaves the choice to the technique or the answer type."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    top_p: float | None = None
+    think: bool | str | None = None
+    context: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CallRecord:
+    """One request of a call, for the trace. `parsed` and `problem` are filled in when the answer is decided.
+
+    `started` is seconds on the event loop's clock; `deciding` marks the request whose reply is the answer.
+    """
+
+    call: str
+    request: Request
+    reply: Reply
+    started: float
+    sample: str
+    deciding: bool = False
+    repair: bool = False
+    parsed: Any = None
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """One asking of one step: what its prompt, its settings and its runtime are.
+
+    `cue` is None (the prompt's, else the technique's, else the layout's), `none`, or the words. `layers` are the
+    templates of enclosing techniques, innermost first. `record` gets each request as soon as it is answered.
+    """
+
+    prompt: Prompt
+    values: Mapping[str, Any]
+    answer: AnswerType
+    asker: Asker
+    project: Project
+    decide: Decide = "constrain"
+    calibrate: Mapping[str, Any] | None = None
+    layout: str | Path = "xml"
+    messages: Literal["one", "system", "turns"] = "one"
+    cue: str | None = None
+    examples: tuple[Example, ...] = ()
+    history: tuple[Message, ...] = ()
+    options: Options = field(default_factory=Options)
+    tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
+    sample: str = "0"
+    strict: bool = False
+    record: Callable[[CallRecord], None] = lambda record: None
+    notice: Callable[[str], None] = lambda text: None
+    on_text: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A rendered call and its reply, as techniques see it. `cut` tells that the reply ran out of tokens."""
+
+    call: str
+    request: Request
+    reply: Reply
+    cue: str
+    lead: str
+    thinks: bool
+    record: CallRecord
+    scores: Scores | None = None
+
+    @property
+    def text(self) -> str:
+        return self.reply.text
+
+    @property
+    def cut(self) -> bool:
+        return self.reply.finish == "length"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a technique returns. `value` is None where `flag` says that there is none.
+
+    `flag`: None, `unparsed` (no value of the type in the reply), `truncated` (the reply ran out of tokens before its
+    value), `no_consensus`. `extra` holds stages, votes and confidences. `last` is the deciding exchange, if any.
+    """
+
+    value: Any
+    flag: Flag | None = None
+    problem: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    last: Exchange | None = None
+
+    def with_extra(self, **extra: Any) -> Answer:
+        """Return this answer with further entries in `extra`."""
+        return replace(self, extra={**self.extra, **extra})

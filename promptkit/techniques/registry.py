@@ -1,0 +1,185 @@
+"""Finding a technique by name, and checking its shape and parameters. Shipped ones come through the same door.
+
+A technique NAME is a folder `templates/techniques/NAME/` with one template a call, and, where it makes several calls,
+an async function NAME in `techniques/NAME.py` of the project, behind an entry point of the group
+`promptkit.techniques`, or in `promptkit.techniques.catalog`. Without a function, the folder's one template is the call.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.project import LIBRARY, Project
+from promptkit.techniques.calls import read_call
+from promptkit.techniques.context import Answer
+from promptkit.techniques.task import Task
+
+Function = Callable[..., Awaitable[Answer]]
+RESERVED = ("variant", "over", "demos")
+
+
+@dataclass(frozen=True, slots=True)
+class Technique:
+    """A way of asking. `calls` and `requests` are formulas over its parameters; `needs` are DESIGN's words."""
+
+    name: str
+    about: str
+    function: Function
+    needs: frozenset[str] = frozenset()
+    calls: str = "1"
+    requests: str = "1"
+    files: tuple[Path, ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The parameters that a step may set, with their defaults."""
+        return dict(list(inspect.signature(self.function).parameters.items())[1:])
+
+
+def technique(
+    *, needs: Iterable[str] = (), calls: str = "1", requests: str = "1"
+) -> Callable[[Function], Technique]:
+    """Declare an async function `(task, *, parameter: type = default, …) -> Answer` as a technique of its name.
+
+    Raises TypeError where the function is not of that shape; the message names it and its definition.
+    """
+
+    def declare(function: Function) -> Technique:
+        _check_shape(function)
+        about = inspect.getdoc(function) or ""
+        return Technique(
+            function.__name__, about.partition("\n")[0], function, frozenset(needs), calls, requests
+        )
+
+    return declare
+
+
+def find(name: str, project: Project) -> Technique | None:
+    """Return the technique of that name, the project's own before a shipped one; None where there is none.
+
+    Raises InputError where the project's module or templates are broken.
+    """
+    folder = project.find_template("techniques", name)
+    module = project.root / "techniques" / f"{name}.py"
+    found = _from_file(name, module) if module.is_file() else _shipped(name)
+    files = tuple(sorted(folder.glob("*.j2"))) if folder else ()
+    if found:
+        return replace(found, files=(*files, module) if module.is_file() else files)
+    return _from_template(name, files) if files else None
+
+
+def names(project: Project) -> list[str]:
+    """Return the names of all techniques that a step may use here."""
+    folders = [project.root / "templates" / "techniques", LIBRARY / "templates" / "techniques"]
+    found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
+    found |= {path.stem for path in (project.root / "techniques").glob("*.py")}
+    return sorted(found | {entry.name for entry in entry_points(group="promptkit.techniques")})
+
+
+def parse_spec(spec: Any) -> tuple[str, dict[str, Any]]:
+    """Return name and parameters of `technique: NAME` or `technique: {NAME: {parameter: value}}`. Raises ValueError."""
+    if isinstance(spec, str):
+        return spec, {}
+    if isinstance(spec, Mapping) and len(spec) == 1:
+        name, parameters = next(iter(spec.items()))
+        if isinstance(name, str) and isinstance(parameters, Mapping | None):
+            return name, dict(parameters or {})
+    raise ValueError("a technique is a name, or one name with its parameters: `{NAME: {parameter: value}}`")
+
+
+def check(spec: Any, project: Project) -> list[tuple[str, str | None]]:
+    """Return what is wrong with a step's `technique:` as (message, hint) pairs; empty when nothing is."""
+    try:
+        name, parameters = parse_spec(spec)
+        found = find(name, project)
+    except ValueError as error:
+        return [(str(error), None)]
+    except InputError as error:
+        return [(problem.message, problem.hint) for problem in error.problems]
+    if found is None:
+        return [(f"unknown technique `{name}`", nearest(name, names(project)))]
+    return [problem for key, value in parameters.items() for problem in _check_parameter(found, key, value)]
+
+
+def _check_parameter(found: Technique, key: str, value: Any) -> list[tuple[str, str | None]]:
+    from pydantic import TypeAdapter, ValidationError
+
+    if key not in found.parameters:
+        return [
+            (f"technique `{found.name}` has no parameter `{key}`", nearest(key, [*found.parameters, "over"]))
+        ]
+    annotation = get_type_hints(found.function).get(key, Any)
+    try:
+        TypeAdapter(annotation).validate_python(value, strict=True)
+    except ValidationError as error:
+        return [(f"`{key}` of technique `{found.name}`: {error.errors()[0]['msg']}", None)]
+    return []
+
+
+def _check_shape(function: Function) -> None:
+    where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+    parameters = list(inspect.signature(function).parameters.values())
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"technique `{function.__name__}` must be an `async def` ({where})")
+    if not parameters or parameters[0].name != "task":
+        raise TypeError(f"technique `{function.__name__}` must take `task` first ({where})")
+    for parameter in parameters[1:]:
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
+            raise TypeError(
+                f"`{parameter.name}` of technique `{function.__name__}` must be keyword-only with a default ({where})"
+            )
+
+
+@cache
+def _shipped(name: str) -> Technique | None:
+    for entry in entry_points(group="promptkit.techniques", name=name):
+        return _declared(entry.load(), name, entry.value)
+    if importlib.util.find_spec(f"promptkit.techniques.catalog.{name}"):
+        module = importlib.import_module(f"promptkit.techniques.catalog.{name}")
+        return _declared(getattr(module, name, None), name, module.__name__)
+    return None
+
+
+def _from_file(name: str, path: Path) -> Technique:
+    spec = importlib.util.spec_from_file_location(f"promptkit_project_techniques_{name}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        return _declared(getattr(module, name, None), name, str(place(path)))
+    except Exception as error:
+        raise InputError(Problem(f"cannot load technique `{name}`: {error}", file=place(path))) from error
+
+
+def _declared(found: Any, name: str, where: str) -> Technique:
+    if not isinstance(found, Technique):
+        raise TypeError(f"{where} declares no `@technique()` function named `{name}`")
+    return found
+
+
+def _from_template(name: str, files: tuple[Path, ...]) -> Technique:
+    if len(files) > 1:
+        raise InputError(
+            Problem(
+                f"technique `{name}` has {len(files)} templates and no function that calls them",
+                file=place(files[0].parent),
+                hint=f"write techniques/{name}.py with an async function `{name}`",
+            )
+        )
+    call = read_call(files[0])
+
+    async def single_call(task: Task) -> Answer:
+        return await task.decide(await task.ask(call.name))
+
+    return Technique(
+        name, call.about, single_call, frozenset(), "1", "2" if call.thinks else "1", files
+    )
