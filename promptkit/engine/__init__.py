@@ -1,0 +1,56 @@
+"""Pipelines: read and checked (`load_target`, `check`), run (`run`), shown (`render`), followed (`files`).
+
+pipeline = load_target("feedback", project, sets=["categories.layout=prefix"])
+filled = fill(pipeline, texts={"feedback": "…"})
+result = await run(pipeline, filled.values, models=models, on_event=print)
+if result.error:
+    raise result.error
+"""
+
+from promptkit.engine.events import (
+    CallFinished,
+    Event,
+    ItemFinished,
+    Notice,
+    OnEvent,
+    StepFinished,
+    StepStarted,
+    TextArrived,
+)
+from promptkit.engine.files import files
+from promptkit.engine.inputs import Filled, fill
+from promptkit.engine.load import check, load_target
+from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
+from promptkit.engine.render import Rendered, render
+from promptkit.engine.results import Result, Status, StepResult, Totals, Trace
+from promptkit.engine.run import Settings, run
+
+__all__ = [
+    "CallFinished",
+    "Case",
+    "Edge",
+    "Event",
+    "Filled",
+    "Input",
+    "ItemFinished",
+    "Notice",
+    "OnEvent",
+    "Pipeline",
+    "Rendered",
+    "Result",
+    "Settings",
+    "Status",
+    "Step",
+    "StepFinished",
+    "StepResult",
+    "StepStarted",
+    "TextArrived",
+    "Totals",
+    "Trace",
+    "check",
+    "files",
+    "fill",
+    "load_target",
+    "render",
+    "run",
+]
