@@ -1,0 +1,26 @@
+"""What is kept in files: YAML with positions, rows of data, atomic writes, and the SQLite store."""
+
+from __future__ import annotations
+
+from promptkit.storage.edit import append_item
+from promptkit.storage.files import read_text, write_atomic
+from promptkit.storage.models import Problems, read_model
+from promptkit.storage.rows import read_rows
+from promptkit.storage.store import Run, Store
+from promptkit.storage.strict_json import parse_json
+from promptkit.storage.yaml import Document, load, load_file
+
+__all__ = [
+    "Document",
+    "Problems",
+    "Run",
+    "Store",
+    "append_item",
+    "load",
+    "load_file",
+    "parse_json",
+    "read_model",
+    "read_rows",
+    "read_text",
+    "write_atomic",
+]
