@@ -89,7 +89,6 @@ class Exchange:
     request: Request
     reply: Reply
     cue: str
-    lead: str
     thinks: bool
     record: CallRecord
     scores: Scores | None = None

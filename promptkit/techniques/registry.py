@@ -180,6 +180,4 @@ def _from_template(name: str, files: tuple[Path, ...]) -> Technique:
     async def single_call(task: Task) -> Answer:
         return await task.decide(await task.ask(call.name))
 
-    return Technique(
-        name, call.about, single_call, frozenset(), "1", "2" if call.thinks else "1", files
-    )
+    return Technique(name, call.about, single_call, frozenset(), "1", "2" if call.thinks else "1", files)

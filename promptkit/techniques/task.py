@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
-THOUGHT_TOKENS = 256
 
 
 class Task:
@@ -80,7 +79,7 @@ class Task:
             stop=tuple(stop),
             seed_offset=sample or 0,
         )
-        built = build(self._step, wanted)
+        built = await build(self._step, wanted)
         if spec.produces == "answer" and not spec.thinks:
             return await send_deciding(self._step, built)
         return await send(self._step, built)
@@ -88,7 +87,9 @@ class Task:
     async def sample(self, call: str, n: int, *, temperature: float, **values: Any) -> list[Exchange]:
         """Ask `call` n times at once, each with its own sample number. Raises InputError for a temperature of 0."""
         if temperature <= 0 or n < 1:
-            raise InputError(f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0")
+            raise InputError(
+                f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0"
+            )
         return await self.each(
             lambda number: self.ask(call, sample=number, temperature=temperature, **values), range(n)
         )
@@ -99,7 +100,9 @@ class Task:
         Under `constrain` and `score` this is the deciding request of the thinking call.
         """
         spec = self._call(call)
-        return await decide_after(self._step, exchange, trigger=spec.trigger(self.answer_type.name), call=call)
+        return await decide_after(
+            self._step, exchange, trigger=spec.trigger(self.answer_type.name), call=call
+        )
 
     async def decide(self, exchange: Exchange) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`."""

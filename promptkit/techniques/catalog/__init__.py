@@ -1,0 +1,1 @@
+"""The shipped techniques that make several calls, one module each, named as in YAML."""

@@ -1,0 +1,263 @@
+"""From a call to its requests: rendering it, sending it, deciding after thoughts, and reading the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from promptkit.answers import Unparsed, constrained, instruction, score
+from promptkit.errors import Unsupported
+from promptkit.prompts import Layer, compose, evaluate
+from promptkit.runtimes import Message, Model, Reply, Request
+from promptkit.techniques.calls import CallSpec
+from promptkit.techniques.context import Answer, CallRecord, Exchange, StepContext
+
+THOUGHT_TOKENS = 256
+NO_CUE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What a technique gives a call, beside the step's own: values under `call.`, and how to ask."""
+
+    spec: CallSpec
+    values: Mapping[str, Any]
+    input: str | None
+    sample: str
+    temperature: float | None
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    seed_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A call ready to be sent. `cue` is what its answer follows, wherever it stands."""
+
+    spec: CallSpec
+    request: Request
+    cue: str
+
+
+async def build(step: StepContext, wanted: Build) -> Built:
+    """Render the call over the user's prompt and lay it out. Raises InputError where a template is broken."""
+    spec, model = wanted.spec, await step.asker.model()
+    answering = spec.produces == "answer"
+    sections = _sections(step, wanted)
+    cue = _cue(step, spec, sections)
+    begin = evaluate(spec.begin, {"call": wanted.values}) if spec.begin else ""
+    composed = compose(
+        sections,
+        layout=step.layout,
+        mode=step.messages,
+        examples=_examples(step, spec),
+        cue=cue if answering else NO_CUE,
+        begin=begin if begin or spec.thinks or not answering else None,
+        continues="continue" in model.capabilities,
+        system_role="system" in model.capabilities,
+        labels=step.answer.alternatives(),
+        history=step.history,
+    )
+    for notice in composed.notices:
+        step.notice(notice)
+    request = Request(
+        messages=composed.messages,
+        begun=composed.begun,
+        sample=wanted.sample,
+        **_asking(step, wanted, composed.cue),
+    )
+    return Built(spec=spec, request=request, cue=composed.cue)
+
+
+async def send(step: StepContext, built: Built) -> Exchange:
+    """Ask a call that is not decided yet: one that thinks, or one that makes text for its technique."""
+    reply = await _ask(step, built.request)
+    if built.spec.thinks and step.decide != "generate" and built.cue:
+        reply = replace(reply, text=reply.text.partition(f"\n{built.cue}")[0])
+    return _exchange(step, built, reply)
+
+
+async def send_deciding(step: StepContext, built: Built) -> Exchange:
+    """Ask a call whose reply is the answer, as the step's `decide` says."""
+    lead = " " if built.request.begun else ""
+    if step.decide == "score":
+        return await _score(step, built)
+    request = replace(built.request, max_tokens=step.options.max_tokens or step.answer.max_tokens)
+    if step.decide == "constrain":
+        request = await _constrain(step, request, lead)
+    return _exchange(step, replace(built, request=request), await _ask(step, request), deciding=True)
+
+
+async def decide_after(step: StepContext, exchange: Exchange, *, trigger: str, call: str) -> Exchange:
+    """Ask for the answer after thoughts: the same messages, the begun turn being the thoughts and the cue.
+
+    The step's own cue wins over `trigger`. Where the runtime cannot continue a turn, the thoughts go out as a turn of
+    the assistant and the cue as a new turn of the user, and the trace says so.
+    """
+    model = await step.asker.model()
+    cue = trigger if trigger and not _own_cue(step) else exchange.cue
+    thoughts = f"{exchange.request.begun}{exchange.text}".strip()
+    messages, begun = exchange.request.messages, f"{thoughts}\n{cue}".strip()
+    notes: tuple[str, ...] = ()
+    if "continue" not in model.capabilities:
+        turn = Message("user", cue or instruction(step.answer))
+        messages, begun = (*messages, Message("assistant", thoughts), turn), ""
+        notes = ("thoughts sent as a turn: the runtime cannot continue one",)
+    request = replace(
+        exchange.request, messages=messages, begun=begun, temperature=0.0, top_p=None, stop=step.options.stop
+    )
+    spec = CallSpec(name=call, produces="answer", stop=("\n",))
+    built = Built(spec=spec, request=request, cue=cue)
+    decided = await send_deciding(step, built)
+    decided.record.notes = notes
+    return decided
+
+
+async def decide_again(step: StepContext, exchange: Exchange, request: Request) -> Exchange:
+    """Ask a deciding call once more with another request (a repair)."""
+    reply = await _ask(step, request)
+    spec = CallSpec(name=exchange.call, produces="answer", thinks=exchange.thinks)
+    built = Built(spec=spec, request=request, cue=exchange.cue)
+    return _exchange(step, built, reply, deciding=True, is_repair=True)
+
+
+def read_answer(step: StepContext, exchange: Exchange) -> Answer:
+    """Parse the answer in a deciding reply, and note it in the trace."""
+    record = exchange.record
+    record.deciding = True
+    if exchange.scores is not None:
+        record.parsed = exchange.scores.value
+        extra = {"scores": exchange.scores.logprobs, "outside": exchange.scores.outside}
+        return Answer(value=exchange.scores.value, extra=extra, last=exchange)
+    try:
+        value = _value(step, exchange)
+    except Unparsed as error:
+        record.problem = "the reply ran out of tokens" if exchange.cut else str(error)
+        flag = "truncated" if exchange.cut else "unparsed"
+        return Answer(value=None, flag=flag, problem=record.problem, last=exchange)
+    record.parsed = value
+    if exchange.cut and not step.answer.alternatives():
+        record.problem = "the reply ran out of tokens"
+        return Answer(value=value, flag="truncated", problem=record.problem, last=exchange)
+    return Answer(value=value, last=exchange)
+
+
+def _value(step: StepContext, exchange: Exchange) -> Any:
+    if exchange.thinks:
+        return step.answer.extract(exchange.text, exchange.cue)
+    try:
+        return step.answer.parse(exchange.text)
+    except Unparsed:
+        if step.decide == "constrain" and (exchange.request.grammar or exchange.request.schema):
+            raise
+        marker = exchange.cue or "Answer:"
+        return step.answer.extract(f"{marker} {exchange.text}", marker)
+
+
+def _sections(step: StepContext, wanted: Build) -> dict[str, str]:
+    layer = Layer(wanted.spec.file, wanted.values)
+    sections = step.prompt.sections(step.values, layers=(*step.layers, layer))
+    shown = {name: text for name, text in sections.items() if wanted.spec.shows(name)}
+    if wanted.input is not None:
+        shown["input"] = wanted.input
+    if (
+        wanted.spec.produces == "answer"
+        and "output_format" not in shown
+        and wanted.spec.shows("output_format")
+    ):
+        shown["output_format"] = instruction(step.answer)
+    return shown
+
+
+def _examples(step: StepContext, spec: CallSpec) -> tuple[Any, ...]:
+    if not spec.shows("examples"):
+        return ()
+    written = step.prompt.written(step.examples, step.answer.write, step.values)
+    return written if spec.thinks else tuple(replace(example, thoughts=None) for example in written)
+
+
+def _cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | None:
+    """Return the cue before the layout has its say: the user's, else the technique's."""
+    if step.cue is not None:
+        return step.cue
+    if sections.get("cue"):
+        return None
+    return spec.trigger(step.answer.name) or None
+
+
+def _own_cue(step: StepContext) -> bool:
+    if step.cue is not None:
+        return step.cue != NO_CUE
+    return bool(step.prompt.sections(step.values, only=("cue",)).get("cue"))
+
+
+def _asking(step: StepContext, wanted: Build, cue: str) -> dict[str, Any]:
+    """Return how a request is sampled and bounded: the technique's wish before the step's option."""
+    options, spec = step.options, wanted.spec
+    stop = (*options.stop, *spec.stop, *wanted.stop)
+    tokens = wanted.max_tokens or spec.max_tokens or options.max_tokens or THOUGHT_TOKENS
+    if spec.thinks and step.decide == "generate":
+        tokens += step.answer.max_tokens
+    elif spec.thinks and cue:
+        stop = (*stop, f"\n{cue}")
+    temperature = wanted.temperature if wanted.temperature is not None else options.temperature or 0.0
+    return {
+        "max_tokens": tokens,
+        "temperature": temperature,
+        "top_p": options.top_p if temperature else None,
+        "seed": None if options.seed is None else options.seed + wanted.seed_offset,
+        "stop": stop,
+        "think": options.think,
+        "context": options.context,
+    }
+
+
+async def _constrain(step: StepContext, request: Request, lead: str) -> Request:
+    model: Model = await step.asker.model()
+    bound, notice = constrained(request, step.answer, model.capabilities, lead=lead)
+    if notice:
+        if step.strict:
+            raise Unsupported(notice, hint="set `decide: generate`, or leave out --strict")
+        step.notice(notice)
+    return bound
+
+
+async def _score(step: StepContext, built: Built) -> Exchange:
+    scores = await score(step.asker, built.request, step.answer, calibrate=step.calibrate)
+    reply = Reply(
+        text=step.answer.write(scores.value),
+        tokens_in=scores.tokens_in,
+        tokens_out=scores.tokens_out,
+        seconds=scores.seconds,
+        cached=scores.cached,
+    )
+    return replace(_exchange(step, built, reply, deciding=True), scores=scores)
+
+
+async def _ask(step: StepContext, request: Request) -> Reply:
+    return await step.asker.ask(request, step.on_text)
+
+
+def _exchange(
+    step: StepContext, built: Built, reply: Reply, *, deciding: bool = False, is_repair: bool = False
+) -> Exchange:
+    record = CallRecord(
+        call=built.spec.name,
+        request=built.request,
+        reply=reply,
+        started=asyncio.get_running_loop().time() - (0.0 if reply.cached else reply.seconds),
+        sample=built.request.sample,
+        deciding=deciding,
+        repair=is_repair,
+    )
+    step.record(record)
+    return Exchange(
+        call=built.spec.name,
+        request=built.request,
+        reply=reply,
+        cue=built.cue,
+        thinks=built.spec.thinks and not deciding,
+        record=record,
+    )
