@@ -1,15 +1,65 @@
-"""A model in this process: llama.cpp's server, by the package `xllamacpp`."""
+"""A model in this process: llama.cpp's server, by the package `xllamacpp`.
+
+Every request becomes one raw text (the chat template is applied first, and the begun turn written after it), so
+that chat, begun turns, grammars, schemas and log-probabilities all go one way, and what is sent can be shown.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import hashlib
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
-from promptkit.runtimes.base import Message, Model, OnText, Reply, Request
+from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
+from promptkit.runtimes.base import (
+    Alternative,
+    Capability,
+    Message,
+    Model,
+    OnText,
+    Reply,
+    Request,
+    Runtime,
+    Token,
+)
+from promptkit.runtimes.llama import Llama, library_version
+from promptkit.runtimes.thoughts import CLOSE, OPEN, ThoughtSplitter
+from promptkit.runtimes.weights import file_digest
+
+Result = TypeVar("Result")
+
+CAPABILITIES: frozenset[Capability] = frozenset(
+    {
+        "chat",
+        "complete",
+        "continue",
+        "grammar",
+        "schema",
+        "logprobs",
+        "sampling",
+        "stop",
+        "seed",
+        "tokenize",
+        "template",
+    }
+)
+ONE_WHOLE_CHARACTER = r"root ::= [\x00-\x7F]*"
+"""A grammar for the one case where llama.cpp reports no log-probabilities: a token that ends within a character."""
 
 
-class Embedded:
-    """A GGUF file run by llama.cpp in this process. Loaded at the first use."""
+class Embedded(Runtime):
+    """A GGUF file run by llama.cpp in this process, loaded at its first use.
+
+    Several requests in flight are decoded together, in `slots` places. Unloaded by `close`, when the last
+    reference goes, or at the program's end.
+    """
 
     def __init__(
         self,
@@ -21,29 +71,235 @@ class Embedded:
         threads: int | None = None,
         embeddings: bool = False,
     ) -> None:
-        """Name the file; nothing is read yet. `context` is the window of each of the `slots` requests at once."""
-        raise NotImplementedError
+        """Name the file; nothing is read yet.
+
+        `context` is the window in tokens that each slot has; a request that asks for more reloads the model.
+        `threads` left out means the cores at hand. `embeddings` is for models made for them.
+        """
+        self._path = path
+        self._reference = reference
+        self._context = context
+        self._slots = slots
+        self._threads = threads
+        self._embeddings = embeddings
+        self._llamas: list[Llama] = []  # the one in use, if loaded
+        self._loading = threading.Lock()
+        self._closing = threading.Event()
+        # One thread more than slots keeps llama.cpp's queue filled.
+        self._workers = ThreadPoolExecutor(slots + 1, thread_name_prefix="llama")
+        # At the program's end the model goes while Python still stands.
+        weakref.finalize(self, self._llamas.clear)
 
     async def model(self) -> Model:
         """Describe the model, loading it once. Raises ModelLoadFailed."""
-        raise NotImplementedError
+        return await self._run(self._describe)
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Answer one request. Cancelling ends the generation. Raises RuntimeFailure, Unsupported."""
-        raise NotImplementedError
+        """Answer one request; cancelling ends the generation at its next token.
+
+        Where one character spans several tokens, llama.cpp reports the log-probability of the last alone.
+        Raises ContextOverflow, RequestRefused, ModelLoadFailed.
+        """
+        ended = threading.Event()
+        deliver = _deliverer(on_text, ended) if on_text else None
+        try:
+            return await self._run(lambda: self._answer(request, deliver, ended))
+        finally:
+            ended.set()
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a unit vector for each text. Raises Unsupported unless made with `embeddings`."""
-        raise NotImplementedError
+        if not self._embeddings:
+            raise Unsupported(f"{self._reference} was not loaded for embeddings")
+        return await self._run(lambda: self._loaded().embed(texts)) if texts else []
 
     async def tokenize(self, text: str) -> tuple[bytes, ...]:
         """Return the text's tokens as byte pieces."""
-        raise NotImplementedError
+        return await self._run(lambda: self._loaded().tokenize(text))
 
     async def template(self, messages: Sequence[Message], begun: str = "") -> str:
         """Return the text that the messages become under the model's own chat template."""
-        raise NotImplementedError
+        request = Request(messages=tuple(messages), begun=begun)
+        return await self._run(lambda: _prompt(self._loaded(), request))
 
     async def close(self) -> None:
-        """Unload the model. Safe to call twice."""
-        raise NotImplementedError
+        """End what is running and unload the model. Safe to call twice."""
+        self._closing.set()
+        await asyncio.to_thread(self._workers.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._llamas.clear)
+
+    async def _run(self, job: Callable[[], Result]) -> Result:
+        if self._closing.is_set():
+            raise ServerFailed(f"{self._reference} was closed")
+        return await asyncio.get_running_loop().run_in_executor(self._workers, job)
+
+    def _loaded(self, context: int | None = None) -> Llama:
+        """Return the loaded model; load it again, once, for a larger window than it has.
+
+        Requests that run in the old one end there, then it goes.
+        """
+        with self._loading:
+            if self._llamas and (context or 0) > self._llamas[0].trained:
+                raise ContextOverflow(
+                    f"{self._reference} was trained on windows of {self._llamas[0].trained} tokens; "
+                    f"the option `context` asks for {context}"
+                )
+            if not self._llamas or (context or 0) > self._context:
+                self._context = max(context or 0, self._context)
+                llama = Llama(
+                    self._path,
+                    context=self._context,
+                    slots=self._slots,
+                    threads=self._threads,
+                    embeddings=self._embeddings,
+                )
+                self._llamas[:] = [llama]
+            return self._llamas[0]
+
+    def _describe(self) -> Model:
+        llama = self._loaded()
+        capabilities = set(CAPABILITIES)
+        if llama.system_role:
+            capabilities.add("system")
+        if self._embeddings:
+            capabilities.add("embeddings")
+        if "enable_thinking" in llama.template:
+            capabilities.add("think")
+        return Model(
+            reference=self._reference,
+            digest=f"{file_digest(self._path)}+llama.cpp-{library_version()}",
+            capabilities=frozenset(capabilities),
+            context=llama.context,
+            size=self._path.stat().st_size,
+            parallel=self._slots,
+        )
+
+    def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
+        started = time.perf_counter()
+        llama = self._loaded(request.context)
+        prompt = _prompt(llama, request)
+        if not prompt:
+            raise RequestRefused("the prompt is empty")
+        collector = _Collector(_splitter(request, prompt), deliver)
+
+        def on_chunk(chunk: dict[str, Any]) -> bool:
+            collector.add(chunk)
+            # The main thread is gone when the program is at its end and waits for this one.
+            return ended.is_set() or self._closing.is_set() or not threading.main_thread().is_alive()
+
+        query = _query(request, prompt)
+        llama.complete(query, on_chunk)
+        if request.alternatives and request.max_tokens == 1 and not collector.tokens:
+            llama.complete({**query, "grammar": ONE_WHOLE_CHARACTER}, collector.add_tokens)
+        if not collector.finish and not ended.is_set():
+            raise ServerFailed(f"{self._reference} was closed before the answer ended")
+        return collector.reply(time.perf_counter() - started)
+
+
+class _Collector:
+    """Makes a Reply of llama.cpp's chunks."""
+
+    def __init__(self, splitter: ThoughtSplitter, deliver: OnText | None) -> None:
+        self.tokens: list[Token] = []
+        self.finish: str | None = None
+        self._splitter = splitter
+        self._deliver = deliver
+        self._tokens_thought = 0
+        self._timings: dict[str, Any] = {}
+
+    def add(self, chunk: dict[str, Any]) -> None:
+        choice = chunk["choices"][0]
+        self._show(self._splitter.feed(choice["text"]))
+        self._tokens_thought += self._splitter.thinking
+        self.add_tokens(chunk)
+        self.finish = choice["finish_reason"] or self.finish
+        self._timings = chunk.get("timings", self._timings)
+
+    def add_tokens(self, chunk: dict[str, Any]) -> bool:
+        content = (chunk["choices"][0].get("logprobs") or {}).get("content") or ()
+        self.tokens += [_token(item) for item in content]
+        return False
+
+    def reply(self, seconds: float) -> Reply:
+        self._show(self._splitter.finish())
+        timings = self._timings
+        return Reply(
+            text=self._splitter.text,
+            finish="length" if self.finish == "length" else "stop",
+            thoughts=self._splitter.thoughts,
+            tokens_in=timings["cache_n"] + timings["prompt_n"] if timings else None,
+            tokens_out=timings.get("predicted_n"),
+            tokens_thought=self._tokens_thought,
+            tokens=tuple(self.tokens),
+            seconds=seconds,
+        )
+
+    def _show(self, piece: str) -> None:
+        if piece and self._deliver:
+            self._deliver(piece)
+
+
+def _prompt(llama: Llama, request: Request) -> str:
+    """Return the raw text that llama.cpp continues. Where the template opens thoughts, a begun answer closes them."""
+    if request.prompt is not None:
+        return request.prompt + request.begun
+    options = {} if request.think is None else {"enable_thinking": bool(request.think)}
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    prompt = llama.apply_template(messages, **options)
+    if _answers_at_once(request) and prompt.rstrip().endswith(OPEN):
+        prompt = f"{prompt.rstrip()}\n\n{CLOSE}\n\n"
+    return prompt + request.begun
+
+
+def _answers_at_once(request: Request) -> bool:
+    return bool(request.begun or request.grammar or request.schema) or request.think is False
+
+
+def _splitter(request: Request, prompt: str) -> ThoughtSplitter:
+    off = request.prompt is not None or bool(request.begun or request.grammar or request.schema)
+    return ThoughtSplitter(opened=not off and prompt.rstrip().endswith(OPEN), off=off)
+
+
+def _query(request: Request, prompt: str) -> dict[str, Any]:
+    query: dict[str, Any] = {
+        "prompt": prompt,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+    }
+    optional = {
+        "top_p": request.top_p,
+        "seed": _seed(request),
+        "stop": list(request.stop) or None,
+        "grammar": request.grammar,
+        "json_schema": request.schema,
+        "logprobs": request.alternatives or None,
+    }
+    return query | {key: value for key, value in optional.items() if value is not None}
+
+
+def _seed(request: Request) -> int | None:
+    """Return the seed of this sample: with one seed for all, every sample would be the same."""
+    if request.seed is None or request.sample == "0":
+        return None if request.seed is None else request.seed % 2**32
+    digest = hashlib.sha256(f"{request.seed} {request.sample}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _token(item: dict[str, Any]) -> Token:
+    alternatives = tuple(Alternative(bytes(one["bytes"]), one["logprob"]) for one in item["top_logprobs"])
+    return Token(bytes(item["bytes"]), item["logprob"], alternatives)
+
+
+def _deliverer(on_text: OnText, ended: threading.Event) -> OnText:
+    """Return what a worker calls with a piece: it hands it to the event loop, and nothing once the asking ended."""
+    loop = asyncio.get_running_loop()
+
+    def show(piece: str) -> None:
+        if not ended.is_set():
+            on_text(piece)
+
+    def deliver(piece: str) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody listens
+            loop.call_soon_threadsafe(show, piece)
+
+    return deliver

@@ -48,6 +48,14 @@ def default_weights(progress: Progress | None = None) -> Path:
     raise NotImplementedError
 
 
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hex, remembered in the cache folder by path, size and time of change."""
+    from hashlib import file_digest as digest
+
+    with path.open("rb") as file:
+        return digest(file, "sha256").hexdigest()
+
+
 def hub_path(repo: str, file: str) -> Path | None:
     """Return a model hub's file if it is already here, else None. Fetches nothing."""
     raise NotImplementedError

@@ -1,0 +1,223 @@
+"""llama.cpp's server in this process (package `xllamacpp`), with its dangers walled in.
+
+Each rule below was found by experiment: threads must wait passively or two processes starve each other; a server
+that never answered hangs when it is deleted; most failures are returned as dictionaries; a forked child hangs
+at its first call and at its exit. The server also always listens on a loopback port, for what the binding lacks
+(chat template, tokenizer); a random key keeps other users of the machine out.
+
+All methods block: call them from worker threads, never from the main thread, where they would hold up ctrl-C.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import json
+import os
+import secrets
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from promptkit.errors import (
+    BadReply,
+    ContextOverflow,
+    ModelLoadFailed,
+    PromptkitError,
+    RequestRefused,
+    RuntimeFailure,
+    ServerBusy,
+    ServerFailed,
+    Unsupported,
+    place,
+)
+
+PROMPT_CACHE_MEBIBYTES = 512
+"""Memory for prompts that a slot dropped; llama.cpp's own 8 GB is too much for a laptop."""
+
+OnChunk = Callable[[dict[str, Any]], bool]
+"""Gets each piece of an answer; returning true ends the generation."""
+
+_loaded: weakref.WeakSet[Llama] = weakref.WeakSet()
+
+
+class Llama:
+    """One loaded model.
+
+    `context` is the window of each slot, `trained` the one the model was trained on, `template` the source of its
+    chat template, and `system_role` tells whether that has a system role.
+    """
+
+    def __init__(
+        self, path: Path, *, context: int, slots: int, threads: int | None, embeddings: bool = False
+    ) -> None:
+        """Load a GGUF file. Raises ModelLoadFailed, which names the file and the reason."""
+        library = load_library()
+        _check_file(path)
+        self._process = os.getpid()
+        self._key = secrets.token_hex(16)
+        parameters = library.CommonParams()
+        parameters.model.path = str(path)
+        parameters.n_ctx = context * slots
+        parameters.n_parallel = slots
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads or usable_cores()
+        parameters.cache_ram_mib = PROMPT_CACHE_MEBIBYTES
+        parameters.prefill_assistant = False
+        parameters.api_keys = [self._key]
+        parameters.ui = False
+        parameters.verbosity = 0
+        if embeddings:
+            parameters.embedding = True
+            parameters.pooling_type = library.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        try:
+            self._server = library.Server(parameters)
+        except (RuntimeError, ValueError) as error:
+            reason = "the file is cut off, or of a kind that this llama.cpp does not know, or memory is short"
+            raise ModelLoadFailed(f"cannot load {place(path)}: {reason}") from error
+        # A server deleted before it answered once hangs for ever.
+        self._server.handle_completions({"prompt": "a", "max_tokens": 1})
+        _loaded.add(self)
+        self._address = self._server.listening_address.removeprefix("http://")
+        properties = self._call("GET", "/props")
+        self.context: int = properties["default_generation_settings"]["n_ctx"]
+        self.template: str = properties["chat_template"]
+        self.system_role: bool = properties["chat_template_caps"]["supports_system_role"]
+        self.trained: int = self._call("GET", "/v1/models")["data"][0]["meta"]["n_ctx_train"]
+
+    def complete(self, query: Mapping[str, Any], on_chunk: OnChunk) -> None:
+        """Continue a raw text; `query` is as llama.cpp takes it. Raises RuntimeFailure, Unsupported."""
+        self._refuse_after_fork()
+        failures: list[Mapping[str, Any]] = []
+
+        def check(chunk: dict[str, Any]) -> bool:
+            if "error" in chunk:
+                failures.append(chunk["error"])
+                return True
+            return on_chunk(chunk)
+
+        try:
+            self._server.handle_completions({**query, "stream": True}, check)
+        except (RuntimeError, ValueError) as error:
+            raise RequestRefused(f"llama.cpp does not take this request: {error}") from error
+        if failures:
+            raise failure(failures[0])
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return a unit vector for each text. Raises RuntimeFailure, Unsupported."""
+        self._refuse_after_fork()
+        try:
+            answer = self._server.handle_embeddings({"input": list(texts)})
+        except (RuntimeError, ValueError) as error:
+            raise RequestRefused(f"llama.cpp does not take these texts: {error}") from error
+        if "error" in answer:
+            raise failure(answer["error"])
+        return [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
+
+    def tokenize(self, text: str) -> tuple[bytes, ...]:
+        """Return the text's tokens as byte pieces."""
+        tokens = self._call("POST", "/tokenize", {"content": text, "with_pieces": True})["tokens"]
+        return tuple(_piece(token["piece"]) for token in tokens)
+
+    def apply_template(self, messages: Iterable[Mapping[str, str]], **options: Any) -> str:
+        """Return the text that the messages become, with the assistant's turn begun. `options` go to the template."""
+        body = {"messages": list(messages), "chat_template_kwargs": options}
+        return str(self._call("POST", "/apply-template", body)["prompt"])
+
+    def _call(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> Any:
+        self._refuse_after_fork()
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        connection = http.client.HTTPConnection(self._address)
+        try:
+            connection.request(method, route, json.dumps(body) if body is not None else None, headers)
+            answer = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise BadReply(f"llama.cpp's listener broke off: {error}") from error
+        finally:
+            connection.close()
+        if "error" in answer:
+            raise failure(answer["error"])
+        return answer
+
+    def _refuse_after_fork(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeFailure(
+                "the embedded model was loaded before this process was forked, and cannot be used in it",
+                hint="load it after the fork, or start processes by `spawn`",
+            )
+
+
+def failure(error: Mapping[str, Any]) -> PromptkitError:
+    """Return the error that llama.cpp's error object stands for."""
+    code, message = error.get("code"), str(error.get("message", "no reason given"))
+    if error.get("type") == "exceed_context_size_error":
+        return ContextOverflow(
+            f"the prompt has {error['n_prompt_tokens']} tokens, the window {error['n_ctx']}",
+            hint="shorten the prompt, or set the option `context` higher",
+        )
+    if code == 501:
+        return Unsupported(f"llama.cpp: {message}")
+    if code == 503:
+        return ServerBusy(f"llama.cpp: {message}")
+    if code in (400, 413, 422):
+        return RequestRefused(f"llama.cpp does not take this request: {message}")
+    return ServerFailed(f"llama.cpp failed: {message}")
+
+
+def load_library() -> Any:
+    """Import llama.cpp. Raises ModelLoadFailed with the line to type where it cannot be loaded."""
+    # Threads that spin at barriers starve every other process; libgomp reads this once, at the import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        import xllamacpp
+    except ImportError as error:
+        if "libgomp" in str(error):
+            raise ModelLoadFailed(
+                f"llama.cpp needs a library of the system: {error}", hint="apt-get install libgomp1"
+            ) from error
+        raise ModelLoadFailed(
+            f"llama.cpp cannot be loaded: {error}", hint="pip install --force-reinstall xllamacpp"
+        ) from error
+    return xllamacpp
+
+
+def library_version() -> str:
+    """Return the version of llama.cpp's package, without loading it."""
+    from importlib.metadata import version
+
+    return version("xllamacpp")
+
+
+def usable_cores() -> int:
+    """Return how many threads are worth having: the cores this process may use, half where they are likely virtual."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if cores <= 4 else cores // 2
+
+
+def _check_file(path: Path) -> None:
+    """Say what is wrong with a file before llama.cpp refuses it without a reason."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise ModelLoadFailed(f"cannot load {place(path)}: {error.strerror or error}") from error
+    if start.startswith(b"version https://git-lfs"):
+        raise ModelLoadFailed(
+            f"cannot load {place(path)}: it is a pointer to the weights, not the weights", hint="git lfs pull"
+        )
+    if not start.startswith(b"GGUF"):
+        raise ModelLoadFailed(f"cannot load {place(path)}: it is not a GGUF file")
+
+
+def _piece(piece: str | list[int]) -> bytes:
+    return piece.encode() if isinstance(piece, str) else bytes(piece)
+
+
+def _abandon_in_child() -> None:
+    """Keep a forked child from deleting servers whose threads it does not have: that would hang at its exit."""
+    for llama in _loaded:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(llama._server))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_in_child)
