@@ -1,8 +1,9 @@
-"""What answers requests: the adapters, and one `Asker` with limiter, retry, deadline and cache around them."""
+"""What answers requests: the adapters, and one `Asker` with limiter, retry, deadline and cache around all."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from promptkit.runtimes.ask import Asker, Cache, Statistics, needs
 from promptkit.runtimes.base import (
     Alternative,
     Capability,
@@ -17,31 +18,54 @@ from promptkit.runtimes.base import (
     Token,
 )
 from promptkit.runtimes.scripted import Scripted
+from promptkit.runtimes.wire import reply_from, reply_record, request_from, request_key, request_record
 
 if TYPE_CHECKING:
     from promptkit.runtimes.embedded import Embedded
+    from promptkit.runtimes.ollama import Ollama
+    from promptkit.runtimes.openai import OpenAI
+    from promptkit.runtimes.replay import Recorder, Replay
 
 __all__ = [
     "Alternative",
+    "Asker",
+    "Cache",
     "Capability",
     "Embedded",
     "Finish",
     "Message",
     "Model",
+    "Ollama",
     "OnText",
+    "OpenAI",
+    "Recorder",
+    "Replay",
     "Reply",
     "Request",
     "Role",
     "Runtime",
     "Scripted",
+    "Statistics",
     "Token",
+    "needs",
+    "reply_from",
+    "reply_record",
+    "request_from",
+    "request_key",
+    "request_record",
 ]
 
-_LAZY = {"Embedded": "embedded"}
+_LAZY = {
+    "Embedded": "embedded",
+    "Ollama": "ollama",
+    "OpenAI": "openai",
+    "Recorder": "replay",
+    "Replay": "replay",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Import the heavy adapters where they are first used."""
+    """Import what is heavy, or seldom used, at its first use."""
     if name in _LAZY:
         return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

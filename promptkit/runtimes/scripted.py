@@ -38,9 +38,9 @@ def whole_text(request: Request) -> str:
 class Scripted:
     """A runtime whose answers are given: by a function of the request, or one after the other.
 
-    A text is cut at a stop sequence and at `max_tokens` and gets log-probabilities where they are asked for, as a
-    model's would; a `Reply` is handed over as it is; an exception is raised. `requests` holds what was asked, `peak`
-    the most that were in flight at once.
+    A text is cut at a stop sequence and at `max_tokens` and gets log-probabilities where they are asked for, as
+    a model's would; a `Reply` is handed over as it is; an exception is raised. `requests` holds what was asked,
+    `peak` the most that were in flight at once.
     """
 
     def __init__(
@@ -156,8 +156,6 @@ def _in_order(answers: Iterable[Answered], reference: str) -> Script:
             given += 1
             return answered
         asked = whole_text(request)[-200:]
-        raise RequestRefused(
-            f"{reference} has no reply left: all {given} are given, and it was asked\n{asked}"
-        )
+        raise RequestRefused(f"{reference} has no reply left: all {given} are given, and it was asked\n{asked}")
 
     return script

@@ -1,0 +1,273 @@
+"""The one way to a runtime: limiter, retry, deadline and cache around any adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.flights import Flights
+from promptkit.runtimes.wire import reply_from, reply_record, request_key
+
+if TYPE_CHECKING:
+    from promptkit.runtimes.replay import Recorder
+
+T = TypeVar("T")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+
+# A retry is counted in the statistics; stamina would also log it, on the terminal where nobody set up logging.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+_DEEDS: dict[Capability, str] = {
+    "chat": "take messages",
+    "complete": "complete a raw text",
+    "continue": "go on from a begun answer",
+    "system": "take a system message",
+    "grammar": "enforce a grammar",
+    "schema": "enforce a JSON Schema",
+    "logprobs": "give log-probabilities",
+    "sampling": "sample at a temperature above 0",
+    "stop": "stop at a text",
+    "seed": "take a seed",
+    "embeddings": "embed texts",
+    "think": "think",
+}
+
+
+class Cache(Protocol):
+    """What an `Asker` needs of the store: replies by key, durable once `keep` returns."""
+
+    def cached(self, key: str) -> str | None: ...
+
+    async def keep(self, key: str, value: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counts of one `Asker`: requests, how many of them cost the model nothing, and further attempts."""
+
+    requests: int = 0
+    cached: int = 0
+    retries: int = 0
+
+
+def needs(request: Request) -> list[Capability]:
+    """Return what a runtime must be able to do to answer the request."""
+    needed: dict[Capability, bool] = {
+        "chat": request.prompt is None,
+        "complete": request.prompt is not None,
+        "continue": bool(request.begun),
+        "system": any(message.role == "system" for message in request.messages),
+        "grammar": request.grammar is not None,
+        "schema": request.schema is not None,
+        "logprobs": request.alternatives > 0,
+        "sampling": request.temperature > 0,
+        "stop": bool(request.stop),
+        "seed": request.seed is not None,
+        "think": bool(request.think),
+    }
+    return [capability for capability, is_needed in needed.items() if is_needed]
+
+
+class Asker:
+    """Asks one runtime: within its limits, again where that can help, and never twice for what is known.
+
+    `concurrency` is how many requests may be in flight (left out: what the model says is worth while), `deadline`
+    the seconds for one request with all its `attempts`, waiting for its turn not counted. `store` keeps replies;
+    `recorder` writes down all that is asked, under `name`, the model's name in the run (None: its default).
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        store: Cache | None = None,
+        concurrency: int | None = None,
+        deadline: float = 600.0,
+        attempts: int = 4,
+        recorder: Recorder | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.statistics = Statistics()
+        self._runtime = runtime
+        self._store = store
+        self._concurrency = concurrency
+        self._deadline = deadline
+        self._attempts = attempts
+        self._recorder = recorder
+        self._name = name
+        self._model: Model | None = None
+        self._describing = asyncio.Lock()
+        self._flights = Flights()
+        self._limiter = asyncio.Semaphore()
+
+    async def model(self) -> Model:
+        """Describe the model, loading or probing it once. Raises RuntimeFailure where it is not there."""
+        if self._model is None:
+            async with self._describing:
+                if self._model is None:
+                    model = await self._in_time(self._runtime.model)
+                    self._limiter = asyncio.Semaphore(self._concurrency or model.parallel)
+                    if self._recorder:
+                        self._recorder.model(self._name, model)
+                    self._model = model
+        return self._model
+
+    async def ask(self, request: Request, on_text: OnText | None = None) -> Reply:
+        """Return the reply to a request; `on_text` gets its text as it arrives, at once where it is known.
+
+        Raises Unsupported before anything is sent where the model cannot do what is asked, RuntimeFailure where it
+        failed for good, and StoreFailed where the reply cannot be kept.
+        """
+        model = await self.model()
+        _refuse(model, needs(request))
+        self.statistics.requests += 1
+        if self._store is None:
+            reply = await self._send(request, on_text)
+        else:
+            reply = await self._known_or_sent(self._store, request, model.digest, on_text)
+        if self._recorder:
+            self._recorder.answer(self._name, request, reply)
+        return reply
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return a vector for each text. Raises Unsupported or RuntimeFailure."""
+        _refuse(await self.model(), ["embeddings"])
+        async with self._limiter:
+            vectors = await self._in_time(lambda: self._patiently(lambda: self._runtime.embed(texts)))
+        if self._recorder:
+            self._recorder.vectors(self._name, texts, vectors)
+        return vectors
+
+    async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
+        """Return the text's tokens as byte pieces, or None where no tokenizer is at hand."""
+        await self.model()
+        pieces = await self._runtime.tokenize(text)
+        if self._recorder:
+            self._recorder.pieces(self._name, text, pieces)
+        return pieces
+
+    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
+        """Return the text that the messages become, or None where the runtime does not show it."""
+        await self.model()
+        text = await self._runtime.template(messages, begun)
+        if self._recorder:
+            self._recorder.template(self._name, messages, begun, text)
+        return text
+
+    async def close(self) -> None:
+        """Release the runtime. Safe to call twice."""
+        await self._runtime.close()
+
+    async def _known_or_sent(self, store: Cache, request: Request, digest: str, on_text: OnText | None) -> Reply:
+        key = request_key(request, digest)
+        known = _read(store.cached(key))
+        if known is not None:
+            self.statistics.cached += 1
+            if on_text is not None:
+                on_text(known.text)
+            return known
+
+        async def send(tell: OnText | None) -> Reply:
+            reply = await self._send(request, tell)
+            await store.keep(key, json.dumps(reply_record(reply), separators=(",", ":")))
+            return reply
+
+        reply, shared = await self._flights.join(key, send, on_text)
+        if not shared:
+            return reply
+        self.statistics.cached += 1
+        return replace(reply, cached=True)
+
+    async def _send(self, request: Request, on_text: OnText | None) -> Reply:
+        listen = _listeners(on_text)
+        async with self._limiter:
+            return await self._in_time(lambda: self._patiently(lambda: self._runtime.answer(request, listen())))
+
+    async def _in_time(self, action: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(self._deadline) as clock:
+                return await action()
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            who = self._model.reference if self._model else "the model"
+            raise DeadlinePassed(f"{who} did not answer within {self._deadline:g} seconds") from None
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try, and try again where the failure can pass. The first try is free of what the others need."""
+        try:
+            return await attempt()
+        except RuntimeFailure as failure:
+            if not self._pause(failure):
+                raise
+            return await self._again(attempt, failure)
+
+    async def _again(self, attempt: Callable[[], Awaitable[T]], failure: RuntimeFailure) -> T:
+        from stamina import retry_context
+
+        async for trial in retry_context(
+            on=self._pause,
+            attempts=self._attempts,
+            timeout=None,
+            wait_initial=FIRST_PAUSE,
+            wait_max=LONGEST_PAUSE,
+        ):
+            with trial:
+                if trial.num == 1:
+                    raise failure
+                self.statistics.retries += 1
+                return await attempt()
+        raise failure
+
+    def _pause(self, failure: Exception) -> bool | float:
+        """Tell whether to try again, and after how many seconds where the server said so."""
+        if not (isinstance(failure, RuntimeFailure) and failure.retry):
+            return False
+        if isinstance(failure, ServerBusy) and failure.retry_after is not None:
+            return failure.retry_after if failure.retry_after < self._deadline else False
+        return True
+
+
+def _refuse(model: Model, needed: list[Capability]) -> None:
+    missing = [_DEEDS[capability] for capability in needed if capability not in model.capabilities]
+    if missing:
+        able = ", ".join(sorted(model.capabilities)) or "nothing"
+        raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {able}")
+
+
+def _read(value: str | None) -> Reply | None:
+    """Read a kept reply; one that cannot be read is asked for again."""
+    if value is None:
+        return None
+    try:
+        return reply_from(json.loads(value), cached=True)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _listeners(on_text: OnText | None) -> Callable[[], OnText | None]:
+    """Make a listener for each attempt; a further one is silent until it has more to say than those before."""
+    said = 0
+
+    def listener() -> OnText | None:
+        if on_text is None:
+            return None
+        heard = 0
+
+        def tell(piece: str) -> None:
+            nonlocal said, heard
+            heard += len(piece)
+            if heard > said:
+                on_text(piece[said - heard :])
+                said = heard
+
+        return tell
+
+    return listener

@@ -1,0 +1,275 @@
+"""A run written down, and answered again from what was written: offline and identically.
+
+A recording is a file of JSON lines. After the first, which says what it is, each holds one question and its answer:
+
+    {"describe": "model", "answer": {"reference": …, "digest": …, "capabilities": […]}}
+    {"request": {"messages": […]}, "answer": {"text": …}}
+    {"of": "ollama/judge:7b", "tokenize": "a text", "answer": ["a", " text"]}
+
+`of` names the model in the run, and is left out for its default. The last answer to a question counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher, unified_diff
+from io import FileIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+from promptkit.errors import InputError, NotRecorded, Problem, StoreFailed, place
+from promptkit.runtimes.base import Message, Model, OnText, Reply, Request
+from promptkit.runtimes.wire import (
+    model_from,
+    model_record,
+    piece_from,
+    piece_record,
+    reply_from,
+    reply_record,
+    request_record,
+    to_json,
+)
+
+T = TypeVar("T")
+
+HEADER = {"promptkit": "recording", "version": 1}
+KINDS = ("describe", "request", "tokenize", "template", "embed")
+DIFF_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One question, of one kind, to one model of a run; its answer; and the line where it stands."""
+
+    name: str | None
+    kind: str
+    question: Any
+    answer: Any
+    line: int = 0
+
+    @property
+    def key(self) -> str:
+        """What the entry answers, as text."""
+        return to_json([self.name, self.kind, self.question])
+
+    def to_line(self) -> bytes:
+        """Return the entry as its line in the file."""
+        record = {"of": self.name} if self.name is not None else {}
+        text = to_json({**record, self.kind: self.question, "answer": self.answer}) + "\n"
+        return text.encode("utf-8", "backslashreplace")
+
+
+class Recorder:
+    """Appends what is asked to a recording, each line by one write; what is there already is not repeated.
+
+    An interrupted run leaves at most half a last line, which the next one cuts off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open or begin a recording. Raises InputError where the file is something else, StoreFailed."""
+        self._path = path
+        self._known: dict[str, Any] = {}
+        try:
+            self._file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666), "r+")
+            data = self._file.readall()
+            whole = data[: data.rfind(b"\n") + 1]
+            if whole:
+                entries = read_entries(path, whole.decode("utf-8", "replace"))
+                self._known = {entry.key: _timeless(entry) for entry in entries}
+            elif data and not _header().startswith(data):
+                raise InputError(_no_recording(path))
+            self._file.truncate(len(whole))
+        except OSError as failure:
+            raise StoreFailed(f"cannot record to {place(path)}: {failure.strerror}") from failure
+        if not whole:
+            self._append(_header())
+
+    def model(self, name: str | None, model: Model) -> None:
+        """Keep the description of a model."""
+        self._keep(Entry(name, "describe", "model", model_record(model)))
+
+    def answer(self, name: str | None, request: Request, reply: Reply) -> None:
+        """Keep a reply."""
+        self._keep(Entry(name, "request", request_record(request), reply_record(reply)))
+
+    def pieces(self, name: str | None, text: str, pieces: tuple[bytes, ...] | None) -> None:
+        """Keep a text's tokens."""
+        if pieces is not None:
+            self._keep(Entry(name, "tokenize", text, [piece_record(piece) for piece in pieces]))
+
+    def template(self, name: str | None, messages: Sequence[Message], begun: str, text: str | None) -> None:
+        """Keep what messages become."""
+        if text is not None:
+            self._keep(Entry(name, "template", _templated(messages, begun), text))
+
+    def vectors(self, name: str | None, texts: Sequence[str], vectors: Sequence[list[float]]) -> None:
+        """Keep the vector of each text."""
+        for text, vector in zip(texts, vectors, strict=True):
+            self._keep(Entry(name, "embed", text, vector))
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        self._file.close()
+
+    def _keep(self, entry: Entry) -> None:
+        key, answer = entry.key, _timeless(entry)
+        if key not in self._known or self._known[key] != answer:
+            self._append(entry.to_line())
+            self._known[key] = answer
+
+    def _append(self, line: bytes) -> None:
+        try:
+            written = self._file.write(line)
+        except OSError as failure:
+            raise StoreFailed(f"cannot record to {place(self._path)}: {failure.strerror}") from failure
+        if written != len(line):
+            raise StoreFailed(f"cannot record to {place(self._path)}: only part of a line was written")
+
+
+class Replay:
+    """A runtime that answers from a recording, as the recorded model did; `of` names another model of that run."""
+
+    def __init__(self, path: Path, *, of: str | None = None) -> None:
+        """Read the recording. Raises InputError with every line that is wrong."""
+        from promptkit.storage import read_text
+
+        self._path = path
+        self._of = of
+        entries = read_entries(path, read_text(path))
+        models = {entry.name for entry in entries if entry.kind == "describe"}
+        if of not in models and len(models) == 1:
+            (self._of,) = models
+        self._entries = {entry.key: entry for entry in entries if entry.name == self._of}
+
+    async def model(self) -> Model:
+        """Return the recorded model's own description, with a note that this is a recording."""
+        entry = self._find("describe", "model")
+        if entry is None:
+            whose = f"of `{self._of}`" if self._of else "of the run's default model"
+            raise NotRecorded(f"{place(self._path)} holds no answers {whose}")
+        model = self._decode(entry, model_from)
+        return replace(model, notes=(*model.notes, f"answers come from the recording {place(self._path)}"))
+
+    async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
+        """Return the recorded reply. Raises NotRecorded, which says how the request differs from the nearest."""
+        record = request_record(request)
+        entry = self._find("request", record)
+        if entry is None:
+            raise NotRecorded(
+                f"{place(self._path)} has no answer to this request{self._difference(record)}",
+                hint=f"record again: --record {place(self._path)}",
+            )
+        reply = self._decode(entry, reply_from)
+        if on_text is not None:
+            on_text(reply.text)
+        return reply
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the recorded vectors. Raises NotRecorded."""
+        return [self._vector(text) for text in texts]
+
+    async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
+        """Return the recorded tokens, or None."""
+        entry = self._find("tokenize", text)
+        return None if entry is None else self._decode(entry, lambda pieces: tuple(map(piece_from, pieces)))
+
+    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
+        """Return the recorded text, or None."""
+        entry = self._find("template", _templated(messages, begun))
+        return None if entry is None else self._decode(entry, str)
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+    def _find(self, kind: str, question: object) -> Entry | None:
+        return self._entries.get(Entry(self._of, kind, question, None).key)
+
+    def _vector(self, text: str) -> list[float]:
+        entry = self._find("embed", text)
+        if entry is None:
+            raise NotRecorded(f"{place(self._path)} has no vector of: {text[:80]}")
+        return self._decode(entry, lambda vector: [float(number) for number in vector])
+
+    def _decode(self, entry: Entry, read: Callable[[Any], T]) -> T:
+        try:
+            return read(entry.answer)
+        except (KeyError, TypeError, ValueError, AttributeError) as failure:
+            message = f"this answer is not what promptkit records ({failure})"
+            raise InputError(Problem(message, place(self._path), entry.line)) from failure
+
+    def _difference(self, record: Mapping[str, Any]) -> str:
+        """Return the difference from the nearest recorded request, as a diff of their texts."""
+        recorded = [_readable(entry.question) for entry in self._entries.values() if entry.kind == "request"]
+        if not recorded:
+            return ", and none to any other"
+        asked = _readable(record)
+        matcher = SequenceMatcher(autojunk=False)
+        matcher.set_seq2(asked)
+
+        def likeness(text: str) -> float:
+            matcher.set_seq1(text)
+            return matcher.quick_ratio()
+
+        nearest = max(recorded, key=likeness).splitlines()
+        lines = list(unified_diff(nearest, asked.splitlines(), "recorded", "asked", lineterm="", n=1))
+        more = [f"… {len(lines) - DIFF_LINES} more lines"] if len(lines) > DIFF_LINES else []
+        return "; the nearest recorded one differs:\n" + "\n".join(lines[:DIFF_LINES] + more)
+
+
+def read_entries(path: Path, text: str) -> list[Entry]:
+    """Read a recording's lines; half a last one, of a run that was interrupted, does not count.
+
+    Raises InputError with every line that is wrong.
+    """
+    first, *lines = text.split("\n")
+    if first != to_json(HEADER):
+        raise InputError(_no_recording(path))
+    entries, problems = [], []
+    for number, line in enumerate(lines[:-1], start=2):
+        try:
+            entries.append(_entry(json.loads(line), number))
+        except (ValueError, RecursionError) as failure:
+            problems.append(Problem(str(failure), place(path), number))
+    if problems:
+        raise InputError(problems)
+    return entries
+
+
+def _entry(record: Any, line: int) -> Entry:
+    """Read one line's value. Raises ValueError."""
+    if isinstance(record, dict) and "answer" in record:
+        for kind in KINDS:
+            if record.keys() - {"of"} == {kind, "answer"}:
+                return Entry(record.get("of"), kind, record[kind], record["answer"], line)
+    raise ValueError(f"not a line of a recording: it needs `answer` and one of {', '.join(KINDS)}")
+
+
+def _header() -> bytes:
+    return to_json(HEADER).encode() + b"\n"
+
+
+def _no_recording(path: Path) -> Problem:
+    hint = "a recording is made by `promptkit run TARGET --record FILE`"
+    return Problem("this is no recording of this version of promptkit", place(path), 1, hint=hint)
+
+
+def _timeless(entry: Entry) -> Any:
+    """Return an answer without what differs between two askings of the same."""
+    if entry.kind == "request" and isinstance(entry.answer, dict):
+        return {name: value for name, value in entry.answer.items() if name != "seconds"}
+    return entry.answer
+
+
+def _templated(messages: Sequence[Message], begun: str) -> dict[str, Any]:
+    return request_record(Request(messages=tuple(messages), begun=begun))
+
+
+def _readable(record: Mapping[str, Any]) -> str:
+    """Return a request as a person reads it: the messages first, then what else it says."""
+    parts = [f"[{message['role']}]\n{message['content']}" for message in record.get("messages", ())]
+    parts += [f"[{name}]\n{record[name]}" for name in ("prompt", "begun") if name in record]
+    rest = {name: value for name, value in record.items() if name not in {"messages", "prompt", "begun"}}
+    return "\n".join([*parts, *(f"{name}: {to_json(value)}" for name, value in rest.items())])

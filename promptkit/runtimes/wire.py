@@ -1,0 +1,130 @@
+"""Requests and replies as JSON, and the key under which a reply is kept.
+
+Records are canonical: fixed order of fields, what is not said left out. A schema keeps the order of its
+properties, since that is the order in which a model is made to write them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
+
+KEY_VERSION = 1
+"""Part of every key; raised when a record's form, or a default that is left out of it, changes."""
+
+_REQUEST = Request()
+_REPLY = Reply(text="")
+_PLAIN_REQUEST = ("begun", "max_tokens", "seed", "grammar", "schema", "alternatives", "think", "context", "sample")
+_PLAIN_REPLY = ("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought", "seconds")
+
+
+def to_json(record: object) -> str:
+    """Return a record as one line of readable JSON. Raises ValueError for a number that JSON has not."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def request_key(request: Request, digest: str) -> str:
+    """Return the SHA-256 of a request to the model of that digest; no two different requests share one."""
+    text = to_json([KEY_VERSION, digest, request_record(request)])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def request_record(request: Request) -> dict[str, Any]:
+    """Return what a request says, without what it leaves at its default."""
+    record: dict[str, Any] = {}
+    if request.messages:
+        record["messages"] = [{"role": each.role, "content": each.content} for each in request.messages]
+    if request.prompt is not None:
+        record["prompt"] = request.prompt
+    for name in _PLAIN_REQUEST:
+        _put(record, name, getattr(request, name), getattr(_REQUEST, name))
+    if request.temperature:
+        record["temperature"] = float(request.temperature)
+    if request.top_p is not None:
+        record["top_p"] = float(request.top_p)
+    if request.stop:
+        record["stop"] = list(request.stop)
+    return record
+
+
+def request_from(record: Mapping[str, Any]) -> Request:
+    """Read a request's record. Raises KeyError, TypeError or ValueError where it is none."""
+    fields = dict(record)
+    messages = tuple(Message(each["role"], each["content"]) for each in fields.pop("messages", ()))
+    return Request(messages=messages, stop=tuple(fields.pop("stop", ())), **fields)
+
+
+def reply_record(reply: Reply) -> dict[str, Any]:
+    """Return a reply's record, without `cached`, which tells of an asking and not of the reply."""
+    record: dict[str, Any] = {"text": reply.text}
+    for name in _PLAIN_REPLY:
+        _put(record, name, getattr(reply, name), getattr(_REPLY, name))
+    if reply.tokens:
+        record["tokens"] = [[*_priced(each), [_priced(other) for other in each.alternatives]] for each in reply.tokens]
+    return record
+
+
+def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
+    """Read a reply's record. Raises KeyError, TypeError or ValueError where it is none."""
+    fields = dict(record)
+    tokens = tuple(
+        Token(
+            piece_from(piece),
+            _number(logprob),
+            tuple(Alternative(piece_from(other), _number(price)) for other, price in alternatives),
+        )
+        for piece, logprob, alternatives in fields.pop("tokens", ())
+    )
+    return Reply(tokens=tokens, cached=cached, **fields)
+
+
+def model_record(model: Model) -> dict[str, Any]:
+    """Return a model's description."""
+    record: dict[str, Any] = {
+        "reference": model.reference,
+        "digest": model.digest,
+        "capabilities": sorted(model.capabilities),
+    }
+    for name in ("context", "size", "parallel"):
+        _put(record, name, getattr(model, name), None)
+    _put(record, "notes", list(model.notes), [])
+    return record
+
+
+def model_from(record: Mapping[str, Any]) -> Model:
+    """Read a model's description. Raises KeyError, TypeError or ValueError where it is none."""
+    fields = dict(record)
+    capabilities = frozenset(fields.pop("capabilities"))
+    return Model(capabilities=capabilities, notes=tuple(fields.pop("notes", ())), **fields)
+
+
+def piece_record(piece: bytes) -> str | list[int]:
+    """Return a token's bytes as text where they are UTF-8, else as numbers."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)
+
+
+def piece_from(record: str | list[int]) -> bytes:
+    """Read a token's bytes."""
+    return record.encode() if isinstance(record, str) else bytes(record)
+
+
+def _put(record: dict[str, Any], name: str, value: object, default: object) -> None:
+    if value != default:
+        record[name] = value
+
+
+def _priced(token: Token | Alternative) -> tuple[str | list[int], float | None]:
+    """A token that cannot occur has the logarithm minus infinity, which JSON has not: null."""
+    return piece_record(token.piece), None if token.logprob == -inf else token.logprob
+
+
+def _number(logprob: float | None) -> float:
+    return -inf if logprob is None else logprob
