@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field
+
+from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.storage import Document, load_file, read_model
 
 SETTINGS_FILE = "promptkit.yaml"
-LIBRARY = Path(__file__).parent
+STORE_FOLDER = ".promptkit"
+
+_PACKAGE = Path(__file__).resolve().parent
+# In the wheel the shipped files lie inside the package; in a checkout, beside it.
+LIBRARY = _PACKAGE / "library" if (_PACKAGE / "library").is_dir() else _PACKAGE.parent
 
 TemplateKind = Literal["layouts", "answers", "techniques"]
 Kind = Literal["prompts", "pipelines", "layouts", "answers", "techniques"]
 
+_FOLDERS: dict[Kind, str] = {
+    "prompts": "templates/prompts",
+    "pipelines": "pipelines",
+    "layouts": "templates/layouts",
+    "answers": "templates/answers",
+    "techniques": "templates/techniques",
+}
+# The template that every prompt extends is no prompt of its own.
+_NO_PROMPT = "sections"
+
 
 class CacheSettings(BaseModel):
-    """How much of the answers is kept, in bytes."""
+    """How much is kept of what models answered, in bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    size: int = 1_000_000_000
+    size: int = Field(default=1_000_000_000, ge=0)
 
 
 class ProjectSettings(BaseModel):
@@ -27,7 +46,7 @@ class ProjectSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: str | None = None
-    concurrency: int | None = None
+    concurrency: int | None = Field(default=None, ge=1)
     cache: CacheSettings = CacheSettings()
     prices: dict[str, Any] = {}
     feeds: dict[str, Any] | list[Any] = {}
@@ -36,10 +55,14 @@ class ProjectSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with prompts and pipelines, and the shipped ones behind it."""
+    """A folder with prompts and pipelines, and the shipped ones behind it.
+
+    `source` is the text of the settings with its places, None where there is no `promptkit.yaml`.
+    """
 
     root: Path
-    settings: ProjectSettings = ProjectSettings()
+    settings: ProjectSettings = field(default_factory=ProjectSettings)
+    source: Document | None = None
 
     @classmethod
     def find(cls, start: Path) -> Project:
@@ -47,33 +70,114 @@ class Project:
 
         Raises InputError for settings that are wrong.
         """
-        raise NotImplementedError
+        start = start.resolve()
+        folder = start if start.is_dir() else start.parent
+        for candidate in (folder, *folder.parents):
+            if (candidate / SETTINGS_FILE).is_file():
+                source = load_file(candidate / SETTINGS_FILE)
+                return cls(candidate, read_model(source, ProjectSettings), source)
+        return cls(folder)
 
     @property
     def store_folder(self) -> Path:
         """The folder of the store: `.promptkit` in the root; a folder of the user's own for the installed library."""
-        raise NotImplementedError
+        if self.root.is_relative_to(_PACKAGE):
+            return platformdirs.user_cache_path("promptkit") / "store"
+        return self.root / STORE_FOLDER
 
     def find_prompt(self, name: str, beside: Path | None = None) -> Path | None:
-        """Return the file of a prompt by name or path: beside a file or folder, in the root, among the shipped."""
-        raise NotImplementedError
+        """Return the file of a prompt by name or path, None where there is none.
+
+        A name is looked up beside the file (or in the folder) `beside`, then in the root, then among the shipped.
+        Raises InputError for a path that leaves the root.
+        """
+        return self._find("prompts", name, beside)
 
     def find_pipeline(self, name: str, beside: Path | None = None) -> Path | None:
-        """Return the file of a pipeline by name or path: beside a file or folder, in the root, among the shipped."""
-        raise NotImplementedError
+        """Return the file of a pipeline by name or path; like `find_prompt`."""
+        return self._find("pipelines", name, beside)
 
     def find_template(self, kind: TemplateKind, name: str) -> Path | None:
-        """Return the file of a template: in the root, else among the shipped."""
-        raise NotImplementedError
+        """Return the file (of a technique: the folder) of a template: in the root, else among the shipped."""
+        return self._find(kind, name, None)
 
     def names(self, kind: Kind) -> list[str]:
         """Return every name of a kind, in the root and among the shipped, sorted."""
-        raise NotImplementedError
+        return sorted({name for folder in self._folders(kind) for name in _names_in(folder, kind)})
 
     def inside(self, path: Path) -> bool:
         """Tell whether a path, all symlinks followed, lies in the root or among the shipped files."""
-        raise NotImplementedError
+        try:
+            resolved = path.resolve()
+        except (OSError, RuntimeError, ValueError):  # Links in a circle, a NUL: it lies nowhere.
+            return False
+        shipped = (LIBRARY / folder for folder in _FOLDERS.values())
+        return any(resolved.is_relative_to(folder) for folder in (self.root.resolve(), *shipped))
 
     def target(self, name: str) -> Path:
-        """Return the file that a command line names: a path, a pipeline or a prompt. Raises InputError with hints."""
-        raise NotImplementedError
+        """Return the file that a command line names: a path, a pipeline or a prompt.
+
+        Raises InputError with the nearest name. What a person types may lie anywhere.
+        """
+        if name and _exists(Path(name), "pipelines"):
+            return Path(name).resolve()
+        found = self.find_pipeline(name) or self.find_prompt(name)
+        if found is None:
+            hint = nearest(name, [*self.names("pipelines"), *self.names("prompts")])
+            raise InputError(f"there is no pipeline or prompt `{name}`", hint=hint)
+        return found
+
+    def _find(self, kind: Kind, name: str, beside: Path | None) -> Path | None:
+        if name in ("", ".", ".."):
+            return None
+        folders = self._folders(kind)
+        if beside is not None:
+            folders = (beside if beside.is_dir() else beside.parent, *folders)
+        elif _is_path(name):
+            folders = (self.root,)
+        for folder in folders[:1] if _is_path(name) else folders:
+            for path in _spellings(folder, name, kind):
+                if not self.inside(path):
+                    raise InputError(Problem(f"the path `{name}` leaves the project", place(self.root)))
+                if _exists(path, kind):
+                    return path.resolve()
+        return None
+
+    def _folders(self, kind: Kind) -> tuple[Path, ...]:
+        return (self.root / _FOLDERS[kind], LIBRARY / _FOLDERS[kind])
+
+
+def _is_path(name: str) -> bool:
+    """Tell a path from a name: names have no slash."""
+    return "/" in name or "\\" in name
+
+
+def _endings(kind: Kind) -> tuple[str, ...]:
+    return {"pipelines": (".yaml", ".yml"), "techniques": ("",)}.get(kind, (".j2",))
+
+
+def _spellings(folder: Path, name: str, kind: Kind) -> Iterator[Path]:
+    """Yield the paths that a name without or with its ending may mean; only a path may end otherwise."""
+    endings = _endings(kind)
+    if _is_path(name) or name.endswith(endings):
+        yield folder / name
+    yield from (folder / (name + ending) for ending in endings if ending)
+
+
+def _exists(path: Path, kind: Kind) -> bool:
+    try:
+        return path.is_dir() if kind == "techniques" else path.is_file()
+    except (OSError, ValueError):  # A name too long for a file, or one with a NUL, names none.
+        return False
+
+
+def _names_in(folder: Path, kind: Kind) -> Iterator[str]:
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        ending = next((ending for ending in _endings(kind) if path.name.endswith(ending)), None)
+        if ending is None or path.name.startswith((".", "_")) or not _exists(path, kind):
+            continue
+        name = path.name.removesuffix(ending)
+        if not (kind == "prompts" and name == _NO_PROMPT):
+            yield name

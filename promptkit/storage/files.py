@@ -1,13 +1,41 @@
-"""Text files in and out: UTF-8, and never half written."""
+"""Files in and out: UTF-8, and never half written."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+import stat
 from pathlib import Path
+
+from promptkit.errors import InputError, Problem, StoreFailed, nearest, place
+
+_NEW_FILE = 0o666
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what a file holds. Raises InputError, with the nearest name in the folder where the file is missing."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(Problem("no such file", place(path), hint=_nearest_file(path))) from None
+    except (OSError, ValueError) as error:
+        raise InputError(Problem(f"cannot be read: {_reason(error)}", place(path))) from None
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, without a byte order mark. Raises InputError, with the nearest name there is."""
-    raise NotImplementedError
+    """Return the text of a UTF-8 file, without a byte order mark. Raises InputError."""
+    return decode_bytes(read_bytes(path), file=str(place(path))).removeprefix("\ufeff")
+
+
+def decode_bytes(data: bytes, *, file: str, first_line: int = 1) -> str:
+    """Return UTF-8 bytes as text. Raises InputError with the place of the first byte that is wrong."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + first_line
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise InputError(Problem("not UTF-8", file, line, column, "save the file as UTF-8")) from None
 
 
 def write_atomic(path: Path, data: str | bytes, *, mode: int | None = None) -> None:
@@ -16,4 +44,49 @@ def write_atomic(path: Path, data: str | bytes, *, mode: int | None = None) -> N
     A symlink's target is written. `mode` is the permissions; left out, those of the old file, else the umask's.
     Raises StoreFailed.
     """
-    raise NotImplementedError
+    content = data.encode() if isinstance(data, str) else data
+    try:
+        target = path.resolve()
+        if target.is_dir():
+            raise IsADirectoryError("it is a folder")
+        wanted = mode if mode is not None else _permissions(target)
+        temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+        try:
+            _write_new(temporary, content, wanted)
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except (OSError, ValueError) as error:
+        hint = "make the folder first" if isinstance(error, FileNotFoundError) else None
+        raise StoreFailed(f"{place(path)} cannot be written: {_reason(error)}", hint=hint) from error
+
+
+def _permissions(target: Path) -> int | None:
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _write_new(path: Path, content: bytes, mode: int | None) -> None:
+    # The mode is set on opening: a file meant for its owner is never open to others, not even empty.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, _NEW_FILE if mode is None else mode)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+    if mode is not None:
+        path.chmod(mode)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _nearest_file(path: Path) -> str | None:
+    folder = path.parent
+    try:
+        return nearest(path.name, (entry.name for entry in folder.iterdir() if entry.is_file()))
+    except (OSError, ValueError):
+        return f"there is no folder {place(folder)}"
