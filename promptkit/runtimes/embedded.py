@@ -50,7 +50,7 @@ CAPABILITIES: frozenset[Capability] = frozenset(
         "template",
     }
 )
-ONE_WHOLE_CHARACTER = r"root ::= [\x00-\x7F]*"
+WHOLE_CHARACTERS = r"root ::= [\x00-\x7F]*"
 """A grammar for the one case where llama.cpp reports no log-probabilities: a token that ends within a character."""
 
 
@@ -95,7 +95,7 @@ class Embedded(Runtime):
         return await self._run(self._describe)
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Answer one request; cancelling ends the generation at its next token.
+        """Answer one request; cancelling ends it within a batch of the prompt or at the next token.
 
         Where one character spans several tokens, llama.cpp reports the log-probability of the last alone.
         Raises ContextOverflow, RequestRefused, ModelLoadFailed.
@@ -182,15 +182,14 @@ class Embedded(Runtime):
             raise RequestRefused("the prompt is empty")
         collector = _Collector(_splitter(request, prompt), deliver)
 
-        def on_chunk(chunk: dict[str, Any]) -> bool:
-            collector.add(chunk)
+        def given_up() -> bool:
             # The main thread is gone when the program is at its end and waits for this one.
             return ended.is_set() or self._closing.is_set() or not threading.main_thread().is_alive()
 
         query = _query(request, prompt)
-        llama.complete(query, on_chunk)
+        llama.complete(query, collector.add, given_up)
         if request.alternatives and request.max_tokens == 1 and not collector.tokens:
-            llama.complete({**query, "grammar": ONE_WHOLE_CHARACTER}, collector.add_tokens)
+            llama.complete({**query, "grammar": WHOLE_CHARACTERS}, collector.add_tokens, given_up)
         if not collector.finish and not ended.is_set():
             raise ServerFailed(f"{self._reference} was closed before the answer ended")
         return collector.reply(time.perf_counter() - started)
@@ -215,10 +214,9 @@ class _Collector:
         self.finish = choice["finish_reason"] or self.finish
         self._timings = chunk.get("timings", self._timings)
 
-    def add_tokens(self, chunk: dict[str, Any]) -> bool:
+    def add_tokens(self, chunk: dict[str, Any]) -> None:
         content = (chunk["choices"][0].get("logprobs") or {}).get("content") or ()
         self.tokens += [_token(item) for item in content]
-        return False
 
     def reply(self, seconds: float) -> Reply:
         self._show(self._splitter.finish())

@@ -36,8 +36,8 @@ from promptkit.errors import (
 PROMPT_CACHE_MEBIBYTES = 512
 """Memory for prompts that a slot dropped; llama.cpp's own 8 GB is too much for a laptop."""
 
-OnChunk = Callable[[dict[str, Any]], bool]
-"""Gets each piece of an answer; returning true ends the generation."""
+BATCH = 256
+"""Tokens of a prompt read in one go. A request can only be ended between two; more was no faster on a CPU."""
 
 _loaded: weakref.WeakSet[Llama] = weakref.WeakSet()
 
@@ -49,9 +49,7 @@ class Llama:
     chat template, and `system_role` tells whether that has a system role.
     """
 
-    def __init__(
-        self, path: Path, *, context: int, slots: int, threads: int | None, embeddings: bool = False
-    ) -> None:
+    def __init__(self, path: Path, *, context: int, slots: int, threads: int | None, embeddings: bool = False) -> None:
         """Load a GGUF file. Raises ModelLoadFailed, which names the file and the reason."""
         library = load_library()
         _check_file(path)
@@ -67,7 +65,9 @@ class Llama:
         parameters.api_keys = [self._key]
         parameters.ui = False
         parameters.verbosity = 0
+        parameters.n_batch = BATCH
         if embeddings:
+            parameters.n_batch = parameters.n_ubatch = context  # a text must fit one batch
             parameters.embedding = True
             parameters.pooling_type = library.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         try:
@@ -85,19 +85,26 @@ class Llama:
         self.system_role: bool = properties["chat_template_caps"]["supports_system_role"]
         self.trained: int = self._call("GET", "/v1/models")["data"][0]["meta"]["n_ctx_train"]
 
-    def complete(self, query: Mapping[str, Any], on_chunk: OnChunk) -> None:
-        """Continue a raw text; `query` is as llama.cpp takes it. Raises RuntimeFailure, Unsupported."""
+    def complete(
+        self, query: Mapping[str, Any], on_chunk: Callable[[dict[str, Any]], object], ended: Callable[[], bool]
+    ) -> None:
+        """Continue a raw text; `query` is as llama.cpp takes it, and each piece goes to `on_chunk`.
+
+        `ended` is asked between the batches of the prompt and at each token; true gives up.
+        Raises RuntimeFailure, Unsupported.
+        """
         self._refuse_after_fork()
         failures: list[Mapping[str, Any]] = []
 
-        def check(chunk: dict[str, Any]) -> bool:
+        def take(chunk: dict[str, Any]) -> bool:
             if "error" in chunk:
                 failures.append(chunk["error"])
-                return True
-            return on_chunk(chunk)
+            elif "prompt_progress" not in chunk:
+                on_chunk(chunk)
+            return bool(failures) or ended()
 
         try:
-            self._server.handle_completions({**query, "stream": True}, check)
+            self._server.handle_completions({**query, "stream": True, "return_progress": True}, take)
         except (RuntimeError, ValueError) as error:
             raise RequestRefused(f"llama.cpp does not take this request: {error}") from error
         if failures:
