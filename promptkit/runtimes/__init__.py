@@ -17,6 +17,8 @@ from promptkit.runtimes.base import (
     Runtime,
     Token,
 )
+from promptkit.runtimes.models import Choice, Models, choose, default_reference
+from promptkit.runtimes.references import Reference, open_runtime, parse_reference
 from promptkit.runtimes.scripted import Scripted
 from promptkit.runtimes.wire import reply_from, reply_record, request_from, request_key, request_record
 
@@ -31,14 +33,17 @@ __all__ = [
     "Asker",
     "Cache",
     "Capability",
+    "Choice",
     "Embedded",
     "Finish",
     "Message",
     "Model",
+    "Models",
     "Ollama",
     "OnText",
     "OpenAI",
     "Recorder",
+    "Reference",
     "Replay",
     "Reply",
     "Request",
@@ -47,7 +52,11 @@ __all__ = [
     "Scripted",
     "Statistics",
     "Token",
+    "choose",
+    "default_reference",
     "needs",
+    "open_runtime",
+    "parse_reference",
     "reply_from",
     "reply_record",
     "request_from",

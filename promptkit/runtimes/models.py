@@ -1,0 +1,165 @@
+"""Which model answers in a run, and one `Asker` for each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from promptkit.runtimes.ask import Asker, Cache
+from promptkit.runtimes.references import AUTO, EMBEDDED, open_runtime, parse_reference
+
+if TYPE_CHECKING:
+    from promptkit.runtimes.base import Runtime
+    from promptkit.runtimes.replay import Recorder
+    from promptkit.runtimes.weights import Progress
+
+OPTION = "--model"
+VARIABLE = "PROMPTKIT_MODEL"
+PROBE_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A reference that names a model, why it was taken, and a line that tells a person what to make of it."""
+
+    reference: str
+    why: str
+    notice: str | None = None
+
+
+def default_reference(option: str | None, pipeline: str | None, settings: str | None) -> tuple[str, str]:
+    """Return the model of a run and who named it: `--model`, the pipeline, the environment, the project, or `auto`."""
+    named = [
+        (option, OPTION),
+        (pipeline, "the pipeline"),
+        (os.environ.get(VARIABLE), VARIABLE),
+        (settings, "promptkit.yaml"),
+    ]
+    return next(((reference, why) for reference, why in named if reference), (AUTO, AUTO))
+
+
+async def choose(reference: str, why: str) -> Choice:
+    """Return the model that a reference names; `auto` becomes the model used last on the Ollama server here, else the
+    embedded one. Waits for a server no longer than PROBE_SECONDS. Raises InputError for what is no reference.
+    """
+    if parse_reference(reference).kind != AUTO:
+        return Choice(reference, why)
+    from promptkit.runtimes.ollama import probe
+
+    installed = await probe(timeout=PROBE_SECONDS)
+    for model in installed or ():
+        if model.completes:
+            named = f"ollama/{model.name}"
+            notice = f"{named} answers: the Ollama model used last. To keep to it: --model {named}"
+            return Choice(named, f"{AUTO}: the Ollama model used last", notice)
+    lack = "no Ollama server answers" if installed is None else "the Ollama server has no model that can answer"
+    notice = f"{EMBEDDED} answers, as {lack}: it shows that promptkit works, not how good a prompt is"
+    return Choice(EMBEDDED, f"{AUTO}: {lack}", notice)
+
+
+class Models:
+    """The models of a run: its default, and those that steps name. Opened at first use, closed together.
+
+    `why` tells who named the default; one named by `--model` stands for every other too. `no_cache` keeps the store's
+    replies out. Paths in references are relative to `base`; `notice` gets lines for a person, `progress` the bytes
+    of weights that are fetched.
+    """
+
+    def __init__(
+        self,
+        default: str | None = None,
+        *,
+        why: str = AUTO,
+        store: Cache | None = None,
+        concurrency: int | None = None,
+        no_cache: bool = False,
+        recorder: Recorder | None = None,
+        progress: Progress | None = None,
+        notice: Callable[[str], None] | None = None,
+        base: Path | None = None,
+    ) -> None:
+        self._default = default or AUTO
+        self._why = why
+        self._store = None if no_cache else store
+        self._concurrency = concurrency
+        self._recorder = recorder
+        self._progress = progress
+        self._notice = notice
+        self._base = base or Path()
+        self._opening = asyncio.Lock()
+        self._runtimes: dict[tuple[str, str | None], Runtime] = {}
+        self._askers: dict[str | None, Asker] = {}
+        self._choices: dict[str | None, Choice] = {}
+
+    async def get(self, reference: str | None = None) -> Asker:
+        """Return the asker of a model (None: the run's default), the same one each time.
+
+        Raises InputError, MissingExtra or a RuntimeFailure where it cannot be opened.
+        """
+        name = self._name(reference)
+        if name not in self._askers:
+            async with self._opening:
+                if name not in self._askers:
+                    self._askers[name] = await self._open(name)
+        return self._askers[name]
+
+    def why(self, reference: str | None = None) -> str:
+        """Return why this model answers."""
+        name = self._name(reference)
+        if name in self._choices:
+            return self._choices[name].why
+        return self._why if name is None or self._overrides else "the step"
+
+    async def close(self) -> None:
+        """Release every model. Safe to call twice."""
+        await asyncio.gather(*(asker.close() for asker in self._askers.values()))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def _overrides(self) -> bool:
+        return self._why == OPTION
+
+    @property
+    def _replays(self) -> bool:
+        return self._default.startswith("replay:")
+
+    def _name(self, reference: str | None) -> str | None:
+        """Return the name under which a model is opened and recorded. A recording knows each model by its own."""
+        if reference == self._default or (self._overrides and not self._replays):
+            return None
+        return reference
+
+    async def _open(self, name: str | None) -> Asker:
+        stands_in = name is None or self._overrides
+        choice = await choose(self._default if stands_in else name or AUTO, self.why(name))
+        if choice.notice and self._notice:
+            self._notice(choice.notice)
+        self._choices[name] = choice
+        return Asker(
+            await self._runtime(choice.reference, of=name if stands_in else None),
+            # Kept replies would hide that a recording lacks the answer to a changed prompt.
+            store=None if choice.reference.startswith("replay:") else self._store,
+            concurrency=self._concurrency,
+            recorder=self._recorder,
+            name=name,
+        )
+
+    async def _runtime(self, reference: str, *, of: str | None) -> Runtime:
+        """Open a runtime, or return the one that another name has opened: weights are loaded once."""
+        runtime = self._runtimes.get((reference, of))
+        if runtime is None:
+            runtime = await open_runtime(reference, base=self._base, progress=self._progress, of=of)
+            self._runtimes[reference, of] = runtime
+        return runtime

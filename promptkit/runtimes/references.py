@@ -1,0 +1,160 @@
+"""Model references: what a person writes to say which model answers. A name follows `/`, a path follows `:`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
+
+from promptkit.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from promptkit.runtimes.base import Runtime
+    from promptkit.runtimes.weights import Progress
+
+Kind: TypeAlias = Literal["auto", "embedded", "gguf", "hf", "ollama", "openai", "replay", "scripted"]
+
+AUTO = "auto"
+EMBEDDED = "embedded/smollm2"
+FORMS: dict[Kind, str] = {
+    "auto": "auto",
+    "embedded": EMBEDDED,
+    "gguf": "gguf:PATH",
+    "hf": "hf/OWNER/REPO/FILE.gguf",
+    "ollama": "ollama/NAME",
+    "openai": "openai/NAME@http://HOST:PORT/v1",
+    "replay": "replay:PATH",
+    "scripted": "scripted:FILE.yaml or scripted:FILE.py:FUNCTION",
+}
+
+_REFERENCE = re.compile(r"(?P<kind>[a-z]+)(?P<sign>[/:])(?P<rest>.+)", re.DOTALL)
+_HUB = re.compile(r"(?P<name>[^/]+/[^/]+)/(?P<path>.+\.gguf)")
+_SERVER = re.compile(r"(?P<name>.+)@(?P<url>https?://.+)", re.DOTALL)
+_SCRIPT = re.compile(r"(?P<path>.+\.(?:ya?ml|py(?=:)))(?::(?P<function>\w+))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A reference in its parts; `name` is a model's or, for `hf`, a repository's, `path` as it was written."""
+
+    text: str
+    kind: Kind
+    name: str = ""
+    path: str = ""
+    url: str = ""
+    function: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_reference(text: str) -> Reference:
+    """Read a model reference. Raises InputError, which says how it is written."""
+    if text == AUTO:
+        return Reference(text=text, kind="auto")
+    found = _REFERENCE.fullmatch(text)
+    kind = found["kind"] if found else ""
+    if found is None or kind not in FORMS or kind == AUTO:
+        raise InputError(f"`{text}` is no model reference", hint=_likely(text, kind))
+    for known in get_args(Kind):
+        if known == kind and found["sign"] == FORMS[known][len(known)]:
+            reference = _parts(known, found["rest"], text)
+            if reference is not None:
+                return reference
+    raise InputError(f"`{text}` is not how this model is named", hint=_form(kind))
+
+
+async def open_runtime(
+    reference: str | Reference, *, base: Path, progress: Progress | None = None, of: str | None = None
+) -> Runtime:
+    """Return the runtime that a reference names (not `auto`), fetching weights where they are not here.
+
+    A path is relative to `base`; `of` names the recorded model that a replay stands for. Raises InputError,
+    MissingExtra or ModelLoadFailed.
+    """
+    named = parse_reference(reference) if isinstance(reference, str) else reference
+    path = base / named.path
+    match named.kind:
+        case "ollama":
+            from promptkit.runtimes.ollama import Ollama
+
+            return Ollama(named.name)
+        case "openai":
+            from promptkit.runtimes.openai import OpenAI
+
+            return OpenAI(named.name, base_url=named.url)
+        case "replay":
+            from promptkit.runtimes.replay import Replay
+
+            return Replay(path, of=of)
+        case "scripted":
+            from promptkit.runtimes.scripts import load_function, load_script
+
+            if named.function:
+                return load_function(path, named.function, named.text)
+            return load_script(path, named.text)
+        case "auto":
+            raise InputError("`auto` names no model by itself", hint="choose one by `choose`")
+    return await _embedded(named, path, progress)
+
+
+async def _embedded(named: Reference, path: Path, progress: Progress | None) -> Runtime:
+    from promptkit.runtimes.embedded import Embedded
+    from promptkit.runtimes.weights import default_weights, hub_path, pull_hub
+
+    if named.kind == "embedded":
+        path = await asyncio.to_thread(default_weights, progress)
+    elif named.kind == "hf":
+        here = hub_path(named.name, named.path)
+        path = await asyncio.to_thread(pull_hub, named.name, named.path, progress) if here is None else here
+    return Embedded(path, reference=named.text)
+
+
+def _parts(kind: Kind, rest: str, text: str) -> Reference | None:
+    """Read what follows the sign, or return None where it is not of its kind's form."""
+    match kind:
+        case "hf" if found := _HUB.fullmatch(rest):
+            return Reference(text=text, kind=kind, name=found["name"], path=found["path"])
+        case "scripted" if found := _SCRIPT.fullmatch(rest):
+            return Reference(text=text, kind=kind, path=found["path"], function=found["function"] or "")
+        case "openai" if found := _SERVER.fullmatch(rest):
+            _check_url(found["url"])
+            return Reference(text=text, kind=kind, name=found["name"], url=found["url"].rstrip("/"))
+        case "embedded" if text == EMBEDDED:
+            return Reference(text=text, kind=kind, name=rest)
+        case "ollama":
+            return Reference(text=text, kind=kind, name=rest)
+        case "gguf" | "replay":
+            return Reference(text=text, kind=kind, path=rest)
+    return None
+
+
+def _check_url(url: str) -> None:
+    """Refuse an address that is none, or that holds a key: it would be printed and stored with the reference."""
+    try:
+        parts = urlsplit(url)
+        whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise InputError("the address of the server is not complete", hint=_form("openai"))
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InputError(
+            "the address of a server must not hold a key or a query", hint="put the key into OPENAI_API_KEY"
+        )
+
+
+def _form(kind: str) -> str | None:
+    return next((f"write {form}" for known, form in FORMS.items() if known == kind), None)
+
+
+def _likely(text: str, kind: str) -> str | None:
+    if text.endswith(".gguf"):
+        return f"did you mean `gguf:{text}`?"
+    close = nearest(kind or text, FORMS)
+    if close and close.startswith("did"):
+        return close
+    return f"did you mean `ollama/{text}`? Known forms: {', '.join(FORMS.values())}"

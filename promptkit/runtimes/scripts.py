@@ -1,0 +1,202 @@
+"""Scripted answers from files: a YAML file of replies and rules, or a function in a Python file.
+
+A YAML script holds a list of replies, given in order, or a mapping:
+
+    model: tiny                      # the model's name (left out: the reference)
+    capabilities: [chat, continue]   # left out: all but `embeddings` and `think`
+    context: 2048
+    delay: 0.5                       # seconds that each reply takes, spread over its pieces
+    rules:                           # the first that fits and is not used up answers
+      - {contains: billing, reply: pricing concerns}
+      - {match: "(?i)refund|invoice", replies: [one, two]}
+    replies: [one, {text: two, finish: length}, {error: the server is tired}]
+    otherwise: others                # when no rule fits and no reply is left
+
+A rule's `reply` serves `times` times (left out: always), its `replies` in order, `times` times over (left out: once).
+A reply is a text, or a mapping of `text finish thoughts tokens_in tokens_out tokens error`; in `tokens`, a list of
+`{piece: log-probability}`, the likeliest of each is the one that was generated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from inspect import isfunction
+from itertools import chain, repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, model_validator
+
+from promptkit.errors import InputError, Problem, RequestRefused, ServerFailed, nearest, place
+from promptkit.runtimes.base import Alternative, Capability, Finish, Reply, Request, Token
+from promptkit.runtimes.scripted import CAPABILITIES, Answered, Scripted, whole_text
+from promptkit.storage import load_file, read_model, read_text
+
+if TYPE_CHECKING:
+    from promptkit.storage import Document
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GivenReply(_Strict):
+    """A reply with more than its text, or the error that comes in its place."""
+
+    text: str | None = None
+    finish: Finish = "stop"
+    thoughts: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    tokens: list[Annotated[dict[str, float], Field(min_length=1)]] = []
+    error: str | None = None
+
+    def answer(self) -> Answered:
+        """Return what the runtime answers; a mere text is left to be cut as the request says."""
+        if self.error is not None:
+            return ServerFailed(self.error)
+        if self.model_fields_set == {"text"}:
+            return self.text or ""
+        tokens = tuple(_token(alternatives) for alternatives in self.tokens)
+        said = b"".join(token.piece for token in tokens).decode("utf-8", "replace")
+        return Reply(
+            text=said if self.text is None else self.text,
+            finish=self.finish,
+            thoughts=self.thoughts,
+            tokens_in=self.tokens_in,
+            tokens_out=self.tokens_out,
+            tokens=tokens,
+        )
+
+
+ReplyValue: TypeAlias = str | GivenReply
+
+
+class Rule(_Strict):
+    """Replies to the requests that contain a text or match a regular expression."""
+
+    contains: str | None = None
+    match: Annotated[str, AfterValidator(_pattern)] | None = None
+    reply: ReplyValue | None = None
+    replies: list[ReplyValue] | None = None
+    times: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.contains is None) == (self.match is None):
+            raise ValueError("a rule needs one of `contains` and `match`")
+        if (self.reply is None) == (self.replies is None):
+            raise ValueError("a rule needs one of `reply` and `replies`")
+        return self
+
+    def fits(self, text: str) -> bool:
+        """Tell whether the rule is for a request of this text."""
+        if self.match is not None:
+            return re.search(self.match, text) is not None
+        return (self.contains or "") in text
+
+    def supply(self) -> Iterator[ReplyValue]:
+        """Yield the replies until the rule is used up."""
+        if self.replies is not None:
+            return chain.from_iterable(repeat(self.replies, self.times or 1))
+        reply = self.reply or ""
+        return repeat(reply) if self.times is None else repeat(reply, self.times)
+
+
+class ScriptFile(_Strict):
+    """What a YAML script may say."""
+
+    model: str | None = None
+    capabilities: list[Capability] | None = None
+    context: Annotated[int, Field(ge=1)] | None = None
+    delay: Annotated[float, Field(ge=0)] = 0.0
+    rules: list[Rule] = []
+    replies: list[ReplyValue] = []
+    otherwise: ReplyValue | None = None
+
+
+class _Replies(RootModel[list[ReplyValue]]):
+    """The short form of a script."""
+
+
+def load_script(path: Path, reference: str) -> Scripted:
+    """Return the runtime that a YAML script describes. Raises InputError with all that is wrong in it."""
+    document = load_file(path)
+    script = _read(document)
+    return Scripted(
+        _Player(script, reference),
+        capabilities=CAPABILITIES if script.capabilities is None else script.capabilities,
+        digest=_digest(path),
+        reference=script.model or reference,
+        context=script.context,
+        delay=script.delay,
+    )
+
+
+def load_function(path: Path, name: str, reference: str) -> Scripted:
+    """Return the runtime whose answers a function in a Python file gives. Raises InputError."""
+    digest = _digest(path)
+    spec = importlib.util.spec_from_file_location(f"promptkit_script_{digest[:16]}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(Problem("a script's functions are in a .py file", place(path)))
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(Problem(f"cannot import it: {type(error).__name__}: {error}", place(path))) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [each for each, value in vars(module).items() if isfunction(value)]
+        raise InputError(Problem(f"it has no function `{name}`", place(path), hint=nearest(name, known)))
+    return Scripted(function, digest=digest, reference=reference)
+
+
+class _Player:
+    """Answers by the rules of a script, then by its replies in order, then by what it says otherwise."""
+
+    def __init__(self, script: ScriptFile, reference: str) -> None:
+        self._rules = [(rule, rule.supply()) for rule in script.rules]
+        self._replies = iter(script.replies)
+        self._otherwise = script.otherwise
+        self._reference = reference
+
+    def __call__(self, request: Request) -> Answered:
+        given = self._next(whole_text(request))
+        if given is None:
+            asked = whole_text(request)[-200:]
+            raise RequestRefused(f"{self._reference} has no rule and no reply left for\n{asked}")
+        return given if isinstance(given, str) else given.answer()
+
+    def _next(self, text: str) -> ReplyValue | None:
+        for rule, supply in self._rules:
+            if rule.fits(text):
+                for reply in supply:
+                    return reply
+        return next(self._replies, self._otherwise)
+
+
+def _read(document: Document) -> ScriptFile:
+    if isinstance(document.value, list):
+        return ScriptFile(replies=read_model(document, _Replies).root)
+    return read_model(document, ScriptFile)
+
+
+def _token(alternatives: dict[str, float]) -> Token:
+    ranked = sorted(alternatives.items(), key=lambda each: -each[1])
+    others = tuple(Alternative(piece.encode("utf-8", "surrogatepass"), price) for piece, price in ranked)
+    return Token(others[0].piece, others[0].logprob, others)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(read_text(path).encode()).hexdigest()
