@@ -1,0 +1,85 @@
+"""The command `promptkit`: a table of verbs, each imported when it is used, and one boundary for errors."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from promptkit.errors import InputError, Interrupted, PromptkitError, nearest
+
+VERBS = {
+    "run": "Run a pipeline or a prompt.",
+    "render": "Show the exact messages of each step; no model is asked.",
+    "try": "Run the pinned cases and compare each answer with the one before.",
+    "check": "Find everything that is wrong in pipelines and prompts.",
+    "models": "List, fetch and describe what can answer here.",
+    "init": "Make a small working project.",
+    "schema": "Print the JSON Schema of a pipeline or a prompt, for editors.",
+}
+_MODULES = {"try": "try_"}
+
+
+class LazyVerbs(TyperGroup):
+    """A group that imports a verb's module only when that verb is used or completed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            raise InputError(f"there is no verb `{cmd_name}`", hint=nearest(cmd_name, VERBS))
+        command = typer.main.get_command(import_module(f"promptkit.cli.{_MODULES.get(cmd_name, cmd_name)}").app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def print_version(wanted: bool) -> None:
+    """Print the installed version and leave."""
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"promptkit {version('promptkit')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=LazyVerbs,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def promptkit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Structured prompts, YAML pipelines and measured prompting techniques on local language models."""
+
+
+def main() -> None:
+    """Run the command line. A mistake in the input is a message and an exit code, never a traceback."""
+    try:
+        typer.main.get_command(app)(prog_name="promptkit")
+    except PromptkitError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        fail(Interrupted("interrupted"))
+
+
+def fail(error: PromptkitError) -> None:
+    """Print an error to stderr and leave with its exit code."""
+    from promptkit.reports import print_error
+
+    print_error(error)
+    sys.exit(error.exit_code)

@@ -1,0 +1,12 @@
+"""`promptkit render`."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def render() -> None:
+    raise NotImplementedError

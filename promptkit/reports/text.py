@@ -1,0 +1,50 @@
+"""Text from models and data, made safe to show: nothing in it can steer a terminal or reorder what is read."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from functools import lru_cache
+from typing import Any
+
+# Line and paragraph separators, and characters that a terminal would show as nothing or use to reorder text. Joiners
+# (200C, 200D) stay: scripts and emoji need them.
+_INVISIBLE = {0x061C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF, *range(0x202A, 0x202F), *range(0x2060, 0x2070)}
+_KEPT = {"\n", "\t"}
+
+
+@lru_cache(maxsize=4096)
+def _shown(character: str) -> str:
+    code = ord(character)
+    category = unicodedata.category(character)
+    if character in _KEPT or not (category in {"Cc", "Cs"} or code in _INVISIBLE or 0xE0000 <= code <= 0xE007F):
+        return character
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def visible(text: str) -> str:
+    """Return text in which control characters, bidi marks and lone surrogates show as escapes (`\\x1b`).
+
+    Line breaks and tabs stay; a carriage return before a line break is dropped.
+    """
+    text = text.replace("\r\n", "\n")
+    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+
+
+def shown(value: Any) -> str:
+    """Return a value as a person reads it: text as it is, all else as indented JSON; both `visible`."""
+    return visible(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def one_line(value: Any, width: int | None = None) -> str:
+    """Return a value in one line of at most `width` characters, with `…` where it was cut."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    line = visible(" ".join(text.split()))
+    return line if width is None or len(line) <= width else line[: max(width - 1, 0)] + "…"
+
+
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """Return a value as JSON for programs: exact, all that could harm a terminal escaped."""
+    return json.dumps(value, indent=indent, ensure_ascii=True, allow_nan=False)
