@@ -3,8 +3,8 @@
     with OllamaServer(FakeModel("tiny", answers=["positive"])) as server:
         ...                      # server.url, server.requests, server.loads, server.cancelled
 
-It runs in a thread of its own, so that synchronous tests and programs in other processes can talk to it. A model
-answers from its `answers` in order, then by its `respond` function; `answered_by` puts a real runtime behind it.
+It runs in a thread of its own, so that synchronous tests and other processes can talk to it. A model answers
+from its `answers` in order, then by its `respond` function; `answered_by` puts a real runtime behind it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ CHAT_TEMPLATE = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|
 DEFAULT_WINDOW = 4096
 LOADING_OPTIONS = ("num_ctx", "num_batch", "num_gpu", "num_thread", "use_mmap")
 NUMBERS = ("temperature", "top_p", "top_k", "seed", "num_predict", "num_ctx", "repeat_penalty")
-PIECE = re.compile(r"<\|\w+\|>|\s?\w{1,4}|\s?[^\w\s]|\s", re.UNICODE)
+PIECE = re.compile(r"<\|\w+\|>| ?\w{1,4}| ?[^\w\s]|\s")
 
 
 def pieces(text: str) -> list[str]:
-    """Return the stand-in's tokens: a marker of the chat template, up to four letters, or one other character."""
+    """Return the stand-in's tokens: a template's marker, up to four letters, or one other character."""
     return PIECE.findall(text)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says once. `breaks_off` ends the answer without `done: true`, `fails` with an error line."""
+    """What a model says once. `breaks_off` ends it without `done: true`, `fails` with an error line."""
 
     text: str
     thoughts: str = ""
@@ -96,7 +96,7 @@ def answered_by(runtime: Runtime) -> Respond:
 
 @dataclass
 class FakeModel:
-    """A model of the stand-in. `leaves_open` tells whether its template goes on from a last assistant message."""
+    """A model. `leaves_open` tells whether its template goes on from a last assistant message."""
 
     name: str
     answers: list[Answer | str] = field(default_factory=list)

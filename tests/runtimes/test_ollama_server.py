@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import ollama
+import ollama  # noqa: TID253
 import pytest
 
 from tests.runtimes.ollama_server import Answer, FakeModel, OllamaServer, pieces
@@ -61,7 +61,7 @@ def test_the_official_client_generates_raw_whole_and_streaming(client: ollama.Cl
     whole = client.generate("tiny", "one two three", raw=True, options={"num_predict": 2})
     parts = list(client.generate("tiny", "one two three", raw=True, options={"stop": ["three"]}, stream=True))
     assert (whole.response, whole.done_reason) == ("one two", "length")
-    assert "".join(part.response for part in parts) == "one two "
+    assert "".join(part.response or "" for part in parts) == "one two "
 
 
 def test_the_official_client_gets_schemas_thoughts_and_log_probabilities(

@@ -1,0 +1,272 @@
+"""JSON over HTTP, with every fault one of our errors: bounded bodies, no redirects, strict JSON, no keys in texts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, NoReturn
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from promptkit.errors import (
+    AccessDenied,
+    BadReply,
+    ConnectionFailed,
+    InputError,
+    PromptkitError,
+    RequestRefused,
+    RuntimeFailure,
+    ServerBusy,
+    ServerFailed,
+)
+
+BODY_LIMIT = 64 * 2**20
+LINE_LIMIT = 4 * 2**20
+CONNECT_SECONDS = 5.0
+SHOWN = 80
+
+
+Explain = Callable[[int, str], PromptkitError | None]
+"""Takes a status and the server's own text; gives the error it stands for, or None for the usual one."""
+
+
+class BoundedTransport(httpx.AsyncBaseTransport):
+    """Send over aiohttp, which costs a sixth of httpx's own CPU; a body ends in an error at `limit` bytes unpacked."""
+
+    def __init__(self, url: str, limit: int = BODY_LIMIT) -> None:
+        # A context for TLS reads all root certificates, which plain http has no use for.
+        self._inner = AiohttpTransport(verify=url.startswith("https:"))
+        self._limit = limit
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.headers["Accept-Encoding"] = "gzip"
+        with aiohttp_faults():
+            response = await self._inner.handle_async_request(request)
+        coding = response.headers.pop("Content-Encoding", "identity").lower()
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        response.stream = BoundedStream(stream, coding, self._limit)
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class BoundedStream(httpx.AsyncByteStream):
+    """A body, unpacked piece by piece and never beyond `limit` bytes (httpx unpacks a gzip bomb whole)."""
+
+    def __init__(self, inner: httpx.AsyncByteStream, coding: str, limit: int) -> None:
+        self._inner = inner
+        self._coding = coding
+        self._room = limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._coding not in ("identity", "gzip", "x-gzip", "deflate"):
+            raise httpx.DecodingError(f"the body is packed by `{self._coding[:SHOWN]}`")
+        packed = zlib.decompressobj(wbits=47) if self._coding != "identity" else None
+        with aiohttp_faults():
+            async for chunk in self._inner:
+                try:
+                    piece = packed.decompress(chunk, self._room + 1) if packed else chunk
+                except zlib.error as error:
+                    raise httpx.DecodingError(str(error)) from error
+                self._room -= len(piece)
+                if self._room < 0:
+                    raise BadReply("the server's reply is too large")
+                yield piece
+
+    async def aclose(self) -> None:
+        with aiohttp_faults():
+            await self._inner.aclose()
+
+
+@contextmanager
+def aiohttp_faults() -> Iterator[None]:
+    """Give httpx's name to the aiohttp errors that the transport lets through (a garbled status line, for one)."""
+    try:
+        yield
+    except aiohttp.ClientError as error:
+        raise httpx.RemoteProtocolError(type(error).__name__) from error
+
+
+def fault(error: Exception, place: str) -> PromptkitError:
+    """Return our error for what httpx raised while it spoke to `place`. Texts of httpx may hold keys: none is used."""
+    match error:
+        case PromptkitError():
+            return error
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return InputError(
+                f"`{place}` is not the address of a server", hint="an address begins with http:// or https://"
+            )
+        case httpx.ConnectError():
+            return ConnectionFailed(f"no server answers at {place}")
+        case httpx.TimeoutException():
+            return ConnectionFailed(f"the server at {place} did not answer in time, or hung up")
+        case httpx.DecodingError():
+            return BadReply(f"the server at {place} sent a body that cannot be unpacked")
+        case httpx.NetworkError() | httpx.ProtocolError() | httpx.ProxyError():
+            return ConnectionFailed(f"the connection to {place} broke off, or it does not speak HTTP")
+        case _:
+            return BadReply(f"the server at {place} cannot be understood ({type(error).__name__})")
+
+
+def parse(text: bytes, place: str) -> Any:
+    """Return strict JSON's value; raise BadReply for anything else, NaN and endless nesting included."""
+    try:
+        return json.loads(text.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        start = text[:SHOWN].decode(errors="replace")
+        raise BadReply(
+            f"the server at {place} did not speak JSON: {start!r}", hint="check the base URL of the server"
+        ) from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def refusal(status: int, headers: Mapping[str, str], said: str, place: str) -> RuntimeFailure:
+    """Return our error for a status that is not 2xx. `said` is the server's own text."""
+    text = f"the server at {place} answered {status}" + (f": {said}" if said else "")
+    if status in (408, 425, 429, 503):
+        return ServerBusy(text, retry_after=_seconds(headers.get("Retry-After")))
+    if status in (401, 403, 407):
+        return AccessDenied(text)
+    if status >= 500:
+        return ServerFailed(text, retry=status in (502, 504))
+    if status >= 400:
+        return RequestRefused(text)
+    return BadReply(f"{text}; redirects are not followed", hint="give the address that the server itself answers at")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Return what `Retry-After` says in seconds: a number, or the time that is left to a date."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after)) if retry_after.strip().isdigit() else _left(retry_after)
+    except ValueError:
+        return None
+
+
+def _left(date: str) -> float:
+    return max(0.0, parsedate_to_datetime(date).timestamp() - time())
+
+
+def said(body: bytes) -> str:
+    """Return what an error body says: Ollama's, OpenAI's or FastAPI's words, else its first characters."""
+    try:
+        value: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return body[:SHOWN].decode(errors="replace").strip()
+    for key in ("error", "message", "detail"):
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+    return value if isinstance(value, str) else json.dumps(value)[:400]
+
+
+class Server:
+    """One server that speaks JSON. Requests have no time limit but `within` and the caller's own cancellation."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        key: str | None = None,
+        read_seconds: float | None = None,
+        limit: int = BODY_LIMIT,
+        explain: Explain | None = None,
+        unreachable: str | None = None,
+    ) -> None:
+        """Raises InputError where `base_url` is none. Without `read_seconds` a server may be silent for ever.
+
+        `explain` may give a better error than `refusal`; `unreachable` is the hint where nothing answers.
+        """
+        self.place = shown(base_url)
+        self._explain = explain
+        self._unreachable = unreachable
+        try:
+            self._client = httpx.AsyncClient(
+                base_url=httpx.URL(base_url),
+                headers={"Authorization": f"Bearer {key}"} if key else None,
+                transport=BoundedTransport(base_url, limit),
+                timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
+                follow_redirects=False,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise fault(httpx.InvalidURL(""), self.place) from error
+        if self._client.base_url.scheme not in ("http", "https") or not self._client.base_url.host:
+            raise fault(httpx.InvalidURL(""), self.place)
+
+    async def get(self, path: str, *, within: float | None = None) -> Any:
+        """Return the JSON at a path. Raises the errors of `fault`, `refusal` and `parse`."""
+        return await self._whole("GET", path, None, within)
+
+    async def post(self, path: str, body: Mapping[str, Any], *, within: float | None = None) -> Any:
+        """Send a body and return the JSON of the answer. Raises as `get`."""
+        return await self._whole("POST", path, body, within)
+
+    async def _whole(self, method: str, path: str, body: Mapping[str, Any] | None, within: float | None) -> Any:
+        try:
+            async with asyncio.timeout(within), self._open(method, path, body) as response:
+                content = await response.aread()
+        except TimeoutError:
+            raise ConnectionFailed(f"the server at {self.place} gave no answer within {within} s") from None
+        return parse(content, self.place)
+
+    async def lines(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+        """Send a body and yield the lines of the answer as they arrive, blank ones left out. Raises as `get`.
+
+        Closing the iterator closes the connection, and with it the generation behind it.
+        """
+        async with self._open("POST", path, body) as response:
+            rest = b""
+            # Not httpx's aiter_lines: it also breaks at U+2028 and U+0085, which JSON allows inside a string.
+            async for chunk in response.aiter_raw():
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    if line.strip():
+                        yield line
+                if len(rest) > LINE_LIMIT:
+                    raise BadReply(f"the server at {self.place} sent a line that is too long")
+            if rest.strip():
+                yield rest
+
+    @asynccontextmanager
+    async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx.Response]:
+        try:
+            async with self._client.stream(method, path, json=body) as response:
+                if not response.is_success:
+                    raise self.refusal(response.status_code, response.headers, said(await response.aread()))
+                yield response
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
+            ours = fault(error, self.place)
+            ours.hint = ours.hint or (self._unreachable if isinstance(error, httpx.ConnectError) else None)
+            raise ours from None
+
+    def refusal(self, status: int, headers: Mapping[str, str], text: str) -> PromptkitError:
+        """Return the error for a status that is not 2xx: `explain`'s, else the usual one."""
+        explained = self._explain(status, text) if self._explain else None
+        return explained or refusal(status, headers, text, self.place)
+
+    async def close(self) -> None:
+        """Close the connections. Safe to call twice."""
+        await self._client.aclose()
+
+
+def shown(url: str) -> str:
+    """Return an address as messages show it: no user, password or query."""
+    start, mark, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return (
+        f"{start}{mark}{authority.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+        if mark
+        else url.rpartition("@")[2]
+    )

@@ -1,0 +1,536 @@
+"""What a client of Ollama must get right, a line of the facts a test, against the stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from promptkit.errors import (
+    AccessDenied,
+    BadReply,
+    ConnectionFailed,
+    ContextOverflow,
+    ModelMissing,
+    PromptkitError,
+    RequestRefused,
+    ServerBusy,
+    ServerFailed,
+    Unsupported,
+)
+from promptkit.runtimes.base import Alternative, Message, Request
+from promptkit.runtimes.ollama import Ollama, normal_host, probe, pull
+from tests.runtimes.ollama_server import Answer, FakeModel, Fault, OllamaServer
+
+BARE_TEMPLATE = "{{ .Prompt }}"
+
+
+@pytest.fixture
+def server() -> Iterator[OllamaServer]:
+    models = (
+        FakeModel("tiny", modified="2026-08-03T10:00:00Z"),
+        FakeModel("plain:1b", template=BARE_TEMPLATE, leaves_open=False, modified="2026-08-02T10:00:00Z"),
+        FakeModel("thinker", capabilities=("completion", "thinking"), modified="2026-08-01T10:00:00Z"),
+        FakeModel("vectors", capabilities=("embedding",), context_length=16, modified="2026-08-04T10:00:00Z"),
+    )
+    with OllamaServer(*models) as running:
+        yield running
+
+
+@asynccontextmanager
+async def opened(server: OllamaServer, name: str = "tiny", **settings: Any) -> AsyncIterator[Ollama]:
+    """Open the adapter with its model described, and forget the requests which that took."""
+    runtime = Ollama(name, host=server.url, **settings)
+    try:
+        await runtime.model()
+        server.requests.clear()
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+def asking(text: str = "hello", **settings: Any) -> Request:
+    return Request(messages=(Message("user", text),), **settings)
+
+
+# the host
+
+HOSTS = [
+    (None, "http://127.0.0.1:11434"),
+    ("", "http://127.0.0.1:11434"),
+    ("1.2.3.4", "http://1.2.3.4:11434"),
+    (":5000", "http://127.0.0.1:5000"),
+    ("1.2.3.4:1234", "http://1.2.3.4:1234"),
+    ("example.com", "http://example.com:11434"),
+    ("example.com:1234", "http://example.com:1234"),
+    (" 1.2.3.4 ", "http://1.2.3.4:11434"),
+    ('"1.2.3.4"', "http://1.2.3.4:11434"),
+    (" ' 1.2.3.4 ' ", "http://1.2.3.4:11434"),
+    ("http://1.2.3.4", "http://1.2.3.4:80"),
+    ("https://1.2.3.4", "https://1.2.3.4:443"),
+    ("https://1.2.3.4:4321", "https://1.2.3.4:4321"),
+    ("https://example.com/ollama", "https://example.com:443/ollama"),
+    ("http://example.com/", "http://example.com:80"),
+    ("[::1]", "http://[::1]:11434"),
+    ("::1", "http://[::1]:11434"),
+    ("[::1]:1337", "http://[::1]:1337"),
+    ("ollama.com", "https://ollama.com:443"),
+    ("0.0.0.0", "http://127.0.0.1:11434"),
+    ("0.0.0.0:5000", "http://127.0.0.1:5000"),
+    ("http://0.0.0.0:5000", "http://127.0.0.1:5000"),
+    ("::", "http://[::1]:11434"),
+    ("[::]:5000", "http://[::1]:5000"),
+    (":66000", "http://127.0.0.1:11434"),
+    (":-1", "http://127.0.0.1:11434"),
+]
+
+
+@pytest.mark.parametrize(("text", "url"), HOSTS)
+def test_the_host_is_read_as_ollamas_own_client_reads_it(text: str | None, url: str) -> None:
+    assert normal_host(text) == url
+
+
+async def test_the_host_comes_from_the_environment(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", server.url.replace("127.0.0.1", "0.0.0.0"))
+    assert [model.name for model in await probe() or ()] == [
+        "vectors:latest",
+        "tiny:latest",
+        "plain:1b",
+        "thinker:latest",
+    ]
+
+
+# the model
+
+CAPABLE = {"chat", "complete", "schema", "sampling", "stop", "seed"}
+CAPABILITIES = [
+    ("tiny", "0.33.0", CAPABLE | {"system", "logprobs", "continue"}),
+    ("tiny:latest", "0.0.0", CAPABLE | {"system", "logprobs", "continue"}),
+    ("tiny", "0.12.10", CAPABLE | {"system", "continue"}),
+    ("plain:1b", "0.33.0", CAPABLE | {"logprobs"}),
+    ("thinker", "0.33.0", CAPABLE | {"system", "logprobs", "continue", "think"}),
+    ("vectors", "0.33.0", {"embeddings"}),
+]
+
+
+@pytest.mark.parametrize(("name", "version", "capabilities"), CAPABILITIES)
+async def test_a_model_says_what_it_can_do(
+    server: OllamaServer, name: str, version: str, capabilities: set[str]
+) -> None:
+    server.version = version
+    async with opened(server, name) as runtime:
+        model = await runtime.model()
+    assert model.capabilities == capabilities
+    assert (model.reference, model.size) == (f"ollama/{name}", 98_362_432)
+    assert server.models[name if ":" in name else f"{name}:latest"].digest in model.digest
+
+
+async def test_weights_version_and_capabilities_all_change_the_digest(server: OllamaServer) -> None:
+    digests = set()
+    changes: list[Callable[[], object]] = [
+        lambda: None,
+        lambda: setattr(server, "version", "0.34.0"),
+        lambda: setattr(server.models["tiny:latest"], "leaves_open", False),
+        lambda: setattr(server.models["tiny:latest"], "template", BARE_TEMPLATE),
+    ]
+    for change in changes:
+        change()
+        async with opened(server) as runtime:
+            digests.add((await runtime.model()).digest)
+    assert len(digests) == len(changes)
+
+
+async def test_a_model_is_described_once_however_many_ask(server: OllamaServer) -> None:
+    runtime = Ollama("tiny", host=server.url)
+    await asyncio.gather(*(runtime.model() for _ in range(5)))
+    await runtime.close()
+    assert [seen.path for seen in server.requests].count("/api/tags") == 1
+
+
+async def test_a_missing_model_gives_the_line_that_fetches_it(server: OllamaServer) -> None:
+    runtime = Ollama("absent:7b", host=server.url)
+    with pytest.raises(ModelMissing) as caught:
+        await runtime.model()
+    assert caught.value.hint == "ollama pull absent:7b"
+    await runtime.close()
+
+
+async def test_a_model_that_goes_missing_gives_the_line_too(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        del server.models["tiny:latest"]
+        with pytest.raises(ModelMissing) as caught:
+            await runtime.answer(asking())
+    assert caught.value.hint == "ollama pull tiny"
+
+
+# what is sent
+
+SENT: list[tuple[str, Request, dict[str, Any]]] = [
+    (
+        "a turn to go on from",
+        asking("mood?", begun="Mood:"),
+        {"messages": [{"role": "user", "content": "mood?"}, {"role": "assistant", "content": "Mood:"}]},
+    ),
+    ("raw text", Request(prompt="a b", begun=" c"), {"raw": True, "prompt": "a b c"}),
+    ("a schema", asking(schema={"type": "object"}), {"format": {"type": "object"}}),
+    ("alternatives, of which 20 are the most", asking(alternatives=200), {"logprobs": True, "top_logprobs": 20}),
+]
+
+
+@pytest.mark.parametrize(("what", "request_", "expected"), SENT, ids=[row[0] for row in SENT])
+async def test_a_request_is_sent_as(
+    server: OllamaServer, what: str, request_: Request, expected: dict[str, Any]
+) -> None:
+    async with opened(server) as runtime:
+        await runtime.answer(request_)
+    body = server.requests[-1].body
+    assert {name: body.get(name) for name in expected} == expected
+    assert (body["truncate"], body["shift"], body["stream"]) == (False, False, True)
+    assert body["options"].keys() >= {"temperature", "num_predict", "num_ctx"}
+
+
+async def test_seed_temperature_and_stop_go_inside_the_options(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        await runtime.answer(asking(seed=7, temperature=0.5, stop=("\n",), top_p=0.9, max_tokens=11))
+    body = server.requests[-1].body
+    assert body["options"] | {"num_ctx": 0} == {
+        "seed": 7,
+        "temperature": 0.5,
+        "stop": ["\n"],
+        "top_p": 0.9,
+        "num_predict": 11,
+        "num_ctx": 0,
+    }
+    assert not {"seed", "temperature", "stop", "top_p"} & body.keys()
+
+
+KEPT: list[tuple[str | float | None, Any]] = [
+    (None, None),
+    ("300", 300),
+    ("-1", -1),
+    (0, 0),
+    ("5m", "5m"),
+    ("-1m", "-1m"),
+]
+
+
+@pytest.mark.parametrize(("given", "sent"), KEPT)
+async def test_a_number_in_a_text_is_kept_alive_as_a_number(
+    server: OllamaServer, given: str | float | None, sent: Any
+) -> None:
+    async with opened(server, keep_alive=given) as runtime:
+        await runtime.answer(asking())
+    assert server.requests[-1].body.get("keep_alive") == sent
+
+
+THINKING = [("thinker", None, False), ("thinker", True, True), ("thinker", "low", "low"), ("tiny", None, None)]
+
+
+@pytest.mark.parametrize(("name", "asked", "sent"), THINKING)
+async def test_a_reasoning_model_thinks_only_when_it_is_asked_to(
+    server: OllamaServer, name: str, asked: bool | str | None, sent: bool | str | None
+) -> None:
+    async with opened(server, name) as runtime:
+        await runtime.answer(asking(think=asked))
+    assert server.requests[-1].body.get("think") == sent
+
+
+async def test_a_grammar_is_refused_before_anything_is_sent(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        with pytest.raises(Unsupported):
+            await runtime.answer(asking(grammar='root ::= "yes"'))
+    assert server.requests == []
+
+
+# what comes back
+
+
+async def test_a_reply_has_its_text_counts_and_pieces_as_they_arrive(server: OllamaServer) -> None:
+    heard: list[str] = []
+    async with opened(server) as runtime:
+        reply = await runtime.answer(asking("one two three"), heard.append)
+    assert reply.text == "".join(heard) == "one two three"
+    assert len(heard) == reply.tokens_out == 4
+    assert (reply.finish, reply.tokens_in) == ("stop", 13)
+
+
+@pytest.mark.parametrize(
+    "text", ["ein\u0085zwei", "un\u2028deux", "один\u2029два", "\u000b\u000c\u001c", "🙂" * 20, "", " x"]
+)
+async def test_any_text_comes_back_as_it_was_said(server: OllamaServer, text: str) -> None:
+    server.models["tiny:latest"].leaves_open = False
+    async with opened(server) as runtime:
+        server.models["tiny:latest"].answers = [text]
+        assert (await runtime.answer(asking())).text == text
+
+
+async def test_an_answer_cut_at_its_limit_says_so(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        reply = await runtime.answer(asking("one two three", max_tokens=2))
+    assert (reply.text, reply.finish, reply.tokens_out) == ("one two", "length", 2)
+
+
+SPLIT = [
+    ("named apart by the server", Answer("yes", thoughts="let me see"), True),
+    ("inside the text", Answer("<think>\nlet me see\n</think>\n\nyes"), None),
+]
+
+
+@pytest.mark.parametrize(("what", "answer", "think"), SPLIT, ids=[row[0] for row in SPLIT])
+async def test_thoughts_are_split_off_and_counted_apart(
+    server: OllamaServer, what: str, answer: Answer, think: bool | None
+) -> None:
+    heard: list[str] = []
+    async with opened(server, "thinker") as runtime:
+        server.models["thinker:latest"].answers = [answer]
+        reply = await runtime.answer(asking(think=think), heard.append)
+    assert (reply.text, reply.thoughts, "".join(heard)) == ("yes", "let me see", "yes")
+    assert reply.tokens_out is not None
+    assert 0 < reply.tokens_thought < reply.tokens_out
+
+
+async def test_log_probabilities_come_as_bytes(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        server.models["tiny:latest"].answers = [Answer("good", alternatives=((" good", -0.2), (" schön", -1.5)))]
+        reply = await runtime.answer(asking(alternatives=5))
+    assert [token.piece for token in reply.tokens] == [b"good"]
+    assert reply.tokens[0].alternatives == (Alternative(b" good", -0.2), Alternative(" schön".encode(), -1.5))
+
+
+async def test_log_probabilities_that_do_not_come_are_not_supported(server: OllamaServer) -> None:
+    server.version = "0.12.10"
+    async with opened(server) as runtime:
+        with pytest.raises(Unsupported, match="no log-probabilities"):
+            await runtime.answer(asking(alternatives=5))
+
+
+FAILED_ANSWERS: list[tuple[str, Answer | str, type[PromptkitError], bool]] = [
+    ("ends without done", Answer("half an ans", breaks_off=True), BadReply, False),
+    ("repeats one token", "!" * 99, BadReply, False),
+    ("an error line", Answer("one two", fails="something odd"), ServerFailed, False),
+    (
+        "an error line of the runner",
+        Answer("one two", fails="model runner has unexpectedly stopped"),
+        ServerFailed,
+        True,
+    ),
+    ("an error line of the window", Answer("one two", fails="context shift is not possible"), ContextOverflow, False),
+]
+
+
+@pytest.mark.parametrize(("what", "answer", "error", "retry"), FAILED_ANSWERS, ids=[row[0] for row in FAILED_ANSWERS])
+async def test_an_answer_that_breaks_off_fails(
+    server: OllamaServer, what: str, answer: Answer | str, error: type[PromptkitError], retry: bool
+) -> None:
+    async with opened(server, context=4096) as runtime:
+        server.models["tiny:latest"].answers = [answer]
+        with pytest.raises(error) as caught:
+            await runtime.answer(asking())
+    assert caught.value.retry is retry
+
+
+STATUSES: list[tuple[int, str, type[PromptkitError], bool]] = [
+    (400, "invalid JSON", RequestRefused, False),
+    (400, "missing request body", RequestRefused, False),
+    (400, '"x" does not support chat', Unsupported, False),
+    (400, "request (9000 tokens) exceeds the available context size (4096 tokens)", ContextOverflow, False),
+    (401, "unauthorized", AccessDenied, False),
+    (403, "cloud disabled", AccessDenied, False),
+    (404, "model 'tiny' not found", ModelMissing, False),
+    (404, 'model "tiny" not found, try pulling it first', ModelMissing, False),
+    (404, "404 page not found", RequestRefused, False),
+    (500, "out of memory", ServerFailed, False),
+    (500, "model runner has unexpectedly stopped, this may be due to resource limitations", ServerFailed, True),
+    (502, "cloud model cannot be reached", ServerFailed, True),
+    (503, "server busy, please try again.  maximum pending requests exceeded", ServerBusy, True),
+]
+
+
+@pytest.mark.parametrize(("status", "text", "error", "retry"), STATUSES)
+async def test_each_status_is_its_own_error_with_the_servers_words(
+    server: OllamaServer, status: int, text: str, error: type[PromptkitError], retry: bool
+) -> None:
+    async with opened(server, context=4096) as runtime:
+        server.faults = [Fault("/api/chat", status, text)]
+        with pytest.raises(error) as caught:
+            await runtime.answer(asking())
+    assert caught.value.retry is retry
+    assert text in caught.value.message or caught.value.hint == "ollama pull tiny"
+
+
+async def test_a_request_that_stops_the_runner_twice_is_not_tried_a_third_time(server: OllamaServer) -> None:
+    retries = []
+    async with opened(server) as runtime:
+        server.faults = [Fault("/api/chat", 500, "model runner has unexpectedly stopped")] * 3
+        for text in ("one", "one", "two"):
+            with pytest.raises(ServerFailed) as caught:
+                await runtime.answer(asking(text))
+            retries.append(caught.value.retry)
+    assert retries == [True, False, True]
+
+
+# the window
+
+
+async def test_the_window_follows_the_prompt_only_grows_and_stays(server: OllamaServer) -> None:
+    server.models["tiny:latest"].context_length = 32768
+    windows = []
+    async with opened(server) as runtime:
+        for words in (10, 100, 5000, 10, 5000):
+            await runtime.answer(asking("word " * words, max_tokens=100))
+            windows.append(server.requests[-1].body["options"]["num_ctx"])
+    assert windows == [4096, 4096, 16384, 16384, 16384]
+    assert [load["num_ctx"] for load in server.loads] == [4096, 16384]
+
+
+async def test_a_prompt_that_was_longer_than_it_looked_is_asked_again_in_a_larger_window(server: OllamaServer) -> None:
+    server.models["tiny:latest"].context_length = 32768
+    async with opened(server) as runtime:
+        reply = await runtime.answer(asking("! " * 5000, max_tokens=1))
+    assert [seen.body["options"]["num_ctx"] for seen in server.requests] == [4096, 8192, 16384]
+    assert (reply.tokens_in or 0) > 10000
+
+
+@pytest.mark.parametrize("settings", [{"context": 256}, {}], ids=["a fixed window", "the model's own"])
+@pytest.mark.parametrize("refuses", [True, False], ids=["its runner refuses", "truncate: false refuses"])
+async def test_a_prompt_that_fits_no_window_says_so(
+    server: OllamaServer, settings: dict[str, Any], refuses: bool
+) -> None:
+    server.models["tiny:latest"].refuses_overflow = refuses
+    async with opened(server, **settings) as runtime:
+        with pytest.raises(ContextOverflow, match=f"window of {settings.get('context', 8192)} tokens"):
+            await runtime.answer(asking("word " * 20000))
+
+
+OLD_SERVERS: list[tuple[str, Request]] = [
+    ("one long message", asking("extraordinary " * 6000)),
+    ("many messages, the oldest dropped", Request(messages=(Message("user", "extraordinary " * 300),) * 20)),
+    ("raw text", Request(prompt="extraordinary " * 6000)),
+]
+
+
+@pytest.mark.parametrize(("what", "request_"), OLD_SERVERS, ids=[row[0] for row in OLD_SERVERS])
+async def test_an_old_server_that_would_cut_in_silence_is_not_believed(
+    server: OllamaServer, what: str, request_: Request
+) -> None:
+    server.version = "0.12.3"
+    async with opened(server) as runtime:
+        with pytest.raises(ContextOverflow):
+            await runtime.answer(request_)
+
+
+async def test_a_cut_is_found_out_by_the_servers_count(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OllamaServer, "knows", lambda self, *version: False)
+    async with opened(server, context=4096) as runtime:
+        with pytest.raises(ContextOverflow, match="cut the prompt to 2050 tokens"):
+            await runtime.answer(asking("word " * 5000))
+
+
+async def test_an_answer_that_the_window_ends_is_asked_again_in_a_larger_one(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        server.models["tiny:latest"].answers = ["word " * 3000] * 2
+        reply = await runtime.answer(asking("! " * 1600, max_tokens=2500))
+    assert [seen.body["options"]["num_ctx"] for seen in server.requests] == [4096, 8192]
+    assert (reply.finish, reply.tokens_out) == ("length", 2500)
+
+
+# embeddings
+
+
+async def test_texts_are_embedded_and_never_cut(server: OllamaServer) -> None:
+    async with opened(server, "vectors") as runtime:
+        assert await runtime.embed(["a", "bb"]) == [[1.0, 0.0], [0.6, 0.8]]
+        assert server.requests[-1].body["truncate"] is False
+        with pytest.raises(ContextOverflow):
+            await runtime.embed(["word " * 100])
+    async with opened(server) as runtime:
+        with pytest.raises(Unsupported):
+            await runtime.embed(["a"])
+
+
+# connections
+
+
+async def test_cancelling_closes_the_connection_and_ends_the_generation(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        server.models["tiny:latest"].answers = [Answer("word " * 1000, pause=0.02), "next"]
+        arrived = asyncio.Event()
+        task = asyncio.create_task(runtime.answer(asking(), lambda piece: arrived.set()))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await runtime.answer(asking())).text == "next"
+    assert server.cancelled == 1
+
+
+async def test_a_request_that_waits_in_the_servers_queue_is_cancelled_too(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        server.models["tiny:latest"].answers = [Answer("word " * 1000, pause=0.02)]
+        arrived = asyncio.Event()
+        first = asyncio.create_task(runtime.answer(asking(), lambda piece: arrived.set()))
+        await arrived.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await runtime.answer(asking("second"))
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert (await runtime.answer(asking("third"))).text == "third"
+
+
+async def test_a_server_that_is_down_is_noticed_at_once_with_what_to_do(unused_tcp_port: int) -> None:
+    runtime = Ollama("tiny", host=f"127.0.0.1:{unused_tcp_port}")
+    for action in (runtime.model(), pull("tiny", host=f"127.0.0.1:{unused_tcp_port}")):
+        with pytest.raises(ConnectionFailed) as caught:
+            await action
+        assert "ollama serve" in (caught.value.hint or "")
+    await runtime.close()
+
+
+async def test_a_key_goes_to_the_server_and_into_no_text(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", "planted-key")
+    async with opened(server) as runtime:
+        await runtime.answer(asking())
+        assert server.requests[-1].authorization == "Bearer planted-key"
+        server.faults = [Fault("/api/chat", 401, "unauthorized")]
+        with pytest.raises(AccessDenied) as caught:
+            await runtime.answer(asking())
+        assert "planted-key" not in f"{caught.value!r} {caught.value} {runtime!r} {await runtime.model()!r}"
+
+
+# probing and fetching
+
+
+async def test_the_probe_puts_what_is_loaded_first_and_says_what_can_complete(server: OllamaServer) -> None:
+    async with opened(server, "thinker"):
+        found = await probe(server.url) or []
+    assert [model.name for model in found] == ["thinker:latest", "vectors:latest", "tiny:latest", "plain:1b"]
+    assert [model.completes for model in found] == [True, False, True, True]
+    assert (found[0].loaded, found[0].context, found[0].size) == (True, 8192, 98_362_432)
+
+
+async def test_the_probe_of_a_server_that_is_down_or_silent_gives_nothing(unused_tcp_port: int) -> None:
+    assert await probe(f"127.0.0.1:{unused_tcp_port}") is None
+    silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(5), "127.0.0.1", 0)
+    async with silent:
+        port = silent.sockets[0].getsockname()[1]
+        async with asyncio.timeout(3):
+            assert await probe(f"127.0.0.1:{port}", timeout=0.05) is None
+
+
+async def test_fetching_shows_progress_in_bytes(server: OllamaServer) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    await pull("new", lambda what, done, total: told.append((what, done, total)), host=server.url)
+    assert [(done, total) for _, done, total in told if total] == [(0, 300), (100, 300), (200, 300), (300, 300)]
+    assert told[-1] == ("success", 0, None)
+    assert "new:latest" in server.models
+
+
+@pytest.mark.parametrize("name", ["nowhere", "broken"], ids=["before the first line", "after it"])
+async def test_fetching_that_fails_says_why(server: OllamaServer, name: str) -> None:
+    with pytest.raises(ServerFailed, match=r"does not exist|max retries"):
+        await pull(name, host=server.url)
