@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
+import sqlite3
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from promptkit.errors import InputError, StoreFailed, place
+from promptkit.storage.database import Database
+
+FILE = "store.db"
 GIGABYTE = 1_000_000_000
+
+# When an answer was used is noted to the hour, and for many answers at once: finding one must not cost a write.
+_USE_SECONDS = 3600
+_USES_AT_ONCE = 500
+_EVICTED_AT_ONCE = 100
+
+_REFERENCE = re.compile(r"last(?:~([0-9]{1,9}))?|([0-9]{1,18})")
+_RUN_COLUMNS = "number, kind, target, status, model, inputs, started, ended, record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +46,20 @@ class Run:
 class Store:
     """One SQLite file that several processes may use at once. Use it from any thread.
 
-    A write that returned is on disk in the sense of process death. Every method raises StoreFailed.
+    A write that returned is on disk in the sense of process death. Every method raises StoreFailed. Records must be
+    JSON; a cached value is any text.
     """
+
+    def __init__(self, database: Database, cache_size: int) -> None:
+        self._database = database
+        self._cache_size = cache_size
+        self._used: set[str] = set()
 
     @classmethod
     def open(cls, folder: Path, *, cache_size: int = GIGABYTE) -> Self:
         """Open the store in `folder`, making both where missing; `cache_size` bounds the cached answers in bytes."""
-        raise NotImplementedError
+        _make_folder(folder)
+        return cls(Database(folder / FILE), cache_size)
 
     def __enter__(self) -> Self:
         return self
@@ -47,27 +71,61 @@ class Store:
 
     def cached(self, key: str) -> str | None:
         """Return what was kept under `key`."""
-        raise NotImplementedError
+        rows = self._database.read("select value from answers where key = ?", (key,))
+        if not rows:
+            return None
+        self._used.add(key)
+        if len(self._used) >= _USES_AT_ONCE:
+            self._note_use()
+        value: bytes = rows[0][0]
+        return value.decode("utf-8", "surrogatepass")
 
     async def keep(self, key: str, value: str) -> None:
-        """Keep `value` under `key`; returns once it is on disk."""
-        raise NotImplementedError
+        """Keep `value` under `key`, in place of what was there; returns once it is on disk."""
+        # As bytes: a model may answer with half characters, which SQLite's text does not take.
+        row = (key, value.encode("utf-8", "surrogatepass"), _now())
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "insert into answers values (?, ?, ?)"
+                " on conflict (key) do update set value = excluded.value, used = excluded.used",
+                row,
+            )
+            self._evict(connection)
+
+        await asyncio.wrap_future(self._database.write(change))
 
     def begin_run(self, kind: str, target: str, *, model: Mapping[str, Any], inputs: Any = None) -> int:
         """Begin a run (kind: run, eval, tune) and return its number."""
-        raise NotImplementedError
+        row = (kind, target, "running", _json(model), _json(inputs), time.time(), None, "{}")
+
+        def change(connection: sqlite3.Connection) -> int | None:
+            return connection.execute("insert into runs values (null, ?, ?, ?, ?, ?, ?, ?, ?)", row).lastrowid
+
+        number = self._database.write(change).result()
+        assert number is not None
+        return number
 
     def end_run(self, run: int, status: str, record: Mapping[str, Any]) -> None:
-        """Set how a run ended and what it gave (JSON)."""
-        raise NotImplementedError
+        """Set how a run ended and what it gave."""
+        self._execute(
+            "update runs set status = ?, record = ?, ended = ? where number = ?",
+            (status, _json(record), time.time(), run),
+        )
 
     async def save_call(self, run: int, call: Mapping[str, Any]) -> None:
-        """Add one call (JSON) to a run; returns once it is on disk."""
-        raise NotImplementedError
+        """Add one call to a run; returns once it is on disk."""
+        row = (run, _json(call))
+        await asyncio.wrap_future(
+            self._database.write(
+                lambda connection: connection.execute("insert into calls (run, call) values (?, ?)", row)
+            )
+        )
 
     def calls(self, run: int) -> list[dict[str, Any]]:
         """Return the calls of a run in the order in which they were saved."""
-        raise NotImplementedError
+        rows = self._database.read("select call from calls where run = ? order by number", (run,))
+        return [json.loads(call) for (call,) in rows]
 
     def run(
         self, reference: str, *, kind: str | None = None, target: str | None = None, status: str | None = None
@@ -76,20 +134,84 @@ class Store:
 
         Raises InputError for a reference that is none of these.
         """
-        raise NotImplementedError
+        match = _REFERENCE.fullmatch(reference)
+        if match is None:
+            raise InputError(f"`{reference}` names no run", hint="write its number, `last` or `last~1`")
+        back, number = match.groups()
+        filters = {"number": number and int(number), "kind": kind, "target": target, "status": status}
+        found = self._runs(filters, limit=1, offset=int(back or 0))
+        return found[0] if found else None
 
     def runs(self, *, kind: str | None = None, target: str | None = None, limit: int = 50) -> list[Run]:
         """Return the latest runs, newest first."""
-        raise NotImplementedError
+        return self._runs({"kind": kind, "target": target}, limit=limit, offset=0)
 
     def remember(self, target: str, case: str, record: Mapping[str, Any]) -> None:
-        """Keep the last result (JSON) of a pinned case of `target`."""
-        raise NotImplementedError
+        """Keep the last result of a pinned case of `target`."""
+        self._execute(
+            "insert into cases values (?, ?, ?) on conflict (target, name) do update set record = excluded.record",
+            (target, case, _json(record)),
+        )
 
     def remembered(self, target: str, case: str) -> dict[str, Any] | None:
         """Return the last result of a pinned case."""
-        raise NotImplementedError
+        rows = self._database.read("select record from cases where target = ? and name = ?", (target, case))
+        return json.loads(rows[0][0]) if rows else None
 
     def close(self) -> None:
         """Write what waits and close the file. May be called twice."""
-        raise NotImplementedError
+        if self._used:
+            self._note_use()
+        self._database.close()
+
+    def _execute(self, sql: str, parameters: tuple[Any, ...]) -> None:
+        self._database.write(lambda connection: connection.execute(sql, parameters)).result()
+
+    def _runs(self, filters: Mapping[str, Any], *, limit: int, offset: int) -> list[Run]:
+        given = {column: value for column, value in filters.items() if value is not None}
+        where = " and ".join(["true", *(f"{column} = ?" for column in given)])
+        rows = self._database.read(
+            f"select {_RUN_COLUMNS} from runs where {where} order by number desc limit ? offset ?",
+            (*given.values(), limit, offset),
+        )
+        return [_run(row) for row in rows]
+
+    def _note_use(self) -> None:
+        used, self._used = self._used, set()
+        now = _now()
+        rows = [(now, key, now - _USE_SECONDS) for key in used]
+        # Nobody waits for it: where it fails, an answer only looks older than it is.
+        self._database.write(
+            lambda connection: connection.executemany("update answers set used = ? where key = ? and used < ?", rows)
+        )
+
+    def _evict(self, connection: sqlite3.Connection) -> None:
+        (size,) = connection.execute("select bytes from answers_size").fetchone()
+        if size > self._cache_size:
+            connection.execute(
+                "delete from answers where rowid in (select rowid from answers order by used limit ?)",
+                (_EVICTED_AT_ONCE,),
+            )
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    number, kind, target, status, model, inputs, started, ended, record = row
+    return Run(number, kind, target, status, json.loads(model), json.loads(inputs), started, ended, json.loads(record))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a store, hidden from git."""
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ".gitignore").write_text("*\n")
+    except OSError as error:
+        raise StoreFailed(f"the store {place(folder)} cannot be made: {error.strerror or error}") from error

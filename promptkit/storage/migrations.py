@@ -1,0 +1,50 @@
+"""The tables of the store. A list that only grows: a released entry is never changed."""
+
+from __future__ import annotations
+
+import sqlite3
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "create table answers (key text primary key, value blob not null, used integer not null)",
+        "create index answers_by_use on answers (used)",
+        # One row: the bytes of all answers, kept by the triggers, since a sum over all would read the whole table.
+        "create table answers_size (bytes integer not null)",
+        "insert into answers_size values (0)",
+        """create trigger answer_added after insert on answers begin
+             update answers_size set bytes = bytes + length(new.value); end""",
+        """create trigger answer_removed after delete on answers begin
+             update answers_size set bytes = bytes - length(old.value); end""",
+        """create trigger answer_replaced after update of value on answers begin
+             update answers_size set bytes = bytes + length(new.value) - length(old.value); end""",
+        """create table runs (
+             number integer primary key autoincrement, kind text not null, target text not null, status text not null,
+             model text not null, inputs text not null, started real not null, ended real, record text not null)""",
+        "create table calls (number integer primary key, run integer not null references runs, call text not null)",
+        "create index calls_by_run on calls (run)",
+        """create table cases (
+             target text not null, name text not null, record text not null,
+             primary key (target, name)) without rowid""",
+    ),
+)
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """Return how many migrations a file has had."""
+    return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file up to date in one transaction: a process that dies here leaves the old file."""
+    if version(connection) >= len(MIGRATIONS):
+        return
+    connection.execute("begin immediate")
+    try:
+        for statements in MIGRATIONS[version(connection) :]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"pragma user_version = {len(MIGRATIONS)}")
+        connection.execute("commit")
+    except BaseException:
+        connection.rollback()
+        raise
