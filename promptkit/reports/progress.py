@@ -1,0 +1,156 @@
+"""What a run is doing: one line a finished step on stderr, and on a terminal the steps at work with what streams in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from promptkit.engine import (
+    CallFinished,
+    Event,
+    ItemFinished,
+    Notice,
+    OnEvent,
+    StepFinished,
+    StepResult,
+    StepStarted,
+    TextArrived,
+)
+from promptkit.reports.numbers import calls_text, seconds_text, size_text, tokens_text
+from promptkit.reports.output import note
+from promptkit.reports.screen import report_console
+from promptkit.reports.text import one_line, visible
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+NAME_WIDTH = 18
+_MARKS = {"done": "✓", "skipped": "-", "failed": "✗", "capped": "✓"}
+TAIL = 400
+"""How many of the last characters of a streaming answer are kept for the screen."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """A step at work."""
+
+    items: int | None = None
+    finished: int = 0
+    calls: int = 0
+    tokens: int = 0
+    tail: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+
+class Progress:
+    """Shows a run's events. `listener` gives what to hand to `run`; `showing` wraps the run."""
+
+    def __init__(self) -> None:
+        self._console = report_console(stderr=True)
+        self._at_work: dict[str, _Work] = {}
+        self._said: set[str] = set()
+        self._fetched: tuple[str, int, int | None] | None = None
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Keep the steps at work on the screen, where stderr is a terminal, until the block ends."""
+        self._at_work.clear()
+        if not self._console.is_terminal:
+            yield
+            return
+        from rich.live import Live
+
+        with Live(console=self._console, get_renderable=self._render, transient=True, refresh_per_second=12):
+            yield
+
+    def notice(self, message: str) -> None:
+        """Show a line once, above the steps at work."""
+        if message not in self._said:
+            self._said.add(message)
+            self._print(message)
+
+    def fetching(self, what: str, done: int, total: int | None) -> None:
+        """Show how much of a file has been fetched; off a terminal, that it begins."""
+        if self._fetched is None or self._fetched[0] != what:
+            self._print(f"fetching {what}" + (f" ({size_text(total)})" if total else ""))
+        self._fetched = None if done == total else (what, done, total)
+        if done == total:
+            self._print(f"fetched {what}")
+
+    def listener(self, *, prefix: str = "", steps: bool = True) -> OnEvent:
+        """Return a listener whose steps show under `prefix`; without `steps` finished ones leave no line."""
+
+        def listen(event: Event) -> None:
+            match event:
+                case Notice():
+                    self.notice(event.message)
+                case StepStarted():
+                    self._at_work[prefix + event.step] = _Work(items=event.items)
+                case StepFinished():
+                    self._at_work.pop(prefix + event.step, None)
+                    if steps:
+                        self._print_step(event.step, event.result)
+                case _:
+                    self._advance(prefix + event.step, event)
+
+        return listen
+
+    def _advance(self, name: str, event: TextArrived | CallFinished | ItemFinished) -> None:
+        work = self._at_work.setdefault(name, _Work())
+        match event:
+            case TextArrived():
+                work.tail = (work.tail + event.text)[-TAIL:]
+            case CallFinished():
+                work.calls += 1
+                work.tokens += (event.call.reply.tokens_in or 0) + (event.call.reply.tokens_out or 0)
+                work.tail = ""
+            case ItemFinished():
+                work.finished += 1
+
+    def _print(self, text: str) -> None:
+        if self._console.is_terminal:
+            self._console.print(visible(text), style="dim")
+        else:
+            note(text)
+
+    def _print_step(self, name: str, result: StepResult) -> None:
+        parts = [
+            calls_text(result.calls, result.cached),
+            tokens_text(result.tokens_in, result.tokens_out),
+            seconds_text(result.seconds),
+        ]
+        said = result.status if result.status in {"skipped", "failed", "capped"} else ""
+        if result.unparsed:
+            said += f" {result.unparsed} unparsed"
+        line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)} {said}".rstrip()
+        self._print(f"{line}\n    {self._value(result)}")
+
+    def _value(self, result: StepResult) -> str:
+        width = self._console.width - 8
+        return one_line(result.problem, width) if result.problem else one_line(result.value, width)
+
+    def _render(self) -> Text:
+        """Return the lines of the steps at work. Called by the screen's own thread."""
+        from rich.text import Text
+
+        lines = []
+        if self._fetched:
+            what, done, total = self._fetched
+            lines.append(
+                f"↓ {what} {size_text(done)}" + (f" of {size_text(total)}, {done * 100 // total} %" if total else "")
+            )
+        for name, work in list(self._at_work.items()):
+            counts = f" {work.finished}/{work.items}" if work.items is not None else ""
+            parts = [calls_text(work.calls, 0), f"{work.tokens} tokens", seconds_text(time.monotonic() - work.started)]
+            lines.append(f"… {visible(name) + counts:<{NAME_WIDTH}} {' · '.join(parts)}")
+            if work.tail:
+                lines.append(f"    {_last(work.tail, self._console.width - 8)}")
+        return Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
+
+
+def _last(text: str, width: int) -> str:
+    line = one_line(text)
+    return line if len(line) <= width else "…" + line[-(width - 1) :]
