@@ -89,11 +89,21 @@ class BoundedStream(httpx.AsyncByteStream):
 
 @contextmanager
 def aiohttp_faults() -> Iterator[None]:
-    """Give httpx's name to the aiohttp errors that the transport lets through (a garbled status line, for one)."""
+    """Give aiohttp's errors httpx's names; the transport calls a refused connection a timeout, and lets some pass."""
     try:
         yield
-    except aiohttp.ClientError as error:
-        raise httpx.RemoteProtocolError(type(error).__name__) from error
+    except (aiohttp.ClientError, httpx.TransportError) as error:
+        match error if isinstance(error, aiohttp.ClientError) else error.__cause__:
+            case aiohttp.ServerTimeoutError() as cause:
+                raise httpx.ReadTimeout(str(cause)) from cause
+            case aiohttp.ClientConnectorError() as cause:
+                raise httpx.ConnectError(str(cause)) from cause
+            case aiohttp.InvalidURL() as cause:
+                raise httpx.UnsupportedProtocol(str(cause)) from cause
+            case cause:
+                raise httpx.RemoteProtocolError(str(cause)) from cause
+    except ValueError as error:
+        raise httpx.LocalProtocolError("aiohttp cannot send this") from error
 
 
 def fault(error: Exception, place: str) -> PromptkitError:
@@ -108,10 +118,10 @@ def fault(error: Exception, place: str) -> PromptkitError:
         case httpx.ConnectError():
             return ConnectionFailed(f"no server answers at {place}")
         case httpx.TimeoutException():
-            return ConnectionFailed(f"the server at {place} did not answer in time, or hung up")
+            return ConnectionFailed(f"the server at {place} did not answer in time")
         case httpx.DecodingError():
             return BadReply(f"the server at {place} sent a body that cannot be unpacked")
-        case httpx.NetworkError() | httpx.ProtocolError() | httpx.ProxyError():
+        case httpx.NetworkError() | httpx.RemoteProtocolError() | httpx.ProxyError():
             return ConnectionFailed(f"the connection to {place} broke off, or it does not speak HTTP")
         case _:
             return BadReply(f"the server at {place} cannot be understood ({type(error).__name__})")
@@ -192,18 +202,13 @@ class Server:
         self.place = shown(base_url)
         self._explain = explain
         self._unreachable = unreachable
-        try:
-            self._client = httpx.AsyncClient(
-                base_url=httpx.URL(base_url),
-                headers={"Authorization": f"Bearer {key}"} if key else None,
-                transport=BoundedTransport(base_url, limit),
-                timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
-                follow_redirects=False,
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise fault(httpx.InvalidURL(""), self.place) from error
-        if self._client.base_url.scheme not in ("http", "https") or not self._client.base_url.host:
-            raise fault(httpx.InvalidURL(""), self.place)
+        self._client = httpx.AsyncClient(
+            base_url=checked(base_url),
+            headers={"Authorization": f"Bearer {key}"} if key else None,
+            transport=BoundedTransport(base_url, limit),
+            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
+            follow_redirects=False,
+        )
 
     async def get(self, path: str, *, within: float | None = None) -> Any:
         """Return the JSON at a path. Raises the errors of `fault`, `refusal` and `parse`."""
@@ -247,9 +252,13 @@ class Server:
                     raise self.refusal(response.status_code, response.headers, said(await response.aread()))
                 yield response
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
-            ours = fault(error, self.place)
-            ours.hint = ours.hint or (self._unreachable if isinstance(error, httpx.ConnectError) else None)
-            raise ours from None
+            raise self.fault(error) from None
+
+    def fault(self, error: Exception) -> PromptkitError:
+        """Return the error for what httpx raised, with the hint of this server where nothing answers."""
+        ours = fault(error, self.place)
+        ours.hint = ours.hint or (self._unreachable if isinstance(error, httpx.ConnectError) else None)
+        return ours
 
     def refusal(self, status: int, headers: Mapping[str, str], text: str) -> PromptkitError:
         """Return the error for a status that is not 2xx: `explain`'s, else the usual one."""
@@ -259,6 +268,19 @@ class Server:
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
         await self._client.aclose()
+
+
+def checked(url: str) -> httpx.URL:
+    """Return a server's address. Raises InputError where it is none, or holds a password: a file could keep it."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise fault(error, shown(url)) from None
+    if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65535:
+        raise fault(httpx.UnsupportedProtocol(""), shown(url))
+    if parsed.userinfo:
+        raise InputError(f"the address `{shown(url)}` holds a password", hint="keys come from the environment only")
+    return parsed
 
 
 def shown(url: str) -> str:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from promptkit.errors import (
     BadReply,
-    ConnectionFailed,
     ContextOverflow,
     ModelMissing,
     PromptkitError,
@@ -21,7 +20,7 @@ from promptkit.errors import (
     Unsupported,
 )
 from promptkit.runtimes.base import Capability
-from promptkit.runtimes.http import BoundedTransport, Server, fault
+from promptkit.runtimes.http import BoundedTransport, Server
 from promptkit.runtimes.weights import Progress
 
 if TYPE_CHECKING:
@@ -131,9 +130,9 @@ class Connection:
             status = 200 if error.status_code == -1 else error.status_code
             raise self.server.refusal(status, {}, error.error) from None
         except ConnectionError:
-            raise ConnectionFailed(f"no server answers at {self.place}", hint=UNREACHABLE) from None
+            raise self.server.fault(httpx.ConnectError("")) from None
         except httpx.HTTPError as error:
-            raise fault(error, self.place) from None
+            raise self.server.fault(error) from None
         except (ValueError, RecursionError):
             raise BadReply(f"what answers at {self.place} is no Ollama", hint="check OLLAMA_HOST") from None
 
