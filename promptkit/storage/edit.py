@@ -1,14 +1,131 @@
-"""Edits of a user's YAML that leave the rest of the text as it is."""
+"""Edits of a user's YAML that leave the rest of the text as it is.
+
+The text is changed at the place of a node, then read again: an edit that would change anything else is refused.
+"""
 
 from __future__ import annotations
 
+import copy
+import json
+import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
+
+from promptkit.errors import InputError
+from promptkit.storage.nodes import Node, means_text
+from promptkit.storage.yaml import Document, load
+
+_FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)(?<![^\n])---[ \t]*(?:\r?\n|$)", re.DOTALL)
+
 
 def append_item(text: str, path: Sequence[str], item: Any, *, file: str) -> str:
-    """Return `text` with `item` added to the list at `path`; a missing last key is made. Works in front matter too.
+    """Return `text` with `item` (plain data) added to the list at `path`; a missing last key is made.
 
-    Raises InputError where the text is not valid or the place holds something else than a list.
+    The text of a file whose name ends in neither .yaml nor .yml is a template, with or without front matter. Raises
+    InputError where the text is not valid or the place holds something else than a list.
     """
-    raise NotImplementedError
+    if file.endswith((".yaml", ".yml")):
+        return _append(text, path, item, file=file, first_line=1)
+    front = _FRONT_MATTER.match(text)
+    if front is None:
+        added = _append("", path, item, file=file, first_line=1)
+        return f"---\n{added}---\n{text}"
+    edited = _append(front.group(1), path, item, file=file, first_line=2)
+    return text[: front.start(1)] + edited + text[front.end(1) :]
+
+
+def _append(text: str, path: Sequence[str], item: Any, *, file: str, first_line: int) -> str:
+    # Offsets count from behind a byte order mark.
+    mark = text[: text.startswith("\ufeff")]
+    text = text.removeprefix("\ufeff")
+    document = load(text, file=file, first_line=first_line)
+    wanted = _with_item(document, path, item)
+    edited = _edited(text, document, path, item)
+    if _value(edited, file) != wanted:
+        hint = "write it by hand:\n" + _block({path[-1]: [item]})
+        raise InputError(document.problem(path, "an item cannot be added here without changing the rest", hint))
+    return mark + edited
+
+
+def _with_item(document: Document, path: Sequence[str], item: Any) -> Any:
+    """Return the value that the edited text must have. Raises InputError where no item can be added."""
+    wanted = {} if document.value is None else copy.deepcopy(document.value)
+    parent = wanted
+    for key in path[:-1]:
+        parent = parent.get(key) if isinstance(parent, dict) else None
+    if not isinstance(parent, dict):
+        raise InputError(document.problem(path[:-1], "must be a mapping"))
+    items = [] if parent.get(path[-1]) is None else parent[path[-1]]
+    if not isinstance(items, list):
+        raise InputError(document.problem(path, f"`{path[-1]}` must be a list"))
+    parent[path[-1]] = [*items, item]
+    return wanted
+
+
+def _edited(text: str, document: Document, path: Sequence[str], item: Any) -> str:
+    parent = document.node(path[:-1])
+    items = parent.children.get(path[-1])
+    if parent.flow and (items is None or items.value is None):
+        if items is not None:
+            return text[: items.start] + " " + _flow([item]) + text[items.end :]
+        return _before_end(text, parent, f"{_flow(path[-1])}: {_flow([item])}")
+    if parent.value is None:
+        return _after_line(text, len(text), _block({path[-1]: [item]}), 0)
+    if items is None:
+        return _after_line(text, parent.end, _block({path[-1]: [item]}), parent.column - 1)
+    if items.flow:
+        return _before_end(text, items, _flow(item))
+    if items.value is None:
+        return _after_line(text[: items.start] + text[items.end :], items.start, _block([item]), parent.column - 1)
+    return _after_line(text, items.end, _block([item]), items.column - 1)
+
+
+def _before_end(text: str, node: Node, added: str) -> str:
+    """Add an element before the bracket that ends a list or mapping in brackets."""
+    inside = text[: node.end - 1]
+    separator = "" if not node.value or inside.rstrip().endswith(",") else ", "
+    return inside + separator + added + text[node.end - 1 :]
+
+
+def _after_line(text: str, offset: int, block: str, indentation: int) -> str:
+    """Add whole lines after the line of the last character before `offset`."""
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    offset = len(text[:offset].rstrip()) if text[:offset].endswith(("\n", " ")) else offset
+    offset = text.find("\n", offset) + 1 or len(text)
+    before = text[:offset]
+    if before and not before.endswith("\n"):
+        before += line_end
+    return before + textwrap.indent(block, " " * indentation).replace("\n", line_end) + text[offset:]
+
+
+def _value(text: str, file: str) -> Any:
+    try:
+        return load(text, file=file).value
+    except InputError:
+        return None
+
+
+def _flow(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _block(value: Any) -> str:
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31, default_flow_style=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text so that YAML 1.2 core reads it back as text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text.strip() else None if means_text(text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)

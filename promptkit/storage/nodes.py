@@ -260,6 +260,11 @@ class Reader:
         return Problem(message, self.file, mark.line + self.first_line, mark.column + 1, hint)
 
 
+def means_text(plain: str) -> bool:
+    """Tell whether a scalar without quotes is read as text."""
+    return not (plain in _CONSTANTS or _INTEGER.fullmatch(plain) or _FLOAT.fullmatch(plain))
+
+
 def _braces_advice(rest: str) -> tuple[str, str]:
     """Return message and hint for an unquoted `{{` that `rest` begins with."""
     expression = re.match(r"\{\{[^\n]*?\}\}", rest)
