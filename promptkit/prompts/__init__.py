@@ -1,16 +1,20 @@
 """Sections, layouts, messages, expressions, rendering: from a prompt file and values to the messages sent."""
 
-from promptkit.prompts.catalog import Prompts, render_file, split_front_matter
+from promptkit.prompts.catalog import Prompts
 from promptkit.prompts.examples import read_examples
 from promptkit.prompts.expressions import Expression, check, evaluate, names
+from promptkit.prompts.front import FRONT_MATTER_KEYS, InputSpec, split_front_matter
+from promptkit.prompts.loader import render_file
 from promptkit.prompts.messages import Composed, MessageMode, compose
-from promptkit.prompts.prompt import FRONT_MATTER_KEYS, Example, InputSpec, Layer, Prompt, WrittenExample
+from promptkit.prompts.prompt import Example, Layer, Prompt, WrittenExample
+from promptkit.prompts.sandbox import GLOBALS
 from promptkit.prompts.sections import BLOCKS, CONVERSATION, SECTIONS, STATIC_SECTIONS
 
 __all__ = [
     "BLOCKS",
     "CONVERSATION",
     "FRONT_MATTER_KEYS",
+    "GLOBALS",
     "SECTIONS",
     "STATIC_SECTIONS",
     "Composed",

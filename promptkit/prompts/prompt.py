@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import Problem
-
-FRONT_MATTER_KEYS = (
-    "about",
-    "inputs",
-    "answer",
-    "layout",
-    "messages",
-    "examples",
-    "decide",
-    "calibrate",
-    "technique",
-    "options",
-    "cue",
-    "cases",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputSpec:
-    """What a prompt says about one of its inputs. It is optional exactly when it has a default."""
-
-    about: str = ""
-    type: str | None = None
-    choices: tuple[Any, ...] = ()
-    example: Any = None
-    has_example: bool = False
-    default: Any = None
-    has_default: bool = False
+from promptkit.errors import InputError, Problem
+from promptkit.prompts.front import InputSpec
+from promptkit.prompts.loader import PromptLoader, call_variable, render_blocks, stack
+from promptkit.prompts.sections import BLOCKS
+from promptkit.storage import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +40,13 @@ class WrittenExample:
     thoughts: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prompt:
-    """A prompt. Immutable: an edit of its files is seen by a new `Prompts` only."""
+    """A prompt. An edit of its files is seen by a new `Prompts` only.
+
+    `settings` are the other keys of the front matter as plain values, parents' merged in. `document` is the prompt's own
+    front matter, or the pipeline that an inline prompt stands in. `files` is everything that was read for it.
+    """
 
     name: str
     file: Path | None
@@ -73,6 +54,12 @@ class Prompt:
     inputs: Mapping[str, InputSpec]
     settings: Mapping[str, Any]
     files: tuple[Path, ...]
+    document: Document | None
+    blocks: frozenset[str]
+    used: frozenset[str] = field(repr=False)
+    origins: Mapping[tuple[str, ...], Document] = field(repr=False)
+    entry: str = field(repr=False)
+    loader: PromptLoader = field(repr=False)
 
     def sections(
         self,
@@ -81,28 +68,54 @@ class Prompt:
         layers: Sequence[Layer] = (),
         only: Collection[str] | None = None,
     ) -> dict[str, str]:
-        """Return the text of each section that is not blank, stripped, in the order of `SECTIONS`.
+        """Return the text of each section that is not blank, stripped, in the order of `BLOCKS`.
 
         `values` are the inputs (defaults are filled in). `layers` are applied in order, the last is outermost.
         `only` renders no others. Raises InputError with file and line.
         """
-        raise NotImplementedError
+        given = {name: spec.default for name, spec in self.inputs.items() if spec.has_default}
+        given.update(values)
+        given.update((call_variable(depth), layer.call) for depth, layer in enumerate(layers, start=1))
+        template = self.loader.template(stack(self.entry, [layer.file for layer in layers]))
+        wanted = BLOCKS if only is None else [name for name in BLOCKS if name in only]
+        return render_blocks(template, given, wanted)
 
     def names(self) -> frozenset[str]:
         """Return the free variables that the prompt and its parents use."""
-        raise NotImplementedError
+        return self.used
 
     def problem(
         self, path: Sequence[str | int], message: str, hint: str | None = None, *, key: bool = False
     ) -> Problem:
-        """Return a Problem at a place of the front matter (`("options", "temperature")`), wherever it was inherited from."""
-        raise NotImplementedError
+        """Return a Problem at a place of the front matter (`("options", "seed")`), in the file that it stands in."""
+        origin = self.origins.get(tuple(map(str, path[:2]))) or self.origins.get(tuple(map(str, path[:1])))
+        if origin is None:
+            return Problem(message, self.document.file if self.document else str(self.file), hint=hint)
+        return origin.problem(path, message, hint, key=key)
 
     def written(
         self, examples: Sequence[Example], write: Callable[[Any], str], values: Mapping[str, Any] | None = None
     ) -> tuple[WrittenExample, ...]:
         """Render each example: its input by the prompt's own `input` section, its output by `write`.
 
-        `values` fill what an example leaves out. Raises InputError when `write` refuses an output with ValueError.
+        `values` fill what an example leaves out. Raises InputError where there is no such section, and when `write`
+        refuses an output with ValueError.
         """
-        raise NotImplementedError
+        return tuple(self._written(example, place, write, values or {}) for place, example in enumerate(examples))
+
+    def _written(
+        self, example: Example, place: int, write: Callable[[Any], str], values: Mapping[str, Any]
+    ) -> WrittenExample:
+        text = self.sections({**values, **example.inputs}, only=("input",)).get("input")
+        if text is None:
+            raise InputError(
+                self.problem(
+                    ("examples", place),
+                    f"the prompt `{self.name}` has examples but nothing to show their input with",
+                    "put the input into a section of its own: `{% block input %}{{ … }}{% endblock %}`",
+                )
+            )
+        try:
+            return WrittenExample(text, write(example.output), example.thoughts)
+        except ValueError as error:
+            raise InputError(self.problem(("examples", place, "output"), f"this output cannot be written: {error}")) from error

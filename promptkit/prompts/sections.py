@@ -1,4 +1,4 @@
-"""The names of a prompt's sections, in the order in which every layout writes them."""
+"""The names of a prompt's sections, in the order in which every layout writes them, and those that no input can have."""
 
 from __future__ import annotations
 
@@ -15,3 +15,11 @@ CONVERSATION: Final = ("system", "user")
 
 BLOCKS: Final = (*SECTIONS, *CONVERSATION)
 """All block names that a prompt may use; names that begin with `_` are the author's own."""
+
+BENEATH: Final = "prompt"
+"""`{% extends prompt %}` names the prompt that a technique's layer lies on."""
+
+CALL: Final = "call"
+"""The values of a technique's call stand under this name."""
+
+RESERVED: Final = frozenset({BENEATH, CALL})

@@ -1,0 +1,230 @@
+"""The filters and functions that a template may use: a closed list, each bounded in what it may cost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import Any, Final
+
+from jinja2 import TemplateRuntimeError, Undefined
+from jinja2.filters import FILTERS as JINJA_FILTERS
+from jinja2.tests import TESTS as JINJA_TESTS
+
+from promptkit.prompts.limits import LimitExceeded, charge, check_length, joined, weigh
+
+MAX_WIDTH: Final = 1_000
+
+_TAKEN_FROM_JINJA: Final = (
+    "abs capitalize count d default dictsort filesizeformat first float groupby int items last length lower map "
+    "max min reject rejectattr reverse select selectattr sort title trim upper urlencode wordcount"
+).split()
+_REPEATED_FIELD = re.compile(r"\*|\d{4,}")
+
+
+def text(value: Any) -> str:
+    """Return a value as it stands in a prompt: lists and mappings as JSON, booleans in lower case.
+
+    Raises a template error for undefined, null and what is no plain value.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if value is None:
+        raise TemplateRuntimeError("null is printed here; test it first, or give a default")
+    if isinstance(value, Undefined):
+        return str(value)
+    return to_json(value)
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON text, characters as they are."""
+    if indent is not None:
+        _check_width(indent)
+    weigh(value)
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=indent, default=_plain)
+    return joined(encoder.iterencode(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Undefined):
+        return str(value)
+    if isinstance(value, Mapping):
+        return weigh(dict(value))
+    if isinstance(value, Iterator | range | set | frozenset | Sequence | type({}.keys()) | type({}.values())):
+        return weigh(list(charge(value)))
+    if isinstance(value, type({}.items())):
+        return weigh(list(value))
+    raise TemplateRuntimeError(f"a {type(value).__name__} cannot be printed")
+
+
+def _check_width(width: Any) -> None:
+    if not isinstance(width, int) or abs(width) > MAX_WIDTH:
+        raise LimitExceeded(f"a width is a number up to {MAX_WIDTH:,}")
+
+
+def strict_zip(*lists: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return the lists' items side by side; lists of unequal length are an error."""
+    return list(zip(*lists, strict=True))
+
+
+def unique(items: Iterable[Any]) -> list[Any]:
+    """Return the items without repetitions, in order; upper and lower case differ."""
+    seen: set[str] = set()
+    kept = []
+    for item in items:
+        key = to_json(item)
+        if key not in seen:
+            seen.add(key)
+            kept.append(item)
+    return kept
+
+
+def where(items: Iterable[Any], others: Iterable[Any], equals: Any) -> list[Any]:
+    """Return the items at whose place in `others`, a list of the same length, stands `equals`."""
+    return [item for item, other in zip(items, others, strict=True) if other == equals]
+
+
+def as_map(pairs: Iterable[Any]) -> dict[str, Any]:
+    """Return a list of pairs as a mapping; a repeated key is an error."""
+    mapping: dict[str, Any] = {}
+    for key, value in pairs:
+        name = text(key)
+        if name in mapping:
+            raise TemplateRuntimeError(f"as_map: the key {name!r} comes twice")
+        mapping[name] = value
+    return mapping
+
+
+def format_percent(pattern: str, *values: Any, **named: Any) -> str:
+    """Return `pattern % values`, with widths of at most three digits."""
+    if _REPEATED_FIELD.search(pattern):
+        raise LimitExceeded(f"a width in {pattern[:40]!r} is longer than three digits or `*`")
+    return pattern % (named or tuple(value if isinstance(value, int | float) else text(value) for value in values))
+
+
+def indent(value: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+    """Return the text with each line but the first moved in, by a number of spaces or by a text."""
+    if isinstance(width, str):
+        margin = width
+    else:
+        _check_width(width)
+        margin = " " * width
+    lines = value.splitlines()
+    check_length(len(value) + len(lines) * len(margin))
+    moved = [margin + line if (line or blank) and (first or place) else line for place, line in enumerate(lines)]
+    return "\n".join(moved)
+
+
+def join(items: Iterable[Any], separator: str = "", attribute: str | None = None) -> str:
+    """Return the items as text, with the separator between them."""
+    if attribute is not None:
+        items = [item[attribute] for item in items]
+
+    def pieces() -> Iterator[str]:
+        for place, item in enumerate(items):
+            if place:
+                yield separator
+            yield text(item)
+
+    return joined(pieces())
+
+
+def replace(value: str, old: str, new: str, count: int = -1) -> str:
+    """Return the text with one part replaced by another, everywhere or `count` times."""
+    found = value.count(old) if count < 0 else min(count, value.count(old))
+    check_length(len(value) + found * len(new))
+    return value.replace(old, new, count)
+
+
+def round_number(value: float, precision: int = 0) -> float:
+    """Return the number rounded to so many decimals; without decimals it is whole."""
+    _check_width(precision)
+    return round(value, precision) if precision else round(value)
+
+
+def sum_numbers(items: Iterable[Any], attribute: str | None = None, start: float = 0) -> float:
+    """Return the sum of numbers, or of one attribute of mappings."""
+    total = start
+    for item in items:
+        number = item[attribute] if attribute is not None else item
+        if not isinstance(number, int | float):
+            raise TemplateRuntimeError(f"sum: {text(number)[:40]!r} is no number")
+        total += number
+    return total
+
+
+def truncate(value: str, length: int = 255, killwords: bool = False, end: str = "...") -> str:
+    """Return at most `length` characters, `end` among them, cut between words unless `killwords`."""
+    if len(value) <= length:
+        return value
+    kept = value[: max(0, length - len(end))]
+    return (kept if killwords else kept.rsplit(" ", 1)[0]) + end
+
+
+def wordwrap(value: str, width: int = 79) -> str:
+    """Return the text in lines of at most `width` characters where words allow."""
+    from textwrap import wrap
+
+    return "\n".join("\n".join(wrap(line, width=max(1, width))) for line in value.splitlines())
+
+
+def concatenate(pieces: Sequence[Any]) -> str:
+    """Return what `a ~ b` means: the texts of both."""
+    return joined(text(piece) for piece in pieces)
+
+
+def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the filter or test with each argument charged for; it keeps Jinja's marks on the function."""
+    passed = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def charged(*arguments: Any, **named: Any) -> Any:
+        values = map(charge, arguments[passed:])
+        return function(*arguments[:passed], *values, **{name: charge(value) for name, value in named.items()})
+
+    return charged
+
+
+HELPERS: Final[dict[str, Callable[..., Any]]] = {
+    "zip": strict_zip,
+    "unique": unique,
+    "where": where,
+    "as_map": as_map,
+}
+
+COUNT: Final = "promptkit: charge"
+WEIGH: Final = "promptkit: weigh"
+CONCATENATE: Final = "promptkit: concatenate"
+"""Filters that only `guard` can name: no template can write a space in a name."""
+
+_OWN: Final[dict[str, Callable[..., Any]]] = {
+    **HELPERS,
+    "format": format_percent,
+    "indent": indent,
+    "join": join,
+    "list": list,
+    "replace": replace,
+    "round": round_number,
+    "string": text,
+    "sum": sum_numbers,
+    "tojson": to_json,
+    "truncate": truncate,
+    "wordwrap": wordwrap,
+}
+
+
+def filters() -> dict[str, Callable[..., Any]]:
+    """Return all filters by name."""
+    table = {name: bounded(JINJA_FILTERS[name]) for name in _TAKEN_FROM_JINJA}
+    table |= {name: bounded(function) for name, function in _OWN.items()}
+    return table | {COUNT: charge, WEIGH: weigh, CONCATENATE: concatenate}
+
+
+def tests() -> dict[str, Callable[..., Any]]:
+    """Return all tests (`is …`) by name."""
+    return {name: bounded(function) for name, function in JINJA_TESTS.items()}

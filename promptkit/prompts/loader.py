@@ -1,0 +1,226 @@
+"""Templates that name each other: where each is found, and how a technique's layers lie over a prompt.
+
+A template's name is its role and path, followed by those of everything it lies on, outermost first. So one layer file
+can lie over two prompts, or twice over one, and `{% extends prompt %}` always means the next name in the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType
+from typing import Any, Final
+
+from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, nodes
+
+from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.project import LIBRARY, Project
+from promptkit.prompts.failures import rendering_problem, syntax_problem
+from promptkit.prompts.limits import budget, joined
+from promptkit.prompts.parsing import PART, PROMPT, ROOT, Parsed, Role, parse
+from promptkit.prompts.sandbox import ENVIRONMENT, PromptEnvironment
+from promptkit.prompts.sections import CALL
+from promptkit.storage import read_text
+
+SECTIONS_FILE: Final = LIBRARY / "templates" / "prompts" / "sections.j2"
+_BENEATH: Final = "\0"
+
+
+class PromptLoader(BaseLoader):
+    """Reads each file of a project once, and compiles what is rendered."""
+
+    def __init__(self, project: Project | None) -> None:
+        self.project = project
+        self.environment = _StackEnvironment(self)
+        self._texts: dict[Path, str] = {}
+        self._inline: dict[str, Parsed] = {}
+        self._found: dict[tuple[str, Path], Path | Problem] = {}
+
+    def text(self, path: Path) -> str:
+        """Return a file's text, as it was when first read. Raises InputError."""
+        if path not in self._texts:
+            self._texts[path] = read_text(path)
+        return self._texts[path]
+
+    def parsed(self, entry: str) -> Parsed:
+        """Return the template of one name in a stack. Raises InputError when its file cannot be read."""
+        if entry in self._inline:
+            return self._inline[entry]
+        role: Role = PROMPT if entry.startswith(PROMPT) else PART
+        path = Path(entry[1:])
+        return parse(self.text(path), str(place(path)), role)
+
+    def add_inline(self, entry: str, parsed: Parsed) -> None:
+        """Give a prompt without a file its name."""
+        self._inline[entry] = parsed
+
+    def find(self, name: str, beside: Path) -> Path | Problem:
+        """Return the file that a template in the folder `beside` means by a name, or what is wrong with it."""
+        key = (name, beside)
+        if key not in self._found:
+            self._found[key] = self._find(name, beside)
+        return self._found[key]
+
+    def _find(self, name: str, beside: Path) -> Path | Problem:
+        if "\0" in name or "\n" in name:
+            return Problem("a template's name is one line of text")
+        if self.project is None:
+            candidate = (beside / name).resolve()
+            if candidate.parent == beside.resolve() and candidate.is_file():
+                return candidate
+            return Problem(f"there is no template `{name}`")
+        try:
+            found = self.project.find_prompt(name, beside=beside)
+        except InputError as error:
+            return error.problems[0]
+        if found is None:
+            return Problem(f"there is no template `{name}`", hint=nearest(name, self.project.names("prompts")))
+        if not self.project.inside(found):
+            return Problem(f"`{name}` leads out of the project's folder", hint=f"the root is {self.project.root}")
+        return found
+
+    def template(self, name: str) -> Template:
+        """Return the compiled template of a stack of names. Raises InputError."""
+        try:
+            return self.environment.get_template(name)
+        except InputError:
+            raise
+        except Exception as error:  # what the compiler raises for a tree that is too deep differs by version
+            raise InputError(syntax_problem(error, name.split(_BENEATH, 1)[0][1:])) from error
+
+    def load(
+        self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None
+    ) -> Template:
+        """Compile the template of a stack of names. Raises InputError and Jinja's errors."""
+        entry, *beneath = name.split(_BENEATH)
+        code = compile_tree(self.parsed(entry), name, len(beneath))
+        return environment.template_class.from_code(environment, code, globals if globals is not None else {})
+
+
+class _StackEnvironment(PromptEnvironment):
+    def __init__(self, loader: PromptLoader) -> None:
+        super().__init__(loader)
+        self._files = loader
+
+    def join_path(self, template: str, parent: str) -> str:
+        """Return the stack of names that `parent` means by a reference (see `parsing`)."""
+        if template == ROOT:
+            return f"{PART}{SECTIONS_FILE}"
+        current, *beneath = parent.split(_BENEATH)
+        role, name = template[0], template[1:]
+        if not name:
+            if not beneath:
+                raise TemplateNotFound("prompt", "only a technique's template lies on a `prompt`")
+            return _BENEATH.join(beneath)
+        found = self._files.find(name, Path(current[1:]).parent)
+        if isinstance(found, Problem):
+            raise TemplateNotFound(name, found.message)
+        return _BENEATH.join((f"{role}{found}", *beneath))
+
+
+def stack(entry: str, layers: Sequence[Path]) -> str:
+    """Return the name of a prompt with layers over it, the last outermost."""
+    return _BENEATH.join((*(f"{PROMPT}{file}" for file in reversed(layers)), entry))
+
+
+def call_variable(depth: int) -> str:
+    """Return what `call` is called in the layer with `depth` templates beneath it: each layer has its own."""
+    return f"{CALL}__{depth}"
+
+
+@lru_cache(maxsize=1_000)
+def compile_tree(parsed: Parsed, name: str, depth: int = 0) -> CodeType:
+    """Compile a template to code. Raises InputError where its syntax is broken."""
+    if parsed.tree is None or parsed.problems:
+        raise InputError(parsed.problems)
+    tree = parsed.tree
+    if depth and CALL in parsed.names:
+        tree = deepcopy(tree)
+        for node in tree.find_all(nodes.Name):
+            if node.name == CALL:
+                node.name = call_variable(depth)
+    code: CodeType = ENVIRONMENT.compile(tree, name, parsed.file)  # type: ignore[call-overload]
+    return code
+
+
+def render_blocks(
+    template: Template, values: Mapping[str, Any], wanted: Sequence[str]
+) -> dict[str, str]:
+    """Return the stripped text of each wanted block that is not blank. Raises InputError with file and line."""
+    try:
+        with budget():
+            context = template.new_context(dict(values))
+            # The root is exhausted for what it sets and imports; the blocks are then taken one by one.
+            for _ in template.root_render_func(context):
+                pass
+            texts = {}
+            for name in wanted:
+                written = context.blocks[name]
+                # The last is the empty one of `sections.j2`.
+                text = joined(written[0](context)).strip() if len(written) > 1 else ""
+                if text:
+                    texts[name] = text
+            return texts
+    except InputError:
+        raise
+    except Exception as error:  # a template can make Python raise anything
+        raise InputError(rendering_problem(error, template.filename, _shown(values))) from error
+
+
+def _shown(values: Mapping[str, Any]) -> list[str]:
+    return [name for name in values if not name.startswith(call_variable(0)[:-1])]
+
+
+def render_whole(template: Template, values: Mapping[str, Any]) -> str:
+    """Return the stripped text of a template without sections. Raises InputError with file and line."""
+    try:
+        with budget():
+            return joined(template.root_render_func(template.new_context(dict(values)))).strip()
+    except InputError:
+        raise
+    except Exception as error:  # a template can make Python raise anything
+        raise InputError(rendering_problem(error, template.filename, _shown(values))) from error
+
+
+@lru_cache(maxsize=100)
+def _template_alone(path: Path, text: str) -> Template | None:
+    """Return the template of a text that names no others: those may have changed."""
+    return None if _parsed_part(path, text).references else _template(path)
+
+
+def _template(path: Path) -> Template:
+    return PromptLoader(None).template(f"{PART}{path}")
+
+
+def _parsed_part(path: Path, text: str) -> Parsed:
+    parsed = parse(text, str(place(path)), PART)
+    if parsed.problems:
+        raise InputError(parsed.problems)
+    return parsed
+
+
+_texts: dict[Path, tuple[tuple[int, int], str]] = {}
+
+
+def current_text(path: Path) -> str:
+    """Return a file's text, read again only when its time or size has changed. Raises InputError."""
+    try:
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+    except OSError:
+        return read_text(path)
+    known = _texts.get(path)
+    if known is None or known[0] != stamp:
+        known = _texts[path] = (stamp, read_text(path))
+    return known[1]
+
+
+def render_file(path: Path, values: Mapping[str, Any]) -> str:
+    """Return one template file rendered in the sandbox, stripped, without its front matter.
+
+    It may include or import files of its own folder. Raises InputError with file and line.
+    """
+    template = _template_alone(path, current_text(path)) or _template(path)
+    return render_whole(template, values)

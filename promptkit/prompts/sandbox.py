@@ -1,0 +1,249 @@
+"""The Jinja environment: nothing outside the values can be reached, and nothing can grow without bound.
+
+Jinja's sandbox alone lets `'a' * 10**9` through; here filters, methods and operators are closed lists (`filters.py`,
+`METHODS`) and all that works on values is charged (`limits.py`). `guard` rewrites the rest of the syntax tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from jinja2 import BaseLoader, StrictUndefined, TemplateRuntimeError, UndefinedError, nodes
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.utils import missing
+from jinja2.visitor import NodeTransformer
+
+from promptkit.errors import nearest
+from promptkit.prompts.filters import (
+    CONCATENATE,
+    COUNT,
+    HELPERS,
+    WEIGH,
+    bounded,
+    filters,
+    format_percent,
+    join,
+    replace,
+    tests,
+    text,
+)
+from promptkit.prompts.limits import MAX_BITS, LimitExceeded, charge, check_length, joined, weigh
+
+METHODS: Final[dict[type, frozenset[str]]] = {
+    str: frozenset(
+        "capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit islower isnumeric "
+        "isspace istitle isupper join lower lstrip partition removeprefix removesuffix replace rfind rindex "
+        "rpartition rsplit rstrip split splitlines startswith strip swapcase title upper".split()
+    ),
+    dict: frozenset("get items keys values".split()),
+    list: frozenset("count index".split()),
+    tuple: frozenset("count index".split()),
+    bytes: frozenset(),
+    int: frozenset(),
+    float: frozenset(),
+    type: frozenset(),
+}
+"""What may be called on a plain value."""
+
+_REPLACED_METHODS: Final[dict[str, Callable[..., str]]] = {
+    "join": lambda separator, items: join(items, separator),
+    "replace": replace,
+}
+
+
+class UndefinedName(UndefinedError):
+    """A variable, or a key of a mapping, that does not exist; `hint` is the mapping's nearest key."""
+
+    def __init__(self, message: str, *, name: str, is_variable: bool, hint: str | None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.is_variable = is_variable
+        self.hint = hint
+
+
+class PromptUndefined(StrictUndefined):
+    """An undefined value: every use of it raises UndefinedName, but for `is defined` and `default`."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        hint: str | None = None,
+        obj: Any = missing,
+        name: str | None = None,
+        exc: type[TemplateRuntimeError] | Callable[[str], TemplateRuntimeError] = UndefinedError,
+    ) -> None:
+        if exc is UndefinedError:
+            is_variable = obj is missing
+            if hint is None:
+                hint = f"`{name}` is undefined" if is_variable else f"there is no `{name}` in this {_kind(obj)}"
+            keys = obj if isinstance(obj, Mapping) else ()
+            exc = partial(
+                UndefinedName,
+                name=str(name),
+                is_variable=is_variable,
+                hint=nearest(str(name), (str(key) for key in keys)),
+            )
+        super().__init__(hint, obj, name, exc)  # type: ignore[arg-type]
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {dict: "mapping", list: "list", str: "text", int: "number", float: "number", bool: "boolean"}
+    return names.get(type(value), type(value).__name__)
+
+
+class PromptEnvironment(ImmutableSandboxedEnvironment):
+    """The sandbox with promptkit's rules of values. Templates must be compiled from a tree that went through `guard`."""
+
+    intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
+    concat = staticmethod(joined)  # type: ignore[assignment]
+
+    def __init__(self, loader: BaseLoader | None = None) -> None:
+        super().__init__(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=PromptUndefined,
+            finalize=_printed,
+            loader=loader,
+            auto_reload=False,
+            extensions=["jinja2.ext.loopcontrols"],
+        )
+        self.filters = _FILTERS
+        self.tests = _TESTS
+        allowed = {name: self.globals[name] for name in ("range", "dict", "namespace")}
+        self.globals = {**allowed, **{name: bounded(helper) for name, helper in HELPERS.items()}}
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return `obj.attribute`: a mapping's key before a Python attribute."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Refuse `str.format`, whose widths cannot be seen before it has written them."""
+        return _refuse_format if super().wrap_str_format(value) else None
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return `obj[argument]`; a slice is charged for."""
+        if isinstance(argument, slice):
+            charge(obj)
+        return super().getitem(obj, argument)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Allow the listed methods of plain values, and what other values offer without an underscore."""
+        for kind, allowed in METHODS.items():
+            if isinstance(obj, kind) and hasattr(kind, attr):
+                return attr in allowed
+        return super().is_safe_attribute(obj, attr, value)
+
+    def call(self, context: Context, called: Any, /, *arguments: Any, **named: Any) -> Any:
+        """Call what a template calls, charged for its arguments and for the value that a method belongs to."""
+        owner = getattr(called, "__self__", None)
+        charge(owner)
+        charged = [charge(argument) for argument in arguments]
+        replacement = _REPLACED_METHODS.get(getattr(called, "__name__", "")) if isinstance(owner, str) else None
+        if replacement:
+            return replacement(owner, *charged, **named)
+        result = super().call(context, called, *charged, **named)
+        return weigh(result) if isinstance(result, dict) else result
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Work out `left operator right` where the result cannot be too large."""
+        charge(left)
+        charge(right)
+        if operator == "%" and isinstance(left, str):
+            return format_percent(left, *(right if isinstance(right, tuple) else (right,)))
+        if operator == "*":
+            _check_product(left, right)
+        elif operator == "**":
+            _check_power(left, right)
+        elif operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
+            check_length(len(left) + len(right))
+        result = super().call_binop(context, operator, left, right)
+        return weigh(result) if isinstance(result, list | tuple) else result
+
+
+def _refuse_format(*_arguments: Any, **_named: Any) -> str:
+    raise SecurityError("`format` is not allowed here; write `'%.2f' | format(number)`, or join with `~`")
+
+
+def _check_product(left: Any, right: Any) -> None:
+    for factor, times in ((left, right), (right, left)):
+        if isinstance(factor, str | list | tuple | bytes) and isinstance(times, int):
+            check_length(len(factor) * max(times, 0))
+            return
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS:
+        raise LimitExceeded("the product is too large a number")
+
+
+def _check_power(base: Any, exponent: Any) -> None:
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MAX_BITS:
+        raise LimitExceeded("the power is too large a number")
+
+
+def _printed(value: Any) -> str:
+    written = text(value)
+    charge(written)
+    return written
+
+
+_FILTERS: Final = filters()
+_TESTS: Final = tests()
+
+
+class _Guard(NodeTransformer):
+    """Puts a charge around what Jinja offers no hook for."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:
+        self.generic_visit(node)
+        node.iter = _filtered(node.iter, COUNT)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        return _filtered(nodes.List(node.nodes, lineno=node.lineno), CONCATENATE)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        self.generic_visit(node)
+        node.expr = _filtered(node.expr, COUNT)
+        for operand in node.ops:
+            operand.expr = _filtered(operand.expr, COUNT)
+        return node
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:
+        self.generic_visit(node)
+        return _filtered(node, WEIGH) if node.items else node
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:
+        self.generic_visit(node)
+        return _filtered(node, WEIGH) if node.items else node
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
+        self.generic_visit(node)
+        return _filtered(node, WEIGH) if node.ctx == "load" and node.items else node
+
+
+def _filtered(node: nodes.Expr, name: str) -> nodes.Expr:
+    if isinstance(node, nodes.Const):
+        return node
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=node.environment)
+
+
+def guard(tree: nodes.Template) -> nodes.Template:
+    """Return the syntax tree with charges around loops, comparisons, `~` and literals. It is changed in place."""
+    guarded = _Guard().visit(tree)
+    assert isinstance(guarded, nodes.Template)
+    return guarded
+
+
+ENVIRONMENT: Final = PromptEnvironment()
+"""For parsing, and for templates that load no others."""
+
+GLOBALS: Final = frozenset(ENVIRONMENT.globals)
+"""Names that no input or step can have."""
+
