@@ -183,8 +183,7 @@ class Embedded(Runtime):
         collector = _Collector(_splitter(request, prompt), deliver)
 
         def given_up() -> bool:
-            # The main thread is gone when the program is at its end and waits for this one.
-            return ended.is_set() or self._closing.is_set() or not threading.main_thread().is_alive()
+            return ended.is_set() or self._closing.is_set()
 
         query = _query(request, prompt)
         llama.complete(query, collector.add, given_up)

@@ -17,6 +17,7 @@ import os
 import secrets
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -221,9 +222,14 @@ def _piece(piece: str | list[int]) -> bytes:
 
 
 def _abandon_in_child() -> None:
-    """Keep a forked child from deleting servers whose threads it does not have: that would hang at its exit."""
+    """Keep a forked child from waiting for ever for llama.cpp's threads, which it does not have."""
+    if not _loaded:
+        return
     for llama in _loaded:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(llama._server))
+    with suppress(AttributeError):  # only glibc has it; the child then ends before C++ destructors run
+        library = ctypes.CDLL(None)
+        library.on_exit(library._exit, None)
 
 
 if hasattr(os, "register_at_fork"):
