@@ -16,7 +16,7 @@ import yaml
 
 from promptkit.errors import InputError
 from promptkit.storage.nodes import Node, means_text
-from promptkit.storage.yaml import Document, load
+from promptkit.storage.yaml import REFUSED, Document, load
 
 _FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)(?<![^\n])---[ \t]*(?:\r?\n|$)", re.DOTALL)
 
@@ -109,7 +109,9 @@ def _value(text: str, file: str) -> Any:
 
 
 def _flow(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """Return a value in one line: as JSON, with escapes for what only JSON allows as it is."""
+    text = json.dumps(value, ensure_ascii=False)
+    return REFUSED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def _block(value: Any) -> str:

@@ -47,7 +47,7 @@ _CONSTANTS: dict[str, bool | None] = {
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_LINE_END = re.compile(r"\r\n|[\n\r]")
 _BARE_BRACES = re.compile(r"(?:[:,\[{-]\s+|^\s*|[{\[])(\{\{.*?(?:\}\}|$))")
 _STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
 

@@ -21,7 +21,8 @@ MAX_BYTES = 10_000_000
 # Up to this size a file is read again and again, each time with one broken line made harmless.
 _SMALL = 100_000
 
-_UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What YAML has no place for, and what the parser takes for the end of a line though YAML 1.2 and editors do not.
+REFUSED = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def decode(text: str | bytes, *, file: str, first_line: int = 1) -> str:
         text = decode_bytes(text, file=file, first_line=first_line)
     text = text.removeprefix("\ufeff")
     problems = []
-    for found in _UNPRINTABLE.finditer(text):
+    for found in REFUSED.finditer(text):
         code = ord(found.group())
         line = text.count("\n", 0, found.start()) + first_line
         column = found.start() - text.rfind("\n", 0, found.start())

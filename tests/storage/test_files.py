@@ -1,0 +1,149 @@
+"""Files are read as UTF-8 and written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.errors import InputError, StoreFailed
+from promptkit.storage import files, read_text, write_atomic
+
+FAILURES: list[BaseException] = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EIO, "Input/output error"),
+    KeyboardInterrupt(),
+]
+
+
+def test_text_is_read_without_its_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf\xc3\xa9\r\n")
+    assert read_text(path) == "é\r\n"
+
+
+def test_a_missing_file_names_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "feedback.yaml").touch()
+    with pytest.raises(InputError, match=r"did you mean `feedback\.yaml`\?"):
+        read_text(tmp_path / "feedbak.yaml")
+
+
+@pytest.mark.parametrize("name", ["no/such/folder.txt", ".", "x" * 300, "a\0b"])
+def test_what_is_no_file_is_an_input_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError):
+        read_text(tmp_path / name)
+
+
+def test_bad_utf_8_has_line_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"ok\nno\xff")
+    with pytest.raises(InputError) as caught:
+        read_text(path)
+    problem = caught.value.problems[0]
+    assert (problem.line, problem.column) == (2, 3)
+
+
+def test_a_file_is_made_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_atomic(path, "one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_new_file_has_the_permissions_that_the_umask_leaves(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.touch()
+    path.chmod(0o604)
+    write_atomic(path, "x")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+def test_a_secret_is_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+    real = os.open
+
+    def watched(path: Any, flags: int, mode: int = 0o777) -> int:
+        modes.append(mode)
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", watched)
+    write_atomic(tmp_path / "key", "x", mode=0o600)
+    assert modes == [0o600]
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+def test_the_target_of_a_link_is_written(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    target, link = tmp_path / "real" / "a.txt", tmp_path / "link.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_atomic(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("name", [".", "missing/a.txt", "file/a.txt", "a\0b", "x" * 300])
+def test_what_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreFailed, match="cannot be written"):
+        write_atomic(tmp_path / name, "x")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("call", ["open", "replace", "_write_new", "chmod"])
+def test_a_failing_call_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, failure: BaseException
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr({"_write_new": files, "chmod": Path}.get(call, os), call, _raising(failure))
+        with pytest.raises(StoreFailed if isinstance(failure, OSError) else KeyboardInterrupt) as caught:
+            write_atomic(path, "new")
+    if isinstance(failure, OSError):
+        assert "a.txt" in str(caught.value)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+    write_atomic(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_a_full_disk_half_way_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    pid = os.fork()
+    if pid == 0:
+        # A child of its own, since the limit cannot be taken back. SIGXFSZ is ignored by Python: the write fails.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            write_atomic(path, "x" * 100_000)
+        except StoreFailed:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def _raising(failure: BaseException) -> Callable[..., Any]:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise failure
+
+    return fail
