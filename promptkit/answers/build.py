@@ -1,0 +1,155 @@
+"""From what a file says under `answer:` to an answer type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from promptkit.answers.base import AnswerType, shown
+from promptkit.answers.boolean import Boolean
+from promptkit.answers.choice import Choice
+from promptkit.answers.code import Code
+from promptkit.answers.json_value import Json
+from promptkit.answers.label import Label
+from promptkit.answers.labels import Labels
+from promptkit.answers.list_of import JsonList, ListOf, read_flag
+from promptkit.answers.number import Number
+from promptkit.answers.spans import Spans
+from promptkit.answers.text import Text
+from promptkit.errors import InputError, nearest
+from promptkit.prompts import evaluate
+
+_ITEMS = ("text", "label", "number", "boolean", "json")
+
+
+def build(spec: Any, *, scope: Mapping[str, Any] | None = None) -> AnswerType:
+    """Return the answer type of a spec: a name, or a mapping of one name to its options.
+
+    With a `scope`, expressions in the spec are evaluated in it first. Raises InputError with all that is wrong.
+    """
+    if scope is not None:
+        spec = evaluate(spec, scope)
+    name, options = _split(spec)
+    return _MAKERS[name](options)
+
+
+def check(spec: Any) -> list[str]:
+    """Return what is wrong with a spec that may still hold expressions, without their values."""
+    try:
+        name, options = _split(spec)
+        if not _holds_expression(options):
+            _MAKERS[name](options)
+            return []
+    except InputError as error:
+        return [f"{problem.message}" + (f"; {problem.hint}" if problem.hint else "") for problem in error.problems]
+    return list(_unknown_keys(name, options))
+
+
+def _split(spec: Any) -> tuple[str, Any]:
+    """Return the type's name and its options. Raises InputError."""
+    if isinstance(spec, Mapping) and len(spec) == 1:
+        name, options = next(iter(spec.items()))
+    elif isinstance(spec, str):
+        name, options = spec, None
+    else:
+        raise InputError(f"an answer type is a name, or one name with its options, not {shown(str(spec))}")
+    if name not in _MAKERS:
+        raise InputError(f"no answer type `{name}`", hint=nearest(str(name), _MAKERS))
+    return name, options
+
+
+def _text(options: Any) -> AnswerType:
+    _none("text", options)
+    return Text()
+
+
+def _boolean(options: Any) -> AnswerType:
+    _none("boolean", options)
+    return Boolean()
+
+
+def _number(options: Any) -> AnswerType:
+    given = _options("number", options)
+    return Number(given.get("min"), given.get("max"), given.get("decimals"))
+
+
+def _code(options: Any) -> AnswerType:
+    return Code() if options is None else Code(options)
+
+
+def _spans(options: Any) -> AnswerType:
+    given = _options("spans", options)
+    return Spans(given.get("classes"), given.get("text"))
+
+
+def _list(options: Any) -> AnswerType:
+    given = _options("list", options)
+    inner = given.get("of", "text")
+    name, _ = _split(inner)
+    if name not in _ITEMS:
+        raise InputError(f"list: its items cannot be `{name}`", hint=f"known: {', '.join(_ITEMS)}")
+    of = build(inner)
+    by_lines = read_flag("lines", given.get("lines", False))
+    if by_lines and "separator" in given:
+        raise InputError("list: either `separator` or `lines`, not both")
+    if isinstance(of, Json):
+        if by_lines or "separator" in given:
+            raise InputError("list: records are written as one JSON array, without `separator` and `lines`")
+        return JsonList(of, unique=given.get("unique", False))
+    return ListOf(of, separator=given.get("separator"), unique=given.get("unique", False))
+
+
+_MAKERS: dict[str, Callable[[Any], AnswerType]] = {
+    "text": _text,
+    "label": Label,
+    "labels": Labels,
+    "choice": Choice,
+    "number": _number,
+    "boolean": _boolean,
+    "list": _list,
+    "json": Json,
+    "code": _code,
+    "spans": _spans,
+}
+_KEYS: dict[str, frozenset[str]] = {
+    "number": frozenset({"min", "max", "decimals"}),
+    "list": frozenset({"separator", "lines", "of", "unique"}),
+    "spans": frozenset({"classes", "text"}),
+}
+
+
+def _none(name: str, options: Any) -> None:
+    if options not in (None, {}):
+        raise InputError(f"{name} takes no options, such as {shown(str(options))}")
+
+
+def _options(name: str, options: Any) -> Mapping[str, Any]:
+    """Return the options of a type as a mapping with known keys. Raises InputError."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise InputError(f"{name} takes {', '.join(sorted(_KEYS[name]))}, not {shown(str(options))}")
+    faults = list(_unknown_keys(name, options))
+    if faults:
+        raise InputError("\n".join(faults))
+    return options
+
+
+def _unknown_keys(name: str, options: Any) -> Iterator[str]:
+    """Yield what can be said of options without the values of their expressions."""
+    if name not in _KEYS or not isinstance(options, Mapping):
+        return
+    for key in options:
+        if key not in _KEYS[name]:
+            hint = nearest(str(key), _KEYS[name])
+            yield f"{name}: unknown key `{key}`" + (f"; {hint}" if hint else "")
+    if name == "list" and "of" in options:
+        yield from check(options["of"])
+
+
+def _holds_expression(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_expression, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_expression, value))
+    return isinstance(value, str) and "{{" in value

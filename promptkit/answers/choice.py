@@ -1,0 +1,86 @@
+"""One of options that differ by row, answered by letter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator, Mapping
+from string import ascii_uppercase
+from typing import Any
+
+from promptkit.answers.base import AnswerType, Unparsed, shown
+from promptkit.answers.closed import Names, as_text, known
+from promptkit.answers.gbnf import Grammar, one_of
+from promptkit.errors import InputError
+
+
+class Choice(AnswerType):
+    """The value is the option's text; the model writes its letter."""
+
+    name = "choice"
+    max_tokens = 8
+
+    def __init__(self, options: Any) -> None:
+        if not isinstance(options, list | tuple) or not options:
+            raise InputError(f"choice must be a list of options, not {shown(str(options))}")
+        if len(options) > len(ascii_uppercase):
+            raise InputError(f"choice takes at most {len(ascii_uppercase)} options, not {len(options)}")
+        texts = [as_text(option) for option in options]
+        if None in texts or any(not text or not text.strip() for text in texts):
+            raise InputError("choice: each option must be a text, and not blank")
+        self.options = tuple(text for text in texts if text is not None)
+        self.letters = ascii_uppercase[: len(self.options)]
+        self._names = Names(tuple(dict.fromkeys(option.strip() for option in self.options)))
+        # `A` alone is also an article: it counts as a letter unless a small letter follows.
+        self._letter = re.compile(rf"(?<![\w'’])\(?([{self.letters[0]}-{self.letters[-1]}])\b(?!['’]| [a-z])")
+        self._answer = re.compile(
+            rf"\W*([{self.letters[0]}-{self.letters[-1]}])(?:\W*|[).:\]]+\s.*)", re.IGNORECASE | re.DOTALL
+        )
+
+    def format(self, value: Any) -> str:
+        return self.letters[self.options.index(known(value, self.options, "option"))]
+
+    def read(self, text: str) -> str:
+        lettered = self._answer.fullmatch(text.strip())
+        if lettered:
+            return self._option(lettered.group(1))
+        named = self._named(text)
+        if named is not None:
+            return named
+        found = set(self.mentions(text))
+        if len(found) == 1:
+            return found.pop()
+        fault = "names several options" if found else f"is none of the letters {', '.join(self.letters)}"
+        raise Unparsed(f"{shown(text)} {fault}")
+
+    def mentions(self, text: str) -> Iterator[str]:
+        letters = [(match.start(), self._option(match.group(1))) for match in self._letter.finditer(text)]
+        if letters:
+            yield from (option for _, option in letters)
+            return
+        for name in self._names.mentions(text):
+            option = self._named(name)
+            if option is not None:
+                yield option
+
+    def expression(self, grammar: Grammar) -> str:
+        return one_of(self.letters)
+
+    def vote_key(self, value: Any) -> Hashable:
+        return str(value)
+
+    def description(self) -> Mapping[str, Any]:
+        return {
+            "options": [
+                {"letter": letter, "text": option} for letter, option in zip(self.letters, self.options, strict=True)
+            ]
+        }
+
+    def alternatives(self) -> tuple[str, ...]:
+        return tuple(self.letters)
+
+    def _option(self, letter: str) -> str:
+        return self.options[self.letters.index(letter.upper())]
+
+    def _named(self, text: str) -> str | None:
+        name = self._names.whole(text)
+        return None if name is None else next(option for option in self.options if option.strip() == name)

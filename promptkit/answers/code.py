@@ -1,0 +1,58 @@
+"""A program, in a fenced block."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
+
+from promptkit.answers.base import AnswerType, Unparsed, shown
+from promptkit.answers.gbnf import Grammar, literal
+from promptkit.errors import InputError
+
+_BLOCK = re.compile(r"^```[^\n`]*\n(.*?)\n?^```", re.DOTALL | re.MULTILINE)
+_OPENED = re.compile(r"^```[^\n`]*\n", re.MULTILINE)
+_LANGUAGE = re.compile(r"[A-Za-z][\w+#.-]*")
+
+
+class Code(AnswerType):
+    """The text of the program, without the fence. A program with a line that begins with a fence cannot be written."""
+
+    name = "code"
+    max_tokens = 1024
+
+    def __init__(self, language: Any = "python") -> None:
+        if not isinstance(language, str) or not _LANGUAGE.fullmatch(language):
+            raise InputError(f"code must name a language, such as `python`, not {shown(str(language))}")
+        self.language = language
+
+    def format(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is no program")
+        return f"```{self.language}\n{value}\n```"
+
+    def read(self, text: str) -> str:
+        for program in self.mentions(text):
+            return program
+        opened = _OPENED.search(text)
+        program = text[opened.end() :] if opened else text.strip("\n")
+        if not program.strip():
+            raise Unparsed("the reply holds no program")
+        return program
+
+    def mentions(self, text: str) -> Iterator[str]:
+        return (match.group(1) for match in _BLOCK.finditer(text.lstrip()) if match.group(1).strip())
+
+    def expression(self, grammar: Grammar) -> str:
+        # No line begins with a fence, and one line at least is not blank.
+        blank = grammar.rule("blank", r"[ \t]* " + literal("\n"))
+        line = grammar.rule("line", r'("`" "`"? [^`\n] [^\n]* | "`" "`"? | [^`\n] [^\n]* )?')
+        full = grammar.rule("full", r'[ \t]* ([^ \t\n`\r\f\v] | [ \t] "`") [^\n]* | "`" "`"? [^`\n] [^\n]*')
+        opened, closed, end = literal(f"```{self.language}\n"), literal("\n```"), literal("\n")
+        return f"{opened} {blank}* {full} ({end} {line})* {closed}"
+
+    def vote_key(self, value: Any) -> Hashable:
+        return "\n".join(line.rstrip() for line in str(value).strip().split("\n"))
+
+    def description(self) -> Mapping[str, Any]:
+        return {"language": self.language}

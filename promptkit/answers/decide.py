@@ -1,0 +1,249 @@
+"""How an answer is reached: under a grammar or schema (`constrain`), or by each label's log-probability (`score`)."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from promptkit.answers.base import AnswerType
+from promptkit.answers.calibrate import Calibration, best, read_calibration
+from promptkit.errors import Unsupported
+from promptkit.runtimes import Asker, Capability, Reply, Request
+
+ALTERNATIVES = 200
+"""How many alternatives a place is asked for; a runtime that gives fewer gives what it can."""
+MOST_OUTSIDE = 0.05
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What `score` found. `logprobs` are before calibration, by written alternative (label, letter, true, false).
+
+    `outside` are the labels that the runtime's alternatives did not show; they count as the last alternative shown.
+    """
+
+    value: Any
+    logprobs: Mapping[str, float]
+    outside: tuple[str, ...] = ()
+    requests: int = 0
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    seconds: float = 0.0
+    cached: bool = False
+
+    @property
+    def outside_share(self) -> float:
+        """The share of the labels that were outside the alternatives."""
+        return len(self.outside) / len(self.logprobs)
+
+
+def constrained(
+    request: Request, answer_type: AnswerType, capabilities: Collection[Capability], lead: str = ""
+) -> tuple[Request, str | None]:
+    """Return the request under the type's grammar or schema, and a notice where the runtime can enforce neither.
+
+    `lead` is what stands between the begun turn and the answer (a blank after `Sentiment:`).
+    """
+    grammar = answer_type.grammar(lead)
+    if grammar is None:
+        return request, None
+    if "grammar" in capabilities:
+        return replace(request, grammar=grammar, schema=None), None
+    schema = answer_type.schema()
+    if schema is not None and "schema" in capabilities:
+        return replace(request, schema=schema, grammar=None), None
+    wanted = "a grammar" if schema is None else "a grammar or a schema"
+    return (
+        request,
+        f"the model cannot be held to {wanted}; answers of the type {answer_type.name} are read as they come",
+    )
+
+
+def lead_after(begun: str) -> str:
+    """Return what stands between a begun turn and the answer: a blank, unless the turn is empty or ends in one."""
+    return " " if begun and not begun[-1].isspace() else ""
+
+
+async def score(
+    asker: Asker,
+    request: Request,
+    answer_type: AnswerType,
+    *,
+    calibrate: Calibration | Mapping[str, Any] | None = None,
+    lead: str | None = None,
+) -> Scores:
+    """Return the label of the highest log-probability after the request's begun turn, corrected by `calibrate`.
+
+    The trie of the labels' tokens is walked with one-token requests, only as far as labels share tokens. Raises
+    Unsupported where the type has no closed set, or the model gives no log-probabilities or cannot continue a text.
+    """
+    labels = answer_type.alternatives()
+    if not labels:
+        raise Unsupported(f"`decide: score` needs a closed set of answers, which the type {answer_type.name} has not")
+    if calibrate is not None and not isinstance(calibrate, Calibration):
+        calibrate = read_calibration(calibrate, labels)
+    await _refuse_incapable(asker, request)
+    text_before = request.begun if request.prompt is None else request.prompt
+    lead = lead_after(text_before) if lead is None else lead
+    paths = [_Path(label, f"{lead}{label}".encode()) for label in labels]
+    await _tokenize(asker, text_before, paths)
+    walk = _Walk(asker, request)
+    await walk.visit("", paths, 0.0)
+    logprobs = {label: walk.logprobs[label] for label in labels}
+    winner = best(calibrate.corrected(logprobs) if calibrate else logprobs)
+    return Scores(
+        value=answer_type.parse(winner),
+        logprobs=logprobs,
+        outside=tuple(label for label in labels if label in walk.outside),
+        requests=len(walk.replies),
+        tokens_in=_sum(reply.tokens_in for reply in walk.replies),
+        tokens_out=_sum(reply.tokens_out for reply in walk.replies),
+        seconds=sum(reply.seconds for reply in walk.replies),
+        cached=bool(walk.replies) and all(reply.cached for reply in walk.replies),
+    )
+
+
+def refuse_outside(rows: Sequence[Scores]) -> None:
+    """Raise Unsupported where labels lay outside the alternatives in too many rows: their scores are no evidence."""
+    share = sum(1 for row in rows if row.outside) / len(rows) if rows else 0.0
+    if share > MOST_OUTSIDE:
+        labels = sorted({label for row in rows for label in row.outside})
+        raise Unsupported(
+            f"in {share:.0%} of the rows the model's alternatives do not show all labels ({', '.join(labels)})",
+            hint="use `decide: constrain`, or labels that begin with common words",
+        )
+
+
+@dataclass(slots=True)
+class _Path:
+    """A label, its bytes after the cue, and its tokens where a tokenizer is at hand."""
+
+    label: str
+    text: bytes
+    pieces: dict[int, bytes] = field(default_factory=dict)
+
+    def next_piece(self, at: int, shown: Mapping[bytes, float]) -> bytes | None:
+        """Return the token after the first `at` bytes: the model's own, else the longest shown that fits."""
+        if at in self.pieces:
+            return self.pieces[at]
+        rest = self.text[at:]
+        fitting = [piece for piece in shown if piece and rest.startswith(piece)]
+        return max(fitting, key=len, default=None)
+
+
+class _Walk:
+    """One walk down the trie. Each label ends with a log-probability: its tokens' up to where it stands alone."""
+
+    def __init__(self, asker: Asker, request: Request) -> None:
+        self.asker = asker
+        self.request = request
+        self.replies: list[Reply] = []
+        self.logprobs: dict[str, float] = {}
+        self.outside: set[str] = set()
+
+    async def visit(self, prefix: str, paths: list[_Path], logprob: float) -> None:
+        """Tell the labels apart that begin with `prefix`, whose own log-probability is given."""
+        if len(paths) == 1:
+            self.logprobs[paths[0].label] = logprob
+            return
+        shown = await self._shown(prefix)
+        last = min(shown.values())
+        at = len(prefix.encode())
+        branches: dict[bytes, list[_Path]] = {}
+        for path in paths:
+            piece = path.next_piece(at, shown) if len(path.text) > at else b""
+            if piece is None:
+                self._settle_outside(path, logprob + last)
+            else:
+                branches.setdefault(piece, []).append(path)
+        self._end(branches.pop(b"", []), logprob, [shown.get(piece, last) for piece in branches])
+        children = []
+        for piece, inner in branches.items():
+            if piece not in shown:
+                self.outside.update(path.label for path in inner)
+            children.append(self._descend(prefix.encode() + piece, inner, logprob + shown.get(piece, last)))
+        await asyncio.gather(*children)
+
+    async def _descend(self, prefix: bytes, paths: list[_Path], logprob: float) -> None:
+        try:
+            text = prefix.decode()
+        except UnicodeDecodeError:
+            # A turn cannot be begun with half a character, so labels that part inside one cannot be told apart.
+            if len(paths) > 1:
+                for path in paths:
+                    self._settle_outside(path, logprob - math.log(len(paths)))
+                return
+            text = ""
+        await self.visit(text, paths, logprob)
+
+    def _settle_outside(self, path: _Path, logprob: float) -> None:
+        self.logprobs[path.label] = logprob
+        self.outside.add(path.label)
+
+    def _end(self, ended: Iterable[_Path], logprob: float, going_on: Iterable[float]) -> None:
+        """Settle the label that ends here while others go on: it is what the others' tokens leave over."""
+        left = 1.0 - sum(math.exp(each) for each in going_on)
+        for path in ended:
+            self.logprobs[path.label] = logprob + math.log(max(left, _SMALLEST))
+
+    async def _shown(self, prefix: str) -> dict[bytes, float]:
+        """Return the alternatives after the begun turn and `prefix`."""
+        request = self.request
+        place = {"begun": request.begun + prefix} if request.prompt is None else {"prompt": request.prompt + prefix}
+        asked = replace(
+            request,
+            **place,  # type: ignore[arg-type]
+            max_tokens=1,
+            temperature=0.0,
+            top_p=None,
+            stop=(),
+            grammar=None,
+            schema=None,
+            alternatives=ALTERNATIVES,
+        )
+        reply = await self.asker.ask(asked)
+        self.replies.append(reply)
+        if not reply.tokens:
+            raise Unsupported("the model gave no log-probabilities", hint="use `decide: constrain`")
+        token = reply.tokens[0]
+        shown = {token.piece: token.logprob}
+        for alternative in token.alternatives:
+            # Two tokens may have the same text; the likelier one is the one meant.
+            shown[alternative.piece] = max(alternative.logprob, shown.get(alternative.piece, -math.inf))
+        return shown
+
+
+async def _refuse_incapable(asker: Asker, request: Request) -> None:
+    model = await asker.model()
+    wanted: tuple[Capability, ...] = ("logprobs", "continue" if request.prompt is None else "complete")
+    missing = [capability for capability in wanted if capability not in model.capabilities]
+    if missing:
+        raise Unsupported(
+            f"`decide: score` needs {' and '.join(missing)}, which {model.reference} has not",
+            hint="use `decide: constrain` or `decide: generate`",
+        )
+
+
+async def _tokenize(asker: Asker, text_before: str, paths: Sequence[_Path]) -> None:
+    """Give each path its tokens, as they are when the label stands after the cue; none where they cross the border."""
+    cue = text_before.rpartition("\n")[2]
+    before = await asker.tokenize(cue) if cue else ()
+    if before is None:
+        return
+    for path in paths:
+        whole = await asker.tokenize(cue + path.text.decode())
+        if whole is None or whole[: len(before)] != before or b"".join(whole[len(before) :]) != path.text:
+            continue
+        at = 0
+        for piece in whole[len(before) :]:
+            path.pieces[at] = piece
+            at += len(piece)
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

@@ -1,0 +1,63 @@
+"""GBNF, the grammar language of llama.cpp: quoting, and rules with names that never clash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_QUOTED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_IN_CLASS = {**_QUOTED, "]": "\\]", "[": "\\[", "^": "\\x5E", "-": "\\x2D", '"': '"'}
+
+
+class Grammar:
+    """The rules of one grammar, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, str] = {}
+
+    def rule(self, name: str, body: str) -> str:
+        """Add a rule under `name`, or under `name` and a number where that is taken; return the name to refer to."""
+        free, number = name, 1
+        while self._rules.get(free, body) != body:
+            number += 1
+            free = f"{name}-{number}"
+        self._rules[free] = body
+        return free
+
+    def reserve(self, name: str) -> str:
+        """Return a name to be defined later by `define`, for rules that refer to themselves."""
+        free, number = name, 1
+        while free in self._rules:
+            number += 1
+            free = f"{name}-{number}"
+        self._rules[free] = ""
+        return free
+
+    def define(self, name: str, body: str) -> None:
+        """Give a reserved rule its body."""
+        self._rules[name] = body
+
+    def text(self, root: str) -> str:
+        """Return the whole grammar with `root` as its root rule."""
+        rules = [f"{name} ::= {body}" for name, body in self._rules.items()]
+        return "\n".join([f"root ::= {root}", *rules]) + "\n"
+
+
+def literal(text: str) -> str:
+    """Return the text as a GBNF string."""
+    return '"' + "".join(_escaped(character, _QUOTED) for character in text) + '"'
+
+
+def one_of(texts: Iterable[str]) -> str:
+    """Return an expression that admits exactly the texts."""
+    return "(" + " | ".join(literal(text) for text in texts) + ")"
+
+
+def none_of(characters: str) -> str:
+    """Return an expression for one character that is none of those given."""
+    return "[^" + "".join(_escaped(character, _IN_CLASS) for character in characters) + "]"
+
+
+def _escaped(character: str, table: dict[str, str]) -> str:
+    if character in table:
+        return table[character]
+    return f"\\x{ord(character):02X}" if ord(character) < 0x20 or ord(character) == 0x7F else character

@@ -1,0 +1,136 @@
+"""A list of values of one type, separated by a character or by line breaks; a list of records is a JSON array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from promptkit.answers.base import AnswerType, Unparsed, frozen, lines, paragraphs, undecorated
+from promptkit.answers.gbnf import Grammar, literal, none_of
+from promptkit.answers.json_value import Json
+from promptkit.answers.number import Number
+from promptkit.answers.text import Text
+from promptkit.errors import InputError
+
+EMPTY = "none"
+_BULLET = re.compile(r"(?:[-*•–]|\(?[0-9]{1,3}[.)])\s+(?=\S)")
+
+
+class ListOf(AnswerType):
+    """Values of the type `of`, written one a line or with `separator` between them; an empty list is written `none`.
+
+    `unique` drops what counts as the same answer as an earlier item.
+    """
+
+    name = "list"
+
+    def __init__(self, of: AnswerType | None = None, *, separator: Any = None, unique: Any = False) -> None:
+        self.of = of or Text()
+        self.separator = _read_separator(separator, self.of)
+        self.unique = read_flag("unique", unique)
+
+    def format(self, value: Any) -> str:
+        if not isinstance(value, list):
+            raise ValueError(f"{value!r} is no list")
+        if not value:
+            return EMPTY
+        return self._between.join(self.of.write(item) for item in value)
+
+    def read(self, text: str) -> list[Any]:
+        if is_empty(text) and EMPTY not in self.of.alternatives():
+            return []
+        parts = [part.strip() for part in text.split(self.separator) if part.strip()]
+        if not parts:
+            raise Unparsed(f"the reply is empty; an empty list is written {EMPTY}")
+        return self._distinct([self.of.parse(without_bullet(part)) for part in parts])
+
+    def first(self, text: str) -> list[Any]:
+        whole = paragraphs(text) if self.separator == "\n" else lines(text)
+        return self.read((whole or [""])[0])
+
+    def last(self, text: str) -> list[Any]:
+        whole = paragraphs(text) if self.separator == "\n" else lines(text)
+        return self.read((whole or [""])[-1])
+
+    def expression(self, grammar: Grammar) -> str:
+        item = self._text_item(grammar) if isinstance(self.of, Text) else self.of.expression(grammar)
+        name = grammar.rule("item", item or "")
+        return f"{literal(EMPTY)} | {name} ({literal(self._between)} {name})*"
+
+    def vote_key(self, value: Any) -> Hashable:
+        return tuple(self.of.vote_key(item) for item in value)
+
+    def description(self) -> Mapping[str, Any]:
+        return {
+            "of": {"name": self.of.name, **self.of.description()},
+            "separator": self.separator,
+            "unique": self.unique,
+            "empty": EMPTY,
+        }
+
+    @property
+    def _between(self) -> str:
+        return "\n" if self.separator == "\n" else f"{self.separator} "
+
+    def _text_item(self, grammar: Grammar) -> str:
+        within = none_of("".join(dict.fromkeys(f"{self.separator}\n\r")))
+        start = none_of("".join(dict.fromkeys(f"{self.separator}\n\r \t\f\v")))
+        return f"{start} {within}*"
+
+    def _distinct(self, items: list[Any]) -> list[Any]:
+        if not self.unique:
+            return items
+        return list({self.of.vote_key(item): item for item in reversed(items)}.values())[::-1]
+
+
+class JsonList(Json):
+    """A list of JSON records: one JSON array, its items by the schema of the type `of`."""
+
+    name = "list"
+
+    def __init__(self, of: Json, *, unique: Any = False) -> None:
+        definitions = {"$defs": of.given["$defs"]} if "$defs" in of.given else {}
+        items = {key: value for key, value in of.given.items() if key != "$defs"}
+        super().__init__({"type": "array", "items": items, **definitions})
+        self.unique = read_flag("unique", unique)
+
+    def read(self, text: str) -> Any:
+        found = super().read(text)
+        return list({frozen(item): item for item in reversed(found)}.values())[::-1] if self.unique else found
+
+    def description(self) -> Mapping[str, Any]:
+        return {"of": {"name": "json", "schema": self.given["items"]}, "unique": self.unique}
+
+
+def is_empty(text: str) -> bool:
+    """Tell whether a reply says that there is nothing."""
+    return any(form.casefold() == EMPTY for form in undecorated(text))
+
+
+def without_bullet(item: str) -> str:
+    """Return an item without the dash or number that begins it."""
+    item = item.strip()
+    return _BULLET.sub("", item, count=1) if _BULLET.match(item) else item
+
+
+def read_flag(key: str, value: Any) -> bool:
+    """Return a true or false of the spec. Raises InputError."""
+    if not isinstance(value, bool):
+        raise InputError(f"list: `{key}` must be true or false, not {value!r}")
+    return value
+
+
+def _read_separator(given: Any, of: AnswerType) -> str:
+    """Return the character between items; a line break where none is given. Raises InputError."""
+    if given is None or given == "\n":
+        return "\n"
+    mark = given.strip() if isinstance(given, str) else ""
+    if len(mark) != 1 or mark.isalnum() or not mark.isprintable():
+        raise InputError(f"list: `separator` must be one sign such as `;`, not {given!r}")
+    if isinstance(of, Number) and mark in ".-":
+        raise InputError(f"list: the separator {mark!r} is part of numbers")
+    held = [label for label in of.alternatives() if mark in label]
+    if held:
+        raise InputError(f"list: the separator {mark!r} is part of the label {held[0]!r}")
+    return mark

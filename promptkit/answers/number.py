@@ -1,0 +1,137 @@
+"""A number, with optional bounds and decimals."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable, Iterator, Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
+from typing import Any
+
+from promptkit.answers.base import AnswerType, Unparsed, shown
+from promptkit.answers.gbnf import Grammar
+from promptkit.answers.ranges import LONGEST_WHOLE, range_expression
+from promptkit.errors import InputError
+
+# No double has a decimal of interest beyond this place.
+_LAST_DECIMAL = 400
+_EXACT = Context(prec=LONGEST_WHOLE + _LAST_DECIMAL + 10)
+_NUMBER = re.compile(
+    r"(?P<sign>(?<![\w.)])[-−])?[$€£]?(?<![^\W_])"
+    r"(?:(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.(?P<decimals>[0-9]+))?|(?<![0-9])\.(?P<bare>[0-9]+))"
+    r"(?:[eE](?P<power>[-+]?[0-9]{1,3})(?![0-9]))?"
+)
+
+
+class Number(AnswerType):
+    """An int where the text has no decimals, else a float. `minimum` and `maximum` belong to the range.
+
+    With `decimals`, a longer reply is rounded. Read too: `$1,234.50`, `1e5`, `26 apples`.
+    """
+
+    name = "number"
+    max_tokens = 24
+
+    def __init__(self, minimum: Any = None, maximum: Any = None, decimals: Any = None) -> None:
+        faults = [
+            f"number: `{key}` must be a number, not {bound!r}"
+            for key, bound in (("min", minimum), ("max", maximum))
+            if bound is not None and (not _is_number(bound) or not math.isfinite(bound))
+        ]
+        if decimals is not None and (not _is_number(decimals) or decimals not in range(21)):
+            faults.append(f"number: `decimals` must be a whole number from 0 to 20, not {decimals!r}")
+        if faults:
+            raise InputError("\n".join(faults))
+        self.minimum, self.maximum, self.decimals = minimum, maximum, decimals
+        self._low = self._bound(minimum, ROUND_CEILING)
+        self._high = self._bound(maximum, ROUND_FLOOR)
+        if self._low is not None and self._high is not None and self._low > self._high:
+            raise InputError(f"number: nothing lies between min {minimum} and max {maximum}")
+
+    def format(self, value: Any) -> str:
+        if not _is_number(value):
+            raise ValueError(f"{value!r} is no number")
+        return number_text(value)
+
+    def read(self, text: str) -> int | float:
+        found = [match for match in _NUMBER.finditer(text)]
+        values = dict.fromkeys(self._value(match) for match in found)
+        fitting = [value for value in values if value is not None]
+        if len(values) == 1 and fitting:
+            return fitting[0]
+        if not found:
+            raise Unparsed(f"{shown(text)} holds no number")
+        if len(values) > 1:
+            raise Unparsed(f"{shown(text)} holds several numbers")
+        raise Unparsed(f"{shown(text)} is not {self._wanted()}")
+
+    def mentions(self, text: str) -> Iterator[int | float]:
+        for match in _NUMBER.finditer(text):
+            value = self._value(match)
+            if value is not None:
+                yield value
+
+    def expression(self, grammar: Grammar) -> str:
+        return range_expression(grammar, self._low, self._high, self.decimals)
+
+    def vote_key(self, value: Any) -> Hashable:
+        return ("number", value)
+
+    def description(self) -> Mapping[str, Any]:
+        return {
+            "minimum": None if self.minimum is None else number_text(self.minimum),
+            "maximum": None if self.maximum is None else number_text(self.maximum),
+            "decimals": self.decimals,
+        }
+
+    def _value(self, match: re.Match[str]) -> int | float | None:
+        """Return the number of a match, None where it is out of range."""
+        whole = (match["whole"] or "0").replace(",", "").lstrip("0") or "0"
+        fraction = match["decimals"] or match["bare"] or ""
+        if len(whole) > LONGEST_WHOLE:
+            return None
+        exact = Decimal(f"{whole}.{fraction[:_LAST_DECIMAL]}").scaleb(int(match["power"] or 0), _EXACT)
+        if match["sign"]:
+            exact = exact.copy_negate()
+        if self.decimals is not None:
+            exact = self._rounded(exact, ROUND_HALF_UP)
+        if exact.adjusted() >= LONGEST_WHOLE or not self._holds(exact):
+            return None
+        if exact == exact.to_integral_value() and (self.decimals == 0 or not fraction):
+            return int(exact)
+        return float(exact)
+
+    def _holds(self, exact: Decimal) -> bool:
+        return (self._low is None or exact >= self._low) and (self._high is None or exact <= self._high)
+
+    def _bound(self, bound: Any, rounding: str) -> Decimal | None:
+        """Return a bound moved to the next number inside the range that can be written with so many decimals."""
+        return None if bound is None else self._rounded(Decimal(number_text(bound)), rounding)
+
+    def _rounded(self, exact: Decimal, rounding: str) -> Decimal:
+        if self.decimals is None or -exact.as_tuple().exponent <= self.decimals:  # type: ignore[operator]
+            return exact
+        return exact.quantize(Decimal(1).scaleb(-self.decimals), rounding=rounding, context=_EXACT)
+
+    def _wanted(self) -> str:
+        bounds = [
+            f"{word} {number_text(bound)}"
+            for word, bound in (("at least", self.minimum), ("at most", self.maximum))
+            if bound is not None
+        ]
+        return f"a number of {' and '.join(bounds)}" if bounds else "a number of bearable length"
+
+
+def number_text(value: int | float) -> str:
+    """Return a finite number in full, without an exponent. Raises ValueError for NaN and infinities."""
+    if isinstance(value, int):
+        return format(Decimal(value), "f")
+    if not math.isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    if value == 0:
+        return "0"
+    return format(Decimal(value) if value.is_integer() else Decimal(repr(value)), "f")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,146 @@
+"""Marked-up parts of a given text."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Hashable, Mapping
+from difflib import SequenceMatcher
+from typing import Any
+
+from promptkit.answers.base import AnswerType, Unparsed, after_marker, shown
+from promptkit.answers.closed import known, read_names
+from promptkit.answers.gbnf import Grammar, literal
+from promptkit.errors import InputError, nearest
+
+_TAG = re.compile(r"""<span\s+class\s*=\s*["']?([^"'>\n]*)["']?\s*>|(</span\s*>)""", re.IGNORECASE)
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_CLOSE = "</span>"
+
+
+class Spans(AnswerType):
+    """The text copied, each span in `<span class="CLASS">…</span>`; spans do not overlap.
+
+    A value is a list of `{"start": 12, "end": 17, "class": "problem"}` in the text's order, counted in characters.
+    A span of a reply counts where all its words stand in the text as well and next to each other, whatever else the
+    model changed in its copy; white space is ignored.
+    """
+
+    name = "spans"
+
+    def __init__(self, classes: Any, text: Any) -> None:
+        self.classes = read_names(classes, "spans")
+        faults = [f"spans: {name!r} cannot be a class" for name in self.classes if set(name) & set("\"'<>&")]
+        if not isinstance(text, str) or not text.strip():
+            faults.append("spans: `text` must be the text to mark up, and not blank")
+        if faults:
+            raise InputError("\n".join(faults))
+        self.text: str = text.strip()
+        self._shift = len(text) - len(text.lstrip())
+        self.max_tokens = 64 + len(text)
+
+    def over(self, text: str) -> Spans:
+        """Return the same type for another text, as an example needs it."""
+        return Spans(self.classes, text)
+
+    def format(self, value: Any) -> str:
+        parts, at = [], 0
+        for span in value if isinstance(value, list) else [value]:
+            start, end, kind = self._read_span(span)
+            if not at <= start < end <= len(self.text):
+                raise ValueError(f"{span!r} lies outside the text, is empty, or overlaps the span before")
+            inner = _escaped(self.text[start:end])
+            parts += [_escaped(self.text[at:start]), _opened(kind), inner, _CLOSE]
+            at = end
+        return "".join(parts) + _escaped(self.text[at:])
+
+    def read(self, text: str) -> list[dict[str, Any]]:
+        copy, spans = self._without_tags(text.strip())
+        if copy == self.text:
+            found = spans
+        elif len(copy) > 4 * len(self.text) + 1000:
+            raise Unparsed("the reply is much longer than the text to mark up")
+        else:
+            found = self._aligned(copy, spans)
+        return [{"start": start + self._shift, "end": end + self._shift, "class": kind} for start, end, kind in found]
+
+    def extract(self, text: str, marker: str = "") -> list[dict[str, Any]]:
+        rest, _ = after_marker(text, marker)
+        return list(self.parse(rest))
+
+    def expression(self, grammar: Grammar) -> str:
+        """One rule for each place in the text, outside a span and inside one of each class."""
+        after, inside = '""', [""] * len(self.classes)
+        for at in range(len(self.text) - 1, -1, -1):
+            here = literal(_escaped(self.text[at]))
+            inside = [
+                grammar.rule(
+                    f"inside-{number}-{at}", f"{here} ({literal(_CLOSE)} {after}{f' | {going_on}' if going_on else ''})"
+                )
+                for number, going_on in enumerate(inside)
+            ]
+            begun = [f"{literal(_opened(kind))} {name}" for kind, name in zip(self.classes, inside, strict=True)]
+            after = grammar.rule(f"outside-{at}", " | ".join([f"{here} {after}", *begun]))
+        return after
+
+    def vote_key(self, value: Any) -> Hashable:
+        return frozenset((span["start"], span["end"], span["class"]) for span in value)
+
+    def description(self) -> Mapping[str, Any]:
+        return {"classes": [{"label": name, "definition": text} for name, text in self.classes.items()]}
+
+    def _read_span(self, span: Any) -> tuple[int, int, str]:
+        if not isinstance(span, Mapping) or span.keys() != {"start", "end", "class"}:
+            raise ValueError(f"{span!r} is no span: a span has start, end and class")
+        start, end = span["start"], span["end"]
+        if not all(isinstance(place, int) and not isinstance(place, bool) for place in (start, end)):
+            raise ValueError(f"{span!r}: start and end are whole numbers")
+        return start - self._shift, end - self._shift, known(span["class"], list(self.classes), "class")
+
+    def _without_tags(self, text: str) -> tuple[str, list[tuple[int, int, str]]]:
+        """Return the copy without markup and its spans; a tag that does not fit the one before is left out."""
+        spans: list[tuple[int, int, str]] = []
+        begun: tuple[int, str] | None = None
+        parts: list[str] = []
+        at = length = 0
+        for tag in _TAG.finditer(text):
+            parts.append(html.unescape(text[at : tag.start()]))
+            length += len(parts[-1])
+            at = tag.end()
+            if begun and begun[0] < length and tag.group(2):
+                spans.append((begun[0], length, begun[1]))
+            begun = None if tag.group(2) else (length, self._class(tag.group(1)))
+        return "".join(parts) + html.unescape(text[at:]), spans
+
+    def _class(self, name: str) -> str:
+        for candidate in self.classes:
+            if candidate.casefold() == name.strip().casefold():
+                return candidate
+        hint = nearest(name, self.classes)
+        raise Unparsed(f"{shown(name)} is no class" + (f"; {hint}" if hint else ""))
+
+    def _aligned(self, copy: str, spans: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+        """Return the spans that can be carried over to the text, in its offsets."""
+        theirs, ours = list(_TOKEN.finditer(copy)), list(_TOKEN.finditer(self.text))
+        matcher = SequenceMatcher(None, [token.group() for token in theirs], [token.group() for token in ours])
+        place: dict[int, int] = {}
+        for block in matcher.get_matching_blocks():
+            place.update((block.a + step, block.b + step) for step in range(block.size))
+        found = []
+        numbered = list(enumerate(theirs))
+        for start, end, kind in spans:
+            held = [number for number, token in numbered if token.start() < end and token.end() > start]
+            whole = held and theirs[held[0]].start() >= start and theirs[held[-1]].end() <= end
+            places = [place.get(number) for number in held]
+            first = places[0] if whole else None
+            if first is not None and places == list(range(first, first + len(places))):
+                found.append((ours[first].start(), ours[first + len(places) - 1].end(), kind))
+        return found
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def _opened(kind: str) -> str:
+    return f'<span class="{kind}">'
