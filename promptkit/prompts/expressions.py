@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from promptkit.errors import Problem
-    from promptkit.storage import Document
+from jinja2 import Template, TemplateRuntimeError, TemplateSyntaxError, Undefined, meta, nodes
+from jinja2.parser import Parser
+from jinja2.utils import Namespace
+
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.prompts.failures import rendering_problem, syntax_problem
+from promptkit.prompts.limits import budget, charge, joined
+from promptkit.prompts.sandbox import ENVIRONMENT, GLOBALS, guard
+from promptkit.storage import Document
 
 Path = Sequence[str | int]
+
+_RESULT: Final = "promptkit_result"
+_OPENING: Final = ("{{", "{%", "{#")
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression or text template. `names` are its free variables."""
+    """A compiled expression or text template. `names` are its free variables, helpers and Jinja's own left out."""
 
     text: str
     names: frozenset[str]
+    typed: bool
+    _template: Template
 
     @classmethod
     def parse(cls, text: str, *, bare: bool = False) -> Expression:
@@ -26,23 +38,148 @@ class Expression:
 
         Raises InputError with a Problem that has no place; `check` gives it one.
         """
-        raise NotImplementedError
+        compiled = _compile(text, bare)
+        if isinstance(compiled, Problem):
+            raise InputError(compiled)
+        return compiled
 
     def evaluate(self, scope: Mapping[str, Any]) -> Any:
         """Return the value; a generator as a list. Raises InputError (no place) for undefined names and the like."""
-        raise NotImplementedError
+        try:
+            with budget():
+                context = self._template.new_context(dict(scope))
+                text = joined(self._template.root_render_func(context))
+                return _plain(context.vars[_RESULT]) if self.typed else text
+        except Exception as error:  # an expression can make Python raise anything
+            raise InputError(_unplaced(rendering_problem(error, None, scope))) from error
 
 
 def evaluate(value: Any, scope: Mapping[str, Any], *, document: Document | None = None, path: Path = ()) -> Any:
     """Return a YAML value with every string in it evaluated; keys stay. Raises InputError at its place in `document`."""
-    raise NotImplementedError
+    if isinstance(value, str):
+        if not _is_template(value):
+            return value
+        try:
+            return Expression.parse(value).evaluate(scope)
+        except InputError as error:
+            raise InputError(_placed(error.problems, document, path)) from error
+    if isinstance(value, Mapping):
+        return {key: evaluate(part, scope, document=document, path=(*path, key)) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [evaluate(part, scope, document=document, path=(*path, place)) for place, part in enumerate(value)]
+    return value
 
 
 def names(value: Any, *, bare: bool = False) -> frozenset[str]:
     """Return the free variables of all strings in a YAML value, without Jinja's own; broken ones count as none."""
-    raise NotImplementedError
+    found: frozenset[str] = frozenset()
+    for text, _ in _strings(value, ()):
+        compiled = _compile(text, bare) if bare or _is_template(text) else None
+        if isinstance(compiled, Expression):
+            found |= compiled.names
+    return found
 
 
 def check(value: Any, *, document: Document, path: Path = (), bare: bool = False) -> list[Problem]:
     """Return every syntax problem of the strings in a YAML value, at their places."""
-    raise NotImplementedError
+    problems: list[Problem] = []
+    for text, where in _strings(value, tuple(path)):
+        compiled = _compile(text, bare) if bare or _is_template(text) else None
+        if isinstance(compiled, Problem):
+            problems.extend(_placed([compiled], document, where))
+    return problems
+
+
+def _is_template(text: str) -> bool:
+    return any(opening in text for opening in _OPENING)
+
+
+def _strings(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    if isinstance(value, str):
+        yield value, path
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _strings(part, (*path, key))
+    elif isinstance(value, list | tuple):
+        for place, part in enumerate(value):
+            yield from _strings(part, (*path, place))
+
+
+def _placed(problems: Sequence[Problem], document: Document | None, path: Path) -> list[Problem]:
+    if document is None:
+        return list(problems)
+    return [document.problem(path, problem.message, problem.hint) for problem in problems]
+
+
+def _unplaced(problem: Problem) -> Problem:
+    return replace(problem, file=None, line=None, column=None)
+
+
+@lru_cache(maxsize=5_000)
+def _compile(text: str, bare: bool) -> Expression | Problem:
+    """Return the expression or what is wrong with it."""
+    try:
+        expression = _lone_expression(text, bare)
+        if expression is None:
+            tree = ENVIRONMENT.parse(text)
+        else:
+            result = nodes.Assign(nodes.Name(_RESULT, "store", lineno=1), expression, lineno=1)
+            tree = nodes.Template([result], lineno=1).set_environment(ENVIRONMENT)
+        _refuse_other(tree)
+        used = frozenset(meta.find_undeclared_variables(tree)) - GLOBALS
+        code = ENVIRONMENT.compile(guard(tree).set_environment(ENVIRONMENT))
+        template = ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, ENVIRONMENT.globals)
+    except Exception as error:  # Jinja lets a number too long for Python and the like through
+        return replace(_unplaced(syntax_problem(error, None)), hint=getattr(error, "hint", None))
+    return Expression(text, used, expression is not None, template)
+
+
+def _lone_expression(text: str, bare: bool) -> nodes.Expr | None:
+    """Return the expression that is all of the text, None where there is other text too."""
+    inner = text.strip()
+    if inner.startswith("{{") and inner.endswith("}}"):
+        try:
+            tree = ENVIRONMENT.parse(inner)
+        except TemplateSyntaxError:
+            return None
+        match tree.body:
+            case [nodes.Output(nodes=[expression])] if not isinstance(expression, nodes.TemplateData):
+                return expression
+        return None
+    return _parse_bare(inner) if bare else None
+
+
+def _parse_bare(text: str) -> nodes.Expr:
+    """Return an expression written without braces, as `compile_expression` reads it."""
+    parser = Parser(ENVIRONMENT, text, state="variable")
+    expression = parser.parse_expression()
+    if not parser.stream.eos:
+        raise TemplateSyntaxError(f"unexpected `{parser.stream.current.value}` after the expression", 1)
+    return expression
+
+
+def _refuse_other(tree: nodes.Template) -> None:
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)):
+        raise TemplateSyntaxError("an expression in YAML cannot use other templates or blocks", node.lineno)
+    for use in tree.find_all((nodes.Filter, nodes.Test)):
+        known = ENVIRONMENT.filters if isinstance(use, nodes.Filter) else ENVIRONMENT.tests
+        if use.name not in known:
+            kind = type(use).__name__.lower()
+            raise _UnknownName(kind, use.name, [name for name in known if name.isidentifier()])
+
+
+class _UnknownName(TemplateSyntaxError):
+    def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"there is no {kind} `{name}`", 1)
+        self.hint = nearest(name, known)
+
+
+def _plain(value: Any) -> Any:
+    """Return an expression's value, what is read only once as a list. Raises for an undefined one."""
+    if isinstance(value, Undefined):
+        return str(value)
+    if callable(value) or isinstance(value, Namespace):
+        raise TemplateRuntimeError(f"a {type(value).__name__} is no value")
+    if isinstance(value, Iterator | range | KeysView | ValuesView | ItemsView):
+        return list(charge(value))
+    return value

@@ -1,0 +1,70 @@
+"""Layouts: templates that turn sections into text. They add no words of their own to what a section says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from promptkit.errors import InputError, nearest, place
+from promptkit.project import LIBRARY
+from promptkit.prompts.front import split_front_matter
+from promptkit.prompts.loader import current_text, render_file
+from promptkit.prompts.prompt import WrittenExample
+from promptkit.storage import read_model
+
+SHIPPED: Final = LIBRARY / "templates" / "layouts"
+
+
+class LayoutFront(BaseModel):
+    """The front matter of a layout: `cue` is what the answer follows where a prompt has no cue of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: str = ""
+    cue: str = ""
+
+
+def layout_file(layout: str | Path) -> Path:
+    """Return the file of a layout given as a file or as the name of a shipped one. Raises InputError."""
+    if isinstance(layout, Path):
+        return layout
+    names = [path.stem for path in SHIPPED.glob("*.j2")]
+    if layout not in names:
+        raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, names))
+    return SHIPPED / f"{layout}.j2"
+
+
+def layout_cue(file: Path) -> str:
+    """Return a layout's own cue. Raises InputError."""
+    return _front(current_text(file), str(place(file))).cue
+
+
+@lru_cache(maxsize=100)
+def _front(text: str, name: str) -> LayoutFront:
+    document, _, _ = split_front_matter(text, name)
+    return read_model(document, LayoutFront) if document else LayoutFront()
+
+
+def lay_out(
+    file: Path,
+    sections: Mapping[str, str],
+    *,
+    examples: Sequence[WrittenExample] = (),
+    cue: str = "",
+    labels: Sequence[str] = (),
+) -> str:
+    """Return the sections as one text. A layout sees:
+
+    `sections`, a mapping of name to text in order (with `examples`, maybe blank, where there are written ones);
+    `examples`, a list of mappings with `input`, `thoughts`, `output` and `cue`; and `labels`, the classes of a
+    label answer. Raises InputError.
+    """
+    written: list[dict[str, Any]] = [
+        {"input": example.input, "thoughts": example.thoughts or "", "output": example.output, "cue": cue}
+        for example in examples
+    ]
+    return render_file(file, {"sections": dict(sections), "examples": written, "labels": list(labels)})
