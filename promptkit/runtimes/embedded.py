@@ -18,37 +18,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
-from promptkit.runtimes.base import (
-    Alternative,
-    Capability,
-    Message,
-    Model,
-    OnText,
-    Reply,
-    Request,
-    Runtime,
-    Token,
-)
+from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Runtime, Token
 from promptkit.runtimes.llama import Llama, library_version
 from promptkit.runtimes.thoughts import CLOSE, OPEN, ThoughtSplitter
 from promptkit.runtimes.weights import file_digest
 
 Result = TypeVar("Result")
 
-CAPABILITIES: frozenset[Capability] = frozenset(
-    {
-        "chat",
-        "complete",
-        "continue",
-        "grammar",
-        "schema",
-        "logprobs",
-        "sampling",
-        "stop",
-        "seed",
-        "tokenize",
-        "template",
-    }
+CAPABILITIES: tuple[Capability, ...] = (
+    "chat",
+    "complete",
+    "continue",
+    "grammar",
+    "schema",
+    "logprobs",
+    "sampling",
+    "stop",
+    "seed",
+    "tokenize",
+    "template",
 )
 WHOLE_CHARACTERS = r"root ::= [\x00-\x7F]*"
 """A grammar for the one case where llama.cpp reports no log-probabilities: a token that ends within a character."""
@@ -158,7 +146,7 @@ class Embedded(Runtime):
 
     def _describe(self) -> Model:
         llama = self._loaded()
-        capabilities = set(CAPABILITIES)
+        capabilities: set[Capability] = set(CAPABILITIES)
         if llama.system_role:
             capabilities.add("system")
         if self._embeddings:

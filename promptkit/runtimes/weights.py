@@ -25,7 +25,7 @@ from promptkit.errors import AccessDenied, MissingExtra, ModelLoadFailed, ModelM
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being fetched, the bytes done and the bytes in all (None where unknown)."""
 
-OWN_FILE = "or name a file of your own: --model gguf:PATH"
+OWN_FILE = "a file of your own works too: --model gguf:PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +134,20 @@ def pull_hub(repo: str, file: str, progress: Progress | None = None) -> Path:
     endpoint = os.environ.get("HF_ENDPOINT") or None
     name = f"hf/{repo}/{file}"
     try:
-        return Path(hub.hf_hub_download(repo, file, endpoint=endpoint, tqdm_class=_bar(file, progress or _silent)))
+        # Unlike the download, this asks once: offline, it fails at once.
+        hub.get_hf_file_metadata(hub.hf_hub_url(repo, file, endpoint=endpoint))
+        bar = _bar(file, progress or _silent)
+        return Path(hub.hf_hub_download(repo, file, endpoint=endpoint, tqdm_class=bar))
     except hub.errors.GatedRepoError as error:
         raise AccessDenied(f"{name} asks for a permission", hint="hf auth login") from error
     except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
         raise ModelMissing(f"the model hub has no {repo}", hint="hf/OWNER/REPO/FILE.gguf") from error
     except hub.errors.RemoteEntryNotFoundError as error:
-        files = hub.HfApi(endpoint=endpoint).list_repo_files(repo)
-        raise ModelMissing(
-            f"{repo} has no {file}", hint=nearest(file, [one for one in files if one.endswith(".gguf")])
-        ) from error
+        files: list[str] = []
+        with suppress(OSError, hub.errors.HTTPError):
+            files = hub.HfApi(endpoint=endpoint).list_repo_files(repo)
+        hint = nearest(file, [one for one in files if one.endswith(".gguf")])
+        raise ModelMissing(f"{repo} has no {file}", hint=hint) from error
     except (OSError, hub.errors.HTTPError) as error:
         raise ModelLoadFailed(f"cannot fetch {name}: {_last_line(str(error))}", hint=OWN_FILE) from error
 
