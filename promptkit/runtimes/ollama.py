@@ -16,8 +16,9 @@ from time import perf_counter
 from typing import Any
 
 from promptkit.errors import BadReply, ContextOverflow, ModelMissing, Unsupported
-from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Token
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Token
 from promptkit.runtimes.http import parse
+from promptkit.runtimes.logprobs import read_token
 from promptkit.runtimes.ollama_server import (
     Connection,
     Installed,
@@ -60,19 +61,9 @@ class _Stream:
         if thought or self.splitter.thinking:
             self.thought_parts += 1
         else:
-            self.tokens.extend(_token(listed) for listed in part.get("logprobs") or ())
+            self.tokens.extend(read_token(listed) for listed in part.get("logprobs") or ())
         self.last = part
         return visible
-
-
-def _token(listed: Mapping[str, Any]) -> Token:
-    alternatives = tuple(Alternative(_piece(each), each["logprob"]) for each in listed.get("top_logprobs") or ())
-    return Token(_piece(listed), listed["logprob"], alternatives)
-
-
-def _piece(listed: Mapping[str, Any]) -> bytes:
-    spelled = listed.get("bytes")
-    return bytes(spelled) if spelled is not None else str(listed["token"]).encode()
 
 
 class Ollama:
