@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from promptkit.answers.base import Unparsed, shown, undecorated
@@ -81,6 +81,12 @@ def read_names(given: Any, what: str) -> dict[str, str]:
     if faults:
         raise InputError("\n".join(faults))
     return names
+
+
+def separator(names: Iterable[str]) -> str:
+    """Return what can stand between the names: the first of comma, semicolon, line break that none of them holds."""
+    held = "".join(names)
+    return next(mark for mark in (", ", "; ", "\n") if mark[0] not in held)
 
 
 def as_text(value: Any) -> str | None:

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 _QUOTED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _IN_CLASS = {**_QUOTED, "]": "\\]", "[": "\\[", "^": "\\x5E", "-": "\\x2D", '"': '"'}
 
+BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+"""All that `str.strip` takes away."""
+
 
 class Grammar:
     """The rules of one grammar, in the order they were added."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from promptkit.answers.base import AnswerType
-from promptkit.answers.closed import Names, known, read_names
+from promptkit.answers.closed import Names, known, read_names, separator
 from promptkit.answers.gbnf import Grammar, one_of
 
 
@@ -37,7 +37,10 @@ class Label(AnswerType):
         return str(value)
 
     def description(self) -> Mapping[str, Any]:
-        return {"labels": [{"label": label, "definition": text} for label, text in self.labels.items()]}
+        return {
+            "labels": [{"label": label, "definition": text} for label, text in self.labels.items()],
+            "separator": separator(self.labels),
+        }
 
     def alternatives(self) -> tuple[str, ...]:
         return self._names.names

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from promptkit.answers.base import AnswerType, Unparsed, lines
-from promptkit.answers.closed import Names, known, read_names
+from promptkit.answers.closed import Names, known, read_names, separator
 from promptkit.answers.gbnf import Grammar, literal, one_of
 from promptkit.answers.list_of import EMPTY, is_empty, without_bullet
 
@@ -19,7 +19,7 @@ class Labels(AnswerType):
     def __init__(self, labels: Any) -> None:
         self.labels = read_names(labels, "labels")
         self._names = Names(tuple(self.labels))
-        self.separator = next(mark for mark in (", ", "; ", "\n") if not any(mark[0] in name for name in self.labels))
+        self.separator = separator(self.labels)
         self.may_be_empty = self._names.whole(EMPTY) is None
         self.max_tokens = max(64, sum(len(label) + 2 for label in self.labels))
 
@@ -33,8 +33,8 @@ class Labels(AnswerType):
     def read(self, text: str) -> list[str]:
         if self.may_be_empty and is_empty(text):
             return []
-        for separator in dict.fromkeys((self.separator[0], "\n", ";", ",")):
-            found = [self._names.whole(without_bullet(part)) for part in text.split(separator) if part.strip()]
+        for mark in dict.fromkeys((self.separator[0], "\n", ";", ",")):
+            found = [self._names.whole(without_bullet(part)) for part in text.split(mark) if part.strip()]
             if found and None not in found:
                 return list(dict.fromkeys(label for label in found if label is not None))
         mentioned = list(dict.fromkeys(self.mentions(text)))

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from promptkit.answers.base import AnswerType, Unparsed, frozen, lines, paragraphs, undecorated
-from promptkit.answers.gbnf import Grammar, literal, none_of
+from promptkit.answers.gbnf import BLANKS, Grammar, literal, none_of
 from promptkit.answers.json_value import Json
 from promptkit.answers.number import Number
 from promptkit.answers.text import Text
@@ -63,7 +63,7 @@ class ListOf(AnswerType):
 
     def description(self) -> Mapping[str, Any]:
         return {
-            "of": {"name": self.of.name, **self.of.description()},
+            "of": {**self.of.description(), "name": self.of.name},
             "separator": self.separator,
             "unique": self.unique,
             "empty": EMPTY,
@@ -75,7 +75,7 @@ class ListOf(AnswerType):
 
     def _text_item(self, grammar: Grammar) -> str:
         within = none_of("".join(dict.fromkeys(f"{self.separator}\n\r")))
-        start = none_of("".join(dict.fromkeys(f"{self.separator}\n\r \t\f\v")))
+        start = none_of("".join(dict.fromkeys(f"{self.separator}{BLANKS}")))
         return f"{start} {within}*"
 
     def _distinct(self, items: list[Any]) -> list[Any]:

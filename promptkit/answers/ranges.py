@@ -15,6 +15,8 @@ def range_expression(grammar: Grammar, low: Decimal | None, high: Decimal | None
 
     The bounds themselves must have no more decimals than that, and `low` must not be above `high`.
     """
+    if low is None and high is None:
+        return grammar.rule("number", f'"-"? {_any_whole(decimals)}')
     branches: list[str] = []
     if high is None or high >= 0:
         branches += _not_negative(grammar, max(low or Decimal(0), Decimal(0)), high, decimals)
@@ -28,6 +30,8 @@ def range_expression(grammar: Grammar, low: Decimal | None, high: Decimal | None
 def _not_negative(grammar: Grammar, low: Decimal, high: Decimal | None, decimals: int | None) -> list[str]:
     """Return one expression for each count of digits before the point; without `high` one for all longer."""
     whole, fraction = _split(low)
+    if high is None and low == 0:
+        return [_any_whole(decimals)]
     if high is None:
         longer = f"[1-9] [0-9]{{{len(whole)},{LONGEST_WHOLE - 1}}}{_free_fraction(decimals)}"
         return [_Digits(grammar, decimals, whole, fraction, "9" * len(whole), None).expression(), longer]
@@ -117,6 +121,10 @@ class _Digits:
             return ' "0"*'
         left = self.whole + self.decimals - at
         return f' "0"{{0,{left}}}' if left > 0 else ""
+
+
+def _any_whole(decimals: int | None) -> str:
+    return f'("0" | [1-9] [0-9]{{0,{LONGEST_WHOLE - 1}}}){_free_fraction(decimals)}'
 
 
 def _free_fraction(decimals: int | None) -> str:

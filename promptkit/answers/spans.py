@@ -13,7 +13,9 @@ from promptkit.answers.closed import known, read_names
 from promptkit.answers.gbnf import Grammar, literal
 from promptkit.errors import InputError, nearest
 
-_TAG = re.compile(r"""<span\s+class\s*=\s*["']?([^"'>\n]*)["']?\s*>|(</span\s*>)""", re.IGNORECASE)
+_TAG = re.compile(
+    r"""<span\s{1,9}class\s{0,9}=\s{0,9}["']?([^"'>\n]{0,200})["']?\s{0,9}>|(</span\s{0,9}>)""", re.IGNORECASE
+)
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _CLOSE = "</span>"
 
@@ -58,7 +60,7 @@ class Spans(AnswerType):
         copy, spans = self._without_tags(text.strip())
         if copy == self.text:
             found = spans
-        elif len(copy) > 4 * len(self.text) + 1000:
+        elif len(copy) > 2 * len(self.text) + 200:
             raise Unparsed("the reply is much longer than the text to mark up")
         else:
             found = self._aligned(copy, spans)
