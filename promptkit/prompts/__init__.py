@@ -1,7 +1,7 @@
 """Sections, layouts, messages, expressions, rendering: from a prompt file and values to the messages sent."""
 
 from promptkit.prompts.catalog import Prompts
-from promptkit.prompts.examples import read_examples
+from promptkit.prompts.examples import examples_file, read_examples
 from promptkit.prompts.expressions import Expression, check, evaluate, names
 from promptkit.prompts.front import FRONT_MATTER_KEYS, InputSpec, split_front_matter
 from promptkit.prompts.loader import render_file
@@ -29,6 +29,7 @@ __all__ = [
     "check",
     "compose",
     "evaluate",
+    "examples_file",
     "names",
     "read_examples",
     "render_file",

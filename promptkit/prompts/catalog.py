@@ -144,7 +144,10 @@ class Prompts:
     def _prompt(self, name: str, file: Path | None, entry: str, gathered: _Gathered) -> Prompt:
         exports = frozenset[str]().union(*(parsed.exports for parsed in gathered.chain))
         own = {
-            name: spot for parsed in gathered.chain for name, spot in parsed.names.items() if name not in exports | GLOBALS
+            name: spot
+            for parsed in gathered.chain
+            for name, spot in parsed.names.items()
+            if name not in exports | GLOBALS
         }
         declared = any("inputs" in (front.value or {}) for front in gathered.fronts if isinstance(front.value, dict))
         inputs = gathered.inputs if declared else {name: InputSpec() for name in own if name not in RESERVED}
@@ -203,7 +206,9 @@ def _inline_sections(
         return
     for name, text in value.items():
         if name not in BLOCKS:
-            problems.add(document.problem((*path, name), f"there is no section `{name}`", nearest(name, BLOCKS), key=True))
+            problems.add(
+                document.problem((*path, name), f"there is no section `{name}`", nearest(name, BLOCKS), key=True)
+            )
         elif isinstance(text, str):
             yield name, text, _first_line(text, document, (*path, name))
         elif text is not None:

@@ -2,18 +2,205 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any, Final, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.prompts.prompt import Example, Prompt
+from promptkit.prompts.similar import LexicalIndex
+from promptkit.storage import read_rows
+
+Pick = Literal["first", "random", "balanced", "similar"]
+Report = Callable[[Sequence[str | int], str, str | None], Problem]
+
+_EXAMPLE_KEYS: Final = ("input", "output", "thoughts")
 
 
-def read_examples(
-    prompt: Prompt, spec: Any = None, *, values: Mapping[str, Any] | None = None
-) -> tuple[Example, ...]:
-    """Return the examples of a prompt, or of a step's own `examples:` value (`spec`).
+class FileExamples(BaseModel):
+    """Examples that are rows of a file, and which of them are shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    pick: Pick = "first"
+    count: int = Field(default=4, ge=0)
+    seed: int = 7
+
+
+def read_examples(prompt: Prompt, spec: Any = None, *, values: Mapping[str, Any] | None = None) -> tuple[Example, ...]:
+    """Return the examples of a prompt, or of a step's own `examples:` value (`spec`, its file's path absolute).
 
     A list of `{input, output, thoughts}`, or `{file, pick: first|random|balanced|similar, count, seed}`. `similar`
-    compares with `values`, the inputs of the row. Raises InputError.
+    compares with `values`, the inputs of the row, and puts the nearest last; an example with exactly these inputs is
+    never shown. Raises InputError; problems of a `spec` have no place.
     """
-    raise NotImplementedError
+    own = spec is None
+    given = prompt.settings.get("examples") if own else spec
+    report = _reporter(prompt) if own else _placeless
+    if given is None:
+        return ()
+    if isinstance(given, Mapping):
+        chosen = _file_examples(given, report)
+        path = _path(prompt, chosen.file, own, report)
+        return _picked(path, chosen, prompt, values)
+    if not isinstance(given, list):
+        raise InputError(report((), "examples are a list of `{input, output}`, or `{file: …}`", None))
+    problems: list[Problem] = []
+    examples = [_example(row, prompt, (position,), report, problems) for position, row in enumerate(given)]
+    if problems:
+        raise InputError(problems)
+    return tuple(example for example in examples if example is not None and not _is_asked(example, values))
+
+
+def examples_file(prompt: Prompt, spec: Any = None) -> Path | None:
+    """Return the file that a prompt's (or a step's) examples come from, None where they stand in the YAML."""
+    given = prompt.settings.get("examples") if spec is None else spec
+    if isinstance(given, Mapping) and isinstance(given.get("file"), str):
+        return prompt.folder_of("examples") / str(given["file"])
+    return None
+
+
+def _reporter(prompt: Prompt) -> Report:
+    return lambda path, message, hint: prompt.problem(("examples", *path), message, hint)
+
+
+def _placeless(path: Sequence[str | int], message: str, hint: str | None) -> Problem:
+    where = ".".join(map(str, path))
+    return Problem(f"examples.{where}: {message}" if where else message, hint=hint)
+
+
+def _file_examples(given: Mapping[str, Any], report: Report) -> FileExamples:
+    try:
+        return FileExamples.model_validate(given)
+    except ValidationError as error:
+        problems = []
+        for detail in error.errors(include_url=False):
+            key = str(detail["loc"][0]) if detail["loc"] else ""
+            if detail["type"] == "extra_forbidden":
+                problems.append(report((key,), f"unknown key `{key}`", nearest(key, FileExamples.model_fields)))
+            else:
+                problems.append(report((key,), f"`{key}`: {detail['msg']}", None))
+        raise InputError(problems) from None
+
+
+def _path(prompt: Prompt, file: str, own: bool, report: Report) -> Path:
+    path = prompt.folder_of("examples") / file
+    project = prompt.loader.project
+    if own and project is not None and not project.inside(path):
+        raise InputError(report(("file",), f"the path `{file}` leaves the project", None))
+    return path
+
+
+def _example(
+    row: Any, prompt: Prompt, path: Sequence[str | int], report: Report, problems: list[Problem]
+) -> Example | None:
+    """Return an example as written in YAML, or note what is wrong with it."""
+    found = len(problems)
+    if not isinstance(row, Mapping):
+        problems.append(report(path, "an example is `{input: …, output: …}`", None))
+        return None
+    for key in row:
+        if key not in _EXAMPLE_KEYS:
+            problems.append(report((*path, key), f"unknown key `{key}`", nearest(str(key), _EXAMPLE_KEYS)))
+    problems.extend(report(path, f"`{key}` is missing", None) for key in ("input", "output") if key not in row)
+    thoughts = row.get("thoughts")
+    if thoughts is not None and not isinstance(thoughts, str):
+        problems.append(report((*path, "thoughts"), "thoughts are a text", None))
+    if len(problems) > found:
+        return None
+    inputs = row["input"]
+    if not isinstance(inputs, Mapping):
+        required = [name for name, spec in prompt.inputs.items() if not spec.has_default]
+        if len(required) != 1:
+            problems.append(report((*path, "input"), "give the inputs by name: `input: {NAME: …}`", None))
+            return None
+        inputs = {required[0]: inputs}
+    for name in inputs:
+        if name not in prompt.inputs:
+            message = f"`{name}` is not an input of `{prompt.name}`"
+            problems.append(report((*path, "input", name), message, nearest(str(name), prompt.inputs)))
+    return Example(dict(inputs), row["output"], thoughts)
+
+
+def _picked(path: Path, chosen: FileExamples, prompt: Prompt, values: Mapping[str, Any] | None) -> tuple[Example, ...]:
+    examples, index = _read(path, _stamp(path), tuple(prompt.inputs))
+    if chosen.pick == "similar" and values is not None:
+        ranked = index().nearest(_text(values), chosen.count + 1)
+        nearest_first = [examples[row] for row in ranked if not _is_asked(examples[row], values)]
+        return tuple(reversed(nearest_first[: chosen.count]))
+    others = [example for example in examples if not _is_asked(example, values)]
+    if chosen.pick == "random":
+        return tuple(Random(chosen.seed).sample(others, min(chosen.count, len(others))))
+    if chosen.pick == "balanced":
+        return tuple(_balanced(others, chosen))
+    return tuple(others[: chosen.count])
+
+
+def _balanced(examples: Sequence[Example], chosen: FileExamples) -> list[Example]:
+    """Return examples with each output as often as the others, as far as there are enough, in mixed order."""
+    random = Random(chosen.seed)
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(json.dumps(example.output, sort_keys=True), []).append(example)
+    for group in groups.values():
+        random.shuffle(group)
+    rounds = max(map(len, groups.values()), default=0)
+    turns = [group[turn] for turn in range(rounds) for group in groups.values() if turn < len(group)]
+    picked = turns[: chosen.count]
+    random.shuffle(picked)
+    return picked
+
+
+def _is_asked(example: Example, values: Mapping[str, Any] | None) -> bool:
+    """Tell whether an example is the very row that is asked: it would give the answer away."""
+    return bool(values) and all((values or {}).get(name) == value for name, value in example.inputs.items())
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=16)
+def _read(
+    path: Path, _stamp: tuple[int, int], names: tuple[str, ...]
+) -> tuple[tuple[Example, ...], Callable[[], LexicalIndex]]:
+    """Return the examples of a file and how to get their index, kept until the file changes."""
+    examples = tuple(
+        _row_example(row, place_in_file, path, names) for place_in_file, row in enumerate(read_rows(path), 1)
+    )
+
+    @lru_cache(maxsize=1)
+    def index() -> LexicalIndex:
+        return LexicalIndex([_text(example.inputs) for example in examples])
+
+    return examples, index
+
+
+def _row_example(row: Mapping[str, Any], number: int, path: Path, names: tuple[str, ...]) -> Example:
+    """Return a row as an example: its inputs under `input`, or as fields of their own names."""
+    if "output" not in row:
+        hint = f"this row has: {', '.join(row)}"
+        raise InputError(Problem(f"row {number} has no field `output`", place(path), hint=hint))
+    given = row.get("input")
+    inputs = given if isinstance(given, Mapping) else {name: row[name] for name in names if name in row}
+    if not inputs:
+        raise InputError(Problem(f"row {number} has none of the inputs {', '.join(names)}", place(path)))
+    thoughts = row.get("thoughts")
+    return Example(dict(inputs), row["output"], str(thoughts) if thoughts else None)
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return "\n".join(
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        for value in values.values()
+    )

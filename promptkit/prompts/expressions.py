@@ -55,7 +55,7 @@ class Expression:
 
 
 def evaluate(value: Any, scope: Mapping[str, Any], *, document: Document | None = None, path: Path = ()) -> Any:
-    """Return a YAML value with every string in it evaluated; keys stay. Raises InputError at its place in `document`."""
+    """Return a YAML value with every string in it evaluated; keys stay. Raises InputError, placed in `document`."""
     if isinstance(value, str):
         if not _is_template(value):
             return value
@@ -124,10 +124,11 @@ def _compile(text: str, bare: bool) -> Expression | Problem:
             tree = ENVIRONMENT.parse(text)
         else:
             result = nodes.Assign(nodes.Name(_RESULT, "store", lineno=1), expression, lineno=1)
-            tree = nodes.Template([result], lineno=1).set_environment(ENVIRONMENT)
+            tree = nodes.Template([result], lineno=1)
+            tree.set_environment(ENVIRONMENT)
         _refuse_other(tree)
         used = frozenset(meta.find_undeclared_variables(tree)) - GLOBALS
-        code = ENVIRONMENT.compile(guard(tree).set_environment(ENVIRONMENT))
+        code = ENVIRONMENT.compile(guard(tree))
         template = ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, ENVIRONMENT.globals)
     except Exception as error:  # Jinja lets a number too long for Python and the like through
         return replace(_unplaced(syntax_problem(error, None)), hint=getattr(error, "hint", None))

@@ -16,10 +16,16 @@ from promptkit.prompts.limits import LimitExceeded, charge, check_length, joined
 
 MAX_WIDTH: Final = 1_000
 
-_TAKEN_FROM_JINJA: Final = (
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
+_TAKEN_FROM_JINJA: Final = words(
     "abs capitalize count d default dictsort filesizeformat first float groupby int items last length lower map "
     "max min reject rejectattr reverse select selectattr sort title trim upper urlencode wordcount"
-).split()
+)
 _REPEATED_FIELD = re.compile(r"\*|\d{4,}")
 
 
@@ -220,11 +226,13 @@ _OWN: Final[dict[str, Callable[..., Any]]] = {
 
 def filters() -> dict[str, Callable[..., Any]]:
     """Return all filters by name."""
-    table = {name: bounded(JINJA_FILTERS[name]) for name in _TAKEN_FROM_JINJA}
+    taken: Mapping[str, Any] = JINJA_FILTERS
+    table = {name: bounded(taken[name]) for name in _TAKEN_FROM_JINJA}
     table |= {name: bounded(function) for name, function in _OWN.items()}
     return table | {COUNT: charge, WEIGH: weigh, CONCATENATE: concatenate}
 
 
 def tests() -> dict[str, Callable[..., Any]]:
     """Return all tests (`is …`) by name."""
-    return {name: bounded(function) for name, function in JINJA_TESTS.items()}
+    taken: Mapping[str, Any] = JINJA_TESTS
+    return {name: bounded(function) for name, function in taken.items()}

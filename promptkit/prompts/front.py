@@ -99,7 +99,9 @@ def read_inputs(document: Document) -> dict[str, InputSpec]:
     with problems.gather():
         for name, given in read_model(document, FrontMatter).inputs.items():
             if name in RESERVED or name in GLOBALS:
-                problems.add(document.problem(("inputs", name), f"`{name}` has a meaning of its own in templates", key=True))
+                problems.add(
+                    document.problem(("inputs", name), f"`{name}` has a meaning of its own in templates", key=True)
+                )
             elif not name.isidentifier():
                 hint = "letters, digits and `_`, not a digit first"
                 problems.add(document.problem(("inputs", name), f"`{name}` is no name", hint, key=True))

@@ -90,9 +90,7 @@ class PromptLoader(BaseLoader):
         except Exception as error:  # what the compiler raises for a tree that is too deep differs by version
             raise InputError(syntax_problem(error, name.split(_BENEATH, 1)[0][1:])) from error
 
-    def load(
-        self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None
-    ) -> Template:
+    def load(self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None) -> Template:
         """Compile the template of a stack of names. Raises InputError and Jinja's errors."""
         entry, *beneath = name.split(_BENEATH)
         code = compile_tree(self.parsed(entry), name, len(beneath))
@@ -141,13 +139,11 @@ def compile_tree(parsed: Parsed, name: str, depth: int = 0) -> CodeType:
         for node in tree.find_all(nodes.Name):
             if node.name == CALL:
                 node.name = call_variable(depth)
-    code: CodeType = ENVIRONMENT.compile(tree, name, parsed.file)  # type: ignore[call-overload]
+    code: CodeType = ENVIRONMENT.compile(tree, name, parsed.file)
     return code
 
 
-def render_blocks(
-    template: Template, values: Mapping[str, Any], wanted: Sequence[str]
-) -> dict[str, str]:
+def render_blocks(template: Template, values: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, str]:
     """Return the stripped text of each wanted block that is not blank. Raises InputError with file and line."""
     try:
         with budget():

@@ -103,9 +103,7 @@ def _example_turns(examples: Sequence[WrittenExample], layout: Path, cue: str) -
     return turns
 
 
-def _with_system(
-    system: str, turns: list[Message], system_role: bool
-) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+def _with_system(system: str, turns: list[Message], system_role: bool) -> tuple[tuple[Message, ...], tuple[str, ...]]:
     """Put the system text first, as a message where the chat template has that role, else into the first turn."""
     if not system:
         return tuple(turns), ()

@@ -30,7 +30,7 @@ PART: Final = "="
 ROOT: Final = "sections"
 """The reference to the parent of all prompts: the only one without a role."""
 
-_NAMING: Final = (nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)
+_Naming = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 _PRINTING: Final = (nodes.Include, nodes.CallBlock, nodes.FilterBlock)
 _BRANCHING: Final = (nodes.If, nodes.For, nodes.With, nodes.Scope)
 
@@ -47,8 +47,8 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parsed:
-    """A template file. `tree` is None where it has no syntax; `names` are its free variables and where they first stand,
-    `exports` the names that its top level binds for all blocks."""
+    """A template file. `tree` is None where the syntax is broken; `names` are its free variables and where each first
+    stands, `exports` the names that its top level binds for all blocks."""
 
     file: str
     role: Role
@@ -126,9 +126,7 @@ class _Checker:
             self._complete(tree)
         names = self._names(tree, exports)
         tree.set_environment(ENVIRONMENT)
-        return Parsed(
-            self.file, self.role, guard(tree), tuple(self.problems), references, names, exports, blocks
-        )
+        return Parsed(self.file, self.role, guard(tree), tuple(self.problems), references, names, exports, blocks)
 
     def _place(self, line: int, word: str) -> Problem:
         """Return a problem without a message at a word of a line."""
@@ -142,14 +140,16 @@ class _Checker:
 
     def _check_filters(self, tree: nodes.Template) -> None:
         for node in tree.find_all((nodes.Filter, nodes.Test)):
-            kind, known = ("filter", ENVIRONMENT.filters) if isinstance(node, nodes.Filter) else ("test", ENVIRONMENT.tests)
+            kind, known = (
+                ("filter", ENVIRONMENT.filters) if isinstance(node, nodes.Filter) else ("test", ENVIRONMENT.tests)
+            )
             if node.name not in known:
                 visible = [name for name in known if name.isidentifier()]
                 self._note(node.lineno, node.name, f"there is no {kind} `{node.name}`", nearest(node.name, visible))
 
     def _references(self, tree: nodes.Template) -> Iterator[Reference]:
         """Yield the other templates named, and mark in the tree what each is wanted as."""
-        for node in tree.find_all(_NAMING):
+        for node in _naming(tree):
             role: Role = PROMPT if isinstance(node, nodes.Extends) else PART
             name = node.template
             if isinstance(node, nodes.Extends) and (self.role == PART or node not in tree.body):
@@ -210,6 +210,13 @@ class _Checker:
         return {name: self._place(line, name) for name, line in lines.items()}
 
 
+def _naming(tree: nodes.Template) -> Iterator[_Naming]:
+    """Yield the statements that name another template."""
+    for node in tree.find_all(nodes.Stmt):
+        if isinstance(node, _Naming):
+            yield node
+
+
 def _bound_names(body: Iterable[nodes.Node]) -> Iterator[str]:
     """Yield the names that a file's top level gives to all of its blocks."""
     for node in body:
@@ -220,7 +227,9 @@ def _bound_names(body: Iterable[nodes.Node]) -> Iterator[str]:
         elif isinstance(node, nodes.Import):
             yield node.target
         elif isinstance(node, nodes.Assign | nodes.AssignBlock):
-            yield from (name.name for name in (node.target, *node.target.find_all(nodes.Name)) if isinstance(name, nodes.Name))
+            yield from (
+                name.name for name in (node.target, *node.target.find_all(nodes.Name)) if isinstance(name, nodes.Name)
+            )
         elif isinstance(node, nodes.If):
             yield from _bound_names((*node.body, *node.elif_, *node.else_))
 

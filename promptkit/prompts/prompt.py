@@ -16,7 +16,7 @@ from promptkit.storage import Document
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One call of a technique laid over a prompt: a template that begins `{% extends prompt %}`, and its `call.` values."""
+    """A technique's call laid over a prompt: a template that begins `{% extends prompt %}`, and its `call.` values."""
 
     file: Path
     call: Mapping[str, Any]
@@ -44,8 +44,8 @@ class WrittenExample:
 class Prompt:
     """A prompt. An edit of its files is seen by a new `Prompts` only.
 
-    `settings` are the other keys of the front matter as plain values, parents' merged in. `document` is the prompt's own
-    front matter, or the pipeline that an inline prompt stands in. `files` is everything that was read for it.
+    `settings` are the other keys of the front matter as plain values, parents' merged in. `document` is the prompt's
+    own front matter, or the pipeline that an inline prompt stands in. `files` is everything that was read for it.
     """
 
     name: str
@@ -84,6 +84,11 @@ class Prompt:
         """Return the free variables that the prompt and its parents use."""
         return self.used
 
+    def folder_of(self, key: str) -> Path:
+        """Return the folder that paths under a key of the front matter are relative to."""
+        origin = self.origins.get((key,)) or self.document
+        return Path(origin.file).absolute().parent if origin else (self.file or Path()).absolute().parent
+
     def problem(
         self, path: Sequence[str | int], message: str, hint: str | None = None, *, key: bool = False
     ) -> Problem:
@@ -118,4 +123,6 @@ class Prompt:
         try:
             return WrittenExample(text, write(example.output), example.thoughts)
         except ValueError as error:
-            raise InputError(self.problem(("examples", place, "output"), f"this output cannot be written: {error}")) from error
+            raise InputError(
+                self.problem(("examples", place, "output"), f"this output cannot be written: {error}")
+            ) from error

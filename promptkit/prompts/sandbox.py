@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any, Final
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateRuntimeError, UndefinedError, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
@@ -29,18 +30,19 @@ from promptkit.prompts.filters import (
     replace,
     tests,
     text,
+    words,
 )
 from promptkit.prompts.limits import MAX_BITS, LimitExceeded, charge, check_length, joined, weigh
 
 METHODS: Final[dict[type, frozenset[str]]] = {
-    str: frozenset(
+    str: words(
         "capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit islower isnumeric "
         "isspace istitle isupper join lower lstrip partition removeprefix removesuffix replace rfind rindex "
-        "rpartition rsplit rstrip split splitlines startswith strip swapcase title upper".split()
+        "rpartition rsplit rstrip split splitlines startswith strip swapcase title upper"
     ),
-    dict: frozenset("get items keys values".split()),
-    list: frozenset("count index".split()),
-    tuple: frozenset("count index".split()),
+    dict: words("get items keys values"),
+    list: words("count index"),
+    tuple: words("count index"),
     bytes: frozenset(),
     int: frozenset(),
     float: frozenset(),
@@ -98,10 +100,10 @@ def _kind(value: Any) -> str:
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
-    """The sandbox with promptkit's rules of values. Templates must be compiled from a tree that went through `guard`."""
+    """The sandbox with promptkit's rules of values. What it compiles must have gone through `guard`."""
 
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
-    concat = staticmethod(joined)  # type: ignore[assignment]
+    concat = staticmethod(joined)
 
     def __init__(self, loader: BaseLoader | None = None) -> None:
         super().__init__(
@@ -113,10 +115,11 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             auto_reload=False,
             extensions=["jinja2.ext.loopcontrols"],
         )
-        self.filters = _FILTERS
-        self.tests = _TESTS
-        allowed = {name: self.globals[name] for name in ("range", "dict", "namespace")}
-        self.globals = {**allowed, **{name: bounded(helper) for name, helper in HELPERS.items()}}
+        self.filters = dict(_FILTERS)
+        self.tests = dict(_TESTS)
+        for name in self.globals.keys() - _TAKEN_GLOBALS:
+            del self.globals[name]
+        self.globals.update(_HELPERS)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return `obj.attribute`: a mapping's key before a Python attribute."""
@@ -194,6 +197,8 @@ def _printed(value: Any) -> str:
 
 _FILTERS: Final = filters()
 _TESTS: Final = tests()
+_HELPERS: Final = {name: bounded(helper) for name, helper in HELPERS.items()}
+_TAKEN_GLOBALS: Final = words("range dict namespace")
 
 
 class _Guard(NodeTransformer):
@@ -228,7 +233,8 @@ class _Guard(NodeTransformer):
         return _filtered(node, WEIGH) if node.ctx == "load" and node.items else node
 
 
-def _filtered(node: nodes.Expr, name: str) -> nodes.Expr:
+def _filtered(node: nodes.Node, name: str) -> nodes.Expr:
+    assert isinstance(node, nodes.Expr)
     if isinstance(node, nodes.Const):
         return node
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=node.environment)
@@ -246,4 +252,3 @@ ENVIRONMENT: Final = PromptEnvironment()
 
 GLOBALS: Final = frozenset(ENVIRONMENT.globals)
 """Names that no input or step can have."""
-

@@ -1,4 +1,4 @@
-"""The names of a prompt's sections, in the order in which every layout writes them, and those that no input can have."""
+"""The names of a prompt's sections, in the order in which every layout writes them, and the reserved ones."""
 
 from __future__ import annotations
 
