@@ -205,7 +205,7 @@ class Asker:
         try:
             return await attempt()
         except RuntimeFailure as failure:
-            if not self._pause(failure):
+            if self._pause(failure) is False:
                 raise
             return await self._again(attempt, failure)
 

@@ -60,7 +60,7 @@ class Scripted:
         self.requests: list[Request] = []
         self.peak = 0
         self._in_flight = 0
-        self._script = answers if callable(answers) else _in_order(answers, reference)
+        self.script = answers if callable(answers) else _in_order(answers, reference)
         self._delay = delay
         self._tokenizer = tokenizer
         self._embedder = embedder
@@ -91,7 +91,7 @@ class Scripted:
         self.peak = max(self.peak, self._in_flight)
         started = time.monotonic()
         try:
-            answered = self._script(request)
+            answered = self.script(request)
             if isawaitable(answered):
                 answered = await answered
             if isinstance(answered, Exception):

@@ -1,0 +1,162 @@
+"""Requests and replies as JSON, and the keys under which replies are kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.runtimes import (
+    Alternative,
+    Message,
+    Model,
+    Reply,
+    Request,
+    Token,
+    reply_from,
+    reply_record,
+    request_from,
+    request_key,
+    request_record,
+)
+from promptkit.runtimes.wire import model_from, model_record, to_json
+
+texts = st.text(alphabet=st.characters(), max_size=20)
+numbers = st.floats(0, 2, allow_nan=False)
+schemas = st.dictionaries(
+    texts, st.recursive(texts | st.integers() | st.booleans() | st.none(), st.lists, max_leaves=5)
+)
+requests = st.builds(
+    Request,
+    messages=st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts)).map(tuple),
+    prompt=st.none() | texts,
+    begun=texts,
+    max_tokens=st.integers(1, 4096),
+    temperature=numbers,
+    top_p=st.none() | numbers,
+    seed=st.none() | st.integers(0),
+    stop=st.lists(texts, max_size=3).map(tuple),
+    grammar=st.none() | texts,
+    schema=st.none() | schemas,
+    alternatives=st.integers(0, 20),
+    think=st.none() | st.booleans() | st.sampled_from(["low", "high"]),
+    context=st.none() | st.integers(1),
+    sample=texts,
+)
+alternatives = st.builds(Alternative, st.binary(max_size=4), st.floats(max_value=0, allow_nan=False))
+replies = st.builds(
+    Reply,
+    text=texts,
+    finish=st.sampled_from(["stop", "length"]),
+    thoughts=texts,
+    tokens_in=st.none() | st.integers(0),
+    tokens_out=st.none() | st.integers(0),
+    tokens_thought=st.integers(0),
+    tokens=st.lists(
+        st.builds(
+            Token,
+            st.binary(max_size=4),
+            st.floats(max_value=0, allow_nan=False),
+            st.lists(alternatives, max_size=3).map(tuple),
+        ),
+        max_size=3,
+    ).map(tuple),
+    seconds=st.floats(0, 1e6, allow_nan=False),
+)
+
+
+@given(requests)
+def test_a_request_comes_back_from_its_record_so_no_two_share_one(request: Request) -> None:
+    record = json.loads(to_json(request_record(request)))
+    assert request_from(record) == request
+
+
+@given(requests, requests)
+def test_no_two_different_requests_share_a_key(one: Request, other: Request) -> None:
+    assert one == other or request_key(one, "d") != request_key(other, "d")
+
+
+KNOWN_KEY = "755b0bf32afa00dcae6f32e5f367aa93951ae927744a2f739b9433bf30c24559"
+
+CHANGED: dict[str, Any] = {
+    "messages": (Message("user", "other"),),
+    "prompt": "raw",
+    "begun": "Answer:",
+    "max_tokens": 513,
+    "temperature": 0.1,
+    "top_p": 0.9,
+    "seed": 0,
+    "stop": ("\n",),
+    "grammar": 'root ::= "a"',
+    "schema": {},
+    "alternatives": 1,
+    "think": False,
+    "context": 4096,
+    "sample": "0/1",
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Request)])
+def test_each_field_of_a_request_changes_its_key(field: str) -> None:
+    request = Request(messages=(Message("user", "one"),))
+    assert request_key(replace(request, **{field: CHANGED[field]}), "d") != request_key(request, "d")
+
+
+def test_another_model_has_other_keys() -> None:
+    assert request_key(Request(prompt="a"), "one") != request_key(Request(prompt="a"), "other")
+
+
+def test_the_order_of_a_schemas_properties_is_part_of_the_key() -> None:
+    one: dict[str, Any] = {"a": {}, "b": {}}
+    other: dict[str, Any] = {"b": {}, "a": {}}
+    assert request_key(Request(schema=one), "d") != request_key(Request(schema=other), "d")
+
+
+def test_numbers_that_are_equal_have_one_key() -> None:
+    assert request_key(Request(temperature=1), "d") == request_key(Request(temperature=1.0), "d")
+
+
+def test_what_a_request_leaves_at_its_default_is_not_in_its_record() -> None:
+    record = request_record(Request(messages=(Message("user", "hello"),)))
+    assert record == {"messages": [{"role": "user", "content": "hello"}]}
+
+
+def test_the_key_of_a_known_request_stays() -> None:
+    """A change here makes every kept reply useless: raise KEY_VERSION on purpose, not by accident."""
+    request = Request(messages=(Message("user", "héllo"),), begun="A:", stop=("\n",), temperature=0.5)
+    assert request_key(request, "digest") == KNOWN_KEY
+
+
+@given(replies)
+def test_a_reply_comes_back_from_its_record(reply: Reply) -> None:
+    assert reply_from(json.loads(json.dumps(reply_record(reply)))) == reply
+
+
+def test_a_token_that_cannot_occur_and_half_a_character_come_back() -> None:
+    reply = Reply(text="", tokens=(Token(b"\xf0\x9f", -inf, (Alternative(b"a", -inf),)),))
+    record = reply_record(reply)
+    assert json.loads(to_json(record))["tokens"] == [[[240, 159], None, [["a", None]]]]
+    assert reply_from(record) == reply
+
+
+def test_a_kept_reply_says_so_when_it_is_read_and_not_before() -> None:
+    record = reply_record(Reply(text="a", cached=True))
+    assert "cached" not in record
+    assert reply_from(record, cached=True).cached
+
+
+def test_a_model_comes_back_from_its_record() -> None:
+    model = Model(
+        reference="ollama/a", digest="d", capabilities=frozenset({"chat", "stop"}), context=8, notes=("slow",)
+    )
+    assert model_from(json.loads(to_json(model_record(model)))) == model
+
+
+def test_a_number_that_json_has_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        request_key(Request(temperature=float("nan")), "d")
