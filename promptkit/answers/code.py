@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from promptkit.answers.base import AnswerType, Unparsed, shown
-from promptkit.answers.gbnf import BLANKS, Grammar, literal, none_of
+from promptkit.answers.gbnf import BLANKS, Grammar, any_of, literal, none_of
 from promptkit.errors import InputError
 
 _BLOCK = re.compile(r"^```[^\n`]*\n(.*?)\n?^```", re.DOTALL | re.MULTILINE)
@@ -45,10 +45,11 @@ class Code(AnswerType):
 
     def expression(self, grammar: Grammar) -> str:
         # No line begins with a fence, and one line at least is not blank.
-        sign = none_of(f"{BLANKS}`")
-        blank = grammar.rule("blank", r'[ \t]* "\n"')
-        line = grammar.rule("line", r'([^`\n] [^\n]* | "`" "`"? ([^`\n] [^\n]*)?)?')
-        full = grammar.rule("full", rf'[ \t]* {sign} [^\n]* | [ \t]+ "`" [^\n]* | "`" "`"? ([^`\n] [^\n]*)?')
+        sign, space = none_of(f"{BLANKS}`"), any_of(BLANKS.replace("\n", ""))
+        blank = grammar.rule("blank", f'{space}* "\\n"')
+        fence = '"`" "`"? ([^`\\n] [^\\n]*)?'
+        line = grammar.rule("line", rf"([^`\n] [^\n]* | {fence})?")
+        full = grammar.rule("full", rf'{space}* {sign} [^\n]* | {space}+ "`" [^\n]* | {fence}')
         opened, closed, end = literal(f"```{self.language}\n"), literal("\n```"), literal("\n")
         return f"{opened} {blank}* {full} ({end} {line})* {closed}"
 

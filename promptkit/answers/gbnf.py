@@ -60,7 +60,15 @@ def none_of(characters: str) -> str:
     return "[^" + "".join(_escaped(character, _IN_CLASS) for character in characters) + "]"
 
 
+def any_of(characters: str) -> str:
+    """Return an expression for one character of those given."""
+    return "[" + "".join(_escaped(character, _IN_CLASS) for character in characters) + "]"
+
+
 def _escaped(character: str, table: dict[str, str]) -> str:
     if character in table:
         return table[character]
-    return f"\\x{ord(character):02X}" if ord(character) < 0x20 or ord(character) == 0x7F else character
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"

@@ -15,6 +15,7 @@ from promptkit.errors import InputError
 
 EMPTY = "none"
 _BULLET = re.compile(r"(?:[-*•–]|\(?[0-9]{1,3}[.)])\s+(?=\S)")
+_BREAK = re.compile(r"[\r\n]+")
 
 
 class ListOf(AnswerType):
@@ -40,7 +41,9 @@ class ListOf(AnswerType):
     def read(self, text: str) -> list[Any]:
         if is_empty(text) and EMPTY not in self.of.alternatives():
             return []
-        parts = [part.strip() for part in text.split(self.separator) if part.strip()]
+        # Who was asked for semicolons and writes lines instead has still written a list.
+        between = self.separator if self.separator in text else "\n"
+        parts = [_on_one_line(part) for part in text.split(between) if part.strip()]
         if not parts:
             raise Unparsed(f"the reply is empty; an empty list is written {EMPTY}")
         return self._distinct([self.of.parse(without_bullet(part)) for part in parts])
@@ -112,6 +115,10 @@ def without_bullet(item: str) -> str:
     """Return an item without the dash or number that begins it."""
     item = item.strip()
     return _BULLET.sub("", item, count=1) if _BULLET.match(item) else item
+
+
+def _on_one_line(item: str) -> str:
+    return " ".join(line.strip() for line in _BREAK.split(item) if line.strip())
 
 
 def read_flag(key: str, value: Any) -> bool:
