@@ -1,12 +1,102 @@
-"""`promptkit render`."""
+"""`promptkit render`: what each step would send."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+from promptkit.cli.options import Asking, Json, Model, Sets, Strict, Target, Values
+
+if TYPE_CHECKING:
+    from promptkit.cli.session import Session
+    from promptkit.engine import Pipeline, Rendered
+
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
-def render() -> None:
-    raise NotImplementedError
+def render(
+    target: Target,
+    values: Values = None,
+    step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="This step alone.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="The text after the chat template, where it is known.")] = False,
+    model: Model = None,
+    sets: Sets = None,
+    json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Show the exact messages, grammar and token count of each step; no model is asked.
+
+    What a later step needs comes from NAME=VALUE, from the last run, or from examples.
+    """
+    from promptkit.cli.session import find_project, load, run_to_end
+    from promptkit.cli.values import read_texts
+    from promptkit.reports import emit, json_text, note, rendered_text
+
+    asking = Asking(model=model, sets=tuple(sets or ()), strict=strict)
+    pipeline = load(target, find_project(target), asking)
+    steps = run_to_end(render_steps(pipeline, read_texts(values or ()), asking, step))
+    for each in steps:
+        for name, source in each.assumed.items():
+            note(f"{each.step}: {name} is from the {source}")
+        for notice in each.notices:
+            note(notice)
+    emit(json_text({"steps": [record(each) for each in steps]}) if json else rendered_text(steps, template=text))
+
+
+async def render_steps(
+    pipeline: Pipeline, texts: Mapping[str, str], asking: Asking, step: str | None
+) -> list[Rendered]:
+    """Return the first request of each step (or of `step`); typed names of steps stand for their results."""
+    from promptkit import engine
+    from promptkit.cli.session import open_session
+    from promptkit.reports import Progress, note
+
+    inputs = {name: text for name, text in texts.items() if name not in pipeline.steps}
+    filled = engine.fill(pipeline, texts=inputs)
+    if filled.examples:
+        note(f"the example of {', '.join(filled.examples)} is used")
+    async with open_session(pipeline, asking, Progress()) as session:
+        known = {
+            **last_results(pipeline, session),
+            **{name: typed(texts[name]) for name in texts.keys() - inputs.keys()},
+        }
+        return await engine.render(
+            pipeline, filled.values, models=session.models, step=step, known=known, settings=session.settings
+        )
+
+
+def last_results(pipeline: Pipeline, session: Session) -> dict[str, Any]:
+    """Return what each step gave in the last run of the target that went through."""
+    last = session.store.run("last", kind="run", target=pipeline.name, status="done")
+    steps = last.record.get("steps", {}) if last else {}
+    return {name: step["value"] for name, step in steps.items() if "value" in step and name in pipeline.steps}
+
+
+def typed(text: str) -> Any:
+    """Return a step's result as it was typed: JSON where it is JSON, else text."""
+    from promptkit.errors import InputError
+    from promptkit.storage import parse_json
+
+    try:
+        return parse_json(text)
+    except (InputError, ValueError):
+        return text
+
+
+def record(rendered: Rendered) -> dict[str, Any]:
+    """Return a rendered step as the documented JSON object."""
+    request = rendered.request
+    shape = {"grammar": request.grammar, "schema": request.schema}
+    return {
+        "step": rendered.step,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "cue": request.begun,
+        **{name: value for name, value in shape.items() if value is not None},
+        "options": {"max_tokens": request.max_tokens, "temperature": request.temperature, "stop": list(request.stop)},
+        "text": rendered.text,
+        "tokens": rendered.tokens,
+        "assumed": dict(rendered.assumed),
+    }

@@ -1,12 +1,28 @@
-"""`promptkit schema`."""
+"""`promptkit schema`: what editors complete and check pipelines and prompts by."""
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal, TypeAlias
+
 import typer
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+Format: TypeAlias = Literal["pipeline", "prompt"]
+
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
-def schema() -> None:
-    raise NotImplementedError
+def schema(
+    of: Annotated[Format, typer.Argument(help="Which file: a pipeline, or a prompt's front matter.")] = "pipeline",
+) -> None:
+    """Print the JSON Schema of a pipeline or of a prompt's front matter."""
+    from promptkit.reports import emit, json_text
+
+    emit(json_text(json_schema(of)))
+
+
+def json_schema(of: Format) -> dict[str, Any]:
+    """Return the JSON Schema of a file format, made from the models that read it."""
+    from promptkit import engine
+
+    return engine.json_schema(of)

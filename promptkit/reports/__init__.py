@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING
 
 from promptkit.reports.numbers import calls_text, seconds_text, size_text, tokens_text
 from promptkit.reports.output import emit, error_text, note, print_error
-from promptkit.reports.text import json_text, one_line, shown, visible
+from promptkit.reports.text import json_text, one_line, row_text, shown, visible
 
 if TYPE_CHECKING:
+    from promptkit.reports.comparison import Outcome, answer_record
     from promptkit.reports.progress import Progress
+    from promptkit.reports.requests import rendered_text
     from promptkit.reports.screen import report_console
     from promptkit.reports.trace import trace_text
+    from promptkit.reports.trial import TrialScreen
     from promptkit.reports.words import compare_words, marked
 
 __all__ = [
+    "Outcome",
     "Progress",
+    "TrialScreen",
+    "answer_record",
     "calls_text",
     "compare_words",
     "emit",
@@ -27,7 +33,9 @@ __all__ = [
     "note",
     "one_line",
     "print_error",
+    "rendered_text",
     "report_console",
+    "row_text",
     "seconds_text",
     "shown",
     "size_text",
@@ -37,9 +45,13 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Outcome": "comparison",
     "Progress": "progress",
+    "TrialScreen": "trial",
+    "answer_record": "comparison",
     "compare_words": "words",
     "marked": "words",
+    "rendered_text": "requests",
     "report_console": "screen",
     "trace_text": "trace",
 }

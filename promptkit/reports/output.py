@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import Interrupted, PromptkitError
 from promptkit.reports.text import visible
 
 
@@ -34,5 +34,5 @@ def print_error(error: PromptkitError) -> None:
 
 
 def error_text(error: PromptkitError) -> str:
-    """Return an error as people read it: `error:` before the first line."""
-    return f"error: {error}"
+    """Return an error as people read it: `error:` before the first line, but for ctrl-C."""
+    return str(error) if isinstance(error, Interrupted) else f"error: {error}"

@@ -55,15 +55,22 @@ class Progress:
         self._fetched: tuple[str, int, int | None] | None = None
 
     @contextmanager
-    def showing(self) -> Iterator[None]:
+    def showing(self, *, live: bool = True) -> Iterator[None]:
         """Keep the steps at work on the screen, where stderr is a terminal, until the block ends."""
         self._at_work.clear()
-        if not self._console.is_terminal:
+        if not (live and self._console.is_terminal):
             yield
             return
         from rich.live import Live
 
-        with Live(console=self._console, get_renderable=self._render, transient=True, refresh_per_second=12):
+        with Live(
+            console=self._console,
+            get_renderable=self._render,
+            transient=True,
+            refresh_per_second=12,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ):
             yield
 
     def notice(self, message: str) -> None:
@@ -122,7 +129,7 @@ class Progress:
             tokens_text(result.tokens_in, result.tokens_out),
             seconds_text(result.seconds),
         ]
-        said = result.status if result.status in {"skipped", "failed", "capped"} else ""
+        said = "" if result.status == "done" else str(result.status)
         if result.unparsed:
             said += f" {result.unparsed} unparsed"
         line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)} {said}".rstrip()

@@ -45,6 +45,13 @@ def one_line(value: Any, width: int | None = None) -> str:
     return line if width is None or len(line) <= width else line[: max(width - 1, 0)] + "…"
 
 
+def row_text(value: Any) -> str:
+    """Return a value in exactly one line, nothing cut: text without line breaks as it is, all else as JSON."""
+    if isinstance(value, str) and "\n" not in value:
+        return visible(value)
+    return visible(json.dumps(value, ensure_ascii=False))
+
+
 def json_text(value: Any, *, indent: int | None = 2) -> str:
     """Return a value as JSON for programs: exact, all that could harm a terminal escaped."""
     return json.dumps(value, indent=indent, ensure_ascii=True, allow_nan=False)

@@ -1,0 +1,97 @@
+"""What a verb needs to ask models: the target, the models and the store, opened and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from promptkit.cli.options import Asking
+from promptkit.errors import Interrupted
+
+if TYPE_CHECKING:
+    from promptkit.engine import Pipeline, Settings
+    from promptkit.project import Project
+    from promptkit.reports import Progress
+    from promptkit.runtimes import Models
+    from promptkit.storage import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """An open project with what answers in it. `reference` is the default model's as it was named."""
+
+    project: Project
+    models: Models
+    store: Store
+    settings: Settings
+    reference: str
+
+    def serves(self, pipeline: Pipeline, asking: Asking) -> bool:
+        """Tell whether a pipeline, read anew, would open the same session."""
+        from promptkit.runtimes import default_reference
+
+        settings = pipeline.project.settings
+        reference, _ = default_reference(asking.model, pipeline.model, settings.model)
+        return reference == self.reference and settings == self.project.settings
+
+
+def find_project(target: str) -> Project:
+    """Return the project of a target: that of its file where it is a path, else of the working folder."""
+    from promptkit.project import Project
+
+    path = Path(target)
+    return Project.find(path if path.exists() else Path.cwd())
+
+
+def load(target: str, project: Project, asking: Asking) -> Pipeline:
+    """Return the target with the command line's `--set` applied. Raises InputError with all that is wrong."""
+    from promptkit.engine import load_target
+
+    return load_target(target, project, sets=asking.sets)
+
+
+@asynccontextmanager
+async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -> AsyncIterator[Session]:
+    """Open the store and the models that a pipeline runs on; close them at the end of the block."""
+    from promptkit.engine import Settings
+    from promptkit.runtimes import Models, Recorder, default_reference
+    from promptkit.storage import Store
+
+    project = pipeline.project
+    reference, why = default_reference(asking.model, pipeline.model, project.settings.model)
+    bases = {"the pipeline": pipeline.file.parent, "promptkit.yaml": project.root}
+    recorder = Recorder(asking.record) if asking.record else None
+    try:
+        with Store.open(project.store_folder, cache_size=project.settings.cache.size) as store:
+            models = Models(
+                reference,
+                why=why,
+                store=store,
+                concurrency=project.settings.concurrency,
+                no_cache=asking.no_cache,
+                recorder=recorder,
+                progress=progress.fetching,
+                notice=progress.notice,
+                base=bases.get(why, Path.cwd()),
+            )
+            async with models:
+                settings = Settings(strict=asking.strict)
+                yield Session(project=project, models=models, store=store, settings=settings, reference=reference)
+    finally:
+        if recorder:
+            recorder.close()
+
+
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, or until ctrl-C. Raises Interrupted."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        hint = "the same command asks only what is missing"
+        raise Interrupted("interrupted; what was answered is kept", hint=hint) from None

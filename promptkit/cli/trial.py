@@ -1,0 +1,142 @@
+"""One sitting of `promptkit try`: the cases once, or again after each save."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promptkit.cli.cases import cases_of, pin, try_cases
+from promptkit.cli.options import Asking
+from promptkit.cli.session import Session, find_project, load, open_session
+from promptkit.errors import InputError, Interrupted, PromptkitError
+
+if TYPE_CHECKING:
+    from promptkit.engine import Pipeline
+
+ENDINGS = {".csv", ".j2", ".json", ".jsonl", ".py", ".tsv", ".txt", ".yaml", ".yml"}
+
+
+class Trial:
+    """A target that is tried. `texts` are the typed values, if any."""
+
+    def __init__(self, target: str, texts: Mapping[str, str], asking: Asking, *, json: bool) -> None:
+        from promptkit.reports import Progress, TrialScreen
+
+        self._target = target
+        self._texts = dict(texts)
+        self._asking = asking
+        self._progress = Progress()
+        self._screen = TrialScreen(target, json=json, clear=isinstance(self, Watch))
+        self._stack = AsyncExitStack()
+        self._session: Session | None = None
+
+    def pin(self, name: str, expect: str | None) -> None:
+        """Add the typed values, or else the examples, to the target's file as a case; all cases are then tried."""
+        from promptkit import engine
+        from promptkit.reports import note
+
+        pipeline = self._load()
+        file = pin(pipeline, name, engine.fill(pipeline, texts=self._texts).values, expect)
+        self._texts = {}
+        note(f"pinned `{name}` in {file}")
+
+    async def once(self) -> None:
+        """Try the cases once."""
+        pipeline = self._load()
+        async with self._stack:
+            await self._try(pipeline)
+
+    def _load(self) -> Pipeline:
+        return load(self._target, find_project(self._target), self._asking)
+
+    async def _try(self, pipeline: Pipeline) -> None:
+        session = await self._open(pipeline)
+        self._screen.show(await try_cases(pipeline, cases_of(pipeline, self._texts), session, self._progress))
+
+    async def _open(self, pipeline: Pipeline) -> Session:
+        """Return the open session, opened anew where an edit names another model or changes the project's settings."""
+        if self._session is None or not self._session.serves(pipeline, self._asking):
+            await self._stack.aclose()
+            self._session = await self._stack.enter_async_context(open_session(pipeline, self._asking, self._progress))
+        return self._session
+
+
+class Watch(Trial):
+    """A target that is tried again after each save, until ctrl-C while nothing is asked."""
+
+    _files: frozenset[Path] = frozenset()
+    _broken = False
+    _answering: asyncio.Task[None] | None = None
+
+    async def follow(self) -> None:
+        """Try the cases now and after each save. Raises Interrupted in the end."""
+        from promptkit.cli.changes import Changes
+
+        self._files = frozenset([find_project(self._target).target(self._target)])
+        changes = Changes(self._watched)
+        watching = asyncio.current_task()
+        assert watching is not None
+        async with self._stack:
+            with _on_ctrl_c(lambda: self._stop() or watching.cancel()):
+                try:
+                    self._begin()
+                    async for _ in changes.follow():
+                        self._stop()
+                        self._begin()
+                except asyncio.CancelledError:
+                    raise Interrupted("left") from None
+                finally:
+                    self._stop()
+
+    def _begin(self) -> None:
+        """Read the files and begin to ask; where they are broken, say so over the last good result."""
+        from promptkit import engine
+
+        try:
+            pipeline = self._load()
+        except InputError as error:
+            self._broken = True
+            self._files |= {Path(problem.file).resolve() for problem in error.problems if problem.file}
+            self._screen.broken(error)
+            return
+        self._broken = False
+        self._files = frozenset(engine.files(pipeline))
+        self._answering = asyncio.create_task(self._answer(pipeline, self._answering))
+
+    async def _answer(self, pipeline: Pipeline, before: asyncio.Task[None] | None) -> None:
+        """Try the cases once what was asked `before` has stopped; a failure is shown, and the watch goes on."""
+        try:
+            if before is not None:
+                await asyncio.wait([before])
+            await self._try(pipeline)
+        except PromptkitError as error:
+            self._screen.broken(error)
+        except asyncio.CancelledError:
+            self._screen.stopped()
+
+    def _stop(self) -> bool:
+        """Stop the answers under way and tell whether there were any."""
+        return self._answering is not None and not self._answering.done() and self._answering.cancel()
+
+    def _watched(self) -> Collection[Path]:
+        """Return the files to follow; while one is broken also those beside them, as a missing one may come."""
+        if not self._broken:
+            return self._files
+        folders = {path.parent for path in self._files}
+        beside = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
+        return self._files | {path for path in beside if path.suffix in ENDINGS}
+
+
+@contextmanager
+def _on_ctrl_c(act: Callable[[], object]) -> Iterator[None]:
+    """Let ctrl-C call `act` instead of ending the tool."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, act)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

@@ -1,0 +1,68 @@
+"""The screen of `promptkit try`: the cases with their tally, and in a watch what is wrong over the last good result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from promptkit.errors import PromptkitError
+from promptkit.reports.comparison import outcome_lines, tally, tally_text
+from promptkit.reports.output import emit, error_text
+from promptkit.reports.screen import report_console
+from promptkit.reports.text import json_text, visible
+
+if TYPE_CHECKING:
+    from promptkit.reports.comparison import Outcome
+
+
+class TrialScreen:
+    """Where outcomes are shown; with `json` as one object each time, with `clear` on an empty screen each time."""
+
+    def __init__(self, target: str, *, json: bool = False, clear: bool = False) -> None:
+        self._target = target
+        self._json = json
+        self._console = report_console()
+        self._clear = clear and not json and self._console.is_terminal
+        self._last: Sequence[Outcome] = ()
+
+    def show(self, outcomes: Sequence[Outcome]) -> None:
+        """Show the outcomes, which are then the last good result."""
+        self._last = outcomes
+        if self._json:
+            cases = [outcome.record() for outcome in outcomes]
+            emit(json_text({"target": self._target, "cases": cases, "tally": tally(outcomes)}, indent=None))
+            return
+        self._begin()
+        self._print_last()
+
+    def broken(self, error: PromptkitError) -> None:
+        """Show what is wrong, and the last good result under it."""
+        if self._json:
+            emit(json_text({"target": self._target, "error": str(error)}, indent=None))
+            return
+        self._begin()
+        self._console.print(visible(error_text(error)), style="red")
+        self._print_rest()
+
+    def stopped(self) -> None:
+        """Say that the answer was stopped, over the last good result."""
+        if self._json:
+            return
+        self._begin()
+        self._console.print("stopped; save a file to ask again, ctrl-C to leave", style="yellow")
+        self._print_rest()
+
+    def _begin(self) -> None:
+        if self._clear:
+            self._console.clear()
+
+    def _print_rest(self) -> None:
+        if self._last:
+            self._console.print("\nthe last good result:", style="dim")
+            self._print_last()
+
+    def _print_last(self) -> None:
+        for outcome in self._last:
+            for line in outcome_lines(outcome):
+                self._console.print(line)
+        self._console.print(f"\n{tally_text(tally(self._last))}", style="bold")
