@@ -73,7 +73,7 @@ class Embedded(Runtime):
         self._llamas: list[Llama] = []  # the one in use, if loaded
         self._loading = threading.Lock()
         self._closing = threading.Event()
-        # One thread more than slots keeps llama.cpp's queue filled.
+        # One thread more than slots, so that tokens can be counted while all of them answer.
         self._workers = ThreadPoolExecutor(slots + 1, thread_name_prefix="llama")
         # At the program's end the model goes while Python still stands.
         weakref.finalize(self, self._llamas.clear)
