@@ -126,7 +126,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text.strip() else None if means_text(text) else '"'
+    style = None if means_text(text) else '"'
+    if "\r" in text or REFUSED.search(text):
+        style = '"'
+    elif "\n" in text.strip():
+        style = "|"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -22,7 +22,7 @@ GIGABYTE = 1_000_000_000
 # When an answer was used is noted to the hour, and for many answers at once: finding one must not cost a write.
 _USE_SECONDS = 3600
 _USES_AT_ONCE = 500
-_EVICTED_AT_ONCE = 100
+_EVICTED_AT_ONCE = 10
 
 _REFERENCE = re.compile(r"last(?:~([0-9]{1,9}))?|([0-9]{1,18})")
 _RUN_COLUMNS = "number, kind, target, status, model, inputs, started, ended, record"

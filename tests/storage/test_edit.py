@@ -67,11 +67,16 @@ def test_a_problem_in_front_matter_has_the_line_of_the_file() -> None:
     assert caught.value.problems[0].line == 3
 
 
-def test_an_edit_that_would_change_more_is_refused_with_the_lines_to_write() -> None:
-    # A comment in brackets swallows what is added behind it.
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("cases: [1 # ]\n,2, # c\n]\n", id="a comment behind the last comma"),
+        pytest.param("cases:\n- |+\n  x\n\n\nz: 1\n", id="a text that keeps its blank lines"),
+    ],
+)
+def test_an_edit_that_would_change_more_is_refused_with_the_lines_to_write(text: str) -> None:
     with pytest.raises(InputError) as caught:
-        append_item("cases: [1 # ]\n,2, # c\n# d\n]\n", ["cases"], 3, file="p.yaml")
-        append_item("a: |+\n  x\n\n", ["cases"], 3, file="p.yaml")
+        append_item(text, ["cases"], 3, file="p.yaml")
     assert "cases:\n- 3" in (caught.value.problems[0].hint or "")
 
 
