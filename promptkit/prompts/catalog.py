@@ -24,6 +24,7 @@ _NOT_SETTINGS = ("about", "inputs")
 class _Gathered:
     """What a prompt is made of, its root parent first."""
 
+    is_layer: bool = False
     problems: Problems = field(default_factory=Problems)
     chain: list[Parsed] = field(default_factory=list)
     parts: list[Parsed] = field(default_factory=list)
@@ -72,7 +73,7 @@ class Prompts:
 
     def check_layer(self, path: Path) -> None:
         """Check a technique's template, which may use `call.` and nothing of the user's. Raises InputError."""
-        gathered = _Gathered()
+        gathered = _Gathered(is_layer=True)
         parsed = self._loader.parsed(f"{PROMPT}{path}")
         self._add(parsed, path, gathered, (path,))
         for name, spot in parsed.names.items():
@@ -106,11 +107,17 @@ class Prompts:
     def _add(self, parsed: Parsed, path: Path, gathered: _Gathered, above: tuple[Path, ...]) -> None:
         gathered.problems.add(parsed.problems)
         for reference in parsed.references:
-            found = self._loader.find(reference.name, path.parent) if reference.name else None
+            if not reference.name:
+                if not gathered.is_layer:
+                    hint = "only a technique's template lies on a `prompt`; name the parent in quotes"
+                    message = "`prompt` is not the name of a prompt"
+                    gathered.problems.add(Problem(message, parsed.file, reference.line, hint=hint))
+                continue
+            found = self._loader.find(reference.name, path.parent)
             if isinstance(found, Problem):
                 if not reference.optional:
                     gathered.problems.add(_at(Problem("", parsed.file, reference.line), found))
-            elif found is not None:
+            else:
                 self._add_reference(reference, found, parsed, gathered, above)
         gathered.chain.append(parsed)
 
@@ -119,6 +126,8 @@ class Prompts:
     ) -> None:
         if reference.role == PART:
             self._add_part(found, gathered)
+        elif found == SECTIONS_FILE:
+            return
         elif found in above:
             message = f"`{reference.name}` extends this prompt, which extends it"
             gathered.problems.add(Problem(message, parsed.file, reference.line))
@@ -142,6 +151,7 @@ class Prompts:
                     gathered.problems.add(_at(Problem("", parsed.file, reference.line), found))
 
     def _prompt(self, name: str, file: Path | None, entry: str, gathered: _Gathered) -> Prompt:
+        """Check what can be told of a prompt as a whole, and return it."""
         exports = frozenset[str]().union(*(parsed.exports for parsed in gathered.chain))
         own = {
             name: spot
@@ -155,9 +165,14 @@ class Prompts:
             if unknown not in inputs:
                 hint = _reserved_hint(unknown) or nearest(unknown, inputs) or "declare it under `inputs:`"
                 gathered.problems.add(replace(spot, message=f"`{unknown}` is not an input of this prompt", hint=hint))
+        settings, origins = _merged(gathered.fronts)
+        blocks = frozenset[str]().union(*(parsed.blocks for parsed in gathered.chain))
+        if settings.get("examples") and "input" not in blocks:
+            hint = "put the input into `{% block input %}{{ … }}{% endblock %}`; examples are shown the same way"
+            message = "there are examples, but no section `input` to show theirs with"
+            gathered.problems.add(origins[("examples",)].problem(("examples",), message, hint, key=True))
         gathered.problems.check()
         borrowed = {name for part in gathered.parts for name in part.names if name in inputs}
-        settings, origins = _merged(gathered.fronts)
         return Prompt(
             name=name,
             file=file,
@@ -165,13 +180,17 @@ class Prompts:
             inputs=inputs,
             settings=settings,
             files=(*gathered.files, SECTIONS_FILE),
-            document=gathered.fronts[-1] if file in gathered.files and gathered.fronts else None,
-            blocks=frozenset[str]().union(*(parsed.blocks for parsed in gathered.chain)),
+            document=_own_front(file, gathered.fronts),
+            blocks=blocks,
             used=frozenset(own) | borrowed,
             origins=origins,
             entry=entry,
             loader=self._loader,
         )
+
+
+def _own_front(file: Path | None, fronts: Sequence[Document]) -> Document | None:
+    return fronts[-1] if fronts and fronts[-1].file == str(place(file)) else None
 
 
 def _at(spot: Problem, problem: Problem) -> Problem:
@@ -188,7 +207,7 @@ def _merged(fronts: Sequence[Document]) -> tuple[dict[str, Any], dict[tuple[str,
     settings: dict[str, Any] = {}
     origins: dict[tuple[str, ...], Document] = {}
     for front in fronts:
-        for key, value in front.value.items():
+        for key, value in front.value.items() if isinstance(front.value, dict) else ():
             origins[(key,)] = front
             if key == "inputs":
                 origins.update({(key, name): front for name in value or {}})

@@ -115,6 +115,8 @@ class _StackEnvironment(PromptEnvironment):
         found = self._files.find(name, Path(current[1:]).parent)
         if isinstance(found, Problem):
             raise TemplateNotFound(name, found.message)
+        if found == SECTIONS_FILE and role == PROMPT:
+            return f"{PART}{SECTIONS_FILE}"
         return _BENEATH.join((f"{role}{found}", *beneath))
 
 

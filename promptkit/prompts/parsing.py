@@ -60,7 +60,7 @@ class Parsed:
     blocks: frozenset[str] = frozenset()
 
 
-@lru_cache(maxsize=1_000)
+@lru_cache(maxsize=500)
 def parse(text: str, file: str, role: Role) -> Parsed:
     """Parse a template file and check all that can be seen in it alone. Never raises."""
     _, body, first_line = cut_front_matter(text)
@@ -74,7 +74,7 @@ def parse(text: str, file: str, role: Role) -> Parsed:
     return _check(tree, file, role, text.splitlines())
 
 
-@lru_cache(maxsize=1_000)
+@lru_cache(maxsize=500)
 def parse_inline(sections: tuple[tuple[str, str, int], ...], file: str) -> Parsed:
     """Parse a prompt written in a pipeline: the name, text and first line of each section. Never raises."""
     blocks: list[nodes.Node] = []
@@ -124,8 +124,8 @@ class _Checker:
         if self.role == PROMPT:
             self._check_blocks(tree, inside=None)
             self._complete(tree)
-        names = self._names(tree, exports)
         tree.set_environment(ENVIRONMENT)
+        names = self._names(tree, exports)
         return Parsed(self.file, self.role, guard(tree), tuple(self.problems), references, names, exports, blocks)
 
     def _place(self, line: int, word: str) -> Problem:

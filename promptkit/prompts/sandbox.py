@@ -46,7 +46,6 @@ METHODS: Final[dict[type, frozenset[str]]] = {
     bytes: frozenset(),
     int: frozenset(),
     float: frozenset(),
-    type: frozenset(),
 }
 """What may be called on a plain value."""
 
@@ -139,6 +138,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Allow the listed methods of plain values, and what other values offer without an underscore."""
+        if isinstance(obj, type):
+            return False
         for kind, allowed in METHODS.items():
             if isinstance(obj, kind) and hasattr(kind, attr):
                 return attr in allowed

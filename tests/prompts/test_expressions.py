@@ -1,0 +1,149 @@
+"""Expressions in YAML: types that stay, text that prints, names that are free, and errors at their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.prompts import GLOBALS, Expression, check, evaluate, names
+from promptkit.storage import load
+from tests.prompts.conftest import problems_of
+
+
+class Pairs(list[Any]):
+    @property
+    def pairs(self) -> list[list[Any]]:
+        return [[place, item] for place, item in enumerate(self)]
+
+
+SCOPE = {
+    "text": "1e5",
+    "number": 3,
+    "rows": [{"id": 1, "keys": "k"}, {"id": 2, "keys": "l"}],
+    "issues": ["slow", "dear", "rude"],
+    "categories": Pairs(["network", "price", "network"]),
+    "result": 5,
+    "nothing": None,
+    "flag": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{{ text }}", "1e5"),
+        ("  {{ number }}\n", 3),
+        ("{{ nothing }}", None),
+        ("{{ flag }}", True),
+        ("{{ rows[0].keys }}", "k"),
+        ("{{ {'a': [number]} }}", {"a": [3]}),
+        ("{{ issues | map('upper') }}", ["SLOW", "DEAR", "RUDE"]),
+        ("{{ range(3) }}", [0, 1, 2]),
+        ("{{ rows[0].items() }}", [("id", 1), ("keys", "k")]),
+        ("{{ categories | unique }}", ["network", "price"]),
+        ("{{ ['a', 'A', 'a'] | unique }}", ["a", "A"]),
+        ("{{ [[1], [1], {'a': 1}] | unique }}", [[1], {"a": 1}]),
+        ("{{ issues | where(categories, 'network') }}", ["slow", "rude"]),
+        ("{{ categories.pairs | as_map }}", {"0": "network", "1": "price", "2": "network"}),
+        ("{{ zip(issues, categories) }}", [("slow", "network"), ("dear", "price"), ("rude", "network")]),
+        ("{{ 'a }} {{ b' }}", "a }} {{ b"),
+        ("{{ number }}{{ number }}", "33"),
+        ("a {{ flag }} {{ issues }} {{ rows[1] }}", 'a true ["slow", "dear", "rude"] {"id": 2, "keys": "l"}'),
+        ("{{ number > 2 and not flag }}", False),
+        ("no braces", "no braces"),
+        ("{{ '' }}", ""),
+    ],
+)
+def test_a_lone_expression_keeps_its_type_and_all_else_is_text(text: str, value: Any) -> None:
+    found = evaluate(text, SCOPE)
+    assert found == value and type(found) is type(value)
+
+
+@given(st.text())
+def test_a_value_passes_through_an_expression_unchanged(value: str) -> None:
+    assert evaluate("{{ value }}", {"value": value}) == value
+
+
+def test_generators_and_other_things_read_once_become_lists() -> None:
+    def numbers() -> Iterator[int]:
+        yield from (1, 2)
+
+    assert evaluate("{{ numbers }}", {"numbers": numbers()}) == [1, 2]
+
+
+def test_strings_anywhere_in_a_value_are_evaluated_and_keys_stay() -> None:
+    value = {"{{ number }}": ["{{ number }}", "n={{ number }}", 4, None]}
+    assert evaluate(value, SCOPE) == {"{{ number }}": [3, "n=3", 4, None]}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("result > 3", True), ("{{ result > 3 }}", True), ("issues", SCOPE["issues"])]
+)
+def test_a_bare_expression_may_leave_out_its_braces(text: str, value: Any) -> None:
+    expression = Expression.parse(text, bare=True)
+    assert expression.evaluate(SCOPE) == value
+    assert len(expression.names) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "free"),
+    [
+        ("{{ a.b[c] | where(d, 1) }}", {"a", "c", "d"}),
+        ("{{ zip(a, range(3)) }}", {"a"}),
+        ("{% for x in a %}{{ x }}{{ loop.index }}{% endfor %}", {"a"}),
+        ({"k": ["{{ a }}", {"{{ z }}": "x {{ b }}"}]}, {"a", "b"}),
+        ("{{ broken", set()),
+        ("plain", set()),
+        (3, set()),
+    ],
+)
+def test_names_are_the_free_variables(value: Any, free: set[str]) -> None:
+    assert names(value) == free
+
+
+def test_a_bare_name_counts_where_braces_may_be_left_out() -> None:
+    assert names("a and b", bare=True) == {"a", "b"}
+    assert names({"x": "a", "y": "{{ b }}"}, bare=True) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("{{ isues }}", "`isues` is undefined", "did you mean `issues`?"),
+        ("{{ rows[0].idd }}", "no `idd` in this mapping", "did you mean `id`?"),
+        ("{{ nothing.x }}", "no `x` in this null", None),
+        ("text {{ nothing }}", "null", None),
+        ("{{ zip([1], [1, 2]) }}", "zip()", None),
+        ("{{ issues | where([1], 1) }}", "zip()", None),
+        ("{{ [['a', 1], ['a', 2]] | as_map }}", "comes twice", None),
+        ("{{ range }}", "no value", None),
+        ("{{ namespace(a=1) }}", "no value", None),
+        ("{{ 1 / 0 }}", "division by zero", None),
+    ],
+)
+def test_what_cannot_be_evaluated_says_why(text: str, message: str, hint: str | None) -> None:
+    (problem,) = problems_of(lambda: evaluate(text, SCOPE))
+    assert message in problem.message and (hint is None or problem.hint == hint)
+    assert (problem.file, problem.line) == (None, None)
+
+
+def test_an_error_while_evaluating_is_placed_in_its_document() -> None:
+    document = load("a:\n  - ok\n  - '{{ nix }}'\n", file="p.yaml")
+    (problem,) = problems_of(lambda: evaluate(document.value, {}, document=document))
+    assert (problem.file, problem.line, problem.column) == ("p.yaml", 3, 5)
+
+
+def test_check_finds_every_broken_string_at_its_place() -> None:
+    document = load("a: '{{ x | uper }}'\nb:\n  - '{{ y'\n  - fine\n  - '{% include \"x\" %}'\n", file="p.yaml")
+    found = check(document.value, document=document)
+    assert [(problem.line, problem.column) for problem in found] == [(1, 4), (3, 5), (5, 5)]
+    assert found[0].hint == "did you mean `upper`?"
+    assert [problem.line for problem in check("a b", document=document, path=("a",), bare=True)] == [1]
+
+
+def test_names_with_a_meaning_of_their_own_are_known() -> None:
+    assert {"range", "dict", "namespace", "zip", "unique", "where", "as_map"} == GLOBALS
