@@ -128,7 +128,7 @@ class Project:
         return found
 
     def _find(self, kind: Kind, name: str, beside: Path | None) -> Path | None:
-        if name in ("", ".", ".."):
+        if name in ("", ".", "..") or "\0" in name:
             return None
         folders = self._folders(kind)
         if beside is not None:

@@ -1,0 +1,135 @@
+"""A project's root, settings and the order in which a name is looked up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from promptkit import project as module
+from promptkit.errors import InputError
+from promptkit.project import Kind, Project
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-in for the shipped files."""
+    folder = tmp_path / "library"
+    monkeypatch.setattr(module, "LIBRARY", folder)
+    write(folder, "templates/prompts/shipped.j2", "templates/prompts/sections.j2", "templates/layouts/xml.j2")
+    write(folder, "pipelines/feedback.yaml", "templates/techniques/vanilla/technique.yaml")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path, library: Path) -> Path:
+    folder = tmp_path / "project"
+    write(folder, "promptkit.yaml", "templates/prompts/mine.j2", "pipelines/chain.yaml", "pipelines/beside.j2")
+    return folder
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("")
+
+
+def test_the_root_is_the_nearest_parent_with_settings(root: Path) -> None:
+    assert Project.find(root / "pipelines" / "chain.yaml").root == root
+    write(root, "inner/promptkit.yaml", "inner/deep/x.yaml")
+    assert Project.find(root / "inner" / "deep").root == root / "inner"
+
+
+def test_without_settings_the_root_is_the_folder_of_the_target(tmp_path: Path) -> None:
+    write(tmp_path, "a/x.yaml")
+    assert Project.find(tmp_path / "a" / "x.yaml").root == tmp_path / "a"
+    assert Project.find(tmp_path / "a").settings.model is None
+
+
+def test_settings_are_read_and_mistakes_in_them_named(root: Path) -> None:
+    (root / "promptkit.yaml").write_text("model: ollama/x\nconcurrency: 3\ncache: {size: 10}\n")
+    settings = Project.find(root).settings
+    assert (settings.model, settings.concurrency, settings.cache.size) == ("ollama/x", 3, 10)
+    (root / "promptkit.yaml").write_text("modle: x\nconcurrency: 0\n")
+    with pytest.raises(InputError) as caught:
+        Project.find(root)
+    assert [problem.line for problem in caught.value.problems] == [1, 2]
+    assert caught.value.problems[0].hint == "did you mean `model`?"
+
+
+def test_a_name_is_looked_up_beside_then_in_the_root_then_among_the_shipped(root: Path, library: Path) -> None:
+    project = Project.find(root)
+    chain = root / "pipelines" / "chain.yaml"
+    assert project.find_prompt("beside", chain) == root / "pipelines" / "beside.j2"
+    assert project.find_prompt("beside") is None
+    assert project.find_prompt("mine", chain) == root / "templates" / "prompts" / "mine.j2"
+    assert project.find_prompt("mine.j2") == root / "templates" / "prompts" / "mine.j2"
+    assert project.find_prompt("shipped", chain) == library / "templates" / "prompts" / "shipped.j2"
+    assert project.find_pipeline("feedback") == library / "pipelines" / "feedback.yaml"
+    assert project.find_template("layouts", "xml") == library / "templates" / "layouts" / "xml.j2"
+    assert project.find_template("techniques", "vanilla") == library / "templates" / "techniques" / "vanilla"
+    write(root, "templates/prompts/shipped.j2")
+    assert project.find_prompt("shipped") == root / "templates" / "prompts" / "shipped.j2"
+
+
+def test_a_path_is_relative_to_the_file_that_names_it(root: Path) -> None:
+    project = Project.find(root)
+    chain = root / "pipelines" / "chain.yaml"
+    assert project.find_prompt("./beside.j2", chain) == root / "pipelines" / "beside.j2"
+    assert project.find_prompt("./beside", chain) == root / "pipelines" / "beside.j2"
+    assert project.find_prompt("../templates/prompts/mine.j2", chain) == root / "templates" / "prompts" / "mine.j2"
+    assert project.find_prompt("./mine.j2", chain) is None
+
+
+@pytest.mark.parametrize("name", ["../../secret.j2", "/etc/passwd", "./link.j2", "./folder/secret.j2"])
+def test_a_path_does_not_leave_the_root(root: Path, name: str) -> None:
+    write(root.parent, "secret.j2")
+    (root / "pipelines" / "link.j2").symlink_to(root.parent / "secret.j2")
+    (root / "pipelines" / "folder").symlink_to(root.parent)
+    with pytest.raises(InputError, match="leaves the project"):
+        Project.find(root).find_prompt(name, root / "pipelines" / "chain.yaml")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a\0b", "x" * 5000, "é", "nothing"])
+def test_what_names_nothing_is_not_found(root: Path, name: str) -> None:
+    project = Project.find(root)
+    assert project.find_prompt(name) is None
+    with pytest.raises(InputError):
+        project.target(name)
+
+
+def test_all_names_of_a_kind_are_listed(root: Path) -> None:
+    project = Project.find(root)
+    assert project.names("prompts") == ["mine", "shipped"]
+    assert project.names("pipelines") == ["chain", "feedback"]
+    assert project.names("layouts") == ["xml"]
+    assert project.names("techniques") == ["vanilla"]
+    assert project.names("answers") == []
+
+
+def test_links_in_a_circle_lie_nowhere(root: Path) -> None:
+    (root / "loop").symlink_to(root / "loop")
+    assert not Project.find(root).inside(root / "loop")
+
+
+def test_a_target_is_a_path_a_pipeline_or_a_prompt(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    project = Project.find(root)
+    assert project.target("pipelines/chain.yaml") == root / "pipelines" / "chain.yaml"
+    assert project.target("chain") == root / "pipelines" / "chain.yaml"
+    assert project.target("mine") == root / "templates" / "prompts" / "mine.j2"
+    with pytest.raises(InputError, match="did you mean `feedback`"):
+        project.target("feedbak")
+
+
+def test_the_store_lies_in_the_root_but_never_in_the_installed_package(root: Path) -> None:
+    assert Project.find(root).store_folder == root / ".promptkit"
+    package = Path(module.__file__).parent
+    assert not Project(package / "library").store_folder.is_relative_to(package)
+
+
+@pytest.mark.parametrize("kind", ["prompts", "pipelines"])
+def test_every_shipped_name_is_found(kind: Kind, tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    find = project.find_prompt if kind == "prompts" else project.find_pipeline
+    assert all(find(name) for name in project.names(kind))
