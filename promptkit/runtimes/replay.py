@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, unified_diff
 from io import FileIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, TypeVar
 
 from promptkit.errors import InputError, NotRecorded, Problem, StoreFailed, place
@@ -71,21 +73,13 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         """Open or begin a recording. Raises InputError where the file is something else, StoreFailed."""
         self._path = path
-        self._known: dict[str, Any] = {}
-        try:
+        with self._failures():
             self._file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666), "r+")
-            data = self._file.readall()
-            whole = data[: data.rfind(b"\n") + 1]
-            if whole:
-                entries = read_entries(path, whole.decode("utf-8", "replace"))
-                self._known = {entry.key: _timeless(entry) for entry in entries}
-            elif data and not _header().startswith(data):
-                raise InputError(_no_recording(path))
-            self._file.truncate(len(whole))
-        except OSError as failure:
-            raise StoreFailed(f"cannot record to {place(path)}: {failure.strerror}") from failure
-        if not whole:
-            self._append(_header())
+        try:
+            self._known = self._begin()
+        except BaseException:
+            self.close()
+            raise
 
     def model(self, name: str | None, model: Model) -> None:
         """Keep the description of a model."""
@@ -120,13 +114,34 @@ class Recorder:
             self._append(entry.to_line())
             self._known[key] = answer
 
+    def _begin(self) -> dict[str, Any]:
+        """Return what is there already, after cutting off half a last line and writing the first where missing."""
+        if not S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            raise InputError(Problem("a recording is a file, and this is none", place(self._path)))
+        with self._failures():
+            data = self._file.readall()
+        whole = data[: data.rfind(b"\n") + 1]
+        if not whole and not _header().startswith(data):
+            raise InputError(_no_recording(self._path))
+        entries = read_entries(self._path, whole.decode("utf-8", "replace")) if whole else []
+        with self._failures():
+            self._file.truncate(len(whole))
+        if not whole:
+            self._append(_header())
+        return {entry.key: _timeless(entry) for entry in entries}
+
     def _append(self, line: bytes) -> None:
-        try:
+        with self._failures():
             written = self._file.write(line)
-        except OSError as failure:
-            raise StoreFailed(f"cannot record to {place(self._path)}: {failure.strerror}") from failure
         if written != len(line):
             raise StoreFailed(f"cannot record to {place(self._path)}: only part of a line was written")
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as failure:
+            raise StoreFailed(f"cannot record to {place(self._path)}: {failure.strerror}") from failure
 
 
 class Replay:

@@ -1,0 +1,173 @@
+"""The one fake: answers from a list, a function or a file, with the requests that were seen."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.errors import InputError, RequestRefused, ServerFailed, Unsupported
+from promptkit.runtimes import Alternative, Message, Reply, Request, Scripted, Token, open_runtime
+from promptkit.runtimes.scripted import pieces
+
+
+def say(text: str, **options: object) -> Request:
+    return Request(messages=(Message("user", text),), **options)  # type: ignore[arg-type]
+
+
+async def ask(runtime: Scripted, *said: str) -> list[str]:
+    return [(await runtime.answer(say(text))).text for text in said]
+
+
+async def test_replies_are_given_in_order_and_requests_are_kept() -> None:
+    runtime = Scripted(["one", Reply(text="two", finish="length")])
+    assert await ask(runtime, "a", "b") == ["one", "two"]
+    assert [request.messages[0].content for request in runtime.requests] == ["a", "b"]
+
+
+async def test_running_out_says_how_many_there_were_and_what_was_asked() -> None:
+    runtime = Scripted(["one"], reference="scripted:a.yaml")
+    await ask(runtime, "a")
+    with pytest.raises(RequestRefused, match=r"(?s)scripted:a.yaml has no reply left: all 1 .*what now"):
+        await ask(runtime, "what now")
+
+
+async def test_a_function_answers_by_the_request_and_may_wait() -> None:
+    async def later(request: Request) -> str:
+        await asyncio.sleep(0)
+        return request.messages[0].content.upper()
+
+    assert await ask(Scripted(later), "a") == await ask(Scripted(lambda request: "A"), "a") == ["A"]
+
+
+async def test_an_exception_is_raised() -> None:
+    with pytest.raises(ServerFailed):
+        await ask(Scripted([ServerFailed("tired")]), "a")
+
+
+async def test_a_text_is_cut_as_a_model_would_cut_it() -> None:
+    runtime = Scripted(lambda request: "one two three. four")
+    whole = await runtime.answer(say("a"))
+    assert (whole.finish, whole.tokens_out) == ("stop", 5)
+    cut = await runtime.answer(say("a", max_tokens=2))
+    assert (cut.text, cut.finish, cut.tokens_out) == ("one two", "length", 2)
+    stopped = await runtime.answer(say("a", stop=(".",)))
+    assert (stopped.text, stopped.finish) == ("one two three", "stop")
+
+
+async def test_a_reply_is_handed_over_as_it_is() -> None:
+    reply = Reply(text="one two three", seconds=2.0)
+    assert await Scripted([reply]).answer(say("a", max_tokens=1)) == reply
+
+
+async def test_log_probabilities_are_given_where_they_are_asked_for() -> None:
+    runtime = Scripted(lambda request: " yes")
+    assert (await runtime.answer(say("a"))).tokens == ()
+    (token,) = (await runtime.answer(say("a", alternatives=5))).tokens
+    assert token == Token(b" yes", 0.0, (Alternative(b" yes", 0.0),))
+
+
+async def test_without_a_capability_there_is_no_tokenizer_template_or_embedding() -> None:
+    runtime = Scripted([], capabilities={"chat"})
+    assert await runtime.tokenize("a") is None
+    assert await runtime.template(say("a").messages) is None
+    with pytest.raises(Unsupported):
+        await runtime.embed(["a"])
+
+
+@given(st.text())
+def test_the_pieces_of_a_text_are_the_text(text: str) -> None:
+    assert b"".join(pieces(text)).decode("utf-8", "surrogatepass") == text
+
+
+def test_a_word_and_the_blank_before_it_are_one_piece() -> None:
+    assert pieces("Mood: very good\n") == (b"Mood", b":", b" very", b" good", b"\n")
+
+
+SCRIPT = """
+model: tiny
+capabilities: [chat, stop]
+context: 2048
+rules:
+  - {contains: billing, reply: pricing concerns}
+  - {match: "(?i)refund|invoice", replies: [one, {text: two, finish: length}]}
+  - {contains: twice, reply: again, times: 2}
+replies:
+  - first
+  - {error: the server is tired}
+otherwise: others
+"""
+
+
+async def test_a_script_answers_by_its_rules_then_in_order_then_otherwise(tmp_path: Path) -> None:
+    runtime = written(tmp_path, SCRIPT)
+    assert await ask(runtime, "my billing", "Refund", "an invoice") == ["pricing concerns", "one", "two"]
+    assert await ask(runtime, "twice", "twice", "billing") == ["again", "again", "pricing concerns"]
+    assert await ask(runtime, "twice") == ["first"]
+    with pytest.raises(ServerFailed, match="tired"):
+        await ask(runtime, "refund")
+    assert await ask(runtime, "what", "ever") == ["others", "others"]
+
+
+async def test_a_script_describes_its_model(tmp_path: Path) -> None:
+    model = await written(tmp_path, SCRIPT).model()
+    assert (model.reference, model.context) == ("tiny", 2048)
+    assert model.capabilities == frozenset({"chat", "stop"})
+    other = await written(tmp_path, SCRIPT + "# changed").model()
+    assert other.digest != model.digest
+
+
+async def test_the_short_form_is_a_list_of_replies(tmp_path: Path) -> None:
+    runtime = written(tmp_path, "[one, two]")
+    assert await ask(runtime, "a", "b") == ["one", "two"]
+    with pytest.raises(RequestRefused, match=r"no reply left for\nc"):
+        await ask(runtime, "c")
+
+
+async def test_tokens_of_a_script_are_ranked_and_make_the_text(tmp_path: Path) -> None:
+    reply = await written(tmp_path, '- {tokens: [{" no": -2, " yes": -0.5}]}').answer(say("a"))
+    assert reply.text == " yes"
+    assert reply.tokens[0].alternatives == (Alternative(b" yes", -0.5), Alternative(b" no", -2.0))
+
+
+WRONG = [
+    ("repliez: [a]", 1, "repliez"),
+    ("rules:\n  - {contains: a}", 2, "one of `reply` and `replies`"),
+    ("rules:\n  - {reply: a}", 2, "one of `contains` and `match`"),
+    ("rules:\n  - {match: '(', reply: a}", 2, "not a regular expression"),
+    ("capabilities: [chat, fly]", 1, "fly"),
+    ("- {txt: a}", 1, "txt"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "said"), WRONG)
+def test_what_is_wrong_in_a_script_is_said_with_its_place(tmp_path: Path, text: str, line: int, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        written(tmp_path, text)
+    assert any(problem.line == line for problem in caught.value.problems)
+    assert said in str(caught.value)
+
+
+async def test_a_function_in_a_file_answers(tmp_path: Path) -> None:
+    (tmp_path / "fake.py").write_text("def shout(request):\n    return request.messages[0].content.upper()\n")
+    runtime = await open_runtime("scripted:fake.py:shout", base=tmp_path)
+    assert (await runtime.answer(say("hi"))).text == "HI"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("def shout(r): ...", "did you mean `shout`"), ("1/0", "ZeroDivisionError"), ("def", "SyntaxError")],
+)
+async def test_a_python_file_that_is_wrong_is_an_error_of_input(tmp_path: Path, code: str, said: str) -> None:
+    (tmp_path / "fake.py").write_text(code)
+    with pytest.raises(InputError, match=said):
+        await open_runtime("scripted:fake.py:shuot", base=tmp_path)
+
+
+def written(folder: Path, text: str) -> Scripted:
+    path = folder / "script.yaml"
+    path.write_text(text)
+    return Scripted.from_file(path)
