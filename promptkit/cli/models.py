@@ -1,12 +1,73 @@
-"""`promptkit models`."""
+"""`promptkit models`: what can answer here."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+from promptkit.cli.options import Json, complete_model
+
+if TYPE_CHECKING:
+    from promptkit.runtimes import LocalModel, Model
+
+Reference = Annotated[str, typer.Argument(metavar="REF", help="A model reference.", autocompletion=complete_model)]
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="List, fetch and describe what can answer here.")
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List the models that are here or can be fetched by name."""
+    from promptkit.cli.session import run_to_end
+    from promptkit.reports import emit, json_text, models_text
+    from promptkit.runtimes import local_models
+
+    models = run_to_end(local_models())
+    emit(json_text([record(model, ready=model.ready) for model in models]) if json else models_text(models))
 
 
 @app.command()
-def models() -> None:
-    raise NotImplementedError
+def pull(reference: Reference) -> None:
+    """Fetch a model: embedded/smollm2, ollama/NAME or hf/OWNER/REPO/FILE.gguf."""
+    from promptkit.cli.session import run_to_end
+    from promptkit.reports import Progress, note
+    from promptkit.runtimes import pull_model
+
+    progress = Progress()
+    with progress.showing():
+        run_to_end(pull_model(reference, progress.fetching))
+    note(f"{reference} is here")
+
+
+@app.command()
+def show(reference: Reference, json: Json = False) -> None:
+    """Load a model and show what it can do."""
+    from promptkit.cli.session import run_to_end
+    from promptkit.reports import emit, json_text, model_text
+
+    model = run_to_end(describe(reference))
+    emit(json_text(record(model, ready=True)) if json else model_text(model))
+
+
+async def describe(reference: str) -> Model:
+    """Return what a model says about itself, loading it where that is needed."""
+    from promptkit.reports import Progress
+    from promptkit.runtimes import Models
+
+    progress = Progress()
+    with progress.showing():
+        async with Models(reference, why="--model", progress=progress.fetching, notice=progress.notice) as models:
+            return await (await models.get()).model()
+
+
+def record(model: LocalModel | Model, *, ready: bool) -> dict[str, Any]:
+    """Return a model as the documented JSON object."""
+    return {
+        "reference": model.reference,
+        "digest": model.digest,
+        "size": model.size,
+        "context": model.context,
+        "capabilities": sorted(model.capabilities),
+        "ready": ready,
+    }

@@ -12,6 +12,7 @@ from promptkit.reports.text import json_text, one_line, row_text, shown, visible
 
 if TYPE_CHECKING:
     from promptkit.reports.comparison import Outcome, answer_record
+    from promptkit.reports.models import model_text, models_text
     from promptkit.reports.progress import Progress
     from promptkit.reports.requests import rendered_text
     from promptkit.reports.screen import report_console
@@ -30,6 +31,8 @@ __all__ = [
     "error_text",
     "json_text",
     "marked",
+    "model_text",
+    "models_text",
     "note",
     "one_line",
     "print_error",
@@ -51,6 +54,8 @@ _LAZY = {
     "answer_record": "comparison",
     "compare_words": "words",
     "marked": "words",
+    "model_text": "models",
+    "models_text": "models",
     "rendered_text": "requests",
     "report_console": "screen",
     "trace_text": "trace",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Verdict = Literal["new", "same", "changed", "better", "worse"]
 _STYLES = {"better": "green", "worse": "red", "changed": "yellow", "new": "cyan", "same": "dim"}
 
-_COUNTED = (*_STYLES, *"unparsed failed right expected calls cached tokens tokens_before".split())
+_COUNTED = (*_STYLES, *["unparsed", "failed", "right", "expected", "calls", "cached", "tokens", "tokens_before"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

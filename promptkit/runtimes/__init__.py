@@ -24,6 +24,7 @@ from promptkit.runtimes.wire import reply_from, reply_record, request_from, requ
 
 if TYPE_CHECKING:
     from promptkit.runtimes.embedded import Embedded
+    from promptkit.runtimes.local import LocalModel, local_models, pull_model
     from promptkit.runtimes.ollama import Ollama
     from promptkit.runtimes.openai import OpenAI
     from promptkit.runtimes.replay import Recorder, Replay
@@ -36,6 +37,7 @@ __all__ = [
     "Choice",
     "Embedded",
     "Finish",
+    "LocalModel",
     "Message",
     "Model",
     "Models",
@@ -54,9 +56,11 @@ __all__ = [
     "Token",
     "choose",
     "default_reference",
+    "local_models",
     "needs",
     "open_runtime",
     "parse_reference",
+    "pull_model",
     "reply_from",
     "reply_record",
     "request_from",
@@ -66,10 +70,13 @@ __all__ = [
 
 _LAZY = {
     "Embedded": "embedded",
+    "LocalModel": "local",
     "Ollama": "ollama",
     "OpenAI": "openai",
     "Recorder": "replay",
     "Replay": "replay",
+    "local_models": "local",
+    "pull_model": "local",
 }
 
 

@@ -1,0 +1,42 @@
+"""Models as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from promptkit.reports.numbers import size_text
+from promptkit.reports.text import visible
+
+if TYPE_CHECKING:
+    from promptkit.runtimes import LocalModel, Model
+
+
+def models_text(models: Sequence[LocalModel]) -> str:
+    """Return one line a model: its reference, size, window, and whether it can answer at once."""
+    rows = [
+        (
+            visible(model.reference),
+            size_text(model.size) if model.size else "",
+            f"{model.context} tokens" if model.context else "",
+            "ready" if model.ready else f"promptkit models pull {visible(model.reference)}",
+        )
+        for model in models
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def model_text(model: Model) -> str:
+    """Return what a model says about itself, one fact a line."""
+    facts = {
+        "reference": model.reference,
+        "digest": model.digest,
+        "size": size_text(model.size) if model.size else "unknown",
+        "context": f"{model.context} tokens" if model.context else "unknown",
+        "capabilities": " ".join(sorted(model.capabilities)),
+        "at once": f"{model.parallel} requests",
+    }
+    lines = [f"{name:<13} {visible(fact)}" for name, fact in facts.items()]
+    return "\n".join([*lines, *(visible(text) for text in model.notes)])
