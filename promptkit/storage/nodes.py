@@ -48,7 +48,7 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 _LINE_END = re.compile(r"\r\n|[\n\r]")
-_BARE_BRACES = re.compile(r"(?:[:,\[{-]\s+|^\s*|[{\[])(\{\{.*?(?:\}\}|$))")
+_BARE_BRACES = re.compile(r"(?:[:,\[{-]\s+|^\s*|[{\[])(\{\{.*?(?:\}\}|$))", re.MULTILINE)
 _STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
 
 

@@ -102,6 +102,7 @@ def test_a_scalar_means_what_yaml_1_2_says(written: str, value: Any) -> None:
         ("{{ x }}", 1, 1, "needs quotes"),
         ("a: {{ x }} and more", 1, 4, "needs quotes"),
         ("a: {b: {{ x }}}", 1, 8, "needs quotes"),
+        ("a: 1\n{{ x }} y", 2, 1, "needs quotes"),
         ("a: {{ x[0] }}", 1, 4, "needs quotes"),
         ("a:\n  - {{ f('x: y') }} z", 2, 5, "needs quotes"),
     ],
