@@ -1,4 +1,4 @@
-"""One kind of call of a technique: a template `templates/techniques/NAME/CALL.j2` and what its front matter declares."""
+"""One kind of call of a technique: a template `templates/techniques/NAME/CALL.j2` and its front matter."""
 
 from __future__ import annotations
 

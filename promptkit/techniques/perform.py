@@ -60,7 +60,7 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     messages = (
         *last.request.messages,
         Message("assistant", said),
-        Message("user", repair_text(step.answer, problem)),
+        Message("user", repair_text(step.answer, problem, project=step.project)),
     )
     begun = last.cue if last.request.begun else ""
     request = replace(last.request, messages=messages, begun=begun)

@@ -45,9 +45,7 @@ class Technique:
         return dict(list(inspect.signature(self.function).parameters.items())[1:])
 
 
-def technique(
-    *, needs: Iterable[str] = (), calls: str = "1", requests: str = "1"
-) -> Callable[[Function], Technique]:
+def technique(*, needs: Iterable[str] = (), calls: str = "1", requests: str = "1") -> Callable[[Function], Technique]:
     """Declare an async function `(task, *, parameter: type = default, …) -> Answer` as a technique of its name.
 
     Raises TypeError where the function is not of that shape; the message names it and its definition.
@@ -56,9 +54,7 @@ def technique(
     def declare(function: Function) -> Technique:
         _check_shape(function)
         about = inspect.getdoc(function) or ""
-        return Technique(
-            function.__name__, about.partition("\n")[0], function, frozenset(needs), calls, requests
-        )
+        return Technique(function.__name__, about.partition("\n")[0], function, frozenset(needs), calls, requests)
 
     return declare
 
@@ -114,9 +110,7 @@ def _check_parameter(found: Technique, key: str, value: Any) -> list[tuple[str, 
     from pydantic import TypeAdapter, ValidationError
 
     if key not in found.parameters:
-        return [
-            (f"technique `{found.name}` has no parameter `{key}`", nearest(key, [*found.parameters, "over"]))
-        ]
+        return [(f"technique `{found.name}` has no parameter `{key}`", nearest(key, [*found.parameters, "over"]))]
     annotation = get_type_hints(found.function).get(key, Any)
     try:
         TypeAdapter(annotation).validate_python(value, strict=True)

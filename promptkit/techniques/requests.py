@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from promptkit.answers import Unparsed, constrained, instruction, score
+from promptkit.answers import Unparsed, constrained, instruction, lead_after, score
 from promptkit.errors import Unsupported
 from promptkit.prompts import Layer, compose, evaluate
-from promptkit.runtimes import Message, Model, Reply, Request
+from promptkit.runtimes import Message, Reply, Request
 from promptkit.techniques.calls import CallSpec
-from promptkit.techniques.context import Answer, CallRecord, Exchange, StepContext
+from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
 
 THOUGHT_TOKENS = 256
 NO_CUE = "none"
@@ -34,11 +34,13 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A call ready to be sent. `cue` is what its answer follows, wherever it stands."""
+    """A call ready to be sent. `cue` is what its answer follows, wherever it stands; `ends` are where its text stops,
+    whether or not the runtime stopped there."""
 
     spec: CallSpec
     request: Request
     cue: str
+    ends: tuple[str, ...] = ()
 
 
 async def build(step: StepContext, wanted: Build) -> Built:
@@ -62,31 +64,32 @@ async def build(step: StepContext, wanted: Build) -> Built:
     )
     for notice in composed.notices:
         step.notice(notice)
+    ends = _ends(step, wanted, composed.cue)
     request = Request(
         messages=composed.messages,
         begun=composed.begun,
         sample=wanted.sample,
-        **_asking(step, wanted, composed.cue),
+        stop=(*step.options.stop, *(ends if "stop" in model.capabilities else ())),
+        **_asking(step, wanted),
     )
-    return Built(spec=spec, request=request, cue=composed.cue)
+    return Built(spec=spec, request=request, cue=composed.cue, ends=ends)
 
 
 async def send(step: StepContext, built: Built) -> Exchange:
     """Ask a call that is not decided yet: one that thinks, or one that makes text for its technique."""
     reply = await _ask(step, built.request)
-    if built.spec.thinks and step.decide != "generate" and built.cue:
-        reply = replace(reply, text=reply.text.partition(f"\n{built.cue}")[0])
+    for end in built.ends:
+        reply = replace(reply, text=reply.text.partition(end)[0])
     return _exchange(step, built, reply)
 
 
 async def send_deciding(step: StepContext, built: Built) -> Exchange:
     """Ask a call whose reply is the answer, as the step's `decide` says."""
-    lead = " " if built.request.begun else ""
-    if step.decide == "score":
+    if step.decide == "score" and await _scores(step):
         return await _score(step, built)
     request = replace(built.request, max_tokens=step.options.max_tokens or step.answer.max_tokens)
-    if step.decide == "constrain":
-        request = await _constrain(step, request, lead)
+    if step.decide != "generate":
+        request = await _constrain(step, request)
     return _exchange(step, replace(built, request=request), await _ask(step, request), deciding=True)
 
 
@@ -102,7 +105,7 @@ async def decide_after(step: StepContext, exchange: Exchange, *, trigger: str, c
     messages, begun = exchange.request.messages, f"{thoughts}\n{cue}".strip()
     notes: tuple[str, ...] = ()
     if "continue" not in model.capabilities:
-        turn = Message("user", cue or instruction(step.answer))
+        turn = Message("user", cue or instruction(step.answer, project=step.project))
         messages, begun = (*messages, Message("assistant", thoughts), turn), ""
         notes = ("thoughts sent as a turn: the runtime cannot continue one",)
     request = replace(
@@ -135,7 +138,7 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
         value = _value(step, exchange)
     except Unparsed as error:
         record.problem = "the reply ran out of tokens" if exchange.cut else str(error)
-        flag = "truncated" if exchange.cut else "unparsed"
+        flag: Flag = "truncated" if exchange.cut else "unparsed"
         return Answer(value=None, flag=flag, problem=record.problem, last=exchange)
     record.parsed = value
     if exchange.cut and not step.answer.alternatives():
@@ -150,7 +153,7 @@ def _value(step: StepContext, exchange: Exchange) -> Any:
     try:
         return step.answer.parse(exchange.text)
     except Unparsed:
-        if step.decide == "constrain" and (exchange.request.grammar or exchange.request.schema):
+        if exchange.request.grammar or exchange.request.schema:
             raise
         marker = exchange.cue or "Answer:"
         return step.answer.extract(f"{marker} {exchange.text}", marker)
@@ -162,12 +165,8 @@ def _sections(step: StepContext, wanted: Build) -> dict[str, str]:
     shown = {name: text for name, text in sections.items() if wanted.spec.shows(name)}
     if wanted.input is not None:
         shown["input"] = wanted.input
-    if (
-        wanted.spec.produces == "answer"
-        and "output_format" not in shown
-        and wanted.spec.shows("output_format")
-    ):
-        shown["output_format"] = instruction(step.answer)
+    if wanted.spec.produces == "answer" and "output_format" not in shown and wanted.spec.shows("output_format"):
+        shown["output_format"] = instruction(step.answer, project=step.project)
     return shown
 
 
@@ -193,35 +192,50 @@ def _own_cue(step: StepContext) -> bool:
     return bool(step.prompt.sections(step.values, only=("cue",)).get("cue"))
 
 
-def _asking(step: StepContext, wanted: Build, cue: str) -> dict[str, Any]:
+def _ends(step: StepContext, wanted: Build, cue: str) -> tuple[str, ...]:
+    """Return where a call's text stops: what its technique says, and thoughts that are decided later at their cue."""
+    ends = (*wanted.spec.stop, *wanted.stop)
+    return (*ends, f"\n{cue}") if wanted.spec.thinks and step.decide != "generate" and cue else ends
+
+
+def _asking(step: StepContext, wanted: Build) -> dict[str, Any]:
     """Return how a request is sampled and bounded: the technique's wish before the step's option."""
     options, spec = step.options, wanted.spec
-    stop = (*options.stop, *spec.stop, *wanted.stop)
     tokens = wanted.max_tokens or spec.max_tokens or options.max_tokens or THOUGHT_TOKENS
     if spec.thinks and step.decide == "generate":
         tokens += step.answer.max_tokens
-    elif spec.thinks and cue:
-        stop = (*stop, f"\n{cue}")
     temperature = wanted.temperature if wanted.temperature is not None else options.temperature or 0.0
     return {
         "max_tokens": tokens,
         "temperature": temperature,
         "top_p": options.top_p if temperature else None,
         "seed": None if options.seed is None else options.seed + wanted.seed_offset,
-        "stop": stop,
         "think": options.think,
         "context": options.context,
     }
 
 
-async def _constrain(step: StepContext, request: Request, lead: str) -> Request:
-    model: Model = await step.asker.model()
-    bound, notice = constrained(request, step.answer, model.capabilities, lead=lead)
+async def _constrain(step: StepContext, request: Request) -> Request:
+    model = await step.asker.model()
+    bound, notice = constrained(request, step.answer, model.capabilities, lead_after(request.begun))
     if notice:
-        if step.strict:
-            raise Unsupported(notice, hint="set `decide: generate`, or leave out --strict")
-        step.notice(notice)
+        _fall_back(step, notice, "generate")
     return bound
+
+
+async def _scores(step: StepContext) -> bool:
+    """Tell whether the runtime can score; where it cannot, the step runs as `constrain`, and says so once."""
+    model = await step.asker.model()
+    missing = sorted({"logprobs", "continue"} - model.capabilities)
+    if missing:
+        _fall_back(step, f"{model.reference} cannot score (it lacks {', '.join(missing)})", "constrain")
+    return not missing
+
+
+def _fall_back(step: StepContext, reason: str, decide: str) -> None:
+    if step.strict:
+        raise Unsupported(reason, hint=f"set `decide: {decide}`, or leave out --strict")
+    step.notice(f"{reason}; the step runs as `decide: {decide}`")
 
 
 async def _score(step: StepContext, built: Built) -> Exchange:

@@ -87,9 +87,7 @@ class Task:
     async def sample(self, call: str, n: int, *, temperature: float, **values: Any) -> list[Exchange]:
         """Ask `call` n times at once, each with its own sample number. Raises InputError for a temperature of 0."""
         if temperature <= 0 or n < 1:
-            raise InputError(
-                f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0"
-            )
+            raise InputError(f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0")
         return await self.each(
             lambda number: self.ask(call, sample=number, temperature=temperature, **values), range(n)
         )
@@ -100,9 +98,7 @@ class Task:
         Under `constrain` and `score` this is the deciding request of the thinking call.
         """
         spec = self._call(call)
-        return await decide_after(
-            self._step, exchange, trigger=spec.trigger(self.answer_type.name), call=call
-        )
+        return await decide_after(self._step, exchange, trigger=spec.trigger(self.answer_type.name), call=call)
 
     async def decide(self, exchange: Exchange) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`."""
@@ -138,9 +134,7 @@ class Task:
         votes = [{"value": first[key].value, "weight": tally[key]} for key in first]
         return first[winner].with_extra(votes=votes, unparsed=unparsed)
 
-    async def each(
-        self, function: Callable[[Item], Awaitable[Outcome]], items: Iterable[Item]
-    ) -> list[Outcome]:
+    async def each(self, function: Callable[[Item], Awaitable[Outcome]], items: Iterable[Item]) -> list[Outcome]:
         """Apply an async function to all items at once; the results are in the items' order."""
         tasks = [asyncio.ensure_future(function(item)) for item in items]
         try:
@@ -165,7 +159,5 @@ class Task:
         path = folder / f"{name}.j2" if folder else None
         if path is None or not path.is_file():
             known = [file.stem for file in folder.glob("*.j2")] if folder else []
-            raise InputError(
-                f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, known)
-            )
+            raise InputError(f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, known))
         return read_call(path)

@@ -7,7 +7,7 @@ from promptkit.techniques.task import Task
 
 @technique(calls="1 if examples_think or decide != 'generate' else 2", requests="2")
 async def chain_of_thought(task: Task, *, max_tokens: int = 256) -> Answer:
-    """Think before answering: few-shot by examples with thoughts (Wei et al. 2022), else zero-shot (Kojima et al. 2022).
+    """Think, then answer: few-shot by examples with thoughts (Wei et al. 2022), else zero-shot (Kojima et al. 2022).
 
     Few-shot, the examples show how, and the answer is read after the last cue. Zero-shot, the trigger begins the
     thoughts, and a second request goes on from them with an answer trigger. `max_tokens` bounds the thoughts.

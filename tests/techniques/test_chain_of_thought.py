@@ -1,0 +1,77 @@
+"""`chain_of_thought`: zero-shot in two stages (Kojima et al. 2022), few-shot in one call (Wei et al. 2022)."""
+
+from pathlib import Path
+
+from promptkit.prompts import Example
+from promptkit.techniques import perform
+from tests.techniques.steps import Bench, in_order, without
+
+TRIGGER = "Let's think step by step."
+CHAIN = " 16-3=13, 13-4=9, 9*2=18. Some would say 31."
+EXAMPLES = (Example({"question": "FIRST?"}, 4, "R-ONE"), Example({"question": "SECOND?"}, 6, "R-TWO"))
+
+
+async def test_zero_shot_goes_on_from_its_own_chain_to_the_answer(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [CHAIN, " 18."])
+
+    answer = await perform("chain_of_thought", bench.step(decide="generate"))
+
+    first, second = bench.runtime.requests
+    assert answer.value == 18
+    assert first.begun == TRIGGER
+    assert second.messages == first.messages
+    assert second.begun.startswith(f"{TRIGGER}{CHAIN}")
+    assert second.begun.endswith("\nTherefore, the answer (arabic numerals) is")
+
+
+async def test_under_constrain_the_extraction_is_the_deciding_request(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [CHAIN, " 18"])
+
+    answer = await perform("chain_of_thought", bench.step())
+
+    assert answer.value == 18
+    assert [request.grammar is not None for request in bench.runtime.requests] == [False, True]
+    assert [record.deciding for record in bench.records] == [False, True]
+
+
+async def test_the_users_cue_wins_over_the_answer_trigger(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [CHAIN, " 18"])
+
+    await perform("chain_of_thought", bench.step(cue="Result:"))
+
+    assert bench.runtime.requests[1].begun.endswith("\nResult:")
+
+
+async def test_few_shot_reads_the_first_value_after_the_last_cue(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["10*3=30, minus 4.\nOutput: 26. He had 31 at first."])
+
+    answer = await perform("chain_of_thought", bench.step(examples=EXAMPLES, decide="generate"))
+
+    assert answer.value == 26
+    assert len(bench.runtime.requests) == 1
+    assert in_order(bench.texts[0], ["FIRST?", "R-ONE", "Output: 4", "SECOND?", "R-TWO", "Output: 6", "QUESTION-MARK"])
+    assert TRIGGER not in bench.texts[0]
+
+
+async def test_few_shot_under_constrain_decides_after_the_thoughts_and_drops_what_the_model_answered_itself(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, ["10*3=30, minus 4.\nOutput: 31", " 26"])
+
+    answer = await perform("chain_of_thought", bench.step(examples=EXAMPLES))
+
+    assert answer.value == 26
+    assert bench.runtime.requests[1].begun == "10*3=30, minus 4.\nOutput:"
+
+
+async def test_a_runtime_that_cannot_continue_gets_the_thoughts_as_a_turn(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [CHAIN, "18"], capabilities=without("continue"))
+
+    answer = await perform("chain_of_thought", bench.step())
+
+    first, second = bench.runtime.requests
+    assert answer.value == 18
+    assert first.messages[-1].content.endswith(TRIGGER)
+    assert [message.role for message in second.messages] == ["user", "assistant", "user"]
+    assert second.begun == ""
+    assert bench.records[1].notes

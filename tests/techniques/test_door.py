@@ -1,0 +1,159 @@
+"""The door of the catalog: a technique is found by name, checked for shape, and may be a user's own."""
+
+from pathlib import Path
+
+import pytest
+
+from promptkit.errors import InputError, Unsupported
+from promptkit.prompts import Example
+from promptkit.techniques import check, find, names, perform, repair, technique
+from tests.techniques.steps import Bench, without
+
+VOTING = '''
+from promptkit.techniques import Answer, Task, technique
+
+
+@technique(needs={"sampling"}, calls="samples", requests="2 * samples")
+async def mine(task: Task, *, samples: int = 3, temperature: float = 0.7) -> Answer:
+    """Vote over several chains of thought."""
+    thoughts = await task.sample("reason", samples, temperature=temperature)
+    return task.vote(await task.each(task.decide, thoughts))
+'''
+REASON = "---\nproduces: answer\nthinks: true\n---\n{% extends prompt %}\n"
+EXAMPLES = (Example({"question": "FIRST?"}, 4, "R-ONE"),)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A project with a technique `mine` of its own."""
+    (tmp_path / "techniques").mkdir()
+    (tmp_path / "techniques" / "mine.py").write_text(VOTING)
+    (tmp_path / "templates" / "techniques" / "mine").mkdir(parents=True)
+    (tmp_path / "templates" / "techniques" / "mine" / "reason.j2").write_text(REASON)
+    return tmp_path
+
+
+async def test_a_users_technique_samples_and_votes_by_the_answer_types_key(own: Path) -> None:
+    chains = ["a\nOutput: 18.", "b\nOutput: 26", "c\nOutput: 26.0"]
+    bench = Bench(own, chains)
+
+    answer = await perform("mine", bench.step(examples=EXAMPLES, decide="generate"))
+
+    assert answer.value == 26
+    assert len({request.sample for request in bench.runtime.requests}) == 3
+    assert all(request.temperature > 0 for request in bench.runtime.requests)
+
+
+async def test_one_seed_is_a_different_seed_for_each_sample(own: Path) -> None:
+    from promptkit.techniques import Options
+
+    bench = Bench(own, ["a\nOutput: 1"] * 3)
+
+    await perform("mine", bench.step(examples=EXAMPLES, decide="generate", options=Options(seed=7)))
+
+    assert sorted(request.seed or 0 for request in bench.runtime.requests) == [7, 8, 9]
+
+
+async def test_a_vote_without_any_answer_is_unparsed_and_counts_the_samples(own: Path) -> None:
+    bench = Bench(own, ["none"] * 3)
+
+    answer = await perform("mine", bench.step(examples=EXAMPLES, decide="generate"))
+
+    assert (answer.value, answer.flag, answer.extra["unparsed"]) == (None, "unparsed", 3)
+
+
+async def test_a_need_that_the_runtime_lacks_is_an_error_before_the_first_call(own: Path) -> None:
+    bench = Bench(own, [], capabilities=without("sampling"))
+
+    with pytest.raises(Unsupported, match="needs sampling"):
+        await perform("mine", bench.step())
+
+
+async def test_sampling_at_temperature_0_is_an_error(own: Path) -> None:
+    bench = Bench(own, [])
+
+    with pytest.raises(InputError, match="temperature > 0"):
+        await perform({"mine": {"temperature": 0.0}}, bench.step())
+
+
+async def test_a_technique_of_one_template_needs_no_python(tmp_path: Path) -> None:
+    folder = tmp_path / "templates" / "techniques" / "rereading"
+    folder.mkdir(parents=True)
+    template = (
+        "---\nproduces: answer\n---\n{% extends prompt %}{% block input %}{{ super() }}\nREAD AGAIN: {{ super() }}"
+    )
+    (folder / "ask.j2").write_text(template + "{% endblock %}\n")
+    bench = Bench(tmp_path, ["7"])
+
+    answer = await perform("rereading", bench.step())
+
+    assert answer.value == 7
+    assert bench.texts[0].count("QUESTION-MARK") == 2
+
+
+def test_own_and_shipped_techniques_are_listed_together(own: Path) -> None:
+    bench = Bench(own, [])
+
+    assert {"mine", "vanilla", "chain_of_thought"} <= set(names(bench.project))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message", "hint"),
+    [
+        ("chain_of_thougt", "unknown technique", "chain_of_thought"),
+        ({"mine": {"sample": 3}}, "no parameter `sample`", "samples"),
+        ({"mine": {"samples": "three"}}, "`samples`", None),
+        (["mine"], "a technique is a name", None),
+        ({"mine": {}, "vanilla": {}}, "a technique is a name", None),
+    ],
+)
+def test_a_wrong_spec_is_told_with_the_nearest_name(own: Path, spec: object, message: str, hint: str | None) -> None:
+    ((text, offered),) = check(spec, Bench(own, []).project)
+
+    assert message in text
+    assert hint is None or (offered and hint in offered)
+
+
+def test_a_right_spec_has_no_problem(own: Path) -> None:
+    assert check({"mine": {"samples": 5}}, Bench(own, []).project) == []
+
+
+def test_a_module_that_does_not_load_is_the_users_error(own: Path) -> None:
+    (own / "techniques" / "mine.py").write_text("import nowhere_to_be_found\n")
+
+    with pytest.raises(InputError, match="cannot load technique `mine`"):
+        find("mine", Bench(own, []).project)
+
+
+def test_a_function_of_the_wrong_shape_is_refused_when_declared() -> None:
+    async def positional(task: object, samples: int = 3) -> None: ...
+
+    with pytest.raises(TypeError, match="keyword-only"):
+        technique()(positional)  # type: ignore[arg-type]
+
+
+async def test_a_repair_says_what_was_wrong_after_the_reply(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["no idea", "7"])
+    step = bench.step(decide="generate")
+
+    first = await perform("vanilla", step)
+    repaired = await repair(step, first, first.problem or "")
+
+    second = bench.runtime.requests[1]
+    assert repaired.value == 7
+    assert [message.role for message in second.messages] == ["user", "assistant", "user"]
+    assert "no idea" in second.messages[1].content
+    assert bench.records[1].repair
+
+
+async def test_a_reply_that_was_cut_is_asked_for_with_twice_the_tokens(tmp_path: Path) -> None:
+    from promptkit.runtimes import Reply
+
+    bench = Bench(tmp_path, [Reply(text="one", finish="length"), "one two"], "text")
+    step = bench.step()
+
+    repaired = await repair(step, await perform("vanilla", step), "cut")
+
+    first, second = bench.runtime.requests
+    assert repaired.value == "one two"
+    assert (second.max_tokens, second.messages) == (2 * first.max_tokens, first.messages)

@@ -1,0 +1,99 @@
+"""`vanilla`: one call, the answer at once."""
+
+from pathlib import Path
+
+import pytest
+
+from promptkit.errors import Unsupported
+from promptkit.prompts import Example
+from promptkit.techniques import perform
+from tests.techniques.steps import Bench, in_order, without
+
+EXAMPLES = (Example({"question": "FIRST 2+2?"}, 4, "REASON-ONE"), Example({"question": "SECOND 5+1?"}, 6, "REASON-TWO"))
+
+
+async def test_zero_shot_is_one_request_that_keeps_every_section(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["7"])
+
+    answer = await perform("vanilla", bench.step())
+
+    assert (answer.value, answer.flag) == (7, None)
+    assert len(bench.runtime.requests) == 1
+    marks = ["PERSONA-MARK", "INSTRUCTIONS-MARK", "CONTEXT-MARK", "QUESTION-MARK", "RECAP-MARK"]
+    assert in_order(bench.texts[0], marks)
+    assert "step by step" not in bench.texts[0]
+
+
+async def test_few_shot_shows_the_examples_in_order_without_their_thoughts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["7\n\nQ: 9+9\nA: 18"])
+
+    answer = await perform("vanilla", bench.step(examples=EXAMPLES, decide="generate"))
+
+    assert answer.value == 7
+    assert in_order(bench.texts[0], ["FIRST 2+2?", "4", "SECOND 5+1?", "6", "QUESTION-MARK"])
+    assert "REASON" not in bench.texts[0]
+
+
+async def test_the_cue_begins_the_answer_and_the_grammar_follows_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [" 7"])
+
+    await perform("vanilla", bench.step(cue="Result:"))
+
+    request = bench.runtime.requests[0]
+    assert request.begun == "Result:"
+    assert request.grammar is not None
+
+
+async def test_cue_none_sends_no_cue(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["7"])
+
+    await perform("vanilla", bench.step(cue="none"))
+
+    assert bench.runtime.requests[0].begun == ""
+
+
+async def test_a_runtime_without_grammars_generates_and_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["It is 7."], capabilities=without("grammar", "schema"))
+
+    answer = await perform("vanilla", bench.step())
+
+    assert answer.value == 7
+    assert any("decide: generate" in notice for notice in bench.notices)
+
+
+async def test_strict_makes_a_grammar_that_cannot_be_enforced_an_error_before_the_call(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["7"], capabilities=without("grammar", "schema"))
+
+    with pytest.raises(Unsupported):
+        await perform("vanilla", bench.step(strict=True))
+
+    assert bench.runtime.requests == []
+
+
+async def test_a_runtime_that_cannot_score_constrains_and_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [" yes"], {"label": ["yes", "no"]}, capabilities=without("logprobs"))
+
+    answer = await perform("vanilla", bench.step(decide="score"))
+
+    assert answer.value == "yes"
+    assert bench.runtime.requests[0].grammar
+    assert any("cannot score" in notice for notice in bench.notices)
+
+
+async def test_what_does_not_parse_is_flagged_and_named_in_the_trace(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["no idea"])
+
+    answer = await perform("vanilla", bench.step(decide="generate"))
+
+    assert (answer.value, answer.flag) == (None, "unparsed")
+    assert bench.records[0].problem
+
+
+async def test_an_answer_that_ran_out_of_tokens_is_truncated(tmp_path: Path) -> None:
+    from promptkit.runtimes import Reply
+
+    bench = Bench(tmp_path, [Reply(text="one two", finish="length")], "text")
+
+    answer = await perform("vanilla", bench.step())
+
+    assert answer.flag == "truncated"
