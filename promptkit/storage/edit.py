@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from promptkit.errors import InputError
+from promptkit.errors import InputError, Problem
 from promptkit.storage.nodes import Node, means_text
 from promptkit.storage.yaml import REFUSED, Document, load
 
@@ -31,6 +31,8 @@ def append_item(text: str, path: Sequence[str], item: Any, *, file: str) -> str:
         return _append(text, path, item, file=file, first_line=1)
     front = _FRONT_MATTER.match(text)
     if front is None:
+        if text.startswith("---"):
+            raise InputError(Problem("the front matter has no end", file, 1, 1, "close it with a line `---`"))
         added = _append("", path, item, file=file, first_line=1)
         return f"---\n{added}---\n{text}"
     edited = _append(front.group(1), path, item, file=file, first_line=2)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from yaml.events import (
     AliasEvent,
-    DocumentEndEvent,
     DocumentStartEvent,
     Event,
     MappingEndEvent,
@@ -19,8 +18,6 @@ from yaml.events import (
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
-    StreamEndEvent,
-    StreamStartEvent,
 )
 
 from promptkit.errors import Problem
@@ -90,26 +87,20 @@ class Reader:
 
     def read(self) -> tuple[Node, yaml.MarkedYAMLError | None]:
         """Return the root, and the error that ended the reading if the syntax is wrong."""
-        root = Node(None, self.first_line, 1, 0, 0)
+        root, seen = Node(None, self.first_line, 1, 0, 0), False
         try:
             for event in self._events:
-                if isinstance(event, DocumentEndEvent | StreamStartEvent | StreamEndEvent):
+                if not isinstance(event, DocumentStartEvent):
                     continue
-                if isinstance(event, DocumentStartEvent):
-                    root = self._document(root, event)
+                if seen:
+                    self._refuse(event, "a second document", "keep one document in a file")
+                    break
+                root, seen = self._node(next(self._events), 0), True
         except _Stop:
             pass
         except yaml.MarkedYAMLError as error:
             return root, error
         return root, None
-
-    def _document(self, root: Node, event: Event) -> Node:
-        if root.end:
-            self._refuse(event, "a second document", "keep one document in a file")
-            raise _Stop
-        root = self._node(next(self._events), 0)
-        root.end = max(root.end, 1)
-        return root
 
     def _node(self, event: Event, depth: int) -> Node:
         self._values_left -= 1

@@ -67,6 +67,11 @@ def test_a_problem_in_front_matter_has_the_line_of_the_file() -> None:
     assert caught.value.problems[0].line == 3
 
 
+def test_front_matter_without_an_end_is_not_taken_for_text() -> None:
+    with pytest.raises(InputError, match="has no end"):
+        append_item("---\nabout: x\n", ["cases"], 1, file="p.j2")
+
+
 @pytest.mark.parametrize(
     "text",
     [
