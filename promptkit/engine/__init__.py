@@ -23,7 +23,9 @@ from promptkit.engine.load import check, load_target
 from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
 from promptkit.engine.render import Rendered, render
 from promptkit.engine.results import Result, Status, StepResult, Totals, Trace
-from promptkit.engine.run import Settings, run
+from promptkit.engine.run import run
+from promptkit.engine.schema import json_schema
+from promptkit.engine.session import Settings
 
 __all__ = [
     "CallFinished",
@@ -50,6 +52,7 @@ __all__ = [
     "check",
     "files",
     "fill",
+    "json_schema",
     "load_target",
     "render",
     "run",

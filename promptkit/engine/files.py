@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def files(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
-    """Return each file that the target depends on (prompts with parents and includes, layouts, technique templates,
-    data, tools, pipelines, `promptkit.yaml`), absolute, with the steps that read it (all of them for the pipeline's own).
+    """Return each file that the target is made of, absolute, with the steps that read it.
+
+    These are prompts with parents and includes, layouts, technique templates, data, tools and sub-pipelines; the
+    pipeline's own file and `promptkit.yaml` are read by all steps.
     """
     raise NotImplementedError

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from promptkit.engine.pipeline import Pipeline
-from promptkit.errors import Problem
+from promptkit.engine.pipeline import Case, Input, Pipeline
+from promptkit.engine.reader import PipelineReader, changed_step, read_case, report_unknown_steps
+from promptkit.engine.scope import NAME, Key, result_of
+from promptkit.engine.sets import read_sets
+from promptkit.engine.settings import Source, project_defaults
+from promptkit.engine.spec import CaseSpec, validated
+from promptkit.engine.steps import Around, StepReader, Target, prompt_inputs
+from promptkit.errors import InputError, Problem
+from promptkit.project import Project
+from promptkit.prompts import Prompt, Prompts
+from promptkit.storage import Document, Problems, load_file
 
-if TYPE_CHECKING:
-    from promptkit.project import Project
+YAML = (".yaml", ".yml")
 
 
 def load_target(target: str | Path, project: Project, *, sets: Sequence[str] = ()) -> Pipeline:
@@ -18,9 +26,88 @@ def load_target(target: str | Path, project: Project, *, sets: Sequence[str] = (
 
     Raises InputError with every problem in it and in the files that it names.
     """
-    raise NotImplementedError
+    path = project.target(target) if isinstance(target, str) else target.resolve()
+    problems = Problems()
+    changes: dict[str, Any] = {}
+    with problems.gather():
+        changes = read_sets(sets)
+    loader = Loader(project, problems)
+    pipeline = loader.pipeline(path, changes) if path.suffix in YAML else loader.prompt(path, changes)
+    problems.check()
+    assert pipeline is not None, "a target without problems is a pipeline"
+    return pipeline
 
 
 def check(target: str | Path, project: Project) -> list[Problem]:
     """Return everything that is wrong with a pipeline or prompt, in file order; empty when nothing is."""
-    raise NotImplementedError
+    try:
+        load_target(target, project)
+    except InputError as error:
+        return list(error.problems)
+    return []
+
+
+class Loader:
+    """Loads targets into one list of problems."""
+
+    def __init__(self, project: Project, problems: Problems) -> None:
+        self.project = project
+        self.problems = problems
+        self.prompts = Prompts(project)
+        self.defaults = project_defaults(project, problems)
+
+    def pipeline(self, path: Path, changes: Mapping[str, Any], within: tuple[Path, ...] = ()) -> Pipeline | None:
+        """Return the pipeline in a file, None where it is too broken; `within` are the files that lead to it."""
+        document: Document | None = None
+        with self.problems.gather():
+            document = load_file(path)
+        return None if document is None else PipelineReader(self, document, path, changes, (*within, path)).read()
+
+    def prompt(self, path: Path, changes: Mapping[str, Any]) -> Pipeline | None:
+        """Return the pipeline of one step that a prompt is, None where it is too broken."""
+        with self.problems.gather():
+            return self._one_step(self.prompts.load(path), path, changes)
+        return None
+
+    def _one_step(self, prompt: Prompt, path: Path, changes: Mapping[str, Any]) -> Pipeline:
+        name = "_".join(NAME.findall(prompt.name)) or "prompt"
+        inputs = prompt_inputs(prompt)
+        report_unknown_steps(changes, {name}, self.problems)
+        spec = changed_step(name, {"prompt": str(path)}, changes.get(name, {}), self.problems)
+        source = Source(values=spec.given(), problem=prompt.problem, folder=path.parent)
+        around = Around(
+            project=self.project, inputs=frozenset(inputs), steps=frozenset(), tools={}, defaults=self.defaults
+        )
+        reader = StepReader(name, spec, source, around, self.problems)
+        step = reader.read(Target(f"prompt `{prompt.name}`", prompt=prompt, takes=required_inputs(inputs)))
+        return Pipeline(
+            name=prompt.name,
+            about=prompt.about,
+            file=path,
+            project=self.project,
+            inputs=inputs,
+            steps={name: step},
+            edges=(),
+            output=result_of(name),
+            cases=self._cases(prompt, inputs),
+        )
+
+    def _cases(self, prompt: Prompt, inputs: Mapping[str, Input]) -> tuple[Case, ...]:
+        cases = prompt.settings.get("cases") or []
+        if not isinstance(cases, list):
+            self.problems.add(prompt.problem(("cases",), "`cases` must be a list"))
+            return ()
+        read: list[Case] = []
+        for number, case in enumerate(cases):
+
+            def problem(path: Sequence[Key], message: str, hint: str | None = None, at: int = number) -> Problem:
+                return prompt.problem(("cases", at, *path), message, hint)
+
+            with self.problems.gather():
+                read.append(read_case(validated(case, CaseSpec, problem), number, inputs, problem))
+        return tuple(read)
+
+
+def required_inputs(inputs: Mapping[str, Input]) -> dict[str, bool]:
+    """Return for each input whether it must be given."""
+    return {name: not spec.has_default for name, spec in inputs.items()}

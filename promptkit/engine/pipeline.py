@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptkit.engine.scope import Value
+from promptkit.errors import Problem
+
 if TYPE_CHECKING:
+    from promptkit.answers import AnswerType
+    from promptkit.engine.tools import Tool
     from promptkit.project import Project
-    from promptkit.prompts import Prompt
+    from promptkit.prompts import Example, MessageMode, Prompt
+    from promptkit.techniques import Decide, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,32 +51,101 @@ class Edge:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`for_each`: one list with the name of its item, or several lists in step, each with its own."""
+
+    lists: Mapping[str, Value]
+    is_single: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a result must pass, and what the model is told when it does not."""
+
+    test: Value
+    say: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """At most `limit` rounds, until `until` holds; `start` is `previous` in the first."""
+
+    until: Value | None
+    limit: int
+    start: Value
+
+
+@dataclass(frozen=True, slots=True)
+class OnError:
+    """What a failed step leaves: it ends the run, or its value is `default` (null for `skip`)."""
+
+    ends_run: bool = True
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What a step that asks a model asks, and how.
+
+    `answer` is built already, or a value to build from: in the step's scope, or (front matter) in the prompt's inputs.
+    `examples` are read already, or (`pick: similar`) depend on the row and are in `similar`.
+    """
+
+    prompt: Prompt
+    answer: AnswerType | Value
+    answer_in_prompt: bool
+    technique: Any
+    decide: Decide
+    layout: str | Path
+    messages: MessageMode
+    cue: str | None
+    calibrate: Mapping[str, Any] | None
+    examples: tuple[Example, ...]
+    similar: Mapping[str, Any] | None
+    options: Options
+    tools: Mapping[str, Tool]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A step with every setting resolved: `--set`, step, front matter, `defaults`, `promptkit.yaml`, the type's own.
 
-    Exactly one of `prompt`, `tool` and `pipeline` is given.
+    Exactly one of `asking`, `tool` and `pipeline` is given. `arguments` is its `with`; `filled` are the inputs taken
+    from the scope by name. `needs` are the steps without whose result it is skipped, unless its `with` says otherwise.
     """
 
     name: str
+    place: Problem
     about: str = ""
-    prompt: Prompt | None = None
-    tool: str | None = None
+    asking: Asking | None = None
+    tool: Tool | None = None
     pipeline: Pipeline | None = None
-    answer: Any = "text"
-    technique: Any = "vanilla"
-    decide: str = "constrain"
-    layout: str = "xml"
-    messages: str = "one"
-    cue: str | None = None
+    arguments: Mapping[str, Value] = field(default_factory=dict)
+    filled: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    for_each: Loop | None = None
+    when: Value | None = None
+    when_by_item: bool = False
+    repeat: Repeat | None = None
+    guard: Guard | None = None
+    on_error: OnError = OnError()
+    repairs: int | None = None
+    uses_cache: bool = True
     model: str | None = None
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """The prompt of a step that asks a model."""
+        return self.asking.prompt if self.asking else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """A target, ready to run. A prompt is a pipeline of one step named after it; `file` is then the prompt's.
 
-    `steps` are in an order in which they can run; `edges` say which needs which and why.
+    `steps` are in an order in which they can run; `edges` say which needs which and why. `output` None is the last
+    step's result.
     """
 
     name: str
@@ -80,7 +155,7 @@ class Pipeline:
     inputs: Mapping[str, Input]
     steps: Mapping[str, Step]
     edges: tuple[Edge, ...]
-    output: Any
+    output: Value
     model: str | None = None
     cases: tuple[Case, ...] = ()
-    tune: Mapping[str, Any] | None = None
+    tune: Mapping[str, Any] = field(default_factory=dict)

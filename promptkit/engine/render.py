@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptkit.engine.run import Settings
+from promptkit.engine.session import Settings
 
 if TYPE_CHECKING:
     from promptkit.engine.pipeline import Pipeline

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from promptkit.engine.scope import plain
 from promptkit.errors import PromptkitError
-from promptkit.runtimes.base import Model
+from promptkit.runtimes import Model, reply_record, request_record
 
 if TYPE_CHECKING:
     from promptkit.techniques import CallRecord
@@ -18,23 +19,36 @@ Kind = Literal["run", "step", "item", "round", "pipeline"]
 
 @dataclass(slots=True, kw_only=True)
 class Trace:
-    """A node of the trace: the run, a step, an item of `for_each`, a round of `repeat` or a sub-pipeline."""
+    """A node of the trace: the run, a step, an item of `for_each`, a round of `repeat` or a sub-pipeline.
+
+    `started` is seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
+    answers that no repair could mend.
+    """
 
     name: str
     kind: Kind
     status: Status = "done"
     value: Any = None
     problem: str | None = None
+    started: float = 0.0
     seconds: float = 0.0
     waited: float = 0.0
-    started: float = 0.0
+    unparsed: int = 0
+    truncated: int = 0
     calls: list[CallRecord] = field(default_factory=list)
     children: list[Trace] = field(default_factory=list)
+
+    def nodes(self) -> Iterator[Trace]:
+        """Yield this node and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.nodes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Sums. `calls` and `cached` count requests; `unparsed` the answers that no repair could mend."""
+    """Sums. `calls` and `cached` count requests; `unparsed` the answers that no repair could mend, `truncated` those
+    that stayed cut off."""
 
     calls: int = 0
     cached: int = 0
@@ -42,6 +56,7 @@ class Totals:
     tokens_out: int = 0
     seconds: float = 0.0
     unparsed: int = 0
+    truncated: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +73,7 @@ class StepResult(Totals):
 class Result:
     """What became of a run. `error` is what ended it, else None; `output` is then None and `steps` what was finished.
 
-    `answered` maps each model reference used to the model; `run` is its number in the store.
+    `answered` maps each model reference used (None: the run's default) to the model; `run` is its number in the store.
     """
 
     target: str
@@ -66,15 +81,86 @@ class Result:
     steps: Mapping[str, StepResult]
     totals: Totals
     trace: Trace
-    answered: Mapping[str, Model]
+    answered: Mapping[str | None, Model]
     notices: tuple[str, ...] = ()
     error: PromptkitError | None = None
     run: int | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the run as JSON-able data: what the store keeps and `--json` prints (`output`, `steps`, `totals`)."""
-        raise NotImplementedError
+        return {
+            "output": self.output,
+            "steps": {name: _step_record(step) for name, step in self.steps.items()},
+            "totals": _counts(self.totals),
+        }
 
     def calls(self) -> list[dict[str, Any]]:
-        """Return the trace's calls as JSON-able data, each with `step`, `item` and `round`, in the order they began."""
-        raise NotImplementedError
+        """Return the trace's calls as JSON-able data, in the order they began, each with its `path` in the trace."""
+        found = [(call.started, _call_record(call, path)) for call, path in _calls(self.trace, ())]
+        return [record for _, record in sorted(found, key=lambda pair: pair[0])]
+
+
+def count(nodes: Iterable[Trace], seconds: float) -> Totals:
+    """Return the sums over nodes of a trace."""
+    calls = cached = tokens_in = tokens_out = unparsed = truncated = 0
+    for node in nodes:
+        unparsed += node.unparsed
+        truncated += node.truncated
+        for call in node.calls:
+            calls += call.requests
+            cached += call.requests if call.reply.cached else 0
+            tokens_in += call.reply.tokens_in or 0
+            tokens_out += call.reply.tokens_out or 0
+    return Totals(
+        calls=calls,
+        cached=cached,
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        seconds=seconds,
+        unparsed=unparsed,
+        truncated=truncated,
+    )
+
+
+def step_result(trace: Trace) -> StepResult:
+    """Return what became of the step that a node of the trace is."""
+    totals = count(trace.nodes(), trace.seconds)
+    return StepResult(
+        status=trace.status,
+        value=plain(trace.value),
+        waited=trace.waited,
+        problem=trace.problem,
+        **{name: getattr(totals, name) for name in Totals.__dataclass_fields__},
+    )
+
+
+def _counts(totals: Totals) -> dict[str, Any]:
+    return {name: getattr(totals, name) for name in Totals.__dataclass_fields__}
+
+
+def _step_record(step: StepResult) -> dict[str, Any]:
+    record = {"status": step.status, **_counts(step), "waited": step.waited, "value": step.value}
+    return record if step.problem is None else {**record, "problem": step.problem}
+
+
+def _calls(trace: Trace, path: tuple[str, ...]) -> Iterator[tuple[CallRecord, tuple[str, ...]]]:
+    for call in trace.calls:
+        yield call, path
+    for child in trace.children:
+        yield from _calls(child, (*path, child.name))
+
+
+def _call_record(call: CallRecord, path: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "path": list(path),
+        "call": call.call,
+        "request": request_record(call.request),
+        "reply": reply_record(call.reply),
+        "cached": call.reply.cached,
+        "sample": call.sample,
+        "deciding": call.deciding,
+        "repair": call.repair,
+        "parsed": plain(call.parsed),
+        "problem": call.problem,
+        "notes": list(call.notes),
+    }

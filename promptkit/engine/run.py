@@ -1,32 +1,24 @@
-"""Running a pipeline."""
+"""Running a pipeline: each step as soon as what it needs is there, and what became of it all."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptkit.engine.events import OnEvent
-from promptkit.engine.results import Result
+from promptkit.engine.events import OnEvent, StepFinished
+from promptkit.engine.inputs import fill
+from promptkit.engine.pipeline import Pipeline, Step
+from promptkit.engine.requirements import require
+from promptkit.engine.results import Result, StepResult, Trace, count, step_result
+from promptkit.engine.scope import STEPS, plain
+from promptkit.engine.session import Session, Settings
+from promptkit.engine.steprun import Here, StepRun
+from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline
     from promptkit.runtimes import Models
     from promptkit.storage import Store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How to run. `model` is the command line's and beats every file's; `repairs` holds where a step does not say.
-
-    `sample` numbers repeated runs of one row, so that they are different samples. `kind` is the run's in the store.
-    """
-
-    model: str | None = None
-    strict: bool = False
-    repairs: int = 1
-    sample: str = "0"
-    kind: str = "run"
 
 
 async def run(
@@ -40,8 +32,151 @@ async def run(
 ) -> Result:
     """Run a pipeline once; independent steps and items at once, up to what the runtimes take.
 
-    What stops the run is in `result.error` with all that was finished; raised are only InputError and Unsupported,
-    before the first request (missing inputs, a model that cannot do what a step asks). With a `store`, the run and
-    its calls are kept there. Cancelling stops all generation.
+    What stops the run is in `result.error` with all that was finished; raised are only InputError, Unsupported and
+    what the absence of a model raises, before the first request. With a `store`, the run and its calls are kept
+    there. Cancelling stops all generation.
     """
-    raise NotImplementedError
+    session = Session(pipeline.project, models, settings or Settings(), on_event)
+    values = fill(pipeline, inputs).values if pipeline.inputs or inputs else {}
+    await require(pipeline, session)
+    number = None if store is None else _begin(store, pipeline, values, session)
+    pipeline_run = PipelineRun(pipeline, session, sample=session.settings.sample)
+    trace = Trace(name=pipeline.name, kind="run", started=session.now())
+    output, error = None, None
+    try:
+        output = plain(await pipeline_run.run(values, trace))
+    except PromptkitError as failure:
+        error = failure
+    except asyncio.CancelledError:
+        if store is not None and number is not None:
+            store.end_run(number, "interrupted", {})
+        raise
+    trace.value, trace.status = output, "failed" if error else "done"
+    result = Result(
+        target=pipeline.name,
+        output=output,
+        steps=pipeline_run.results(),
+        totals=count(trace.nodes(), trace.seconds),
+        trace=trace,
+        answered=session.answered,
+        notices=session.notices,
+        error=error,
+        run=number,
+    )
+    if store is not None and number is not None:
+        await _keep(store, number, result)
+    return result
+
+
+def _begin(store: Store, pipeline: Pipeline, values: Mapping[str, Any], session: Session) -> int:
+    models = [{"reference": model.reference, "digest": model.digest} for model in session.answered.values()]
+    first = models[0] if models else {}
+    return store.begin_run(session.settings.kind, pipeline.name, model=first, inputs=plain(values))
+
+
+async def _keep(store: Store, number: int, result: Result) -> None:
+    """Keep the calls, all in one commit, then how the run ended."""
+    await asyncio.gather(*(store.save_call(number, call) for call in result.calls()))
+    record = result.record() if result.error is None else {**result.record(), "error": str(result.error)}
+    store.end_run(number, "done" if result.error is None else "failed", record)
+
+
+class PipelineRun:
+    """One run of a pipeline or sub-pipeline. `prefix` stands before its steps' names in events."""
+
+    def __init__(
+        self, pipeline: Pipeline, session: Session, *, sample: str, prefix: str = "", model: str | None = None
+    ) -> None:
+        self._pipeline = pipeline
+        self._session = session
+        self._sample = sample
+        self._prefix = prefix
+        self._model = model
+        self._traces: dict[str, Trace] = {}
+        self._scope: dict[str, Any] = {}
+        self._absent: set[str] = set()
+
+    async def run(self, inputs: Mapping[str, Any], trace: Trace) -> Any:
+        """Return the output. Raises what ends the run; what was finished is in the trace."""
+        session, pipeline = self._session, self._pipeline
+        started = trace.started = session.now()
+        self._scope = {**inputs, STEPS: {}}
+        needs: dict[str, set[str]] = {name: set() for name in pipeline.steps}
+        for edge in pipeline.edges:
+            needs[edge.step].add(edge.needs)
+        tasks: dict[str, asyncio.Task[None]] = {}
+        try:
+            if len(pipeline.steps) == 1:
+                await self._step(next(iter(pipeline.steps.values())), (), trace)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for name, step in pipeline.steps.items():
+                        waits = [tasks[need] for need in needs[name]]
+                        tasks[name] = group.create_task(self._step(step, waits, trace))
+            return pipeline.output.evaluate(self._scope, self._absent)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            trace.seconds = session.now() - started
+            _set_waits(trace, needs, self._traces)
+
+    def results(self) -> dict[str, StepResult]:
+        """Return the result of each step that was begun, in the pipeline's order."""
+        return {name: step_result(self._traces[name]) for name in self._pipeline.steps if name in self._traces}
+
+    async def _step(self, step: Step, waits: list[asyncio.Task[None]] | tuple[()], parent: Trace) -> None:
+        for task in waits:
+            await asyncio.wait((task,))
+            if task.cancelled() or task.exception() is not None:
+                return  # the run is ending
+        session = self._session
+        path = f"{self._prefix}{step.name}"
+        trace = Trace(name=step.name, kind="step", started=session.now())
+        parent.children.append(trace)
+        self._traces[step.name] = trace
+        step_run = StepRun(step, session, path=path, model=self._model, run_pipeline=_run_inner)
+        try:
+            outcome = await step_run.run(Here(self._scope, self._absent, trace, self._sample))
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            trace.seconds = session.now() - trace.started
+        trace.status, trace.value = outcome.status, outcome.value
+        # An input of the same name as a prompt's own step stays: nothing but the output reads the step.
+        self._scope[step.name] = outcome.value
+        self._scope[STEPS][step.name] = {"status": outcome.status}
+        if outcome.value is None and outcome.status in ("skipped", "failed"):
+            self._absent.add(step.name)
+        if session.listens:
+            session.emit(StepFinished(step=path, result=step_result(trace)))
+
+
+async def _run_inner(pipeline: Pipeline, values: Mapping[str, Any], step: StepRun, here: Here) -> Any:
+    """Run a sub-pipeline as a step."""
+    inner = PipelineRun(
+        pipeline, step.session, sample=here.sample, prefix=f"{step.path}.", model=pipeline.model or step.model
+    )
+    trace = Trace(name=pipeline.name, kind="pipeline")
+    here.trace.children.append(trace)
+    trace.value = await inner.run(fill(pipeline, values).values if pipeline.inputs else {}, trace)
+    return trace.value
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first of the errors that ended a group; the others are its consequence."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _set_waits(run: Trace, needs: Mapping[str, set[str]], traces: Mapping[str, Trace]) -> None:
+    """Set how long each step kept others (and the end of the run) waiting when nothing else did."""
+    ends = {name: trace.started + trace.seconds for name, trace in traces.items()}
+    for names in (*(needs[name] for name in traces), set(traces)):
+        ordered = sorted((name for name in names if name in ends), key=ends.__getitem__)
+        if not ordered:
+            continue
+        last = ordered[-1]
+        before = ends[ordered[-2]] if len(ordered) > 1 else run.started
+        traces[last].waited = max(traces[last].waited, ends[last] - max(before, traces[last].started))

@@ -1,0 +1,322 @@
+"""A pipeline file, from its document to a `Pipeline`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptkit.engine.graph import Cycle, order
+from promptkit.engine.inputs import wrong_value
+from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
+from promptkit.engine.scope import GLOBALS, KEYWORDS, NAME, STEPS, Key, Value, compile_value, constant, result_of
+from promptkit.engine.sets import merged
+from promptkit.engine.settings import Report, Source
+from promptkit.engine.spec import CaseSpec, DefaultsSpec, InputSpec, PipelineSpec, Spec, StepSpec, validated
+from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND, Around, StepReader, Target
+from promptkit.engine.tools import Tool, find_tool
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.prompts import Prompt
+from promptkit.storage import Document, Problems, read_model
+
+if TYPE_CHECKING:
+    from promptkit.engine.load import Loader
+
+
+class PipelineReader:
+    """Reads one pipeline file; what is wrong goes into the loader's problems. `within` ends with this file."""
+
+    def __init__(
+        self, loader: Loader, document: Document, path: Path, changes: Mapping[str, Any], within: tuple[Path, ...]
+    ) -> None:
+        self._loader = loader
+        self._problems = loader.problems
+        self._document = document
+        self._path = path
+        self._changes = changes
+        self._within = within
+        self._head = _read_head(document, self._problems)
+
+    def read(self) -> Pipeline:
+        """Return the pipeline; only right where nothing was added to the problems."""
+        head = self._head
+        inputs = self._inputs()
+        report_unknown_steps(self._changes, head.steps, self._problems)
+        around = Around(
+            project=self._loader.project,
+            inputs=frozenset(head.inputs),
+            steps=frozenset(head.steps),
+            tools=self._tools(),
+            defaults=(*self._defaults(), *self._loader.defaults),
+        )
+        self._check_names(around)
+        edges: list[Edge] = []
+        steps = {name: step for name in head.steps if (step := self._step(name, around, edges)) is not None}
+        edges = list(dict.fromkeys(edges))
+        return Pipeline(
+            name=head.name or self._path.stem,
+            about=head.about,
+            file=self._path,
+            project=self._loader.project,
+            inputs=inputs,
+            steps={name: steps[name] for name in self._order(edges) if name in steps},
+            edges=tuple(edges),
+            output=self._output(around),
+            model=head.model,
+            cases=self._cases(inputs),
+            tune=head.tune,
+        )
+
+    def _problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        return self._document.problem(path, message, hint)
+
+    def _inputs(self) -> dict[str, Input]:
+        inputs: dict[str, Input] = {}
+        for name, value in self._head.inputs.items():
+            spec = InputSpec()
+            if value is not None:
+                spec = self._part(InputSpec, ("inputs", name), spec)
+            inputs[name] = Input(
+                name=name,
+                type=spec.type,
+                about=spec.about,
+                example=spec.example,
+                has_example="example" in spec.model_fields_set,
+                default=spec.default,
+                has_default="default" in spec.model_fields_set,
+                choices=tuple(spec.choices),
+            )
+            for key in ("example", "default"):
+                if key in spec.model_fields_set and (wrong := wrong_value(inputs[name], getattr(spec, key))):
+                    self._problems.add(self._problem(("inputs", name, key), f"`{key}` {wrong}"))
+        return inputs
+
+    def _part(self, model: type[Spec], path: tuple[Key, ...], instead: Spec) -> Spec:
+        with self._problems.gather():
+            return read_model(self._document, model, at=path)
+        return instead
+
+    def _tools(self) -> dict[str, Tool]:
+        tools: dict[str, Tool] = {}
+        for name, reference in self._head.tools.items():
+            try:
+                tools[name] = find_tool(name, reference, self._path.parent, self._loader.project)
+            except InputError as error:
+                self._add(error, ("tools", name))
+        return tools
+
+    def _add(self, error: InputError, path: Sequence[Key]) -> None:
+        for problem in error.problems:
+            self._problems.add(problem if problem.file else self._problem(path, problem.message, problem.hint))
+
+    def _defaults(self) -> tuple[Source, ...]:
+        if not self._head.defaults:
+            return ()
+        spec = self._part(DefaultsSpec, ("defaults",), DefaultsSpec())
+
+        def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+            return self._problem(("defaults", *path), message, hint)
+
+        return (Source(values=spec.given(), problem=problem, folder=self._path.parent),)
+
+    def _check_names(self, around: Around) -> None:
+        """Report names that cannot be written in an expression, or that mean two things."""
+        places: list[tuple[tuple[Key, ...], str]] = [(("inputs", name), name) for name in self._head.inputs]
+        places += [(("steps", name), name) for name in self._head.steps]
+        for path, name in places:
+            if not NAME.fullmatch(name) or name in KEYWORDS:
+                hint = "a name has letters, digits and `_`"
+                self._problems.add(self._document.problem(path, f"`{name}` is no name", hint, key=True))
+            elif name in GLOBALS or name in (STEPS, INDEX, PREVIOUS, ROUND, RESULT):
+                message = f"`{name}` means something else in every expression"
+                self._problems.add(self._document.problem(path, message, "take another name", key=True))
+        for name in sorted(around.inputs & around.steps):
+            message = f"`{name}` is an input and a step: one name must mean one thing"
+            self._problems.add(self._document.problem(("steps", name), message, key=True))
+
+    def _check_item_names(self, name: str, spec: StepSpec, around: Around) -> None:
+        several = isinstance(spec.for_each, Mapping)
+        names = list(spec.for_each) if several else [spec.as_] if spec.as_ else []
+        for item in names:
+            path = ("steps", name, "for_each", item) if several else ("steps", name, "as")
+            if not NAME.fullmatch(item) or item in KEYWORDS:
+                self._problems.add(self._problem(path, f"`{item}` is no name", "a name has letters, digits and `_`"))
+            elif item in around.inputs | around.steps:
+                what = "an input" if item in around.inputs else "a step"
+                self._problems.add(self._problem(path, f"`{item}` is {what} already: one name must mean one thing"))
+            elif item in GLOBALS or item in (STEPS, INDEX, PREVIOUS, ROUND, RESULT):
+                self._problems.add(
+                    self._problem(path, f"`{item}` means something else in every expression", "take another name")
+                )
+
+    def _step(self, name: str, around: Around, edges: list[Edge]) -> Step | None:
+        path = ("steps", name)
+        with self._problems.gather():
+            spec = read_model(self._document, StepSpec, at=path)
+            own, inner = _split(spec, self._changes.get(name, {}))
+            spec = changed_step(name, spec.given(), own, self._problems)
+            if "answer" not in own:
+                spec = spec.model_copy(update=_written_labels(self._document, (*path, "answer"), spec.answer))
+            self._check_item_names(name, spec, around)
+            target = self._target(name, spec, around, inner)
+            if target is None:
+                return None
+
+            def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+                return self._problem((*path, *below), message, hint)
+
+            source = Source(values=spec.given(), problem=problem, folder=self._path.parent)
+            reader = StepReader(name, spec, source, around, self._problems, edges)
+            return reader.read(target)
+        return None
+
+    def _target(self, name: str, spec: StepSpec, around: Around, inner: Mapping[str, Any]) -> Target | None:
+        path = ("steps", name)
+        if spec.prompt is not None:
+            prompt = self._prompt(spec.prompt, (*path, "prompt"))
+            takes = {key: not each.has_default for key, each in prompt.inputs.items()}
+            return Target(f"prompt `{prompt.name}`", prompt=prompt, takes=takes)
+        if spec.tool is not None:
+            tool = around.tools.get(spec.tool)
+            if tool is None and spec.tool not in self._head.tools:
+                hint = nearest(spec.tool, around.tools) or "`tools: {NAME: FILE.py:FUNCTION}` names the tools"
+                self._problems.add(self._problem((*path, "tool"), f"unknown tool `{spec.tool}`", hint))
+            return Target(f"tool `{spec.tool}`", tool=tool, takes=tool.takes) if tool else None
+        inside = self._inner_pipeline(str(spec.pipeline), (*path, "pipeline"), inner)
+        if inside is None:
+            return None
+        takes = {key: not each.has_default for key, each in inside.inputs.items()}
+        return Target(f"pipeline `{inside.name}`", pipeline=inside, takes=takes)
+
+    def _prompt(self, value: Any, path: tuple[Key, ...]) -> Prompt:
+        prompts = self._loader.prompts
+        if isinstance(value, str) and (value.endswith(".j2") or not any(sign in value for sign in " \n{")):
+            return prompts.load(value, beside=self._path, at=self._problem(path, ""))
+        return prompts.inline(value, self._document, path)
+
+    def _inner_pipeline(self, name: str, path: tuple[Key, ...], changes: Mapping[str, Any]) -> Pipeline | None:
+        project = self._loader.project
+        try:
+            file = project.find_pipeline(name, beside=self._path)
+        except InputError as error:
+            self._add(InputError([Problem(each.message, hint=each.hint) for each in error.problems]), path)
+            return None
+        if file is None:
+            hint = nearest(name, project.names("pipelines"))
+            self._problems.add(self._problem(path, f"unknown pipeline `{name}`", hint))
+            return None
+        if file in self._within:
+            circle = " → ".join(f"`{each.stem}`" for each in (*self._within[self._within.index(file) :], file))
+            self._problems.add(self._problem(path, f"pipelines use each other in a circle: {circle}"))
+            return None
+        return self._loader.pipeline(file, changes, self._within)
+
+    def _order(self, edges: Sequence[Edge]) -> list[str]:
+        try:
+            return order(self._head.steps, edges)
+        except Cycle as cycle:
+            reasons = {(edge.step, edge.needs): edge.reason for edge in reversed(edges)}
+            pairs = zip(cycle.steps, cycle.steps[1:], strict=False)
+            told = "; ".join(f"`{one}` needs `{other}` ({reasons[one, other]})" for one, other in pairs)
+            path = ("steps", cycle.steps[0])
+            self._problems.add(self._document.problem(path, f"steps need each other in a circle: {told}", key=True))
+            return list(self._head.steps)
+
+    def _output(self, around: Around) -> Value:
+        if self._head.output is None:
+            return result_of(list(self._head.steps)[-1]) if self._head.steps else constant(None)
+        known = around.inputs | around.steps
+
+        def inspect(value: Value, place: Problem) -> None:
+            for name in sorted((value.names - known) | (value.statuses - around.steps)):
+                message, hint = f"unknown name `{name}`", nearest(name, known)
+                self._problems.add(Problem(message, place.file, place.line, place.column, hint))
+
+        with self._problems.gather():
+            return compile_value(self._head.output, lambda path: self._problem(("output", *path), ""), inspect=inspect)
+        return constant(None)
+
+    def _cases(self, inputs: Mapping[str, Input]) -> tuple[Case, ...]:
+        cases: list[Case] = []
+        for number in range(len(self._head.cases)):
+
+            def problem(path: Sequence[Key], message: str, hint: str | None = None, at: int = number) -> Problem:
+                return self._problem(("cases", at, *path), message, hint)
+
+            with self._problems.gather():
+                spec = read_model(self._document, CaseSpec, at=("cases", number))
+                cases.append(read_case(spec, number, inputs, problem))
+        return tuple(cases)
+
+
+def changed_step(name: str, given: Mapping[str, Any], changes: Any, problems: Problems) -> StepSpec:
+    """Return a step with what `--set` says about it."""
+
+    def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        return Problem(f"--set {'.'.join([name, *map(str, path)])}: {message}", hint=hint)
+
+    spec = StepSpec.model_validate(given)
+    if changes:
+        raw = spec.model_dump(by_alias=True, exclude_unset=True)
+        with problems.gather():
+            return validated(merged(raw, changes), StepSpec, problem)
+    return spec
+
+
+def report_unknown_steps(changes: Mapping[str, Any], steps: Collection[str], problems: Problems) -> None:
+    """Report the steps of `--set` that there are not."""
+    for name in changes:
+        if name not in steps:
+            problems.add(Problem(f"--set {name}.…: there is no step `{name}`", hint=nearest(name, steps)))
+
+
+def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], problem: Report) -> Case:
+    """Return a case, its inputs checked. Raises InputError."""
+    problems = Problems()
+    for name, value in spec.inputs.items():
+        if name not in inputs:
+            problems.add(problem(("inputs", name), f"unknown input `{name}`", nearest(name, inputs)))
+        elif wrong := wrong_value(inputs[name], value):
+            problems.add(problem(("inputs", name), f"`{name}` {wrong}", None))
+    for name, each in inputs.items():
+        if name not in spec.inputs and not each.has_default:
+            problems.add(problem(("inputs",), f"the case has no input `{name}`", None))
+    problems.check()
+    return Case(
+        name=spec.name or f"case {number + 1}",
+        inputs=spec.inputs,
+        expect=spec.expect,
+        has_expect="expect" in spec.model_fields_set,
+    )
+
+
+def _read_head(document: Document, problems: Problems) -> PipelineSpec:
+    """Read the top; where it is wrong, what can be used of it, so that the steps are checked all the same."""
+    with problems.gather():
+        return read_model(document, PipelineSpec)
+    raw = document.value if isinstance(document.value, Mapping) else {}
+    kinds = {"inputs": Mapping, "defaults": Mapping, "steps": Mapping, "cases": list, "output": object}
+    usable = {key: raw[key] for key, kind in kinds.items() if isinstance(raw.get(key), kind)}
+    tools = raw.get("tools")
+    if isinstance(tools, Mapping) and all(isinstance(value, str) for value in tools.values()):
+        usable["tools"] = tools
+    return PipelineSpec.model_construct(**{"steps": {}, **usable})
+
+
+def _split(spec: StepSpec, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the changes of a step itself, and those of the steps of the pipeline that it runs."""
+    keys = {field.alias or name for name, field in StepSpec.model_fields.items()}
+    inner = {key: value for key, value in changes.items() if spec.pipeline and key not in keys}
+    return {key: value for key, value in changes.items() if key not in inner}, inner
+
+
+def _written_labels(document: Document, path: tuple[Key, ...], answer: Any) -> dict[str, Any]:
+    """Return `answer` with its labels as they are written: `012`, `yes` and `1.0` are texts."""
+    kind = next(iter(answer), None) if isinstance(answer, Mapping) else None
+    if kind not in ("label", "labels", "choice") or not isinstance(answer[kind], list):
+        return {}
+    texts = [
+        document.text((*path, kind, number)) if isinstance(value, int | float) or value is None else value
+        for number, value in enumerate(answer[kind])
+    ]
+    return {"answer": {kind: texts}}

@@ -1,0 +1,72 @@
+"""What the models of a run must be able to do, found out before the first request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+from promptkit.answers import AnswerType, constrained
+from promptkit.engine.pipeline import Asking, Pipeline
+from promptkit.errors import Unsupported
+from promptkit.runtimes import Model, Request
+from promptkit.techniques import find, parse_spec
+
+if TYPE_CHECKING:
+    from promptkit.engine.session import Session
+
+FROM_THE_MODEL = frozenset({"sampling", "continue", "logprobs", "embeddings", "stop"})
+
+
+async def require(pipeline: Pipeline, session: Session, model: str | None = None) -> None:
+    """Open the model of each step and see that it can do what the step asks. Raises Unsupported with all it cannot."""
+    missing = [text async for text in _missing(pipeline, session, model)]
+    if missing:
+        hint = "promptkit models show MODEL lists what a model can do"
+        raise Unsupported("\n".join(dict.fromkeys(missing)), hint=hint)
+
+
+async def _missing(pipeline: Pipeline, session: Session, inherited: str | None) -> AsyncIterator[str]:
+    for step in pipeline.steps.values():
+        reference = step.model or inherited
+        if step.pipeline is not None:
+            async for text in _missing(step.pipeline, session, step.pipeline.model or reference):
+                yield text
+        if step.asking is not None:
+            model = await (await session.asker(reference)).model()
+            for what in _lacks(step.asking, model, session):
+                yield f"step `{step.name}`: {model.reference} cannot do what {what}"
+
+
+def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
+    """Yield what a step asks for that the model cannot do."""
+    can = frozenset[str](model.capabilities)
+    name, _ = parse_spec(asking.technique)
+    technique = find(name, session.project)
+    needs = technique.needs if technique else frozenset[str]()
+    for need in sorted(needs & FROM_THE_MODEL - can):
+        yield f"technique `{name}` needs: {need}"
+    if "tools" in needs and not asking.tools:
+        yield f"technique `{name}` needs: tools, and the step has none"
+    if session.settings.strict:
+        yield from _lacks_to_decide(asking, model)
+    options = asking.options
+    wanted = {
+        "sampling": bool(options.temperature),
+        "stop": bool(options.stop),
+        "seed": options.seed is not None,
+        "think": bool(options.think),
+    }
+    for capability, is_wanted in wanted.items():
+        if is_wanted and capability not in can:
+            yield f"`options` need: {capability}"
+
+
+def _lacks_to_decide(asking: Asking, model: Model) -> Iterator[str]:
+    """Yield what `decide` would quietly do without."""
+    if asking.decide == "score":
+        for need in sorted({"logprobs", "continue"} - model.capabilities):
+            yield f"`decide: score` needs: {need}"
+    elif asking.decide == "constrain" and isinstance(asking.answer, AnswerType):
+        _, notice = constrained(Request(), asking.answer, model.capabilities, lead="")
+        if notice:
+            yield f"`decide: constrain` needs: {notice}"

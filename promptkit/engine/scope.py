@@ -1,0 +1,168 @@
+"""Names and values in a pipeline: expressions compiled once, and what `for_each` makes of its items."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, TemplateSyntaxError, nodes
+from jinja2.defaults import DEFAULT_NAMESPACE
+
+from promptkit.errors import InputError, Problem
+from promptkit.prompts import Expression
+from promptkit.storage import Problems
+
+HELPERS = frozenset({"zip", "unique", "where", "as_map"})
+GLOBALS = frozenset(DEFAULT_NAMESPACE) | HELPERS
+STEPS = "steps"
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+KEYWORDS = frozenset({"and", "else", "false", "if", "import", "in", "is", "none", "not", "or", "true"})
+
+Scope = Mapping[str, Any]
+Key = str | int
+Locate = Callable[[Sequence[Key]], Problem]
+
+
+class Items(list[Any]):
+    """The results of a `for_each`, one for each item, in order; `pairs` is the list of [item, result]."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, results: Collection[Any], items: Collection[Any]) -> None:
+        super().__init__(results)
+        self._items = items
+
+    @property
+    def pairs(self) -> list[list[Any]]:
+        return [[item, result] for item, result in zip(self._items, self, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A YAML value whose every string is an expression or a text, compiled.
+
+    `names` are its free variables, `statuses` the steps that it reads as `steps.NAME`.
+    """
+
+    names: frozenset[str]
+    statuses: frozenset[str]
+    evaluate: Callable[[Scope, Collection[str]], Any]
+    """Take a scope and the names in it that have no result: a part that fails for want of one of them is null.
+
+    Raises InputError at the part's place.
+    """
+
+
+Inspect = Callable[[Value, Problem], None]
+
+
+def constant(value: Any) -> Value:
+    """Return a value without expressions."""
+    return Value(frozenset(), frozenset(), lambda scope, absent: value)
+
+
+def result_of(step: str) -> Value:
+    """Return the value that is a step's result."""
+    return Value(frozenset({step}), frozenset(), lambda scope, absent: scope[step])
+
+
+def compile_value(value: Any, locate: Locate, *, bare: bool = False, inspect: Inspect | None = None) -> Value:
+    """Compile a YAML value; with `bare`, a string is one expression with or without braces.
+
+    `locate` gives the place of a part by its path; `inspect` gets each compiled string with its place. Raises
+    InputError with everything that is wrong.
+    """
+    if isinstance(value, str):
+        return _compile_text(value, locate, bare=bare, inspect=inspect)
+    if not isinstance(value, Mapping | list):
+        return constant(value)
+    problems = Problems()
+    parts: dict[Key, Value] = {}
+    for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+        with problems.gather():
+            parts[key] = compile_value(part, _under(locate, key), inspect=inspect)
+    problems.check()
+    names = frozenset[str]().union(*(part.names for part in parts.values()))
+    statuses = frozenset[str]().union(*(part.statuses for part in parts.values()))
+    if isinstance(value, Mapping):
+        return Value(
+            names,
+            statuses,
+            lambda scope, absent: {key: part.evaluate(scope, absent) for key, part in parts.items()},
+        )
+    listed = list(parts.values())
+    return Value(names, statuses, lambda scope, absent: [part.evaluate(scope, absent) for part in listed])
+
+
+def _compile_text(text: str, locate: Locate, *, bare: bool, inspect: Inspect | None) -> Value:
+    if not bare and "{" not in text:
+        return constant(text)
+    try:
+        expression = Expression.parse(text, bare=bare)
+    except InputError as error:
+        raise placed(error, locate(())) from None
+    names = expression.names - GLOBALS - {STEPS}
+
+    def evaluate(scope: Scope, absent: Collection[str]) -> Any:
+        try:
+            return expression.evaluate(scope)
+        except InputError as error:
+            if names.isdisjoint(absent):
+                raise placed(error, locate(())) from None
+            return None
+
+    value = Value(names, read_statuses(text, bare=bare), evaluate)
+    if inspect:
+        inspect(value, locate(()))
+    return value
+
+
+def placed(error: InputError, place: Problem) -> InputError:
+    """Return the error with `place` for each of its problems that has none."""
+    return InputError(
+        problem if problem.file else replace(problem, file=place.file, line=place.line, column=place.column)
+        for problem in error.problems
+    )
+
+
+def _under(locate: Locate, key: Key) -> Locate:
+    return lambda path: locate((key, *path))
+
+
+@cache
+def _parser() -> Environment:
+    return Environment()
+
+
+def read_statuses(text: str, *, bare: bool = False) -> frozenset[str]:
+    """Return the NAMEs that a text reads as `steps.NAME` or `steps["NAME"]`."""
+    if STEPS not in text:
+        return frozenset()
+    try:
+        tree = _parser().parse(text if "{{" in text or not bare else f"{{{{ {text} }}}}")
+    except TemplateSyntaxError:
+        return frozenset()
+    found: set[str] = set()
+    for attribute in tree.find_all(nodes.Getattr):
+        if _is_steps(attribute.node):
+            found.add(attribute.attr)
+    for item in tree.find_all(nodes.Getitem):
+        if _is_steps(item.node) and isinstance(item.arg, nodes.Const):
+            found.add(str(item.arg.value))
+    return frozenset(found)
+
+
+def _is_steps(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Name) and node.name == STEPS
+
+
+def plain(value: Any) -> Any:
+    """Return a value as plain JSON-able data."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return value

@@ -1,0 +1,65 @@
+"""What the steps of one run share: the models, how to run, and who listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from promptkit.engine.events import Event, Notice, OnEvent
+
+if TYPE_CHECKING:
+    from promptkit.project import Project
+    from promptkit.runtimes import Asker, Model, Models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to run. `repairs` holds where a step does not say.
+
+    `sample` numbers repeated runs of one row, so that they are different samples. `kind` is the run's in the store.
+    """
+
+    strict: bool = False
+    repairs: int = 1
+    sample: str = "0"
+    kind: str = "run"
+
+
+class Session:
+    """One run's models, settings and listener. `answered` are the models used, `notices` what was said, each once."""
+
+    def __init__(self, project: Project, models: Models, settings: Settings, on_event: OnEvent | None) -> None:
+        self.project = project
+        self.settings = settings
+        self.answered: dict[str | None, Model] = {}
+        self.listens = on_event is not None
+        self.emit: Callable[[Event], None] = on_event or _nobody
+        self.now = asyncio.get_running_loop().time
+        self._models = models
+        self._askers: dict[str | None, Asker] = {}
+        self._notices: dict[str, None] = {}
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return tuple(self._notices)
+
+    def notice(self, message: str) -> None:
+        """Tell a line once in a run."""
+        if message not in self._notices:
+            self._notices[message] = None
+            self.emit(Notice(message))
+
+    async def asker(self, reference: str | None, *, uses_cache: bool = True) -> Asker:
+        """Return what asks a model (None: the run's default). Raises what the model's absence raises."""
+        asker = self._askers.get(reference)
+        if asker is None:
+            asker = await self._models.get(reference)
+            self.answered[reference] = await asker.model()
+            self._askers[reference] = asker
+        return asker
+
+
+def _nobody(event: Event) -> None:
+    """Listen to nothing."""

@@ -1,0 +1,54 @@
+"""`--set STEP.KEY=VALUE`: what a command line or a variant changes in the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from promptkit.errors import InputError, Problem
+from promptkit.storage import Problems, load
+
+
+def read_sets(sets: Sequence[str]) -> dict[str, Any]:
+    """Return `a.b.c=VALUE` texts as nested mappings, the values read as YAML. Raises InputError with all problems."""
+    changes: dict[str, Any] = {}
+    problems = Problems()
+    for text in sets:
+        with problems.gather():
+            path, value = _read(text)
+            _put(changes, path, value, text)
+    problems.check()
+    return changes
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with `changes` over them; mappings are merged key by key, null takes a key away."""
+    result = dict(values)
+    for key, change in changes.items():
+        old = result.get(key)
+        if change is None:
+            result.pop(key, None)
+        elif isinstance(change, Mapping) and isinstance(old, Mapping):
+            result[key] = merged(old, change)
+        else:
+            result[key] = change
+    return result
+
+
+def _read(text: str) -> tuple[list[str], Any]:
+    key, equals, value = text.partition("=")
+    path = key.strip().split(".")
+    if not equals or len(path) < 2 or not all(path):
+        raise InputError(Problem(f"`--set {text}` must be STEP.KEY=VALUE"))
+    if value.lstrip().startswith("{{"):
+        return path, value
+    return path, load(value, file=f"--set {key}").value
+
+
+def _put(changes: dict[str, Any], path: list[str], value: Any, text: str) -> None:
+    place = changes
+    for key in path[:-1]:
+        place = place.setdefault(key, {})
+        if not isinstance(place, dict):
+            raise InputError(Problem(f"`--set {text}` contradicts an earlier one"))
+    place[path[-1]] = value

@@ -1,0 +1,211 @@
+"""How a step asks: each setting taken from where it is given first, and checked there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptkit.answers import AnswerType, check_calibration
+from promptkit.answers import build as build_answer
+from promptkit.answers import check as check_answer
+from promptkit.engine.pipeline import Asking
+from promptkit.engine.scope import Inspect, Key, Value, compile_value
+from promptkit.engine.spec import DefaultsSpec, OptionsSpec, validated
+from promptkit.engine.tools import Tool
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.project import Project
+from promptkit.prompts import Example, Prompt, read_examples
+from promptkit.runtimes import parse_reference
+from promptkit.storage import Problems
+from promptkit.techniques import Options
+from promptkit.techniques import check as check_technique
+
+Report = Callable[[Sequence[Key], str, str | None], Problem]
+SCORED = ("label", "choice", "boolean")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One place that gives settings: a step, a prompt's front matter, `defaults:` or `promptkit.yaml`."""
+
+    values: Mapping[str, Any]
+    problem: Report
+    folder: Path
+    is_prompt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A setting, and the source that gave it."""
+
+    value: Any
+    source: Source
+
+    def problem(self, key: str, message: str, hint: str | None = None, path: Sequence[Key] = ()) -> Problem:
+        return self.source.problem((key, *path), message, hint)
+
+
+def first(sources: Sequence[Source], key: str) -> Chosen | None:
+    """Return the first that gives `key`."""
+    return next((Chosen(each.values[key], each) for each in sources if each.values.get(key) is not None), None)
+
+
+class Resolver:
+    """Resolves the settings of one step; what is wrong goes into `problems`."""
+
+    def __init__(self, project: Project, sources: Sequence[Source], problems: Problems) -> None:
+        self._project = project
+        self._sources = sources
+        self._problems = problems
+
+    def asking(self, prompt: Prompt, tools: Mapping[str, Tool], in_step: Inspect, in_prompt: Inspect) -> Asking:
+        """Return all that a step asks by. `in_step` and `in_prompt` inspect the expressions of its answer type."""
+        answer, answer_in_prompt = self._answer(in_step, in_prompt)
+        examples, similar = self._examples(prompt)
+        return Asking(
+            prompt=prompt,
+            answer=answer,
+            answer_in_prompt=answer_in_prompt,
+            technique=self._technique(),
+            decide=self._get("decide", "constrain"),
+            layout=self._layout(),
+            messages=self._get("messages", "one"),
+            cue=self._get("cue", None),
+            calibrate=self._calibrate(),
+            examples=examples,
+            similar=similar,
+            options=self._options(),
+            tools=self._tools(tools),
+        )
+
+    def model(self) -> str | None:
+        """Return the model reference, checked."""
+        chosen = first(self._sources, "model")
+        if chosen is None:
+            return None
+        try:
+            return parse_reference(chosen.value).text
+        except InputError as error:
+            self._add(chosen, "model", error)
+            return None
+
+    def _get(self, key: str, default: Any) -> Any:
+        chosen = first(self._sources, key)
+        return default if chosen is None else chosen.value
+
+    def _add(self, chosen: Chosen, key: str, error: InputError) -> None:
+        for problem in error.problems:
+            self._problems.add(problem if problem.file else chosen.problem(key, problem.message, problem.hint))
+
+    def _answer(self, in_step: Inspect, in_prompt: Inspect) -> tuple[AnswerType | Value, bool]:
+        chosen = first(self._sources, "answer")
+        if chosen is None:
+            self._check_scored("text", None)
+            return build_answer("text"), False
+        in_front_matter = chosen.source.is_prompt
+        self._check_scored(chosen.value, chosen)
+        wrong = check_answer(chosen.value)
+        for message in wrong:
+            self._problems.add(chosen.problem("answer", message))
+        try:
+            value = compile_value(
+                chosen.value,
+                lambda path: chosen.problem("answer", "", path=path),
+                inspect=in_prompt if in_front_matter else in_step,
+            )
+            if wrong or value.names:
+                return value, in_front_matter
+            return build_answer(chosen.value), in_front_matter
+        except InputError as error:
+            self._add(chosen, "answer", error)
+            return build_answer("text"), in_front_matter
+
+    def _check_scored(self, answer: Any, chosen: Chosen | None) -> None:
+        name = next(iter(answer), "") if isinstance(answer, Mapping) else answer
+        decide = first(self._sources, "decide")
+        if decide and decide.value == "score" and name not in SCORED:
+            hint = f"`score` is for {', '.join(SCORED)}"
+            self._problems.add(decide.problem("decide", f"an answer of the type `{name}` cannot be scored", hint))
+
+    def _technique(self) -> Any:
+        chosen = first(self._sources, "technique")
+        if chosen is None:
+            return "vanilla"
+        for message, hint in check_technique(chosen.value, self._project):
+            self._problems.add(chosen.problem("technique", message, hint))
+        return chosen.value
+
+    def _layout(self) -> str | Path:
+        chosen = first(self._sources, "layout")
+        name = chosen.value if chosen else "xml"
+        if chosen and name.endswith(".j2"):
+            file = (chosen.source.folder / name).resolve()
+            if file.is_file() and self._project.inside(file):
+                return file
+        found = self._project.find_template("layouts", name)
+        if found is None and chosen:
+            hint = nearest(name, self._project.names("layouts"))
+            self._problems.add(chosen.problem("layout", f"unknown layout `{name}`", hint))
+        return found or name
+
+    def _calibrate(self) -> Mapping[str, Any] | None:
+        chosen = first(self._sources, "calibrate")
+        if chosen is None:
+            return None
+        for message in check_calibration(chosen.value):
+            self._problems.add(chosen.problem("calibrate", message))
+        if not chosen.value.get("offsets"):
+            hint = "`promptkit tune` finds the offsets and writes them down"
+            self._problems.add(chosen.problem("calibrate", "`calibrate` has no `offsets`", hint))
+        return chosen.value  # type: ignore[no-any-return]
+
+    def _examples(self, prompt: Prompt) -> tuple[tuple[Example, ...], Mapping[str, Any] | None]:
+        chosen = first(self._sources, "examples")
+        if chosen is None:
+            return (), None
+        spec = chosen.value
+        if isinstance(spec, Mapping) and not chosen.source.is_prompt and isinstance(spec.get("file"), str):
+            spec = {**spec, "file": str((chosen.source.folder / spec["file"]).resolve())}
+        if isinstance(spec, Mapping) and spec.get("pick") == "similar":
+            return (), spec
+        try:
+            return read_examples(prompt, None if chosen.source.is_prompt else spec), None
+        except InputError as error:
+            self._add(chosen, "examples", error)
+            return (), None
+
+    def _options(self) -> Options:
+        given: dict[str, Any] = {}
+        for source in reversed(self._sources):
+            options = source.values.get("options")
+            given.update(options.given() if isinstance(options, OptionsSpec) else {})
+        if "stop" in given:
+            given["stop"] = tuple(given["stop"])
+        return Options(**given)
+
+    def _tools(self, tools: Mapping[str, Tool]) -> dict[str, Tool]:
+        chosen = first(self._sources, "tools")
+        if chosen is None:
+            return {}
+        for name in chosen.value:
+            if name not in tools:
+                self._problems.add(chosen.problem("tools", f"unknown tool `{name}`", nearest(name, tools)))
+        return {name: tools[name] for name in chosen.value if name in tools}
+
+
+def project_defaults(project: Project, problems: Problems) -> tuple[Source, ...]:
+    """Return the `defaults` of `promptkit.yaml`, checked."""
+    if not project.settings.defaults:
+        return ()
+
+    def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        if project.source is None:
+            return Problem(message, hint=hint)
+        return project.source.problem(("defaults", *path), message, hint)
+
+    with problems.gather():
+        spec = validated(project.settings.defaults, DefaultsSpec, problem)
+        return (Source(values=spec.given(), problem=problem, folder=project.root),)
+    return ()

@@ -1,0 +1,182 @@
+"""What a pipeline file may hold: closed sets of keys, read and checked part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from promptkit.errors import InputError, Problem, nearest
+
+Decide = Literal["constrain", "generate", "score"]
+MessageMode = Literal["one", "system", "turns"]
+Spec = TypeVar("Spec", bound=BaseModel)
+InputType = Literal["text", "number", "boolean", "list", "table", "json"]
+
+
+class Closed(BaseModel):
+    """A mapping with a closed list of keys; values are never converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def given(self) -> dict[str, Any]:
+        """Return what was written, by the keys as they are written."""
+        fields = type(self).model_fields
+        return {fields[name].alias or name: getattr(self, name) for name in self.model_fields_set}
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _a(what: str, *kinds: type) -> BeforeValidator:
+    """Return a validator that takes values of these kinds and else says `what`."""
+
+    def validate(value: Any) -> Any:
+        if not isinstance(value, kinds):
+            raise ValueError(what)
+        return value
+
+    return BeforeValidator(validate)
+
+
+class OptionsSpec(Closed):
+    """`options:`. What is not given is left to the technique and the answer type."""
+
+    temperature: float | None = Field(default=None, ge=0, le=10)
+    max_tokens: int | None = Field(default=None, gt=0)
+    stop: Annotated[list[str], BeforeValidator(_listed)] = []
+    seed: int | None = None
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    think: bool | str | None = None
+    context: int | None = Field(default=None, gt=0)
+
+
+class DefaultsSpec(Closed):
+    """What `defaults:` may set for all steps."""
+
+    layout: str | None = None
+    messages: MessageMode | None = None
+    examples: Annotated[Any, _a("must be a list, or `{file: …}`", list, dict)] = None
+    cue: str | None = None
+    decide: Decide | None = None
+    calibrate: dict[str, Any] | None = None
+    technique: Annotated[Any, _a("must be a name, or one name with its parameters: `{NAME: {…}}`", str, dict)] = None
+    tools: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    model: str | None = None
+    options: OptionsSpec = OptionsSpec()
+
+
+class SettingsSpec(DefaultsSpec):
+    """What a prompt's front matter and a step may set besides."""
+
+    answer: Annotated[Any, _a("must be a type, or one type with what it takes", str, dict)] = None
+
+
+class GuardSpec(Closed):
+    """`guard:` tests a result; `say` is what the model is told when the test fails."""
+
+    expr: Annotated[Any, _a("must be one expression", str, bool)]
+    say: str = "The answer does not pass the test."
+
+
+class RepeatSpec(Closed):
+    """`repeat:` asks again until `until` holds, at most `max` times."""
+
+    until: str | None = None
+    max: int = Field(gt=0)
+    start: Any = None
+
+
+def _on_error(value: Any) -> Any:
+    if value in ("fail", "skip") or (isinstance(value, Mapping) and set(value) == {"default"}):
+        return value
+    raise ValueError("must be `fail`, `skip` or `{default: VALUE}`")
+
+
+class StepSpec(SettingsSpec):
+    """One step."""
+
+    about: str = ""
+    prompt: Annotated[Any, _a("must be a name, a path or a mapping of sections", str, dict)] = None
+    tool: str | None = None
+    pipeline: str | None = None
+    with_: dict[str, Any] = Field(default={}, alias="with")
+    for_each: Annotated[Any, _a("must be one expression, a list, or several lists by name", str, list, dict)] = None
+    as_: str | None = Field(default=None, alias="as")
+    when: Annotated[Any, _a("must be one expression, or true or false", str, bool)] = None
+    repeat: RepeatSpec | None = None
+    after: Annotated[list[str], BeforeValidator(_listed)] = []
+    guard: GuardSpec | None = None
+    on_error: Annotated[Any, BeforeValidator(_on_error)] = "fail"
+    repairs: int | None = Field(default=None, ge=0)
+    cache: bool = True
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> StepSpec:
+        doing = [key for key in ("prompt", "tool", "pipeline") if getattr(self, key) is not None]
+        if len(doing) != 1:
+            found = f"this has {' and '.join(doing)}" if doing else "this has none"
+            raise ValueError(f"a step has one of `prompt`, `tool` and `pipeline`; {found}")
+        if isinstance(self.for_each, str | list) and self.as_ is None:
+            raise ValueError("`for_each` over one list needs `as`, the name of one item")
+        if isinstance(self.for_each, dict) and (self.as_ is not None or not self.for_each):
+            raise ValueError("`for_each` over several lists names each item itself: `{NAME: LIST}`, without `as`")
+        if self.for_each is None and self.as_ is not None:
+            raise ValueError("`as` names the item of a `for_each`, and there is none")
+        return self
+
+
+class InputSpec(Closed):
+    """One input of a pipeline."""
+
+    type: InputType = "text"
+    about: str = ""
+    example: Any = None
+    default: Any = None
+    choices: list[Any] = []
+
+
+class CaseSpec(Closed):
+    """A pinned case."""
+
+    name: str | None = None
+    inputs: dict[str, Any] = {}
+    expect: Any = None
+
+
+class PipelineSpec(Closed):
+    """The top of a pipeline file. Steps, inputs and cases are read one by one, so that no mistake hides another."""
+
+    name: str | None = None
+    about: str = ""
+    inputs: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    steps: dict[str, Any] = Field(min_length=1)
+    output: Any = None
+    model: str | None = None
+    tools: dict[str, str] = {}
+    cases: list[Any] = []
+    tune: dict[str, Any] = {}
+
+
+def validated(
+    values: Mapping[str, Any], model: type[Spec], problem: Callable[[Sequence[str | int], str, str | None], Problem]
+) -> Spec:
+    """Return values that are not one document (`--set`, merged front matter) as a model. Raises InputError."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    problems = []
+    for detail in details:
+        path, hint = [key for key in detail["loc"] if key != "function-before"], None
+        message = str(detail.get("ctx", {}).get("error") or detail["msg"])
+        if detail["type"] == "extra_forbidden":
+            message, hint = f"unknown key `{path[-1]}`", nearest(str(path[-1]), known) if len(path) == 1 else None
+        elif path:
+            message = f"`{path[-1]}`: {message}"
+        problems.append(problem(path, message, hint))
+    raise InputError(problems)

@@ -1,0 +1,307 @@
+"""Running one step: whether it runs at all, over which items, in how many rounds, and what its result must pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+from promptkit.answers import AnswerType
+from promptkit.answers import build as build_answer
+from promptkit.engine.events import CallFinished, ItemFinished, StepStarted, TextArrived
+from promptkit.engine.pipeline import Asking, Loop, Pipeline, Repeat, Step
+from promptkit.engine.results import Status, Trace
+from promptkit.engine.scope import Items, Scope, Value, placed
+from promptkit.engine.session import Session
+from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
+from promptkit.errors import InputError, PromptkitError, RuntimeFailure, ToolFailed, UnparsedAnswer
+from promptkit.prompts import read_examples
+from promptkit.runtimes import Message
+from promptkit.techniques import Answer, CallRecord, StepContext, perform, repair
+
+RECOVERABLE = (RuntimeFailure, ToolFailed, UnparsedAnswer, InputError)
+RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "Here"], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    status: Status
+    value: Any = None
+
+
+SKIPPED = Outcome("skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Where a step is at work: what it sees, which of these names have no result, and where its calls are traced.
+
+    `item` is the place in the list under `for_each`.
+    """
+
+    scope: Scope
+    absent: Set[str]
+    trace: Trace
+    sample: str
+    item: int | None = None
+
+    def having(self, **names: Any) -> Here:
+        """Return this with further names in scope."""
+        return replace(self, scope={**self.scope, **names})
+
+
+class StepRun:
+    """One run of one step. `path` is its name after those of the steps around its pipeline."""
+
+    def __init__(
+        self, step: Step, session: Session, *, path: str, model: str | None, run_pipeline: RunPipeline
+    ) -> None:
+        self.step = step
+        self.session = session
+        self.path = path
+        self.model = step.model or model
+        self._run_pipeline = run_pipeline
+
+    async def run(self, here: Here) -> Outcome:
+        """Return what becomes of the step. Raises what ends the run."""
+        step = self.step
+        try:
+            if step.when is not None and not step.when_by_item and not self._holds(step.when, here, "when"):
+                return SKIPPED
+            if step.for_each is not None:
+                rows = self._rows(step.for_each, here)
+                return SKIPPED if rows is None else await self._each(rows, here)
+        except InputError as error:
+            return self._failed(error, here)
+        self.session.emit(StepStarted(step=self.path))
+        return await self._item(here)
+
+    def _rows(self, loop: Loop, here: Here) -> list[dict[str, Any]] | None:
+        """Return the names of each item with their values; None where a list comes from a step without a result."""
+        lists: dict[str, list[Any]] = {}
+        for name, value in loop.lists.items():
+            found = value.evaluate(here.scope, here.absent)
+            if found is None and value.names & here.absent:
+                return None
+            if not isinstance(found, list | tuple):
+                raise self._wrong(f"`for_each` must be a list, not {found!r:.60}")
+            lists[name] = list(found)
+        lengths = {name: len(values) for name, values in lists.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+            raise self._wrong(f"the lists of `for_each` are of unequal length: {told}")
+        return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+
+    async def _each(self, rows: list[dict[str, Any]], here: Here) -> Outcome:
+        """Run the items at once; there is one result for each, in order."""
+        self.session.emit(StepStarted(step=self.path, items=len(rows)))
+        traces = [Trace(name=f"{self.step.name}[{number}]", kind="item") for number in range(len(rows))]
+        here.trace.children = traces
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._numbered(number, row, replace(here, trace=traces[number])))
+                for number, row in enumerate(rows)
+            ]
+        outcomes = [task.result() for task in tasks]
+        here.trace.problem = next((trace.problem for trace in traces if trace.problem), None)
+        loop = self.step.for_each
+        items = [next(iter(row.values())) for row in rows] if loop and loop.is_single else rows
+        return Outcome(_together(outcomes), Items([outcome.value for outcome in outcomes], items))
+
+    async def _numbered(self, number: int, row: Mapping[str, Any], here: Here) -> Outcome:
+        trace, now = here.trace, self.session.now
+        trace.started = now()
+        missing = {name for name, value in row.items() if value is None}
+        outcome = await self._item(
+            replace(
+                here,
+                scope={**here.scope, **row, INDEX: number},
+                absent=here.absent | missing if missing else here.absent,
+                item=number,
+            )
+        )
+        trace.seconds = now() - trace.started
+        trace.status, trace.value = outcome.status, outcome.value
+        self.session.emit(ItemFinished(step=self.path, item=number, value=outcome.value))
+        return outcome
+
+    async def _item(self, here: Here) -> Outcome:
+        step = self.step
+        try:
+            if step.when is not None and step.when_by_item and not self._holds(step.when, here, "when"):
+                return SKIPPED
+            return await (self._once(here) if step.repeat is None else self._rounds(step.repeat, here))
+        except RECOVERABLE as error:
+            return self._failed(error, here)
+
+    def _failed(self, error: PromptkitError, here: Here) -> Outcome:
+        """Return what the step's `on_error` leaves. Raises the error, with its place, where that ends the run."""
+        error = blamed(error, self.step, here.item)
+        here.trace.problem, here.trace.status = str(error), "failed"
+        if self.step.on_error.ends_run:
+            raise error
+        return Outcome("failed", self.step.on_error.default)
+
+    async def _rounds(self, repeat: Repeat, here: Here) -> Outcome:
+        now = self.session.now
+        outcome = Outcome("done", repeat.start.evaluate(here.scope, here.absent))
+        for count in range(1, repeat.limit + 1):
+            trace = Trace(name=f"round {count}", kind="round", started=now())
+            here.trace.children.append(trace)
+            # Rounds with the same prompt are different samples; the first is that of a step without rounds.
+            sample = here.sample if count == 1 else f"{here.sample}.{count}"
+            inner = replace(here, trace=trace, sample=sample).having(**{PREVIOUS: outcome.value, ROUND: count})
+            outcome = await self._once(inner)
+            trace.seconds = now() - trace.started
+            trace.status, trace.value = outcome.status, outcome.value
+            if outcome.status == "skipped":
+                return outcome
+            if repeat.until and self._holds(repeat.until, inner.having(**{RESULT: outcome.value}), "until"):
+                return outcome
+        return Outcome("capped" if repeat.until else "done", outcome.value)
+
+    async def _once(self, here: Here) -> Outcome:
+        """Ask, call or run once. Skipped where an input has no value for want of another step's result."""
+        step, scope, absent = self.step, here.scope, here.absent
+        values: dict[str, Any] = {}
+        for name, argument in step.arguments.items():
+            values[name] = argument.evaluate(scope, absent)
+            if values[name] is None and argument.names & absent:
+                return SKIPPED
+        for name in step.filled:
+            if name in absent:
+                return SKIPPED
+            values[name] = scope[name]
+        if step.asking is not None:
+            return Outcome("done", await self._ask(step.asking, values, here))
+        if step.tool is not None:
+            value = await step.tool.call(values)
+        else:
+            assert step.pipeline is not None, "a step has a prompt, a tool or a pipeline"
+            value = await self._run_pipeline(step.pipeline, values, self, here)
+        problem = self._guarded(value, here)
+        if problem is not None:
+            raise ToolFailed(f"the result does not pass the guard: {problem}")
+        return Outcome("done", value)
+
+    async def _ask(self, asking: Asking, values: dict[str, Any], here: Here) -> Any:
+        context = await self._context(asking, values, here)
+        answer = await perform(asking.technique, context)
+        problem = self._problem(answer, here)
+        repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
+        while problem is not None and repairs > 0 and answer.last is not None:
+            answer = await repair(context, answer, problem)
+            problem = self._problem(answer, here)
+            repairs -= 1
+        here.trace.truncated += answer.flag == "truncated"
+        if problem is None:
+            return answer.value
+        here.trace.problem = problem
+        cut_only = answer.flag == "truncated" and answer.value is not None
+        if cut_only and self._guarded(answer.value, here) is None:
+            return answer.value
+        here.trace.unparsed += 1
+        raise UnparsedAnswer(problem)
+
+    def _problem(self, answer: Answer, here: Here) -> str | None:
+        """Say what is wrong with an answer: it has no value, was cut off, or does not pass the guard."""
+        if answer.flag in ("unparsed", "truncated") or (answer.flag and answer.value is None):
+            return answer.problem or f"the answer is {answer.flag}"
+        return self._guarded(answer.value, here)
+
+    def _guarded(self, value: Any, here: Here) -> str | None:
+        """Say what the guard says of a result that does not pass it."""
+        guard = self.step.guard
+        if guard is None:
+            return None
+        seen = here.having(**{RESULT: value})
+        return None if self._holds(guard.test, seen, "guard") else str(guard.say.evaluate(seen.scope, seen.absent))
+
+    def _holds(self, test: Value, here: Here, key: str) -> bool:
+        """Return the boolean that a test must be; one that lacks a step's result is false."""
+        found = test.evaluate(here.scope, here.absent)
+        if isinstance(found, bool):
+            return found
+        if found is None and test.names & here.absent:
+            return False
+        raise self._wrong(f"`{key}` must be true or false, not {found!r:.60}")
+
+    def _wrong(self, message: str) -> InputError:
+        return InputError(replace(self.step.place, message=f"step `{self.step.name}`: {message}"))
+
+    async def _context(self, asking: Asking, values: dict[str, Any], here: Here) -> StepContext:
+        session, path, emit = self.session, self.path, self.session.emit
+
+        def record(call: CallRecord) -> None:
+            here.trace.calls.append(call)
+            emit(CallFinished(step=path, item=here.item, call=call))
+
+        def on_text(text: str) -> None:
+            emit(TextArrived(step=path, item=here.item, text=text))
+
+        examples = asking.examples
+        if asking.similar is not None:
+            examples = read_examples(asking.prompt, asking.similar, values=values)
+        return StepContext(
+            prompt=asking.prompt,
+            values=values,
+            answer=self._answer_type(asking, values, here),
+            asker=await session.asker(self.model, uses_cache=self.step.uses_cache),
+            project=session.project,
+            decide=asking.decide,
+            calibrate=asking.calibrate,
+            layout=asking.layout,
+            messages=asking.messages,
+            cue=asking.cue,
+            examples=examples,
+            history=_history(values.get("history")),
+            options=asking.options,
+            tools={name: tool.call for name, tool in asking.tools.items()},
+            sample=here.sample,
+            strict=session.settings.strict,
+            record=record,
+            notice=session.notice,
+            on_text=on_text if session.listens else None,
+        )
+
+    def _answer_type(self, asking: Asking, values: Mapping[str, Any], here: Here) -> AnswerType:
+        if isinstance(asking.answer, AnswerType):
+            return asking.answer
+        scope = here.scope
+        if asking.answer_in_prompt:
+            inputs = asking.prompt.inputs.items()
+            scope = {**{name: spec.default for name, spec in inputs if spec.has_default}, **values}
+        try:
+            return build_answer(asking.answer.evaluate(scope, here.absent))
+        except InputError as error:
+            raise placed(error, self.step.place) from None
+
+
+def blamed(error: PromptkitError, step: Step, number: int | None) -> PromptkitError:
+    """Return the error with the step (and the item) named in it."""
+    if isinstance(error, InputError):
+        return placed(error, step.place)
+    where = f"step `{step.name}`" if number is None else f"step `{step.name}`, item {number}"
+    if not error.message.startswith(f"{where}: "):
+        error.message = f"{where}: {error.message}"
+    return error
+
+
+def _together(outcomes: list[Outcome]) -> Status:
+    """Return the status of a step from those of its items: the worst that happened to any, skipped only if all were."""
+    statuses = {outcome.status for outcome in outcomes}
+    if statuses == {"skipped"}:
+        return "skipped"
+    return "failed" if "failed" in statuses else "capped" if "capped" in statuses else "done"
+
+
+def _history(value: Any) -> tuple[Message, ...]:
+    """Return earlier turns of a conversation as messages, where the input `history` holds such."""
+    if not isinstance(value, list | tuple):
+        return ()
+    return tuple(
+        Message(turn["role"], turn["content"])
+        for turn in value
+        if isinstance(turn, Mapping) and turn.get("role") in ("system", "user", "assistant")
+    )

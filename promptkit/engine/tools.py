@@ -1,0 +1,146 @@
+"""Tools: Python functions by `FILE.py:FUNCTION` or `package.module:FUNCTION`, JSON in and JSON out."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptkit.errors import InputError, Problem, ToolFailed, nearest, place
+
+if TYPE_CHECKING:
+    from promptkit.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that steps may call. It is imported when it is first called.
+
+    `takes` are its parameters' names with whether each is required, None where they are not known or open.
+    """
+
+    name: str
+    module: str
+    function: str
+    file: Path | None
+    root: Path
+    takes: Mapping[str, bool] | None
+
+    async def call(self, arguments: Mapping[str, Any]) -> Any:
+        """Return what the function returns, as plain JSON data. Raises ToolFailed."""
+        try:
+            function = load_function(self.module, self.function, self.file, self.root)
+            if inspect.iscoroutinefunction(function):
+                result = await function(**arguments)
+            else:
+                result = await asyncio.to_thread(function, **arguments)
+        except ToolFailed:
+            raise
+        except Exception as error:
+            raise ToolFailed(f"tool `{self.name}` raised {type(error).__name__}: {error}") from error
+        try:
+            return json.loads(json.dumps(result, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ToolFailed(f"tool `{self.name}` returned what is not JSON: {error}") from error
+
+
+def find_tool(name: str, reference: str, folder: Path, project: Project) -> Tool:
+    """Return the tool that a pipeline in `folder` names, found but not run. Raises InputError without a place."""
+    module, colon, function = reference.rpartition(":")
+    if not colon or not function.isidentifier():
+        raise InputError(f"tool `{name}` must be `FILE.py:FUNCTION` or `package.module:FUNCTION`, not `{reference}`")
+    if module.endswith(".py"):
+        path = (folder / module).resolve()
+        if not project.inside(path):
+            raise InputError(f"tool `{name}`: {module} leads out of the project")
+        return Tool(name, module, function, path, project.root, _read_parameters(name, path, function))
+    return Tool(name, module, function, _find_module(name, module, project.root), project.root, None)
+
+
+def _read_parameters(name: str, file: Path, function: str) -> Mapping[str, bool] | None:
+    """Read a function's parameters from its file, without running it."""
+    try:
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+    except OSError:
+        hint = nearest(file.name, (path.name for path in file.parent.glob("*.py")))
+        raise InputError(f"tool `{name}`: there is no file {place(file)}", hint=hint) from None
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise InputError(Problem(f"tool `{name}`: {error}", file=place(file), line=line)) from None
+    defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    if function not in defined:
+        if any(
+            not isinstance(node, ast.FunctionDef | ast.Expr) and function in ast.unparse(node) for node in tree.body
+        ):
+            return None
+        raise InputError(f"tool `{name}`: {place(file)} has no function `{function}`", hint=nearest(function, defined))
+    return _parameters(defined[function].args)
+
+
+def _parameters(arguments: ast.arguments) -> Mapping[str, bool] | None:
+    if arguments.kwarg:
+        return None
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required = len(positional) - len(arguments.defaults)
+    takes = {argument.arg: number < required for number, argument in enumerate(positional)}
+    keyword_only = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return takes | {argument.arg: default is None for argument, default in keyword_only}
+
+
+def _find_module(name: str, module: str, root: Path) -> Path | None:
+    try:
+        with _importing_from(root):
+            found = importlib.util.find_spec(module)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"tool `{name}`: cannot import `{module}`: {error}") from None
+    if found is None:
+        raise InputError(f"tool `{name}`: there is no module `{module}`")
+    return Path(found.origin) if found.origin and found.origin.endswith(".py") else None
+
+
+def load_function(module: str, function: str, file: Path | None, root: Path) -> Callable[..., Any]:
+    """Import a tool's function; a file is run again after it was edited. Raises ToolFailed."""
+    try:
+        with _importing_from(root):
+            loaded = _load_file(file) if file and module.endswith(".py") else importlib.import_module(module)
+        found = getattr(loaded, function)
+    except Exception as error:
+        raise ToolFailed(f"cannot load `{module}:{function}`: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise ToolFailed(f"`{module}:{function}` is no function")
+    return found  # type: ignore[no-any-return]
+
+
+_loaded: dict[Path, tuple[int, Any]] = {}
+
+
+def _load_file(file: Path) -> Any:
+    changed = file.stat().st_mtime_ns
+    known = _loaded.get(file)
+    if known and known[0] == changed:
+        return known[1]
+    spec = importlib.util.spec_from_file_location(f"promptkit_tool_{file.stem}", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    _loaded[file] = (changed, module)
+    return module
+
+
+@contextmanager
+def _importing_from(root: Path) -> Iterator[None]:
+    """Let a project's own packages be imported inside the block."""
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(root))
