@@ -36,7 +36,8 @@ class Options:
 class CallRecord:
     """One request of a call, for the trace. `parsed` and `problem` are filled in when the answer is decided.
 
-    `started` is seconds on the event loop's clock; `deciding` marks the request whose reply is the answer.
+    `started` is seconds on the event loop's clock; `deciding` marks the request whose reply is the answer. Scoring is
+    one record of `requests` requests.
     """
 
     call: str
@@ -44,6 +45,7 @@ class CallRecord:
     reply: Reply
     started: float
     sample: str
+    requests: int = 1
     deciding: bool = False
     repair: bool = False
     parsed: Any = None
