@@ -1,12 +1,52 @@
-"""`promptkit init`."""
+"""`promptkit init`: a small working project of one's own."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+from promptkit.errors import InputError, Problem
+
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
-def init() -> None:
-    raise NotImplementedError
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")] = Path(),
+) -> None:
+    """Make a small working project: a pipeline of two steps, its prompts and its cases."""
+    from promptkit.reports import emit, note
+
+    for path in make_project(folder):
+        emit(str(path))
+    for line in (
+        "next:",
+        *([f"  cd {folder}"] if folder != Path() else []),
+        "  promptkit run mail",
+        "  promptkit check",
+    ):
+        note(line)
+
+
+def make_project(folder: Path) -> list[Path]:
+    """Write the files of a new project and return their paths. Raises InputError if one of them is there already."""
+    from promptkit.cli.schema import json_schema
+    from promptkit.project import LIBRARY
+    from promptkit.reports import json_text
+    from promptkit.storage import write_atomic
+
+    source = LIBRARY / "templates" / "init"
+    files = {path.relative_to(source): path.read_text("utf-8") for path in source.rglob("*") if path.is_file()}
+    # A wheel's builder would leave out a file of that name.
+    files[Path(".gitignore")] = files.pop(Path("gitignore"))
+    files |= {Path("schemas", f"{of}.json"): json_text(json_schema(of)) + "\n" for of in ("pipeline", "prompt")}
+    paths = {folder / name: text for name, text in sorted(files.items())}
+    there = [path for path in paths if path.exists()]
+    if there:
+        raise InputError(Problem("this file is there already", str(path), hint="nothing was written") for path in there)
+    for path, text in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+    return list(paths)
