@@ -95,7 +95,7 @@ class Asker:
         name: str | None = None,
     ) -> None:
         self.statistics = Statistics()
-        self._runtime = runtime
+        self.runtime = runtime
         self._store = store
         self._concurrency = concurrency
         self._deadline = deadline
@@ -112,7 +112,7 @@ class Asker:
         if self._model is None:
             async with self._describing:
                 if self._model is None:
-                    model = await self._in_time(self._runtime.model)
+                    model = await self._in_time(self.runtime.model)
                     self._limiter = asyncio.Semaphore(self._concurrency or model.parallel)
                     if self._recorder:
                         self._recorder.model(self._name, model)
@@ -140,7 +140,7 @@ class Asker:
         """Return a vector for each text. Raises Unsupported or RuntimeFailure."""
         _refuse(await self.model(), ["embeddings"])
         async with self._limiter:
-            vectors = await self._in_time(lambda: self._patiently(lambda: self._runtime.embed(texts)))
+            vectors = await self._in_time(lambda: self._patiently(lambda: self.runtime.embed(texts)))
         if self._recorder:
             self._recorder.vectors(self._name, texts, vectors)
         return vectors
@@ -148,7 +148,7 @@ class Asker:
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
         """Return the text's tokens as byte pieces, or None where no tokenizer is at hand."""
         await self.model()
-        pieces = await self._runtime.tokenize(text)
+        pieces = await self.runtime.tokenize(text)
         if self._recorder:
             self._recorder.pieces(self._name, text, pieces)
         return pieces
@@ -156,14 +156,14 @@ class Asker:
     async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
         """Return the text that the messages become, or None where the runtime does not show it."""
         await self.model()
-        text = await self._runtime.template(messages, begun)
+        text = await self.runtime.template(messages, begun)
         if self._recorder:
             self._recorder.template(self._name, messages, begun, text)
         return text
 
     async def close(self) -> None:
         """Release the runtime. Safe to call twice."""
-        await self._runtime.close()
+        await self.runtime.close()
 
     async def _known_or_sent(self, store: Cache, request: Request, digest: str, on_text: OnText | None) -> Reply:
         key = request_key(request, digest)
@@ -188,7 +188,7 @@ class Asker:
     async def _send(self, request: Request, on_text: OnText | None) -> Reply:
         listen = _listeners(on_text)
         async with self._limiter:
-            return await self._in_time(lambda: self._patiently(lambda: self._runtime.answer(request, listen())))
+            return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())))
 
     async def _in_time(self, action: Callable[[], Awaitable[T]]) -> T:
         try:

@@ -30,7 +30,7 @@ FORMS: dict[Kind, str] = {
     "scripted": "scripted:FILE.yaml or scripted:FILE.py:FUNCTION",
 }
 
-_REFERENCE = re.compile(r"(?P<kind>[a-z]+)(?P<sign>[/:])(?P<rest>.+)", re.DOTALL)
+_REFERENCE = re.compile(r"(?P<kind>[a-z]+)(?P<sign>[/:])(?P<rest>.*)", re.DOTALL)
 _HUB = re.compile(r"(?P<name>[^/]+/[^/]+)/(?P<path>.+\.gguf)")
 _SERVER = re.compile(r"(?P<name>.+)@(?P<url>https?://.+)", re.DOTALL)
 _SCRIPT = re.compile(r"(?P<path>.+\.(?:ya?ml|py(?=:)))(?::(?P<function>\w+))?", re.DOTALL)
@@ -125,9 +125,9 @@ def _parts(kind: Kind, rest: str, text: str) -> Reference | None:
             return Reference(text=text, kind=kind, name=found["name"], url=found["url"].rstrip("/"))
         case "embedded" if text == EMBEDDED:
             return Reference(text=text, kind=kind, name=rest)
-        case "ollama":
+        case "ollama" if rest.strip():
             return Reference(text=text, kind=kind, name=rest)
-        case "gguf" | "replay":
+        case "gguf" | "replay" if rest.strip():
             return Reference(text=text, kind=kind, path=rest)
     return None
 
