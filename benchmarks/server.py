@@ -1,0 +1,154 @@
+"""A loopback server of fixed latency that speaks just enough of Ollama's API, for measuring what stands in front of it.
+
+    with ollama_server(latency=0.05) as server:
+        ...  # ask server.url; then server.requests() tells how many it answered
+
+It runs in a process of its own, so that its CPU is not counted as the client's. `python benchmarks/server.py` serves
+on a port of its own until it is ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.request import urlopen
+
+MODEL = "bench:latest"
+VERSION = "0.33.0"
+DIGEST = "0" * 64
+CONTEXT = 8192
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server's address."""
+
+    url: str
+
+    def requests(self) -> int:
+        """Return how many chats it has answered."""
+        with urlopen(f"{self.url}/bench/requests") as response:
+            return int(json.load(response)["requests"])
+
+
+@contextmanager
+def ollama_server(*, latency: float = 0.0, answer: str = "positive") -> Iterator[Server]:
+    """Run the server in another process for as long as the block lasts."""
+    command = [sys.executable, __file__, "--latency", str(latency), "--answer", answer]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield Server(url=process.stdout.readline().strip())
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+class Bench:
+    """The server's state and answers."""
+
+    def __init__(self, *, latency: float, answer: str) -> None:
+        self._latency = latency
+        self._answer = answer
+        self._requests = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection, one after the other."""
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                path = head.split(" ", 2)[1]
+                body = await reader.readexactly(_length(head))
+                status, content = await self._respond(path, json.loads(body) if body else {})
+                reason = "OK" if status == 200 else "Not Found"
+                kind = "application/x-ndjson" if content.count(b"\n") else "application/json"
+                writer.write(
+                    f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\n"
+                    f"Content-Length: {len(content)}\r\n\r\n".encode()
+                    + content
+                )
+                await writer.drain()
+        writer.close()
+
+    async def _respond(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        if path == "/api/chat":
+            return 200, await self._chat(body)
+        described = {
+            "/api/version": {"version": VERSION},
+            "/api/tags": {"models": [_listed()]},
+            "/api/ps": {"models": []},
+            "/api/show": {
+                "capabilities": ["completion"],
+                "template": "{{ .Prompt }}",
+                "details": _listed()["details"],
+                "model_info": {"general.architecture": "bench", "bench.context_length": CONTEXT},
+            },
+            "/bench/requests": {"requests": self._requests},
+        }
+        if path in described:
+            return 200, json.dumps(described[path]).encode()
+        return 404, json.dumps({"error": f"no route {path}"}).encode()
+
+    async def _chat(self, body: dict[str, Any]) -> bytes:
+        self._requests += 1
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        words = sum(len(message["content"].split()) for message in body["messages"])
+        ended = {
+            "done": True,
+            "done_reason": "stop",
+            "prompt_eval_count": max(1, words),
+            "eval_count": 1,
+            "total_duration": int(self._latency * 1e9),
+        }
+        said = {"model": MODEL, "message": {"role": "assistant", "content": self._answer}}
+        if not body.get("stream", True):
+            return json.dumps({**said, **ended}).encode()
+        last = {"model": MODEL, "message": {"role": "assistant", "content": ""}, **ended}
+        return b"".join(json.dumps(line).encode() + b"\n" for line in ({**said, "done": False}, last))
+
+
+def _listed() -> dict[str, Any]:
+    details = {"family": "bench", "parameter_size": "1B", "quantization_level": "Q4_0", "format": "gguf"}
+    modified = "2026-01-01T00:00:00Z"
+    return {
+        "name": MODEL,
+        "model": MODEL,
+        "digest": DIGEST,
+        "size": 1,
+        "modified_at": modified,
+        "details": details,
+    }
+
+
+def _length(head: str) -> int:
+    for line in head.split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.lower() == "content-length":
+            return int(value)
+    return 0
+
+
+async def main(latency: float, answer: str) -> None:
+    """Serve on a free port, whose address is the first line printed."""
+    server = await asyncio.start_server(Bench(latency=latency, answer=answer).serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    print(f"http://{host}:{port}", flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds that each answer takes")
+    parser.add_argument("--answer", default="positive", help="what each answer says")
+    arguments = parser.parse_args()
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(arguments.latency, arguments.answer))
