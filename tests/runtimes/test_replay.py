@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import InputError, NotRecorded, RequestRefused, StoreFailed
-from promptkit.runtimes import Asker, Message, Models, Recorder, Replay, Reply, Request, Scripted, Token
+from promptkit.runtimes import Asker, Embedded, Message, Models, Recorder, Replay, Reply, Request, Scripted, Token
 
 HELLO = Request(messages=(Message("user", "Name a colour.\nOne word."),), begun="Colour:")
 
@@ -222,3 +222,24 @@ async def test_text_is_readable_in_the_file(tmp_path: Path) -> None:
     assert "crème" in path.read_text("utf-8")
     assert len(path.read_text("utf-8").splitlines()) == 3
     assert os.stat(path).st_mode & 0o111 == 0
+
+
+async def test_a_real_models_answers_replay_identically(tmp_path: Path, embedded: Embedded) -> None:
+    path = tmp_path / "run.jsonl"
+    grammar = 'root ::= " blue" | " red"'
+    asked = [
+        replace(HELLO, max_tokens=4, alternatives=3),
+        replace(HELLO, max_tokens=4, grammar=grammar),
+        Request(prompt="The sky is", max_tokens=2),
+    ]
+    recorder = Recorder(path)
+    live = Asker(embedded, recorder=recorder)
+    replies = [await live.ask(request) for request in asked]
+    tokens = await live.tokenize("naïve 🙂")
+    text = await live.template(HELLO.messages, HELLO.begun)
+    recorder.close()
+    replay = Asker(Replay(path))
+    told: list[str] = []
+    assert [await replay.ask(request, told.append) for request in asked] == replies
+    assert "".join(told) == "".join(reply.text for reply in replies)
+    assert (await replay.tokenize("naïve 🙂"), await replay.template(HELLO.messages, HELLO.begun)) == (tokens, text)
