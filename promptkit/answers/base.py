@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 from promptkit.answers.gbnf import Grammar, literal
@@ -139,6 +139,14 @@ def undecorated(text: str) -> Iterator[str]:
     yield bare
     inner = bare.strip("\"'`*_“”‘’«»()[]{}<>#.!,;: \n\t")
     yield inner
+
+
+def distinct(items: Iterable[Any], key: Callable[[Any], Hashable]) -> list[Any]:
+    """Return the items without those that share a key with an earlier one."""
+    kept: dict[Hashable, Any] = {}
+    for item in items:
+        kept.setdefault(key(item), item)
+    return list(kept.values())
 
 
 def shown(text: str, limit: int = 80) -> str:

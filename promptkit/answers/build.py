@@ -85,9 +85,6 @@ def _spans(options: Any) -> AnswerType:
 def _list(options: Any) -> AnswerType:
     given = _options("list", options)
     inner = given.get("of", "text")
-    name, _ = _split(inner)
-    if name not in _ITEMS:
-        raise InputError(f"list: its items cannot be `{name}`", hint=f"known: {', '.join(_ITEMS)}")
     of = build(inner)
     by_lines = read_flag("lines", given.get("lines", False))
     if by_lines and "separator" in given:
@@ -144,7 +141,15 @@ def _unknown_keys(name: str, options: Any) -> Iterator[str]:
             hint = nearest(str(key), _KEYS[name])
             yield f"{name}: unknown key `{key}`" + (f"; {hint}" if hint else "")
     if name == "list" and "of" in options:
-        yield from check(options["of"])
+        yield from _item_faults(options["of"])
+
+
+def _item_faults(spec: Any) -> Iterator[str]:
+    faults = check(spec)
+    name = next(iter(spec), None) if isinstance(spec, Mapping) else spec
+    if name in _MAKERS and name not in _ITEMS:
+        faults = [f"list: its items cannot be `{name}`; known: {', '.join(_ITEMS)}"]
+    yield from faults
 
 
 def _holds_expression(value: Any) -> bool:

@@ -30,8 +30,10 @@ class Choice(AnswerType):
         self.options = tuple(text for text in texts if text is not None)
         self.letters = ascii_uppercase[: len(self.options)]
         self._names = Names(tuple(dict.fromkeys(option.strip() for option in self.options)))
-        # `A` alone is also an article: it counts as a letter unless a small letter follows.
-        self._letter = re.compile(rf"(?<![\w'’])\(?([{self.letters[0]}-{self.letters[-1]}])\b(?!['’]| [a-z])")
+        letters = f"[{self.letters[0]}-{self.letters[-1]}]"
+        # `A` with a small letter after it is an article.
+        self._letter = re.compile(rf"(?<![\w'’])\(?({letters})\b(?!['’])(?!(?<=A) [a-z])")
+        self._begins = re.compile(rf"\W*({letters})\b(?!['’])")
         self._answer = re.compile(
             rf"\W*([{self.letters[0]}-{self.letters[-1]}])(?:\W*|[).:\]]+\s.*)", re.IGNORECASE | re.DOTALL
         )
@@ -61,6 +63,10 @@ class Choice(AnswerType):
             option = self._named(name)
             if option is not None:
                 yield option
+
+    def first(self, text: str) -> str:
+        begins = self._begins.match(text)
+        return self._option(begins.group(1)) if begins else str(super().first(text))
 
     def expression(self, grammar: Grammar) -> str:
         return one_of(self.letters)

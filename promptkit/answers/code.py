@@ -35,7 +35,7 @@ class Code(AnswerType):
         for program in self.mentions(text):
             return program
         opened = _OPENED.search(text)
-        program = text[opened.end() :] if opened else text.strip("\n")
+        program = text[opened.end() :].rstrip().removesuffix("```") if opened else text.strip("\n")
         if not program.strip():
             raise Unparsed("the reply holds no program")
         return program

@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Unparsed, frozen, lines, paragraphs, undecorated
+from promptkit.answers.base import AnswerType, Unparsed, distinct, frozen, lines, paragraphs, undecorated
 from promptkit.answers.gbnf import BLANKS, Grammar, literal, none_of
 from promptkit.answers.json_value import Json
 from promptkit.answers.number import Number
@@ -46,7 +46,8 @@ class ListOf(AnswerType):
         parts = [_on_one_line(part) for part in text.split(between) if part.strip()]
         if not parts:
             raise Unparsed(f"the reply is empty; an empty list is written {EMPTY}")
-        return self._distinct([self.of.parse(without_bullet(part)) for part in parts])
+        items = [self.of.parse(without_bullet(part)) for part in parts]
+        return distinct(items, self.of.vote_key) if self.unique else items
 
     def first(self, text: str) -> list[Any]:
         whole = paragraphs(text) if self.separator == "\n" else lines(text)
@@ -59,7 +60,10 @@ class ListOf(AnswerType):
     def expression(self, grammar: Grammar) -> str:
         item = self._text_item(grammar) if isinstance(self.of, Text) else self.of.expression(grammar)
         name = grammar.rule("item", item or "")
-        return f"{literal(EMPTY)} | {name} ({literal(self._between)} {name})*"
+        # Different items of a closed set come to an end; a small model would go on for ever.
+        count = len(self.of.alternatives()) if self.unique else 0
+        most = f"{{0,{count - 1}}}" if count else "*"
+        return f"{literal(EMPTY)} | {name} ({literal(self._between)} {name}){most}"
 
     def vote_key(self, value: Any) -> Hashable:
         return tuple(self.of.vote_key(item) for item in value)
@@ -81,11 +85,6 @@ class ListOf(AnswerType):
         start = none_of("".join(dict.fromkeys(f"{self.separator}{BLANKS}")))
         return f"{start} {within}*"
 
-    def _distinct(self, items: list[Any]) -> list[Any]:
-        if not self.unique:
-            return items
-        return list({self.of.vote_key(item): item for item in reversed(items)}.values())[::-1]
-
 
 class JsonList(Json):
     """A list of JSON records: one JSON array, its items by the schema of the type `of`."""
@@ -100,7 +99,7 @@ class JsonList(Json):
 
     def read(self, text: str) -> Any:
         found = super().read(text)
-        return list({frozen(item): item for item in reversed(found)}.values())[::-1] if self.unique else found
+        return distinct(found, frozen) if self.unique else found
 
     def description(self) -> Mapping[str, Any]:
         return {"of": {"name": "json", "schema": self.given["items"]}, "unique": self.unique}

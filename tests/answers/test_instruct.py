@@ -1,0 +1,53 @@
+"""The words about an answer that a model reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.answers import build, content_free_inputs, instruction, repair_text
+from promptkit.project import Project
+from tests.answers.kinds import IDS, KINDS
+
+
+@pytest.mark.parametrize("spec", [spec for spec, _ in KINDS], ids=IDS)
+def test_every_type_has_an_instruction_and_a_repair(spec: Any) -> None:
+    answer = build(spec)
+    assert bool(instruction(answer)) == (answer.name != "text")
+    repair = repair_text(answer, "it is empty {{ x }}")
+    assert "it is empty {{ x }}" in repair
+    assert instruction(answer) in repair
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"label": {"a": "the first", "b": "the other"}}, ["a, b", "- a: the first", "- b: the other"]),
+        ({"label": ["a, b", "c"]}, ["a, b; c"]),
+        ({"labels": ["a", "b"]}, ["a, b", '", "', "write none"]),
+        ({"choice": ["x", "y"]}, ["A) x", "B) y", "letter"]),
+        ({"number": {"min": 1, "max": 5, "decimals": 0}}, ["at least 1", "at most 5", "whole number"]),
+        ({"list": {"separator": ";", "of": {"label": ["a", "b"]}}}, ['";"', "a, b", "none"]),
+        ({"json": {"type": "integer"}}, ['{"type": "integer"}']),
+        ("code", ["```python"]),
+        ({"spans": {"classes": ["problem"], "text": "x"}}, ["<span class=", "problem"]),
+    ],
+)
+def test_an_instruction_says_what_the_parser_reads(spec: Any, words: list[str]) -> None:
+    text = instruction(build(spec))
+    for word in words:
+        assert word in text
+
+
+def test_a_project_may_word_an_instruction_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "templates" / "answers"
+    folder.mkdir(parents=True)
+    (folder / "boolean.j2").write_text("Ja oder nein: {{ name }}")
+    (tmp_path / "promptkit.yaml").write_text("")
+    assert instruction(build("boolean"), project=Project.find(tmp_path)) == "Ja oder nein: boolean"
+
+
+def test_the_inputs_that_say_nothing_end_in_an_empty_one() -> None:
+    assert content_free_inputs() == ("N/A", "[MASK]", "")
