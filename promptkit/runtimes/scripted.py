@@ -121,7 +121,7 @@ class Scripted:
 
     def _obey(self, request: Request, text: str) -> Reply:
         """Make a reply of a text, cut as the request says."""
-        for stop in request.stop:
+        for stop in filter(None, request.stop):
             text = text.split(stop, 1)[0]
         given = tuple(self._tokenizer(text))
         kept = given[: request.max_tokens]

@@ -22,15 +22,15 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-from collections.abc import Iterator
-from inspect import isfunction
+from collections.abc import Awaitable, Callable, Iterator
+from inspect import isawaitable, isfunction
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, model_validator
 
-from promptkit.errors import InputError, Problem, RequestRefused, ServerFailed, nearest, place
+from promptkit.errors import InputError, Problem, PromptkitError, RequestRefused, ServerFailed, nearest, place
 from promptkit.runtimes.base import Alternative, Capability, Finish, Reply, Request, Token
 from promptkit.runtimes.scripted import CAPABILITIES, Answered, Scripted, whole_text
 from promptkit.storage import load_file, read_model, read_text
@@ -159,7 +159,26 @@ def load_function(path: Path, name: str, reference: str) -> Scripted:
     if not callable(function):
         known = [each for each, value in vars(module).items() if isfunction(value)]
         raise InputError(Problem(f"it has no function `{name}`", place(path), hint=nearest(name, known)))
-    return Scripted(function, digest=digest, reference=reference)
+    return Scripted(_guarded(function, reference), digest=digest, reference=reference)
+
+
+def _guarded(function: Callable[[Request], object], reference: str) -> Callable[[Request], Awaitable[Answered]]:
+    """Make what goes wrong in a person's function one of our errors."""
+
+    async def answer(request: Request) -> Answered:
+        try:
+            answered = function(request)
+            if isawaitable(answered):
+                answered = await answered
+        except PromptkitError:
+            raise
+        except Exception as error:
+            raise ServerFailed(f"{reference} raised {type(error).__name__}: {error}") from error
+        if isinstance(answered, str | Reply | Exception):
+            return answered
+        raise ServerFailed(f"{reference} returned {type(answered).__name__}, which is no str, Reply or Exception")
+
+    return answer
 
 
 class _Player:

@@ -167,6 +167,17 @@ async def test_a_python_file_that_is_wrong_is_an_error_of_input(tmp_path: Path, 
         await open_runtime("scripted:fake.py:shuot", base=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("return 1 / 0", "raised ZeroDivisionError"), ("return {}", "returned dict"), ("pass", "returned NoneType")],
+)
+async def test_a_function_that_fails_is_a_failure_of_the_model(tmp_path: Path, code: str, said: str) -> None:
+    (tmp_path / "fake.py").write_text(f"def answer(request):\n    {code}\n")
+    runtime = await open_runtime("scripted:fake.py:answer", base=tmp_path)
+    with pytest.raises(ServerFailed, match=f"scripted:fake.py:answer {said}"):
+        await runtime.answer(say("hi"))
+
+
 def written(folder: Path, text: str) -> Scripted:
     path = folder / "script.yaml"
     path.write_text(text)
