@@ -1,0 +1,62 @@
+"""A pinned case is better, worse, the same, changed or new."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from promptkit.engine import Case
+from promptkit.reports import Outcome
+from promptkit.reports.comparison import fits, outcome_lines, tally, tally_text
+
+UNEXPECTED = object()
+
+
+def answer(output: Any, *, error: str | None = None, unparsed: int = 0, models: str = "m") -> dict[str, Any]:
+    counts = {"calls": 2, "cached": 1, "tokens_in": 10, "tokens_out": 5, "seconds": 0.1}
+    return {"output": output, "error": error, "unparsed": unparsed, "models": {models: "1"}, **counts}
+
+
+def outcome(new: dict[str, Any], before: dict[str, Any] | None, expect: Any = UNEXPECTED) -> Outcome:
+    expected = {} if expect is UNEXPECTED else {"expect": expect, "has_expect": True}
+    return Outcome(case=Case(name="case", inputs={}, **expected), answer=new, before=before)
+
+
+VERDICTS = {
+    "the first time": (answer("a"), None, UNEXPECTED, "new"),
+    "no change": (answer("a"), answer("a"), UNEXPECTED, "same"),
+    "a change that nobody judges": (answer("a"), answer("b"), UNEXPECTED, "changed"),
+    "now right": (answer("a"), answer("b"), "a", "better"),
+    "no longer right": (answer("b"), answer("a"), "a", "worse"),
+    "wrong in another way": (answer("b"), answer("c"), "a", "changed"),
+    "no longer parsed": (answer(None, unparsed=1), answer("a"), "a", "worse"),
+    "failed": (answer(None, error="the server is down"), answer("a"), "a", "worse"),
+}
+
+
+@pytest.mark.parametrize(("new", "before", "expect", "verdict"), VERDICTS.values(), ids=VERDICTS.keys())
+def test_a_case_gets_the_verdict(new: Any, before: Any, expect: Any, verdict: str) -> None:
+    assert verdict == outcome(new, before, expect).verdict
+
+
+FITTING = [("a ", "a", True), (26, 26.0, True), (True, 1, False), ({"a": 1, "b": 2}, {"a": 1}, True)]
+FITTING += [({"b": 2}, {"a": 1}, False), (["a", "b"], ["a"], False), (["a"], ["a"], True), (None, None, True)]
+
+
+@pytest.mark.parametrize(("value", "expected", "fitting"), FITTING)
+def test_a_value_fits_what_is_expected(value: Any, expected: Any, fitting: bool) -> None:
+    assert fitting is fits(value, expected)
+
+
+def test_the_tally_counts_verdicts_and_tokens() -> None:
+    counts = tally([outcome(answer("a"), answer("b"), "a"), outcome(answer(None, unparsed=1), None)])
+    assert "1 better · 1 new · 0 same · 1 unparsed · 1 of 1 right · 4 calls (2 cached) · 30 tokens (before: 15)" == (
+        tally_text(counts)
+    )
+
+
+def test_an_answer_by_another_model_says_so() -> None:
+    lines = [line.plain for line in outcome_lines(outcome(answer("a"), answer("b", models="other/model")))]
+    assert "the answer before is by other/model" in lines[0]
+    assert "  [-b-]{+a+}" == lines[1]

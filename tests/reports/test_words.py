@@ -1,0 +1,39 @@
+"""Two answers are compared word by word."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.reports import compare_words, marked
+
+
+def test_only_the_words_that_differ_are_marked() -> None:
+    assert "the [-line-] {+router+} drops every evening" == marked(
+        "the line drops every evening", "the router drops every evening"
+    ).plain
+
+
+def test_the_same_answer_has_no_marks() -> None:
+    assert "all the same" == marked("all the same", "all the same").plain
+
+
+def test_what_is_only_new_is_only_added() -> None:
+    assert "one {+two+}" == marked("one ", "one two").plain
+
+
+def test_escapes_in_an_answer_are_shown() -> None:
+    assert "{+\\x1b[2J+}" == marked("", "\x1b[2J").plain
+
+
+@given(st.text(), st.text())
+def test_the_parts_make_up_both_answers(old: str, new: str) -> None:
+    parts = list(compare_words(old, new))
+    assert old == "".join(text for change, text in parts if change != "added")
+    assert new == "".join(text for change, text in parts if change != "removed")
+
+
+def test_a_long_answer_is_compared_by_lines() -> None:
+    old = "word word word\n" * 2000
+    parts = list(compare_words(old, old + "more\n"))
+    assert ("added", "more\n") == parts[-1]
