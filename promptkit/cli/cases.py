@@ -52,8 +52,8 @@ async def try_cases(
 
     with progress.showing():
         outcomes = [outcome async for outcome in in_order(answer, cases)]
-    # Only now: answers that were stopped half-way must not stand for the ones before.
-    for outcome in outcomes:
+    # Only now, and only answers: what was stopped half-way or failed must not stand for the answer before.
+    for outcome in (outcome for outcome in outcomes if outcome.answer["error"] is None):
         record = {"inputs": dict(outcome.case.inputs), "answer": outcome.answer}
         session.store.remember(target, outcome.case.name, record)
     return tuple(outcomes)

@@ -15,7 +15,7 @@ from promptkit.errors import InputError, Problem, place
 if TYPE_CHECKING:
     from promptkit.engine import Edge
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _STEPS = re.compile(rb"^steps\s*:", re.MULTILINE)
 _NOT_PROMPTS = {"layouts", "answers", "techniques"}
@@ -25,9 +25,7 @@ _NOT_PROMPTS = {"layouts", "answers", "techniques"}
 def check(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[PATH]...", help="Files, folders or names; left out: all.", autocompletion=complete_target
-        ),
+        typer.Argument(metavar="PATH", help="Files, folders or names; left out: all.", autocompletion=complete_target),
     ] = None,
     graph: Annotated[bool, typer.Option("--graph", help="Print which step needs which, and why.")] = False,
     json: Json = False,

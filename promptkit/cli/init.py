@@ -9,12 +9,12 @@ import typer
 
 from promptkit.errors import InputError, Problem
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is not there.")] = Path(),
 ) -> None:
     """Make a small working project: a pipeline of two steps, its prompts and its cases."""
     from promptkit.reports import emit, note

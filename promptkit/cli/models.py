@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 Reference = Annotated[str, typer.Argument(metavar="REF", help="A model reference.", autocompletion=complete_model)]
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="List, fetch and describe what can answer here.")
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List, fetch and describe what can answer here.",
+)
 
 
 @app.command("list")

@@ -36,11 +36,12 @@ def _may_lead(path: Path) -> bool:
 
 
 Target: TypeAlias = Annotated[
-    str, typer.Argument(help="A pipeline or a prompt, by name or path.", autocompletion=complete_target)
+    str,
+    typer.Argument(metavar="TARGET", help="A pipeline or a prompt, by name or path.", autocompletion=complete_target),
 ]
 Values: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME=VALUE]...", help="Inputs; NAME=- reads stdin, NAME=@FILE a file."),
+    typer.Argument(metavar="NAME=VALUE", help="Inputs; NAME=- reads stdin, NAME=@FILE a file."),
 ]
 Model: TypeAlias = Annotated[
     str | None,

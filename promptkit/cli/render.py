@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from promptkit.cli.session import Session
     from promptkit.engine import Pipeline, Rendered
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

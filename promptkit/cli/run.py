@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Result
     from promptkit.reports import Progress
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import typer
 
 Format: TypeAlias = Literal["pipeline", "prompt"]
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

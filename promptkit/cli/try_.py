@@ -9,7 +9,7 @@ import typer
 from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Values
 from promptkit.errors import InputError
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command("try")

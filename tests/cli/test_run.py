@@ -1,0 +1,121 @@
+"""`run`: the answer alone on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Run
+
+
+def test_the_answer_alone_is_on_stdout(promptkit: Run) -> None:
+    done = promptkit("run", "mail", "mail=My card was charged twice.")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"topic": "payment", "reply": "We are sorry."}
+
+
+def test_progress_shows_each_step_with_calls_tokens_and_time_and_who_answered(promptkit: Run) -> None:
+    said = promptkit("run", "mail").stderr
+    assert "the example of mail is used" in said
+    for step in ("topic", "reply"):
+        assert any(step in line and "1 call" in line and "tokens" in line for line in said.splitlines())
+    assert "    delivery" in said and "    We are sorry." in said
+    assert "answered by scripted:script.yaml (named by promptkit.yaml)" in said
+    assert "promptkit try mail --watch" in said
+
+
+def test_a_value_comes_from_stdin_or_a_file(promptkit: Run, project: Path) -> None:
+    (project / "mail.txt").write_text("The card again.\n")
+    assert "payment" in promptkit("run", "mail", "mail=-", stdin="My card was charged.\n").stdout
+    assert "payment" in promptkit("run", "mail", "mail=@mail.txt").stdout
+
+
+def test_json_has_the_documented_keys(promptkit: Run) -> None:
+    record = json.loads(promptkit("run", "mail", "--json").stdout)
+    assert {"run", "target", "model", "output", "steps", "totals"} <= record.keys()
+    assert {"reference", "digest", "why"} == record["model"].keys()
+    counts = {"status", "calls", "cached", "tokens_in", "tokens_out", "seconds", "unparsed"}
+    assert counts <= record["steps"]["topic"].keys()
+
+
+def test_the_trace_shows_messages_and_replies_as_a_tree(promptkit: Run) -> None:
+    done = promptkit("run", "mail", "--trace")
+    assert "├─ topic" in done.stderr and "└─ reply" in done.stderr
+    assert "Sort the mail." in done.stderr and "reply: We are sorry." in done.stderr
+    assert "Sort the mail." not in done.stdout
+
+
+def test_a_second_run_asks_nothing(promptkit: Run) -> None:
+    promptkit("run", "mail")
+    assert json.loads(promptkit("run", "mail", "--json").stdout)["totals"]["cached"] == 2
+    assert json.loads(promptkit("run", "mail", "--json", "--no-cache").stdout)["totals"]["cached"] == 0
+
+
+def test_each_row_gives_one_line_in_order(promptkit: Run, project: Path) -> None:
+    rows = [{"mail": "My card."}, {"mail": "My parcel."}]
+    (project / "mails.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plain = promptkit("run", "mail", "--input", "mails.jsonl").stdout.splitlines()
+    assert [json.loads(line)["topic"] for line in plain] == ["payment", "delivery"]
+    records = promptkit("run", "mail", "--input", "mails.jsonl", "--json").stdout.splitlines()
+    assert [json.loads(line)["output"]["topic"] for line in records] == ["payment", "delivery"]
+
+
+def test_a_row_that_fails_keeps_its_line_and_the_others_their_answers(promptkit: Run, project: Path) -> None:
+    rules = "[{contains: bad, reply: {error: the server is tired}}, {contains: Reply, reply: ok}]"
+    (project / "script.yaml").write_text(f"rules: {rules}\notherwise: delivery\n")
+    (project / "mails.csv").write_text("mail\nbad\ngood\n")
+    done = promptkit("run", "mail", "--input", "mails.csv")
+    assert done.returncode == 3
+    assert [line and json.loads(line)["topic"] for line in done.stdout.splitlines()] == ["", "delivery"]
+    assert "1 of 2 rows have no answer" in done.stderr and "the server is tired" in done.stderr
+
+
+def test_a_recording_answers_in_place_of_the_model(promptkit: Run, project: Path) -> None:
+    recorded = promptkit("run", "mail", "--record", "mail.recording")
+    (project / "script.yaml").unlink()
+    replayed = promptkit("run", "mail", "--model", "replay:mail.recording")
+    assert (0, recorded.stdout) == (replayed.returncode, replayed.stdout), replayed.stderr
+
+
+def test_all_mistakes_are_told_at_once_before_any_call(promptkit: Run, project: Path) -> None:
+    pipeline = project / "pipelines" / "mail.yaml"
+    pipeline.write_text(pipeline.read_text().replace("sort_mail", "sort_mial").replace("about:", "abuot:"))
+    done = promptkit("run", "mail")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean `sort_mail`?" in done.stderr and "did you mean `about`?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_input_names_the_right_one(promptkit: Run) -> None:
+    done = promptkit("run", "mail", "mial=x", "novalue")
+    assert done.returncode == 2
+    assert "write NAME=VALUE" in done.stderr
+
+
+def test_stdin_that_is_no_text_is_said_to_be_so(promptkit: Run) -> None:
+    done = promptkit("run", "mail", "mail=-", stdin=b"caf\xe9")
+    assert done.returncode == 2
+    assert "stdin is not UTF-8: byte 3 is 0xe9" in done.stderr
+
+
+def test_a_hostile_answer_and_mail_cannot_steer_the_terminal(promptkit: Run, project: Path) -> None:
+    (project / "script.yaml").write_text(
+        'rules: [{contains: Reply, reply: "\\e]52;c;aGk=\\a\\u202Eevil"}]\notherwise: delivery\n'
+    )
+    done = promptkit("run", "mail", "mail=\x1b[2Jmail", "--trace")
+    assert done.returncode == 0, done.stderr
+    for character in "\x1b\x07\u202e":
+        assert character not in done.stdout + done.stderr
+    record = json.loads(promptkit("run", "mail", "mail=\x1b[2Jmail", "--json").stdout)
+    assert record["output"]["reply"] == "\x1b]52;c;aGk=\x07\u202eevil"
+
+
+def test_a_server_that_failed_ends_with_3_and_what_was_done(promptkit: Run, project: Path) -> None:
+    (project / "script.yaml").write_text(
+        "rules: [{contains: Reply, reply: {error: the server is tired}}]\notherwise: delivery\n"
+    )
+    done = promptkit("run", "mail", "--json")
+    record = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert "the server is tired" in record["error"] and "the server is tired" in done.stderr
+    assert record["steps"]["topic"]["status"] == "done"

@@ -1,0 +1,77 @@
+"""The command starts fast, says what it can do, and turns mistakes into text and exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from promptkit.cli.main import VERBS
+from tests.cli.conftest import Run, environment
+
+# What help and version may load besides the standard library.
+ALLOWED = {"annotated_doc", "promptkit", "shellingham", "typer", "typing_extensions"}
+LOADED = """
+import json, sys
+sys.argv = ["promptkit", *sys.argv[1:]]
+from promptkit.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
+    bare = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments], capture_output=True, env=environment(), check=True
+    )
+    loaded = set(json.loads(bare.stdout.splitlines()[-1]))
+    empty = "import json, sys; print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+    at_start = json.loads(subprocess.run([sys.executable, "-c", empty], capture_output=True, check=True).stdout)
+    assert set() == loaded - set(sys.stdlib_module_names) - set(at_start) - ALLOWED
+
+
+def test_each_verb_has_help_of_its_own(promptkit: Run) -> None:
+    listing = promptkit("--help").stdout
+    for verb, about in VERBS.items():
+        assert f"  {verb} " in listing and about in " ".join(listing.split())
+        help_of_verb = promptkit(verb, "--help")
+        assert (help_of_verb.returncode, help_of_verb.stderr) == (0, "")
+        assert help_of_verb.stdout.startswith(f"Usage: promptkit {verb}")
+
+
+def test_a_misspelt_verb_gets_the_nearest(promptkit: Run) -> None:
+    done = promptkit("rnu")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean `run`?" in done.stderr
+
+
+def test_a_misspelt_option_is_a_wrong_command_line(promptkit: Run) -> None:
+    done = promptkit("run", "mail", "--modell", "x")
+    assert done.returncode == 2
+    assert "--model" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
+    command = f"'{sys.executable}' -c 'from promptkit.cli.main import main; main()' schema | head -c 1"
+    done = subprocess.run(command, shell=True, cwd=project, env=environment(), capture_output=True)
+    assert (done.stdout, done.stderr) == (b"{", b"")
+
+
+def test_the_shell_completes_verbs_and_targets(promptkit: Run) -> None:
+    def complete(words: str) -> list[str]:
+        done = promptkit(
+            _PROMPTKIT_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split(" ")) - 1)
+        )
+        return done.stdout.split()
+
+    assert complete("promptkit ren") == ["render"]
+    assert complete("promptkit run mai") == ["mail"]
+    assert complete("promptkit run pipe") == ["pipelines/"]
+    assert complete("promptkit run mail --model gg") == ["gguf:PATH"]
