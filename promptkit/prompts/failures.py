@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from traceback import walk_tb
@@ -10,10 +9,8 @@ from traceback import walk_tb
 from jinja2 import Template, TemplateNotFound, TemplateSyntaxError
 from jinja2.exceptions import SecurityError
 
-from promptkit.errors import Problem, nearest
+from promptkit.errors import Problem
 from promptkit.prompts.sandbox import UndefinedName
-
-_NO_SUCH = re.compile(r"No (filter|test) named '([^']*)'\.")
 
 
 def syntax_problem(error: Exception, file: str | None) -> Problem:
@@ -30,7 +27,7 @@ def rendering_problem(error: Exception, file: str | None, names: Iterable[str]) 
     where = _line(error)
     problem = Problem(_message(error), *(where or (file, None)))
     if isinstance(error, UndefinedName):
-        return replace(problem, hint=error.hint or nearest(error.name, names) if error.is_variable else error.hint)
+        return replace(problem, hint=error.hint(names))
     return problem
 
 

@@ -185,13 +185,14 @@ def concatenate(pieces: Sequence[Any]) -> str:
 
 
 def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the filter or test with each argument charged for; it keeps Jinja's marks on the function."""
+    """Return the filter or test with its arguments and result charged for; it keeps Jinja's marks on the function."""
     passed = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
     def charged(*arguments: Any, **named: Any) -> Any:
         values = map(charge, arguments[passed:])
-        return function(*arguments[:passed], *values, **{name: charge(value) for name, value in named.items()})
+        named = {name: charge(value) for name, value in named.items()}
+        return charge(function(*arguments[:passed], *values, **named))
 
     return charged
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from promptkit.prompts.layout import lay_out, layout_cue, layout_file
 from promptkit.prompts.prompt import WrittenExample
 from promptkit.prompts.sections import SECTIONS, STATIC_SECTIONS
-from promptkit.runtimes.base import Message
+from promptkit.runtimes import Message
 
 MessageMode = Literal["one", "system", "turns"]
 

@@ -20,7 +20,9 @@ from promptkit.prompts.front import cut_front_matter
 from promptkit.prompts.sandbox import ENVIRONMENT, guard
 from promptkit.prompts.sections import BENEATH, BLOCKS
 
-MAX_SOURCE: Final = 1_000_000
+MAX_SOURCE: Final = 200_000
+MAX_LINE: Final = 1_000
+"""In longer lines no column is looked for."""
 
 Role = Literal[">", "="]
 PROMPT: Final = ">"
@@ -131,7 +133,8 @@ class _Checker:
     def _place(self, line: int, word: str) -> Problem:
         """Return a problem without a message at a word of a line."""
         text = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
-        found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) if word else None
+        searched = word and len(text) <= MAX_LINE
+        found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) if searched else None
         return Problem("", self.file, line, found.start() + 1 if found else None)
 
     def _note(self, line: int, word: str, message: str, hint: str | None = None) -> None:

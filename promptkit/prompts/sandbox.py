@@ -6,8 +6,9 @@ Jinja's sandbox alone lets `'a' * 10**9` through; here filters, methods and oper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateRuntimeError, UndefinedError, nodes
@@ -34,6 +35,9 @@ from promptkit.prompts.filters import (
 )
 from promptkit.prompts.limits import MAX_BITS, LimitExceeded, charge, check_length, joined, weigh
 
+MOST_NAMES: Final = 1_000
+"""Among how many names the nearest is looked for."""
+
 METHODS: Final[dict[type, frozenset[str]]] = {
     str: words(
         "capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit islower isnumeric "
@@ -56,13 +60,20 @@ _REPLACED_METHODS: Final[dict[str, Callable[..., str]]] = {
 
 
 class UndefinedName(UndefinedError):
-    """A variable, or a key of a mapping, that does not exist; `hint` is the mapping's nearest key."""
+    """A variable, or a key of what `owner` is, that does not exist."""
 
-    def __init__(self, message: str, *, name: str, is_variable: bool, hint: str | None) -> None:
+    def __init__(self, message: str, *, name: str, owner: Any) -> None:
         super().__init__(message)
         self.name = name
-        self.is_variable = is_variable
-        self.hint = hint
+        self.owner = owner
+
+    def hint(self, variables: Iterable[str]) -> str | None:
+        """Return the nearest key of the mapping, or the nearest of the variables that there are."""
+        if self.owner is missing:
+            known: Iterable[Any] = variables
+        else:
+            known = self.owner if isinstance(self.owner, Mapping) else ()
+        return nearest(self.name, [str(name) for name in islice(known, MOST_NAMES)])
 
 
 class PromptUndefined(StrictUndefined):
@@ -78,16 +89,9 @@ class PromptUndefined(StrictUndefined):
         exc: type[TemplateRuntimeError] | Callable[[str], TemplateRuntimeError] = UndefinedError,
     ) -> None:
         if exc is UndefinedError:
-            is_variable = obj is missing
             if hint is None:
-                hint = f"`{name}` is undefined" if is_variable else f"there is no `{name}` in this {_kind(obj)}"
-            keys = obj if isinstance(obj, Mapping) else ()
-            exc = partial(
-                UndefinedName,
-                name=str(name),
-                is_variable=is_variable,
-                hint=nearest(str(name), (str(key) for key in keys)),
-            )
+                hint = f"`{name}` is undefined" if obj is missing else f"there is no `{name}` in this {_kind(obj)}"
+            exc = partial(UndefinedName, name=str(name), owner=obj)
         super().__init__(hint, obj, name, exc)  # type: ignore[arg-type]
 
 
@@ -154,7 +158,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         if replacement:
             return replacement(owner, *charged, **named)
         result = super().call(context, called, *charged, **named)
-        return weigh(result) if isinstance(result, dict) else result
+        return weigh(result) if isinstance(result, dict) else charge(result)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Work out `left operator right` where the result cannot be too large."""

@@ -90,6 +90,8 @@ EXHAUSTIONS = [
     "{% set big = 'a' * 4000000 %}{% for i in range(99999) %}{{ big | upper | length }}{% endfor %}",
     "{% set big = 'a' * 4000000 %}{% for i in range(99999) %}{% if big + 'b' == big %}{% endif %}{% endfor %}",
     "{% for i in range(99) %}{{ 'a' * 4000000 }}{% endfor %}",
+    "{% set n = namespace(v=[]) %}{% for i in range(99) %}{% set n.v = [n.v, ('a ' * 2000000).split()] %}{% endfor %}",
+    "{% set n = namespace(v=[]) %}{% for i in range(99) %}{% set n.v = [n.v, 'a' * 4000000 | list] %}{% endfor %}",
     "{{ " + "(" * 20_000 + ")" * 20_000 + " }}",
     "{% if x %}" * 3_000 + "{% endif %}" * 3_000,
     "{{ " + "-" * 20_000 + "1 }}",

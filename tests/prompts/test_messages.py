@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from promptkit.prompts import Composed, WrittenExample, compose
-from promptkit.runtimes.base import Message
+from promptkit.runtimes import Message
 from tests.prompts.conftest import problems_of
 
 SECTIONS = {
