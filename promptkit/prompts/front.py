@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -28,8 +29,14 @@ def split_front_matter(text: str, file: str) -> tuple[Document | None, str, int]
         return None, body, first_line
     if first_line == 1:
         raise InputError(Problem("the front matter has no end", file, 1, 1, hint="close it with a line `---`"))
-    document = load(yaml, file=file, first_line=2)
+    document = _read(yaml, file)
     return (None if document.value is None else document), body, first_line
+
+
+@lru_cache(maxsize=500)
+def _read(yaml: str, file: str) -> Document:
+    """Read front matter once for each content: reading YAML takes longer than rendering. Nobody changes a Document."""
+    return load(yaml, file=file, first_line=2)
 
 
 def cut_front_matter(text: str) -> tuple[str | None, str, int]:
