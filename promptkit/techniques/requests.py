@@ -111,7 +111,7 @@ async def decide_after(step: StepContext, exchange: Exchange, *, trigger: str, c
     request = replace(
         exchange.request, messages=messages, begun=begun, temperature=0.0, top_p=None, stop=step.options.stop
     )
-    spec = CallSpec(name=call, produces="answer", stop=("\n",))
+    spec = CallSpec(name=call, produces="answer")
     built = Built(spec=spec, request=request, cue=cue)
     decided = await send_deciding(step, built)
     decided.record.notes = notes
@@ -247,7 +247,9 @@ async def _score(step: StepContext, built: Built) -> Exchange:
         seconds=scores.seconds,
         cached=scores.cached,
     )
-    return replace(_exchange(step, built, reply, deciding=True), scores=scores)
+    exchange = _exchange(step, built, reply, deciding=True)
+    exchange.record.requests = scores.requests
+    return replace(exchange, scores=scores)
 
 
 async def _ask(step: StepContext, request: Request) -> Reply:
