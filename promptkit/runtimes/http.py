@@ -31,6 +31,7 @@ BODY_LIMIT = 64 * 2**20
 LINE_LIMIT = 4 * 2**20
 CONNECT_SECONDS = 5.0
 SHOWN = 80
+KEPT_TOO_LONG = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
 
 Explain = Callable[[int, str], PromptkitError | None]
@@ -44,11 +45,19 @@ class BoundedTransport(httpx.AsyncBaseTransport):
         # A context for TLS reads all root certificates, which plain http has no use for.
         self._inner = AiohttpTransport(verify=url.startswith("https:"))
         self._limit = limit
+        self._has_kept = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.headers["Accept-Encoding"] = "gzip"
         with aiohttp_faults():
-            response = await self._inner.handle_async_request(request)
+            try:
+                response = await self._inner.handle_async_request(request)
+            except httpx.TransportError as error:
+                # A kept connection may be closed by the time it is used: llama-server closes after each stream.
+                if not (self._has_kept and isinstance(error.__cause__, KEPT_TOO_LONG)):
+                    raise
+                response = await self._inner.handle_async_request(request)
+        self._has_kept = True
         coding = response.headers.pop("Content-Encoding", "identity").lower()
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)

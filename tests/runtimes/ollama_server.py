@@ -158,9 +158,7 @@ class Refusal(Exception):
 class OllamaServer:
     """The server. `version` decides which fields it knows; `parallel` is OLLAMA_NUM_PARALLEL."""
 
-    def __init__(
-        self, *models: FakeModel, version: str = "0.33.0", parallel: int = 1, pullable: str = "new"
-    ) -> None:
+    def __init__(self, *models: FakeModel, version: str = "0.33.0", parallel: int = 1, pullable: str = "new") -> None:
         self.models = {model.full_name: model for model in models}
         self.version = version
         self.parallel = parallel
@@ -349,9 +347,7 @@ class OllamaServer:
         if len(tokens) <= window:
             return tokens
         if model.refuses_overflow:
-            raise Refusal(
-                400, f"request ({len(tokens)} tokens) exceeds the available context size ({window} tokens)"
-            )
+            raise Refusal(400, f"request ({len(tokens)} tokens) exceeds the available context size ({window} tokens)")
         if self.knows(0, 12, 4) and body.get("truncate") is False:
             raise Refusal(
                 400,
@@ -402,9 +398,7 @@ class OllamaServer:
         if not body.get("logprobs") or not self.knows(0, 12, 11):
             return {}
         listed = (answer.alternatives or ((piece, -0.1), ("?", -2.5)))[: body.get("top_logprobs", 0)]
-        alternatives = [
-            {"token": text, "logprob": value, "bytes": list(text.encode())} for text, value in listed
-        ]
+        alternatives = [{"token": text, "logprob": value, "bytes": list(text.encode())} for text, value in listed]
         chosen = {"token": piece, "logprob": -0.1, "bytes": list(piece.encode())}
         return {"logprobs": [{**chosen, "top_logprobs": alternatives}]}
 
@@ -437,9 +431,7 @@ class OllamaServer:
 def check(model: FakeModel, body: dict[str, Any]) -> None:
     """Refuse what the server refuses before it generates."""
     if "completion" not in model.capabilities:
-        raise Refusal(
-            400, f'"{body["model"]}" does not support {"chat" if "messages" in body else "generate"}'
-        )
+        raise Refusal(400, f'"{body["model"]}" does not support {"chat" if "messages" in body else "generate"}')
     if body.get("think") and "thinking" not in model.capabilities:
         raise Refusal(400, f'"{body["model"]}" does not support thinking')
     if body.get("tools") and "tools" not in model.capabilities:
@@ -476,9 +468,7 @@ def joined(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the one object that `stream: false` answers with."""
     last = dict(lines[-1])
     if "message" in last:
-        texts = {
-            key: "".join(each["message"].get(key, "") for each in lines) for key in ("content", "thinking")
-        }
+        texts = {key: "".join(each["message"].get(key, "") for each in lines) for key in ("content", "thinking")}
         last["message"] = {
             "role": "assistant",
             **{key: text for key, text in texts.items() if text or key == "content"},

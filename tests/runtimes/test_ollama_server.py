@@ -52,9 +52,7 @@ def test_the_official_client_chats_whole_and_streaming(client: ollama.Client) ->
     assert whole.message.content == "".join(part.message.content or "" for part in parts) == "one two three"
     assert (whole.done, whole.done_reason) == (True, "stop") == (parts[-1].done, parts[-1].done_reason)
     assert whole.eval_count == 4
-    assert whole.prompt_eval_count == len(
-        pieces("<|im_start|>user\none two three<|im_end|>\n<|im_start|>assistant\n")
-    )
+    assert whole.prompt_eval_count == len(pieces("<|im_start|>user\none two three<|im_end|>\n<|im_start|>assistant\n"))
 
 
 def test_the_official_client_generates_raw_whole_and_streaming(client: ollama.Client) -> None:
@@ -76,9 +74,7 @@ def test_the_official_client_gets_schemas_thoughts_and_log_probabilities(
     assert (thought.message.thinking, thought.message.content) == ("let me see", "yes")
     assert client.chat("thinker", user("?"), think=False).message.thinking is None
     scored = client.chat("tiny", user("good"), logprobs=True, top_logprobs=2)
-    assert [[each.token for each in token.top_logprobs or ()] for token in scored.logprobs or ()] == [
-        ["good", "?"]
-    ]
+    assert [[each.token for each in token.top_logprobs or ()] for token in scored.logprobs or ()] == [["good", "?"]]
 
 
 def test_the_official_client_embeds_and_pulls(server: OllamaServer, client: ollama.Client) -> None:
@@ -111,9 +107,7 @@ def test_the_official_client_is_refused(
     assert caught.value.status_code == status
 
 
-def test_the_official_client_sees_failures_inside_a_stream(
-    server: OllamaServer, client: ollama.Client
-) -> None:
+def test_the_official_client_sees_failures_inside_a_stream(server: OllamaServer, client: ollama.Client) -> None:
     server.models["tiny:latest"].answers = [Answer("one two", fails="model runner has unexpectedly stopped")]
     with pytest.raises(ollama.ResponseError, match="unexpectedly stopped") as caught:
         list(client.chat("tiny", user("?"), stream=True))
