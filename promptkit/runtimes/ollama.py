@@ -31,6 +31,7 @@ from promptkit.runtimes.ollama_server import (
     server_version,
     shown_details,
 )
+from promptkit.runtimes.seeds import sample_seed
 from promptkit.runtimes.thoughts import ThoughtSplitter
 from promptkit.runtimes.turns import continues
 from promptkit.runtimes.window import Window
@@ -159,7 +160,7 @@ class Ollama:
             "temperature": request.temperature,
             "num_predict": request.max_tokens,
             "stop": list(request.stop) or None,
-            "seed": request.seed,
+            "seed": sample_seed(request),
             "top_p": request.top_p,
         }
         body: dict[str, Any] = {

@@ -28,6 +28,7 @@ from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, R
 from promptkit.runtimes.http import Server, parse
 from promptkit.runtimes.keys import key_for
 from promptkit.runtimes.logprobs import read_token
+from promptkit.runtimes.seeds import sample_seed
 from promptkit.runtimes.thoughts import ThoughtSplitter
 from promptkit.runtimes.turns import continues
 
@@ -263,7 +264,7 @@ class OpenAI:
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
-            "seed": request.seed,
+            "seed": sample_seed(request),
             "stop": list(request.stop) or None,
         }
         if request.prompt is not None:

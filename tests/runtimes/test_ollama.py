@@ -539,3 +539,13 @@ async def test_fetching_shows_progress_in_bytes(server: OllamaServer) -> None:
 async def test_fetching_that_fails_says_why(server: OllamaServer, name: str) -> None:
     with pytest.raises(ServerFailed, match=r"does not exist|max retries"):
         await pull(name, host=server.url)
+
+
+async def test_each_sample_has_a_seed_of_its_own_and_keeps_it(server: OllamaServer) -> None:
+    async with opened(server) as runtime:
+        for sample in ("0", "0/1", "0/2", "0/1"):
+            await runtime.answer(asking(seed=7, temperature=0.7, sample=sample))
+    first, second, third, again = (seen.body["options"]["seed"] for seen in server.requests)
+    assert first == 7
+    assert second == again
+    assert len({first, second, third}) == 3
