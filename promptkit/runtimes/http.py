@@ -209,6 +209,7 @@ class Server:
         `explain` may give a better error than `refusal`; `unreachable` is the hint where nothing answers.
         """
         self.place = shown(base_url)
+        self._key = key
         self._explain = explain
         self._unreachable = unreachable
         self._client = httpx.AsyncClient(
@@ -270,7 +271,11 @@ class Server:
         return ours
 
     def refusal(self, status: int, headers: Mapping[str, str], text: str) -> PromptkitError:
-        """Return the error for a status that is not 2xx: `explain`'s, else the usual one."""
+        """Return the error for a status that is not 2xx: `explain`'s, else the usual one.
+
+        A server may repeat the key that it refuses; the error does not.
+        """
+        text = text.replace(self._key, "…") if self._key else text
         explained = self._explain(status, text) if self._explain else None
         return explained or refusal(status, headers, text, self.place)
 

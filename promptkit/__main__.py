@@ -1,0 +1,5 @@
+"""`python -m promptkit` is the command `promptkit`."""
+
+from promptkit.cli.main import main
+
+main()
