@@ -92,8 +92,8 @@ def _list(options: Any) -> AnswerType:
     if isinstance(of, Json):
         if by_lines or "separator" in given:
             raise InputError("list: records are written as one JSON array, without `separator` and `lines`")
-        return JsonList(of, unique=given.get("unique", False))
-    return ListOf(of, separator=given.get("separator"), unique=given.get("unique", False))
+        return JsonList(of, unique=given.get("unique", False), most=given.get("max"))
+    return ListOf(of, separator=given.get("separator"), unique=given.get("unique", False), most=given.get("max"))
 
 
 _MAKERS: dict[str, Callable[[Any], AnswerType]] = {
@@ -110,7 +110,7 @@ _MAKERS: dict[str, Callable[[Any], AnswerType]] = {
 }
 _KEYS: dict[str, frozenset[str]] = {
     "number": frozenset({"min", "max", "decimals"}),
-    "list": frozenset({"separator", "lines", "of", "unique"}),
+    "list": frozenset({"separator", "lines", "of", "unique", "max"}),
     "spans": frozenset({"classes", "text"}),
 }
 

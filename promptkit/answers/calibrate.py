@@ -1,5 +1,9 @@
 """Correcting `score` for a model's bias towards labels: frozen offsets, and the methods that estimate them.
 
+Offsets are a model's own. `model: REFERENCE` beside them names the one they were estimated on, as the run's last
+line shows it (`embedded/smollm2`): on any other model they are left out, and a notice says so. Without `model` they
+hold for whatever answers.
+
 Labels are compared as s(y|x) = log p(y|x) + offset(y), with offset(y) = log π(y) - log b(y): b is what the model says
 whatever the input, π how frequent the label is. All functions are pure; a *row* is the log-probability of each label
 for one input, as `score` returns it.
@@ -15,10 +19,12 @@ from typing import Any, Literal, TypeAlias
 
 from promptkit.answers.closed import known
 from promptkit.errors import InputError, nearest
+from promptkit.runtimes import parse_reference
 
 Row: TypeAlias = Mapping[str, float]
 Needs = Literal["nothing", "content_free", "random_words", "rows", "labelled_rows"]
 _SMALLEST = 1e-12
+_KEYS = ("method", "model", "offsets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,15 @@ METHODS: Mapping[str, Method] = {
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Frozen offsets, by written alternative; a label without one has 0."""
+    """Frozen offsets, by written alternative; a label without one has 0. `model` is whose they are; None: anyone's."""
 
     method: str
     offsets: Mapping[str, float] = field(default_factory=dict)
+    model: str | None = None
+
+    def holds_for(self, reference: str) -> bool:
+        """Tell whether the offsets are those of the model of this reference."""
+        return self.model is None or self.model == reference
 
     def corrected(self, row: Row) -> dict[str, float]:
         """Return the row's log-probabilities with the offsets added."""
@@ -62,7 +73,8 @@ def read_calibration(spec: Any, alternatives: Sequence[str]) -> Calibration:
         faults = [f"calibrate: the method `{spec.get('method')}` has no offsets yet; `tune` writes them"]
     if faults:
         raise InputError("\n".join(faults))
-    return Calibration(spec.get("method", ""), {str(label): float(value) for label, value in spec["offsets"].items()})
+    offsets = {str(label): float(value) for label, value in spec["offsets"].items()}
+    return Calibration(spec["method"], offsets, spec.get("model"))
 
 
 def check_calibration(spec: Any, alternatives: Sequence[str] = ()) -> list[str]:
@@ -70,12 +82,13 @@ def check_calibration(spec: Any, alternatives: Sequence[str] = ()) -> list[str]:
     if not isinstance(spec, Mapping):
         return ["calibrate must be a mapping with `method` and `offsets`"]
     faults = []
-    for key in spec.keys() - {"method", "offsets"}:
-        hint = nearest(str(key), ("method", "offsets"))
+    for key in spec.keys() - set(_KEYS):
+        hint = nearest(str(key), _KEYS)
         faults.append(f"calibrate: unknown key `{key}`; {hint}")
     method = spec.get("method")
     if method not in METHODS:
         faults.append(f"calibrate: no method `{method}`; {nearest(str(method), METHODS)}")
+    faults.extend(_reference_faults(spec.get("model")))
     offsets = spec.get("offsets") or {}
     if not isinstance(offsets, Mapping):
         return [*faults, "calibrate: `offsets` must be a mapping of label to number"]
@@ -88,6 +101,17 @@ def check_calibration(spec: Any, alternatives: Sequence[str] = ()) -> list[str]:
             except ValueError as error:
                 faults.append(f"calibrate: {error}")
     return faults
+
+
+def _reference_faults(reference: Any) -> list[str]:
+    """Return what is wrong with the reference of the model that offsets belong to."""
+    if reference is None:
+        return []
+    try:
+        parse_reference(str(reference))
+    except InputError as error:
+        return [f"calibrate: {problem.message}" for problem in error.problems]
+    return []
 
 
 def probabilities(row: Row) -> dict[str, float]:

@@ -21,15 +21,19 @@ _BREAK = re.compile(r"[\r\n]+")
 class ListOf(AnswerType):
     """Values of the type `of`, written one a line or with `separator` between them; an empty list is written `none`.
 
-    `unique` drops what counts as the same answer as an earlier item.
+    `unique` drops what counts as the same answer as an earlier item. `most` (the file's `max`) bounds the number of
+    items: the grammar ends there, a longer reply is no answer. A small model would go on until it is cut off.
     """
 
     name = "list"
 
-    def __init__(self, of: AnswerType | None = None, *, separator: Any = None, unique: Any = False) -> None:
+    def __init__(
+        self, of: AnswerType | None = None, *, separator: Any = None, unique: Any = False, most: Any = None
+    ) -> None:
         self.of = of or Text()
         self.separator = _read_separator(separator, self.of)
         self.unique = read_flag("unique", unique)
+        self.most = read_most(most)
 
     def format(self, value: Any) -> str:
         if not isinstance(value, list):
@@ -47,7 +51,10 @@ class ListOf(AnswerType):
         if not parts:
             raise Unparsed(f"the reply is empty; an empty list is written {EMPTY}")
         items = [self.of.parse(without_bullet(part)) for part in parts]
-        return distinct(items, self.of.vote_key) if self.unique else items
+        items = distinct(items, self.of.vote_key) if self.unique else items
+        if self.most is not None and len(items) > self.most:
+            raise Unparsed(f"the list has {len(items)} items, and may have at most {self.most}")
+        return items
 
     def first(self, text: str) -> list[Any]:
         whole = paragraphs(text) if self.separator == "\n" else lines(text)
@@ -60,10 +67,13 @@ class ListOf(AnswerType):
     def expression(self, grammar: Grammar) -> str:
         item = self._text_item(grammar) if isinstance(self.of, Text) else self.of.expression(grammar)
         name = grammar.rule("item", item or "")
-        # Different items of a closed set come to an end; a small model would go on for ever.
-        count = len(self.of.alternatives()) if self.unique else 0
-        most = f"{{0,{count - 1}}}" if count else "*"
-        return f"{literal(EMPTY)} | {name} ({literal(self._between)} {name}){most}"
+        # Different items of a closed set come to an end, too.
+        bounds = [self.most, len(self.of.alternatives()) or None if self.unique else None]
+        most = min((bound for bound in bounds if bound is not None), default=None)
+        if most == 1:
+            return f"{literal(EMPTY)} | {name}"
+        count = "*" if most is None else f"{{0,{most - 1}}}"
+        return f"{literal(EMPTY)} | {name} ({literal(self._between)} {name}){count}"
 
     def vote_key(self, value: Any) -> Hashable:
         return tuple(self.of.vote_key(item) for item in value)
@@ -73,6 +83,7 @@ class ListOf(AnswerType):
             "of": {**self.of.description(), "name": self.of.name},
             "separator": self.separator,
             "unique": self.unique,
+            "most": self.most,
             "empty": EMPTY,
         }
 
@@ -91,10 +102,12 @@ class JsonList(Json):
 
     name = "list"
 
-    def __init__(self, of: Json, *, unique: Any = False) -> None:
+    def __init__(self, of: Json, *, unique: Any = False, most: Any = None) -> None:
         definitions = {"$defs": of.given["$defs"]} if "$defs" in of.given else {}
         items = {key: value for key, value in of.given.items() if key != "$defs"}
-        super().__init__({"type": "array", "items": items, **definitions})
+        self.most = read_most(most)
+        bound = {} if self.most is None else {"maxItems": self.most}
+        super().__init__({"type": "array", "items": items, **bound, **definitions})
         self.unique = read_flag("unique", unique)
 
     def read(self, text: str) -> Any:
@@ -102,7 +115,7 @@ class JsonList(Json):
         return distinct(found, frozen) if self.unique else found
 
     def description(self) -> Mapping[str, Any]:
-        return {"of": {"name": "json", "schema": self.given["items"]}, "unique": self.unique}
+        return {"of": {"name": "json", "schema": self.given["items"]}, "unique": self.unique, "most": self.most}
 
 
 def is_empty(text: str) -> bool:
@@ -124,6 +137,13 @@ def read_flag(key: str, value: Any) -> bool:
     """Return a true or false of the spec. Raises InputError."""
     if not isinstance(value, bool):
         raise InputError(f"list: `{key}` must be true or false, not {value!r}")
+    return value
+
+
+def read_most(value: Any) -> int | None:
+    """Return the `max` of the spec, the highest number of items. Raises InputError."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InputError(f"list: `max` must be a whole number from 1, not {value!r}")
     return value
 
 

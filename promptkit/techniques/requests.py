@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from promptkit.answers import Unparsed, constrained, instruction, lead_after, score
+from promptkit.answers import Calibration, Unparsed, constrained, instruction, lead_after, read_calibration, score
 from promptkit.errors import Unsupported
 from promptkit.prompts import Layer, compose, evaluate
 from promptkit.runtimes import Message, Reply, Request
@@ -239,7 +239,8 @@ def _fall_back(step: StepContext, reason: str, decide: str) -> None:
 
 
 async def _score(step: StepContext, built: Built) -> Exchange:
-    scores = await score(step.asker, built.request, step.answer, calibrate=step.calibrate)
+    calibration = await _calibration(step)
+    scores = await score(step.asker, built.request, step.answer, calibrate=calibration)
     reply = Reply(
         text=step.answer.write(scores.value),
         tokens_in=scores.tokens_in,
@@ -250,6 +251,18 @@ async def _score(step: StepContext, built: Built) -> Exchange:
     exchange = _exchange(step, built, reply, deciding=True)
     exchange.record.requests = scores.requests
     return replace(exchange, scores=scores)
+
+
+async def _calibration(step: StepContext) -> Calibration | None:
+    """Return the step's offsets where they are those of its model; where they are another's, say so once."""
+    if step.calibrate is None:
+        return None
+    calibration = read_calibration(step.calibrate, step.answer.alternatives())
+    model = await step.asker.model()
+    if calibration.holds_for(model.reference):
+        return calibration
+    step.notice(f"the offsets of `calibrate` are those of {calibration.model}; {model.reference} scores without them")
+    return None
 
 
 async def _ask(step: StepContext, request: Request) -> Reply:

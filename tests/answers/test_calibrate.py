@@ -119,6 +119,7 @@ def test_random_words_are_drawn_from_the_rows_at_their_mean_length() -> None:
         ({"method": "batch", "offsets": {"a": float("nan")}}, "must be a number"),
         ({"method": "batch", "offsets": {"positiv": 1.0}}, "did you mean `positive`"),
         ({"method": "batch"}, "no offsets"),
+        ({"method": "batch", "offsets": {"positive": 1}, "model": "embeded/smollm2"}, "embeded"),
     ],
 )
 def test_a_wrong_calibration_is_refused(spec: Any, fault: str) -> None:
@@ -131,3 +132,10 @@ def test_a_method_is_known_by_its_name_and_what_it_needs() -> None:
     assert METHODS["contextual"].needs == "content_free"
     assert check_calibration({"method": "batch"}) == []
     assert read_calibration({"method": "batch", "offsets": {"a": 1}}, ("a", "b")) == Calibration("batch", {"a": 1.0})
+
+
+def test_offsets_hold_for_the_model_that_they_name() -> None:
+    spec = {"method": "batch", "offsets": {"a": 1}}
+    own = read_calibration({**spec, "model": "embedded/smollm2"}, ("a", "b"))
+    assert (own.holds_for("embedded/smollm2"), own.holds_for("ollama/smollm2:135m")) == (True, False)
+    assert read_calibration(spec, ("a", "b")).holds_for("ollama/smollm2:135m")

@@ -30,6 +30,8 @@ def test_every_type_has_an_instruction_and_a_repair(spec: Any) -> None:
         ({"choice": ["x", "y"]}, ["A) x", "B) y", "letter"]),
         ({"number": {"min": 1, "max": 5, "decimals": 0}}, ["at least 1", "at most 5", "whole number"]),
         ({"list": {"separator": ";", "of": {"label": ["a", "b"]}}}, ['";"', "a, b", "none"]),
+        ({"list": {"max": 4}}, ["at most 4 items"]),
+        ({"list": {"of": {"json": {"type": "integer"}}, "max": 1}}, ["at most 1 item."]),
         ({"json": {"type": "integer"}}, ['{"type": "integer"}']),
         ("code", ["```python"]),
         ({"spans": {"classes": ["problem"], "text": "x"}}, ["<span class=", "problem"]),

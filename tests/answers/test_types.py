@@ -106,6 +106,7 @@ def test_a_reply_is_read_as_its_value(spec: Any, reply: str, value: Any) -> None
         ("boolean", "maybe", "neither"),
         ("boolean", "yes and no", "both"),
         ("list", "\n", "empty"),
+        ({"list": {"separator": ";", "max": 2}}, "a; b; c", "at most 2"),
         ({"list": {"of": MOODS}}, "positive\nsad", "none of"),
         (PERSON, '{"age": 36}', "lacks 'name'"),
         (PERSON, '{"name": "Ada", "job": 1}', "the key 'job'"),

@@ -6,6 +6,7 @@ import pytest
 
 from promptkit.errors import Unsupported
 from promptkit.prompts import Example
+from promptkit.runtimes import Alternative, Reply, Request, Token
 from promptkit.techniques import perform
 from tests.techniques.steps import Bench, in_order, without
 
@@ -78,6 +79,23 @@ async def test_a_runtime_that_cannot_score_constrains_and_says_so(tmp_path: Path
     assert answer.value == "yes"
     assert bench.runtime.requests[0].grammar
     assert any("cannot score" in notice for notice in bench.notices)
+
+
+async def test_offsets_are_used_on_their_own_model_only(tmp_path: Path) -> None:
+    def leaning(request: Request) -> Reply:
+        shown = (Alternative(piece=b" yes", logprob=-0.5), Alternative(piece=b" no", logprob=-1.0))
+        return Reply(text=" yes", tokens=(Token(piece=b" yes", logprob=-0.5, alternatives=shown),))
+
+    bench = Bench(tmp_path, leaning, {"label": ["yes", "no"]}, reference="embedded/smollm2")
+    calibrate = {"method": "batch", "model": "embedded/smollm2", "offsets": {"yes": -1, "no": 1}}
+    own = await perform("vanilla", bench.step(decide="score", calibrate=calibrate))
+    assert (own.value, bench.notices) == ("no", [])
+
+    others = await perform("vanilla", bench.step(decide="score", calibrate={**calibrate, "model": "ollama/other"}))
+    assert others.value == "yes"
+    assert bench.notices == [
+        "the offsets of `calibrate` are those of ollama/other; embedded/smollm2 scores without them"
+    ]
 
 
 async def test_what_does_not_parse_is_flagged_and_named_in_the_trace(tmp_path: Path) -> None:
