@@ -48,7 +48,8 @@ async def try_cases(
         )
         remembered = session.store.remembered(target, case.name)
         before = remembered["answer"] if remembered and remembered["inputs"] == case.inputs else None
-        return Outcome(case=case, answer=answer_record(result), before=before)
+        why = {model.reference: session.models.why(named) for named, model in result.answered.items()}
+        return Outcome(case=case, answer=answer_record(result), before=before, why=why)
 
     with progress.showing():
         outcomes = [outcome async for outcome in in_order(answer, cases)]

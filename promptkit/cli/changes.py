@@ -12,12 +12,17 @@ GROUPED = 60
 """Milliseconds over which the changes of one save are gathered at most."""
 QUIET = 15
 """Milliseconds without a further change after which a save counts as done."""
+ENDINGS = {".csv", ".j2", ".json", ".jsonl", ".py", ".tsv", ".txt", ".yaml", ".yml"}
+"""Of files whose coming and going in a folder counts; editors put others beside what they save."""
 GONE = 0.05
 """Seconds that a file may be away while an editor renames another over it."""
 
 
 class Changes:
-    """Follows the content of files. `watched` is asked again after each change, as files come and go with edits."""
+    """Follows the content of files, and which files a folder has.
+
+    `watched` is asked again after each change, as files come and go with edits.
+    """
 
     def __init__(self, watched: Callable[[], Collection[Path]]) -> None:
         self._watched = watched
@@ -52,15 +57,18 @@ class Changes:
         return changed
 
     def _folders(self) -> frozenset[Path]:
-        return frozenset(path.parent for path in self._watched() if path.parent.is_dir())
+        folders = (path if path.is_dir() else path.parent for path in self._watched())
+        return frozenset(folder for folder in folders if folder.is_dir())
 
     def _contents(self) -> dict[Path, str | None]:
-        """Return a digest of each file, None where it is not there."""
+        """Return a digest of each file and folder, None where it is not there."""
         return {path: self._digest(path) for path in self._watched()}
 
     def _digest(self, path: Path) -> str | None:
-        """Return the digest of a file; one whose inode, time and size stayed is not read again."""
+        """Return what tells one state from another; a file whose inode, time and size stayed is not read again."""
         try:
+            if path.is_dir():
+                return "\n".join(sorted(child.name for child in path.iterdir() if child.suffix in ENDINGS))
             status = path.stat()
             mark = (status.st_ino, status.st_size, status.st_mtime_ns)
             if path not in self._digests or self._digests[path][0] != mark:

@@ -17,8 +17,6 @@ from promptkit.errors import InputError, Interrupted, PromptkitError
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline
 
-ENDINGS = {".csv", ".j2", ".json", ".jsonl", ".py", ".tsv", ".txt", ".yaml", ".yml"}
-
 
 class Trial:
     """A target that is tried. `texts` are the typed values, if any."""
@@ -123,12 +121,13 @@ class Watch(Trial):
         return self._answering is not None and not self._answering.done() and self._answering.cancel()
 
     def _watched(self) -> Collection[Path]:
-        """Return the files to follow; while one is broken also those beside them, as a missing one may come."""
+        """Return the files to follow; while one is broken also the folders where a missing one may come."""
         if not self._broken:
             return self._files
+        root = find_project(self._target).root
         folders = {path.parent for path in self._files}
-        beside = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
-        return self._files | {path for path in beside if path.suffix in ENDINGS}
+        folders |= {folder for top in ("pipelines", "templates") for folder in (root / top).glob("**")}
+        return self._files | folders
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.reports.numbers import calls_text, seconds_text, tokens_text
@@ -23,11 +23,15 @@ _COUNTED = (*_STYLES, *["unparsed", "failed", "right", "expected", "calls", "cac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A case's answer as the store remembers it (JSON-able) with the one before, None where there is none."""
+    """A case's answer as the store remembers it (JSON-able) with the one before, None where there is none.
+
+    `why` says of each model that answered why it was chosen.
+    """
 
     case: Case
     answer: Mapping[str, Any]
     before: Mapping[str, Any] | None
+    why: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:

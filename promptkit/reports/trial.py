@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.errors import PromptkitError
 from promptkit.reports.comparison import outcome_lines, tally, tally_text
-from promptkit.reports.output import emit, error_text
+from promptkit.reports.output import emit, error_text, note
 from promptkit.reports.screen import report_console
 from promptkit.reports.text import json_text, visible
 
@@ -30,7 +30,9 @@ class TrialScreen:
         self._last = outcomes
         if self._json:
             cases = [outcome.record() for outcome in outcomes]
-            emit(json_text({"target": self._target, "cases": cases, "tally": tally(outcomes)}, indent=None))
+            models = [{"reference": reference, "why": why} for reference, why in _chosen(outcomes).items()]
+            record = {"target": self._target, "models": models, "cases": cases, "tally": tally(outcomes)}
+            emit(json_text(record, indent=None))
             return
         self._begin()
         self._print_last()
@@ -47,6 +49,7 @@ class TrialScreen:
     def stopped(self) -> None:
         """Say that the answer was stopped, over the last good result."""
         if self._json:
+            emit(json_text({"target": self._target, "stopped": True}, indent=None))
             return
         self._begin()
         self._console.print("stopped; save a file to ask again, ctrl-C to leave", style="yellow")
@@ -66,3 +69,9 @@ class TrialScreen:
             for line in outcome_lines(outcome):
                 self._console.print(line)
         self._console.print(f"\n{tally_text(tally(self._last))}", style="bold")
+        for reference, why in _chosen(self._last).items():
+            note(f"answered by {reference} (named by {why})")
+
+
+def _chosen(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    return {reference: why for outcome in outcomes for reference, why in outcome.why.items()}

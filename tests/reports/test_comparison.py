@@ -51,12 +51,12 @@ def test_a_value_fits_what_is_expected(value: Any, expected: Any, fitting: bool)
 
 def test_the_tally_counts_verdicts_and_tokens() -> None:
     counts = tally([outcome(answer("a"), answer("b"), "a"), outcome(answer(None, unparsed=1), None)])
-    assert "1 better · 1 new · 0 same · 1 unparsed · 1 of 1 right · 4 calls (2 cached) · 30 tokens (before: 15)" == (
+    assert (
         tally_text(counts)
-    )
+    ) == "1 better · 1 new · 0 same · 1 unparsed · 1 of 1 right · 4 calls (2 cached) · 30 tokens (before: 15)"
 
 
 def test_an_answer_by_another_model_says_so() -> None:
     lines = [line.plain for line in outcome_lines(outcome(answer("a"), answer("b", models="other/model")))]
     assert "the answer before is by other/model" in lines[0]
-    assert "  [-b-]{+a+}" == lines[1]
+    assert lines[1] == "  [-b-]{+a+}"

@@ -38,7 +38,7 @@ def test_what_people_write_stays_as_it_is(text: str) -> None:
 
 
 def test_line_ends_of_windows_are_line_ends() -> None:
-    assert "a\nb" == visible("a\r\nb")
+    assert visible("a\r\nb") == "a\nb"
 
 
 @given(st.text(st.characters()))
@@ -56,11 +56,11 @@ def test_json_is_exact_and_plain_ascii(value: object) -> None:
 
 
 def test_a_line_is_cut_where_it_is_too_long() -> None:
-    assert "one two" == one_line("one\n  two")
-    assert "one t…" == one_line("one two three", 6)
+    assert one_line("one\n  two") == "one two"
+    assert one_line("one two three", 6) == "one t…"
 
 
 def test_a_row_is_one_line_and_nothing_of_it_is_cut() -> None:
-    assert "positive" == row_text("positive")
-    assert '"a\\nb"' == row_text("a\nb")
-    assert '{"a": [1, true]}' == row_text({"a": [1, True]})
+    assert row_text("positive") == "positive"
+    assert row_text("a\nb") == '"a\\nb"'
+    assert row_text({"a": [1, True]}) == '{"a": [1, true]}'

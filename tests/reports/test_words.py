@@ -9,21 +9,22 @@ from promptkit.reports import compare_words, marked
 
 
 def test_only_the_words_that_differ_are_marked() -> None:
-    assert "the [-line-] {+router+} drops every evening" == marked(
-        "the line drops every evening", "the router drops every evening"
-    ).plain
+    assert (
+        marked("the line drops every evening", "the router drops every evening").plain
+        == "the [-line-] {+router+} drops every evening"
+    )
 
 
 def test_the_same_answer_has_no_marks() -> None:
-    assert "all the same" == marked("all the same", "all the same").plain
+    assert marked("all the same", "all the same").plain == "all the same"
 
 
 def test_what_is_only_new_is_only_added() -> None:
-    assert "one {+two+}" == marked("one ", "one two").plain
+    assert marked("one ", "one two").plain == "one {+two+}"
 
 
 def test_escapes_in_an_answer_are_shown() -> None:
-    assert "{+\\x1b[2J+}" == marked("", "\x1b[2J").plain
+    assert marked("", "\x1b[2J").plain == "{+\\x1b[2J+}"
 
 
 @given(st.text(), st.text())
@@ -36,4 +37,4 @@ def test_the_parts_make_up_both_answers(old: str, new: str) -> None:
 def test_a_long_answer_is_compared_by_lines() -> None:
     old = "word word word\n" * 2000
     parts = list(compare_words(old, old + "more\n"))
-    assert ("added", "more\n") == parts[-1]
+    assert parts[-1] == ("added", "more\n")
