@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.pipeline import Asking, Pipeline, Step
+from promptkit.project import SETTINGS_FILE
+from promptkit.techniques import find, parse_spec
 
 
 def files(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
@@ -16,4 +17,47 @@ def files(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
     These are prompts with parents and includes, layouts, technique templates, data, tools and sub-pipelines; the
     pipeline's own file and `promptkit.yaml` are read by all steps.
     """
-    raise NotImplementedError
+    found: dict[Path, set[str]] = {pipeline.file.resolve(): set(pipeline.steps)}
+    settings = pipeline.project.root / SETTINGS_FILE
+    if settings.is_file():
+        found[settings.resolve()] = set(pipeline.steps)
+    for name, step in pipeline.steps.items():
+        for path in _step_files(step, pipeline):
+            found.setdefault(path.resolve(), set()).add(name)
+    return {path: frozenset(steps) for path, steps in found.items()}
+
+
+def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
+    if step.pipeline is not None:
+        yield from files(step.pipeline)
+    if step.tool is not None and step.tool.file is not None:
+        yield step.tool.file
+    if step.asking is not None:
+        yield from _asking_files(step.asking, pipeline)
+
+
+def _asking_files(asking: Asking, pipeline: Pipeline) -> Iterator[Path]:
+    yield from asking.prompt.files
+    yield from asking.data
+    yield from (tool.file for tool in asking.tools.values() if tool.file is not None)
+    if isinstance(asking.layout, Path):
+        yield asking.layout
+    for name in _technique_names(asking.technique):
+        technique = find(name, pipeline.project)
+        yield from technique.files if technique else ()
+    yield from _answer_files(pipeline)
+
+
+def _technique_names(spec: Any) -> Iterator[str]:
+    """Yield the name of a technique, and of those it is put over."""
+    name, parameters = parse_spec(spec)
+    yield name
+    if parameters.get("over"):
+        yield from _technique_names(parameters["over"])
+
+
+def _answer_files(pipeline: Pipeline) -> Iterable[Path]:
+    """Yield the templates that word instructions and repairs: they stand in every step's messages."""
+    names = pipeline.project.names("answers")
+    found = (pipeline.project.find_template("answers", name) for name in names)
+    return [path for path in found if path is not None]

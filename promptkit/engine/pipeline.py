@@ -89,7 +89,7 @@ class Asking:
     """What a step that asks a model asks, and how.
 
     `answer` is built already, or a value to build from: in the step's scope, or (front matter) in the prompt's inputs.
-    `examples` are read already, or (`pick: similar`) depend on the row and are in `similar`.
+    `examples` are read already, or (`pick: similar`) depend on the row and are in `similar`; `data` are their files.
     """
 
     prompt: Prompt
@@ -105,6 +105,7 @@ class Asking:
     similar: Mapping[str, Any] | None
     options: Options
     tools: Mapping[str, Tool]
+    data: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from promptkit.engine.session import Settings
+from promptkit.engine.pipeline import Pipeline, Step
+from promptkit.engine.results import Trace
+from promptkit.engine.scope import STEPS, Items
+from promptkit.engine.session import Session, Settings
+from promptkit.engine.steprun import Here, StepRun
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.runtimes import Asker, Message, Model, OnText, Reply, Request
 
 if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline
-    from promptkit.runtimes import Models, Request
+    from promptkit.runtimes import Models
+
+LAST_RUN, EXAMPLE, PLACEHOLDER = "last run", "example", "placeholder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """What a step would send first. `text` is the prompt after the chat template, `tokens` its length, where known.
 
-    `assumed` says for each value that no step has made where it comes from (`last run`, `example`, `placeholder`).
+    `assumed` says for each step's result that it needs where that comes from (`last run`, `example`, `placeholder`).
     """
 
     step: str
@@ -41,4 +48,137 @@ async def render(
 
     `known` holds results of steps (of the last run, or typed as NAME=VALUE). Raises InputError.
     """
-    raise NotImplementedError
+    if step is not None and step not in pipeline.steps:
+        raise InputError(Problem(f"`{pipeline.name}` has no step `{step}`", hint=nearest(step, pipeline.steps)))
+    scope, sources = _assume(pipeline, inputs, known or {})
+    rendered: list[Rendered] = []
+    for name, each in pipeline.steps.items():
+        if each.asking is None or step not in (None, name):
+            continue
+        needs = {edge.needs for edge in pipeline.edges if edge.step == name}
+        assumed = {need: sources[need] for need in sorted(needs & sources.keys())}
+        found = await _first_request(each, scope, pipeline, models, settings or Settings(), assumed)
+        if found is not None:
+            rendered.append(found)
+    return rendered
+
+
+def _assume(
+    pipeline: Pipeline, inputs: Mapping[str, Any], known: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a scope with a result for each step, and where each comes from."""
+    scope: dict[str, Any] = {STEPS: {name: {"status": "done"} for name in pipeline.steps}}
+    sources: dict[str, str] = {}
+    for name in pipeline.steps:
+        examples = _examples_for(name, pipeline)
+        if name in known:
+            scope[name], sources[name] = known[name], LAST_RUN
+        elif examples:
+            scope[name], sources[name] = examples[0], EXAMPLE
+        else:
+            scope[name], sources[name] = f"‹{name}›", PLACEHOLDER
+        each = pipeline.steps[name]
+        if each.for_each is not None:
+            results = scope[name] if isinstance(scope[name], list) else [scope[name]]
+            scope[name] = Items(results, [f"‹item {number}›" for number in range(len(results))])
+        elif name in _looped_over(pipeline) and not isinstance(scope[name], list):
+            scope[name] = [scope[name]]
+    return {**scope, **inputs}, sources
+
+
+def _examples_for(name: str, pipeline: Pipeline) -> list[Any]:
+    """Return the examples that prompts give for the input which a step's result, or one item of it, fills."""
+    found: list[Any] = []
+    for step in pipeline.steps.values():
+        if step.prompt is None:
+            continue
+        fills = {name: name}
+        for item, value in step.for_each.lists.items() if step.for_each else ():
+            if name in value.names:
+                fills[item] = name
+        fills |= {key: name for key, value in step.arguments.items() if name in value.names}
+        found += [spec.example for key, spec in step.prompt.inputs.items() if key in fills and spec.has_example]
+    return found
+
+
+def _looped_over(pipeline: Pipeline) -> set[str]:
+    loops = [step.for_each for step in pipeline.steps.values() if step.for_each]
+    return {name for loop in loops for value in loop.lists.values() for name in value.names}
+
+
+async def _first_request(
+    step: Step,
+    scope: Mapping[str, Any],
+    pipeline: Pipeline,
+    models: Models,
+    settings: Settings,
+    assumed: Mapping[str, str],
+) -> Rendered | None:
+    """Run a step against a model that only looks like the real one, up to its first request."""
+    asker = await models.get(step.model)
+    dry = _Dry(await asker.model(), asker)
+    session = Session(pipeline.project, _Only(dry), settings, None)
+    rounds = replace(step, when=None, on_error=replace(step.on_error, ends_run=True))
+    run = StepRun(rounds, session, path=step.name, model=None, run_pipeline=_no_pipeline)
+    try:
+        await run.run(Here(scope, frozenset(), Trace(name=step.name, kind="step"), settings.sample))
+    except* _Captured:
+        pass
+    if dry.request is None:
+        return None
+    text = await asker.template(dry.request.messages, dry.request.begun)
+    pieces = None if text is None else await asker.tokenize(text)
+    return Rendered(
+        step=step.name,
+        request=dry.request,
+        text=text,
+        tokens=None if pieces is None else len(pieces),
+        assumed=assumed,
+        notices=session.notices,
+    )
+
+
+async def _no_pipeline(*_: Any) -> Any:
+    raise AssertionError("a step that asks runs no pipeline")
+
+
+class _Captured(Exception):
+    """The first request is known; nothing is asked."""
+
+
+class _Only:
+    """Models of which there is one."""
+
+    def __init__(self, dry: _Dry) -> None:
+        self._asker = Asker(dry)
+
+    async def get(self, reference: str | None = None) -> Asker:
+        return self._asker
+
+
+class _Dry:
+    """A runtime that looks like another and answers nothing: it keeps the first request."""
+
+    def __init__(self, model: Model, real: Asker) -> None:
+        self.request: Request | None = None
+        self._model = model
+        self._real = real
+
+    async def model(self) -> Model:
+        return self._model
+
+    async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
+        self.request = self.request or request
+        raise _Captured
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        return await self._real.embed(texts)
+
+    async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
+        return await self._real.tokenize(text)
+
+    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
+        return await self._real.template(messages, begun)
+
+    async def close(self) -> None:
+        """The real one is closed by who opened it."""

@@ -114,8 +114,8 @@ class PipelineRun:
                         waits = [tasks[need] for need in needs[name]]
                         tasks[name] = group.create_task(self._step(step, waits, trace))
             return pipeline.output.evaluate(self._scope, self._absent)
-        except BaseExceptionGroup as group:
-            raise _first(group) from None
+        except BaseExceptionGroup as raised:
+            raise _first(raised) from None
         finally:
             trace.seconds = session.now() - started
             _set_waits(trace, needs, self._traces)
@@ -137,8 +137,11 @@ class PipelineRun:
         step_run = StepRun(step, session, path=path, model=self._model, run_pipeline=_run_inner)
         try:
             outcome = await step_run.run(Here(self._scope, self._absent, trace, self._sample))
-        except BaseExceptionGroup as group:
-            raise _first(group) from None
+        except BaseException as raised:
+            error = _first(raised)
+            trace.status = "failed"
+            trace.problem = str(error) if isinstance(error, PromptkitError) else trace.problem
+            raise error from None
         finally:
             trace.seconds = session.now() - trace.started
         trace.status, trace.value = outcome.status, outcome.value
@@ -162,9 +165,8 @@ async def _run_inner(pipeline: Pipeline, values: Mapping[str, Any], step: StepRu
     return trace.value
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first(error: BaseException) -> BaseException:
     """Return the first of the errors that ended a group; the others are its consequence."""
-    error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

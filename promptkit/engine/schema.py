@@ -33,7 +33,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
 
 class _PipelineFile(PipelineSpec):
     inputs: dict[str, InputSpec] = Field(default={})
-    defaults: DefaultsSpec = DefaultsSpec()
+    defaults: DefaultsSpec = DefaultsSpec()  # type: ignore[assignment]
     steps: dict[str, StepSpec]
     cases: list[CaseSpec] = Field(default=[])
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from promptkit.engine.events import Event, Notice, OnEvent
 
 if TYPE_CHECKING:
     from promptkit.project import Project
-    from promptkit.runtimes import Asker, Model, Models
+    from promptkit.runtimes import Asker, Model
+
+
+class Askers(Protocol):
+    """Where a session takes its askers from: `runtimes.Models`."""
+
+    async def get(self, reference: str | None = None) -> Asker: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,7 @@ class Settings:
 class Session:
     """One run's models, settings and listener. `answered` are the models used, `notices` what was said, each once."""
 
-    def __init__(self, project: Project, models: Models, settings: Settings, on_event: OnEvent | None) -> None:
+    def __init__(self, project: Project, models: Askers, settings: Settings, on_event: OnEvent | None) -> None:
         self.project = project
         self.settings = settings
         self.answered: dict[str | None, Model] = {}

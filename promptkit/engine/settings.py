@@ -78,6 +78,7 @@ class Resolver:
             similar=similar,
             options=self._options(),
             tools=self._tools(tools),
+            data=self._data(),
         )
 
     def model(self) -> str | None:
@@ -175,6 +176,11 @@ class Resolver:
         except InputError as error:
             self._add(chosen, "examples", error)
             return (), None
+
+    def _data(self) -> tuple[Path, ...]:
+        chosen = first(self._sources, "examples")
+        file = chosen.value.get("file") if chosen and isinstance(chosen.value, Mapping) else None
+        return ((chosen.source.folder / file).resolve(),) if chosen and isinstance(file, str) else ()
 
     def _options(self) -> Options:
         given: dict[str, Any] = {}

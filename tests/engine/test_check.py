@@ -1,0 +1,111 @@
+"""Everything wrong in a file is found before the first call, all at once, at its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptkit.engine import check
+from tests.engine.helpers import Folder, messages
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("stepz: {}", "1:1", "unknown key `stepz`"),
+        ("steps: {a: {promt: x y}}", "1:12", "did you mean `prompt`?"),
+        ("steps:\n  a: {prompt: x y}\n  a: {prompt: x y}", "3:3", "a"),
+        ("steps: {a: {about: x}}", "1:12", "one of `prompt`, `tool` and `pipeline`; this has none"),
+        ("steps: {a: {prompt: extract_isues}}", "1:", "did you mean `extract_issues`?"),
+        ("steps: {a: {prompt: x y, technique: chain_of_though}}", "1:", "did you mean `chain_of_thought`?"),
+        ("steps: {a: {prompt: x y, layout: mardown}}", "1:", "did you mean `markdown`?"),
+        ("steps: {a: {prompt: x y, model: olama/x}}", "1:", "olama/x"),
+        ("steps: {a: {prompt: x y, answer: lable}}", "1:", "did you mean `label`?"),
+        ("steps: {a: {prompt: x y, decide: score}}", "1:", "cannot be scored"),
+        ("steps: {a: {prompt: x y, calibrate: {method: contextual}}}", "1:", "`calibrate` has no `offsets`"),
+        ("steps: {a: {tool: nothing}}", "1:", "unknown tool `nothing`"),
+        ("steps: {a: {pipeline: feedbak}}", "1:", "did you mean `feedback`?"),
+        ("steps: {a: {prompt: 'say {{ feedbck }}'}}\ninputs: {feedback: }", "1:", "`feedback`"),
+        ("steps: {a: {prompt: x y, when: '{{ feedbck }}'}}\ninputs: {feedback: }", "1:", "did you mean `feedback`?"),
+        ("steps: {a: {prompt: x y, when: '1 +'}}", "1:", ""),
+        ("steps: {a: {prompt: x y, after: b}}", "1:", "unknown step `b`"),
+        ("steps: {a: {prompt: x y, when: steps.b.status == 'done'}}", "1:", "unknown step `b`"),
+        ("steps: {a: {prompt: 'x {{ b }}'}, b: {prompt: 'y {{ a }}'}}", "1:9", "circle: `a` needs `b` (input b)"),
+        ("steps: {a: {prompt: x y, for_each: '{{ [] }}'}}", "1:", "needs `as`"),
+        ("inputs: {b: }\nsteps: {a: {prompt: x y, for_each: b, as: b}}", "2:", "is an input already"),
+        ("inputs: {a: }\nsteps: {a: {prompt: x y}}", "2:9", "is an input and a step"),
+        ("inputs: {range: }\nsteps: {a: {prompt: x y}}", "1:10", "means something else"),
+        ("inputs: {b: {type: numbr}}\nsteps: {a: {prompt: x y}}", "1:", "number"),
+        ("inputs: {b: {type: number, default: x}}\nsteps: {a: {prompt: x y}}", "1:", "must be a number"),
+        ("steps: {a: {prompt: x y, with: {b: 1}}}", "1:", "has no input `b`"),
+        ("steps: {a: {prompt: x y, options: {max_token: 3}}}", "1:", "did you mean `max_tokens`?"),
+        ("steps: {a: {prompt: x y, on_error: skipp}}", "1:", "`fail`, `skip` or"),
+        ("steps: {a: {prompt: {instuctions: x}}}", "1:", "did you mean `instructions`?"),
+        ("steps: {a: {prompt: ../../../x.j2}}", "1:", "leaves the project"),
+        ("tools: {t: ../../../t.py:f}\nsteps: {a: {prompt: x y}}", "1:", "leads out of the project"),
+        ("tools: {t: t.py:f}\nsteps: {a: {prompt: x y}}", "1:", "there is no file"),
+        ("output: '{{ b }}'\nsteps: {a: {prompt: x y}}", "1:9", "unknown name `b`"),
+        ("cases: [{inputs: {b: 1}}]\nsteps: {a: {prompt: x y}}", "1:", "unknown input `b`"),
+        ("steps: {}", "1:", ""),
+        ("steps: {a: {prompt: x y, when: {{ a }}}}", "1:", ""),
+        ("steps: {a: {pipeline: test}}", "1:", "circle"),
+    ],
+)
+def test_a_mistake_is_named_at_its_place_with_a_hint(folder: Folder, text: str, place: str, words: str) -> None:
+    found = folder.problems(text)
+    assert found, "nothing was found"
+    told = messages(found)
+    assert f"test.yaml:{place}" in told
+    assert words in told
+
+
+def test_all_mistakes_are_found_at_once(folder: Folder) -> None:
+    text = """
+    about: 3
+    steps:
+      a: {promt: x}
+      b: {prompt: "x {{ nothing }}", layout: nowhere, technique: unheard}
+      c: {prompt: no_such_prompt}
+    output: "{{ d }}"
+    """
+    told = messages(folder.problems(text))
+    for words in ("`about`", "`promt`", "`nothing`", "`nowhere`", "`unheard`", "`no_such_prompt`", "`d`"):
+        assert words in told
+
+
+def test_a_mistake_in_a_prompt_is_named_in_its_file(folder: Folder) -> None:
+    path = folder.write("templates/prompts/mine.j2", "---\ndecide: scor\n---\nSay it")
+    problems = check(path, folder.project)
+    assert [(problem.line, "mine.j2" in (problem.file or "")) for problem in problems] == [(2, True)]
+
+
+def test_a_wrong_set_is_named_as_it_was_typed(folder: Folder) -> None:
+    text = "steps: {one: {prompt: say it}}"
+    assert "did you mean `one`?" in messages(folder.problems(text, ["on.layout=xml"]))
+    assert "--set one.repairs" in messages(folder.problems(text, ["one.repairs=many"]))
+    assert "STEP.KEY=VALUE" in messages(folder.problems(text, ["one"]))
+    assert "unknown layout `nowhere`" in messages(folder.problems(text, ["one.layout=nowhere"]))
+
+
+def test_labels_are_the_text_that_is_written(folder: Folder) -> None:
+    pipeline = folder.load("steps: {a: {prompt: say it, answer: {label: [1, yes, 012]}}}")
+    asking = pipeline.steps["a"].asking
+    assert asking is not None
+    assert getattr(asking.answer, "alternatives")() == ("1", "yes", "012")  # noqa: B009
+
+
+def test_edges_say_why_a_step_needs_another(folder: Folder) -> None:
+    pipeline = folder.load(
+        """
+        steps:
+          a: {prompt: say it}
+          b: {prompt: "of {{ a }}", when: steps.a.status == 'done'}
+          c: {for_each: "{{ b }}", as: item, prompt: "{{ item }}", after: a}
+        """
+    )
+    edges = {(edge.step, edge.needs, edge.reason) for edge in pipeline.edges}
+    assert edges == {
+        ("b", "a", "input a"),
+        ("b", "a", "when (steps.a)"),
+        ("c", "b", "for_each"),
+        ("c", "a", "after"),
+    }
