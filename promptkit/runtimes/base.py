@@ -1,4 +1,4 @@
-"""What a request and a reply are, and what a runtime must offer. Adapters implement `Runtime`; nothing else is shared."""
+"""What a request and a reply are, and what a runtime must offer. Adapters implement `Runtime`, and share no more."""
 
 from __future__ import annotations
 

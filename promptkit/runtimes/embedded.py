@@ -7,7 +7,6 @@ that chat, begun turns, grammars, schemas and log-probabilities all go one way, 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 import time
 import weakref
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
 from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Runtime, Token
 from promptkit.runtimes.llama import Llama, library_version
+from promptkit.runtimes.seeds import sample_seed
 from promptkit.runtimes.thoughts import CLOSE, OPEN, ThoughtSplitter
 from promptkit.runtimes.weights import file_digest
 
@@ -253,21 +253,13 @@ def _query(request: Request, prompt: str) -> dict[str, Any]:
     }
     optional = {
         "top_p": request.top_p,
-        "seed": _seed(request),
+        "seed": sample_seed(request),
         "stop": list(request.stop) or None,
         "grammar": request.grammar,
         "json_schema": request.schema,
         "logprobs": request.alternatives or None,
     }
     return query | {key: value for key, value in optional.items() if value is not None}
-
-
-def _seed(request: Request) -> int | None:
-    """Return the seed of this sample: with one seed for all, every sample would be the same."""
-    if request.seed is None or request.sample == "0":
-        return request.seed
-    digest = hashlib.sha256(f"{request.seed} {request.sample}".encode()).digest()
-    return int.from_bytes(digest[:4], "big")
 
 
 def _token(item: dict[str, Any]) -> Token:

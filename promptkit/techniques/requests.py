@@ -29,7 +29,6 @@ class Build:
     temperature: float | None
     max_tokens: int | None
     stop: tuple[str, ...]
-    seed_offset: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +208,7 @@ def _asking(step: StepContext, wanted: Build) -> dict[str, Any]:
         "max_tokens": tokens,
         "temperature": temperature,
         "top_p": options.top_p if temperature else None,
-        "seed": None if options.seed is None else options.seed + wanted.seed_offset,
+        "seed": options.seed,
         "think": options.think,
         "context": options.context,
     }

@@ -77,7 +77,6 @@ class Task:
             temperature=temperature,
             max_tokens=max_tokens,
             stop=tuple(stop),
-            seed_offset=sample or 0,
         )
         built = await build(self._step, wanted)
         if spec.produces == "answer" and not spec.thinks:

@@ -44,16 +44,6 @@ async def test_a_users_technique_samples_and_votes_by_the_answer_types_key(own: 
     assert all(request.temperature > 0 for request in bench.runtime.requests)
 
 
-async def test_one_seed_is_a_different_seed_for_each_sample(own: Path) -> None:
-    from promptkit.techniques import Options
-
-    bench = Bench(own, ["a\nOutput: 1"] * 3)
-
-    await perform("mine", bench.step(examples=EXAMPLES, decide="generate", options=Options(seed=7)))
-
-    assert sorted(request.seed or 0 for request in bench.runtime.requests) == [7, 8, 9]
-
-
 async def test_a_vote_without_any_answer_is_unparsed_and_counts_the_samples(own: Path) -> None:
     bench = Bench(own, ["none"] * 3)
 
