@@ -33,7 +33,7 @@ from promptkit.runtimes.ollama_server import (
 )
 from promptkit.runtimes.seeds import sample_seed
 from promptkit.runtimes.thoughts import ThoughtSplitter
-from promptkit.runtimes.turns import continues
+from promptkit.runtimes.turns import continues_once
 from promptkit.runtimes.window import Window
 
 __all__ = ["Installed", "Ollama", "normal_host", "probe", "pull"]
@@ -111,7 +111,8 @@ class Ollama:
         described = installed(found[0], shown, self._version, loaded=False)
         self._window = Window(described.context)
         capabilities = described.capabilities
-        if "chat" in capabilities and await continues(self._count):
+        served = f"{described.digest} {self._version}"
+        if "chat" in capabilities and await continues_once(served, self._count):
             capabilities |= {"continue"}
         return Model(
             reference=f"ollama/{self._name}",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
+from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Message
+from promptkit.runtimes.weights import cache_folder
+from promptkit.storage import write_atomic
 
 CONTINUED = (Message("user", "Name a letter."), Message("assistant", "A"))
 
@@ -17,3 +22,20 @@ async def continues(count: Callable[[Sequence[Message]], Awaitable[int | None]])
     """
     without, begun = await count(CONTINUED[:1]), await count(CONTINUED)
     return bool(without and begun and begun - without == 1)
+
+
+async def continues_once(digest: str, count: Callable[[Sequence[Message]], Awaitable[int | None]]) -> bool:
+    """As `continues`, asked once for weights and server of that digest and then kept in the user's cache folder.
+
+    A file that cannot be read or written costs the asking, no more.
+    """
+    file = cache_folder() / "continues.json"
+    known: dict[str, bool] = {}
+    with suppress(OSError, ValueError):
+        known = json.loads(file.read_text())
+    if digest not in known:
+        known[digest] = await continues(count)
+        with suppress(OSError, PromptkitError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, json.dumps(known, indent=1, sort_keys=True))
+    return known[digest]

@@ -116,7 +116,7 @@ class FakeModel:
     @property
     def digest(self) -> str:
         """A SHA-256, as `/api/tags` gives it."""
-        return hashlib.sha256(f"{self.name}{self.template}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.name}{self.template}{self.leaves_open}".encode()).hexdigest()
 
     def prompt(self, messages: Sequence[dict[str, Any]]) -> str:
         """Return what the messages become."""

@@ -549,3 +549,15 @@ async def test_each_sample_has_a_seed_of_its_own_and_keeps_it(server: OllamaServ
     assert first == 7
     assert second == again
     assert len({first, second, third}) == 3
+
+
+async def test_whether_a_model_goes_on_from_a_begun_turn_is_found_out_once_and_kept(server: OllamaServer) -> None:
+    for asked in (2, 0):
+        before = len(server.requests)
+        runtime = Ollama("tiny", host=server.url)
+        model = await runtime.model()
+        await runtime.close()
+
+        chats = [seen for seen in server.requests[before:] if seen.path == "/api/chat"]
+        assert "continue" in model.capabilities
+        assert len(chats) == asked
