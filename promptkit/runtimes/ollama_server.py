@@ -156,8 +156,10 @@ async def probe(host: str | None = None, timeout: float = 0.3) -> list[Installed
             key=lambda model: (model.model in until, until.get(model.model) or model.modified_at),
             reverse=True,
         )
-        version = await server_version(connection)
-        shown = await asyncio.gather(*(shown_details(connection, model.model or "") for model in order))
+        # The server is there; with many models its details may take longer than finding that out may.
+        async with asyncio.timeout(DESCRIBE_SECONDS):
+            version = await server_version(connection)
+            shown = await asyncio.gather(*(shown_details(connection, model.model or "") for model in order))
         return [
             installed(model, details, version, loaded=model.model in until)
             for model, details in zip(order, shown, strict=True)
