@@ -1,42 +1,74 @@
-"""What promptkit adds to a call, in CPU and in time, over what it stands on; both sides in the same run.
+"""What promptkit adds to a call, in CPU and in time, over what it stands on; all sides in the same run.
 
-    python benchmarks/overhead.py [--calls 2000] [--in-flight 20] [--latency 0.0] [--repeat 3]
+    python benchmarks/overhead.py [--calls 2000] [--in-flight 20] [--latency 0.0] [--repeat 3] [--profile]
 
 Sides, each asking one loopback server of fixed latency for the same chats: a bare httpx client over the same
-transport; the Ollama adapter; an Asker around it; an Asker with a store; and that store's replies again, which ask
-nothing. CPU is that of this process with all its threads, the store's writer among them.
-Bound: an Asker adds at most 0.2 ms a call to its adapter; a store answers 3,000 requests a second.
+transport, which sends and reads; the Ollama adapter; an Asker around it; an Asker with a store; that store's replies
+again, which ask nothing; and the engine: a pipeline of one step with `for_each` over as many reviews, which renders
+the shipped prompt `sentiment` (four examples), parses each answer and traces each call. The requests of the other
+sides are those that the engine made. CPU is that of this process with all its threads, the store's writer among them.
+
+Bounds: the engine adds at most 0.2 ms a call to its runtime (the Asker), an Asker at most 0.2 ms to its adapter; a
+store answers 3,000 requests a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import cProfile
+import os
+import pstats
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from server import MODEL, Server, ollama_server
 
-from promptkit.runtimes import Asker, Message, Ollama, Request
+from promptkit.engine import Pipeline, load_target, run
+from promptkit.project import Project
+from promptkit.runtimes import Asker, Message, Models, Ollama, Request
 from promptkit.storage import Store
 
+ENGINE_BOUND_MS = 0.2
 ASKER_BOUND_MS = 0.2
 CACHED_BOUND = 3000
-INSTRUCTIONS = "Say whether the review is positive or negative. " * 10
+PIPELINE = """\
+name: reviews
+inputs:
+  reviews: {type: list}
+steps:
+  moods:
+    for_each: "{{ reviews }}"
+    as: text
+    prompt: sentiment
+    decide: generate
+output: "{{ moods }}"
+"""
 
 Ask = Callable[[Request], Awaitable[object]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cost:
     """What one call took on one side, in milliseconds."""
 
-    cpu: float
-    wall: float
+    cpu: float = 0.0
+    wall: float = 0.0
+
+
+@contextmanager
+def costing(calls: int) -> Iterator[Cost]:
+    """Measure a block that makes so many calls."""
+    cost = Cost()
+    cpu, wall = time.process_time(), time.perf_counter()
+    yield cost
+    cost.cpu = (time.process_time() - cpu) * 1000 / calls
+    cost.wall = (time.perf_counter() - wall) * 1000 / calls
 
 
 async def measured(ask: Ask, requests: Sequence[Request], in_flight: int) -> Cost:
@@ -48,18 +80,14 @@ async def measured(ask: Ask, requests: Sequence[Request], in_flight: int) -> Cos
             await ask(request)
 
     await ask(Request(messages=(Message("user", "warm up"),)))
-    cpu, wall = time.process_time(), time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(in_flight)))
-    scale = 1000 / len(requests)
-    return Cost(cpu=(time.process_time() - cpu) * scale, wall=(time.perf_counter() - wall) * scale)
+    with costing(len(requests)) as cost:
+        await asyncio.gather(*(work() for _ in range(in_flight)))
+    return cost
 
 
-def prepared(calls: int, turn: int) -> list[Request]:
-    """Return requests of which no two are the same, in this turn or another."""
-    return [
-        Request(messages=(Message("user", f"{INSTRUCTIONS}\nReview {turn}.{number}: a fine film"),))
-        for number in range(calls)
-    ]
+def reviews(calls: int, turn: int) -> list[str]:
+    """Return reviews of which no two are the same, in this turn or another."""
+    return [f"Review {turn}.{number}: a fine film with a slow middle and a moving end." for number in range(calls)]
 
 
 async def bare(server: Server, requests: Sequence[Request], in_flight: int) -> Cost:
@@ -82,9 +110,36 @@ async def bare(server: Server, requests: Sequence[Request], in_flight: int) -> C
         return await measured(ask, requests, in_flight)
 
 
-async def sides(server: Server, *, calls: int, in_flight: int, turn: int) -> dict[str, Cost]:
+async def engine(pipeline: Pipeline, texts: list[str], in_flight: int, profile: cProfile.Profile | None) -> Engine:
+    """Measure the pipeline, and return also the requests that it made."""
+    async with Models(f"ollama/{MODEL}", concurrency=in_flight) as models:
+        await run(pipeline, {"reviews": ["warm up"]}, models=models)
+        if profile:
+            profile.enable()
+        with costing(len(texts)) as cost:
+            result = await run(pipeline, {"reviews": texts}, models=models)
+        if profile:
+            profile.disable()
+    assert result.error is None and result.output == ["positive"] * len(texts), result.error
+    return Engine(cost, [call.request for node in result.trace.nodes() for call in node.calls])
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The engine's cost, and the requests that it made."""
+
+    cost: Cost
+    requests: list[Request]
+
+
+async def sides(server: Server, pipeline: Pipeline, arguments: argparse.Namespace, turn: int) -> dict[str, Cost]:
     """Measure every side once."""
-    requests = prepared(calls, turn)
+    in_flight = arguments.in_flight
+    profile = cProfile.Profile() if arguments.profile else None
+    ran = await engine(pipeline, reviews(arguments.calls, turn), in_flight, profile)
+    if profile:
+        pstats.Stats(profile).sort_stats("tottime").print_stats(40)
+    requests = ran.requests
     costs = {"bare httpx": await bare(server, requests, in_flight)}
     runtime = Ollama(MODEL, host=server.url)
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder)) as store:
@@ -96,7 +151,7 @@ async def sides(server: Server, *, calls: int, in_flight: int, turn: int) -> dic
         costs["kept replies"] = await measured(kept.ask, requests, in_flight)
         assert server.requests() == before, "a kept reply was asked for again"
     await runtime.close()
-    return costs
+    return costs | {"engine": ran.cost}
 
 
 def show(turns: Sequence[dict[str, Cost]]) -> None:
@@ -109,20 +164,23 @@ def show(turns: Sequence[dict[str, Cost]]) -> None:
     print(f"{'side':18}{'CPU ms/call':>13}{'ratio':>8}{'wall ms/call':>14}{'calls/s':>10}")
     for name, cost in costs.items():
         print(f"{name:18}{cost.cpu:13.3f}{cost.cpu / base.cpu:8.2f}{cost.wall:14.3f}{1000 / cost.wall:10.0f}")
-    added = median(turn["asker"].cpu - turn["adapter"].cpu for turn in turns)
-    print(f"\nan asker adds {added:.3f} ms of CPU a call (bound {ASKER_BOUND_MS})")
+
+    def added(upper: str, lower: str) -> float:
+        return median(turn[upper].cpu - turn[lower].cpu for turn in turns)
+
+    print(f"\nthe engine adds {added('engine', 'asker'):.3f} ms of CPU a call to its runtime (bound {ENGINE_BOUND_MS})")
+    print(f"an asker adds {added('asker', 'adapter'):.3f} ms of CPU a call to its adapter (bound {ASKER_BOUND_MS})")
     print(f"kept replies: {1000 / costs['kept replies'].wall:.0f} a second (bound {CACHED_BOUND})")
 
 
 async def main(arguments: argparse.Namespace) -> None:
     """Measure so many times, the sides in turn, and print the medians."""
-    with ollama_server(latency=arguments.latency) as server:
-        show(
-            [
-                await sides(server, calls=arguments.calls, in_flight=arguments.in_flight, turn=turn)
-                for turn in range(arguments.repeat)
-            ]
-        )
+    with ollama_server(latency=arguments.latency) as server, tempfile.TemporaryDirectory() as folder:
+        os.environ["OLLAMA_HOST"] = server.url
+        file = Path(folder, "reviews.yaml")
+        file.write_text(PIPELINE, encoding="utf-8")
+        pipeline = load_target(file, Project.find(file))
+        show([await sides(server, pipeline, arguments, turn) for turn in range(arguments.repeat)])
 
 
 if __name__ == "__main__":
@@ -131,4 +189,5 @@ if __name__ == "__main__":
     parser.add_argument("--in-flight", type=int, default=20)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that the server takes to answer")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--profile", action="store_true", help="print where the engine's time goes")
     asyncio.run(main(parser.parse_args()))
