@@ -296,7 +296,7 @@ def _read_head(document: Document, problems: Problems) -> PipelineSpec:
         return read_model(document, PipelineSpec)
     raw = document.value if isinstance(document.value, Mapping) else {}
     kinds = {"inputs": Mapping, "defaults": Mapping, "steps": Mapping, "cases": list, "output": object}
-    usable = {key: raw[key] for key, kind in kinds.items() if isinstance(raw.get(key), kind)}
+    usable = {key: raw[key] for key, kind in kinds.items() if key in raw and isinstance(raw[key], kind)}
     tools = raw.get("tools")
     if isinstance(tools, Mapping) and all(isinstance(value, str) for value in tools.values()):
         usable["tools"] = tools

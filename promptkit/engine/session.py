@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from promptkit.engine.events import Event, Notice, OnEvent
+from promptkit.project import Project, TemplateKind
 
 if TYPE_CHECKING:
-    from promptkit.project import Project
     from promptkit.runtimes import Asker, Model
+
+
+@dataclass(frozen=True)
+class Snapshot(Project):
+    """A project as one run sees it: a template that was found once is not looked for again."""
+
+    found: dict[tuple[TemplateKind, str], Path | None] = field(default_factory=dict, compare=False, repr=False)
+
+    def find_template(self, kind: TemplateKind, name: str) -> Path | None:
+        """Return the file (of a technique: the folder) of a template."""
+        if (kind, name) not in self.found:
+            self.found[kind, name] = super().find_template(kind, name)
+        return self.found[kind, name]
 
 
 class Askers(Protocol):
@@ -37,7 +51,7 @@ class Session:
     """One run's models, settings and listener. `answered` are the models used, `notices` what was said, each once."""
 
     def __init__(self, project: Project, models: Askers, settings: Settings, on_event: OnEvent | None) -> None:
-        self.project = project
+        self.project = Snapshot(project.root, project.settings, project.source)
         self.settings = settings
         self.answered: dict[str | None, Model] = {}
         self.listens = on_event is not None

@@ -12,7 +12,7 @@ from tests.engine.helpers import Folder, messages
     ("text", "place", "words"),
     [
         ("stepz: {}", "1:1", "unknown key `stepz`"),
-        ("steps: {a: {promt: x y}}", "1:12", "did you mean `prompt`?"),
+        ("steps: {a: {promt: x y}}", "1:13", "did you mean `prompt`?"),
         ("steps:\n  a: {prompt: x y}\n  a: {prompt: x y}", "3:3", "a"),
         ("steps: {a: {about: x}}", "1:12", "one of `prompt`, `tool` and `pipeline`; this has none"),
         ("steps: {a: {prompt: extract_isues}}", "1:", "did you mean `extract_issues`?"),
