@@ -1,0 +1,168 @@
+"""The pages of the documentation, and the examples in them.
+
+What an example is, its fence says:
+
+    ```yaml pipelines/mail.yaml        a file of the page's project; `promptkit check` must find nothing wrong in it
+    ```yaml pipelines/x.yaml wrong     one in which it must find something
+    ```yaml answer                     an answer type with values and how they are written
+    ```yaml expressions                expressions with what they give
+    ```console                         commands and what they print; `model=REFERENCE` says which model answers
+    ```sh                              commands that are only shown; a test holds each of them
+    ```text                            nothing that can be tried
+
+The files of a page are written first, into one project; then its commands run in order. Lines of output may be left
+out by a line `…`, parts of one by `…` within it; times are not compared, nor who named the model.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDINGS = Path(__file__).parent / "recordings"
+ANYTHING = Path(__file__).parent / "anything.yaml"
+"""The script that stands for a model where a console names none, as `render` needs one."""
+FOREIGN = ("PROMPTKIT", "OLLAMA", "OPENAI", "HF_", "COLUMNS")
+"""How variables begin by which a tester's own machine would decide what is printed."""
+LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "yaml"}
+
+_FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
+_TIME = re.compile(r"\b(?:\d+ min )?\d+(?:\.\d+)? m?s\b")
+_NAMED = re.compile(r"\(named by [^)]*\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One fence. `start` and `end` are where its body lies in the page's text."""
+
+    page: Path
+    line: int
+    language: str
+    words: tuple[str, ...]
+    body: str
+    start: int
+    end: int
+
+    @property
+    def kind(self) -> str:
+        """What is done with the example: `file`, `answer`, `expressions`, `console`, `sh`, `text`, or `unknown`."""
+        if self.language == "yaml" and self.words in (("answer",), ("expressions",)):
+            return self.words[0]
+        if self.language in LANGUAGES and self.words[:1] and self.words[1:] in ((), ("wrong",)):
+            return "file"
+        return self.language if self.language in {"console", "sh", "text"} else "unknown"
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the file is there to show what is wrong in it."""
+        return self.words[1:] == ("wrong",)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The `name=value` words of a console's fence."""
+        return dict(word.partition("=")[::2] for word in self.words)
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of a console with what the page says it prints."""
+
+    text: str
+    output: str
+
+
+def pages() -> list[Path]:
+    """Return every page."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def examples(page: Path) -> list[Example]:
+    """Return the examples of a page, in order."""
+    text = page.read_text("utf-8")
+    return [_example(page, text, found) for found in _FENCE.finditer(text)]
+
+
+def _example(page: Path, text: str, found: re.Match[str]) -> Example:
+    language, *words = found["info"].split() or [""]
+    return Example(
+        page=page,
+        line=text.count("\n", 0, found.start()) + 1,
+        language=language,
+        words=tuple(words),
+        body=found["body"],
+        start=found.start("body"),
+        end=found.end("body"),
+    )
+
+
+def commands(example: Example) -> Iterator[Command]:
+    """Yield the commands of a console; a line that ends in a backslash goes on in the next."""
+    for part in re.split(r"^\$ ", example.body, flags=re.MULTILINE)[1:]:
+        typed = re.match(r"(?:[^\n]*\\\n)*[^\n]*\n", part)
+        assert typed is not None
+        yield Command(typed.group().rstrip("\n"), part[typed.end() :])
+
+
+def write_files(page: Path, folder: Path) -> list[Example]:
+    """Write the files of a page into its project and return their examples. A file stands in a page once."""
+    files = [example for example in examples(page) if example.kind == "file"]
+    for example in files:
+        path = folder / example.words[0]
+        assert not path.exists(), f"{example}: {example.words[0]} stands there already"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(example.body, "utf-8")
+    return files
+
+
+def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
+    """Run a command in a page's project as a person at a terminal would, and return all that it prints."""
+    model = settings.get("model", f"scripted:{ANYTHING}")
+    if "recording" in settings:
+        model = f"replay:{RECORDINGS / settings['recording']}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    environment = {
+        **kept,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PROMPTKIT_MODEL": model,
+        "PROMPTKIT_CACHE": str(folder / ".cache"),
+        "OLLAMA_HOST": "127.0.0.1:9",
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+    }
+    done = subprocess.run(
+        ["bash", "-c", command.text],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
+    )
+    return done.stdout.decode("utf-8")
+
+
+def agrees(shown: str, printed: str) -> bool:
+    """Tell whether a command printed what the page shows."""
+    lines = [_pattern(line) for line in normal(shown).splitlines()]
+    return re.fullmatch("".join(lines), normal(printed) + "\n") is not None
+
+
+def _pattern(line: str) -> str:
+    if line.strip() == "…":
+        return r"(?:[^\n]*\n)*?"
+    return ".*?".join(re.escape(part) for part in line.split("…")) + r"\n"
+
+
+def normal(text: str) -> str:
+    """Return output without what differs from run to run."""
+    text = _NAMED.sub("(named by …)", _TIME.sub("0 s", text))
+    return "\n".join(line.rstrip() for line in text.rstrip().splitlines())

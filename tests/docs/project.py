@@ -1,0 +1,40 @@
+"""The files of a page as a project, each checked as what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from promptkit import engine
+from promptkit.errors import InputError
+from promptkit.project import SETTINGS_FILE, Project
+from promptkit.prompts import compose
+from promptkit.runtimes import Scripted
+from promptkit.storage import load_file, read_rows
+from promptkit.techniques import find
+
+
+def problems_of(folder: Path) -> dict[Path, list[str]]:
+    """Return what is wrong in each file of a project."""
+    return {path: _problems(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _problems(path: Path, folder: Path) -> list[str]:
+    try:
+        project = Project.find(folder)
+        if path.suffix == ".py":
+            compile(path.read_text("utf-8"), str(path), "exec")
+        elif path.suffix in (".jsonl", ".csv"):
+            list(read_rows(path))
+        elif path.suffix == ".json":
+            load_file(path)
+        elif "layouts" in path.parts:
+            compose({"instructions": "Do.", "input": "This."}, layout=path, continues=False, system_role=True)
+        elif "techniques" in path.parts:
+            assert find(path.parent.name, project) is not None
+        elif path.suffix == ".j2" or "pipelines" in path.parts:
+            return [str(problem) for problem in engine.check(path, project)]
+        elif path.name != SETTINGS_FILE:
+            Scripted.from_file(path)
+    except InputError as error:
+        return [str(problem) for problem in error.problems]
+    return []
