@@ -6,6 +6,7 @@ can lie over two prompts, or twice over one, and `{% extends prompt %}` always m
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Mapping, MutableMapping, Sequence
 from copy import deepcopy
 from functools import lru_cache
@@ -26,6 +27,8 @@ from promptkit.storage import read_text
 
 SECTIONS_FILE: Final = LIBRARY / "templates" / "prompts" / "sections.j2"
 _BENEATH: Final = "\0"
+_LONGEST_KEPT: Final = 20_000
+"""Bytes of values up to which what was rendered is kept: static parts are short, and the same in every request."""
 
 
 class PromptLoader(BaseLoader):
@@ -220,5 +223,24 @@ def render_file(path: Path, values: Mapping[str, Any]) -> str:
 
     It may include or import files of its own folder. Raises InputError with file and line.
     """
-    template = _template_alone(path, current_text(path)) or _template(path)
-    return render_whole(template, values)
+    text = current_text(path)
+    template = _template_alone(path, text)
+    packed = pack(values)
+    if template is None or packed is None or len(packed) > _LONGEST_KEPT:
+        return render_whole(template or _template(path), values)
+    return _render_alone(path, text, packed)
+
+
+@lru_cache(maxsize=500)
+def _render_alone(path: Path, text: str, packed: bytes) -> str:
+    template = _template_alone(path, text)
+    assert template is not None, "only templates that name no others are rendered once for all"
+    return render_whole(template, marshal.loads(packed))
+
+
+def pack(value: Any) -> bytes | None:
+    """Return plain data as bytes that are the same only for the same data; None for what is not plain."""
+    try:
+        return marshal.dumps(value, 2)
+    except ValueError:
+        return None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from promptkit.errors import InputError, Problem
 from promptkit.prompts.front import InputSpec
-from promptkit.prompts.loader import PromptLoader, call_variable, render_blocks, stack
+from promptkit.prompts.loader import PromptLoader, call_variable, pack, render_blocks, stack
 from promptkit.prompts.sections import BLOCKS
 from promptkit.storage import Document
 
@@ -111,7 +113,15 @@ class Prompt:
     def _written(
         self, example: Example, place: int, write: Callable[[Any], str], values: Mapping[str, Any]
     ) -> WrittenExample:
-        text = self.sections({**values, **example.inputs}, only=("input",)).get("input")
+        filled = {**values, **example.inputs} if self.used - example.inputs.keys() else dict(example.inputs)
+        packed = pack((filled, example.output, example.thoughts))
+        if packed is None:
+            return self.written_anew(Example(filled, example.output, example.thoughts), place, write)
+        return _written_once(self, packed, place, write)
+
+    def written_anew(self, example: Example, place: int, write: Callable[[Any], str]) -> WrittenExample:
+        """Render one example that has all its inputs; `place` is where it stands in the front matter's list."""
+        text = self.sections(example.inputs, only=("input",)).get("input")
         if text is None:
             raise InputError(
                 self.problem(
@@ -126,3 +136,9 @@ class Prompt:
             raise InputError(
                 self.problem(("examples", place, "output"), f"this output cannot be written: {error}")
             ) from error
+
+
+@lru_cache(maxsize=1_000)
+def _written_once(prompt: Prompt, packed: bytes, place: int, write: Callable[[Any], str]) -> WrittenExample:
+    """Render an example, once for all the rows that it is shown with."""
+    return prompt.written_anew(Example(*marshal.loads(packed)), place, write)

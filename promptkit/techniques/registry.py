@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -66,11 +66,18 @@ def find(name: str, project: Project) -> Technique | None:
     """
     folder = project.find_template("techniques", name)
     module = project.root / "techniques" / f"{name}.py"
-    found = _from_file(name, module) if module.is_file() else _shipped(name)
-    files = tuple(sorted(folder.glob("*.j2"))) if folder else ()
+    has_module = module.is_file()
+    found = _from_file(name, module, _stamp(module)) if has_module else _shipped(name)
+    files = _templates(folder, _stamp(folder)) if folder else ()
     if found:
-        return replace(found, files=(*files, module) if module.is_file() else files)
+        return replace(found, files=(*files, module) if has_module else files)
     return _from_template(name, files) if files else None
+
+
+@lru_cache(maxsize=200)
+def _templates(folder: Path, stamp: tuple[int, int]) -> tuple[Path, ...]:
+    """Return the templates in a folder, looked for again only when its `stamp` is another."""
+    return tuple(sorted(folder.glob("*.j2")))
 
 
 def names(project: Project) -> list[str]:
@@ -143,7 +150,15 @@ def _shipped(name: str) -> Technique | None:
     return None
 
 
-def _from_file(name: str, path: Path) -> Technique:
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file or folder does."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=200)
+def _from_file(name: str, path: Path, stamp: tuple[int, int]) -> Technique:
+    """Return the technique of a project's module, which is run again only when its `stamp` is another."""
     spec = importlib.util.spec_from_file_location(f"promptkit_project_techniques_{name}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
