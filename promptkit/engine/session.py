@@ -78,7 +78,7 @@ class Session:
             asker = await self._models.get(reference)
             self.answered[reference] = await asker.model()
             self._askers[reference] = asker
-        return asker
+        return asker if uses_cache else asker.uncached()
 
 
 def _nobody(event: Event) -> None:

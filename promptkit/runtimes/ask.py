@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -160,6 +161,12 @@ class Asker:
         if self._recorder:
             self._recorder.template(self._name, messages, begun, text)
         return text
+
+    def uncached(self) -> Asker:
+        """Return this asker without its store: same runtime, limits and counts. Take it after `model`."""
+        other = copy(self)
+        other._store = None
+        return other
 
     async def close(self) -> None:
         """Release the runtime. Safe to call twice."""

@@ -9,7 +9,7 @@ import pytest
 
 from promptkit.engine import Event, Settings, StepFinished, TextArrived, fill, load_target, run
 from promptkit.errors import InputError, RequestRefused, ToolFailed, UnparsedAnswer, Unsupported
-from promptkit.runtimes import Request, Scripted
+from promptkit.runtimes import Asker, Request, Scripted
 from promptkit.storage import Store
 from tests.engine.helpers import Folder, Given, asked, by_word, said
 
@@ -511,3 +511,15 @@ async def test_cancelling_stops_all_generation(folder: Folder) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert model._in_flight == 0
+
+
+async def test_a_step_without_cache_is_asked_again(folder: Folder) -> None:
+    text = "steps: {kept: {prompt: now kept}, fresh: {prompt: now fresh, cache: false}}"
+    model = Scripted(lambda request: "x")
+    with Store.open(folder.root / ".promptkit") as store:
+        for _ in range(2):
+            models = Given(model)
+            models._default_asker = Asker(model, store=store)
+            await folder.run(text, model, models=models)
+    assert sum("kept" in text for text in asked(model)) == 1
+    assert sum("fresh" in text for text in asked(model)) == 2
