@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from promptkit.engine.graph import Cycle, order
 from promptkit.engine.inputs import wrong_value
 from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
-from promptkit.engine.scope import GLOBALS, KEYWORDS, NAME, STEPS, Key, Value, compile_value, constant, result_of
+from promptkit.engine.scope import KEYWORDS, NAME, STEPS, Key, Value, compile_value, constant, result_of
 from promptkit.engine.sets import merged
 from promptkit.engine.settings import Report, Source
 from promptkit.engine.spec import CaseSpec, DefaultsSpec, InputSpec, PipelineSpec, Spec, StepSpec, validated
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND, Around, StepReader, Target
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.prompts import Prompt
+from promptkit.prompts import GLOBALS, Prompt
 from promptkit.storage import Document, Problems, read_model
 
 if TYPE_CHECKING:

@@ -9,14 +9,11 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
-from jinja2.defaults import DEFAULT_NAMESPACE
 
 from promptkit.errors import InputError, Problem
-from promptkit.prompts import Expression
+from promptkit.prompts import GLOBALS, Expression
 from promptkit.storage import Problems
 
-HELPERS = frozenset({"zip", "unique", "where", "as_map"})
-GLOBALS = frozenset(DEFAULT_NAMESPACE) | HELPERS
 STEPS = "steps"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEYWORDS = frozenset({"and", "else", "false", "if", "import", "in", "is", "none", "not", "or", "true"})

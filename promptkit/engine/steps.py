@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.pipeline import Asking, Edge, Guard, Input, Loop, OnError, Pipeline, Repeat, Step
-from promptkit.engine.scope import GLOBALS, Inspect, Key, Value, compile_value, constant
+from promptkit.engine.scope import Inspect, Key, Value, compile_value, constant
 from promptkit.engine.settings import Resolver, Source
 from promptkit.engine.spec import StepSpec
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
+from promptkit.prompts import GLOBALS
 from promptkit.storage import Problems
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class StepReader:
 
         def inspect(value: Value, place: Problem) -> None:
             for name in sorted(value.names - known):
-                self.problems.add(_unknown(name, known | GLOBALS - {"lipsum", "cycler", "joiner"}, place))
+                self.problems.add(_unknown(name, known | GLOBALS, place))
             for name in sorted((value.names & self.around.steps) - local):
                 self.edges.append(Edge(self.name, name, reason))
             for name in sorted(value.statuses):
