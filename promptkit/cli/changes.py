@@ -12,6 +12,8 @@ GROUPED = 60
 """Milliseconds over which the changes of one save are gathered at most."""
 QUIET = 15
 """Milliseconds without a further change after which a save counts as done."""
+LOOK = 500
+"""Milliseconds after which the files are looked at in any case: what is saved while a watch begins has no event."""
 ENDINGS = {".csv", ".j2", ".json", ".jsonl", ".py", ".tsv", ".txt", ".yaml", ".yml"}
 """Of files whose coming and going in a folder counts; editors put others beside what they save."""
 GONE = 0.05
@@ -34,15 +36,16 @@ class Changes:
         from watchfiles import awatch
 
         while True:
+            self._take_in()
             folders = self._folders()
-            async with aclosing(awatch(*folders, debounce=GROUPED, step=QUIET, recursive=False)) as saves:
-                # A save may have come before the first look at these folders.
-                if changed := await self._changed():
-                    yield changed
+            saves = awatch(
+                *folders, debounce=GROUPED, step=QUIET, rust_timeout=LOOK, yield_on_timeout=True, recursive=False
+            )
+            async with aclosing(saves):
                 async for _ in saves:
                     if changed := await self._changed():
                         yield changed
-                        self._seen = {**self._contents(), **self._seen}
+                        self._take_in()
                     if self._folders() != folders:
                         break
 
@@ -55,6 +58,10 @@ class Changes:
         changed = frozenset(path for path in now.keys() & self._seen.keys() if now[path] != self._seen[path])
         self._seen = now
         return changed
+
+    def _take_in(self) -> None:
+        """Begin to follow what is watched for the first time, as it is now."""
+        self._seen = {**self._contents(), **self._seen}
 
     def _folders(self) -> frozenset[Path]:
         folders = (path if path.is_dir() else path.parent for path in self._watched())

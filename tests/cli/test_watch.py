@@ -8,6 +8,7 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -131,16 +132,26 @@ def test_a_parent_that_an_edit_brings_in_is_followed_too(watching: Watching, pro
     assert asked(screen.next()) == 2
 
 
-def test_ctrl_c_stops_the_answer_and_then_the_tool(watching: Watching, project: Path, reply_file: Path) -> None:
-    screen = watching()
-    screen.next()
-    script = (project / "script.yaml").read_text()
-    (project / "slow.yaml").write_text(f"delay: 30\n{script}")
-    slow = watching("--model", "scripted:slow.yaml")
-    assert slow.is_quiet()
-    slow.press_ctrl_c()
-    assert slow.next()["stopped"] is True
-    assert slow.process.poll() is None
-    slow.press_ctrl_c()
-    assert slow.process.wait(PATIENCE) == 130
-    assert "Traceback" not in slow.process.communicate()[1]
+SLOW = """\
+import asyncio
+from pathlib import Path
+
+
+async def answer(request):
+    Path("asked").touch()
+    await asyncio.sleep(600)
+"""
+
+
+def test_ctrl_c_stops_the_answer_and_then_the_tool(watching: Watching, project: Path) -> None:
+    (project / "slow.py").write_text(SLOW)
+    screen = watching("--model", "scripted:slow.py:answer")
+    deadline = time.monotonic() + PATIENCE
+    while not (project / "asked").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    screen.press_ctrl_c()
+    assert screen.next()["stopped"] is True
+    assert screen.process.poll() is None
+    screen.press_ctrl_c()
+    assert screen.process.wait(PATIENCE) == 130
+    assert "Traceback" not in screen.process.communicate()[1]
