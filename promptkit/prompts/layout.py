@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,20 +32,24 @@ def layout_file(layout: str | Path) -> Path:
     """Return the file of a layout given as a file or as the name of a shipped one. Raises InputError."""
     if isinstance(layout, Path):
         return layout
-    names = [path.stem for path in SHIPPED.glob("*.j2")]
-    if layout not in names:
-        raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, names))
-    return SHIPPED / f"{layout}.j2"
+    if layout not in _shipped():
+        raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, _shipped()))
+    return _shipped()[layout]
+
+
+@cache
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in SHIPPED.glob("*.j2")}
 
 
 def layout_cue(file: Path) -> str:
     """Return a layout's own cue. Raises InputError."""
-    return _front(current_text(file), str(place(file))).cue
+    return _front(file, current_text(file)).cue
 
 
 @lru_cache(maxsize=100)
-def _front(text: str, name: str) -> LayoutFront:
-    document, _, _ = split_front_matter(text, name)
+def _front(file: Path, text: str) -> LayoutFront:
+    document, _, _ = split_front_matter(text, str(place(file)))
     return read_model(document, LayoutFront) if document else LayoutFront()
 
 

@@ -97,7 +97,8 @@ class PromptLoader(BaseLoader):
         """Compile the template of a stack of names. Raises InputError and Jinja's errors."""
         entry, *beneath = name.split(_BENEATH)
         code = compile_tree(self.parsed(entry), name, len(beneath))
-        return environment.template_class.from_code(environment, code, globals if globals is not None else {})
+        # Jinja's chain of globals would be copied key by key at each rendering; no template has globals of its own.
+        return environment.template_class.from_code(environment, code, environment.globals)
 
 
 class _StackEnvironment(PromptEnvironment):
