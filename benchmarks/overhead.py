@@ -138,7 +138,7 @@ async def sides(server: Server, pipeline: Pipeline, arguments: argparse.Namespac
     profile = cProfile.Profile() if arguments.profile else None
     ran = await engine(pipeline, reviews(arguments.calls, turn), in_flight, profile)
     if profile:
-        pstats.Stats(profile).sort_stats("tottime").print_stats(40)
+        pstats.Stats(profile).sort_stats("cumulative").print_stats("promptkit", 60)
     requests = ran.requests
     costs = {"bare httpx": await bare(server, requests, in_flight)}
     runtime = Ollama(MODEL, host=server.url)
