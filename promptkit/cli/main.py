@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -69,6 +70,8 @@ def promptkit(
 
 def main() -> None:
     """Run the command line. A mistake in the input is a message and an exit code, never a traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):  # What an old terminal cannot show is escaped, not an error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         typer.main.get_command(app)(prog_name="promptkit")
     except PromptkitError as error:

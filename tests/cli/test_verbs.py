@@ -1,0 +1,59 @@
+"""`render`, `check`, `models`, `init` and `schema`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import SORT, Run
+
+
+def test_render_shows_the_exact_messages_and_asks_nothing(promptkit: Run) -> None:
+    done = promptkit("render", "mail", "--step", "topic")
+    assert done.returncode == 0, done.stderr
+    assert "Sort the mail." in done.stdout and "The parcel came late." in done.stdout
+    (step,) = json.loads(promptkit("render", "mail", "--step", "topic", "--json").stdout)["steps"]
+    assert {"step", "messages", "cue", "grammar", "tokens"} <= step.keys()
+
+
+def test_render_takes_what_a_step_needs_from_the_command_line(promptkit: Run) -> None:
+    done = promptkit("render", "mail", "topic=payment", "--step", "reply")
+    assert "Reply about payment." in done.stdout, done.stderr
+
+
+def test_check_tells_all_problems_with_their_places(promptkit: Run, project: Path) -> None:
+    assert promptkit("check").returncode == 0
+    (project / "templates/prompts/sort_mail.j2").write_text(SORT.replace("block input", "block imput"))
+    (project / "templates/prompts/other.j2").write_text("{{ unknown }\n")
+    done = promptkit("check", "--json")
+    problems = json.loads(done.stdout)["problems"]
+    assert done.returncode == 1
+    assert {Path(problem["file"]).name for problem in problems} == {"sort_mail.j2", "other.j2"}
+    assert all(problem["line"] for problem in problems)
+
+
+def test_check_prints_each_edge_with_its_reason(promptkit: Run) -> None:
+    assert "topic → reply: input topic" in promptkit("check", "mail", "--graph").stdout
+
+
+def test_init_makes_a_project_in_which_nothing_is_wrong(promptkit: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    assert promptkit("init", str(folder)).returncode == 0
+    assert promptkit("check", cwd=folder).returncode == 0
+    again = promptkit("init", str(folder))
+    assert again.returncode == 2 and "nothing was written" in again.stderr
+
+
+def test_the_schemas_name_the_keys_of_the_formats(promptkit: Run) -> None:
+    pipeline, prompt = (json.loads(promptkit("schema", of).stdout) for of in ("pipeline", "prompt"))
+    assert {"steps", "inputs", "cases", "output"} <= pipeline["properties"].keys()
+    assert "for_each" in pipeline["$defs"]["StepSpec"]["properties"]
+    assert {"about", "answer", "layout"} <= prompt["properties"].keys()
+
+
+def test_models_are_listed_and_shown(promptkit: Run) -> None:
+    listed = json.loads(promptkit("models", "list", "--json", OLLAMA_HOST="127.0.0.1:9").stdout)
+    assert listed[0]["reference"] == "embedded/smollm2"
+    shown = json.loads(promptkit("models", "show", "scripted:script.yaml", "--json").stdout)
+    assert {"reference", "digest", "size", "context", "capabilities", "ready"} == shown.keys()
+    assert promptkit("models", "pull", "gguf:x.gguf").returncode == 2
