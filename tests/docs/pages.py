@@ -152,8 +152,8 @@ def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
 
 def agrees(shown: str, printed: str) -> bool:
     """Tell whether a command printed what the page shows."""
-    lines = [_pattern(line) for line in normal(shown).splitlines()]
-    return re.fullmatch("".join(lines), normal(printed) + "\n") is not None
+    pattern = "".join(map(_pattern, normal(shown)))
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in normal(printed))) is not None
 
 
 def _pattern(line: str) -> str:
@@ -162,7 +162,7 @@ def _pattern(line: str) -> str:
     return ".*?".join(re.escape(part) for part in line.split("…")) + r"\n"
 
 
-def normal(text: str) -> str:
-    """Return output without what differs from run to run."""
+def normal(text: str) -> list[str]:
+    """Return the lines of output without what differs from run to run."""
     text = _NAMED.sub("(named by …)", _TIME.sub("0 s", text))
-    return "\n".join(line.rstrip() for line in text.rstrip().splitlines())
+    return [line.rstrip() for line in text.rstrip().splitlines()]
