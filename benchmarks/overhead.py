@@ -1,11 +1,11 @@
 """What promptkit adds to a call, in CPU and in time, over what it stands on; all sides in the same run.
 
-    python benchmarks/overhead.py [--calls 2000] [--in-flight 20] [--latency 0.0] [--repeat 3] [--profile]
+    python benchmarks/overhead.py [--calls 2000] [--in-flight 20] [--latency 0.0] [--repeat 5] [--profile]
 
 Sides, each asking one loopback server of fixed latency for the same chats: a bare httpx client over the same
 transport, which sends and reads; the Ollama adapter; an Asker around it; an Asker with a store; that store's replies
 again, which ask nothing; and the engine: a pipeline of one step with `for_each` over as many reviews, which renders
-the shipped prompt `sentiment` (four examples), parses each answer and traces each call. The requests of the other
+a prompt with four examples, parses each answer and traces each call. The requests of the other
 sides are those that the engine made. CPU is that of this process with all its threads, the store's writer among them.
 
 Bounds: the engine adds at most 0.2 ms a call to its runtime (the Asker), an Asker at most 0.2 ms to its adapter; a
@@ -45,9 +45,25 @@ steps:
   moods:
     for_each: "{{ reviews }}"
     as: text
-    prompt: sentiment
-    decide: generate
+    prompt: mood
 output: "{{ moods }}"
+"""
+PROMPT = """\
+---
+inputs: {text: {}}
+answer: {label: [positive, negative]}
+messages: turns
+decide: generate
+examples:
+  - {input: {text: "A slow and pointless story that goes nowhere."}, output: negative}
+  - {input: {text: "Beautifully acted, and moving to the last scene."}, output: positive}
+  - {input: {text: "The jokes fall flat, and so does everything else."}, output: negative}
+  - {input: {text: "A clever and charming surprise."}, output: positive}
+---
+{% block persona %}You read film reviews for a newspaper.{% endblock %}
+{% block instructions %}Classify the sentiment of the review as positive or negative.{% endblock %}
+{% block input %}{{ text }}{% endblock %}
+{% block cue %}Sentiment:{% endblock %}
 """
 
 Ask = Callable[[Request], Awaitable[object]]
@@ -138,7 +154,7 @@ async def sides(server: Server, pipeline: Pipeline, arguments: argparse.Namespac
     profile = cProfile.Profile() if arguments.profile else None
     ran = await engine(pipeline, reviews(arguments.calls, turn), in_flight, profile)
     if profile:
-        pstats.Stats(profile).sort_stats("cumulative").print_stats("promptkit", 60)
+        pstats.Stats(profile).sort_stats("tottime").print_stats(60)
     requests = ran.requests
     costs = {"bare httpx": await bare(server, requests, in_flight)}
     runtime = Ollama(MODEL, host=server.url)
@@ -179,6 +195,7 @@ async def main(arguments: argparse.Namespace) -> None:
         os.environ["OLLAMA_HOST"] = server.url
         file = Path(folder, "reviews.yaml")
         file.write_text(PIPELINE, encoding="utf-8")
+        Path(folder, "mood.j2").write_text(PROMPT.replace("turns", arguments.messages), encoding="utf-8")
         pipeline = load_target(file, Project.find(file))
         show([await sides(server, pipeline, arguments, turn) for turn in range(arguments.repeat)])
 
@@ -188,6 +205,7 @@ if __name__ == "__main__":
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--in-flight", type=int, default=20)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that the server takes to answer")
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--messages", choices=["one", "system", "turns"], default="turns", help="as in a prompt")
     parser.add_argument("--profile", action="store_true", help="print where the engine's time goes")
     asyncio.run(main(parser.parse_args()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from promptkit.answers import AnswerType
@@ -18,7 +19,7 @@ from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
 from promptkit.errors import InputError, PromptkitError, RuntimeFailure, ToolFailed, UnparsedAnswer
 from promptkit.prompts import read_examples
 from promptkit.runtimes import Message
-from promptkit.techniques import Answer, CallRecord, StepContext, perform, repair
+from promptkit.techniques import Answer, CallRecord, Chosen, StepContext, choose, perform, repair
 
 RECOVERABLE = (RuntimeFailure, ToolFailed, UnparsedAnswer, InputError)
 RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "Here"], Awaitable[Any]]
@@ -187,7 +188,7 @@ class StepRun:
 
     async def _ask(self, asking: Asking, values: dict[str, Any], here: Here) -> Any:
         context = await self._context(asking, values, here)
-        answer = await perform(asking.technique, context)
+        answer = await perform(self._chosen, context)
         problem = self._problem(answer, here)
         repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
         while problem is not None and repairs > 0 and answer.last is not None:
@@ -203,6 +204,12 @@ class StepRun:
             return answer.value
         here.trace.unparsed += 1
         raise UnparsedAnswer(problem)
+
+    @cached_property
+    def _chosen(self) -> Chosen:
+        """The step's technique, found once for all of its items."""
+        assert self.step.asking is not None, "only a step that asks has a technique"
+        return choose(self.step.asking.technique, self.session.project)
 
     def _problem(self, answer: Answer, here: Here) -> str | None:
         """Say what is wrong with an answer: it has no value, was cut off, or does not pass the guard."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +13,20 @@ from pydantic import BaseModel, ConfigDict
 from promptkit.errors import InputError, nearest, place
 from promptkit.project import LIBRARY
 from promptkit.prompts.front import split_front_matter
-from promptkit.prompts.loader import current_text, render_file
+from promptkit.prompts.loader import current_text, render_text
 from promptkit.prompts.prompt import WrittenExample
 from promptkit.storage import read_model
 
 SHIPPED: Final = LIBRARY / "templates" / "layouts"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A layout as read: its file and text, and what the answer follows where a prompt has no cue of its own."""
+
+    file: Path
+    text: str
+    cue: str
 
 
 class LayoutFront(BaseModel):
@@ -28,23 +38,19 @@ class LayoutFront(BaseModel):
     cue: str = ""
 
 
-def layout_file(layout: str | Path) -> Path:
-    """Return the file of a layout given as a file or as the name of a shipped one. Raises InputError."""
-    if isinstance(layout, Path):
-        return layout
-    if layout not in _shipped():
-        raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, _shipped()))
-    return _shipped()[layout]
+def open_layout(layout: str | Path) -> Layout:
+    """Return the layout in a file, or the shipped one of a name. Raises InputError."""
+    if not isinstance(layout, Path):
+        if layout not in _shipped():
+            raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, _shipped()))
+        layout = _shipped()[layout]
+    text = current_text(layout)
+    return Layout(layout, text, _front(layout, text).cue)
 
 
 @cache
 def _shipped() -> dict[str, Path]:
     return {path.stem: path for path in SHIPPED.glob("*.j2")}
-
-
-def layout_cue(file: Path) -> str:
-    """Return a layout's own cue. Raises InputError."""
-    return _front(file, current_text(file)).cue
 
 
 @lru_cache(maxsize=100)
@@ -54,7 +60,7 @@ def _front(file: Path, text: str) -> LayoutFront:
 
 
 def lay_out(
-    file: Path,
+    layout: Layout,
     sections: Mapping[str, str],
     *,
     examples: Sequence[WrittenExample] = (),
@@ -71,4 +77,4 @@ def lay_out(
         {"input": example.input, "thoughts": example.thoughts or "", "output": example.output, "cue": cue}
         for example in examples
     ]
-    return render_file(file, {"sections": dict(sections), "examples": written, "labels": list(labels)})
+    return render_text(layout.file, layout.text, {"sections": dict(sections), "examples": written, "labels": list(labels)})

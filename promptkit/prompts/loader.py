@@ -224,7 +224,11 @@ def render_file(path: Path, values: Mapping[str, Any]) -> str:
 
     It may include or import files of its own folder. Raises InputError with file and line.
     """
-    text = current_text(path)
+    return render_text(path, current_text(path), values)
+
+
+def render_text(path: Path, text: str, values: Mapping[str, Any]) -> str:
+    """Return a template file's `text` rendered, as `render_file` does."""
     template = _template_alone(path, text)
     packed = pack(values)
     if template is None or packed is None or len(packed) > _LONGEST_KEPT:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from promptkit.prompts.layout import lay_out, layout_cue, layout_file
+from promptkit.prompts.layout import Layout, lay_out, open_layout
 from promptkit.prompts.prompt import WrittenExample
 from promptkit.prompts.sections import SECTIONS, STATIC_SECTIONS
 from promptkit.runtimes import Message
@@ -50,8 +50,8 @@ def compose(
     the runtime `continues` one, else as the last line of the user's message. Raises InputError for an unknown layout
     or one that does not render.
     """
-    file = layout_file(layout)
-    shown_cue = _cue(cue, sections, file)
+    opened = open_layout(layout)
+    shown_cue = _cue(cue, sections, opened)
     parts = _parts(sections, with_examples=bool(examples))
     as_turns = examples if mode == "turns" else ()
     if as_turns and not parts["examples"]:
@@ -61,7 +61,7 @@ def compose(
     moving = {name: text for name, text in parts.items() if name not in STATIC_SECTIONS}
 
     def text(chosen: Mapping[str, str], classes: Sequence[str] = ()) -> str:
-        return lay_out(file, chosen, examples=inline, cue=shown_cue, labels=classes) if chosen else ""
+        return lay_out(opened, chosen, examples=inline, cue=shown_cue, labels=classes) if chosen else ""
 
     splits = (mode == "system" and system_role) or bool(as_turns)
     if splits and static and (moving or "user" in sections):
@@ -69,7 +69,7 @@ def compose(
     else:
         system, user = "", text(parts, labels)
     system, user = _joined(sections.get("system", ""), system), _joined(user, sections.get("user", ""))
-    turns = [*_example_turns(as_turns, file, shown_cue), *history, Message("user", user)]
+    turns = [*_example_turns(as_turns, opened, shown_cue), *history, Message("user", user)]
     first = begin if begin is not None else shown_cue
     if first and not continues:
         turns[-1] = Message("user", f"{turns[-1].content}\n{first}")
@@ -79,9 +79,9 @@ def compose(
     return Composed(messages, first if continues else "", shown_cue, notices)
 
 
-def _cue(cue: str | None, sections: Mapping[str, str], layout: Path) -> str:
+def _cue(cue: str | None, sections: Mapping[str, str], layout: Layout) -> str:
     """Return the cue given, else the section's, else the layout's; an empty text for `none`."""
-    chosen = (cue or sections.get("cue") or layout_cue(layout)).strip()
+    chosen = (cue or sections.get("cue") or layout.cue).strip()
     return "" if chosen == NO_CUE else chosen
 
 
@@ -94,7 +94,7 @@ def _parts(sections: Mapping[str, str], *, with_examples: bool) -> dict[str, str
     }
 
 
-def _example_turns(examples: Sequence[WrittenExample], layout: Path, cue: str) -> list[Message]:
+def _example_turns(examples: Sequence[WrittenExample], layout: Layout, cue: str) -> list[Message]:
     turns = []
     for example in examples:
         answer = f"{cue} {example.output}" if cue else example.output

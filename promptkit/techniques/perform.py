@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.answers import repair_text
 from promptkit.errors import InputError, Unsupported, nearest
+from promptkit.project import Project
 from promptkit.runtimes import Message
 from promptkit.techniques.context import Answer, StepContext
 from promptkit.techniques.registry import Technique, find, names, parse_spec
@@ -16,21 +18,36 @@ from promptkit.techniques.task import Task
 FROM_THE_RUNTIME = {"sampling", "continue", "logprobs", "embeddings", "stop"}
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A technique with the parameters that a step gives it."""
+
+    technique: Technique
+    parameters: Mapping[str, Any]
+
+
 async def perform(spec: Any, step: StepContext) -> Answer:
-    """Run the technique that `spec` names on a step, and return its answer.
+    """Run the technique that `spec` names, or a `Chosen` one, on a step, and return its answer.
 
     Raises InputError for an unknown technique or parameter, Unsupported for a need that is not at hand, and what the
     runtime raises. A reply without an answer is no error: the answer's flag says so.
     """
+    chosen = spec if isinstance(spec, Chosen) else choose(spec, step.project)
+    technique, parameters = chosen.technique, chosen.parameters
+    await require(technique, step)
+    return await technique.function(Task(step, technique.name, parameters), **parameters)
+
+
+def choose(spec: Any, project: Project) -> Chosen:
+    """Return the technique that `spec` names, to be performed many times. Raises InputError for an unknown one."""
     try:
         name, parameters = parse_spec(spec)
     except ValueError as error:
         raise InputError(str(error)) from None
-    technique = find(name, step.project)
+    technique = find(name, project)
     if technique is None:
-        raise InputError(f"unknown technique `{name}`", hint=nearest(name, names(step.project)))
-    await require(technique, step)
-    return await technique.function(Task(step, name, parameters), **parameters)
+        raise InputError(f"unknown technique `{name}`", hint=nearest(name, names(project)))
+    return Chosen(technique, parameters)
 
 
 async def require(technique: Technique, step: StepContext) -> None:

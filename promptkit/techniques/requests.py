@@ -173,7 +173,9 @@ def _examples(step: StepContext, spec: CallSpec) -> tuple[Any, ...]:
     if not spec.shows("examples"):
         return ()
     written = step.prompt.written(step.examples, step.answer.write, step.values)
-    return written if spec.thinks else tuple(replace(example, thoughts=None) for example in written)
+    if spec.thinks or not any(example.thoughts for example in written):
+        return written
+    return tuple(replace(example, thoughts=None) for example in written)
 
 
 def _cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | None:
