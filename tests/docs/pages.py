@@ -135,6 +135,7 @@ def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
         "PROMPTKIT_MODEL": model,
         "PROMPTKIT_CACHE": str(folder / ".cache"),
         "OLLAMA_HOST": "127.0.0.1:9",
+        "HF_HOME": str(folder / ".cache"),
         "COLUMNS": "100",
         "NO_COLOR": "1",
     }
