@@ -101,8 +101,7 @@ class StepRun:
         here.trace.children = traces
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._numbered(number, row, replace(here, trace=traces[number])))
-                for number, row in enumerate(rows)
+                group.create_task(self._numbered(number, row, traces[number], here)) for number, row in enumerate(rows)
             ]
         outcomes = [task.result() for task in tasks]
         here.trace.problem = next((trace.problem for trace in traces if trace.problem), None)
@@ -110,15 +109,16 @@ class StepRun:
         items = [next(iter(row.values())) for row in rows] if loop and loop.is_single else rows
         return Outcome(_together(outcomes), Items([outcome.value for outcome in outcomes], items))
 
-    async def _numbered(self, number: int, row: Mapping[str, Any], here: Here) -> Outcome:
-        trace, now = here.trace, self.session.now
+    async def _numbered(self, number: int, row: Mapping[str, Any], trace: Trace, around: Here) -> Outcome:
+        now = self.session.now
         trace.started = now()
         missing = {name for name, value in row.items() if value is None}
         outcome = await self._item(
-            replace(
-                here,
-                scope={**here.scope, **row, INDEX: number},
-                absent=here.absent | missing if missing else here.absent,
+            Here(
+                scope={**around.scope, **row, INDEX: number},
+                absent=around.absent | missing if missing else around.absent,
+                trace=trace,
+                sample=around.sample,
                 item=number,
             )
         )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from promptkit.errors import InputError, nearest, place
 from promptkit.project import LIBRARY
 from promptkit.prompts.front import split_front_matter
-from promptkit.prompts.loader import current_text, render_text
+from promptkit.prompts.loader import current_text, render_text, stands_alone
 from promptkit.prompts.prompt import WrittenExample
 from promptkit.storage import read_model
 
@@ -27,6 +27,8 @@ class Layout:
     file: Path
     text: str
     cue: str
+    alone: bool
+    """Whether it names no other templates, so that the same sections always give the same text."""
 
 
 class LayoutFront(BaseModel):
@@ -45,7 +47,7 @@ def open_layout(layout: str | Path) -> Layout:
             raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, _shipped()))
         layout = _shipped()[layout]
     text = current_text(layout)
-    return Layout(layout, text, _front(layout, text).cue)
+    return Layout(layout, text, _front(layout, text).cue, stands_alone(layout, text))
 
 
 @cache
@@ -77,4 +79,6 @@ def lay_out(
         {"input": example.input, "thoughts": example.thoughts or "", "output": example.output, "cue": cue}
         for example in examples
     ]
-    return render_text(layout.file, layout.text, {"sections": dict(sections), "examples": written, "labels": list(labels)})
+    return render_text(
+        layout.file, layout.text, {"sections": dict(sections), "examples": written, "labels": list(labels)}
+    )

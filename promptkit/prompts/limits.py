@@ -102,6 +102,7 @@ def joined(pieces: Iterable[str]) -> str:
     length = 0
     for piece in pieces:
         length += len(piece)
-        check_length(length)
+        if length > MAX_TEXT:
+            check_length(length)
         kept.append(piece)
     return "".join(kept)

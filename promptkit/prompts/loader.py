@@ -79,7 +79,9 @@ class PromptLoader(BaseLoader):
         except InputError as error:
             return error.problems[0]
         if found is None:
-            return Problem(f"there is no template `{name}`", hint=nearest(name, self.project.names("prompts")))
+            known = self.project.names("prompts")
+            hint = nearest(name, [f"{each}.j2" for each in known] if name.endswith(".j2") else known)
+            return Problem(f"there is no template `{name}`", hint=hint)
         if not self.project.inside(found):
             return Problem(f"`{name}` leads out of the project's folder", hint=f"the root is {self.project.root}")
         return found
@@ -225,6 +227,11 @@ def render_file(path: Path, values: Mapping[str, Any]) -> str:
     It may include or import files of its own folder. Raises InputError with file and line.
     """
     return render_text(path, current_text(path), values)
+
+
+def stands_alone(path: Path, text: str) -> bool:
+    """Tell whether a template file's `text` names no other templates. Raises InputError."""
+    return _template_alone(path, text) is not None
 
 
 def render_text(path: Path, text: str, values: Mapping[str, Any]) -> str:

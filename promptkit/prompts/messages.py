@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -69,7 +70,7 @@ def compose(
     else:
         system, user = "", text(parts, labels)
     system, user = _joined(sections.get("system", ""), system), _joined(user, sections.get("user", ""))
-    turns = [*_example_turns(as_turns, opened, shown_cue), *history, Message("user", user)]
+    turns = [*_turns(as_turns, opened, shown_cue), *history, Message("user", user)]
     first = begin if begin is not None else shown_cue
     if first and not continues:
         turns[-1] = Message("user", f"{turns[-1].content}\n{first}")
@@ -92,6 +93,18 @@ def _parts(sections: Mapping[str, str], *, with_examples: bool) -> dict[str, str
         for name in SECTIONS
         if name != "cue" and (sections.get(name) or (name == "examples" and with_examples))
     }
+
+
+def _turns(examples: Sequence[WrittenExample], layout: Layout, cue: str) -> Sequence[Message]:
+    """Return the examples as turns, made once where they are always the same."""
+    if not examples:
+        return ()
+    return _turns_once(tuple(examples), layout, cue) if layout.alone else _example_turns(examples, layout, cue)
+
+
+@lru_cache(maxsize=500)
+def _turns_once(examples: tuple[WrittenExample, ...], layout: Layout, cue: str) -> Sequence[Message]:
+    return _example_turns(examples, layout, cue)
 
 
 def _example_turns(examples: Sequence[WrittenExample], layout: Layout, cue: str) -> list[Message]:

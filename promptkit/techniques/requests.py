@@ -86,10 +86,15 @@ async def send_deciding(step: StepContext, built: Built) -> Exchange:
     """Ask a call whose reply is the answer, as the step's `decide` says."""
     if step.decide == "score" and await _scores(step):
         return await _score(step, built)
-    request = replace(built.request, max_tokens=step.options.max_tokens or step.answer.max_tokens)
+    request = built.request
+    max_tokens = step.options.max_tokens or step.answer.max_tokens
+    if request.max_tokens != max_tokens:
+        request = replace(request, max_tokens=max_tokens)
     if step.decide != "generate":
         request = await _constrain(step, request)
-    return _exchange(step, replace(built, request=request), await _ask(step, request), deciding=True)
+    if request is not built.request:
+        built = replace(built, request=request)
+    return _exchange(step, built, await _ask(step, request), deciding=True)
 
 
 async def decide_after(step: StepContext, exchange: Exchange, *, trigger: str, call: str) -> Exchange:
@@ -202,7 +207,8 @@ def _ends(step: StepContext, wanted: Build, cue: str) -> tuple[str, ...]:
 def _asking(step: StepContext, wanted: Build) -> dict[str, Any]:
     """Return how a request is sampled and bounded: the technique's wish before the step's option."""
     options, spec = step.options, wanted.spec
-    tokens = wanted.max_tokens or spec.max_tokens or options.max_tokens or THOUGHT_TOKENS
+    own = THOUGHT_TOKENS if spec.thinks or spec.produces != "answer" else step.answer.max_tokens
+    tokens = wanted.max_tokens or spec.max_tokens or options.max_tokens or own
     if spec.thinks and step.decide == "generate":
         tokens += step.answer.max_tokens
     temperature = wanted.temperature if wanted.temperature is not None else options.temperature or 0.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from promptkit.answers import AnswerType, Unparsed
 from promptkit.errors import InputError, nearest
@@ -14,9 +15,6 @@ from promptkit.prompts import Example
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Answer, Exchange, StepContext
 from promptkit.techniques.requests import Build, build, decide_after, read_answer, send, send_deciding
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -154,9 +152,9 @@ class Task:
         return self._step.sample if number is None else f"{self._step.sample}/{number}"
 
     def _call(self, name: str) -> CallSpec:
-        folder: Path | None = self._step.project.find_template("techniques", self._technique)
-        path = folder / f"{name}.j2" if folder else None
-        if path is None or not path.is_file():
-            known = [file.stem for file in folder.glob("*.j2")] if folder else []
-            raise InputError(f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, known))
-        return read_call(path)
+        folder = self._step.project.find_template("techniques", self._technique)
+        with suppress(FileNotFoundError):
+            if folder:
+                return read_call(folder / f"{name}.j2")
+        known = [file.stem for file in folder.glob("*.j2")] if folder else []
+        raise InputError(f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, known))
