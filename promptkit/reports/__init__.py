@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.reports.numbers import calls_text, seconds_text, size_text, tokens_text
 from promptkit.reports.output import emit, error_text, note, print_error
-from promptkit.reports.text import json_text, one_line, row_text, shown, visible
+from promptkit.reports.text import json_text, one_line, outline, row_text, shown, visible
 
 if TYPE_CHECKING:
     from promptkit.reports.comparison import Outcome, answer_record
@@ -35,6 +35,7 @@ __all__ = [
     "models_text",
     "note",
     "one_line",
+    "outline",
     "print_error",
     "rendered_text",
     "report_console",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.reports.numbers import calls_text, seconds_text, tokens_text
-from promptkit.reports.text import shown, visible
+from promptkit.reports.text import outline, visible
 from promptkit.reports.words import marked
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def outcome_lines(outcome: Outcome) -> Iterator[Text]:
     for line in _difference(outcome).split("\n", allow_blank=True):
         yield Text("  ") + line
     if right is False:
-        yield Text(f"  expected: {shown(outcome.case.expect)}".replace("\n", "\n  "), style="dim")
+        expected = outline({"expected": outcome.case.expect})
+        yield Text(f"  {expected}".replace("\n", "\n  "), style="dim")
 
 
 def _difference(outcome: Outcome) -> Text:
@@ -155,7 +156,7 @@ def _difference(outcome: Outcome) -> Text:
 
 
 def _text(answer: Mapping[str, Any]) -> str:
-    return f"error: {visible(answer['error'])}" if answer["error"] else shown(answer["output"])
+    return f"error: {visible(answer['error'])}" if answer["error"] else outline(answer["output"])
 
 
 def _tokens(answer: Mapping[str, Any]) -> int:

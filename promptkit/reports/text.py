@@ -38,6 +38,26 @@ def shown(value: Any) -> str:
     return visible(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def outline(value: Any) -> str:
+    """Return a value as an outline to read and compare: `key: text` and `- item` lines, texts with their breaks."""
+    return visible("\n".join(_outlined(value)))
+
+
+def _outlined(value: Any) -> list[str]:
+    if isinstance(value, dict) and value:
+        return [line for key, part in value.items() for line in _under(f"{key}:", part)]
+    if isinstance(value, list) and value:
+        return [line for part in value for line in _under("-", part)]
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split("\n")
+
+
+def _under(head: str, part: Any) -> list[str]:
+    lines = _outlined(part)
+    if len(lines) == 1 and not (isinstance(part, dict | list) and part):
+        return [f"{head} {lines[0]}"]
+    return [head, *(f"  {line}" for line in lines)]
+
+
 def one_line(value: Any, width: int | None = None) -> str:
     """Return a value in one line of at most `width` characters, with `…` where it was cut."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

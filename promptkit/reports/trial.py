@@ -43,8 +43,12 @@ class TrialScreen:
             emit(json_text({"target": self._target, "error": str(error)}, indent=None))
             return
         self._begin()
-        self._console.print(visible(error_text(error)), style="red")
+        said = visible(error_text(error))
+        self._console.print(said, style="red")
         self._print_rest()
+        if self._last and self._console.is_terminal:
+            # Long answers push the error off the screen.
+            self._console.print(said.partition("\n")[0], style="red")
 
     def stopped(self) -> None:
         """Say that the answer was stopped, over the last good result."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.reports import json_text, one_line, row_text, shown, visible
+from promptkit.reports import json_text, one_line, outline, row_text, shown, visible
 
 HOSTILE = {
     "colour": ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
@@ -64,3 +64,18 @@ def test_a_row_is_one_line_and_nothing_of_it_is_cut() -> None:
     assert row_text("positive") == "positive"
     assert row_text("a\nb") == '"a\\nb"'
     assert row_text({"a": [1, True]}) == '{"a": [1, true]}'
+
+
+@pytest.mark.parametrize(
+    ("value", "lines"),
+    [
+        ("one\ntwo", ["one", "two"]),
+        (3, ["3"]),
+        ({}, ["{}"]),
+        ({"topic": "delivery", "reply": "Dear A,\nsorry."}, ["topic: delivery", "reply:", "  Dear A,", "  sorry."]),
+        ({"a": {"b": [1, {"c": None}]}}, ["a:", "  b:", "    - 1", "    -", "      c: null"]),
+        (["\x1b[2J"], ["- \\x1b[2J"]),
+    ],
+)
+def test_an_outline_shows_texts_with_their_own_line_breaks(value: object, lines: list[str]) -> None:
+    assert outline(value).split("\n") == lines
