@@ -10,7 +10,7 @@ from typing import Any, Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
 
-from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.errors import InputError, nearest
 from promptkit.storage import Document, load_file, read_model
 
 SETTINGS_FILE = "promptkit.yaml"
@@ -138,7 +138,8 @@ class Project:
         for folder in folders[:1] if _is_path(name) else folders:
             for path in _spellings(folder, name, kind):
                 if not self.inside(path):
-                    raise InputError(Problem(f"the path `{name}` leaves the project", place(self.root)))
+                    hint = f"its root is {self.root}"
+                    raise InputError(f"the path `{name}` leaves the project", hint=hint)
                 if _exists(path, kind):
                     return path.resolve()
         return None

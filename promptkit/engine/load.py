@@ -15,7 +15,7 @@ from promptkit.engine.spec import CaseSpec, validated
 from promptkit.engine.steps import Around, StepReader, Target, prompt_inputs
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
-from promptkit.prompts import Prompt, Prompts
+from promptkit.prompts import BrokenPrompt, Prompt, Prompts
 from promptkit.storage import Document, Problems, load_file
 
 YAML = (".yaml", ".yml")
@@ -66,7 +66,12 @@ class Loader:
     def prompt(self, path: Path, changes: Mapping[str, Any]) -> Pipeline | None:
         """Return the pipeline of one step that a prompt is, None where it is too broken."""
         with self.problems.gather():
-            return self._one_step(self.prompts.load(path), path, changes)
+            try:
+                prompt = self.prompts.load(path)
+            except BrokenPrompt as broken:
+                self.problems.add(broken.problems)
+                prompt = broken.prompt
+            return self._one_step(prompt, path, changes)
         return None
 
     def _one_step(self, prompt: Prompt, path: Path, changes: Mapping[str, Any]) -> Pipeline:

@@ -16,8 +16,9 @@ from promptkit.engine.spec import CaseSpec, DefaultsSpec, InputSpec, PipelineSpe
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND, Around, StepReader, Target
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.prompts import GLOBALS, Prompt
-from promptkit.storage import Document, Problems, read_model
+from promptkit.prompts import GLOBALS, BrokenPrompt, Prompt
+from promptkit.runtimes import parse_reference
+from promptkit.storage import Document, Problems, read_model, read_rest
 
 if TYPE_CHECKING:
     from promptkit.engine.load import Loader
@@ -50,6 +51,7 @@ class PipelineReader:
             defaults=(*self._defaults(), *self._loader.defaults),
         )
         self._check_names(around)
+        self._check_model()
         edges: list[Edge] = []
         steps = {name: step for name in head.steps if (step := self._step(name, around, edges)) is not None}
         edges = list(dict.fromkeys(edges))
@@ -92,9 +94,7 @@ class PipelineReader:
         return inputs
 
     def _part(self, model: type[Spec], path: tuple[Key, ...], instead: Spec) -> Spec:
-        with self._problems.gather():
-            return read_model(self._document, model, at=path)
-        return instead
+        return read_rest(self._document, model, self._problems, at=path) or instead
 
     def _tools(self) -> dict[str, Tool]:
         tools: dict[str, Tool] = {}
@@ -134,6 +134,13 @@ class PipelineReader:
             message = f"`{name}` is an input and a step: one name must mean one thing"
             self._problems.add(self._document.problem(("steps", name), message, key=True))
 
+    def _check_model(self) -> None:
+        if self._head.model is not None:
+            try:
+                parse_reference(self._head.model)
+            except InputError as error:
+                self._add(error, ("model",))
+
     def _check_item_names(self, name: str, spec: StepSpec, around: Around) -> None:
         several = isinstance(spec.for_each, Mapping)
         names = list(spec.for_each) if several else [spec.as_] if spec.as_ else []
@@ -152,7 +159,9 @@ class PipelineReader:
     def _step(self, name: str, around: Around, edges: list[Edge]) -> Step | None:
         path = ("steps", name)
         with self._problems.gather():
-            spec = read_model(self._document, StepSpec, at=path)
+            spec = read_rest(self._document, StepSpec, self._problems, at=path)
+            if spec is None:
+                return None
             own, inner = _split(spec, self._changes.get(name, {}))
             spec = changed_step(name, spec.given(), own, self._problems)
             if "answer" not in own:
@@ -165,7 +174,10 @@ class PipelineReader:
             def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
                 return self._problem((*path, *below), message, hint)
 
-            source = Source(values=spec.given(), problem=problem, folder=self._path.parent)
+            values = spec.given()
+            if target.prompt and target.takes is None:
+                values.pop("examples", None)  # without the prompt there is nothing to judge them by
+            source = Source(values=values, problem=problem, folder=self._path.parent)
             reader = StepReader(name, spec, source, around, self._problems, edges)
             return reader.read(target)
         return None
@@ -174,6 +186,8 @@ class PipelineReader:
         path = ("steps", name)
         if spec.prompt is not None:
             prompt = self._prompt(spec.prompt, (*path, "prompt"))
+            if prompt is None:
+                return Target("prompt", prompt=self._loader.prompts.inline("none", self._document, path))
             takes = {key: not each.has_default for key, each in prompt.inputs.items()}
             return Target(f"prompt `{prompt.name}`", prompt=prompt, takes=takes)
         if spec.tool is not None:
@@ -188,11 +202,19 @@ class PipelineReader:
         takes = {key: not each.has_default for key, each in inside.inputs.items()}
         return Target(f"pipeline `{inside.name}`", pipeline=inside, takes=takes)
 
-    def _prompt(self, value: Any, path: tuple[Key, ...]) -> Prompt:
+    def _prompt(self, value: Any, path: tuple[Key, ...]) -> Prompt | None:
+        """Return a prompt, or what there is of one that is wrong; None where there is none."""
         prompts = self._loader.prompts
-        if isinstance(value, str) and (value.endswith(".j2") or not any(sign in value for sign in " \n{")):
-            return prompts.load(value, beside=self._path, at=self._problem(path, ""))
-        return prompts.inline(value, self._document, path)
+        try:
+            if isinstance(value, str) and (value.endswith(".j2") or not any(sign in value for sign in " \n{")):
+                return prompts.load(value, beside=self._path, at=self._problem(path, ""))
+            return prompts.inline(value, self._document, path)
+        except BrokenPrompt as broken:
+            self._problems.add(broken.problems)
+            return broken.prompt
+        except InputError as error:
+            self._problems.add(error.problems)
+            return None
 
     def _inner_pipeline(self, name: str, path: tuple[Key, ...], changes: Mapping[str, Any]) -> Pipeline | None:
         project = self._loader.project

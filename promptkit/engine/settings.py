@@ -64,6 +64,8 @@ class Resolver:
         """Return all that a step asks by. `in_step` and `in_prompt` inspect the expressions of its answer type."""
         answer, answer_in_prompt = self._answer(in_step, in_prompt)
         examples, similar = self._examples(prompt)
+        if isinstance(answer, AnswerType):
+            self._check_outputs(examples, answer)
         return Asking(
             prompt=prompt,
             answer=answer,
@@ -145,7 +147,12 @@ class Resolver:
             file = (chosen.source.folder / name).resolve()
             if file.is_file() and self._project.inside(file):
                 return file
-        found = self._project.find_template("layouts", name)
+        try:
+            found = self._project.find_template("layouts", name)
+        except InputError as error:
+            assert chosen is not None, "the name of the usual layout is right"
+            self._add(chosen, "layout", error)
+            return name
         if found is None and chosen:
             hint = nearest(name, self._project.names("layouts"))
             self._problems.add(chosen.problem("layout", f"unknown layout `{name}`", hint))
@@ -162,13 +169,30 @@ class Resolver:
             self._problems.add(chosen.problem("calibrate", "`calibrate` has no `offsets`", hint))
         return chosen.value  # type: ignore[no-any-return]
 
+    def _check_outputs(self, examples: Sequence[Example], answer: AnswerType) -> None:
+        """Report the examples whose output is no answer of the step's type."""
+        chosen = first(self._sources, "examples")
+        for number, example in enumerate(examples):
+            try:
+                answer.write(example.output)
+            except ValueError as error:
+                assert chosen is not None, "examples come from somewhere"
+                message = f"the output of example {number + 1} is no answer: {error}"
+                path: tuple[Key, ...] = ("file",) if isinstance(chosen.value, Mapping) else (number, "output")
+                self._problems.add(chosen.problem("examples", message, path=path))
+
     def _examples(self, prompt: Prompt) -> tuple[tuple[Example, ...], Mapping[str, Any] | None]:
         chosen = first(self._sources, "examples")
         if chosen is None:
             return (), None
         spec = chosen.value
         if isinstance(spec, Mapping) and not chosen.source.is_prompt and isinstance(spec.get("file"), str):
-            spec = {**spec, "file": str((chosen.source.folder / spec["file"]).resolve())}
+            file = chosen.source.folder / spec["file"]
+            if not self._project.inside(file):
+                message = f"the path `{spec['file']}` leaves the project"
+                self._problems.add(chosen.problem("examples", message, path=("file",)))
+                return (), None
+            spec = {**spec, "file": str(file.resolve())}
         if isinstance(spec, Mapping) and spec.get("pick") == "similar":
             return (), spec
         try:
@@ -203,6 +227,11 @@ class Resolver:
 
 def project_defaults(project: Project, problems: Problems) -> tuple[Source, ...]:
     """Return the `defaults` of `promptkit.yaml`, checked."""
+    if project.source is not None and project.settings.model is not None:
+        try:
+            parse_reference(project.settings.model)
+        except InputError as error:
+            problems.add(project.source.problem(("model",), each.message, each.hint) for each in error.problems)
     if not project.settings.defaults:
         return ()
 

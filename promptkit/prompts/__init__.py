@@ -1,6 +1,6 @@
 """Sections, layouts, messages, expressions, rendering: from a prompt file and values to the messages sent."""
 
-from promptkit.prompts.catalog import Prompts
+from promptkit.prompts.catalog import BrokenPrompt, Prompts
 from promptkit.prompts.examples import examples_file, read_examples
 from promptkit.prompts.expressions import Expression, check, evaluate, names
 from promptkit.prompts.front import FRONT_MATTER_KEYS, InputSpec, split_front_matter
@@ -17,6 +17,7 @@ __all__ = [
     "GLOBALS",
     "SECTIONS",
     "STATIC_SECTIONS",
+    "BrokenPrompt",
     "Composed",
     "Example",
     "Expression",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project import Project
-from promptkit.prompts.front import InputSpec, read_inputs, split_front_matter
+from promptkit.prompts.front import InputSpec, read_front, split_front_matter
 from promptkit.prompts.loader import SECTIONS_FILE, PromptLoader
 from promptkit.prompts.parsing import PART, PROMPT, Parsed, Reference, parse_inline
 from promptkit.prompts.prompt import Prompt
@@ -18,6 +18,14 @@ from promptkit.prompts.sections import BLOCKS, CALL, RESERVED
 from promptkit.storage import Document, Problems
 
 _NOT_SETTINGS = ("about", "inputs")
+
+
+class BrokenPrompt(InputError):
+    """What is wrong with a prompt. `prompt` is as much of it as could be read, to check what surrounds it."""
+
+    def __init__(self, problems: Iterable[Problem], prompt: Prompt) -> None:
+        super().__init__(problems)
+        self.prompt = prompt
 
 
 @dataclass
@@ -30,6 +38,7 @@ class _Gathered:
     parts: list[Parsed] = field(default_factory=list)
     files: dict[Path, None] = field(default_factory=dict)
     fronts: list[Document] = field(default_factory=list)
+    usable: list[Collection[str]] = field(default_factory=list)
     inputs: dict[str, InputSpec] = field(default_factory=dict)
 
 
@@ -63,13 +72,15 @@ class Prompts:
         """
         gathered = _Gathered()
         sections = tuple(_inline_sections(value, document, path, gathered.problems))
-        gathered.problems.check()
         name = ".".join(map(str, path))
         entry = f"{PROMPT}{Path(document.file).absolute()}#{name}#{abs(hash(sections))}"
         parsed = parse_inline(sections, document.file)
         self._loader.add_inline(entry, parsed)
         self._add(parsed, Path(document.file).absolute(), gathered, ())
-        return replace(self._prompt(name, None, entry, gathered), document=document)
+        try:
+            return replace(self._prompt(name, None, entry, gathered), document=document)
+        except BrokenPrompt as broken:
+            raise BrokenPrompt(broken.problems, replace(broken.prompt, document=document)) from None
 
     def check_layer(self, path: Path) -> None:
         """Check a technique's template, which may use `call.` and nothing of the user's. Raises InputError."""
@@ -101,8 +112,10 @@ class Prompts:
             self._add(parsed, path, gathered, (*above, path))
             document, _, _ = split_front_matter(text, str(place(path)))
             if document is not None:
+                inputs, usable = read_front(document, gathered.problems)
                 gathered.fronts.append(document)
-                gathered.inputs.update(read_inputs(document))
+                gathered.usable.append(usable)
+                gathered.inputs.update(inputs)
 
     def _add(self, parsed: Parsed, path: Path, gathered: _Gathered, above: tuple[Path, ...]) -> None:
         gathered.problems.add(parsed.problems)
@@ -165,15 +178,14 @@ class Prompts:
             if unknown not in inputs:
                 hint = _reserved_hint(unknown) or nearest(unknown, inputs) or "declare it under `inputs:`"
                 gathered.problems.add(replace(spot, message=f"`{unknown}` is not an input of this prompt", hint=hint))
-        settings, origins = _merged(gathered.fronts)
+        settings, origins = _merged(gathered.fronts, gathered.usable)
         blocks = frozenset[str]().union(*(parsed.blocks for parsed in gathered.chain))
         if settings.get("examples") and "input" not in blocks:
             hint = "put the input into `{% block input %}{{ … }}{% endblock %}`; examples are shown the same way"
             message = "there are examples, but no section `input` to show theirs with"
             gathered.problems.add(origins[("examples",)].problem(("examples",), message, hint, key=True))
-        gathered.problems.check()
         borrowed = {name for part in gathered.parts for name in part.names if name in inputs}
-        return Prompt(
+        prompt = Prompt(
             name=name,
             file=file,
             about=settings.pop("about", None) or "",
@@ -187,6 +199,11 @@ class Prompts:
             entry=entry,
             loader=self._loader,
         )
+        try:
+            gathered.problems.check()
+        except InputError as error:
+            raise BrokenPrompt(error.problems, prompt) from None
+        return prompt
 
 
 def _own_front(file: Path | None, fronts: Sequence[Document]) -> Document | None:
@@ -202,12 +219,15 @@ def _reserved_hint(name: str) -> str | None:
     return f"`{name}` belongs to techniques" if name in RESERVED else None
 
 
-def _merged(fronts: Sequence[Document]) -> tuple[dict[str, Any], dict[tuple[str, ...], Document]]:
+def _merged(
+    fronts: Sequence[Document], usable: Sequence[Collection[str]]
+) -> tuple[dict[str, Any], dict[tuple[str, ...], Document]]:
     """Return the settings of a prompt and its parents (root first), and the document that each key comes from."""
     settings: dict[str, Any] = {}
     origins: dict[tuple[str, ...], Document] = {}
-    for front in fronts:
-        for key, value in front.value.items() if isinstance(front.value, dict) else ():
+    for front, keys in zip(fronts, usable, strict=True):
+        for key in (key for key in front.value if key in keys) if isinstance(front.value, dict) else ():
+            value = front.value[key]
             origins[(key,)] = front
             if key == "inputs":
                 origins.update({(key, name): front for name in value or {}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from promptkit.errors import InputError, Problem
 from promptkit.prompts.sandbox import GLOBALS
 from promptkit.prompts.sections import RESERVED
-from promptkit.storage import Document, Problems, load, read_model
+from promptkit.storage import Document, Problems, load, read_rest
 
 _FENCE: Final = re.compile(r"---[ \t]*(?:\r\n|\r|\n|$)")
 _CLOSING_FENCE: Final = re.compile(r"^---[ \t]*(?:\r\n|\r|\n|\Z)", re.MULTILINE)
@@ -99,22 +100,24 @@ class InputSpec:
     has_default: bool = False
 
 
-def read_inputs(document: Document) -> dict[str, InputSpec]:
-    """Return the inputs that a prompt's front matter declares. Raises InputError with all that is wrong in it."""
-    problems = Problems()
+def read_front(document: Document, problems: Problems) -> tuple[dict[str, InputSpec], Collection[str]]:
+    """Return the inputs of a prompt's front matter and the keys that can be used; what is wrong goes into `problems`.
+
+    Of an input that is wrong at least the name is returned, so that nothing else is said to be wrong for want of it.
+    """
+    front = read_rest(document, FrontMatter, problems) or FrontMatter()
+    declared = document.value.get("inputs") if isinstance(document.value, dict) else None
     specs: dict[str, InputSpec] = {}
-    with problems.gather():
-        for name, given in read_model(document, FrontMatter).inputs.items():
-            if name in RESERVED or name in GLOBALS:
-                problems.add(
-                    document.problem(("inputs", name), f"`{name}` has a meaning of its own in templates", key=True)
-                )
-            elif not name.isidentifier():
-                hint = "letters, digits and `_`, not a digit first"
-                problems.add(document.problem(("inputs", name), f"`{name}` is no name", hint, key=True))
-            specs[name] = _spec(given or InputModel())
-    problems.check()
-    return specs
+    for name in declared if isinstance(declared, dict) else ():
+        if name in RESERVED or name in GLOBALS:
+            problems.add(
+                document.problem(("inputs", name), f"`{name}` has a meaning of its own in templates", key=True)
+            )
+        elif not name.isidentifier():
+            hint = "letters, digits and `_`, not a digit first"
+            problems.add(document.problem(("inputs", name), f"`{name}` is no name", hint, key=True))
+        specs[name] = _spec(front.inputs.get(name) or InputModel())
+    return specs, front.model_fields_set
 
 
 def _spec(given: InputModel) -> InputSpec:

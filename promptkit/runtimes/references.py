@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
-from promptkit.errors import InputError, nearest
+from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.runtimes.base import Runtime
@@ -154,7 +155,7 @@ def _form(kind: str) -> str | None:
 def _likely(text: str, kind: str) -> str | None:
     if text.endswith(".gguf"):
         return f"did you mean `gguf:{text}`?"
-    close = nearest(kind or text, FORMS)
-    if close and close.startswith("did"):
-        return close
+    close = get_close_matches(kind or text, FORMS, n=1)
+    if close:
+        return f"did you mean `{close[0]}{text[len(kind) :]}`?" if kind else f"did you mean `{close[0]}`?"
     return f"did you mean `ollama/{text}`? Known forms: {', '.join(FORMS.values())}"

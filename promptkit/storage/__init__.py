@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from promptkit.storage.edit import append_item
 from promptkit.storage.files import read_text, write_atomic
-from promptkit.storage.models import Problems, read_model
+from promptkit.storage.models import Problems, read_model, read_rest
 from promptkit.storage.rows import read_rows
 from promptkit.storage.store import Run, Store
 from promptkit.storage.strict_json import parse_json
@@ -20,6 +20,7 @@ __all__ = [
     "load_file",
     "parse_json",
     "read_model",
+    "read_rest",
     "read_rows",
     "read_text",
     "write_atomic",

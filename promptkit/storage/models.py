@@ -52,7 +52,32 @@ def read_model(document: Document, model: type[Model], *, at: Sequence[Key] = ()
     try:
         return model.model_validate({} if value is None and not at else value)
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        problems = _problems(document, model, at, error)
+    problems.check()
+    raise AssertionError("pydantic found an error and named none")
+
+
+def read_rest(document: Document, model: type[Model], problems: Problems, *, at: Sequence[Key] = ()) -> Model | None:
+    """Return what is right in the value at the path `at` as a `model`: keys that are wrong go into `problems`, and are
+    left out, so that one mistake hides no other. None where too little is left.
+    """
+    value = document.get(at)
+    value = {} if value is None and not at else value
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problems.add(_problems(document, model, at, error).found)
+        wrong = {str(detail["loc"][0]) for detail in error.errors(include_url=False) if detail["loc"]}
+    if not isinstance(value, Mapping) or not wrong & value.keys():
+        return None
+    try:
+        return model.model_validate({key: part for key, part in value.items() if key not in wrong})
+    except ValidationError:
+        return None
+
+
+def _problems(document: Document, model: type[BaseModel], at: Sequence[Key], error: ValidationError) -> Problems:
+    details = error.errors(include_url=False)
     problems = Problems()
     expected: dict[tuple[Key, ...], list[str]] = {}
     for detail in details:
@@ -65,8 +90,7 @@ def read_model(document: Document, model: type[Model], *, at: Sequence[Key] = ()
     for path, kinds in expected.items():
         wanted = " or ".join(dict.fromkeys(kinds))
         problems.add(document.problem(path, f"{_name(path)}must be {wanted}, not {_shown(document.get(path))}"))
-    problems.check()
-    raise AssertionError("pydantic found an error and named none")
+    return problems
 
 
 _EXPECTED = {

@@ -157,9 +157,8 @@ def test_an_inline_prompt_is_a_text_or_a_mapping_of_sections(write: Write) -> No
     prompts = Prompts(Project.find(path))
     prompt = prompts.inline(document.value["a"], document, ("a",))
     assert prompt.sections({"word": "yes"}) == {"instructions": "Say yes"} and set(prompt.inputs) == {"word"}
-    (misspelt,) = problems_of(lambda: prompts.inline(document.value["b"], document, ("b",)))
+    wrong, misspelt = problems_of(lambda: prompts.inline(document.value["b"], document, ("b",)))
     assert (misspelt.line, misspelt.hint) == (7, "did you mean `input`?")
-    (wrong,) = problems_of(lambda: prompts.inline({"input": document.value["b"]["input"]}, document, ("b",)))
     assert (wrong.line, wrong.hint) == (6, "did you mean `upper`?")
 
 

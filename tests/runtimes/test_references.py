@@ -41,7 +41,7 @@ BAD = [
     ("", "ollama/NAME"),
     ("qwen2.5:1.5b", "did you mean `ollama/qwen2.5:1.5b`"),
     ("model.gguf", "did you mean `gguf:model.gguf`"),
-    ("olama/qwen", "did you mean `ollama`"),
+    ("olama/qwen", "did you mean `ollama/qwen`"),
     ("ollama:qwen", "write ollama/NAME"),
     ("ollama/", "ollama/NAME"),
     ("gguf/a.gguf", "gguf:"),
