@@ -34,6 +34,7 @@ LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "yaml"}
 
 _FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
 _TIME = re.compile(r"\b(?:\d+ min )?\d+(?:\.\d+)? m?s\b")
+_JSON_TIME = re.compile(r'"(seconds|waited)": [\d.e-]+')
 _NAMED = re.compile(r"\(named by [^)]*\)")
 
 
@@ -128,19 +129,29 @@ def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
     model = settings.get("model", f"scripted:{ANYTHING}")
     if "recording" in settings:
         model = f"replay:{RECORDINGS / settings['recording']}"
+    return _run(command.text, folder, PROMPTKIT_MODEL=model, PROMPTKIT_CACHE=str(folder / ".cache"))
+
+
+def record(command: Command, folder: Path, settings: dict[str, str]) -> str:
+    """Run a command on the real model, keep its recording anew, and return all that it prints."""
+    file = RECORDINGS / settings["recording"]
+    file.unlink(missing_ok=True)
+    return _run(f"{command.text} --no-cache --record {file}", folder, PROMPTKIT_MODEL="embedded/smollm2")
+
+
+def _run(typed: str, folder: Path, **variables: str) -> str:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     environment = {
         **kept,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PROMPTKIT_MODEL": model,
-        "PROMPTKIT_CACHE": str(folder / ".cache"),
+        **variables,
         "OLLAMA_HOST": "127.0.0.1:9",
         "HF_HOME": str(folder / ".cache"),
         "COLUMNS": "100",
         "NO_COLOR": "1",
     }
     done = subprocess.run(
-        ["bash", "-c", command.text],
+        ["bash", "-c", typed],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -165,5 +176,5 @@ def _pattern(line: str) -> str:
 
 def normal(text: str) -> list[str]:
     """Return the lines of output without what differs from run to run."""
-    text = _NAMED.sub("(named by …)", _TIME.sub("0 s", text))
+    text = _JSON_TIME.sub(r'"\1": 0', _NAMED.sub("(named by …)", _TIME.sub("0 s", text)))
     return [line.rstrip() for line in text.rstrip().splitlines()]

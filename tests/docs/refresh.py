@@ -1,5 +1,7 @@
-"""Write into the pages what their commands print now: `python -m tests.docs.refresh [PAGE…]`.
+"""Write into the pages what their commands print now: `python -m tests.docs.refresh [--record] [PAGE…]`.
 
+What the README shows of the real model is a recording, replayed by the tests; `--record` makes it anew, where the
+shipped prompts have changed.
 What a page shows is left alone where it still agrees. Read the difference before committing it.
 """
 
@@ -9,10 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.docs.pages import agrees, commands, examples, pages, run, write_files
+from tests.docs.commands import PAGE, reference
+from tests.docs.pages import agrees, commands, examples, pages, record, run, write_files
 
 
-def refresh(page: Path, folder: Path) -> str:
+def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
     """Return the page's text with the output of its commands as it is now."""
     write_files(page, folder)
     text, parts, kept = page.read_text("utf-8"), [], 0
@@ -21,7 +24,8 @@ def refresh(page: Path, folder: Path) -> str:
             continue
         parts.append(text[kept : example.start])
         for command in commands(example):
-            printed = run(command, folder, example.settings)
+            ask = record if records and "recording" in example.settings else run
+            printed = ask(command, folder, example.settings)
             output = command.output if agrees(command.output, printed) else printed
             end = "" if not output or output.endswith("\n") else "\n"
             parts.append(f"$ {command.text}\n{output}{end}")
@@ -30,10 +34,13 @@ def refresh(page: Path, folder: Path) -> str:
 
 
 def main() -> None:
-    """Refresh the pages named, or all."""
-    for page in map(Path.resolve, map(Path, sys.argv[1:])) if sys.argv[1:] else pages():
+    """Refresh the pages named, or all with the command reference."""
+    names = [name for name in sys.argv[1:] if name != "--record"]
+    if not names:
+        PAGE.write_text(reference(), "utf-8")
+    for page in map(Path.resolve, map(Path, names)) if names else pages():
         with tempfile.TemporaryDirectory() as folder:
-            page.write_text(refresh(page, Path(folder)), "utf-8")
+            page.write_text(refresh(page, Path(folder), records="--record" in sys.argv), "utf-8")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ INSTALL = (
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/promptkit run pipelines/feedback.yaml\n",
     ".venv/bin/pip install -e '.[dev]' && .venv/bin/pytest\n",
 )
-SHOWN_ONLY = {*INSTALL, "docker run -d -p 11434:11434 ollama/ollama\n"}
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def all_examples(*kinds: str) -> list[Example]:
@@ -44,8 +46,22 @@ def test_the_readme_has_the_two_commands() -> None:
 
 
 @pytest.mark.parametrize("example", all_examples("sh"), ids=by_place)
-def test_a_command_that_is_only_shown_is_known_here(example: Example) -> None:
-    assert example.body in SHOWN_ONLY
+def test_a_command_that_is_only_shown_is_one_of_the_two(example: Example) -> None:
+    assert example.body in INSTALL
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what a link may name in a page, as it is made of its headings."""
+    titles = HEADING.findall(page.read_text("utf-8"))
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", pages(), ids=by_place)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for file, anchor in LINK.findall(page.read_text("utf-8")):
+        target = (page.parent / file).resolve() if file else page
+        assert target.is_file(), file
+        assert not anchor or anchor in anchors(target), f"{file}#{anchor}"
 
 
 @pytest.mark.parametrize("page", pages(), ids=by_place)
