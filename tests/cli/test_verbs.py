@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import SORT, Run
+from tests.runtimes.ollama_server import OllamaServer
 
 
 def test_render_shows_the_exact_messages_and_asks_nothing(promptkit: Run) -> None:
@@ -57,3 +58,15 @@ def test_models_are_listed_and_shown(promptkit: Run) -> None:
     shown = json.loads(promptkit("models", "show", "scripted:script.yaml", "--json").stdout)
     assert {"reference", "digest", "size", "context", "capabilities", "ready"} == shown.keys()
     assert promptkit("models", "pull", "gguf:x.gguf").returncode == 2
+
+
+def test_pulling_from_ollama_shows_each_stage_and_tells_of_a_name_it_does_not_know(promptkit: Run) -> None:
+    with OllamaServer(pullable="new") as server:
+        pulled = promptkit("models", "pull", "ollama/new", OLLAMA_HOST=server.url)
+        refused = promptkit("models", "pull", "ollama/nope", OLLAMA_HOST=server.url)
+
+    said = pulled.stderr.splitlines()
+    assert (pulled.returncode, said[0], said[-1]) == (0, "pulling manifest", "ollama/new is here")
+    assert any(line.startswith("fetched pulling") for line in said)
+    assert refused.returncode == 3
+    assert "file does not exist" in refused.stderr
