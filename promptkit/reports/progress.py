@@ -80,7 +80,7 @@ class Progress:
             self._print(message)
 
     def fetching(self, what: str, done: int, total: int | None) -> None:
-        """Show how much of a file has been fetched; off a terminal, that it begins. Without a total, `what` is a stage."""
+        """Show how much of a file has been fetched; off a terminal, that it begins. Without a total it is a stage."""
         if self._fetched is None or self._fetched[0] != what:
             self._print(f"fetching {what} ({size_text(total)})" if total else what)
         self._fetched = None if done == total else (what, done, total)
