@@ -15,8 +15,6 @@ from promptkit.techniques.registry import Technique, find, names, parse_spec
 from promptkit.techniques.requests import decide_again, read_answer
 from promptkit.techniques.task import Task
 
-FROM_THE_RUNTIME = {"sampling", "continue", "logprobs", "embeddings", "stop"}
-
 
 @dataclass(frozen=True, slots=True)
 class Chosen:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
@@ -24,7 +25,7 @@ from promptkit.techniques.context import Answer
 from promptkit.techniques.task import Task
 
 Function = Callable[..., Awaitable[Answer]]
-RESERVED = ("variant", "over", "demos")
+Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +67,16 @@ def find(name: str, project: Project) -> Technique | None:
     """
     folder = project.find_template("techniques", name)
     module = project.root / "techniques" / f"{name}.py"
-    has_module = module.is_file()
-    found = _from_file(name, module, _stamp(module)) if has_module else _shipped(name)
+    stamp = _stamp(module)
+    found = _from_file(name, module, stamp) if stamp else _shipped(name)
     files = _templates(folder, _stamp(folder)) if folder else ()
     if found:
-        return replace(found, files=(*files, module) if has_module else files)
+        return replace(found, files=(*files, module) if stamp else files)
     return _from_template(name, files) if files else None
 
 
 @lru_cache(maxsize=200)
-def _templates(folder: Path, stamp: tuple[int, int]) -> tuple[Path, ...]:
+def _templates(folder: Path, stamp: Stamp | None) -> tuple[Path, ...]:
     """Return the templates in a folder, looked for again only when its `stamp` is another."""
     return tuple(sorted(folder.glob("*.j2")))
 
@@ -117,7 +118,7 @@ def _check_parameter(found: Technique, key: str, value: Any) -> list[tuple[str, 
     from pydantic import TypeAdapter, ValidationError
 
     if key not in found.parameters:
-        return [(f"technique `{found.name}` has no parameter `{key}`", nearest(key, [*found.parameters, "over"]))]
+        return [(f"technique `{found.name}` has no parameter `{key}`", nearest(key, found.parameters))]
     annotation = get_type_hints(found.function).get(key, Any)
     try:
         TypeAdapter(annotation).validate_python(value, strict=True)
@@ -142,36 +143,48 @@ def _check_shape(function: Function) -> None:
 
 @cache
 def _shipped(name: str) -> Technique | None:
+    if name.startswith("_") or not name.isidentifier():  # What Python could import is no technique for that.
+        return None
     for entry in entry_points(group="promptkit.techniques", name=name):
-        return _declared(entry.load(), name, entry.value)
+        with _loading(name, entry.value):
+            return _declared(entry.load(), name)
     if importlib.util.find_spec(f"promptkit.techniques.catalog.{name}"):
-        module = importlib.import_module(f"promptkit.techniques.catalog.{name}")
-        return _declared(getattr(module, name, None), name, module.__name__)
+        return _declared(getattr(importlib.import_module(f"promptkit.techniques.catalog.{name}"), name, None), name)
     return None
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes when a file or folder does."""
-    status = path.stat()
+def _stamp(path: Path) -> Stamp | None:
+    """Return what changes when a file or folder does; None where there is none, as of a name too long for one."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
     return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=200)
-def _from_file(name: str, path: Path, stamp: tuple[int, int]) -> Technique:
+def _from_file(name: str, path: Path, stamp: Stamp | None) -> Technique:
     """Return the technique of a project's module, which is run again only when its `stamp` is another."""
     spec = importlib.util.spec_from_file_location(f"promptkit_project_techniques_{name}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    try:
+    with _loading(name, str(place(path))):
         spec.loader.exec_module(module)
-        return _declared(getattr(module, name, None), name, str(place(path)))
+        return _declared(getattr(module, name, None), name)
+
+
+@contextmanager
+def _loading(name: str, file: str) -> Iterator[None]:
+    """Make whatever somebody's module raises one of our errors."""
+    try:
+        yield
     except Exception as error:
-        raise InputError(Problem(f"cannot load technique `{name}`: {error}", file=place(path))) from error
+        raise InputError(Problem(f"cannot load technique `{name}`: {error}", file=file)) from error
 
 
-def _declared(found: Any, name: str, where: str) -> Technique:
+def _declared(found: Any, name: str) -> Technique:
     if not isinstance(found, Technique):
-        raise TypeError(f"{where} declares no `@technique()` function named `{name}`")
+        raise TypeError(f"there is no `@technique()` function named `{name}`")
     return found
 
 

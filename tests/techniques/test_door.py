@@ -95,6 +95,10 @@ def test_own_and_shipped_techniques_are_listed_together(own: Path) -> None:
         ({"mine": {"samples": "three"}}, "`samples`", None),
         (["mine"], "a technique is a name", None),
         ({"mine": {}, "vanilla": {}}, "a technique is a name", None),
+        ("mine.py", "unknown technique", "mine"),
+        ("nowhere.mine", "unknown technique", "mine"),
+        ("__init__", "unknown technique", None),
+        ("m" * 300, "unknown technique", None),
     ],
 )
 def test_a_wrong_spec_is_told_with_the_nearest_name(own: Path, spec: object, message: str, hint: str | None) -> None:
