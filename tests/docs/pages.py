@@ -136,7 +136,8 @@ def record(command: Command, folder: Path, settings: dict[str, str]) -> str:
     """Run a command on the real model, keep its recording anew, and return all that it prints."""
     file = RECORDINGS / settings["recording"]
     file.unlink(missing_ok=True)
-    return _run(f"{command.text} --no-cache --record {file}", folder, PROMPTKIT_MODEL="embedded/smollm2")
+    printed = _run(f"{command.text} --no-cache --record {file}", folder, PROMPTKIT_MODEL="embedded/smollm2")
+    return printed.replace("PROMPTKIT_MODEL", "auto: no Ollama server answers")
 
 
 def _run(typed: str, folder: Path, **variables: str) -> str:
