@@ -14,6 +14,8 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ MODEL = "bench:latest"
 VERSION = "0.33.0"
 DIGEST = "0" * 64
 CONTEXT = 8192
+LOGGED = 5_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class Server:
         """Return how many chats it has answered."""
         with urlopen(f"{self.url}/bench/requests") as response:
             return int(json.load(response)["requests"])
+
+    def log(self) -> list[tuple[float, str]]:
+        """Return when each of the last chats came (seconds as `time.time` counts them), and its text."""
+        with urlopen(f"{self.url}/bench/log") as response:
+            return [(came, text) for came, text in json.load(response)["log"]]
 
 
 @contextmanager
@@ -58,6 +66,7 @@ class Bench:
         self._latency = latency
         self._answer = answer
         self._requests = 0
+        self._log: deque[tuple[float, str]] = deque(maxlen=LOGGED)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection, one after the other."""
@@ -92,12 +101,15 @@ class Bench:
             },
             "/bench/requests": {"requests": self._requests},
         }
+        if path == "/bench/log":
+            return 200, json.dumps({"log": list(self._log)}).encode()
         if path in described:
             return 200, json.dumps(described[path]).encode()
         return 404, json.dumps({"error": f"no route {path}"}).encode()
 
     async def _chat(self, body: dict[str, Any]) -> bytes:
         self._requests += 1
+        self._log.append((time.time(), "\n".join(message["content"] for message in body["messages"])))
         if self._latency:
             await asyncio.sleep(self._latency)
         words = sum(len(message["content"].split()) for message in body["messages"])
