@@ -26,6 +26,7 @@ def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
         for command in commands(example):
             ask = record if records and "recording" in example.settings else run
             printed = ask(command, folder, example.settings).replace(str(folder), "…")
+            assert "Traceback" not in printed, f"{example}: {command.text}\n{printed}"
             output = command.output if agrees(command.output, printed) else printed
             end = "" if not output or output.endswith("\n") else "\n"
             parts.append(f"$ {command.text}\n{output}{end}")
