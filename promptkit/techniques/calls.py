@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from promptkit.errors import place
 from promptkit.prompts import split_front_matter
 from promptkit.storage import read_model, read_text
 
@@ -14,7 +15,7 @@ Produces = Literal["text", "answer", "code", "list", "json"]
 ANSWERING = ("output_format", "recap", "cue")
 
 
-class CallSpec(BaseModel):
+class CallFront(BaseModel):
     """What a call hides of the user's sections, what it produces, and how its reply begins and ends.
 
     `thinks`: the reply holds thoughts before an answer, and examples show theirs. `begin` is a thought trigger, an
@@ -33,7 +34,12 @@ class CallSpec(BaseModel):
     cue: str | dict[str, str] = ""
     stop: tuple[str, ...] = ()
     max_tokens: int | None = Field(default=None, gt=0)
-    name: str = ""
+
+
+class CallSpec(CallFront):
+    """A call: what its front matter says, and its template's name and file."""
+
+    name: str
     file: Path = Path()
 
     def trigger(self, answer_type: str) -> str:
@@ -58,8 +64,8 @@ def read_call(path: Path) -> CallSpec:
     known = _read.get(path)
     if known and known[0] == changed:
         return known[1]
-    document, _, _ = split_front_matter(read_text(path), str(path))
-    spec = read_model(document, CallSpec) if document else CallSpec()
-    spec = spec.model_copy(update={"name": path.stem, "file": path})
+    document, _, _ = split_front_matter(read_text(path), str(place(path)))
+    front = read_model(document, CallFront) if document else CallFront()
+    spec = CallSpec(**dict(front), name=path.stem, file=path)
     _read[path] = (changed, spec)
     return spec

@@ -10,7 +10,7 @@ from typing import Any
 from promptkit.answers import Calibration, Unparsed, constrained, instruction, lead_after, read_calibration, score
 from promptkit.errors import Unsupported
 from promptkit.prompts import Layer, compose, evaluate
-from promptkit.runtimes import Message, Reply, Request
+from promptkit.runtimes import Message, Model, Reply, Request
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
 
@@ -68,7 +68,7 @@ async def build(step: StepContext, wanted: Build) -> Built:
         messages=composed.messages,
         begun=composed.begun,
         sample=wanted.sample,
-        stop=(*step.options.stop, *(ends if "stop" in model.capabilities else ())),
+        stop=_stops(step, ends, model),
         **_asking(step, wanted),
     )
     return Built(spec=spec, request=request, cue=composed.cue, ends=ends)
@@ -86,24 +86,19 @@ async def send_deciding(step: StepContext, built: Built) -> Exchange:
     """Ask a call whose reply is the answer, as the step's `decide` says."""
     if step.decide == "score" and await _scores(step):
         return await _score(step, built)
-    request = built.request
-    max_tokens = step.options.max_tokens or step.answer.max_tokens
-    if request.max_tokens != max_tokens:
-        request = replace(request, max_tokens=max_tokens)
     if step.decide != "generate":
-        request = await _constrain(step, request)
-    if request is not built.request:
-        built = replace(built, request=request)
-    return _exchange(step, built, await _ask(step, request), deciding=True)
+        built = replace(built, request=await _constrain(step, built.request))
+    return _exchange(step, built, await _ask(step, built.request), deciding=True)
 
 
-async def decide_after(step: StepContext, exchange: Exchange, *, trigger: str, call: str) -> Exchange:
+async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) -> Exchange:
     """Ask for the answer after thoughts: the same messages, the begun turn being the thoughts and the cue.
 
-    The step's own cue wins over `trigger`. Where the runtime cannot continue a turn, the thoughts go out as a turn of
-    the assistant and the cue as a new turn of the user, and the trace says so.
+    The step's own cue wins over the trigger of `spec`. Where the runtime cannot continue a turn, the thoughts go out
+    as a turn of the assistant and the cue as a new turn of the user, and the trace says so.
     """
     model = await step.asker.model()
+    trigger = spec.trigger(step.answer.name)
     cue = trigger if trigger and not _own_cue(step) else exchange.cue
     thoughts = f"{exchange.request.begun}{exchange.text}".strip()
     messages, begun = exchange.request.messages, f"{thoughts}\n{cue}".strip()
@@ -113,11 +108,15 @@ async def decide_after(step: StepContext, exchange: Exchange, *, trigger: str, c
         messages, begun = (*messages, Message("assistant", thoughts), turn), ""
         notes = ("thoughts sent as a turn: the runtime cannot continue one",)
     request = replace(
-        exchange.request, messages=messages, begun=begun, temperature=0.0, top_p=None, stop=step.options.stop
+        exchange.request,
+        messages=messages,
+        begun=begun,
+        max_tokens=_most_tokens(step, spec),
+        temperature=0.0,
+        top_p=None,
+        stop=_stops(step, spec.stop, model),
     )
-    spec = CallSpec(name=call, produces="answer")
-    built = Built(spec=spec, request=request, cue=cue)
-    decided = await send_deciding(step, built)
+    decided = await send_deciding(step, Built(spec=spec, request=request, cue=cue))
     decided.record.notes = notes
     return decided
 
@@ -202,6 +201,17 @@ def _ends(step: StepContext, wanted: Build, cue: str) -> tuple[str, ...]:
     """Return where a call's text stops: what its technique says, and thoughts that are decided later at their cue."""
     ends = (*wanted.spec.stop, *wanted.stop)
     return (*ends, f"\n{cue}") if wanted.spec.thinks and step.decide != "generate" and cue else ends
+
+
+def _stops(step: StepContext, ends: tuple[str, ...], model: Model) -> tuple[str, ...]:
+    """Return where the runtime is to stop; what is not the user's own wish only where it can."""
+    return (*step.options.stop, *ends) if "stop" in model.capabilities else step.options.stop
+
+
+def _most_tokens(step: StepContext, spec: CallSpec, wanted: int | None = None) -> int:
+    """Return how long a reply may be: as the technique wishes, else the step's option, else what its kind needs."""
+    usual = step.answer.max_tokens if spec.produces == "answer" and not spec.thinks else THOUGHT_TOKENS
+    return wanted or spec.max_tokens or step.options.max_tokens or usual
 
 
 def _asking(step: StepContext, wanted: Build) -> dict[str, Any]:
@@ -294,6 +304,6 @@ def _exchange(
         request=built.request,
         reply=reply,
         cue=built.cue,
-        thinks=built.spec.thinks and not deciding,
+        thinks=built.spec.thinks,
         record=record,
     )

@@ -94,13 +94,12 @@ class Task:
 
         Under `constrain` and `score` this is the deciding request of the thinking call.
         """
-        spec = self._call(call)
-        return await decide_after(self._step, exchange, trigger=spec.trigger(self.answer_type.name), call=call)
+        return await decide_after(self._step, exchange, self._call(call))
 
     async def decide(self, exchange: Exchange) -> Answer:
         """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`."""
         if exchange.thinks and self._step.decide != "generate":
-            exchange = await decide_after(self._step, exchange, trigger="", call=exchange.call)
+            exchange = await decide_after(self._step, exchange, CallSpec(name=exchange.call, produces="answer"))
         return read_answer(self._step, exchange)
 
     def answer(self, value: Any) -> Answer:

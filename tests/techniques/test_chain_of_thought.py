@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from promptkit.prompts import Example
-from promptkit.techniques import perform
+from promptkit.runtimes import Reply
+from promptkit.techniques import perform, repair
 from tests.techniques.steps import Bench, in_order, without
 
 TRIGGER = "Let's think step by step."
@@ -75,3 +76,14 @@ async def test_a_runtime_that_cannot_continue_gets_the_thoughts_as_a_turn(tmp_pa
     assert [message.role for message in second.messages] == ["user", "assistant", "user"]
     assert second.begun == ""
     assert bench.records[1].notes
+
+
+async def test_a_repaired_reply_with_thoughts_is_read_after_its_last_cue_too(tmp_path: Path) -> None:
+    cut = Reply(text="10*3=30, minus", finish="length")
+    bench = Bench(tmp_path, [cut, "10*3=30, minus 4.\nOutput: twenty-six"], "text")
+    examples = (Example({"question": "FIRST?"}, "four", "R-ONE"),)
+    step = bench.step(examples=examples, decide="generate")
+
+    repaired = await repair(step, await perform("chain_of_thought", step), "cut")
+
+    assert repaired.value == "twenty-six"

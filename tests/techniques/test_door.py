@@ -1,12 +1,13 @@
 """The door of the catalog: a technique is found by name, checked for shape, and may be a user's own."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from promptkit.errors import InputError, Unsupported
 from promptkit.prompts import Example
-from promptkit.techniques import check, find, names, perform, repair, technique
+from promptkit.techniques import Options, check, find, names, perform, repair, technique
 from tests.techniques.steps import Bench, without
 
 VOTING = '''
@@ -79,6 +80,41 @@ async def test_a_technique_of_one_template_needs_no_python(tmp_path: Path) -> No
 
     assert answer.value == 7
     assert bench.texts[0].count("QUESTION-MARK") == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, 24), ({"options": Options(max_tokens=9)}, 9), ({"decide": "generate", "options": Options(max_tokens=9)}, 9)],
+)
+async def test_an_answer_may_be_as_long_as_the_step_says_or_its_type_needs(
+    tmp_path: Path, settings: dict[str, Any], expected: int
+) -> None:
+    bench = Bench(tmp_path, [" 7"])
+
+    await perform("vanilla", bench.step(**settings))
+
+    assert bench.runtime.requests[0].max_tokens == expected
+
+
+async def test_what_a_call_says_about_its_length_and_its_end_comes_before_the_steps_options(tmp_path: Path) -> None:
+    folder = tmp_path / "templates" / "techniques" / "brief"
+    folder.mkdir(parents=True)
+    (folder / "ask.j2").write_text("---\nproduces: answer\nmax_tokens: 5\nstop: ['.']\n---\n{% extends prompt %}\n")
+    bench = Bench(tmp_path, [" 7"])
+
+    await perform("brief", bench.step(options=Options(max_tokens=9)))
+
+    assert (bench.runtime.requests[0].max_tokens, bench.runtime.requests[0].stop) == (5, (".",))
+
+
+@pytest.mark.parametrize("key", ["name: other", "file: elsewhere.j2", "produce: answer"])
+def test_a_call_has_a_closed_list_of_keys(tmp_path: Path, key: str) -> None:
+    folder = tmp_path / "templates" / "techniques" / "brief"
+    folder.mkdir(parents=True)
+    (folder / "ask.j2").write_text(f"---\n{key}\n---\n{{% extends prompt %}}\n")
+
+    with pytest.raises(InputError, match="unknown key"):
+        find("brief", Bench(tmp_path, []).project)
 
 
 def test_own_and_shipped_techniques_are_listed_together(own: Path) -> None:
