@@ -79,7 +79,14 @@ class Loader:
         inputs = prompt_inputs(prompt)
         report_unknown_steps(changes, {name}, self.problems)
         spec = changed_step(name, {"prompt": str(path)}, changes.get(name, {}), self.problems)
-        source = Source(values=spec.given(), problem=prompt.problem, folder=path.parent)
+        own = changes.get(name, {})
+
+        def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+            if below and below[0] in own:
+                return Problem(f"--set {name}.{below[0]}: {message}", hint=hint)
+            return prompt.problem(below, message, hint)
+
+        source = Source(values=spec.given(), problem=problem, folder=path.parent)
         around = Around(
             project=self.project, inputs=frozenset(inputs), steps=frozenset(), tools={}, defaults=self.defaults
         )

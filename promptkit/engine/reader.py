@@ -11,13 +11,12 @@ from promptkit.engine.inputs import wrong_value
 from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
 from promptkit.engine.scope import KEYWORDS, NAME, STEPS, Key, Value, compile_value, constant, result_of
 from promptkit.engine.sets import merged
-from promptkit.engine.settings import Report, Source
-from promptkit.engine.spec import CaseSpec, DefaultsSpec, InputSpec, PipelineSpec, Spec, StepSpec, validated
+from promptkit.engine.settings import Source, model_named
+from promptkit.engine.spec import CaseSpec, DefaultsSpec, InputSpec, PipelineSpec, Report, Spec, StepSpec, usable
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND, Around, StepReader, Target
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.prompts import GLOBALS, BrokenPrompt, Prompt
-from promptkit.runtimes import parse_reference
 from promptkit.storage import Document, Problems, read_model, read_rest
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class PipelineReader:
     def read(self) -> Pipeline:
         """Return the pipeline; only right where nothing was added to the problems."""
         head = self._head
-        inputs = self._inputs()
+        inputs, model = self._inputs(), self._model()
         report_unknown_steps(self._changes, head.steps, self._problems)
         around = Around(
             project=self._loader.project,
@@ -51,7 +50,6 @@ class PipelineReader:
             defaults=(*self._defaults(), *self._loader.defaults),
         )
         self._check_names(around)
-        self._check_model()
         edges: list[Edge] = []
         steps = {name: step for name in head.steps if (step := self._step(name, around, edges)) is not None}
         edges = list(dict.fromkeys(edges))
@@ -64,7 +62,7 @@ class PipelineReader:
             steps={name: steps[name] for name in self._order(edges) if name in steps},
             edges=tuple(edges),
             output=self._output(around),
-            model=head.model,
+            model=model,
             cases=self._cases(inputs),
             tune=head.tune,
         )
@@ -134,12 +132,13 @@ class PipelineReader:
             message = f"`{name}` is an input and a step: one name must mean one thing"
             self._problems.add(self._document.problem(("steps", name), message, key=True))
 
-    def _check_model(self) -> None:
+    def _model(self) -> str | None:
         if self._head.model is not None:
             try:
-                parse_reference(self._head.model)
+                return model_named(self._head.model, self._path.parent, self._loader.project)
             except InputError as error:
                 self._add(error, ("model",))
+        return None
 
     def _check_item_names(self, name: str, spec: StepSpec, around: Around) -> None:
         several = isinstance(spec.for_each, Mapping)
@@ -172,6 +171,8 @@ class PipelineReader:
                 return None
 
             def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+                if below and below[0] in own:
+                    return Problem(f"--set {name}.{below[0]}: {message}", hint=hint)
                 return self._problem((*path, *below), message, hint)
 
             values = spec.given()
@@ -280,8 +281,7 @@ def changed_step(name: str, given: Mapping[str, Any], changes: Any, problems: Pr
     spec = StepSpec.model_validate(given)
     if changes:
         raw = spec.model_dump(by_alias=True, exclude_unset=True)
-        with problems.gather():
-            return validated(merged(raw, changes), StepSpec, problem)
+        return usable(merged(raw, changes), StepSpec, problem, problems) or spec
     return spec
 
 

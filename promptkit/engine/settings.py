@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from promptkit.answers import build as build_answer
 from promptkit.answers import check as check_answer
 from promptkit.engine.pipeline import Asking
 from promptkit.engine.scope import Inspect, Key, Value, compile_value
-from promptkit.engine.spec import DefaultsSpec, OptionsSpec, validated
+from promptkit.engine.spec import DefaultsSpec, OptionsSpec, Report, usable
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
@@ -22,7 +22,6 @@ from promptkit.storage import Problems
 from promptkit.techniques import Options
 from promptkit.techniques import check as check_technique
 
-Report = Callable[[Sequence[Key], str, str | None], Problem]
 SCORED = ("label", "choice", "boolean")
 
 
@@ -50,6 +49,14 @@ class Chosen:
 def first(sources: Sequence[Source], key: str) -> Chosen | None:
     """Return the first that gives `key`."""
     return next((Chosen(each.values[key], each) for each in sources if each.values.get(key) is not None), None)
+
+
+def model_named(text: str, folder: Path, project: Project) -> str:
+    """Return the reference that a file in `folder` names. Raises InputError where it is none, or leaves the root."""
+    named = parse_reference(text).beside(folder)
+    if named.text != text and not project.inside(Path(named.path)):
+        raise InputError(f"`{text}` leaves the project's root", hint="name it in promptkit.yaml, or by --model")
+    return named.text
 
 
 class Resolver:
@@ -89,7 +96,7 @@ class Resolver:
         if chosen is None:
             return None
         try:
-            return parse_reference(chosen.value).text
+            return model_named(chosen.value, chosen.source.folder, self._project)
         except InputError as error:
             self._add(chosen, "model", error)
             return None
@@ -240,7 +247,5 @@ def project_defaults(project: Project, problems: Problems) -> tuple[Source, ...]
             return Problem(message, hint=hint)
         return project.source.problem(("defaults", *path), message, hint)
 
-    with problems.gather():
-        spec = validated(project.settings.defaults, DefaultsSpec, problem)
-        return (Source(values=spec.given(), problem=problem, folder=project.root),)
-    return ()
+    spec = usable(project.settings.defaults, DefaultsSpec, problem, problems)
+    return (Source(values=spec.given(), problem=problem, folder=project.root),) if spec else ()

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from promptkit.errors import InputError, Problem, nearest
+from promptkit.errors import Problem, nearest
+from promptkit.storage import Problems, wording
 
 Decide = Literal["constrain", "generate", "score"]
 MessageMode = Literal["one", "system", "turns"]
 Spec = TypeVar("Spec", bound=BaseModel)
+Report = Callable[[Sequence[str | int], str, str | None], Problem]
 InputType = Literal["text", "number", "boolean", "list", "table", "json"]
 
 
@@ -161,22 +163,35 @@ class PipelineSpec(Closed):
     tune: dict[str, Any] = {}
 
 
-def validated(
-    values: Mapping[str, Any], model: type[Spec], problem: Callable[[Sequence[str | int], str, str | None], Problem]
-) -> Spec:
+def validated(values: Mapping[str, Any], model: type[Spec], problem: Report) -> Spec:
     """Return values that are not one document (`--set`, merged front matter) as a model. Raises InputError."""
+    problems = Problems()
+    spec = usable(values, model, problem, problems)
+    problems.check()
+    assert spec is not None, "values without problems are a model"
+    return spec
+
+
+def usable(values: Mapping[str, Any], model: type[Spec], problem: Report, problems: Problems) -> Spec | None:
+    """Return what is right in such values; what is wrong goes into `problems`. None where too little is left."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
         details = error.errors(include_url=False)
     known = [field.alias or name for name, field in model.model_fields.items()]
-    problems = []
+    wrong: set[Any] = set()
     for detail in details:
         path, hint = [key for key in detail["loc"] if key != "function-before"], None
-        message = str(detail.get("ctx", {}).get("error") or detail["msg"])
+        message = wording(detail)
         if detail["type"] == "extra_forbidden":
             message, hint = f"unknown key `{path[-1]}`", nearest(str(path[-1]), known) if len(path) == 1 else None
         elif path:
             message = f"`{path[-1]}`: {message}"
-        problems.append(problem(path, message, hint))
-    raise InputError(problems)
+        problems.add(problem(path, message, hint))
+        wrong.update(path[:1])
+    if not wrong or not isinstance(values, Mapping):
+        return None
+    try:
+        return model.model_validate({key: value for key, value in values.items() if key not in wrong})
+    except ValidationError:
+        return None

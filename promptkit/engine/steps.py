@@ -222,13 +222,12 @@ def _unknown(name: str, known: Iterable[str], place: Problem, word: str = "name"
 
 def prompt_settings(prompt: Prompt, problems: Problems) -> Mapping[str, Any]:
     """Return a prompt's front matter as settings, checked."""
-    from promptkit.engine.spec import SettingsSpec, validated
+    from promptkit.engine.spec import SettingsSpec, usable
 
     keys = {field.alias or name for name, field in SettingsSpec.model_fields.items()} - {"tools", "model"}
     values = {key: value for key, value in prompt.settings.items() if key in keys}
-    with problems.gather():
-        return validated(values, SettingsSpec, prompt.problem).given()
-    return {}
+    spec = usable(values, SettingsSpec, prompt.problem, problems)
+    return spec.given() if spec else {}
 
 
 def prompt_inputs(prompt: Prompt) -> dict[str, Input]:

@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,11 +43,12 @@ class Tool:
             if inspect.iscoroutinefunction(function):
                 result = await function(**arguments)
             else:
-                result = await asyncio.to_thread(function, **arguments)
+                result = await asyncio.to_thread(_leaving_no_loop, function, arguments)
         except ToolFailed:
             raise
-        except Exception as error:
-            raise ToolFailed(f"tool `{self.name}` raised {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            where = _line_of(error, self.file)
+            raise ToolFailed(f"tool `{self.name}` raised {type(error).__name__}: {error}{where}") from error
         try:
             return json.loads(json.dumps(result, allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
@@ -73,7 +75,7 @@ def _read_parameters(name: str, file: Path, function: str) -> Mapping[str, bool]
     except OSError:
         hint = nearest(file.name, (path.name for path in file.parent.glob("*.py")))
         raise InputError(f"tool `{name}`: there is no file {place(file)}", hint=hint) from None
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         raise InputError(Problem(f"tool `{name}`: {error}", file=place(file), line=line)) from None
     defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
@@ -100,7 +102,7 @@ def _find_module(name: str, module: str, root: Path) -> Path | None:
     try:
         with _importing_from(root):
             found = importlib.util.find_spec(module)
-    except (ImportError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # the packages around a module are run to find it
         raise InputError(f"tool `{name}`: cannot import `{module}`: {error}") from None
     if found is None:
         raise InputError(f"tool `{name}`: there is no module `{module}`")
@@ -113,11 +115,27 @@ def load_function(module: str, function: str, file: Path | None, root: Path) -> 
         with _importing_from(root):
             loaded = _load_file(file) if file and module.endswith(".py") else importlib.import_module(module)
         found = getattr(loaded, function)
-    except Exception as error:
-        raise ToolFailed(f"cannot load `{module}:{function}`: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        where = _line_of(error, file)
+        raise ToolFailed(f"cannot load `{module}:{function}`: {type(error).__name__}: {error}{where}") from error
     if not callable(found):
         raise ToolFailed(f"`{module}:{function}` is no function")
     return found  # type: ignore[no-any-return]
+
+
+def _leaving_no_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Call a function; where it wants to end the process, that is an error like others: a thread cannot."""
+    try:
+        return function(**arguments)
+    except SystemExit as error:
+        raise ToolFailed(f"the tool's function ends the process: SystemExit: {error}") from error
+
+
+def _line_of(error: BaseException, file: Path | None) -> str:
+    """Return where in the tool's own file an error arose, as the end of a message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next((frame.lineno for frame in reversed(frames) if file and Path(frame.filename) == file), None)
+    return f" ({place(file)}:{line})" if line else ""
 
 
 _loaded: dict[Path, tuple[int, Any]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -50,6 +50,14 @@ class Reference:
 
     def __str__(self) -> str:
         return self.text
+
+    def beside(self, folder: Path) -> Reference:
+        """Return the reference as seen from anywhere: a path is relative to `folder`."""
+        if not self.path or self.kind == "hf":
+            return self
+        path = (folder / self.path).resolve()
+        text = f"{self.kind}:{path}" + (f":{self.function}" if self.function else "")
+        return replace(self, text=text, path=str(path))
 
 
 def parse_reference(text: str) -> Reference:
@@ -103,6 +111,10 @@ async def open_runtime(
 
 
 async def _embedded(named: Reference, path: Path, progress: Progress | None) -> Runtime:
+    if named.kind == "gguf":
+        from promptkit.storage import check_there
+
+        check_there(path)
     from promptkit.runtimes.embedded import Embedded
     from promptkit.runtimes.weights import default_weights, hub_path, pull_hub
 
