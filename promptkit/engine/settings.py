@@ -54,7 +54,7 @@ def first(sources: Sequence[Source], key: str) -> Chosen | None:
 def model_named(text: str, folder: Path, project: Project) -> str:
     """Return the reference that a file in `folder` names. Raises InputError where it is none, or leaves the root."""
     named = parse_reference(text).beside(folder)
-    if named.text != text and not project.inside(Path(named.path)):
+    if named.is_local and not project.inside(Path(named.path)):
         raise InputError(f"`{text}` leaves the project's root", hint="name it in promptkit.yaml, or by --model")
     return named.text
 

@@ -51,9 +51,14 @@ class Reference:
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def is_local(self) -> bool:
+        """Whether `path` is a file's on this machine."""
+        return bool(self.path) and self.kind != "hf"
+
     def beside(self, folder: Path) -> Reference:
         """Return the reference as seen from anywhere: a path is relative to `folder`."""
-        if not self.path or self.kind == "hf":
+        if not self.is_local:
             return self
         path = (folder / self.path).resolve()
         text = f"{self.kind}:{path}" + (f":{self.function}" if self.function else "")
