@@ -30,6 +30,7 @@ _FOLDERS: dict[Kind, str] = {
     "answers": "templates/answers",
     "techniques": "templates/techniques",
 }
+_TARGETS: tuple[Kind, Kind] = ("pipelines", "prompts")
 # The template that every prompt extends is no prompt of its own.
 _NO_PROMPT = "sections"
 
@@ -121,11 +122,22 @@ class Project:
         """
         if name and _exists(Path(name), "pipelines"):
             return Path(name).resolve()
-        found = self.find_pipeline(name) or self.find_prompt(name)
+        try:
+            found = self.find_pipeline(name) or self.find_prompt(name)
+        except InputError:  # A path that leaves the root may be typed, but no file is there.
+            found = None
         if found is None:
-            hint = nearest(name, [*self.names("pipelines"), *self.names("prompts")])
-            raise InputError(f"there is no pipeline or prompt `{name}`", hint=hint)
+            raise InputError(f"there is no pipeline or prompt `{name}`", hint=self._nearest_target(name))
         return found
+
+    def _nearest_target(self, name: str) -> str | None:
+        if _is_path(name):
+            path = Path(name)
+            beside = {str(path.parent / each) for kind in _TARGETS for each in _files_in(path.parent, kind)}
+            hint = nearest(name, beside)
+            if hint:
+                return hint
+        return nearest(name, [*self.names("pipelines"), *self.names("prompts")])
 
     def _find(self, kind: Kind, name: str, beside: Path | None) -> Path | None:
         if name in ("", ".", "..") or "\0" in name:
@@ -170,6 +182,14 @@ def _exists(path: Path, kind: Kind) -> bool:
         return path.is_dir() if kind == "techniques" else path.is_file()
     except (OSError, ValueError):  # A name too long for a file, or one with a NUL, names none.
         return False
+
+
+def _files_in(folder: Path, kind: Kind) -> Iterator[str]:
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except (OSError, ValueError):
+        names = []
+    yield from (name for name in names if name.endswith(_endings(kind)))
 
 
 def _names_in(folder: Path, kind: Kind) -> Iterator[str]:

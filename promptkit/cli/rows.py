@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.cli.options import Asking
 from promptkit.cli.order import in_order
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, Problem, PromptkitError, place
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Result
+
+
+MAX_PROBLEMS = 20
 
 
 class RowsFailed(PromptkitError):
@@ -23,10 +26,11 @@ async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool
     from promptkit import engine
     from promptkit.cli.run import json_line, show_result
     from promptkit.cli.session import open_session
-    from promptkit.cli.values import read_inputs
-    from promptkit.reports import Progress, emit, note, row_text
+    from promptkit.reports import Progress, emit, note, result_stream, row_text
 
-    filled = [engine.fill(pipeline, row).values for row in read_inputs(path)]
+    filled = read_filled(pipeline, path)
+    if not filled:
+        note(f"{place(path)} has no rows")
     progress = Progress()
     failed = 0
     async with open_session(pipeline, asking, progress) as session:
@@ -44,7 +48,7 @@ async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool
             )
 
         results = in_order(answer, enumerate(filled, start=1))
-        with progress.showing(live=not sys.stdout.isatty()):
+        with progress.showing(live=not result_stream().isatty()):
             async for result in results:
                 emit(json_line(result, session) if json else row_text(result.output) if result.error is None else "")
                 if result.error:
@@ -56,3 +60,30 @@ async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool
         raise RowsFailed(
             f"{failed} of {len(filled)} rows have no answer", hint="the same command asks only those again"
         )
+
+
+def read_filled(pipeline: Pipeline, path: Path) -> list[Mapping[str, Any]]:
+    """Return the inputs of each row of a file. Raises InputError with the number of each row that does not fit."""
+    from promptkit import engine
+    from promptkit.cli.values import read_inputs
+
+    filled: list[Mapping[str, Any]] = []
+    problems: list[Problem] = []
+    try:
+        for number, row in enumerate(read_inputs(path), start=1):
+            try:
+                filled.append(engine.fill(pipeline, row).values)
+            except InputError as error:
+                problems += (_in_row(problem, number, path) for problem in error.problems)
+                if len(problems) >= MAX_PROBLEMS:
+                    break
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return filled
+
+
+def _in_row(problem: Problem, number: int, path: Path) -> Problem:
+    hint = None if problem.hint and "=VALUE" in problem.hint else problem.hint  # that is for a command line
+    return Problem(f"row {number}: {problem.message}", place(path), hint=hint)

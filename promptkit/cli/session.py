@@ -60,6 +60,7 @@ def load(target: str, project: Project, asking: Asking) -> Pipeline:
 async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -> AsyncIterator[Session]:
     """Open the store and the models that a pipeline runs on; close them at the end of the block."""
     from promptkit.engine import Settings
+    from promptkit.reports import results_alone
     from promptkit.runtimes import Models, Recorder, default_reference
     from promptkit.storage import Store
 
@@ -68,7 +69,7 @@ async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -
     bases = {"the pipeline": pipeline.file.parent, "promptkit.yaml": project.root}
     recorder = Recorder(asking.record) if asking.record else None
     try:
-        with Store.open(project.store_folder, cache_size=project.settings.cache.size) as store:
+        with results_alone(), Store.open(project.store_folder, cache_size=project.settings.cache.size) as store:
             models = Models(
                 reference,
                 why=why,

@@ -67,7 +67,8 @@ class Watch(Trial):
     """A target that is tried again after each save, until ctrl-C while nothing is asked."""
 
     _files: frozenset[Path] = frozenset()
-    _broken = False
+    _broken = True
+    """Whether files may be missing. At first too: what is in the folders before they are read tells what came since."""
     _answering: asyncio.Task[None] | None = None
 
     async def follow(self) -> None:

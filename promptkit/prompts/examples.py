@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.prompts.prompt import Example, Prompt
 from promptkit.prompts.similar import LexicalIndex
-from promptkit.storage import read_rows
+from promptkit.storage import read_rows, wording
 
 Pick = Literal["first", "random", "balanced", "similar"]
 Report = Callable[[Sequence[str | int], str, str | None], Problem]
@@ -85,7 +85,7 @@ def _file_examples(given: Mapping[str, Any], report: Report) -> FileExamples:
             if detail["type"] == "extra_forbidden":
                 problems.append(report((key,), f"unknown key `{key}`", nearest(key, FileExamples.model_fields)))
             else:
-                problems.append(report((key,), f"`{key}`: {detail['msg']}", None))
+                problems.append(report((key,), f"`{key}`: {wording(detail)}", None))
         raise InputError(problems) from None
 
 

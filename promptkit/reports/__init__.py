@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from promptkit.reports.numbers import calls_text, seconds_text, size_text, tokens_text
-from promptkit.reports.output import emit, error_text, note, print_error
+from promptkit.reports.output import emit, error_text, note, print_error, result_stream, results_alone
 from promptkit.reports.text import json_text, one_line, outline, row_text, shown, visible
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ __all__ = [
     "print_error",
     "rendered_text",
     "report_console",
+    "result_stream",
+    "results_alone",
     "row_text",
     "seconds_text",
     "shown",

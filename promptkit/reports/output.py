@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
 
 from promptkit.errors import Interrupted, PromptkitError
 from promptkit.reports.text import visible
 
+_results: TextIO | None = None
+
+
+def result_stream() -> TextIO:
+    """Return where results go: stdout, also inside `results_alone`."""
+    return _results or sys.stdout
+
+
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """Keep stdout for results: what a tool or another function of a person's own prints inside goes to stderr."""
+    global _results
+    outer, _results = _results, result_stream()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results = outer
+
 
 def emit(text: str) -> None:
     """Write a result and a line break to stdout at once. Leaves quietly when nobody reads any more (`| head`)."""
+    out = result_stream()
     try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        out.write(text + "\n")
+        out.flush()
     except BrokenPipeError:
         # What Python still holds in its buffer must not fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         raise SystemExit(0) from None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from promptkit.reports.output import result_stream
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -13,7 +15,8 @@ def report_console(*, stderr: bool = False) -> Console:
     """Return a console that prints text as it is: no markup, no emoji codes, no highlighting, no wrapping in pipes."""
     from rich.console import Console
 
-    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    file = None if stderr else result_stream()
+    console = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 120
     return console

@@ -153,7 +153,7 @@ def load_function(path: Path, name: str, reference: str) -> Scripted:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(Problem(f"cannot import it: {type(error).__name__}: {error}", place(path))) from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -172,7 +172,7 @@ def _guarded(function: Callable[[Request], object], reference: str) -> Callable[
                 answered = await answered
         except PromptkitError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ServerFailed(f"{reference} raised {type(error).__name__}: {error}") from error
         if isinstance(answered, str | Reply | Exception):
             return answered

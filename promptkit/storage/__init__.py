@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from promptkit.storage.edit import append_item
-from promptkit.storage.files import read_text, write_atomic
-from promptkit.storage.models import Problems, read_model, read_rest
+from promptkit.storage.files import check_there, read_text, write_atomic
+from promptkit.storage.models import Problems, read_model, read_rest, wording
 from promptkit.storage.rows import read_rows
 from promptkit.storage.store import Run, Store
 from promptkit.storage.strict_json import parse_json
@@ -16,6 +16,7 @@ __all__ = [
     "Run",
     "Store",
     "append_item",
+    "check_there",
     "load",
     "load_file",
     "parse_json",
@@ -23,5 +24,6 @@ __all__ = [
     "read_rest",
     "read_rows",
     "read_text",
+    "wording",
     "write_atomic",
 ]

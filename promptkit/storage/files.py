@@ -23,6 +23,16 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(Problem(f"cannot be read: {_reason(error)}", place(path))) from None
 
 
+def check_there(path: Path) -> None:
+    """Raise InputError, with the nearest name in the folder, where there is no such file."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise InputError(Problem("no such file", place(path), hint=_nearest_file(path))) from None
+    except (OSError, ValueError) as error:
+        raise InputError(Problem(f"cannot be read: {_reason(error)}", place(path))) from None
+
+
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file, without a byte order mark. Raises InputError."""
     return decode_bytes(read_bytes(path), file=str(place(path))).removeprefix("\ufeff")

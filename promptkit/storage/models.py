@@ -124,10 +124,18 @@ def _problem(
     if kind == "literal_error":
         hint = nearest(given, _quoted(context["expected"])) if isinstance(given, str) else None
         return document.problem(path, f"{_name(path)}must be {context['expected']}, not {_shown(given)}", hint)
+    return document.problem(path, _name(path) + wording(detail))
+
+
+def wording(detail: Mapping[str, Any]) -> str:
+    """Return one of pydantic's errors as promptkit words it, without the name of what is wrong."""
+    context = detail.get("ctx", {})
     if "error" in context:
-        return document.problem(path, f"{_name(path)}{context['error']}")
-    message = detail["msg"].removeprefix("Input ").removeprefix("should ").removeprefix("be ")
-    return document.problem(path, f"{_name(path)}must be {message}, not {_shown(given)}")
+        return str(context["error"])
+    wanted = _EXPECTED.get(detail["type"]) or context.get("expected")
+    if wanted is None:
+        wanted = detail["msg"].removeprefix("Input ").removeprefix("should ").removeprefix("be ")
+    return f"must be {wanted}, not {_shown(detail['input'])}"
 
 
 def _name(path: Sequence[Key]) -> str:
