@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.flights import Flights
+from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.wire import reply_from, reply_record, request_key
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class Asker:
         return replace(reply, cached=True)
 
     async def _send(self, request: Request, on_text: OnText | None) -> Reply:
-        listen = _listeners(on_text)
+        listen = listeners(on_text)
         async with self._limiter:
             return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())))
 
@@ -257,24 +258,3 @@ def _read(value: str | None) -> Reply | None:
         return reply_from(json.loads(value), cached=True)
     except (ValueError, TypeError, KeyError):
         return None
-
-
-def _listeners(on_text: OnText | None) -> Callable[[], OnText | None]:
-    """Make a listener for each attempt; a further one is silent until it has more to say than those before."""
-    said = 0
-
-    def listener() -> OnText | None:
-        if on_text is None:
-            return None
-        heard = 0
-
-        def tell(piece: str) -> None:
-            nonlocal said, heard
-            heard += len(piece)
-            if heard > said:
-                on_text(piece[said - heard :])
-                said = heard
-
-        return tell
-
-    return listener

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, aclosing
 from math import isfinite
 from time import perf_counter
 from typing import Any
 
 from promptkit.errors import BadReply, ContextOverflow, ModelMissing, Unsupported
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Token
+from promptkit.runtimes.arriving import Arriving, understood
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request
 from promptkit.runtimes.http import parse
-from promptkit.runtimes.logprobs import read_token
+from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.ollama_server import (
     Connection,
     Installed,
@@ -32,7 +32,6 @@ from promptkit.runtimes.ollama_server import (
     shown_details,
 )
 from promptkit.runtimes.seeds import sample_seed
-from promptkit.runtimes.thoughts import ThoughtSplitter
 from promptkit.runtimes.turns import continues_once
 from promptkit.runtimes.window import Window
 
@@ -40,31 +39,6 @@ __all__ = ["Installed", "Ollama", "normal_host", "probe", "pull"]
 
 MOST_ALTERNATIVES = 20
 REFUSES_OVERFLOW = (0, 12, 4)
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What has arrived of one answer."""
-
-    splitter: ThoughtSplitter
-    thoughts: list[str] = field(default_factory=list)
-    tokens: list[Token] = field(default_factory=list)
-    thought_parts: int = 0
-    last: Mapping[str, Any] = field(default_factory=dict)
-
-    def take(self, part: Mapping[str, Any]) -> str:
-        """Keep a part of the answer and return the text in it. Raises TypeError and the like for what is none."""
-        said = part.get("message", part)
-        thought = said.get("thinking") or ""
-        piece = said.get("content" if "message" in part else "response") or ""
-        visible = self.splitter.feed(piece)
-        self.thoughts.append(thought)
-        if thought or self.splitter.thinking:
-            self.thought_parts += 1
-        else:
-            self.tokens.extend(read_token(listed) for listed in part.get("logprobs") or ())
-        self.last = part
-        return visible
 
 
 class Ollama:
@@ -136,6 +110,7 @@ class Ollama:
             raise Unsupported("Ollama enforces a JSON Schema, but no grammar")
         body = self._body(request, model.capabilities)
         size = _size(request)
+        listen = listeners(on_text)
         fixed = request.context or self._context
         while True:
             window = fixed or self._window.fit(size, request.max_tokens)
@@ -143,7 +118,7 @@ class Ollama:
             try:
                 if not at_least(self._version, REFUSES_OVERFLOW) and self._window.outgrown(size, window):
                     raise ContextOverflow("the prompt is longer, and this old Ollama would cut it without a word")
-                reply = await self._collect(_path(request), body, request, on_text)
+                reply = await self._collect(_path(request), body, request, listen())
                 self._check_whole(reply, request, size, window)
             except ContextOverflow as overflow:
                 if fixed or not self._window.grow():
@@ -189,17 +164,33 @@ class Ollama:
         return body
 
     async def _collect(self, path: str, body: Mapping[str, Any], request: Request, on_text: OnText | None) -> Reply:
-        stream = _Stream(ThoughtSplitter(off=bool(request.begun)))
+        arriving = Arriving(begun=bool(request.begun))
+        last: Mapping[str, Any] = {}
         started = perf_counter()
         async with aclosing(self._connection.server.lines(path, body)) as lines:
             async for line in lines:
-                try:
-                    piece = stream.take(self._part(line))
-                except (AttributeError, KeyError, TypeError, ValueError):
-                    raise BadReply(f"what answers at {self._connection.place} is no Ollama") from None
-                if piece and on_text:
-                    on_text(piece)
-        return self._reply(stream, request, on_text, perf_counter() - started)
+                with self._understood():
+                    last = self._part(line)
+                    said = last.get("message", last)
+                    text = said.get("content" if "message" in last else "response")
+                    shown = arriving.add(text, said.get("thinking"), last.get("logprobs"))
+                if shown and on_text:
+                    on_text(shown)
+        if last.get("done") is not True:
+            raise BadReply(f"`{self._name}` broke off before the answer's end", hint="it may repeat one token for ever")
+        if (held := arriving.finish()) and on_text:
+            on_text(held)
+        if request.alternatives and last.get("eval_count") and not arriving.has_logprobs:
+            raise Unsupported("this Ollama gives no log-probabilities", hint="Ollama 0.12.11 and later do")
+        with self._understood():
+            return arriving.reply(
+                finish="length" if last.get("done_reason") == "length" else "stop",
+                tokens_in=last.get("prompt_eval_count"),
+                tokens_out=last.get("eval_count"),
+                # Ollama does not count thoughts; it sends a part for each token, or for a few.
+                tokens_thought=None,
+                seconds=max(0.0, perf_counter() - started - (last.get("load_duration") or 0) / 1e9),
+            )
 
     def _part(self, line: bytes) -> Mapping[str, Any]:
         part: Mapping[str, Any] = parse(line, self._connection.place)
@@ -208,26 +199,8 @@ class Ollama:
             raise self._connection.server.refusal(400 if "context" in text else 200, {}, text)
         return part
 
-    def _reply(self, stream: _Stream, request: Request, on_text: OnText | None, seconds: float) -> Reply:
-        last = stream.last
-        if last.get("done") is not True:
-            raise BadReply(f"`{self._name}` broke off before the answer's end", hint="it may repeat one token for ever")
-        if (held := stream.splitter.finish()) and on_text:
-            on_text(held)
-        count = last.get("eval_count")
-        if request.alternatives and count and not stream.tokens and not stream.thought_parts:
-            raise Unsupported("this Ollama gives no log-probabilities", hint="Ollama 0.12.11 and later do")
-        return Reply(
-            text=stream.splitter.text,
-            finish="length" if last.get("done_reason") == "length" else "stop",
-            thoughts="".join(stream.thoughts).strip() or stream.splitter.thoughts,
-            tokens_in=last.get("prompt_eval_count"),
-            tokens_out=count,
-            # Ollama does not count thoughts; it sends a part for each token, or for a few.
-            tokens_thought=min(stream.thought_parts, count or 0),
-            tokens=tuple(stream.tokens),
-            seconds=max(0.0, seconds - last.get("load_duration", 0) / 1e9),
-        )
+    def _understood(self) -> AbstractContextManager[None]:
+        return understood(f"what answers at {self._connection.place} is no Ollama")
 
     def _check_whole(self, reply: Reply, request: Request, size: int, window: int) -> None:
         """Raise ContextOverflow where the prompt was cut, or the window ended the answer before `max_tokens`."""

@@ -439,7 +439,9 @@ async def test_a_cut_is_found_out_by_the_servers_count(server: OllamaServer, mon
 async def test_an_answer_that_the_window_ends_is_asked_again_in_a_larger_one(server: OllamaServer) -> None:
     async with opened(server) as runtime:
         server.models["tiny:latest"].answers = [words(3000)] * 2
-        reply = await runtime.answer(asking("!? " * 800, max_tokens=2500))
+        told: list[str] = []
+        reply = await runtime.answer(asking("!? " * 800, max_tokens=2500), told.append)
+    assert "".join(told) == reply.text
     assert [seen.body["options"]["num_ctx"] for seen in server.requests] == [4096, 8192]
     assert (reply.finish, reply.tokens_out) == ("length", 2500)
 

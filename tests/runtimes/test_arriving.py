@@ -1,0 +1,87 @@
+"""Whatever a server sends as an answer becomes a reply of the right shape, or one of our errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from random import Random
+from typing import Any
+
+import pytest
+
+from promptkit.errors import PromptkitError
+from promptkit.runtimes import Message, Ollama, OpenAI, Reply, Request, reply_from, reply_record
+from promptkit.runtimes.http import Server
+
+TOKEN = {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": [{"token": "a", "logprob": -1.0}]}
+OPENAI_PART = {
+    "choices": [
+        {
+            "delta": {"content": "a", "reasoning_content": "b"},
+            "text": "c",
+            "finish_reason": "stop",
+            "logprobs": {"content": [TOKEN]},
+        }
+    ],
+    "usage": {
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "completion_tokens_details": {"reasoning_tokens": 1},
+    },
+}
+OLLAMA_PART = {
+    "message": {"content": "a", "thinking": "b"},
+    "response": "c",
+    "done": True,
+    "done_reason": "stop",
+    "eval_count": 3,
+    "prompt_eval_count": 4,
+    "load_duration": 5,
+    "logprobs": [TOKEN],
+}
+JUNK = (None, True, False, 0, -1, 2.5, "", "x", "1", [], {}, [1], {"a": 1})
+ASKED = Request(messages=(Message("user", "hello"),), alternatives=1)
+
+
+def damaged(value: Any, random: Random) -> Any:
+    """Return JSON with something in it missing, or of another kind, here and there."""
+    if random.random() < 0.05:
+        return random.choice(JUNK)
+    if isinstance(value, dict):
+        return {key: damaged(inner, random) for key, inner in value.items() if random.random() > 0.05}
+    return [damaged(inner, random) for inner in value] if isinstance(value, list) else value
+
+
+def openai() -> Callable[[], Any]:
+    runtime = OpenAI("mini", base_url="http://127.0.0.1:1/v1")
+    return lambda: runtime._send(ASKED, (), len)
+
+
+def ollama() -> Callable[[], Any]:
+    runtime = Ollama("tiny", host="http://127.0.0.1:1")
+    return lambda: runtime._collect("/api/chat", {}, ASKED, len)
+
+
+@pytest.mark.parametrize(
+    ("ask", "part", "prefix"), [(openai, OPENAI_PART, b"data: "), (ollama, OLLAMA_PART, b"")], ids=["openai", "ollama"]
+)
+async def test_a_damaged_answer_is_a_reply_or_our_error(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Callable[[], Any]], part: Mapping[str, Any], prefix: bytes
+) -> None:
+    random = Random(1)
+
+    async def lines(server: Server, path: str, body: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        for _ in range(random.choice([1, 2])):
+            yield prefix + json.dumps(damaged(part, random)).encode()
+
+    monkeypatch.setattr(Server, "lines", lines)
+    send, whole = ask(), 0
+    for _ in range(1500):
+        try:
+            reply: Reply = await send()
+        except PromptkitError:
+            continue
+        whole += 1
+        assert reply_from(json.loads(json.dumps(reply_record(reply)))) == reply
+        assert {type(count) for count in (reply.tokens_in, reply.tokens_out)} <= {int, type(None)}
+    assert whole > 100
