@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import gc
 import os
 import pstats
 import tempfile
@@ -197,6 +198,7 @@ async def main(arguments: argparse.Namespace) -> None:
         file.write_text(PIPELINE, encoding="utf-8")
         Path(folder, "mood.j2").write_text(PROMPT.replace("turns", arguments.messages), encoding="utf-8")
         pipeline = load_target(file, Project.find(file))
+        gc.freeze()  # as the command does before it runs a pipeline
         show([await sides(server, pipeline, arguments, turn) for turn in range(arguments.repeat)])
 
 

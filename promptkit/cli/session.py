@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import gc
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptkit.cli.options import Asking
-from promptkit.errors import Interrupted
+from promptkit.errors import InputError, Interrupted, StoreFailed
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Settings
@@ -62,14 +64,14 @@ async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -
     from promptkit.engine import Settings
     from promptkit.reports import results_alone
     from promptkit.runtimes import Models, Recorder, default_reference
-    from promptkit.storage import Store
 
     project = pipeline.project
     reference, why = default_reference(asking.model, pipeline.model, project.settings.model)
+    check_named(reference, why)
     bases = {"the pipeline": pipeline.file.parent, "promptkit.yaml": project.root}
     recorder = Recorder(asking.record) if asking.record else None
     try:
-        with results_alone(), Store.open(project.store_folder, cache_size=project.settings.cache.size) as store:
+        with results_alone(), open_store(project, progress) as store:
             models = Models(
                 reference,
                 why=why,
@@ -83,10 +85,39 @@ async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -
             )
             async with models:
                 settings = Settings(strict=asking.strict)
+                gc.freeze()  # what is loaded now stays: looking through it again costs a tenth of what a call does
                 yield Session(project=project, models=models, store=store, settings=settings, reference=reference)
     finally:
         if recorder:
             recorder.close()
+
+
+def check_named(reference: str, why: str) -> None:
+    """Raise InputError, with who named it, for what is no model reference."""
+    from promptkit.runtimes import parse_reference
+
+    try:
+        parse_reference(reference)
+    except InputError as error:
+        raise InputError(replace(problem, message=f"{why}: {problem.message}") for problem in error.problems) from None
+
+
+@contextmanager
+def open_store(project: Project, progress: Progress) -> Iterator[Store]:
+    """Open the project's store; where the folder cannot be written, one that is gone after the block, and say so."""
+    from promptkit.storage import Store
+
+    size = project.settings.cache.size
+    with ExitStack() as stack:
+        try:
+            store = Store.open(project.store_folder, cache_size=size)
+        except StoreFailed as error:
+            if not error.read_only:
+                raise
+            progress.notice(f"{error.message}; nothing of this is kept")
+            folder = stack.enter_context(TemporaryDirectory(prefix="promptkit-"))
+            store = Store.open(Path(folder), cache_size=size)
+        yield stack.enter_context(store)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
