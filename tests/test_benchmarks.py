@@ -1,0 +1,26 @@
+"""Each benchmark can be started by anyone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_benchmark_explains_itself(script: str) -> None:
+    command = [sys.executable, str(FOLDER / script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+def test_every_benchmark_has_its_line_in_the_docs() -> None:
+    text = (FOLDER.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    measuring = [script for script in SCRIPTS if script not in ("calibrate.py", "server.py")]
+    assert [script for script in measuring if f"benchmarks/{script}" not in text] == []
