@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from promptkit.answers import AnswerType, Unparsed
@@ -140,12 +139,6 @@ class Task:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
-
-    async def run(self, spec: Any, *, sample: int | None = None) -> Answer:
-        """Run another technique on this step, beneath this one's samples."""
-        from promptkit.techniques.perform import perform
-
-        return await perform(spec, replace(self._step, sample=self._sample(sample)))
 
     def _sample(self, number: int | None) -> str:
         return self._step.sample if number is None else f"{self._step.sample}/{number}"
