@@ -7,7 +7,7 @@ What an example is, its fence says:
     ```yaml answer                     an answer type with values and how they are written
     ```yaml expressions                expressions with what they give
     ```console                         commands and what they print; `model=REFERENCE` says which model answers
-    ```sh                              commands that are only shown; a test holds each of them
+    ```sh, ```                         a command that is only shown: one of the README's, or a script that is there
     ```text                            nothing that can be tried
 
 The files of a page are written first, into one project; then its commands run in order. Lines of output may be left
@@ -30,6 +30,7 @@ ANYTHING = Path(__file__).parent / "anything.yaml"
 """The script that stands for a model where a console names none, as `render` needs one."""
 FOREIGN = ("PROMPTKIT", "OLLAMA", "OPENAI", "HF_", "COLUMNS")
 """How variables begin by which a tester's own machine would decide what is printed."""
+SHOWN = {"", "console", "sh", "text"}
 LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "yaml"}
 
 _FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -57,7 +58,7 @@ class Example:
             return self.words[0]
         if self.language in LANGUAGES and self.words[:1] and self.words[1:] in ((), ("wrong",)):
             return "file"
-        return self.language if self.language in {"console", "sh", "text"} else "unknown"
+        return {"": "sh"}.get(self.language, self.language) if self.language in SHOWN else "unknown"
 
     @property
     def is_wrong(self) -> bool:
