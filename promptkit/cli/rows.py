@@ -24,7 +24,7 @@ class RowsFailed(PromptkitError):
 async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool = False, trace: bool = False) -> None:
     """Run a target on each row of a file and print each answer in one line. Raises RowsFailed at the end."""
     from promptkit import engine
-    from promptkit.cli.run import json_line, show_result
+    from promptkit.cli.results import json_line, show_result
     from promptkit.cli.session import open_session
     from promptkit.reports import Progress, emit, note, result_stream, row_text
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +12,7 @@ from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, St
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.cli.session import Session
-    from promptkit.engine import Pipeline, Result
-    from promptkit.reports import Progress
+    from promptkit.engine import Pipeline
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -49,6 +47,8 @@ def run(
 
         return run_to_end(run_rows(pipeline, rows, asking, json=json, trace=trace))
     run_to_end(run_once(pipeline, texts, asking, json=json, trace=trace))
+    if not json:
+        show_next(target)
 
 
 async def run_once(
@@ -56,6 +56,7 @@ async def run_once(
 ) -> None:
     """Run a target once and print its answer. Raises what ended the run."""
     from promptkit import engine
+    from promptkit.cli.results import json_line, show_result
     from promptkit.cli.session import open_session
     from promptkit.reports import Progress, emit, note, shown
 
@@ -80,51 +81,14 @@ async def run_once(
         raise result.error
     if not json:
         emit(shown(result.output))
-    for line in next_lines(pipeline):
-        note(line)
 
 
-def show_result(result: Result, session: Session, progress: Progress, *, trace: bool) -> None:
-    """Show the trace where it is wanted, what the run came to, and which model answered."""
-    from promptkit.reports import calls_text, note, seconds_text, tokens_text, trace_text
+def show_next(target: str) -> None:
+    """Show what a person would type next."""
+    from shlex import quote
 
-    for message in result.notices:
-        progress.notice(message)
-    if trace:
-        note(trace_text(result.trace))
-    totals = result.totals
-    spent = [calls_text(totals.calls, totals.cached), tokens_text(totals.tokens_in, totals.tokens_out)]
-    note(f"{' · '.join(spent)} · {seconds_text(totals.seconds)}")
-    for model in model_records(result, session):
-        note(f"answered by {model['reference']} (named by {model['why']})")
+    from promptkit.reports import note
 
-
-def model_records(result: Result, session: Session) -> list[dict[str, Any]]:
-    """Return each model that answered with why it was chosen, the default first."""
-    records = [
-        {"reference": model.reference, "digest": model.digest, "why": session.models.why(named)}
-        for named, model in result.answered.items()
-    ]
-    return records or [{"reference": session.reference, "digest": None, "why": session.models.why()}]
-
-
-def json_line(result: Result, session: Session, *, indent: int | None = None) -> str:
-    """Return the run as the documented JSON object."""
-    from promptkit.reports import json_text
-
-    models = model_records(result, session)
-    error = {"error": str(result.error)} if result.error else {}
-    record = {"run": result.run, "target": result.target, "model": models[0], **result.record(), **error}
-    if len(models) > 1:
-        record["models"] = models
-    return json_text(record, indent=indent)
-
-
-def next_lines(pipeline: Pipeline) -> Sequence[str]:
-    """Return the lines that a person would type next."""
-    name = pipeline.name
-    return (
-        "next:",
-        f"  promptkit run {name} --trace              # every message and reply",
-        f"  promptkit try {name} --watch              # edit its prompts, see what the model says",
-    )
+    note("next:")
+    note(f"  promptkit run {quote(target)} --trace    # every message and reply")
+    note(f"  promptkit try {quote(target)} --watch    # edit its prompts, see what the model says")
