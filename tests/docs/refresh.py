@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.docs.commands import PAGE, reference
-from tests.docs.pages import agrees, commands, examples, pages, record, run, write_files
+from tests.docs.pages import agrees, commands, examples, normal, pages, record, run, write_files
 
 
 def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
@@ -27,11 +27,17 @@ def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
             ask = record if records and "recording" in example.settings else run
             printed = ask(command, folder, example.settings).replace(str(folder), "…")
             assert "Traceback" not in printed, f"{example}: {command.text}\n{printed}"
-            output = command.output if agrees(command.output, printed) else printed
+            output = command.output if agrees(command.output, printed) else merged(command.output, printed)
             end = "" if not output or output.endswith("\n") else "\n"
             parts.append(f"$ {command.text}\n{output}{end}")
         kept = example.end
     return "".join([*parts, text[kept:]])
+
+
+def merged(shown: str, printed: str) -> str:
+    """Return what was printed, each line as it was shown where only a time differs: a replay's times are not a run's."""
+    kept = {tuple(normal(line)): line for line in shown.splitlines()}
+    return "\n".join(kept.get(tuple(normal(line)), line) for line in printed.splitlines())
 
 
 def main() -> None:
