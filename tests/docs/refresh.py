@@ -35,7 +35,7 @@ def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
 
 
 def merged(shown: str, printed: str) -> str:
-    """Return what was printed, each line as it was shown where only a time differs: a replay's times are not a run's."""
+    """Return what was printed; a line stays as shown where only its time differs: a replay has none of its own."""
     kept = {tuple(normal(line)): line for line in shown.splitlines()}
     return "\n".join(kept.get(tuple(normal(line)), line) for line in printed.splitlines())
 
