@@ -8,18 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from promptkit.answers import AnswerType
-from promptkit.answers import build as build_answer
-from promptkit.engine.events import CallFinished, ItemFinished, StepStarted, TextArrived
-from promptkit.engine.pipeline import Asking, Loop, Pipeline, Repeat, Step
+from promptkit.engine.contexts import step_context
+from promptkit.engine.events import ItemFinished, StepStarted
+from promptkit.engine.pipeline import Loop, Pipeline, Repeat, Step
 from promptkit.engine.results import Status, Trace
 from promptkit.engine.scope import Items, Scope, Value, placed
 from promptkit.engine.session import Session
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
 from promptkit.errors import InputError, PromptkitError, RuntimeFailure, ToolFailed, UnparsedAnswer
-from promptkit.prompts import read_examples
-from promptkit.runtimes import Message
-from promptkit.techniques import Answer, CallRecord, Chosen, StepContext, choose, perform, repair
+from promptkit.techniques import Answer, Chosen, choose, perform, repair
 
 RECOVERABLE = (RuntimeFailure, ToolFailed, UnparsedAnswer, InputError)
 RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "Here"], Awaitable[Any]]
@@ -175,7 +172,7 @@ class StepRun:
                 return SKIPPED
             values[name] = scope[name]
         if step.asking is not None:
-            return Outcome("done", await self._ask(step.asking, values, here))
+            return Outcome("done", await self._ask(values, here))
         if step.tool is not None:
             value = await step.tool.call(values)
         else:
@@ -186,8 +183,10 @@ class StepRun:
             raise ToolFailed(f"the result does not pass the guard: {problem}")
         return Outcome("done", value)
 
-    async def _ask(self, asking: Asking, values: dict[str, Any], here: Here) -> Any:
-        context = await self._context(asking, values, here)
+    async def _ask(self, values: dict[str, Any], here: Here) -> Any:
+        context = await step_context(
+            self.step, self.session, path=self.path, model=self.model, values=values, here=here
+        )
         answer = await perform(self._chosen, context)
         problem = self._problem(answer, here)
         repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
@@ -237,53 +236,6 @@ class StepRun:
     def _wrong(self, message: str) -> InputError:
         return InputError(replace(self.step.place, message=f"step `{self.step.name}`: {message}"))
 
-    async def _context(self, asking: Asking, values: dict[str, Any], here: Here) -> StepContext:
-        session, path, emit = self.session, self.path, self.session.emit
-
-        def record(call: CallRecord) -> None:
-            here.trace.calls.append(call)
-            emit(CallFinished(step=path, item=here.item, call=call))
-
-        def on_text(text: str) -> None:
-            emit(TextArrived(step=path, item=here.item, text=text))
-
-        examples = asking.examples
-        if asking.similar is not None:
-            examples = read_examples(asking.prompt, asking.similar, values=values)
-        return StepContext(
-            prompt=asking.prompt,
-            values=values,
-            answer=self._answer_type(asking, values, here),
-            asker=await session.asker(self.model, uses_cache=self.step.uses_cache),
-            project=session.project,
-            decide=asking.decide,
-            calibrate=asking.calibrate,
-            layout=asking.layout,
-            messages=asking.messages,
-            cue=asking.cue,
-            examples=examples,
-            history=_history(values.get("history")),
-            options=asking.options,
-            tools={name: tool.call for name, tool in asking.tools.items()},
-            sample=here.sample,
-            strict=session.settings.strict,
-            record=record,
-            notice=session.notice,
-            on_text=on_text if session.listens else None,
-        )
-
-    def _answer_type(self, asking: Asking, values: Mapping[str, Any], here: Here) -> AnswerType:
-        if isinstance(asking.answer, AnswerType):
-            return asking.answer
-        scope = here.scope
-        if asking.answer_in_prompt:
-            inputs = asking.prompt.inputs.items()
-            scope = {**{name: spec.default for name, spec in inputs if spec.has_default}, **values}
-        try:
-            return build_answer(asking.answer.evaluate(scope, here.absent))
-        except InputError as error:
-            raise placed(error, self.step.place) from None
-
 
 def blamed(error: PromptkitError, step: Step, number: int | None) -> PromptkitError:
     """Return the error with the step (and the item) named in it."""
@@ -301,14 +253,3 @@ def _together(outcomes: list[Outcome]) -> Status:
     if statuses == {"skipped"}:
         return "skipped"
     return "failed" if "failed" in statuses else "capped" if "capped" in statuses else "done"
-
-
-def _history(value: Any) -> tuple[Message, ...]:
-    """Return earlier turns of a conversation as messages, where the input `history` holds such."""
-    if not isinstance(value, list | tuple):
-        return ()
-    return tuple(
-        Message(turn["role"], turn["content"])
-        for turn in value
-        if isinstance(turn, Mapping) and turn.get("role") in ("system", "user", "assistant")
-    )

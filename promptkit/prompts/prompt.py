@@ -101,14 +101,20 @@ class Prompt:
         return origin.problem(path, message, hint, key=key)
 
     def written(
-        self, examples: Sequence[Example], write: Callable[[Any], str], values: Mapping[str, Any] | None = None
+        self,
+        examples: Sequence[Example],
+        writes: Sequence[Callable[[Any], str]],
+        values: Mapping[str, Any] | None = None,
     ) -> tuple[WrittenExample, ...]:
-        """Render each example: its input by the prompt's own `input` section, its output by `write`.
+        """Render each example: its input by the prompt's own `input` section, its output by its own of `writes`.
 
-        `values` fill what an example leaves out. Raises InputError where there is no such section, and when `write`
-        refuses an output with ValueError.
+        `values` fill what an example leaves out. Raises InputError where there is no such section, and when an output
+        is refused with ValueError.
         """
-        return tuple(self._written(example, place, write, values or {}) for place, example in enumerate(examples))
+        return tuple(
+            self._written(example, place, write, values or {})
+            for place, (example, write) in enumerate(zip(examples, writes, strict=True))
+        )
 
     def _written(
         self, example: Example, place: int, write: Callable[[Any], str], values: Mapping[str, Any]

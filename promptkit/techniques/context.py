@@ -58,7 +58,8 @@ class StepContext:
     """One asking of one step: what its prompt, its settings and its runtime are.
 
     `cue` is None (the prompt's, else the technique's, else the layout's), `none`, or the words. `layers` are the
-    templates of enclosing techniques, innermost first. `record` gets each request as soon as it is answered.
+    templates of enclosing techniques, innermost first. `example_answers` are the types of the examples' answers where
+    these differ by row, else none. `record` gets each request as soon as it is answered.
     """
 
     prompt: Prompt
@@ -72,6 +73,7 @@ class StepContext:
     messages: Literal["one", "system", "turns"] = "one"
     cue: str | None = None
     examples: tuple[Example, ...] = ()
+    example_answers: tuple[AnswerType, ...] = ()
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
     tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -176,7 +176,8 @@ def _sections(step: StepContext, wanted: Build) -> dict[str, str]:
 def _examples(step: StepContext, spec: CallSpec) -> tuple[Any, ...]:
     if not spec.shows("examples"):
         return ()
-    written = step.prompt.written(step.examples, step.answer.write, step.values)
+    kinds = step.example_answers or (step.answer,) * len(step.examples)
+    written = step.prompt.written(step.examples, [kind.write for kind in kinds], step.values)
     if spec.thinks or not any(example.thoughts for example in written):
         return written
     return tuple(replace(example, thoughts=None) for example in written)

@@ -182,7 +182,7 @@ def test_a_snapshot_sees_no_edit_and_a_new_one_does(write: Write) -> None:
 
 def test_examples_are_written_by_the_prompts_own_input_section(load: Load) -> None:
     prompt = load("{% block input %}Text: {{ text }} ({{ language }}){% endblock %}")
-    (written,) = prompt.written([Example({"text": "hi"}, [1, 2], "Easy.")], str, {"text": "no", "language": "en"})
+    (written,) = prompt.written([Example({"text": "hi"}, [1, 2], "Easy.")], [str], {"text": "no", "language": "en"})
     assert (written.input, written.output, written.thoughts) == ("Text: hi (en)", "[1, 2]", "Easy.")
 
 
@@ -192,7 +192,7 @@ def test_an_example_that_cannot_be_written_is_placed_at_its_output(load: Load) -
     def refuse(value: Any) -> str:
         raise ValueError("not a number")
 
-    (problem,) = problems_of(lambda: prompt.written([Example({"a": 1}, "x")], refuse))
+    (problem,) = problems_of(lambda: prompt.written([Example({"a": 1}, "x")], [refuse]))
     assert problem.line == 4 and "not a number" in problem.message
 
 

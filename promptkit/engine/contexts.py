@@ -1,0 +1,109 @@
+"""What a step hands to its technique for one item: the values, the answer's type, the examples, and who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from promptkit.answers import AnswerType
+from promptkit.answers import build as build_answer
+from promptkit.engine.events import CallFinished, TextArrived
+from promptkit.engine.scope import Scope, Value, placed
+from promptkit.errors import InputError, Problem
+from promptkit.prompts import Example, read_examples
+from promptkit.runtimes import Message
+from promptkit.techniques import CallRecord, StepContext
+
+if TYPE_CHECKING:
+    from promptkit.engine.pipeline import Step
+    from promptkit.engine.session import Session
+    from promptkit.engine.steprun import Here
+
+ROLES = ("system", "user", "assistant")
+
+
+async def step_context(
+    step: Step, session: Session, *, path: str, model: str | None, values: Mapping[str, Any], here: Here
+) -> StepContext:
+    """Return one asking of a step. Raises InputError, placed at the step, where a value is not what it must be."""
+    asking = step.asking
+    assert asking is not None, "only a step that asks has a context"
+
+    def record(call: CallRecord) -> None:
+        here.trace.calls.append(call)
+        session.emit(CallFinished(step=path, item=here.item, call=call))
+
+    def on_text(text: str) -> None:
+        session.emit(TextArrived(step=path, item=here.item, text=text))
+
+    examples = asking.examples
+    if asking.similar is not None:
+        examples = read_examples(asking.prompt, asking.similar, values=values)
+    answer, example_answers = _answers(step, values, examples, here)
+    return StepContext(
+        prompt=asking.prompt,
+        values=values,
+        answer=answer,
+        asker=await session.asker(model, uses_cache=step.uses_cache),
+        project=session.project,
+        decide=asking.decide,
+        calibrate=asking.calibrate,
+        layout=asking.layout,
+        messages=asking.messages,
+        cue=asking.cue,
+        examples=examples,
+        example_answers=example_answers,
+        history=_history(values.get("history"), step.place),
+        options=asking.options,
+        tools={name: tool.call for name, tool in asking.tools.items()},
+        sample=here.sample,
+        strict=session.settings.strict,
+        record=record,
+        notice=session.notice,
+        on_text=on_text if session.listens else None,
+    )
+
+
+def _answers(
+    step: Step, values: Mapping[str, Any], examples: tuple[Example, ...], here: Here
+) -> tuple[AnswerType, tuple[AnswerType, ...]]:
+    """Return the type of the row's answer; and each example's where it differs by row: its options are its own."""
+    assert step.asking is not None
+    answer = step.asking.answer
+    if isinstance(answer, AnswerType):
+        return answer, ()
+    scope_of = _scope_in_prompt(step, values) if step.asking.answer_in_prompt else _scope_of_step(step, here.scope)
+    try:
+        spec = answer.evaluate(scope_of({}), here.absent)
+        own = build_answer(spec)
+        return own, tuple(_of_example(answer, scope_of(example.inputs), here, spec, own) for example in examples)
+    except InputError as error:
+        raise placed(error, step.place) from None
+
+
+def _of_example(answer: Value, scope: Scope, here: Here, spec: Any, own: AnswerType) -> AnswerType:
+    found = answer.evaluate(scope, here.absent)
+    return own if found == spec else build_answer(found)
+
+
+def _scope_in_prompt(step: Step, values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Scope]:
+    """Return the scope of front matter: the prompt's inputs, those of an example before the row's."""
+    assert step.asking is not None
+    defaults = {name: spec.default for name, spec in step.asking.prompt.inputs.items() if spec.has_default}
+    return lambda inputs: {**defaults, **values, **inputs}
+
+
+def _scope_of_step(step: Step, scope: Scope) -> Callable[[Mapping[str, Any]], Scope]:
+    """Return the step's own scope, in which an example's inputs stand where the row's have the same names."""
+    return lambda inputs: {**scope, **{name: inputs[name] for name in step.filled if name in inputs}}
+
+
+def _history(value: Any, place: Problem) -> tuple[Message, ...]:
+    """Return earlier turns of a conversation as messages, where the input `history` is a list. Raises InputError."""
+    if not isinstance(value, list | tuple):
+        return ()
+    for turn in value:
+        if not (isinstance(turn, Mapping) and turn.get("role") in ROLES and isinstance(turn.get("content"), str)):
+            message = f"a turn of `history` is `{{role: {' | '.join(ROLES)}, content: TEXT}}`, not {turn!r:.60}"
+            raise placed(InputError(message), place)
+    return tuple(Message(turn["role"], turn["content"]) for turn in value)
