@@ -143,8 +143,9 @@ class Resolver:
         chosen = first(self._sources, "technique")
         if chosen is None:
             return "vanilla"
-        for message, hint in check_technique(chosen.value, self._project):
-            self._problems.add(chosen.problem("technique", message, hint))
+        for problem in check_technique(chosen.value, self._project):
+            own = chosen.problem("technique", problem.message, problem.hint)
+            self._problems.add(problem if problem.file else own)
         return chosen.value
 
     def _layout(self) -> str | Path:

@@ -20,6 +20,8 @@ from typing import Any, get_type_hints
 
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project import LIBRARY, Project
+from promptkit.prompts import Prompts
+from promptkit.storage import Problems
 from promptkit.techniques.calls import read_call
 from promptkit.techniques.context import Answer
 from promptkit.techniques.task import Task
@@ -100,31 +102,39 @@ def parse_spec(spec: Any) -> tuple[str, dict[str, Any]]:
     raise ValueError("a technique is a name, or one name with its parameters: `{NAME: {parameter: value}}`")
 
 
-def check(spec: Any, project: Project) -> list[tuple[str, str | None]]:
-    """Return what is wrong with a step's `technique:` as (message, hint) pairs; empty when nothing is."""
-    try:
-        name, parameters = parse_spec(spec)
+def check(spec: Any, project: Project) -> list[Problem]:
+    """Return what is wrong with a step's `technique:`, its templates among it; what is wrong in `spec` has no place."""
+    problems = Problems()
+    with problems.gather():
+        try:
+            name, parameters = parse_spec(spec)
+        except ValueError as error:
+            return [Problem(str(error))]
         found = find(name, project)
-    except ValueError as error:
-        return [(str(error), None)]
-    except InputError as error:
-        return [(problem.message, problem.hint) for problem in error.problems]
-    if found is None:
-        return [(f"unknown technique `{name}`", nearest(name, names(project)))]
-    return [problem for key, value in parameters.items() for problem in _check_parameter(found, key, value)]
+        if found is None:
+            return [Problem(f"unknown technique `{name}`", hint=nearest(name, names(project)))]
+        for key, value in parameters.items():
+            problems.add(_parameter_problems(found, key, value))
+        prompts = Prompts(project)
+        for template in found.files:
+            if template.suffix == ".j2":
+                with problems.gather():
+                    read_call(template)
+                    prompts.check_layer(template)
+    return problems.found
 
 
-def _check_parameter(found: Technique, key: str, value: Any) -> list[tuple[str, str | None]]:
+def _parameter_problems(found: Technique, key: str, value: Any) -> Iterator[Problem]:
     from pydantic import TypeAdapter, ValidationError
 
     if key not in found.parameters:
-        return [(f"technique `{found.name}` has no parameter `{key}`", nearest(key, found.parameters))]
+        yield Problem(f"technique `{found.name}` has no parameter `{key}`", hint=nearest(key, found.parameters))
+        return
     annotation = get_type_hints(found.function).get(key, Any)
     try:
         TypeAdapter(annotation).validate_python(value, strict=True)
     except ValidationError as error:
-        return [(f"`{key}` of technique `{found.name}`: {error.errors()[0]['msg']}", None)]
-    return []
+        yield Problem(f"`{key}` of technique `{found.name}`: {error.errors()[0]['msg']}")
 
 
 def _check_shape(function: Function) -> None:

@@ -138,10 +138,29 @@ def test_own_and_shipped_techniques_are_listed_together(own: Path) -> None:
     ],
 )
 def test_a_wrong_spec_is_told_with_the_nearest_name(own: Path, spec: object, message: str, hint: str | None) -> None:
-    ((text, offered),) = check(spec, Bench(own, []).project)
+    (problem,) = check(spec, Bench(own, []).project)
 
-    assert message in text
-    assert hint is None or (offered and hint in offered)
+    assert message in problem.message
+    assert hint is None or (problem.hint and hint in problem.hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("---\nproduces: anwser\n---\n{% extends prompt %}\n", 2, "anwser"),
+        ("---\nproduces: answer\n---\n{% extends prompt %}{% block inptu %}{% endblock %}\n", 4, "inptu"),
+        ("{% extends prompt %}\n{% block recap %}{{ question }}{% endblock %}\n", 2, "question"),
+        ("{% extends prompt %}\n{% block recap %}{{ call. }}{% endblock %}\n", 2, "expected name"),
+    ],
+)
+def test_what_is_wrong_in_a_template_is_told_at_its_place(own: Path, text: str, line: int, message: str) -> None:
+    template = own / "templates" / "techniques" / "mine" / "reason.j2"
+    template.write_text(text)
+
+    (problem,) = check("mine", Bench(own, []).project)
+
+    assert (Path(problem.file or "").name, problem.line) == ("reason.j2", line)
+    assert message in problem.message
 
 
 def test_a_right_spec_has_no_problem(own: Path) -> None:
