@@ -29,7 +29,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
+
+# SQLite's names of errors.
+_NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,15 @@ class UnparsedAnswer(PromptkitError):
 
 
 class StoreFailed(PromptkitError):
-    """The store cannot be read or written; the message names the path."""
+    """The store cannot be read or written; the message names the path. `read_only` where nobody may write there."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the cause is that the place may not be written."""
+        cause = self.__cause__
+        if isinstance(cause, OSError):
+            return cause.errno in (EACCES, EPERM, EROFS)
+        return getattr(cause, "sqlite_errorname", "").startswith(_NOT_WRITABLE)
 
 
 class Interrupted(PromptkitError):

@@ -43,10 +43,16 @@ def make_project(folder: Path) -> list[Path]:
     files[Path(".gitignore")] = files.pop(Path("gitignore"))
     files |= {Path("schemas", f"{of}.json"): json_text(json_schema(of)) + "\n" for of in ("pipeline", "prompt")}
     paths = {folder / name: text for name, text in sorted(files.items())}
-    there = [path for path in paths if path.exists()]
+    try:
+        there = [path for path in paths if path.exists()]
+        if not there:
+            for parent in sorted({path.parent for path in paths}):
+                parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(Problem(f"no project can be made here: {reason}", str(folder))) from error
     if there:
         raise InputError(Problem("this file is there already", str(path), hint="nothing was written") for path in there)
     for path, text in paths.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
     return list(paths)

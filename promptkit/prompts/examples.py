@@ -19,6 +19,7 @@ from promptkit.storage import read_rows, wording
 Pick = Literal["first", "random", "balanced", "similar"]
 Report = Callable[[Sequence[str | int], str, str | None], Problem]
 
+MAX_PROBLEMS: Final = 20
 _EXAMPLE_KEYS: Final = ("input", "output", "thoughts")
 
 
@@ -175,9 +176,18 @@ def _read(
     path: Path, _stamp: tuple[int, int], names: tuple[str, ...]
 ) -> tuple[tuple[Example, ...], Callable[[], LexicalIndex]]:
     """Return the examples of a file and how to get their index, kept until the file changes."""
-    examples = tuple(
-        _row_example(row, place_in_file, path, names) for place_in_file, row in enumerate(read_rows(path), 1)
-    )
+    read: list[Example] = []
+    problems: list[Problem] = []
+    for number, row in enumerate(read_rows(path), start=1):
+        try:
+            read.append(_row_example(row, number, path, names))
+        except InputError as error:
+            problems += error.problems
+            if len(problems) == MAX_PROBLEMS:
+                break
+    if problems:
+        raise InputError(problems)
+    examples = tuple(read)
 
     @lru_cache(maxsize=1)
     def index() -> LexicalIndex:

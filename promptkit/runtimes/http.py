@@ -209,7 +209,8 @@ class Server:
         `explain` may give a better error than `refusal`; `unreachable` is the hint where nothing answers.
         """
         self.place = shown(base_url)
-        self._key = key
+        # In a closure, so that no dump of this object's attributes shows the key.
+        self._redacted: Callable[[str], str] = lambda text: text.replace(key, "…") if key else text
         self._explain = explain
         self._unreachable = unreachable
         self._client = httpx.AsyncClient(
@@ -275,7 +276,7 @@ class Server:
 
         A server may repeat the key that it refuses; the error does not.
         """
-        text = text.replace(self._key, "…") if self._key else text
+        text = self._redacted(text)
         explained = self._explain(status, text) if self._explain else None
         return explained or refusal(status, headers, text, self.place)
 

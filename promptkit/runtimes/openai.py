@@ -33,6 +33,7 @@ from promptkit.runtimes.trials import GRAMMAR_FIELDS, Field, Trials
 
 DESCRIBE_SECONDS = 10.0
 MOST_ALTERNATIVES = 20
+UNREACHABLE = "is the server started, and is this its address?"
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class OpenAI:
         """`key_env` names the variable that holds the key. Raises InputError where `base_url` is no address."""
         base_url = base_url.rstrip("/")
         self._name = name
-        self._server = Server(base_url, key=key_for(base_url, key_env), explain=self._explain)
+        self._server = Server(base_url, key=key_for(base_url, key_env), explain=self._explain, unreachable=UNREACHABLE)
         self._root = base_url.removesuffix("/v1")
         self._reference = f"openai/{name}@{self._server.place}"
         self._describing = asyncio.Lock()

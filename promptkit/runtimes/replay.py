@@ -71,8 +71,11 @@ class Recorder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or begin a recording. Raises InputError where the file is something else, StoreFailed."""
+        """Open or begin a recording. Raises StoreFailed, and InputError for what is no place for it."""
         self._path = path
+        if path.is_dir() or not path.parent.is_dir():
+            what = "is a folder" if path.is_dir() else "is in a folder that is not there"
+            raise InputError(f"cannot record to {place(path)}: it {what}")
         with self._failures():
             self._file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666), "r+")
         try:
