@@ -12,6 +12,12 @@ from promptkit.answers.closed import Names, as_text, known
 from promptkit.answers.gbnf import Grammar, one_of
 from promptkit.errors import InputError
 
+# `A` with a small letter after it is an article, but for words that no article stands before.
+_ARTICLE = r"(?<=A) (?!(?:and|as|because|but|if|is|nor|not|or|since|was)\b)[a-z]"
+# What joins two letters into one answer.
+_JOINED = r"[\s).:\]*]*(?:(?:and|or|nor)\b|[/&|+,])[\s(\[*]*"
+_SEVERAL = "names several options"
+
 
 class Choice(AnswerType):
     """The value is the option's text; the model writes its letter."""
@@ -31,19 +37,19 @@ class Choice(AnswerType):
         self.letters = ascii_uppercase[: len(self.options)]
         self._names = Names(tuple(dict.fromkeys(option.strip() for option in self.options)))
         letters = f"[{self.letters[0]}-{self.letters[-1]}]"
-        # `A` with a small letter after it is an article.
-        self._letter = re.compile(rf"(?<![\w'’])\(?({letters})\b(?!['’])(?!(?<=A) [a-z])")
+        self._letter = re.compile(rf"(?<![\w'’])\(?({letters})\b(?!['’])(?!{_ARTICLE})")
         self._begins = re.compile(rf"\W*({letters})\b(?!['’])")
-        self._answer = re.compile(
-            rf"\W*([{self.letters[0]}-{self.letters[-1]}])(?:\W*|[).:\]]+\s.*)", re.IGNORECASE | re.DOTALL
-        )
+        self._answer = re.compile(rf"\W*({letters})(?:\W*|[).:\]]+\s.*)", re.IGNORECASE | re.DOTALL)
+        self._several = re.compile(rf"(?<![\w'’])({letters})\b{_JOINED}({letters})\b(?!['’])")
 
     def format(self, value: Any) -> str:
         return self.letters[self.options.index(known(value, self.options, "option"))]
 
     def read(self, text: str) -> str:
-        lettered = self._answer.fullmatch(text.strip())
+        text = text.strip()
+        lettered = self._answer.fullmatch(text)
         if lettered:
+            self._check_alone(text, lettered.start(1))
             return self._option(lettered.group(1))
         named = self._named(text)
         if named is not None:
@@ -51,8 +57,9 @@ class Choice(AnswerType):
         found = set(self.mentions(text))
         if len(found) == 1:
             return found.pop()
-        fault = "names several options" if found else f"is none of the letters {', '.join(self.letters)}"
-        raise Unparsed(f"{shown(text)} {fault}")
+        if found:
+            raise Unparsed(f"{shown(text)} {_SEVERAL}")
+        raise Unparsed(f"{shown(text)} is none of the letters {', '.join(self.letters)}")
 
     def mentions(self, text: str) -> Iterator[str]:
         letters = [(match.start(), self._option(match.group(1))) for match in self._letter.finditer(text)]
@@ -66,7 +73,17 @@ class Choice(AnswerType):
 
     def first(self, text: str) -> str:
         begins = self._begins.match(text)
-        return self._option(begins.group(1)) if begins else str(super().first(text))
+        if begins is None:
+            return str(super().first(text))
+        self._check_alone(text, begins.start(1))
+        return self._option(begins.group(1))
+
+    def last(self, text: str) -> str:
+        letters = list(self._letter.finditer(text))
+        for several in self._several.finditer(text):
+            if several.end() == letters[-1].end():
+                raise Unparsed(f"{shown(several.group())} {_SEVERAL}")
+        return str(super().last(text))
 
     def expression(self, grammar: Grammar) -> str:
         return one_of(self.letters)
@@ -83,6 +100,11 @@ class Choice(AnswerType):
 
     def alternatives(self) -> tuple[str, ...]:
         return tuple(self.letters)
+
+    def _check_alone(self, text: str, start: int) -> None:
+        """Raise Unparsed where the letter at `start` is the first of several that are named as one answer: `A or B`."""
+        if self._several.match(text, start):
+            raise Unparsed(f"{shown(text)} {_SEVERAL}")
 
     def _option(self, letter: str) -> str:
         return self.options[self.letters.index(letter.upper())]

@@ -43,6 +43,8 @@ ASPIRIN = {"start": 27, "end": 34, "class": "treatment"}
         (OPTIONS, "rome", "Rome"),
         (OPTIONS, "The answer is A", "Paris"),
         (OPTIONS, "A good one is (C)", "B-day"),
+        (OPTIONS, "A is right.", "Paris"),
+        (OPTIONS, "B) and it is the capital", "Rome"),
         ("number", "$1,234.50", 1234.5),
         ("number", "26.", 26),
         ("number", "-0", 0),
@@ -97,6 +99,12 @@ def test_a_reply_is_read_as_its_value(spec: Any, reply: str, value: Any) -> None
         (OPTIONS, "D", "none of the letters A, B, C"),
         (OPTIONS, "B is better than (A)", "several"),
         (OPTIONS, "a guess", "none of"),
+        (OPTIONS, "A or B", "several"),
+        (OPTIONS, "A and C", "several"),
+        (OPTIONS, "A not B", "several"),
+        (OPTIONS, "(A) or (B)", "several"),
+        (OPTIONS, "A. or B.", "several"),
+        (OPTIONS, " A/B", "several"),
         ("number", "many", "no number"),
         ("number", "3 of 4", "several"),
         ("number", "9" * 400, "bearable"),
@@ -125,6 +133,15 @@ def test_another_reply_is_unparsed_and_says_why(spec: Any, reply: str, fault: st
     with pytest.raises(Unparsed) as raised:
         build(spec).parse(reply)
     assert fault in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("reply", "marker"),
+    [("Answer: A or B", "Answer:"), ("Answer: (B), (C)", "Answer:"), ("First A. So it is B or C.", "")],
+)
+def test_letters_named_as_one_answer_are_none(reply: str, marker: str) -> None:
+    with pytest.raises(Unparsed, match="several"):
+        build(OPTIONS).extract(reply, marker)
 
 
 @pytest.mark.parametrize(
