@@ -66,10 +66,11 @@ class Project:
     source: Document | None = None
 
     @classmethod
-    def find(cls, start: Path) -> Project:
-        """Return the project of a file or folder: the nearest parent with `promptkit.yaml`, else its folder itself.
+    def find(cls, start: Path, *, otherwise: Path | None = None) -> Project:
+        """Return the project of a file or folder: the nearest parent with `promptkit.yaml`.
 
-        Raises InputError for settings that are wrong.
+        Where there is none, the root is `otherwise`, left out: the folder itself. Raises InputError for settings that
+        are wrong.
         """
         start = start.resolve()
         folder = start if start.is_dir() else start.parent
@@ -77,7 +78,7 @@ class Project:
             if (candidate / SETTINGS_FILE).is_file():
                 source = load_file(candidate / SETTINGS_FILE)
                 return cls(candidate, read_model(source, ProjectSettings), source)
-        return cls(folder)
+        return cls(folder if otherwise is None else otherwise.resolve())
 
     @property
     def store_folder(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +15,29 @@ from promptkit.errors import InputError, Problem, place
 
 if TYPE_CHECKING:
     from promptkit.engine import Edge
+    from promptkit.project import Project
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _STEPS = re.compile(rb"^steps\s*:", re.MULTILINE)
+# What a script of answers has and a pipeline has not.
+_SCRIPT = re.compile(rb"^(rules|replies|otherwise)\s*:", re.MULTILINE)
 _NOT_PROMPTS = {"layouts", "answers", "techniques"}
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A target as the command line names it, or as it lies in a `folder` that is named."""
+
+    target: str
+    folder: Path | None = None
+
+    def project(self) -> Project:
+        """Return its project. Without `promptkit.yaml` the root is the folder named, for a target what `run` takes."""
+        from promptkit.cli.session import find_project
+        from promptkit.project import Project
+
+        return Project.find(Path(self.target), otherwise=self.folder) if self.folder else find_project(self.target)
 
 
 @app.command()
@@ -31,9 +50,9 @@ def check(
     json: Json = False,
 ) -> None:
     """Find everything that is wrong in pipelines and prompts; no model is called."""
-    from promptkit.reports import emit, json_text, note, visible
+    from promptkit.reports import counted, emit, json_text, note, visible
 
-    files, problems, edges = check_all(list(find_targets(targets or ["."])))
+    files, problems, edges = check_all(find_targets(targets or ["."]))
     if json:
         graphs = {"graph": {file: [record(edge) for edge in found] for file, found in edges.items()}} if graph else {}
         emit(json_text({"files": files, "problems": [record(problem) for problem in problems], **graphs}))
@@ -42,37 +61,38 @@ def check(
             emit(visible(str(problem)))
         for file, found in edges.items() if graph else ():
             emit("\n".join([file, *(f"  {edge.needs} → {edge.step}: {edge.reason}" for edge in found)]))
-    note(f"{len(files)} {'file' if len(files) == 1 else 'files'}, {len(problems) or 'no'} problems")
+    note(f"{counted(len(files), 'file')}, {counted(len(problems), 'problem') if problems else 'no problems'}")
     if problems:
         raise typer.Exit(1)
 
 
-def check_all(targets: list[str]) -> tuple[list[str], list[Problem], dict[str, tuple[Edge, ...]]]:
+def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[str, tuple[Edge, ...]]]:
     """Return the files, every problem in them (each once), and the edges of those that are right."""
-    from promptkit.cli.session import find_project
     from promptkit.engine import load_target
 
     files: list[str] = []
     problems: dict[Problem, None] = {}
     edges: dict[str, tuple[Edge, ...]] = {}
-    for target in targets:
+    for named in targets:
         try:
-            project = find_project(target)
-            name = place(project.target(target)) or target
+            project = named.project()
+            name = place(project.target(named.target)) or named.target
             files.append(name)
-            edges[name] = load_target(target, project).edges
+            edges[name] = load_target(named.target, project).edges
         except InputError as error:
             problems.update(dict.fromkeys(error.problems))
     return files, list(problems), edges
 
 
-def find_targets(paths: Iterable[str]) -> Iterator[str]:
+def find_targets(paths: Iterable[str]) -> Iterator[Named]:
     """Yield each target named, and each that lies in a folder named."""
     for name in paths:
-        if Path(name).is_dir():
-            yield from map(str, sorted(path for path in Path(name).rglob("*") if _is_target(path, Path(name))))
+        folder = Path(name)
+        if folder.is_dir():
+            found = sorted(path for path in folder.rglob("*") if _is_target(path, folder))
+            yield from (Named(str(path), folder) for path in found)
         else:
-            yield name
+            yield Named(name)
 
 
 def _is_target(path: Path, folder: Path) -> bool:
@@ -82,11 +102,12 @@ def _is_target(path: Path, folder: Path) -> bool:
         return False
     if path.suffix == ".j2":
         return not _NOT_PROMPTS & {*folders, *folder.resolve().parts[-1:]} and path.name != "sections.j2"
-    return path.suffix in {".yaml", ".yml"} and ("pipelines" in folders or bool(_STEPS.search(path.read_bytes())))
+    if path.suffix not in {".yaml", ".yml"}:
+        return False
+    text = path.read_bytes()
+    return bool(_STEPS.search(text)) or ("pipelines" in folders and not _SCRIPT.search(text))
 
 
 def record(of: Problem | Edge) -> dict[str, Any]:
     """Return a problem or an edge as a JSON object."""
-    from dataclasses import asdict
-
     return asdict(of)

@@ -6,7 +6,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from promptkit.reports.numbers import calls_text, seconds_text, size_text, tokens_text
+from promptkit.reports.numbers import calls_text, counted, seconds_text, size_text, tokens_text
 from promptkit.reports.output import emit, error_text, note, print_error, result_stream, results_alone
 from promptkit.reports.text import json_text, one_line, outline, row_text, shown, visible
 
@@ -27,6 +27,7 @@ __all__ = [
     "answer_record",
     "calls_text",
     "compare_words",
+    "counted",
     "emit",
     "error_text",
     "json_text",

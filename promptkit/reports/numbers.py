@@ -22,9 +22,14 @@ def size_text(size: int) -> str:
     return f"{amount:.1f} GB"
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number of things: `1 file`, `3 files`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def calls_text(calls: int, cached: int) -> str:
     """Return a number of requests and how many of them the store answered."""
-    return f"{calls} {'call' if calls == 1 else 'calls'}" + (f" ({cached} cached)" if cached else "")
+    return counted(calls, "call") + (f" ({cached} cached)" if cached else "")
 
 
 def tokens_text(tokens_in: int, tokens_out: int) -> str:
