@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.graph import Cycle, order
 from promptkit.engine.inputs import wrong_value
+from promptkit.engine.labels import written_labels
 from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
 from promptkit.engine.scope import KEYWORDS, NAME, STEPS, Key, Value, compile_value, constant, result_of
 from promptkit.engine.sets import merged
@@ -162,9 +163,8 @@ class PipelineReader:
             if spec is None:
                 return None
             own, inner = _split(spec, self._changes.get(name, {}))
-            spec = changed_step(name, spec.given(), own, self._problems)
-            if "answer" not in own:
-                spec = spec.model_copy(update=_written_labels(self._document, (*path, "answer"), spec.answer))
+            answer = written_labels(spec.answer, lambda below: self._document.text((*path, "answer", *below)))
+            spec = changed_step(name, {**spec.given(), **({"answer": answer} if answer else {})}, own, self._problems)
             self._check_item_names(name, spec, around)
             target = self._target(name, spec, around, inner)
             if target is None:
@@ -330,15 +330,3 @@ def _split(spec: StepSpec, changes: Mapping[str, Any]) -> tuple[dict[str, Any], 
     keys = {field.alias or name for name, field in StepSpec.model_fields.items()}
     inner = {key: value for key, value in changes.items() if spec.pipeline and key not in keys}
     return {key: value for key, value in changes.items() if key not in inner}, inner
-
-
-def _written_labels(document: Document, path: tuple[Key, ...], answer: Any) -> dict[str, Any]:
-    """Return `answer` with its labels as they are written: `012`, `yes` and `1.0` are texts."""
-    kind = next(iter(answer), None) if isinstance(answer, Mapping) else None
-    if kind not in ("label", "labels", "choice") or not isinstance(answer[kind], list):
-        return {}
-    texts = [
-        document.text((*path, kind, number)) if isinstance(value, int | float) or value is None else value
-        for number, value in enumerate(answer[kind])
-    ]
-    return {"answer": {kind: texts}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from promptkit.engine.labels import written_labels
 from promptkit.errors import InputError, Problem
 from promptkit.storage import Problems, load
 
@@ -42,7 +43,17 @@ def _read(text: str) -> tuple[list[str], Any]:
         raise InputError(Problem(f"`--set {text}` must be STEP.KEY=VALUE"))
     if value.lstrip().startswith("{{"):
         return path, value
-    return path, load(value, file=f"--set {key}").value
+    document = load(value, file=f"--set {key}")
+    if "answer" not in path[1:]:
+        return path, document.value
+    below = path[path.index("answer", 1) + 1 :]
+    answer: Any = document.value
+    for part in reversed(below):
+        answer = {part: answer}
+    answer = written_labels(answer, lambda place: document.text(place[len(below) :]))
+    for part in below:
+        answer = answer[part]
+    return path, answer
 
 
 def _put(changes: dict[str, Any], path: list[str], value: Any, text: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from promptkit.engine.labels import written_labels
 from promptkit.engine.pipeline import Asking, Edge, Guard, Input, Loop, OnError, Pipeline, Repeat, Step
 from promptkit.engine.scope import Inspect, Key, Value, compile_value, constant
 from promptkit.engine.settings import Resolver, Source
@@ -226,6 +227,8 @@ def prompt_settings(prompt: Prompt, problems: Problems) -> Mapping[str, Any]:
 
     keys = {field.alias or name for name, field in SettingsSpec.model_fields.items()} - {"tools", "model"}
     values = {key: value for key, value in prompt.settings.items() if key in keys}
+    if "answer" in values:
+        values["answer"] = written_labels(values["answer"], lambda path: prompt.text(("answer", *path)))
     spec = usable(values, SettingsSpec, prompt.problem, problems)
     return spec.given() if spec else {}
 

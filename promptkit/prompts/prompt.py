@@ -91,6 +91,10 @@ class Prompt:
         origin = self.origins.get((key,)) or self.document
         return Path(origin.file).absolute().parent if origin else (self.file or Path()).absolute().parent
 
+    def text(self, path: Sequence[str | int]) -> str:
+        """Return the scalar at a place of the front matter as it is written. Raises KeyError where there is none."""
+        return self.origins[(str(path[0]),)].text(path)
+
     def problem(
         self, path: Sequence[str | int], message: str, hint: str | None = None, *, key: bool = False
     ) -> Problem:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from promptkit.engine import check
+from promptkit.engine import check, load_target
 from tests.engine.helpers import Folder, messages
 
 
@@ -86,11 +88,60 @@ def test_a_wrong_set_is_named_as_it_was_typed(folder: Folder) -> None:
     assert "unknown layout `nowhere`" in messages(folder.problems(text, ["one.layout=nowhere"]))
 
 
-def test_labels_are_the_text_that_is_written(folder: Folder) -> None:
-    pipeline = folder.load("steps: {a: {prompt: say it, answer: {label: [1, yes, 012]}}}")
-    asking = pipeline.steps["a"].asking
+LABELS = ("1", "yes", "012", "1.0", "null", "true")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{label: [1, yes, 012, 1.0, null, true]}",
+        "{labels: [1, yes, 012, 1.0, null, true]}",
+        "{choice: [1, yes, 012, 1.0, null, true]}",
+        "{list: {of: {label: [1, yes, 012, 1.0, null, true]}}}",
+        "{spans: {classes: [1, yes, 012, 1.0, null, true], text: some}}",
+    ],
+)
+@pytest.mark.parametrize("where", ["step", "front matter", "--set"])
+def test_labels_are_the_text_that_is_written(folder: Folder, answer: str, where: str) -> None:
+    text, sets = "steps: {a: {prompt: say it}}", [f"a.answer={answer}"]
+    if where == "step":
+        text, sets = f"steps: {{a: {{prompt: say it, answer: {answer}}}}}", []
+    elif where == "front matter":
+        folder.write("templates/prompts/mine.j2", f"---\nanswer: {answer}\n---\nSay it")
+        text, sets = "steps: {a: {prompt: mine}}", []
+    asking = folder.load(text, sets).steps["a"].asking
     assert asking is not None
-    assert getattr(asking.answer, "alternatives")() == ("1", "yes", "012")  # noqa: B009
+    assert labels_of(asking.answer) == LABELS
+
+
+def labels_of(answer: Any) -> tuple[str, ...]:
+    if hasattr(answer, "of"):
+        return labels_of(answer.of)
+    names = next(getattr(answer, name) for name in ("labels", "options", "classes") if hasattr(answer, name))
+    return tuple(names)
+
+
+def test_labels_that_are_set_alone_are_the_text_that_is_typed(folder: Folder) -> None:
+    asking = folder.load("steps: {a: {prompt: say it}}", ["a.answer.list.of.label=[012, 1.0]"]).steps["a"].asking
+    assert asking is not None
+    assert labels_of(asking.answer) == ("012", "1.0")
+
+
+def test_a_change_beside_the_labels_leaves_them_as_they_are_written(folder: Folder) -> None:
+    text = "steps: {a: {prompt: say it, answer: {list: {separator: ',', of: {label: [012, 1.0]}}}}}"
+    asking = folder.load(text, ["a.answer.list.separator=;"]).steps["a"].asking
+    assert asking is not None
+    assert labels_of(asking.answer) == ("012", "1.0")
+
+
+def test_a_prompts_labels_are_those_that_its_parent_writes(folder: Folder) -> None:
+    folder.write(
+        "templates/prompts/base.j2", "---\nanswer: {label: [012, 1.0]}\n---\n{% block context %}{% endblock %}"
+    )
+    path = folder.write("templates/prompts/mine.j2", "---\nabout: Mine\n---\n{% extends 'base.j2' %}")
+    asking = load_target(path, folder.project).steps["mine"].asking
+    assert asking is not None
+    assert labels_of(asking.answer) == ("012", "1.0")
 
 
 def test_edges_say_why_a_step_needs_another(folder: Folder) -> None:
