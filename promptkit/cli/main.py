@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from promptkit.cli.stdout import open_streams
 from promptkit.errors import InputError, Interrupted, PromptkitError, nearest
 
 VERBS = {
@@ -70,8 +70,7 @@ def promptkit(
 
 def main() -> None:
     """Run the command line. A mistake in the input is a message and an exit code, never a traceback."""
-    if isinstance(sys.stdout, TextIOWrapper):  # What an old terminal cannot show is escaped, not an error.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    open_streams()
     try:
         typer.main.get_command(app)(prog_name="promptkit")
     except PromptkitError as error:

@@ -70,6 +70,7 @@ class Watch(Trial):
     _broken = True
     """Whether files may be missing. At first too: what is in the folders before they are read tells what came since."""
     _answering: asyncio.Task[None] | None = None
+    _left = False
 
     async def follow(self) -> None:
         """Try the cases now and after each save. Raises Interrupted in the end."""
@@ -80,13 +81,15 @@ class Watch(Trial):
         watching = asyncio.current_task()
         assert watching is not None
         async with self._stack:
-            with _on_ctrl_c(lambda: self._stop() or watching.cancel()):
+            with _on_ctrl_c(lambda: self._stop() or self._leave(watching)):
                 try:
                     self._begin()
                     async for _ in changes.follow():
                         self._stop()
                         self._begin()
                 except asyncio.CancelledError:
+                    if not self._left:  # an answer ended the command
+                        raise
                     raise Interrupted("left") from None
                 finally:
                     self._stop()
@@ -120,6 +123,11 @@ class Watch(Trial):
     def _stop(self) -> bool:
         """Stop the answers under way and tell whether there were any."""
         return self._answering is not None and not self._answering.done() and self._answering.cancel()
+
+    def _leave(self, watching: asyncio.Task[None]) -> bool:
+        """Stop watching, as a person wants it."""
+        self._left = True
+        return watching.cancel()
 
     def _watched(self) -> Collection[Path]:
         """Return the files to follow; while one is broken also the folders where a missing one may come."""

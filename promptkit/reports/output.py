@@ -32,22 +32,17 @@ def results_alone() -> Iterator[None]:
 
 
 def emit(text: str) -> None:
-    """Write a result and a line break to stdout at once. Leaves quietly when nobody reads any more (`| head`)."""
+    """Write a result and a line break to stdout at once."""
     out = result_stream()
-    try:
-        out.write(text + "\n")
-        out.flush()
-    except BrokenPipeError:
-        # What Python still holds in its buffer must not fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        raise SystemExit(0) from None
+    out.write(text + "\n")
+    out.flush()
 
 
 def note(text: str) -> None:
-    """Write a notice to stderr; where stderr is gone, the run goes on."""
+    """Write a notice to stderr; where stderr is gone or full, the run goes on."""
     try:
         print(visible(text), file=sys.stderr, flush=True)
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
