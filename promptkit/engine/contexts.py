@@ -28,6 +28,7 @@ async def step_context(
     """Return one asking of a step. Raises InputError, placed at the step, where a value is not what it must be."""
     asking = step.asking
     assert asking is not None, "only a step that asks has a context"
+    values = {**asking.prompt.defaults, **values}
 
     def record(call: CallRecord) -> None:
         here.trace.calls.append(call)
@@ -88,9 +89,7 @@ def _of_example(answer: Value, scope: Scope, here: Here, spec: Any, own: AnswerT
 
 def _scope_in_prompt(step: Step, values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Scope]:
     """Return the scope of front matter: the prompt's inputs, those of an example before the row's."""
-    assert step.asking is not None
-    defaults = {name: spec.default for name, spec in step.asking.prompt.inputs.items() if spec.has_default}
-    return lambda inputs: {**defaults, **values, **inputs}
+    return lambda inputs: {**values, **inputs}
 
 
 def _scope_of_step(step: Step, scope: Scope) -> Callable[[Mapping[str, Any]], Scope]:

@@ -49,7 +49,8 @@ def fill(
         else:
             about = f" ({spec.about})" if spec.about else ""
             problems.add(Problem(f"the input `{name}`{about} is missing", hint=f"{name}=VALUE, {name}=@FILE"))
-        if name in given and (wrong := wrong_value(spec, values[name])):
+        is_default = spec.has_default and values.get(name) == spec.default
+        if name in given and not is_default and (wrong := wrong_value(spec, values[name])):
             problems.add(Problem(f"the input `{name}` {wrong}"))
     problems.check()
     return Filled(values=values, examples=tuple(from_examples))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from promptkit.engine.inputs import wrong_value
 from promptkit.engine.pipeline import Case, Input, Pipeline
 from promptkit.engine.reader import PipelineReader, changed_step, read_case, report_unknown_steps
 from promptkit.engine.scope import NAME, Key, result_of
@@ -77,6 +78,10 @@ class Loader:
     def _one_step(self, prompt: Prompt, path: Path, changes: Mapping[str, Any]) -> Pipeline:
         name = "_".join(NAME.findall(prompt.name)) or "prompt"
         inputs = prompt_inputs(prompt)
+        for key, each in inputs.items():
+            for given, value in (("example", each.example), ("default", each.default)):
+                if value is not None and (wrong := wrong_value(each, value)):
+                    self.problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
         report_unknown_steps(changes, {name}, self.problems)
         spec = changed_step(name, {"prompt": str(path)}, changes.get(name, {}), self.problems)
         own = changes.get(name, {})
@@ -90,8 +95,9 @@ class Loader:
         around = Around(
             project=self.project, inputs=frozenset(inputs), steps=frozenset(), tools={}, defaults=self.defaults
         )
+        # Each of its inputs is the pipeline's, with a default or without.
         reader = StepReader(name, spec, source, around, self.problems)
-        step = reader.read(Target(f"prompt `{prompt.name}`", prompt=prompt, takes=required_inputs(inputs)))
+        step = reader.read(Target(f"prompt `{prompt.name}`", prompt=prompt, takes=dict.fromkeys(inputs, True)))
         return Pipeline(
             name=prompt.name,
             about=prompt.about,
@@ -118,8 +124,3 @@ class Loader:
             with self.problems.gather():
                 read.append(read_case(validated(case, CaseSpec, problem), number, inputs, problem))
         return tuple(read)
-
-
-def required_inputs(inputs: Mapping[str, Input]) -> dict[str, bool]:
-    """Return for each input whether it must be given."""
-    return {name: not spec.has_default for name, spec in inputs.items()}

@@ -17,8 +17,9 @@ from promptkit.prompts import GLOBALS
 from promptkit.storage import Problems
 
 if TYPE_CHECKING:
+    from promptkit.engine.spec import InputType
     from promptkit.project import Project
-    from promptkit.prompts import Prompt
+    from promptkit.prompts import InputSpec, Prompt
 
 INDEX, PREVIOUS, ROUND, RESULT = "index", "previous", "round", "result"
 
@@ -238,7 +239,7 @@ def prompt_inputs(prompt: Prompt) -> dict[str, Input]:
     return {
         name: Input(
             name=name,
-            type=spec.type or "text",
+            type=spec.type or _type_of(spec),
             about=spec.about,
             example=spec.example,
             has_example=spec.has_example,
@@ -248,3 +249,10 @@ def prompt_inputs(prompt: Prompt) -> dict[str, Input]:
         )
         for name, spec in prompt.inputs.items()
     }
+
+
+def _type_of(spec: InputSpec) -> InputType:
+    """Return the type of an input that is not stated: that of its default or example."""
+    value = spec.default if spec.default is not None else spec.example
+    kinds: dict[type, InputType] = {bool: "boolean", int: "number", float: "number", list: "list", dict: "json"}
+    return kinds.get(type(value), "text")

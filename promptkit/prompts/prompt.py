@@ -63,6 +63,11 @@ class Prompt:
     entry: str = field(repr=False)
     loader: PromptLoader = field(repr=False)
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The values of the inputs that need not be given."""
+        return {name: spec.default for name, spec in self.inputs.items() if spec.has_default}
+
     def sections(
         self,
         values: Mapping[str, Any],
@@ -75,8 +80,7 @@ class Prompt:
         `values` are the inputs (defaults are filled in). `layers` are applied in order, the last is outermost.
         `only` renders no others. Raises InputError with file and line.
         """
-        given = {name: spec.default for name, spec in self.inputs.items() if spec.has_default}
-        given.update(values)
+        given = {**self.defaults, **values}
         given.update((call_variable(depth), layer.call) for depth, layer in enumerate(layers, start=1))
         template = self.loader.template(stack(self.entry, [layer.file for layer in layers]))
         wanted = BLOCKS if only is None else [name for name in BLOCKS if name in only]

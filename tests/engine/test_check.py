@@ -88,6 +88,16 @@ def test_a_wrong_set_is_named_as_it_was_typed(folder: Folder) -> None:
     assert "unknown layout `nowhere`" in messages(folder.problems(text, ["one.layout=nowhere"]))
 
 
+def test_a_default_or_example_of_another_type_than_its_input_is_told_in_the_prompt(folder: Folder) -> None:
+    front = "---\ninputs:\n  n: {type: number, default: x}\n  m: {choices: [a, b], example: c}\n---\n"
+    path = folder.write("templates/prompts/mine.j2", front + "{{ n }} {{ m }}")
+    problems = check(path, folder.project)
+    assert [(problem.line, problem.message) for problem in problems] == [
+        (3, "`default` must be a number, not a text"),
+        (4, "`example` must be one of a, b, not `c`"),
+    ]
+
+
 LABELS = ("1", "yes", "012", "1.0", "null", "true")
 
 

@@ -461,6 +461,51 @@ async def test_a_prompt_is_a_pipeline_of_one_step_named_after_it(folder: Folder)
     assert result.output == "calm"
 
 
+async def test_a_prompt_gets_each_of_its_optional_inputs(folder: Folder) -> None:
+    path = folder.write(
+        "templates/prompts/b.j2",
+        """
+        ---
+        inputs: {text: , n: {type: number, default: 3}, history: {default: []}}
+        ---
+        {% block user %}Hello {{ text }} {{ n }}{% endblock %}
+        """,
+    )
+    pipeline = load_target(path, folder.project)
+    turn = {"role": "user", "content": "Hi"}
+    runtime = Scripted(["one", "two"])
+    for inputs in ({"text": "x", "n": 1, "history": [turn]}, {"text": "x"}):
+        result = await run(pipeline, fill(pipeline, inputs).values, models=Given(runtime))
+        assert result.error is None
+    assert [request.messages[0].content for request in runtime.requests] == ["Hi", "Hello x 3"]
+    assert runtime.requests[0].messages[1].content == "Hello x 1"
+
+
+async def test_a_default_of_null_stands(folder: Folder) -> None:
+    front = "---\ninputs: {text: , name: {default: null}}\n---\n"
+    path = folder.write("templates/prompts/b.j2", front + "Hello {{ text }}{% if name %} and {{ name }}{% endif %}")
+    pipeline = load_target(path, folder.project)
+    runtime = Scripted(["one"])
+    await run(pipeline, fill(pipeline, {"text": "x"}).values, models=Given(runtime))
+    assert "Hello x\n" in asked(runtime)[0]
+
+
+async def test_a_step_of_a_pipeline_takes_no_optional_input_by_name(folder: Folder) -> None:
+    folder.write("templates/prompts/b.j2", "---\ninputs: {text: , n: {default: 3}}\n---\nHello {{ text }} {{ n }}")
+    runtime = Scripted(["one"])
+    text = "inputs: {text: {}, n: {type: number}}\nsteps: {b: {prompt: b}}"
+    await folder.run(text, runtime, {"text": "x", "n": 1})
+    assert "Hello x 3" in asked(runtime)[0]
+
+
+async def test_the_default_of_a_history_stands_where_a_step_gives_none(folder: Folder) -> None:
+    front = "---\ninputs: {text: , history: {default: [{role: user, content: Hi}]}}\n---\n"
+    folder.write("templates/prompts/b.j2", front + "{% block user %}Hello {{ text }}{% endblock %}")
+    runtime = Scripted(["one"])
+    await folder.run("inputs: {text: {}}\nsteps: {b: {prompt: b}}", runtime, {"text": "x"})
+    assert [message.content for message in runtime.requests[0].messages] == ["Hi", "Hello x"]
+
+
 async def test_waited_shows_the_critical_path(folder: Folder) -> None:
     async def answer(request: Request) -> str:
         await asyncio.sleep(0.05 if "slow" in said(request) else 0)
