@@ -56,7 +56,9 @@ MISTAKES = [
     whole("empty", "", "1:1", "`steps` is missing"),
     whole("unknown prompt", PIPELINE.replace("sort", "srot"), "4:13", "no prompt `srot`", "did you mean `sort`?"),
     pipeline("unknown technique", "    technique: chain_of_thougt\n", "5:16", "chain_of_thougt", "`chain_of_thought`"),
-    pipeline("unknown parameter", "    technique: {chain_of_thought: {ovr: x}}\n", "5:16", "no parameter `ovr`", "max_tokens"),
+    pipeline(
+        "unknown parameter", "    technique: {chain_of_thought: {ovr: x}}\n", "5:16", "no parameter `ovr`", "max_tokens"
+    ),
     pipeline("model misspelt", "    model: olama/qwen\n", "5:12", "no model reference", "did you mean `ollama/qwen`?"),
     pipeline("model of the pipeline", "model: gpt-4\n", "5:8", "`gpt-4` is no model reference", "ollama/gpt-4"),
     pipeline("unknown layout", "    layout: xlm\n", "5:13", "unknown layout `xlm`", "did you mean `xml`?"),
@@ -72,7 +74,9 @@ MISTAKES = [
     prompt("Jinja: an if that is not closed", "{{ mail }}", "{% if mail %}", "6", "'endif'"),
     prompt("unknown name in a prompt", "{{ mail }}", "{{ mial }}", "6:21", "`mial` is not an input", "`mail`"),
     prompt("misspelt section", "block instructions", "block instrutions", "5:10", "`instrutions`", "`instructions`"),
-    prompt("text outside the sections", "{% block input", "hello\n{% block input", "6", "outside of all sections", "block"),
+    prompt(
+        "text outside the sections", "{% block input", "hello\n{% block input", "6", "outside of all sections", "block"
+    ),
     prompt("unknown key in front matter", "answer:", "anwser:", "3:1", "unknown key `anwser`", "`answer`"),
     prompt("duplicate key in front matter", "answer:", "inputs: {}\nanswer:", "3:1", "`inputs` is given twice"),
     prompt("front matter not closed", "]}\n---", "]}", "1:1", "has no end", "`---`"),
@@ -81,45 +85,88 @@ MISTAKES = [
     prompt("unknown part", "{{ mail }}", "{% include 'soort.j2' %}", "6", "soort.j2", "did you mean `sort.j2`?"),
     pipeline("answer type misspelt", "    answer: lable\n", "5:13", "no answer type `lable`; did you mean `label`?"),
     pipeline("answer type without labels", "    answer: {label: []}\n", "5:13", "at least one"),
-    pipeline("answer type that cannot be met", "    answer: {number: {min: 5, max: 1}}\n", "5:13", "nothing lies between"),
-    pipeline("answer type that is not scored", "    answer: text\n    decide: score\n", "6:13", "cannot be scored", "label"),
+    pipeline(
+        "answer type that cannot be met", "    answer: {number: {min: 5, max: 1}}\n", "5:13", "nothing lies between"
+    ),
+    pipeline(
+        "answer type that is not scored", "    answer: text\n    decide: score\n", "6:13", "cannot be scored", "label"
+    ),
     whole("missing input", PIPELINE.replace("mail:", "male:"), "4:5", "nothing gives the input `mail`", "`male`"),
     whole("not UTF-8", PIPELINE.encode() + b"    about: \xff\n", "5:12", "not UTF-8", "save the file as UTF-8"),
     Mistake("prompt not UTF-8", PROMPT_FILE, PROMPT.encode() + b"\xff", "7:1", "not UTF-8", "save the file"),
     whole("UTF-16", PIPELINE.encode("utf-16"), "1:1", "not UTF-8", "save the file as UTF-8"),
-    whole("YAML bomb", "a: &a [x, x]\nb: [*a, *a]\nsteps: {a: {prompt: sort}}\n", "2:5", "alias `*a`", "write the value out"),
+    whole(
+        "YAML bomb",
+        "a: &a [x, x]\nb: [*a, *a]\nsteps: {a: {prompt: sort}}\n",
+        "2:5",
+        "alias `*a`",
+        "write the value out",
+    ),
     whole("merge key", "steps: {a: {<<: {prompt: sort}}}\n", "1:13", "merge key", "write the keys out"),
     whole("nested without end", "steps: " + "[" * 5000, "1:1007", "nesting depth"),
     pipeline("a tag", "about: !!python/object:os.system x\n", "5:8", "is not read", "leave it out"),
-    whole("path out of the root", PIPELINE.replace("sort", "../../../x.j2"), "4:13", "leaves the project", "its root is"),
+    whole(
+        "path out of the root", PIPELINE.replace("sort", "../../../x.j2"), "4:13", "leaves the project", "its root is"
+    ),
     whole("absolute path", PIPELINE.replace("sort", "/etc/passwd"), "4:13", "leaves the project"),
     pipeline("layout out of the root", "    layout: ../../../etc/x.j2\n", "5:13", "leaves the project"),
     pipeline("examples out of the root", "    examples: {file: ../../../x.jsonl}\n", "5:22", "leaves the project"),
-    prompt("parent out of the root", "{% block instr", "{% extends '../../../x.j2' %}{% block instr", "5", "leaves the project"),
+    prompt(
+        "parent out of the root",
+        "{% block instr",
+        "{% extends '../../../x.j2' %}{% block instr",
+        "5",
+        "leaves the project",
+    ),
     whole("tool out of the root", TOOL.replace("t.py", "../../t.py"), "1:12", "leads out of the project"),
     pipeline("unquoted braces", "    with: {mail: {{ mail }}}\n", "5:18", "`{{` needs quotes", '"{{ mail }}"'),
     pipeline("unquoted braces in a line", "output: {{ a }}\n", "5:9", "`{{` needs quotes", '"{{ a }}"'),
     pipeline("tab", "\tabout: x\n", "5:1", "tab", "indent with spaces"),
-    prompt("example that the answer type refuses", "answer:", "examples: [{input: {mail: x}, output: delivry}]\nanswer:",
-           "3:39", "example 1 is no answer: 'delivry' is no label; did you mean `delivery`?"),
-    prompt("example of an unknown input", "answer:", "examples: [{input: {male: x}, output: delivery}]\nanswer:",
-           "3:27", "`male` is not an input", "`mail`"),
+    prompt(
+        "example that the answer type refuses",
+        "answer:",
+        "examples: [{input: {mail: x}, output: delivry}]\nanswer:",
+        "3:39",
+        "example 1 is no answer: 'delivry' is no label; did you mean `delivery`?",
+    ),
+    prompt(
+        "example of an unknown input",
+        "answer:",
+        "examples: [{input: {male: x}, output: delivery}]\nanswer:",
+        "3:27",
+        "`male` is not an input",
+        "`mail`",
+    ),
     prompt("example file that is missing", "answer:", "examples: {file: nope.jsonl}\nanswer:", "", "no such file"),
     pipeline("with of an unknown input", "    with: {mial: x}\n", "5:18", "no input `mial`", "`mail`"),
-    whole("two names alike", "inputs: {a: }\nsteps: {a: {prompt: sort, with: {mail: x}}}\n", "2:9", "an input and a step"),
+    whole(
+        "two names alike", "inputs: {a: }\nsteps: {a: {prompt: sort, with: {mail: x}}}\n", "2:9", "an input and a step"
+    ),
     pipeline("an item named like an input", "    for_each: '{{ [1] }}'\n    as: mail\n", "6:9", "is an input already"),
     whole("tool without its file", TOOL, "1:12", "there is no file"),
-    with_file(whole("tool without its function", TOOL.replace("py:f", "py:ff"), "1:12", "has no function `ff`", "`f`"),
-              **{"pipelines/t_py": "def f(): pass\n"}),
+    with_file(
+        whole("tool without its function", TOOL.replace("py:f", "py:ff"), "1:12", "has no function `ff`", "`f`"),
+        **{"pipelines/t_py": "def f(): pass\n"},
+    ),
     with_file(whole("tool that is not Python", TOOL, "", "invalid syntax"), **{"pipelines/t_py": "def f(: pass\n"}),
-    with_file(whole("tool whose package breaks", TOOL.replace("t.py", "bad.t"), "1:12", "cannot import `bad.t`: oh"),
-              **{"bad/__init___py": "raise RuntimeError('oh')\n"}),
-    with_file(whole("argument that a tool lacks", "tools: {t: t.py:f}\nsteps: {a: {tool: t, with: {y: 1}}}\n", "2:32",
-                    "no input `y`", "known: x"), **{"pipelines/t_py": "def f(x=1): pass\n"}),
+    with_file(
+        whole("tool whose package breaks", TOOL.replace("t.py", "bad.t"), "1:12", "cannot import `bad.t`: oh"),
+        **{"bad/__init___py": "raise RuntimeError('oh')\n"},
+    ),
+    with_file(
+        whole(
+            "argument that a tool lacks",
+            "tools: {t: t.py:f}\nsteps: {a: {tool: t, with: {y: 1}}}\n",
+            "2:32",
+            "no input `y`",
+            "known: x",
+        ),
+        **{"pipelines/t_py": "def f(x=1): pass\n"},
+    ),
     pipeline("case of an unknown input", "cases: [{inputs: {mial: x}}]\n", "5:25", "unknown input `mial`", "`mail`"),
     Mistake("settings: unknown key", "promptkit.yaml", "modle: x\n", "1:1", "unknown key `modle`", "`model`"),
     Mistake("settings: model", "promptkit.yaml", "model: olama/x\n", "1:8", "no model reference", "`ollama/x`"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
