@@ -151,11 +151,12 @@ async def probe(host: str | None = None, timeout: float = 0.3) -> list[Installed
         async with asyncio.timeout(timeout), connection.client() as client:
             listed, running = await asyncio.gather(client.list(), client.ps())
         until = {model.model: model.expires_at for model in running.models if model.expires_at}
-        order = sorted(
-            listed.models,
-            key=lambda model: (model.model in until, until.get(model.model) or model.modified_at),
-            reverse=True,
-        )
+
+        def last_use(model: ollama.ListResponse.Model) -> tuple[bool, float]:
+            when = until.get(model.model) or model.modified_at
+            return model.model in until, when.timestamp() if when else 0.0
+
+        order = sorted(listed.models, key=last_use, reverse=True)
         # The server is there; with many models its details may take longer than finding that out may.
         async with asyncio.timeout(DESCRIBE_SECONDS):
             version = await server_version(connection)

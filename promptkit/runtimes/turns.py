@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Message
@@ -30,12 +31,20 @@ async def continues_once(digest: str, count: Callable[[Sequence[Message]], Await
     A file that cannot be read or written costs the asking, no more.
     """
     file = cache_folder() / "continues.json"
-    known: dict[str, bool] = {}
-    with suppress(OSError, ValueError):
-        known = json.loads(file.read_text())
+    known = _known(file)
     if digest not in known:
-        known[digest] = await continues(count)
+        # Read again after the asking: another process may have found out about another model meanwhile.
+        found = await continues(count)
+        known = {**_known(file), digest: found}
         with suppress(OSError, PromptkitError):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(file, json.dumps(known, indent=1, sort_keys=True))
     return known[digest]
+
+
+def _known(file: Path) -> dict[str, bool]:
+    with suppress(OSError, ValueError):
+        known = json.loads(file.read_text())
+        if isinstance(known, dict):
+            return {digest: found is True for digest, found in known.items()}
+    return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -328,6 +329,26 @@ async def test_a_request_ends_when_the_last_who_waits_has_left_and_can_be_asked_
     gate_of(runtime).open.set()
     assert (await fresh).text == "yes"
     assert gate_of(runtime).cancelled <= 1
+
+
+async def test_a_request_that_fails_while_it_is_stopped_is_nobodys_error() -> None:
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+
+    async def fails(request: Request) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RequestRefused("no")
+
+    runtime = Scripted(fails)
+    task = asyncio.create_task(Asker(runtime, store=Memory()).ask(HELLO))
+    await settle(lambda: bool(runtime.requests))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    del task
+    gc.collect()
+    assert reported == []
 
 
 async def test_cancelling_stops_the_runtime_without_a_store_too() -> None:
