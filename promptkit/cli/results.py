@@ -36,11 +36,13 @@ def model_records(result: Result, session: Session) -> list[dict[str, Any]]:
 
 def json_line(result: Result, session: Session, *, indent: int | None = None) -> str:
     """Return the run as the documented JSON object."""
+    from promptkit.engine import trace_record
     from promptkit.reports import json_text
 
     models = model_records(result, session)
     error = {"error": str(result.error)} if result.error else {}
     record = {"run": result.run, "target": result.target, "model": models[0], **result.record(), **error}
+    record["trace"] = trace_record(result.trace)["parts"]
     if len(models) > 1:
         record["models"] = models
     return json_text(record, indent=indent)

@@ -46,13 +46,16 @@ class Stdout(TextIOWrapper):
 
 
 def open_streams() -> None:
-    """Put a `Stdout` in the place of stdout. A closed stderr is a sink, a closed stdout ends the command."""
+    """Put a `Stdout` in the place of the process's own stdout, not of what a caller put there.
+
+    A closed stderr becomes a sink, a closed stdout ends the command.
+    """
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         end("it is closed")
-    if isinstance(sys.stdout, TextIOWrapper):
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, TextIOWrapper):
         sys.stdout = Stdout(sys.stdout)
 
 

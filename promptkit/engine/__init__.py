@@ -26,6 +26,7 @@ from promptkit.engine.results import Result, Status, StepResult, Totals, Trace
 from promptkit.engine.run import run
 from promptkit.engine.schema import json_schema
 from promptkit.engine.session import Settings
+from promptkit.engine.traces import trace_record
 
 __all__ = [
     "CallFinished",
@@ -56,4 +57,5 @@ __all__ = [
     "load_target",
     "render",
     "run",
+    "trace_record",
 ]

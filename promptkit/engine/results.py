@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.engine.scope import plain
 from promptkit.errors import PromptkitError
-from promptkit.runtimes import Model, reply_record, request_record
+from promptkit.runtimes import Model
 
 if TYPE_CHECKING:
     from promptkit.techniques import CallRecord
@@ -94,11 +94,6 @@ class Result:
             "totals": _counts(self.totals),
         }
 
-    def calls(self) -> list[dict[str, Any]]:
-        """Return the trace's calls as JSON-able data, in the order they began, each with its `path` in the trace."""
-        found = [(call.started, _call_record(call, path)) for call, path in _calls(self.trace, ())]
-        return [record for _, record in sorted(found, key=lambda pair: pair[0])]
-
 
 def count(nodes: Iterable[Trace], seconds: float) -> Totals:
     """Return the sums over nodes of a trace."""
@@ -141,26 +136,3 @@ def _counts(totals: Totals) -> dict[str, Any]:
 def _step_record(step: StepResult) -> dict[str, Any]:
     record = {"status": step.status, **_counts(step), "waited": step.waited, "value": step.value}
     return record if step.problem is None else {**record, "problem": step.problem}
-
-
-def _calls(trace: Trace, path: tuple[str, ...]) -> Iterator[tuple[CallRecord, tuple[str, ...]]]:
-    for call in trace.calls:
-        yield call, path
-    for child in trace.children:
-        yield from _calls(child, (*path, child.name))
-
-
-def _call_record(call: CallRecord, path: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "path": list(path),
-        "call": call.call,
-        "request": request_record(call.request),
-        "reply": reply_record(call.reply),
-        "cached": call.reply.cached,
-        "sample": call.sample,
-        "deciding": call.deciding,
-        "repair": call.repair,
-        "parsed": plain(call.parsed),
-        "problem": call.problem,
-        "notes": list(call.notes),
-    }

@@ -14,6 +14,7 @@ from promptkit.engine.results import Result, StepResult, Trace, count, step_resu
 from promptkit.engine.scope import STEPS, plain
 from promptkit.engine.session import Session, Settings
 from promptkit.engine.steprun import Here, StepRun
+from promptkit.engine.traces import stored_calls
 from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _begin(store: Store, pipeline: Pipeline, values: Mapping[str, Any], session:
 
 async def _keep(store: Store, number: int, result: Result) -> None:
     """Keep the calls, all in one commit, then how the run ended."""
-    await asyncio.gather(*(store.save_call(number, call) for call in result.calls()))
+    await asyncio.gather(*(store.save_call(number, call) for call in stored_calls(result.trace)))
     record = result.record() if result.error is None else {**result.record(), "error": str(result.error)}
     store.end_run(number, "done" if result.error is None else "failed", record)
 

@@ -45,6 +45,39 @@ def test_the_trace_shows_messages_and_replies_as_a_tree(promptkit: Run) -> None:
     assert "Sort the mail." not in done.stdout
 
 
+def test_json_carries_the_trace_of_each_call(promptkit: Run, project: Path) -> None:
+    (project / "pipelines" / "each.yaml").write_text(
+        "inputs: {mails: {type: list, example: [My card., The parcel.]}}\n"
+        "steps:\n"
+        "  topic: {for_each: mails, as: mail, prompt: sort_mail, answer: {label: [delivery, payment]}, repairs: 1}\n"
+    )
+    (project / "script.yaml").write_text(
+        "rules: [{contains: card, replies: [{text: dog, thoughts: hm}, payment]}]\notherwise: delivery\n"
+        "capabilities: [chat, continue]\n"
+    )
+    (topic,) = json.loads(promptkit("run", "each", "--json").stdout)["trace"]
+    assert (topic["name"], topic["kind"], topic["status"]) == ("topic", "step", "done")
+    assert topic["seconds"] >= 0 and topic["waited"] >= 0 and topic["calls"] == []
+    first, second = topic["parts"]
+    assert (first["name"], first["kind"], first["value"]) == ("topic[0]", "item", "payment")
+    asked, repaired = first["calls"]
+    assert {"call", "messages", "begun", "options", "reply", "parsed", "problem", "cached", "notes"} <= asked.keys()
+    assert {"tokens_in", "tokens_out", "seconds", "sample"} <= asked.keys()
+    assert "Sort the mail." in asked["messages"][0]["content"]
+    assert (asked["reply"], asked["thoughts"], asked["parsed"], asked["repair"]) == ("dog", "hm", None, False)
+    assert "dog" in asked["problem"]
+    assert (repaired["reply"], repaired["parsed"], repaired["repair"]) == ("payment", "payment", True)
+    assert [call["reply"] for call in second["calls"]] == ["delivery"]
+    assert json.loads(promptkit("run", "each", "--json").stdout)["trace"][0]["parts"][1]["calls"][0]["cached"]
+
+
+def test_the_trace_says_what_a_call_was_held_to(promptkit: Run) -> None:
+    record = json.loads(promptkit("run", "mail", "--json").stdout)
+    topic, reply = (step["calls"][0] for step in record["trace"])
+    assert "delivery" in topic["grammar"] and topic["options"]["max_tokens"] > 0
+    assert "grammar" not in reply and "schema" not in reply
+
+
 def test_a_second_run_asks_nothing(promptkit: Run) -> None:
     promptkit("run", "mail")
     assert json.loads(promptkit("run", "mail", "--json").stdout)["totals"]["cached"] == 2
