@@ -59,12 +59,14 @@ async def render_steps(
     if filled.examples:
         note(f"the example of {', '.join(filled.examples)} is used")
     async with open_session(pipeline, asking, Progress()) as session:
-        known = {
-            **last_results(pipeline, session),
-            **{name: typed(texts[name]) for name in texts.keys() - inputs.keys()},
-        }
         return await engine.render(
-            pipeline, filled.values, models=session.models, step=step, known=known, settings=session.settings
+            pipeline,
+            filled.values,
+            models=session.models,
+            step=step,
+            typed={name: typed(texts[name]) for name in texts.keys() - inputs.keys()},
+            known=last_results(pipeline, session),
+            settings=session.settings,
         )
 
 

@@ -17,14 +17,15 @@ from promptkit.runtimes import Asker, Message, Model, OnText, Reply, Request
 if TYPE_CHECKING:
     from promptkit.runtimes import Models
 
-LAST_RUN, EXAMPLE, PLACEHOLDER = "last run", "example", "placeholder"
+TYPED, LAST_RUN, EXAMPLE, PLACEHOLDER = "command line", "last run", "example", "placeholder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """What a step would send first. `text` is the prompt after the chat template, `tokens` its length, where known.
 
-    `assumed` says for each step's result that it needs where that comes from (`last run`, `example`, `placeholder`).
+    `assumed` says for each step's result that it needs where that comes from (`command line`, `last run`, `example`,
+    `placeholder`).
     """
 
     step: str
@@ -41,16 +42,17 @@ async def render(
     *,
     models: Models,
     step: str | None = None,
+    typed: Mapping[str, Any] | None = None,
     known: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
 ) -> list[Rendered]:
     """Return the first request of each step (or of `step`), in the pipeline's order; tool steps send none.
 
-    `known` holds results of steps (of the last run, or typed as NAME=VALUE). Raises InputError.
+    `typed` holds results of steps that were typed as NAME=VALUE, `known` those of the last run. Raises InputError.
     """
     if step is not None and step not in pipeline.steps:
         raise InputError(Problem(f"`{pipeline.name}` has no step `{step}`", hint=nearest(step, pipeline.steps)))
-    scope, sources = _assume(pipeline, inputs, known or {})
+    scope, sources = _assume(pipeline, inputs, typed or {}, known or {})
     rendered: list[Rendered] = []
     for name, each in pipeline.steps.items():
         if each.asking is None or step not in (None, name):
@@ -64,14 +66,16 @@ async def render(
 
 
 def _assume(
-    pipeline: Pipeline, inputs: Mapping[str, Any], known: Mapping[str, Any]
+    pipeline: Pipeline, inputs: Mapping[str, Any], typed: Mapping[str, Any], known: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a scope with a result for each step, and where each comes from."""
     scope: dict[str, Any] = {STEPS: {name: {"status": "done"} for name in pipeline.steps}}
     sources: dict[str, str] = {}
     for name in pipeline.steps:
         examples = _examples_for(name, pipeline)
-        if name in known:
+        if name in typed:
+            scope[name], sources[name] = typed[name], TYPED
+        elif name in known:
             scope[name], sources[name] = known[name], LAST_RUN
         elif examples:
             scope[name], sources[name] = examples[0], EXAMPLE

@@ -20,6 +20,11 @@ def test_render_shows_the_exact_messages_and_asks_nothing(promptkit: Run) -> Non
 def test_render_takes_what_a_step_needs_from_the_command_line(promptkit: Run) -> None:
     done = promptkit("render", "mail", "topic=payment", "--step", "reply")
     assert "Reply about payment." in done.stdout, done.stderr
+    assert "topic is from the command line" in done.stderr and "last run" not in done.stderr
+    promptkit("run", "mail")
+    assert "topic is from the last run" in promptkit("render", "mail", "--step", "reply").stderr
+    (step,) = json.loads(promptkit("render", "mail", "topic=payment", "--step", "reply", "--json").stdout)["steps"]
+    assert step["assumed"] == {"topic": "command line"}
 
 
 def test_check_tells_all_problems_with_their_places(promptkit: Run, project: Path) -> None:
