@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptkit.answers import AnswerType
-from promptkit.answers import build as build_answer
 from promptkit.engine.events import CallFinished, TextArrived
-from promptkit.engine.scope import Scope, Value, placed
+from promptkit.engine.scope import placed
 from promptkit.errors import InputError, Problem
-from promptkit.prompts import Example, read_examples
+from promptkit.prompts import Example
 from promptkit.runtimes import Message
 from promptkit.techniques import CallRecord, StepContext
 
@@ -37,9 +37,7 @@ async def step_context(
     def on_text(text: str) -> None:
         session.emit(TextArrived(step=path, item=here.item, text=text))
 
-    examples = asking.examples
-    if asking.similar is not None:
-        examples = read_examples(asking.prompt, asking.similar, values=values)
+    examples = asking.examples.shown(values)
     answer, example_answers = _answers(step, values, examples, here)
     return StepContext(
         prompt=asking.prompt,
@@ -73,28 +71,19 @@ def _answers(
     answer = step.asking.answer
     if isinstance(answer, AnswerType):
         return answer, ()
-    scope_of = _scope_in_prompt(step, values) if step.asking.answer_in_prompt else _scope_of_step(step, here.scope)
+    scope = values if step.asking.answer_in_prompt else here.scope
+    number: int | None = None
     try:
-        spec = answer.evaluate(scope_of({}), here.absent)
-        own = build_answer(spec)
-        return own, tuple(_of_example(answer, scope_of(example.inputs), here, spec, own) for example in examples)
+        own, others = answer.of_row(scope, here.absent), []
+        for example in examples:
+            number = example.number
+            others.append(answer.of_example(example, scope, here.absent))
     except InputError as error:
+        if number is not None:
+            problems = (replace(each, message=f"example {number}: {each.message}") for each in error.problems)
+            error = InputError(problems)
         raise placed(error, step.place) from None
-
-
-def _of_example(answer: Value, scope: Scope, here: Here, spec: Any, own: AnswerType) -> AnswerType:
-    found = answer.evaluate(scope, here.absent)
-    return own if found == spec else build_answer(found)
-
-
-def _scope_in_prompt(step: Step, values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Scope]:
-    """Return the scope of front matter: the prompt's inputs, those of an example before the row's."""
-    return lambda inputs: {**values, **inputs}
-
-
-def _scope_of_step(step: Step, scope: Scope) -> Callable[[Mapping[str, Any]], Scope]:
-    """Return the step's own scope, in which an example's inputs stand where the row's have the same names."""
-    return lambda inputs: {**scope, **{name: inputs[name] for name in step.filled if name in inputs}}
+    return own, tuple(others)
 
 
 def _history(value: Any, place: Problem) -> tuple[Message, ...]:

@@ -12,9 +12,10 @@ from promptkit.errors import Problem
 
 if TYPE_CHECKING:
     from promptkit.answers import AnswerType
+    from promptkit.engine.row_answer import RowAnswer
     from promptkit.engine.tools import Tool
     from promptkit.project import Project
-    from promptkit.prompts import Example, MessageMode, Prompt
+    from promptkit.prompts import Examples, MessageMode, Prompt
     from promptkit.techniques import Decide, Options
 
 
@@ -88,12 +89,12 @@ class OnError:
 class Asking:
     """What a step that asks a model asks, and how.
 
-    `answer` is built already, or a value to build from: in the step's scope, or (front matter) in the prompt's inputs.
-    `examples` are read already, or (`pick: similar`) depend on the row and are in `similar`; `data` are their files.
+    `answer` is built already, or made for each row: in the step's scope, or (front matter) in the prompt's inputs.
+    `data` are the files of the examples.
     """
 
     prompt: Prompt
-    answer: AnswerType | Value
+    answer: AnswerType | RowAnswer
     answer_in_prompt: bool
     technique: Any
     decide: Decide
@@ -101,8 +102,7 @@ class Asking:
     messages: MessageMode
     cue: str | None
     calibrate: Mapping[str, Any] | None
-    examples: tuple[Example, ...]
-    similar: Mapping[str, Any] | None
+    examples: Examples
     options: Options
     tools: Mapping[str, Tool]
     data: tuple[Path, ...] = ()

@@ -11,18 +11,20 @@ from promptkit.answers import AnswerType, check_calibration
 from promptkit.answers import build as build_answer
 from promptkit.answers import check as check_answer
 from promptkit.engine.pipeline import Asking
+from promptkit.engine.row_answer import RowAnswer
 from promptkit.engine.scope import Inspect, Key, Value, compile_value
 from promptkit.engine.spec import DefaultsSpec, OptionsSpec, Report, usable
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
-from promptkit.prompts import Example, Prompt, read_examples
+from promptkit.prompts import Example, Examples, Prompt, read_examples
 from promptkit.runtimes import parse_reference
 from promptkit.storage import Problems
 from promptkit.techniques import Options
 from promptkit.techniques import check as check_technique
 
 SCORED = ("label", "choice", "boolean")
+MOST_WRONG = 20  # examples that are told of: a file may hold thousands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +69,26 @@ class Resolver:
         self._sources = sources
         self._problems = problems
 
-    def asking(self, prompt: Prompt, tools: Mapping[str, Tool], in_step: Inspect, in_prompt: Inspect) -> Asking:
-        """Return all that a step asks by. `in_step` and `in_prompt` inspect the expressions of its answer type."""
-        answer, answer_in_prompt = self._answer(in_step, in_prompt)
-        examples, similar = self._examples(prompt)
-        if isinstance(answer, AnswerType):
-            self._check_outputs(examples, answer)
+    def asking(
+        self,
+        prompt: Prompt,
+        tools: Mapping[str, Tool],
+        in_step: Inspect,
+        in_prompt: Inspect,
+        sources: Mapping[str, tuple[str, ...]],
+    ) -> Asking:
+        """Return all that a step asks by. `in_step` and `in_prompt` inspect the expressions of its answer type.
+
+        `sources` say for an input of the prompt where in the step's scope it comes from.
+        """
+        value, answer_in_prompt = self._answer(in_step, in_prompt)
+        answer: AnswerType | RowAnswer
+        if isinstance(value, AnswerType):
+            answer = value
+        else:
+            answer = RowAnswer(value, {name: (name,) for name in prompt.inputs} if answer_in_prompt else sources)
+        examples = self._examples(prompt)
+        self._check_outputs(examples.all, answer)
         return Asking(
             prompt=prompt,
             answer=answer,
@@ -84,7 +100,6 @@ class Resolver:
             cue=self._get("cue", None),
             calibrate=self._calibrate(),
             examples=examples,
-            similar=similar,
             options=self._options(),
             tools=self._tools(tools),
             data=self._data(),
@@ -177,37 +192,43 @@ class Resolver:
             self._problems.add(chosen.problem("calibrate", "`calibrate` has no `offsets`", hint))
         return chosen.value  # type: ignore[no-any-return]
 
-    def _check_outputs(self, examples: Sequence[Example], answer: AnswerType) -> None:
-        """Report the examples whose output is no answer of the step's type."""
+    def _check_outputs(self, examples: Sequence[Example], answer: AnswerType | RowAnswer) -> None:
+        """Report the examples whose output is no answer of the step's type, as far as that can be told."""
         chosen = first(self._sources, "examples")
-        for number, example in enumerate(examples):
+        wrong = 0
+        for example in examples:
+            own = answer if isinstance(answer, AnswerType) else answer.fixed(example)
             try:
-                answer.write(example.output)
+                if own is not None:
+                    own.write(example.output)
             except ValueError as error:
                 assert chosen is not None, "examples come from somewhere"
-                message = f"the output of example {number + 1} is no answer: {error}"
-                path: tuple[Key, ...] = ("file",) if isinstance(chosen.value, Mapping) else (number, "output")
+                message = f"the output of example {example.number} is no answer: {error}"
+                path: tuple[Key, ...] = ("file",)
+                if not isinstance(chosen.value, Mapping):
+                    path = (example.number - 1, "output")
                 self._problems.add(chosen.problem("examples", message, path=path))
+                wrong += 1
+                if wrong == MOST_WRONG:
+                    return
 
-    def _examples(self, prompt: Prompt) -> tuple[tuple[Example, ...], Mapping[str, Any] | None]:
+    def _examples(self, prompt: Prompt) -> Examples:
         chosen = first(self._sources, "examples")
         if chosen is None:
-            return (), None
+            return Examples()
         spec = chosen.value
         if isinstance(spec, Mapping) and not chosen.source.is_prompt and isinstance(spec.get("file"), str):
             file = chosen.source.folder / spec["file"]
             if not self._project.inside(file):
                 message = f"the path `{spec['file']}` leaves the project"
                 self._problems.add(chosen.problem("examples", message, path=("file",)))
-                return (), None
+                return Examples()
             spec = {**spec, "file": str(file.resolve())}
-        if isinstance(spec, Mapping) and spec.get("pick") == "similar":
-            return (), spec
         try:
-            return read_examples(prompt, None if chosen.source.is_prompt else spec), None
+            return read_examples(prompt, None if chosen.source.is_prompt else spec)
         except InputError as error:
             self._add(chosen, "examples", error)
-            return (), None
+            return Examples()
 
     def _data(self) -> tuple[Path, ...]:
         chosen = first(self._sources, "examples")

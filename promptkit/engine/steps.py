@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.labels import written_labels
 from promptkit.engine.pipeline import Asking, Edge, Guard, Input, Loop, OnError, Pipeline, Repeat, Step
+from promptkit.engine.row_answer import source_of
 from promptkit.engine.scope import Inspect, Key, Value, compile_value, constant
 from promptkit.engine.settings import Resolver, Source
 from promptkit.engine.spec import StepSpec
@@ -74,7 +75,7 @@ class StepReader:
             name=self.name,
             place=self.source.problem((), "", None),
             about=spec.about,
-            asking=self._asking(resolver, target.prompt, local) if target.prompt else None,
+            asking=self._asking(resolver, target.prompt, local, filled) if target.prompt else None,
             tool=target.tool,
             pipeline=target.pipeline,
             arguments=arguments,
@@ -102,12 +103,14 @@ class StepReader:
             )
         return Resolver(self.around.project, (*sources, *self.around.defaults), self.problems)
 
-    def _asking(self, resolver: Resolver, prompt: Prompt, local: frozenset[str]) -> Asking:
+    def _asking(self, resolver: Resolver, prompt: Prompt, local: frozenset[str], filled: tuple[str, ...]) -> Asking:
         def in_prompt(value: Value, place: Problem) -> None:
             for name in sorted(value.names - set(prompt.inputs)):
                 self.problems.add(_unknown(name, prompt.inputs, place))
 
-        return resolver.asking(prompt, self.around.tools, self._inspect("answer", local), in_prompt)
+        sources: dict[str, tuple[str, ...]] = {name: (name,) for name in filled}
+        sources |= {name: path for name, value in self.spec.with_.items() if (path := source_of(value))}
+        return resolver.asking(prompt, self.around.tools, self._inspect("answer", local), in_prompt, sources)
 
     def _item_names(self) -> tuple[str, ...]:
         spec = self.spec

@@ -1,10 +1,10 @@
 """Sections, layouts, messages, expressions, rendering: from a prompt file and values to the messages sent."""
 
 from promptkit.prompts.catalog import BrokenPrompt, Prompts
-from promptkit.prompts.examples import examples_file, read_examples
+from promptkit.prompts.examples import Examples, examples_file, read_examples
 from promptkit.prompts.expressions import Expression, check, evaluate, names
 from promptkit.prompts.front import FRONT_MATTER_KEYS, InputSpec, split_front_matter
-from promptkit.prompts.loader import render_file
+from promptkit.prompts.loader import pack, render_file
 from promptkit.prompts.messages import Composed, MessageMode, compose
 from promptkit.prompts.prompt import Example, Layer, Prompt, WrittenExample
 from promptkit.prompts.sandbox import GLOBALS
@@ -20,6 +20,7 @@ __all__ = [
     "BrokenPrompt",
     "Composed",
     "Example",
+    "Examples",
     "Expression",
     "InputSpec",
     "Layer",
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate",
     "examples_file",
     "names",
+    "pack",
     "read_examples",
     "render_file",
     "split_front_matter",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -34,29 +35,56 @@ class FileExamples(BaseModel):
     seed: int = 7
 
 
-def read_examples(prompt: Prompt, spec: Any = None, *, values: Mapping[str, Any] | None = None) -> tuple[Example, ...]:
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Examples that were read, and which of them a row is shown.
+
+    `all` is everything that a row without example inputs among these may be shown.
+    """
+
+    all: tuple[Example, ...] = ()
+    _rows: tuple[Example, ...] = ()
+    _pick: Callable[[Sequence[Example]], tuple[Example, ...]] = tuple
+    _nearest: Callable[[Mapping[str, Any]], tuple[Example, ...]] | None = None
+
+    def shown(self, values: Mapping[str, Any] | None = None) -> tuple[Example, ...]:
+        """Return the examples for a row with these inputs; never one with exactly these: it would tell the answer.
+
+        All rows that are no example see the same ones, but under `similar`.
+        """
+        if values is None:
+            return self._pick(self._rows)
+        if self._nearest is not None:
+            return self._nearest(values)
+        if not any(_is_asked(example, values) for example in self.all):
+            return self.all
+        return self._pick([example for example in self._rows if not _is_asked(example, values)])
+
+
+def read_examples(prompt: Prompt, spec: Any = None) -> Examples:
     """Return the examples of a prompt, or of a step's own `examples:` value (`spec`, its file's path absolute).
 
     A list of `{input, output, thoughts}`, or `{file, pick: first|random|balanced|similar, count, seed}`. `similar`
-    compares with `values`, the inputs of the row, and puts the nearest last; an example with exactly these inputs is
-    never shown. Raises InputError; problems of a `spec` have no place.
+    compares with the inputs of the row, and puts the nearest last. Raises InputError; problems of a `spec` have no
+    place.
     """
     own = spec is None
     given = prompt.settings.get("examples") if own else spec
     report = _reporter(prompt) if own else _placeless
     if given is None:
-        return ()
+        return Examples()
     if isinstance(given, Mapping):
         chosen = _file_examples(given, report)
         path = _path(prompt, chosen.file, own, report)
-        return _picked(path, chosen, prompt, values)
+        return _picked(path, chosen, prompt)
     if not isinstance(given, list):
         raise InputError(report((), "examples are a list of `{input, output}`, or `{file: …}`", None))
     problems: list[Problem] = []
     examples = [_example(row, prompt, (position,), report, problems) for position, row in enumerate(given)]
     if problems:
         raise InputError(problems)
-    return tuple(example for example in examples if example is not None and not _is_asked(example, values))
+    rows = tuple(example for example in examples if example is not None)
+    return Examples(rows, rows)
 
 
 def examples_file(prompt: Prompt, spec: Any = None) -> Path | None:
@@ -126,21 +154,28 @@ def _example(
         if name not in prompt.inputs:
             message = f"`{name}` is not an input of `{prompt.name}`"
             problems.append(report((*path, "input", name), message, nearest(str(name), prompt.inputs)))
-    return Example(dict(inputs), row["output"], thoughts)
+    spot = report((*path, "output"), "", None)
+    return Example(dict(inputs), row["output"], thoughts, int(path[-1]) + 1, spot if spot.file else None)
 
 
-def _picked(path: Path, chosen: FileExamples, prompt: Prompt, values: Mapping[str, Any] | None) -> tuple[Example, ...]:
+def _picked(path: Path, chosen: FileExamples, prompt: Prompt) -> Examples:
     examples, index = _read(path, _stamp(path), tuple(prompt.inputs))
-    if chosen.pick == "similar" and values is not None:
+
+    def nearest_to(values: Mapping[str, Any]) -> tuple[Example, ...]:
         ranked = index().nearest(_text(values), chosen.count + 1)
         nearest_first = [examples[row] for row in ranked if not _is_asked(examples[row], values)]
         return tuple(reversed(nearest_first[: chosen.count]))
-    others = [example for example in examples if not _is_asked(example, values)]
-    if chosen.pick == "random":
-        return tuple(Random(chosen.seed).sample(others, min(chosen.count, len(others))))
-    if chosen.pick == "balanced":
-        return tuple(_balanced(others, chosen))
-    return tuple(others[: chosen.count])
+
+    def pick(rows: Sequence[Example]) -> tuple[Example, ...]:
+        if chosen.pick == "random":
+            return tuple(Random(chosen.seed).sample(rows, min(chosen.count, len(rows))))
+        if chosen.pick == "balanced":
+            return tuple(_balanced(rows, chosen))
+        return tuple(rows[: chosen.count])
+
+    if chosen.pick == "similar":
+        return Examples(examples, examples, pick, nearest_to)
+    return Examples(pick(examples), examples, pick)
 
 
 def _balanced(examples: Sequence[Example], chosen: FileExamples) -> list[Example]:
@@ -158,9 +193,9 @@ def _balanced(examples: Sequence[Example], chosen: FileExamples) -> list[Example
     return picked
 
 
-def _is_asked(example: Example, values: Mapping[str, Any] | None) -> bool:
+def _is_asked(example: Example, values: Mapping[str, Any]) -> bool:
     """Tell whether an example is the very row that is asked: it would give the answer away."""
-    return bool(values) and all((values or {}).get(name) == value for name, value in example.inputs.items())
+    return bool(values) and all(values.get(name) == value for name, value in example.inputs.items())
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -206,7 +241,8 @@ def _row_example(row: Mapping[str, Any], number: int, path: Path, names: tuple[s
     if not inputs:
         raise InputError(Problem(f"row {number} has none of the inputs {', '.join(names)}", place(path)))
     thoughts = row.get("thoughts")
-    return Example(dict(inputs), row["output"], str(thoughts) if thoughts else None)
+    spot = Problem("", place(path))
+    return Example(dict(inputs), row["output"], str(thoughts) if thoughts else None, number, spot)
 
 
 def _text(values: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An example as its author gave it."""
+    """An example as its author gave it: the `number`th of its list or file, its output at `place`."""
 
     inputs: Mapping[str, Any]
     output: Any
     thoughts: str | None = None
+    number: int = field(default=1, compare=False)
+    place: Problem | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,26 +122,23 @@ class Prompt:
         is refused with ValueError.
         """
         return tuple(
-            self._written(example, place, write, values or {})
-            for place, (example, write) in enumerate(zip(examples, writes, strict=True))
+            self._written(example, write, values or {}) for example, write in zip(examples, writes, strict=True)
         )
 
-    def _written(
-        self, example: Example, place: int, write: Callable[[Any], str], values: Mapping[str, Any]
-    ) -> WrittenExample:
+    def _written(self, example: Example, write: Callable[[Any], str], values: Mapping[str, Any]) -> WrittenExample:
         filled = {**values, **example.inputs} if self.used - example.inputs.keys() else dict(example.inputs)
-        packed = pack((filled, example.output, example.thoughts))
+        packed = pack((filled, example.output, example.thoughts, example.number))
         if packed is None:
-            return self.written_anew(Example(filled, example.output, example.thoughts), place, write)
-        return _written_once(self, packed, place, write)
+            return self.written_anew(replace(example, inputs=filled), write)
+        return _written_once(self, packed, example.place, write)
 
-    def written_anew(self, example: Example, place: int, write: Callable[[Any], str]) -> WrittenExample:
-        """Render one example that has all its inputs; `place` is where it stands in the front matter's list."""
+    def written_anew(self, example: Example, write: Callable[[Any], str]) -> WrittenExample:
+        """Render one example that has all its inputs."""
         text = self.sections(example.inputs, only=("input",)).get("input")
         if text is None:
             raise InputError(
                 self.problem(
-                    ("examples", place),
+                    ("examples",),
                     f"the prompt `{self.name}` has examples but nothing to show their input with",
                     "put the input into a section of its own: `{% block input %}{{ … }}{% endblock %}`",
                 )
@@ -147,12 +146,12 @@ class Prompt:
         try:
             return WrittenExample(text, write(example.output), example.thoughts)
         except ValueError as error:
-            raise InputError(
-                self.problem(("examples", place, "output"), f"this output cannot be written: {error}")
-            ) from error
+            message = f"the output of example {example.number} is no answer: {error}"
+            raise InputError(replace(example.place or Problem(""), message=message)) from error
 
 
 @lru_cache(maxsize=1_000)
-def _written_once(prompt: Prompt, packed: bytes, place: int, write: Callable[[Any], str]) -> WrittenExample:
+def _written_once(prompt: Prompt, packed: bytes, place: Problem | None, write: Callable[[Any], str]) -> WrittenExample:
     """Render an example, once for all the rows that it is shown with."""
-    return prompt.written_anew(Example(*marshal.loads(packed)), place, write)
+    inputs, output, thoughts, number = marshal.loads(packed)
+    return prompt.written_anew(Example(inputs, output, thoughts, number, place), write)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.engine import check
 from promptkit.errors import InputError
 from promptkit.runtimes import Message, Scripted
 from tests.engine.helpers import Folder, asked
@@ -66,6 +67,73 @@ async def test_the_options_of_an_example_stand_in_for_the_steps_own_name_for_the
     result = await folder.run(text, runtime, {"question": "Which is red?", "options": ["sky", "blood"]})
     assert result.output == "sky"
     assert "Which is cold? fire ice\nOutput: B" in asked(runtime)[0]
+
+
+TABLE = """
+    inputs: {rows: {type: list}}
+    steps:
+      pick:
+        for_each: "{{ rows }}"
+        as: row
+        prompt: pick
+        with: {question: "{{ row.question }}", options: "{{ row.options }}"}
+        answer: {choice: "{{ row.options }}"}
+    """
+
+
+async def test_the_options_of_an_example_stand_where_the_step_takes_those_of_the_row_from(folder: Folder) -> None:
+    folder.write("templates/prompts/pick.j2", CHOICE.replace('answer: {choice: "{{ options }}"}', ""))
+    runtime = Scripted([" A"])
+    rows = [{"question": "Which is red?", "options": ["sky", "blood"], "id": 1}]
+    result = await folder.run(TABLE, runtime, {"rows": rows})
+    assert result.output == ["sky"]
+    assert "Which barks? dog cat\nOutput: A" in asked(runtime)[0]
+    assert "Which is cold? fire ice\nOutput: B" in asked(runtime)[0]
+
+
+@pytest.mark.parametrize("in_step", [True, False])
+def test_an_example_whose_output_is_none_of_its_own_options_is_told_by_check(folder: Folder, in_step: bool) -> None:
+    path = folder.write("templates/prompts/pick.j2", CHOICE.replace("output: ice", "output: water"))
+    if in_step:
+        folder.write("templates/prompts/pick.j2", path.read_text().replace('answer: {choice: "{{ options }}"}', ""))
+        (problem,) = folder.problems(TABLE)
+    else:
+        (problem,) = check(path, folder.project)
+    assert "the output of example 2 is no answer: 'water' is no option" in problem.message
+    assert "pick.j2" in (problem.file or "") and problem.line == 6
+
+
+async def test_an_example_that_does_not_fit_the_rows_options_is_named_at_its_place(folder: Folder) -> None:
+    path = folder.write("templates/prompts/pick.j2", CHOICE.replace("options: [fire, ice]}", "question: Cold?}"))
+    path.write_text(path.read_text().replace("question: Which is cold?, question: Cold?", "question: Cold?"))
+    runtime = Scripted([" A"])
+    text = "inputs: {question: {}, options: {type: list}}\nsteps:\n  pick: {prompt: pick}\n"
+    result = await folder.run(text, runtime, {"question": "Which is red?", "options": ["sky", "blood"]})
+    assert isinstance(result.error, InputError)
+    (problem,) = result.error.problems
+    assert "the output of example 2 is no answer: 'ice' is no option" in problem.message and problem.line == 6
+
+
+async def test_an_example_without_a_type_for_its_answer_is_named(folder: Folder) -> None:
+    folder.write("templates/prompts/pick.j2", CHOICE.replace("[fire, ice]", "ice"))
+    text = "inputs: {question: {}, options: {type: list}}\nsteps:\n  pick: {prompt: pick}\n"
+    result = await folder.run(text, Scripted([" A"]), {"question": "Which?", "options": ["sky", "blood"]})
+    assert "example 2: choice must be a list of options" in str(result.error)
+
+
+@pytest.mark.parametrize("pick", ["inline", "first", "random", "balanced", "similar"])
+async def test_the_row_that_is_asked_is_none_of_its_own_examples(folder: Folder, pick: str) -> None:
+    rows = [f"{{input: {{text: {text}}}, output: {len(text)}}}" for text in ("sun", "moons", "planets")]
+    examples = f"[{', '.join(rows)}]"
+    if pick != "inline":
+        folder.write("templates/prompts/rows.yaml", "\n".join(f"- {row}" for row in rows))
+        examples = f"{{file: rows.yaml, pick: {pick}, count: 3}}"
+    front = f"---\ninputs: {{text: }}\nanswer: number\nexamples: {examples}\n---\n"
+    folder.write("templates/prompts/long.j2", front + "{% block input %}{{ text }}{% endblock %}")
+    runtime = Scripted(["5"])
+    await folder.run("inputs: {text: {}}\nsteps: {long: {prompt: long}}", runtime, {"text": "moons"})
+    assert asked(runtime)[0].count("moons") == 1
+    assert asked(runtime)[0].count("sun") == asked(runtime)[0].count("planets") == 1
 
 
 async def test_an_example_of_spans_marks_up_its_own_text(folder: Folder) -> None:

@@ -34,14 +34,14 @@ def test_examples_of_the_front_matter_are_taken_as_they_stand(load: Load) -> Non
         "---\ninputs: {a: }\nexamples:\n  - {input: {a: 1}, output: [x], thoughts: Easy.}\n"
         "  - {input: two, output: y}\n---\n{% block input %}{{ a }}{% endblock %}"
     )
-    assert read_examples(prompt) == (Example({"a": 1}, ["x"], "Easy."), Example({"a": "two"}, "y"))
+    assert read_examples(prompt).shown() == (Example({"a": 1}, ["x"], "Easy."), Example({"a": "two"}, "y"))
 
 
 def test_a_steps_own_examples_replace_the_prompts(load: Load) -> None:
     prompt = load("{% block input %}{{ a }}{% endblock %}")
-    assert read_examples(prompt) == ()
-    assert read_examples(prompt, [{"input": {"a": 1}, "output": 2}]) == (Example({"a": 1}, 2),)
-    assert read_examples(prompt, []) == ()
+    assert read_examples(prompt).shown() == ()
+    assert read_examples(prompt, [{"input": {"a": 1}, "output": 2}]).shown() == (Example({"a": 1}, 2),)
+    assert read_examples(prompt, []).shown() == ()
 
 
 @pytest.mark.parametrize(
@@ -85,39 +85,60 @@ def test_a_file_out_of_the_project_is_refused(load: Load, write: Write) -> None:
 
 def test_the_first_rows_of_a_file_are_taken_in_order(load: Load, write: Write) -> None:
     prompt = with_file(load, write, "count: 2")
-    assert [example.inputs["text"] for example in read_examples(prompt)] == ["the line drops", "no signal at home"]
+    assert [example.inputs["text"] for example in read_examples(prompt).shown()] == [
+        "the line drops",
+        "no signal at home",
+    ]
     assert (path := examples_file(prompt)) is not None and path.name == "rows.jsonl"
 
 
 def test_random_examples_are_the_same_for_the_same_seed(load: Load, write: Write) -> None:
-    picks = [read_examples(with_file(load, write, f"pick: random, count: 4, seed: {seed}")) for seed in (1, 1, 2)]
+    picks = [
+        read_examples(with_file(load, write, f"pick: random, count: 4, seed: {seed}")).shown() for seed in (1, 1, 2)
+    ]
     assert picks[0] == picks[1] != picks[2] and len(picks[0]) == 4
 
 
 def test_balanced_examples_show_each_output_as_often(load: Load, write: Write) -> None:
-    picked = read_examples(with_file(load, write, "pick: balanced, count: 3"))
+    picked = read_examples(with_file(load, write, "pick: balanced, count: 3")).shown()
     assert Counter(example.output for example in picked) == {"network": 1, "price": 1, "support": 1}
-    assert len(read_examples(with_file(load, write, "pick: balanced, count: 9"))) == 6
+    assert len(read_examples(with_file(load, write, "pick: balanced, count: 9")).shown()) == 6
 
 
 def test_similar_examples_share_the_rows_words_and_the_nearest_is_last(load: Load, write: Write) -> None:
     prompt = with_file(load, write, "pick: similar, count: 2")
-    picked = read_examples(prompt, values={"text": "What fee? My BILL!"})
+    picked = read_examples(prompt).shown({"text": "What fee? My BILL!"})
     assert [example.inputs["text"] for example in picked] == ["my bill doubled", "a hidden fee on my bill"]
 
 
 def test_the_row_that_is_asked_is_no_example(load: Load, write: Write) -> None:
     for pick in ("first", "random", "balanced", "similar"):
         prompt = with_file(load, write, f"pick: {pick}, count: 6")
-        picked = read_examples(prompt, values={"text": "rude staff"})
+        picked = read_examples(prompt).shown({"text": "rude staff"})
         assert len(picked) == 5 and all(example.inputs["text"] != "rude staff" for example in picked)
+
+
+@pytest.mark.parametrize("pick", ["first", "random", "balanced"])
+def test_rows_that_are_no_example_see_the_same_examples(load: Load, write: Write, pick: str) -> None:
+    examples = read_examples(with_file(load, write, f"pick: {pick}, count: 3"))
+    usual = examples.shown({"text": "something else"})
+    assert usual == examples.shown() and len(usual) == 3
+    for row in examples.shown({"text": "nothing"}):
+        others = examples.shown(row.inputs)
+        assert len(others) == 3 and row not in others
+
+
+def test_an_example_knows_its_number_and_place(load: Load, write: Write) -> None:
+    (first, second, *_) = read_examples(with_file(load, write, "count: 2")).shown({"text": "the line drops"})
+    assert (first.number, second.number) == (2, 3)
+    assert first.place is not None and (first.place.file or "").endswith("rows.jsonl")
 
 
 def test_a_changed_file_is_read_again(load: Load, write: Write) -> None:
     prompt = with_file(load, write, "count: 9")
-    assert len(read_examples(prompt)) == 6
+    assert len(read_examples(prompt).shown()) == 6
     write("templates/prompts/rows.jsonl", ROWS + '{"text": "new", "output": "x"}\n')
-    assert len(read_examples(prompt)) == 7
+    assert len(read_examples(prompt).shown()) == 7
 
 
 def test_a_row_without_an_output_or_input_names_its_number(load: Load, write: Write) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
-from promptkit.prompts import SECTIONS, Example, Layer, Prompts, split_front_matter
+from promptkit.prompts import SECTIONS, Example, Layer, Prompts, read_examples, split_front_matter
 from promptkit.storage import load as load_yaml
 from tests.prompts.conftest import Load, Write, problems_of
 
@@ -192,7 +192,8 @@ def test_an_example_that_cannot_be_written_is_placed_at_its_output(load: Load) -
     def refuse(value: Any) -> str:
         raise ValueError("not a number")
 
-    (problem,) = problems_of(lambda: prompt.written([Example({"a": 1}, "x")], [refuse]))
+    examples = read_examples(prompt).shown()
+    (problem,) = problems_of(lambda: prompt.written(examples, [refuse]))
     assert problem.line == 4 and "not a number" in problem.message
 
 
