@@ -49,7 +49,8 @@ async def try_cases(
         remembered = session.store.remembered(target, case.name)
         before = remembered["answer"] if remembered and remembered["inputs"] == case.inputs else None
         why = {model.reference: session.models.why(named) for named, model in result.answered.items()}
-        return Outcome(case=case, answer=answer_record(result), before=before, why=why)
+        told = frozenset(model.reference for named, model in result.answered.items() if session.models.announced(named))
+        return Outcome(case=case, answer=answer_record(result), before=before, why=why, told=told)
 
     with progress.showing():
         outcomes = [outcome async for outcome in in_order(answer, cases)]

@@ -21,8 +21,10 @@ def show_result(result: Result, session: Session, progress: Progress, *, trace: 
     totals = result.totals
     spent = [calls_text(totals.calls, totals.cached), tokens_text(totals.tokens_in, totals.tokens_out)]
     note(f"{' · '.join(spent)} · {seconds_text(totals.seconds)}")
+    announced = {model.reference for named, model in result.answered.items() if session.models.announced(named)}
     for model in model_records(result, session):
-        note(f"answered by {model['reference']} (named by {model['why']})")
+        if model["reference"] not in announced:
+            note(f"answered by {model['reference']} (named by {model['why']})")
 
 
 def model_records(result: Result, session: Session) -> list[dict[str, Any]]:

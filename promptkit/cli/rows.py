@@ -26,7 +26,7 @@ async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool
     from promptkit import engine
     from promptkit.cli.results import json_line, show_result
     from promptkit.cli.session import open_session
-    from promptkit.reports import Progress, emit, note, result_stream, row_text
+    from promptkit.reports import Progress, counted, emit, note, result_stream, row_text
 
     filled = read_filled(pipeline, path)
     if not filled:
@@ -57,9 +57,8 @@ async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool
                 if trace:
                     show_result(result, session, progress, trace=trace)
     if failed:
-        raise RowsFailed(
-            f"{failed} of {len(filled)} rows have no answer", hint="the same command asks only those again"
-        )
+        told = f"{failed} of {counted(len(filled), 'row')} {'has' if failed == 1 else 'have'} no answer"
+        raise RowsFailed(told, hint="the same command asks only what is missing")
 
 
 def read_filled(pipeline: Pipeline, path: Path) -> list[Mapping[str, Any]]:

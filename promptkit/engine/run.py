@@ -141,18 +141,23 @@ class PipelineRun:
         except BaseException as raised:
             error = _first(raised)
             trace.status = "failed"
-            trace.problem = str(error) if isinstance(error, PromptkitError) else trace.problem
-            raise error from None
-        finally:
             trace.seconds = session.now() - trace.started
+            if isinstance(error, PromptkitError):
+                trace.problem = str(error)
+                self._tell(path, trace)
+            raise error from None
+        trace.seconds = session.now() - trace.started
         trace.status, trace.value = outcome.status, outcome.value
         # An input of the same name as a prompt's own step stays: nothing but the output reads the step.
         self._scope[step.name] = outcome.value
         self._scope[STEPS][step.name] = {"status": outcome.status}
         if outcome.value is None and outcome.status in ("skipped", "failed"):
             self._absent.add(step.name)
-        if session.listens:
-            session.emit(StepFinished(step=path, result=step_result(trace)))
+        self._tell(path, trace)
+
+    def _tell(self, path: str, trace: Trace) -> None:
+        if self._session.listens:
+            self._session.emit(StepFinished(step=path, result=step_result(trace)))
 
 
 async def _run_inner(pipeline: Pipeline, values: Mapping[str, Any], step: StepRun, here: Here) -> Any:

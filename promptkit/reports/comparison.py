@@ -25,13 +25,14 @@ _COUNTED = (*_STYLES, *["unparsed", "failed", "right", "expected", "calls", "cac
 class Outcome:
     """A case's answer as the store remembers it (JSON-able) with the one before, None where there is none.
 
-    `why` says of each model that answered why it was chosen.
+    `why` says of each model that answered why it was chosen; of those in `told` a notice has said so.
     """
 
     case: Case
     answer: Mapping[str, Any]
     before: Mapping[str, Any] | None
     why: Mapping[str, str] = field(default_factory=dict)
+    told: frozenset[str] = frozenset()
 
     @property
     def verdict(self) -> Verdict:

@@ -133,11 +133,15 @@ class Progress:
         if result.unparsed:
             said += f" {result.unparsed} unparsed"
         line = f"{_MARKS[result.status]} {name:<{NAME_WIDTH}} {' · '.join(parts)} {said}".rstrip()
-        self._print(f"{line}\n    {self._value(result)}")
+        self._print("\n    ".join([line, *self._values(result)]))
 
-    def _value(self, result: StepResult) -> str:
+    def _values(self, result: StepResult) -> Iterator[str]:
+        """Yield the result, where there is one, and what is wrong, each in one line."""
         width = self._console.width - 8
-        return one_line(result.problem, width) if result.problem else one_line(result.value, width)
+        if result.value is not None or not result.problem:
+            yield one_line(result.value, width)
+        if result.problem:
+            yield one_line(result.problem, width)
 
     def _render(self) -> Text:
         """Return the lines of the steps at work. Called by the screen's own thread."""

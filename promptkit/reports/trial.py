@@ -73,7 +73,11 @@ class TrialScreen:
             for line in outcome_lines(outcome):
                 self._console.print(line)
         self._console.print(f"\n{tally_text(tally(self._last))}", style="bold")
+        # Where the screen was cleared, the notice is gone.
+        told = frozenset[str]() if self._clear else frozenset().union(*(outcome.told for outcome in self._last))
         for reference, why in _chosen(self._last).items():
+            if reference in told:
+                continue
             note(f"answered by {reference} (named by {why})")
 
 

@@ -115,6 +115,11 @@ class Models:
             return self._choices[name].why
         return self._why if name is None or self._overrides else "the step"
 
+    def announced(self, reference: str | None = None) -> bool:
+        """Tell whether a notice has said already that this model answers, and why."""
+        choice = self._choices.get(self._name(reference))
+        return self._notice is not None and choice is not None and choice.notice is not None
+
     async def close(self) -> None:
         """Release every model. Safe to call twice."""
         await asyncio.gather(*(asker.close() for asker in self._askers.values()))

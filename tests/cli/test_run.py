@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import Run
+from tests.runtimes.ollama_server import FakeModel, OllamaServer
 
 
 def test_the_answer_alone_is_on_stdout(promptkit: Run) -> None:
@@ -100,7 +101,7 @@ def test_a_row_that_fails_keeps_its_line_and_the_others_their_answers(promptkit:
     done = promptkit("run", "mail", "--input", "mails.csv")
     assert done.returncode == 3
     assert [line and json.loads(line)["topic"] for line in done.stdout.splitlines()] == ["", "delivery"]
-    assert "1 of 2 rows have no answer" in done.stderr and "the server is tired" in done.stderr
+    assert "1 of 2 rows has no answer" in done.stderr and "the server is tired" in done.stderr
 
 
 def test_a_recording_answers_in_place_of_the_model(promptkit: Run, project: Path) -> None:
@@ -152,3 +153,33 @@ def test_a_server_that_failed_ends_with_3_and_what_was_done(promptkit: Run, proj
     assert done.returncode == 3
     assert "the server is tired" in record["error"] and "the server is tired" in done.stderr
     assert record["steps"]["topic"]["status"] == "done"
+
+
+def test_a_step_that_failed_has_its_line_in_the_progress(promptkit: Run, project: Path) -> None:
+    (project / "script.yaml").write_text(
+        "rules: [{contains: Reply, reply: {error: the server is tired}}]\notherwise: delivery\n"
+    )
+    lines = promptkit("run", "mail").stderr.splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("✗ reply"))
+    assert "failed" in lines[at] and "the server is tired" in lines[at + 1]
+
+
+def test_a_step_that_was_cut_off_shows_its_value_and_what_is_wrong(promptkit: Run, project: Path) -> None:
+    (project / "script.yaml").write_text(
+        "rules: [{contains: Reply, reply: {text: We are, finish: length}}]\notherwise: delivery\n"
+    )
+    done = promptkit("run", "mail")
+    assert done.returncode == 0
+    assert "    We are\n    the reply ran out of tokens" in done.stderr
+
+
+def test_a_notice_that_says_which_model_answers_is_not_said_again(promptkit: Run, project: Path) -> None:
+    with OllamaServer(FakeModel("tiny", answers=["hello"] * 9)) as server:
+        (project / "promptkit.yaml").write_text("model: auto\n")
+        ran, tried = (
+            promptkit(verb, "write_reply", "mail=a", "topic=b", OLLAMA_HOST=server.url) for verb in ("run", "try")
+        )
+    for done in (ran, tried):
+        assert done.returncode == 0, done.stderr
+        assert sum("ollama/" in line for line in done.stderr.splitlines()) == 1
+        assert "the Ollama model used last" in done.stderr
