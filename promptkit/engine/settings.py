@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,10 +207,18 @@ class Resolver:
                 path: tuple[Key, ...] = ("file",)
                 if not isinstance(chosen.value, Mapping):
                     path = (example.number - 1, "output")
-                self._problems.add(chosen.problem("examples", message, path=path))
+                self._problems.add(self._refused(chosen.problem("examples", message, path=path)))
                 wrong += 1
                 if wrong == MOST_WRONG:
                     return
+
+    def _refused(self, example: Problem) -> Problem:
+        """Return the problem of an example's output; at `--set`, where that made the answer's type another one."""
+        answer = first(self._sources, "answer")
+        typed = answer.problem("answer", example.message) if answer else example
+        if typed.file is not None or example.file is None:
+            return example
+        return replace(typed, hint=f"the example is in {example.file}, line {example.line}")
 
     def _examples(self, prompt: Prompt) -> Examples:
         chosen = first(self._sources, "examples")

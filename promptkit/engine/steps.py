@@ -222,7 +222,10 @@ class StepReader:
 
 
 def _unknown(name: str, known: Iterable[str], place: Problem, word: str = "name") -> Problem:
-    return Problem(f"unknown {word} `{name}`", place.file, place.line, place.column, nearest(name, known))
+    # The place of a `--set` is its message.
+    return Problem(
+        f"{place.message}unknown {word} `{name}`", place.file, place.line, place.column, nearest(name, known)
+    )
 
 
 def prompt_settings(prompt: Prompt, problems: Problems) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from promptkit.engine import check, load_target
+from promptkit.errors import InputError
 from tests.engine.helpers import Folder, messages
 
 
@@ -86,6 +87,17 @@ def test_a_wrong_set_is_named_as_it_was_typed(folder: Folder) -> None:
     assert "--set one.repairs" in messages(folder.problems(text, ["one.repairs=many"]))
     assert "STEP.KEY=VALUE" in messages(folder.problems(text, ["one"]))
     assert "unknown layout `nowhere`" in messages(folder.problems(text, ["one.layout=nowhere"]))
+
+
+@pytest.mark.parametrize("answer", ["number", "{label: ['{{ nope }}']}"])
+def test_a_wrong_answer_type_of_a_set_is_named_as_it_was_typed(folder: Folder, answer: str) -> None:
+    front = "---\nanswer: {label: [a, b]}\nexamples:\n  - {input: {}, output: a}\n---\n"
+    prompt = folder.write("templates/prompts/mine.j2", front + "{% block input %}x{% endblock %}")
+    with pytest.raises(InputError) as raised:
+        load_target(prompt, folder.project, sets=[f"mine.answer={answer}"])
+    assert [problem.message.split(":")[0] for problem in raised.value.problems] == ["--set mine.answer"]
+    in_pipeline = folder.problems("steps: {one: {prompt: mine}}", [f"one.answer={answer}"])
+    assert [problem.message.split(":")[0] for problem in in_pipeline] == ["--set one.answer"]
 
 
 def test_a_default_or_example_of_another_type_than_its_input_is_told_in_the_prompt(folder: Folder) -> None:
