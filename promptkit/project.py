@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,12 @@ class CacheSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     size: int = Field(default=1_000_000_000, ge=0)
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be fetched again; `PROMPTKIT_CACHE` overrides the user's own."""
+    named = os.environ.get("PROMPTKIT_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("promptkit")
 
 
 class ProjectSettings(BaseModel):
@@ -84,7 +91,7 @@ class Project:
     def store_folder(self) -> Path:
         """The folder of the store: `.promptkit` in the root; a folder of the user's own for the installed library."""
         if self.root.is_relative_to(_PACKAGE):
-            return platformdirs.user_cache_path("promptkit") / "store"
+            return cache_folder() / "store"
         return self.root / STORE_FOLDER
 
     def find_prompt(self, name: str, beside: Path | None = None) -> Path | None:

@@ -81,8 +81,9 @@ def compose(
 
 
 def _cue(cue: str | None, sections: Mapping[str, str], layout: Layout) -> str:
-    """Return the cue given, else the section's, else the layout's; an empty text for `none`."""
-    chosen = (cue or sections.get("cue") or layout.cue).strip()
+    """Return the cue given, else the section's, else the layout's, blank ones left out; an empty text for `none`."""
+    given = (cue, sections.get("cue"), layout.cue)
+    chosen = next((text.strip() for text in given if text and text.strip()), "")
     return "" if chosen == NO_CUE else chosen
 
 

@@ -20,7 +20,8 @@ from promptkit.errors import (
     Unsupported,
 )
 from promptkit.runtimes.base import Capability
-from promptkit.runtimes.http import BoundedTransport, Server
+from promptkit.runtimes.http import Server
+from promptkit.runtimes.transport import BoundedTransport
 from promptkit.runtimes.weights import Progress
 
 if TYPE_CHECKING:

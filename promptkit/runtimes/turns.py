@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from promptkit.errors import PromptkitError
+from promptkit.project import cache_folder
 from promptkit.runtimes.base import Message
-from promptkit.runtimes.weights import cache_folder
 from promptkit.storage import write_atomic
 
 CONTINUED = (Message("user", "Name a letter."), Message("assistant", "A"))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import AccessDenied, MissingExtra, ModelLoadFailed, ModelMissing, nearest, place
+from promptkit.project import cache_folder
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being fetched, the bytes done and the bytes in all (None where unknown)."""
@@ -52,15 +53,6 @@ DEFAULT = Weights(
     size=98_362_432,
     download=92_871_040,
 )
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be fetched again; `PROMPTKIT_CACHE` overrides the user's own."""
-    if named := os.environ.get("PROMPTKIT_CACHE"):
-        return Path(named)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("promptkit")
 
 
 def models_folder() -> Path:

@@ -185,7 +185,7 @@ def _examples(step: StepContext, spec: CallSpec) -> tuple[Any, ...]:
 
 def _cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | None:
     """Return the cue before the layout has its say: the user's, else the technique's."""
-    if step.cue is not None:
+    if step.cue and step.cue.strip():
         return step.cue
     if sections.get("cue"):
         return None
@@ -193,7 +193,7 @@ def _cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | N
 
 
 def _own_cue(step: StepContext) -> bool:
-    if step.cue is not None:
+    if step.cue and step.cue.strip():
         return step.cue != NO_CUE
     return bool(step.prompt.sections(step.values, only=("cue",)).get("cue"))
 

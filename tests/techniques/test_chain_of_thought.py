@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from promptkit.prompts import Example
 from promptkit.runtimes import Reply
 from promptkit.techniques import perform, repair
@@ -87,3 +89,12 @@ async def test_a_repaired_reply_with_thoughts_is_read_after_its_last_cue_too(tmp
     repaired = await repair(step, await perform("chain_of_thought", step), "cut")
 
     assert repaired.value == "twenty-six"
+
+
+@pytest.mark.parametrize("cue", ["", "  "])
+async def test_a_blank_cue_is_none_of_the_users(tmp_path: Path, cue: str) -> None:
+    bench = Bench(tmp_path, [CHAIN, " 18"])
+
+    await perform("chain_of_thought", bench.step(cue=cue))
+
+    assert bench.runtime.requests[1].begun.endswith("\nTherefore, the answer (arabic numerals) is")
