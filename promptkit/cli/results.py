@@ -21,10 +21,15 @@ def show_result(result: Result, session: Session, progress: Progress, *, trace: 
     totals = result.totals
     spent = [calls_text(totals.calls, totals.cached), tokens_text(totals.tokens_in, totals.tokens_out)]
     note(f"{' · '.join(spent)} · {seconds_text(totals.seconds)}")
+    show_models(result, session, progress)
+
+
+def show_models(result: Result, session: Session, progress: Progress) -> None:
+    """Show once each model that answered and why it was chosen, where a notice has not already said so."""
     announced = {model.reference for named, model in result.answered.items() if session.models.announced(named)}
     for model in model_records(result, session):
         if model["reference"] not in announced:
-            note(f"answered by {model['reference']} (named by {model['why']})")
+            progress.notice(f"answered by {model['reference']} (named by {model['why']})")
 
 
 def model_records(result: Result, session: Session) -> list[dict[str, Any]]:

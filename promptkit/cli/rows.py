@@ -24,7 +24,7 @@ class RowsFailed(PromptkitError):
 async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool = False, trace: bool = False) -> None:
     """Run a target on each row of a file and print each answer in one line. Raises RowsFailed at the end."""
     from promptkit import engine
-    from promptkit.cli.results import json_line, show_result
+    from promptkit.cli.results import json_line, show_models, show_result
     from promptkit.cli.session import open_session
     from promptkit.reports import Progress, counted, emit, note, result_stream, row_text
 
@@ -32,7 +32,7 @@ async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool
     if not filled:
         note(f"{place(path)} has no rows")
     progress = Progress()
-    failed = 0
+    failed, last = 0, None
     async with open_session(pipeline, asking, progress) as session:
 
         async def answer(numbered: tuple[int, Any]) -> Result:
@@ -56,6 +56,9 @@ async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool
                     note(f"error: {result.error}")
                 if trace:
                     show_result(result, session, progress, trace=trace)
+                last = result
+        if last and not trace:
+            show_models(last, session, progress)
     if failed:
         told = f"{failed} of {counted(len(filled), 'row')} {'has' if failed == 1 else 'have'} no answer"
         raise RowsFailed(told, hint="the same command asks only what is missing")

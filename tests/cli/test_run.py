@@ -88,8 +88,9 @@ def test_a_second_run_asks_nothing(promptkit: Run) -> None:
 def test_each_row_gives_one_line_in_order(promptkit: Run, project: Path) -> None:
     rows = [{"mail": "My card."}, {"mail": "My parcel."}]
     (project / "mails.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    plain = promptkit("run", "mail", "--input", "mails.jsonl").stdout.splitlines()
-    assert [json.loads(line)["topic"] for line in plain] == ["payment", "delivery"]
+    done = promptkit("run", "mail", "--input", "mails.jsonl")
+    assert [json.loads(line)["topic"] for line in done.stdout.splitlines()] == ["payment", "delivery"]
+    assert done.stderr.count("answered by scripted:script.yaml") == 1
     records = promptkit("run", "mail", "--input", "mails.jsonl", "--json").stdout.splitlines()
     assert [json.loads(line)["output"]["topic"] for line in records] == ["payment", "delivery"]
 

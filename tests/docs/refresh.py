@@ -24,10 +24,10 @@ def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
             continue
         parts.append(text[kept : example.start])
         for command in commands(example):
-            ask = record if records and "recording" in example.settings else run
-            printed = ask(command, folder, example.settings).replace(str(folder), "…")
+            anew = records and "recording" in example.settings
+            printed = (record if anew else run)(command, folder, example.settings).replace(str(folder), "…")
             assert "Traceback" not in printed, f"{example}: {command.text}\n{printed}"
-            output = command.output if agrees(command.output, printed) else merged(command.output, printed)
+            output = printed if anew else merged(command.output, printed)
             end = "" if not output or output.endswith("\n") else "\n"
             parts.append(f"$ {command.text}\n{output}{end}")
         kept = example.end
@@ -36,6 +36,8 @@ def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
 
 def merged(shown: str, printed: str) -> str:
     """Return what was printed; a line stays as shown where only its time differs: a replay has none of its own."""
+    if agrees(shown, printed):
+        return shown
     kept = {tuple(normal(line)): line for line in shown.splitlines()}
     return "\n".join(kept.get(tuple(normal(line)), line) for line in printed.splitlines())
 
