@@ -22,6 +22,9 @@ Embedder: TypeAlias = Callable[[str], list[float]]
 CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {"embeddings", "think"}
 """What a scripted runtime claims unless told otherwise."""
 
+QUOTED = 80
+"""How many characters of a request an error shows."""
+
 _PIECE = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 
 
@@ -34,6 +37,16 @@ def whole_text(request: Request) -> str:
     """Return all that a request says: the messages' contents or the prompt, then the begun turn."""
     parts = [request.prompt] if request.prompt is not None else [each.content for each in request.messages]
     return "\n".join([*parts, request.begun] if request.begun else parts)
+
+
+def quoted(request: Request) -> str:
+    """Return the end of what a request says, where its input stands, in one line of at most QUOTED characters."""
+    line = " ".join(whole_text(request).split())
+    if len(line) <= QUOTED:
+        return line
+    end = line[1 - QUOTED :]
+    word = "" if line[-QUOTED] == " " else end.partition(" ")[2]
+    return f"…{word or end}"
 
 
 class Scripted:
@@ -163,7 +176,7 @@ def _in_order(answers: Iterable[Answered], reference: str) -> Script:
         for answered in left:
             given += 1
             return answered
-        asked = whole_text(request)[-200:]
-        raise RequestRefused(f"{reference} has no reply left: all {given} are given, and it was asked\n{asked}")
+        asked = quoted(request)
+        raise RequestRefused(f"{reference} has no reply left: all {given} are given, and it was asked: {asked}")
 
     return script

@@ -32,7 +32,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, mo
 
 from promptkit.errors import InputError, Problem, PromptkitError, RequestRefused, ServerFailed, nearest, place
 from promptkit.runtimes.base import Alternative, Capability, Finish, Reply, Request, Token
-from promptkit.runtimes.scripted import CAPABILITIES, Answered, Scripted, whole_text
+from promptkit.runtimes.scripted import CAPABILITIES, Answered, Scripted, quoted, whole_text
 from promptkit.storage import load_file, read_model, read_text
 
 if TYPE_CHECKING:
@@ -193,8 +193,7 @@ class _Player:
     def __call__(self, request: Request) -> Answered:
         given = self._next(whole_text(request))
         if given is None:
-            asked = whole_text(request)[-200:]
-            raise RequestRefused(f"{self._reference} has no rule and no reply left for\n{asked}")
+            raise RequestRefused(f"{self._reference} has no rule and no reply left for: {quoted(request)}")
         return given if isinstance(given, str) else given.answer()
 
     def _next(self, text: str) -> ReplyValue | None:

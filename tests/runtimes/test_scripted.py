@@ -31,8 +31,17 @@ async def test_replies_are_given_in_order_and_requests_are_kept() -> None:
 async def test_running_out_says_how_many_there_were_and_what_was_asked() -> None:
     runtime = Scripted(["one"], reference="scripted:a.yaml")
     await ask(runtime, "a")
-    with pytest.raises(RequestRefused, match=r"(?s)scripted:a.yaml has no reply left: all 1 .*what now"):
+    with pytest.raises(RequestRefused, match=r"scripted:a.yaml has no reply left: all 1 .*: what now$"):
         await ask(runtime, "what now")
+
+
+async def test_what_has_no_reply_left_is_quoted_in_one_short_line_of_whole_words() -> None:
+    said = " ".join(f"word{number}" for number in range(99))
+    with pytest.raises(RequestRefused) as refused:
+        await ask(Scripted([]), f"Sort the mail.\n{said}\nSentiment")
+    quote = refused.value.message.partition("it was asked: ")[2]
+    assert len(quote) <= 80 and quote.startswith("…word") and quote.endswith(" word98 Sentiment")
+    assert set(quote[1:].split()) <= {*said.split(), "Sentiment"}
 
 
 async def test_a_function_answers_by_the_request_and_may_wait() -> None:
@@ -123,7 +132,7 @@ async def test_a_script_describes_its_model(tmp_path: Path) -> None:
 async def test_the_short_form_is_a_list_of_replies(tmp_path: Path) -> None:
     runtime = written(tmp_path, "[one, two]")
     assert await ask(runtime, "a", "b") == ["one", "two"]
-    with pytest.raises(RequestRefused, match=r"no reply left for\nc"):
+    with pytest.raises(RequestRefused, match=r"no reply left for: c$"):
         await ask(runtime, "c")
 
 
