@@ -243,10 +243,12 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _size(folder: Path) -> int:
+    """Return the bytes in a folder in which another process works: what is gone in the meantime does not count."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.lstat().st_size
+    for parent, _, files in os.walk(folder):
+        for file in files:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, file)).st_size
     return total
 
 

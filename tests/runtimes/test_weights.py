@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import zipfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from promptkit.errors import ModelLoadFailed
 from promptkit.runtimes import weights as module
-from promptkit.runtimes.weights import Weights, default_path, default_weights, file_digest
+from promptkit.runtimes.weights import Weights, _size, default_path, default_weights, file_digest
 
 CONTENT = b"GGUF" + bytes(range(256)) * 64
 TINY = Weights(
@@ -195,3 +196,16 @@ def test_a_cache_that_cannot_be_written_does_not_matter_for_a_digest(
     path.write_bytes(CONTENT)
     monkeypatch.setenv("PROMPTKIT_CACHE", str(path))
     assert file_digest(path) == TINY.sha256
+
+
+def test_a_folder_that_goes_away_while_it_is_measured_is_no_error(tmp_path: Path) -> None:
+    for number in range(50):
+        (tmp_path / f"unpacked-{number}").mkdir()
+        (tmp_path / f"unpacked-{number}" / "part").write_bytes(b"1")
+    remover = threading.Thread(target=lambda: [shutil.rmtree(folder) for folder in sorted(tmp_path.iterdir())])
+
+    remover.start()
+    while remover.is_alive():
+        assert _size(tmp_path) <= 50
+
+    assert _size(tmp_path) == 0
