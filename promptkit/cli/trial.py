@@ -38,6 +38,7 @@ class Trial:
         from promptkit.reports import note
 
         pipeline = self._load()
+        _refuse_shipped(pipeline)
         file = pin(pipeline, name, engine.fill(pipeline, texts=self._texts).values, expect)
         self._texts = {}
         note(f"pinned `{name}` in {file}")
@@ -61,6 +62,20 @@ class Trial:
             await self._stack.aclose()
             self._session = await self._stack.enter_async_context(open_session(pipeline, self._asking, self._progress))
         return self._session
+
+
+def _refuse_shipped(pipeline: Pipeline) -> None:
+    """Raise InputError where a case would be written into a shipped file: it is not the person's own."""
+    from promptkit.project import LIBRARY
+
+    file, root = pipeline.file, pipeline.project.root
+    if root == LIBRARY or not any(file.is_relative_to(LIBRARY / folder) for folder in ("pipelines", "templates")):
+        return
+    own = (
+        Path.cwd() if root.is_relative_to(LIBRARY / "pipelines") or root.is_relative_to(LIBRARY / "templates") else root
+    )
+    hint = f"copy {file} to {own / file.relative_to(LIBRARY)}, then pin the case there"
+    raise InputError(f"`{pipeline.name}` is shipped with promptkit; a case cannot be pinned in it", hint=hint)
 
 
 class Watch(Trial):

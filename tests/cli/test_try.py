@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from promptkit.project import LIBRARY
 from tests.cli.conftest import REPLY, Run
 
 REPLY_FILE = Path("templates/prompts/write_reply.j2")
@@ -78,6 +79,15 @@ def test_a_failure_is_shown_and_the_answer_before_stays(promptkit: Run, project:
     (project / "script.yaml").write_text("otherwise: {error: the server is tired}\n")
     failed = promptkit("try", "mail")
     assert failed.returncode == 0
-    assert "the server is tired" in failed.stdout and "2 worse" in failed.stdout
+    assert "the server is tired" in failed.stdout and "2 failed" in failed.stdout
     (project / "script.yaml").write_text(working)
     assert "2 same" in promptkit("try", "mail").stdout
+
+
+def test_a_case_is_not_pinned_into_a_shipped_file(promptkit: Run, project: Path) -> None:
+    shipped = next(iter(sorted((LIBRARY / "templates/prompts").glob("classify*.j2"))))
+    before = shipped.read_text()
+    done = promptkit("try", shipped.stem, "--pin", "mine")
+    assert done.returncode == 2
+    assert shipped.read_text() == before
+    assert f"copy {shipped} to {project / 'templates' / 'prompts' / shipped.name}" in done.stderr
