@@ -44,6 +44,13 @@ class Outcome:
             return "better" if right else "worse"
         return "same" if _text(self.answer) == _text(self.before) else "changed"
 
+    @property
+    def counted(self) -> str:
+        """What the tally counts the case as: each is counted once, a failure before what does not parse."""
+        if self.answer["error"] is not None:
+            return "failed"
+        return "unparsed" if self.answer["unparsed"] else self.verdict
+
     def right(self, answer: Mapping[str, Any]) -> bool | None:
         """Tell whether an answer is the expected one; None where nothing is expected."""
         if not self.case.has_expect:
@@ -95,12 +102,10 @@ def fits(value: Any, expected: Any) -> bool:
 
 
 def tally(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """Count the verdicts, the right answers where one is expected, what does not parse, calls and tokens."""
+    """Count each case once, and the right answers where one is expected, calls and tokens."""
     counts = dict.fromkeys(_COUNTED, 0)
     for outcome in outcomes:
-        counts[outcome.verdict] += 1
-        counts["unparsed"] += outcome.answer["unparsed"] > 0
-        counts["failed"] += outcome.answer["error"] is not None
+        counts[outcome.counted] += 1
         counts["right"] += outcome.right(outcome.answer) is True
         counts["expected"] += outcome.case.has_expect
         for name in ("calls", "cached"):
@@ -130,10 +135,13 @@ def outcome_lines(outcome: Outcome) -> Iterator[Text]:
 
     answer, right = outcome.answer, outcome.right(outcome.answer)
     title = Text(visible(outcome.case.name), style="bold")
-    title.append(f"  {outcome.verdict}", style=_STYLES[outcome.verdict])
+    if answer["error"] is None:
+        title.append(f"  {outcome.verdict}", style=_STYLES[outcome.verdict])
+    else:
+        title.append("  failed", style="red")
     if right is not None:
         title.append("  ✓ as expected" if right else "  ✗ not as expected", style="green" if right else "red")
-    if answer["unparsed"]:
+    if answer["unparsed"] and answer["error"] is None:
         title.append("  unparsed", style="red")
     spent = [calls_text(answer["calls"], answer["cached"]), tokens_text(answer["tokens_in"], answer["tokens_out"])]
     if outcome.before and outcome.before["models"] != answer["models"]:
@@ -151,6 +159,9 @@ def _difference(outcome: Outcome) -> Text:
     from rich.text import Text
 
     new = _text(outcome.answer)
+    if outcome.answer["error"] is not None:
+        failed = Text(new, style="red")
+        return failed if outcome.before is None else failed + Text(f"\nthe answer before:\n{_text(outcome.before)}")
     if outcome.before is None or (old := _text(outcome.before)) == new:
         return Text(new)
     return marked(old, new)

@@ -53,10 +53,18 @@ def test_the_tally_counts_verdicts_and_tokens() -> None:
     counts = tally([outcome(answer("a"), answer("b"), "a"), outcome(answer(None, unparsed=1), None)])
     assert (
         tally_text(counts)
-    ) == "1 better · 1 new · 0 same · 1 unparsed · 1 of 1 right · 4 calls (2 cached) · 30 tokens (before: 15)"
+    ) == "1 better · 0 same · 1 unparsed · 1 of 1 right · 4 calls (2 cached) · 30 tokens (before: 15)"
 
 
 def test_an_answer_by_another_model_says_so() -> None:
     lines = [line.plain for line in outcome_lines(outcome(answer("a"), answer("b", models="other/model")))]
     assert "the answer before is by other/model" in lines[0]
     assert lines[1] == "  [-b-]{+a+}"
+
+
+def test_a_failed_case_counts_once_and_has_the_answer_before_under_its_error() -> None:
+    failed = outcome(answer(None, error="the server is down", unparsed=1), answer("a b"), "a b")
+    assert tally_text(tally([failed])).startswith("0 same · 1 failed · 0 of 1 right")
+    lines = [line.plain for line in outcome_lines(failed)]
+    assert lines[0].startswith("case  failed")
+    assert lines[1:4] == ["  error: the server is down", "  the answer before:", "  a b"]
