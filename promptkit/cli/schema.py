@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
+
+from promptkit.errors import InputError, nearest
 
 Format: TypeAlias = Literal["pipeline", "prompt"]
 
@@ -13,12 +15,17 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def schema(
-    of: Annotated[Format, typer.Argument(help="Which file: a pipeline, or a prompt's front matter.")] = "pipeline",
+    of: Annotated[
+        str, typer.Argument(metavar="[pipeline|prompt]", help="Which file: a pipeline, or a prompt's front matter.")
+    ] = "pipeline",
 ) -> None:
     """Print the JSON Schema of a pipeline or of a prompt's front matter."""
     from promptkit.reports import emit, json_text
 
-    emit(json_text(json_schema(of)))
+    for known in get_args(Format):
+        if of == known:
+            return emit(json_text(json_schema(known)))
+    raise InputError(f"there is no schema of `{of}`", hint=nearest(of, get_args(Format)))
 
 
 def json_schema(of: Format) -> dict[str, Any]:

@@ -172,6 +172,12 @@ def validated(values: Mapping[str, Any], model: type[Spec], problem: Report) -> 
     return spec
 
 
+def _hint(key: str, known: Sequence[str]) -> str | None:
+    if "options" in known and key in OptionsSpec.model_fields:
+        return f"did you mean `options.{key}`?"
+    return nearest(key, known)
+
+
 def usable(values: Mapping[str, Any], model: type[Spec], problem: Report, problems: Problems) -> Spec | None:
     """Return what is right in such values; what is wrong goes into `problems`. None where too little is left."""
     try:
@@ -184,7 +190,7 @@ def usable(values: Mapping[str, Any], model: type[Spec], problem: Report, proble
         path, hint = [key for key in detail["loc"] if key != "function-before"], None
         message = wording(detail)
         if detail["type"] == "extra_forbidden":
-            message, hint = f"unknown key `{path[-1]}`", nearest(str(path[-1]), known) if len(path) == 1 else None
+            message, hint = f"unknown key `{path[-1]}`", _hint(str(path[-1]), known) if len(path) == 1 else None
         elif path:
             message = f"`{path[-1]}`: {message}"
         problems.add(problem(path, message, hint))

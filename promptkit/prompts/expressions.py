@@ -131,7 +131,8 @@ def _compile(text: str, bare: bool) -> Expression | Problem:
         code = ENVIRONMENT.compile(guard(tree))
         template = ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, ENVIRONMENT.globals)
     except Exception as error:  # Jinja lets a number too long for Python and the like through
-        return replace(_unplaced(syntax_problem(error, None)), hint=getattr(error, "hint", None))
+        problem = _unplaced(syntax_problem(error, None))
+        return replace(problem, hint=getattr(error, "hint", None) or problem.hint)
     return Expression(text, used, expression is not None, template)
 
 

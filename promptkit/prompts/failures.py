@@ -10,16 +10,48 @@ from jinja2 import Template, TemplateNotFound, TemplateSyntaxError
 from jinja2.exceptions import SecurityError
 
 from promptkit.errors import Problem
-from promptkit.prompts.sandbox import UndefinedName
+from promptkit.prompts.sandbox import ENVIRONMENT, UndefinedName
+
+_ENDS = frozenset({"endblock", "endcall", "endfilter", "endfor", "endif", "endmacro", "endwith"})
 
 
 def syntax_problem(error: Exception, file: str | None) -> Problem:
     """Return what is wrong with a text that is no template."""
     if isinstance(error, TemplateSyntaxError):
-        return Problem(_sentence(error.message or "broken"), file, error.lineno)
+        return _unclosed(error, file) or Problem(_sentence(error.message or "broken"), file, error.lineno)
     if isinstance(error, RecursionError | MemoryError):
         return Problem("nested too deeply", file)
     return Problem(f"not a template: {_sentence(str(error))}", file)
+
+
+def _unclosed(error: TemplateSyntaxError, file: str | None) -> Problem | None:
+    """Return the problem of braces or a tag without an end, where it is one."""
+    message, ends = error.message or "", "an expression ends in `}}`"
+    if message.startswith("unexpected end of template") and "'end of print statement'" in message:
+        return Problem("`{{` is not closed: the end of its expression is missing", file, error.lineno, hint=ends)
+    if message == "unexpected '}'":
+        return Problem(_sentence(message), file, error.lineno, hint=ends)
+    is_open = message.startswith("Unexpected end of template") or "a nesting mistake" in message
+    opened = _open_tag(error.source or "") if is_open else None
+    if opened is None:
+        return None
+    line, tag, name = opened
+    what = f"the {tag} `{name}`" if tag in ("block", "macro") else f"the `{tag}`"
+    return Problem(f"{what} is not closed", file, line, hint=f"`{{% end{tag} %}}` ends it")
+
+
+def _open_tag(source: str) -> tuple[int, str, str] | None:
+    """Return line, word and name of the innermost tag that a text leaves open."""
+    tokens = [token for token in ENVIRONMENT.lex(source) if token[1] != "whitespace"]
+    opened: list[tuple[int, str, str]] = []
+    for (_, kind, _), (line, _, word), (_, _, name) in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if kind == "block_begin" and f"end{word}" in _ENDS:
+            opened.append((line, word, name))
+        elif kind == "block_begin" and word in _ENDS and opened:
+            if word != f"end{opened[-1][1]}":
+                break
+            opened.pop()
+    return opened[-1] if opened else None
 
 
 def rendering_problem(error: Exception, file: str | None, names: Iterable[str]) -> Problem:

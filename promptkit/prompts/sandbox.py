@@ -72,7 +72,7 @@ class UndefinedName(UndefinedError):
         if self.owner is missing:
             known: Iterable[Any] = variables
         else:
-            known = self.owner if isinstance(self.owner, Mapping) else ()
+            known = self.owner if isinstance(self.owner, Mapping) else _added(self.owner)
         return nearest(self.name, [str(name) for name in islice(known, MOST_NAMES)])
 
 
@@ -98,8 +98,14 @@ class PromptUndefined(StrictUndefined):
 def _kind(value: Any) -> str:
     if value is None:
         return "null"
-    names = {dict: "mapping", list: "list", str: "text", int: "number", float: "number", bool: "boolean"}
-    return names.get(type(value), type(value).__name__)
+    kinds = {Mapping: "mapping", list: "list", str: "text", bool: "boolean", int: "number", float: "number"}
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), type(value).__name__)
+
+
+def _added(value: Any) -> list[str]:
+    """Return what a list of promptkit's own has besides a list's."""
+    own = type(value)
+    return [name for name in vars(own) if not name.startswith("_")] if issubclass(own, list) and own is not list else []
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):

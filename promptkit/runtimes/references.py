@@ -78,7 +78,7 @@ def parse_reference(text: str) -> Reference:
             reference = _parts(known, found["rest"], text)
             if reference is not None:
                 return reference
-    raise InputError(f"`{text}` is not how this model is named", hint=_form(kind))
+    raise InputError(f"`{text}` is not how this model is named", hint=_ready(text, kind) or _form(kind))
 
 
 async def open_runtime(
@@ -169,10 +169,17 @@ def _form(kind: str) -> str | None:
     return next((f"write {form}" for known, form in FORMS.items() if known == kind), None)
 
 
+def _ready(text: str, kind: str) -> str | None:
+    """Return the whole form for a model of a server whose address was left out."""
+    name = text.removeprefix("openai").strip("/:").partition("@")[0]
+    return f"write openai/{name}@http://HOST:PORT/v1" if kind == "openai" and name else None
+
+
 def _likely(text: str, kind: str) -> str | None:
     if text.endswith(".gguf"):
         return f"did you mean `gguf:{text}`?"
     close = get_close_matches(kind or text, FORMS, n=1)
     if close:
         return f"did you mean `{close[0]}{text[len(kind) :]}`?" if kind else f"did you mean `{close[0]}`?"
-    return f"did you mean `ollama/{text}`? Known forms: {', '.join(FORMS.values())}"
+    likely = f"`ollama/{text}`, or `openai/{text}@http://HOST:PORT/v1`"
+    return f"did you mean {likely}? Known forms: {', '.join(FORMS.values())}"

@@ -132,6 +132,8 @@ def wording(detail: Mapping[str, Any]) -> str:
     context = detail.get("ctx", {})
     if "error" in context:
         return str(context["error"])
+    if detail["type"] == "too_short" and not detail["input"]:
+        return "must not be empty"
     wanted = _EXPECTED.get(detail["type"]) or context.get("expected")
     if wanted is None:
         wanted = detail["msg"].removeprefix("Input ").removeprefix("should ").removeprefix("be ")

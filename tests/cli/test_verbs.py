@@ -47,7 +47,15 @@ def test_init_makes_a_project_in_which_nothing_is_wrong(promptkit: Run, tmp_path
     assert promptkit("init", str(folder)).returncode == 0
     assert promptkit("check", cwd=folder).returncode == 0
     again = promptkit("init", str(folder))
-    assert again.returncode == 2 and "nothing was written" in again.stderr
+    assert again.returncode == 2
+    assert again.stderr.count("there already") == again.stderr.count("nothing was written") == 1
+    assert "promptkit.yaml, " in again.stderr
+
+
+def test_an_unknown_schema_is_refused_with_the_nearest(promptkit: Run) -> None:
+    done = promptkit("schema", "prmpt")
+    assert done.returncode == 2
+    assert "no schema of `prmpt`" in done.stderr and "did you mean `prompt`?" in done.stderr
 
 
 def test_the_schemas_name_the_keys_of_the_formats(promptkit: Run) -> None:

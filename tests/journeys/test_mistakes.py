@@ -66,12 +66,22 @@ MISTAKES = [
     pipeline("unknown name in the output", "output: '{{ aa }}'\n", "5:9", "unknown name `aa`", "did you mean `a`?"),
     whole("cycle", "steps:\n  a: {prompt: 'x {{ b }}'}\n  b: {prompt: 'y {{ a }}'}\n", "2:3", "in a circle"),
     pipeline("Jinja: cut off", "    when: '{{ mail == }}'\n", "5:11", "unexpected"),
-    pipeline("Jinja: not closed", "    with: {mail: '{{ mail '}\n", "5:18", "end of print statement"),
+    pipeline("Jinja: not closed", "    with: {mail: '{{ mail '}\n", "5:18", "`{{` is not closed", "`}}`"),
+    pipeline("Jinja: half closed", "    with: {mail: '{{ mail }'}\n", "5:18", "unexpected '}'", "ends in `}}`"),
     pipeline("Jinja: unknown filter", "    with: {mail: '{{ mail | uper }}'}\n", "5:18", "no filter `uper`", "`upper`"),
     prompt("Jinja: filter in a prompt", "{{ mail }}", "{{ mail | uper }}", "6:28", "no filter `uper`", "`upper`"),
     prompt("Jinja: unknown test", "{{ mail }}", "{{ mail is strng }}", "6:29", "no test `strng`", "`string`"),
-    prompt("Jinja: a block that is not closed", "mail.{% endblock %}", "mail.", "6", "endblock"),
-    prompt("Jinja: an if that is not closed", "{{ mail }}", "{% if mail %}", "6", "'endif'"),
+    prompt(
+        "Jinja: a block that is not closed",
+        "mail.{% endblock %}",
+        "mail.",
+        "5",
+        "block `instructions` is not closed",
+        "{% endblock %}",
+    ),
+    prompt(
+        "Jinja: an if that is not closed", "{{ mail }}", "{% if mail %}", "6", "the `if` is not closed", "{% endif %}"
+    ),
     prompt("unknown name in a prompt", "{{ mail }}", "{{ mial }}", "6:21", "`mial` is not an input", "`mail`"),
     prompt("misspelt section", "block instructions", "block instrutions", "5:10", "`instrutions`", "`instructions`"),
     prompt(
@@ -164,6 +174,7 @@ MISTAKES = [
         **{"pipelines/t_py": "def f(x=1): pass\n"},
     ),
     pipeline("case of an unknown input", "cases: [{inputs: {mial: x}}]\n", "5:25", "unknown input `mial`", "`mail`"),
+    whole("no steps", "steps: {}\n", "1:8", "`steps`: must not be empty"),
     Mistake("settings: unknown key", "promptkit.yaml", "modle: x\n", "1:1", "unknown key `modle`", "`model`"),
     Mistake("settings: model", "promptkit.yaml", "model: olama/x\n", "1:8", "no model reference", "`ollama/x`"),
 ]
@@ -186,6 +197,13 @@ def test_a_mistake_is_named_at_its_place_before_any_request(project: Place, mist
     assert ran.code == 2 and mistake.words in ran.err and not ran.out
     assert "Traceback" not in checked.err + ran.err
     assert project.asked == 0
+
+
+def test_an_option_that_is_set_without_its_group_is_pointed_there(project: Place) -> None:
+    ran = project.run("run", "test", "--set", "a.max_tokens=10")
+
+    assert "did you mean `options.max_tokens`?" in ran.err
+    assert ran.code == 2 and project.asked == 0
 
 
 def test_mistakes_of_several_files_are_all_reported_at_once(project: Place) -> None:

@@ -221,8 +221,8 @@ WRONG = [
     ('\n{% extends "nothing" %}', 2, "no template `nothing`", None),
     ('{% block input %}\n{% include "nothing" %}{% endblock %}', 2, "no template `nothing`", None),
     ('{% extends "main" %}', 1, "extends this prompt", None),
-    ("hello {{ name", 1, "unexpected end", None),
-    ("hello\n{% block input %}", 2, "nexpected end", None),
+    ("hello {{ name", 1, "`{{` is not closed", "}}"),
+    ("hello\n{% block input %}", 2, "`input` is not closed", "endblock"),
     ("hello\n{% frobnicate %}", 2, "unknown tag", None),
 ]
 
