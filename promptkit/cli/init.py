@@ -52,7 +52,9 @@ def make_project(folder: Path) -> list[Path]:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(Problem(f"no project can be made here: {reason}", str(folder))) from error
     if there:
-        raise InputError(Problem("this file is there already", str(path), hint="nothing was written") for path in there)
+        what = "this file is" if len(there) == 1 else "these files are"
+        names = ", ".join(map(str, there))
+        raise InputError(Problem(f"{what} there already: {names}", hint="nothing was written"))
     for path, text in paths.items():
         write_atomic(path, text)
     return list(paths)
