@@ -34,6 +34,7 @@ async def try_cases(
 ) -> tuple[Outcome, ...]:
     """Run the cases, several at once, and return them with the answers before; the store remembers the new ones."""
     from promptkit import engine
+    from promptkit.cli.results import announced, answered_by
     from promptkit.reports import Outcome, answer_record
 
     target = os.path.relpath(pipeline.file, pipeline.project.root)
@@ -48,8 +49,8 @@ async def try_cases(
         )
         remembered = session.store.remembered(target, case.name)
         before = remembered["answer"] if remembered and remembered["inputs"] == case.inputs else None
-        why = {model.reference: session.models.why(named) for named, model in result.answered.items()}
-        told = frozenset(model.reference for named, model in result.answered.items() if session.models.announced(named))
+        why = answered_by(result, session)
+        told = announced(result, session)
         return Outcome(case=case, answer=answer_record(result), before=before, why=why, told=told)
 
     with progress.showing():

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from promptkit.cli.session import Session
-    from promptkit.engine import Result
+    from promptkit.engine import Result, Totals
     from promptkit.reports import Progress
 
 
 def show_result(result: Result, session: Session, progress: Progress, *, trace: bool) -> None:
     """Show the trace where it is wanted, what the run came to, and which model answered."""
-    from promptkit.reports import calls_text, note, seconds_text, tokens_text, trace_text
+    from promptkit.reports import note, trace_text
 
     for message in result.notices:
         progress.notice(message)
     if trace:
         note(trace_text(result.trace))
-    totals = result.totals
-    spent = [calls_text(totals.calls, totals.cached), tokens_text(totals.tokens_in, totals.tokens_out)]
-    note(f"{' · '.join(spent)} · {seconds_text(totals.seconds)}")
+    note(spent_text([result.totals], result.totals.seconds))
     show_models(result, session, progress)
+
+
+def spent_text(totals: Sequence[Totals], seconds: float) -> str:
+    """Return what runs took together: `3 calls (1 cached) · 210+34 tokens · 1.2 s`."""
+    from promptkit.reports import calls_text, seconds_text, tokens_text
+
+    calls = calls_text(sum(each.calls for each in totals), sum(each.cached for each in totals))
+    tokens = tokens_text(sum(each.tokens_in for each in totals), sum(each.tokens_out for each in totals))
+    return f"{calls} · {tokens} · {seconds_text(seconds)}"
 
 
 def show_models(result: Result, session: Session, progress: Progress) -> None:
     """Show once each model that answered and why it was chosen, where a notice has not already said so."""
-    announced = {model.reference for named, model in result.answered.items() if session.models.announced(named)}
-    for model in model_records(result, session):
-        if model["reference"] not in announced:
-            progress.notice(f"answered by {model['reference']} (named by {model['why']})")
+    told = announced(result, session)
+    for reference, why in answered_by(result, session).items():
+        if reference not in told:
+            progress.notice(f"answered by {reference} (named by {why})")
+
+
+def answered_by(result: Result, session: Session) -> dict[str, str]:
+    """Return what answered, a recording in place of its model, with why it was chosen; nothing where nothing did."""
+    if not result.totals.calls:
+        return {}
+    models = session.models
+    return {models.replayed(named) or model.reference: models.why(named) for named, model in result.answered.items()}
+
+
+def announced(result: Result, session: Session) -> frozenset[str]:
+    """Return the models of which a notice has said that they answer."""
+    return frozenset(model.reference for named, model in result.answered.items() if session.models.announced(named))
 
 
 def model_records(result: Result, session: Session) -> list[dict[str, Any]]:

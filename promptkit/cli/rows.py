@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from promptkit.cli.options import Asking
@@ -24,15 +25,15 @@ class RowsFailed(PromptkitError):
 async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool = False, trace: bool = False) -> None:
     """Run a target on each row of a file and print each answer in one line. Raises RowsFailed at the end."""
     from promptkit import engine
-    from promptkit.cli.results import json_line, show_models, show_result
+    from promptkit.cli.results import json_line, show_models, show_result, spent_text
     from promptkit.cli.session import open_session
-    from promptkit.reports import Progress, counted, emit, note, result_stream, row_text
+    from promptkit.reports import Progress, counted, emit, note, row_text
 
     filled = read_filled(pipeline, path)
     if not filled:
         note(f"{place(path)} has no rows")
     progress = Progress()
-    failed, last = 0, None
+    failed, answered, totals, started = 0, None, [], monotonic()
     async with open_session(pipeline, asking, progress) as session:
 
         async def answer(numbered: tuple[int, Any]) -> Result:
@@ -48,17 +49,24 @@ async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool
             )
 
         results = in_order(answer, enumerate(filled, start=1))
-        with progress.showing(live=not result_stream().isatty()):
+        with progress.showing(rows=len(filled)):
+            number = 0
             async for result in results:
-                emit(json_line(result, session) if json else row_text(result.output) if result.error is None else "")
-                if result.error:
-                    failed += 1
-                    note(f"error: {result.error}")
-                if trace:
-                    show_result(result, session, progress, trace=trace)
-                last = result
-        if last and not trace:
-            show_models(last, session, progress)
+                number += 1
+                with progress.row():
+                    text = row_text(result.output) if result.error is None else ""
+                    emit(json_line(result, session) if json else text)
+                    if result.error:
+                        failed += 1
+                        note(f"error: row {number}: {result.error}")
+                    if trace:
+                        show_result(result, session, progress, trace=trace)
+                totals.append(result.totals)
+                answered = result if result.totals.calls else answered
+        if totals:
+            note(f"{counted(len(totals), 'row')} · {spent_text(totals, monotonic() - started)}")
+        if answered:
+            show_models(answered, session, progress)
     if failed:
         told = f"{failed} of {counted(len(filled), 'row')} {'has' if failed == 1 else 'have'} no answer"
         raise RowsFailed(told, hint="the same command asks only what is missing")

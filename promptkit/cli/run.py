@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,7 +48,7 @@ def run(
         return run_to_end(run_rows(pipeline, rows, asking, json=json, trace=trace))
     run_to_end(run_once(pipeline, texts, asking, json=json, trace=trace))
     if not json:
-        show_next(target)
+        show_next(target, values or (), asking, traced=trace)
 
 
 async def run_once(
@@ -83,12 +83,15 @@ async def run_once(
         emit(shown(result.output))
 
 
-def show_next(target: str) -> None:
-    """Show what a person would type next."""
-    from shlex import quote
+def show_next(target: str, values: Sequence[str], asking: Asking, *, traced: bool) -> None:
+    """Show what a person would type next, with what was typed that decides the answer."""
+    from shlex import join
 
     from promptkit.reports import note
 
     note("next:")
-    note(f"  promptkit run {quote(target)} --trace    # every message and reply")
-    note(f"  promptkit try {quote(target)} --watch    # edit its prompts, see what the model says")
+    options = [["--model", asking.model]] if asking.model else []
+    typed = join(sum([*options, *(["--set", each] for each in asking.sets)], [target, *values]))
+    if not traced:
+        note(f"  promptkit run {typed} --trace    # every message and reply")
+    note(f"  promptkit try {typed} --watch    # edit its prompts, see what the model says")

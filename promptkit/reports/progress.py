@@ -19,12 +19,13 @@ from promptkit.engine import (
     StepStarted,
     TextArrived,
 )
-from promptkit.reports.numbers import calls_text, seconds_text, size_text, tokens_text
+from promptkit.reports.numbers import calls_text, counted, seconds_text, size_text, tokens_text
 from promptkit.reports.output import note
 from promptkit.reports.screen import report_console
 from promptkit.reports.text import one_line, visible
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.text import Text
 
 NAME_WIDTH = 18
@@ -54,12 +55,18 @@ class Progress:
         self._said: set[str] = set()
         self._fetched: tuple[str, int, int | None] | None = None
         self._whole: set[str] = set()
+        self._rows: _Work | None = None
+        self._live: Live | None = None
 
     @contextmanager
-    def showing(self, *, live: bool = True) -> Iterator[None]:
-        """Keep the steps at work on the screen, where stderr is a terminal, until the block ends."""
+    def showing(self, *, rows: int | None = None) -> Iterator[None]:
+        """Keep the steps at work on the screen, where stderr is a terminal, until the block ends.
+
+        Of `rows` one line says how many are finished.
+        """
         self._at_work.clear()
-        if not (live and self._console.is_terminal):
+        self._rows = None if rows is None else _Work(items=rows)
+        if not self._console.is_terminal:
             yield
             return
         from rich.live import Live
@@ -71,8 +78,25 @@ class Progress:
             refresh_per_second=12,
             redirect_stdout=False,
             redirect_stderr=False,
-        ):
+        ) as self._live:
+            try:
+                yield
+            finally:
+                self._live = None
+
+    @contextmanager
+    def row(self) -> Iterator[None]:
+        """Count a finished row; the screen is clear while the block writes what the row came to."""
+        if self._rows:
+            self._rows.finished += 1
+        live = self._live
+        if live:
+            live.stop()
+        try:
             yield
+        finally:
+            if live:
+                live.start()
 
     def notice(self, message: str) -> None:
         """Show a line once, above the steps at work."""
@@ -117,8 +141,9 @@ class Progress:
             case TextArrived():
                 work.tail = (work.tail + event.text)[-TAIL:]
             case CallFinished():
-                work.calls += 1
-                work.tokens += (event.call.reply.tokens_in or 0) + (event.call.reply.tokens_out or 0)
+                for each in filter(None, (work, self._rows)):
+                    each.calls += 1
+                    each.tokens += (event.call.reply.tokens_in or 0) + (event.call.reply.tokens_out or 0)
                 work.tail = ""
             case ItemFinished():
                 work.finished += 1
@@ -159,13 +184,20 @@ class Progress:
             lines.append(
                 f"↓ {what} {size_text(done)}" + (f" of {size_text(total)}, {done * 100 // total} %" if total else "")
             )
-        for name, work in list(self._at_work.items()):
+        if self._rows:
+            finished = f"{self._rows.finished} of {counted(self._rows.items or 0, 'row')}"
+            lines.append(f"… {finished:<{NAME_WIDTH}} {_spent(self._rows)}")
+        for name, work in [] if self._rows else list(self._at_work.items()):
             counts = f" {work.finished}/{work.items}" if work.items is not None else ""
-            parts = [calls_text(work.calls, 0), f"{work.tokens} tokens", seconds_text(time.monotonic() - work.started)]
-            lines.append(f"… {visible(name) + counts:<{NAME_WIDTH}} {' · '.join(parts)}")
+            lines.append(f"… {visible(name) + counts:<{NAME_WIDTH}} {_spent(work)}")
             if work.tail:
                 lines.append(f"    {_last(work.tail, self._console.width - 8)}")
         return Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
+
+
+def _spent(work: _Work) -> str:
+    seconds = time.monotonic() - work.started
+    return " · ".join([calls_text(work.calls, 0), f"{work.tokens} tokens", seconds_text(seconds)])
 
 
 def _last(text: str, width: int) -> str:

@@ -120,6 +120,11 @@ class Models:
         choice = self._choices.get(self._name(reference))
         return self._notice is not None and choice is not None and choice.notice is not None
 
+    def replayed(self, reference: str | None = None) -> str | None:
+        """Return the reference of the recording that answers for this model, if one does."""
+        choice = self._choices.get(self._name(reference))
+        return choice.reference if choice and choice.reference.startswith("replay:") else None
+
     async def close(self) -> None:
         """Release every model. Safe to call twice."""
         await asyncio.gather(*(asker.close() for asker in self._askers.values()))

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
-from tests.cli.conftest import Run
+import pytest
+
+from tests.cli.conftest import COMMAND, Run, environment
 from tests.runtimes.ollama_server import FakeModel, OllamaServer
 
 
@@ -102,7 +110,47 @@ def test_a_row_that_fails_keeps_its_line_and_the_others_their_answers(promptkit:
     done = promptkit("run", "mail", "--input", "mails.csv")
     assert done.returncode == 3
     assert [line and json.loads(line)["topic"] for line in done.stdout.splitlines()] == ["", "delivery"]
-    assert "1 of 2 rows has no answer" in done.stderr and "the server is tired" in done.stderr
+    assert "1 of 2 rows has no answer" in done.stderr
+    assert "error: row 1: step `topic`: the server is tired" in done.stderr
+
+
+def test_rows_end_in_a_line_of_what_they_took(promptkit: Run, project: Path) -> None:
+    (project / "mails.csv").write_text("mail\nMy card.\nMy parcel.\n")
+    said = promptkit("run", "mail", "--input", "mails.csv").stderr
+    assert re.search(r"^2 rows · 4 calls · \d+\+\d+ tokens · .*s$", said, re.MULTILINE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal")
+def test_in_a_terminal_rows_show_how_many_are_finished_and_each_answer_has_its_line(project: Path) -> None:
+    (project / "script.yaml").write_text("otherwise: delivery\ndelay: 0.3\n")
+    (project / "mails.csv").write_text("mail\n" + "".join(f"mail {number}\n" for number in range(40)))
+    shown = in_terminal(project, "run", "sort_mail", "--input", "mails.csv")
+    assert "0 of 40 rows" in shown
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rpartition("\r")[2] for line in shown.split("\r\n")]
+    assert lines.count("delivery") == 40
+    assert any(line.startswith("40 rows · 40 calls") for line in lines)
+
+
+def in_terminal(project: Path, *arguments: str) -> str:
+    """Run the command with stdout and stderr in one terminal, and return what it was sent."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=project,
+        env={**environment(), "TERM": "xterm", "COLUMNS": "100"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ):
+        os.close(theirs)
+        parts = []
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 65536):
+                parts.append(part)
+        os.close(ours)
+    return b"".join(parts).decode()
 
 
 def test_a_recording_answers_in_place_of_the_model(promptkit: Run, project: Path) -> None:
@@ -110,6 +158,27 @@ def test_a_recording_answers_in_place_of_the_model(promptkit: Run, project: Path
     (project / "script.yaml").unlink()
     replayed = promptkit("run", "mail", "--model", "replay:mail.recording")
     assert (0, recorded.stdout) == (replayed.returncode, replayed.stdout), replayed.stderr
+    tried = promptkit("try", "mail", "mail=The parcel came late.", "--model", "replay:mail.recording")
+    for done in (replayed, tried):
+        assert "answered by replay:mail.recording (named by --model)" in done.stderr
+        assert "answered by scripted" not in done.stderr
+
+
+def test_where_nothing_answered_no_model_is_named(promptkit: Run, project: Path) -> None:
+    (project / "script.yaml").write_text("otherwise: {error: the server is tired}\n")
+    done = promptkit("run", "mail")
+    assert done.returncode == 3
+    assert "0 calls" in done.stderr and "answered by" not in done.stderr
+
+
+def test_what_to_type_next_keeps_what_was_typed_and_leaves_out_what_was_just_done(promptkit: Run) -> None:
+    typed = ("mail", "mail=It's my card", "--model", "scripted:script.yaml")
+    said = promptkit("run", *typed).stderr
+    (run, again) = said.partition("next:\n")[2].splitlines()
+    kept = f"{shlex.join(typed)} "
+    assert run.startswith(f"  promptkit run {kept}--trace ") and again.startswith(f"  promptkit try {kept}--watch ")
+    said = promptkit("run", *typed, "--trace").stderr
+    assert said.partition("next:\n")[2].splitlines() == [again]
 
 
 def test_all_mistakes_are_told_at_once_before_any_call(promptkit: Run, project: Path) -> None:

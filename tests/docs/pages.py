@@ -27,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = Path(__file__).parent / "recordings"
 ANYTHING = Path(__file__).parent / "anything.yaml"
+RECORDED = "embedded/smollm2"
 """The script that stands for a model where a console names none, as `render` needs one."""
 FOREIGN = ("PROMPTKIT", "OLLAMA", "OPENAI", "HF_", "COLUMNS")
 """How variables begin by which a tester's own machine would decide what is printed."""
@@ -130,14 +131,15 @@ def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
     model = settings.get("model", f"scripted:{ANYTHING}")
     if "recording" in settings:
         model = f"replay:{RECORDINGS / settings['recording']}"
-    return _run(command.text, folder, PROMPTKIT_MODEL=model, PROMPTKIT_CACHE=str(folder / ".cache"))
+    printed = _run(command.text, folder, PROMPTKIT_MODEL=model, PROMPTKIT_CACHE=str(folder / ".cache"))
+    return printed.replace(model, RECORDED) if "recording" in settings else printed
 
 
 def record(command: Command, folder: Path, settings: dict[str, str]) -> str:
     """Run a command on the real model, keep its recording anew, and return all that it prints."""
     file = RECORDINGS / settings["recording"]
     file.unlink(missing_ok=True)
-    printed = _run(f"{command.text} --no-cache --record {file}", folder, PROMPTKIT_MODEL="embedded/smollm2")
+    printed = _run(f"{command.text} --no-cache --record {file}", folder, PROMPTKIT_MODEL=RECORDED)
     return printed.replace("PROMPTKIT_MODEL", "auto: no Ollama server answers")
 
 
