@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from promptkit.errors import InputError, Interrupted, PromptkitError
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline
+    from promptkit.reports import Outcome
 
 
 class Trial:
@@ -54,7 +56,11 @@ class Trial:
 
     async def _try(self, pipeline: Pipeline) -> None:
         session = await self._open(pipeline)
-        self._screen.show(await try_cases(pipeline, cases_of(pipeline, self._texts), session, self._progress))
+        outcomes = await try_cases(pipeline, cases_of(pipeline, self._texts), session, self._progress)
+        self._screen.show(self._settle(outcomes))
+
+    def _settle(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+        return outcomes
 
     async def _open(self, pipeline: Pipeline) -> Session:
         """Return the open session, opened anew where an edit names another model or changes the project's settings."""
@@ -86,6 +92,10 @@ class Watch(Trial):
     """Whether files may be missing. At first too: what is in the folders before they are read tells what came since."""
     _answering: asyncio.Task[None] | None = None
     _left = False
+    _pressed = False
+    """Whether a person, not a save, stopped the answers."""
+    _shown: tuple[Outcome, ...] = ()
+    _asked = ""
 
     async def follow(self) -> None:
         """Try the cases now and after each save. Raises Interrupted in the end."""
@@ -96,7 +106,7 @@ class Watch(Trial):
         watching = asyncio.current_task()
         assert watching is not None
         async with self._stack:
-            with _on_ctrl_c(lambda: self._stop() or self._leave(watching)):
+            with _on_ctrl_c(lambda: self._press(watching)):
                 try:
                     self._begin()
                     async for _ in changes.follow():
@@ -119,9 +129,13 @@ class Watch(Trial):
             self._broken = True
             self._files |= {Path(problem.file).resolve() for problem in error.problems if problem.file}
             self._screen.broken(error)
+            self._idle()
             return
         self._broken = False
         self._files = frozenset(engine.files(pipeline))
+        self._pressed = False
+        self._asked = f"{datetime.now():%H:%M:%S}"
+        self._screen.asking(self._asked)
         self._answering = asyncio.create_task(self._answer(pipeline, self._answering))
 
     async def _answer(self, pipeline: Pipeline, before: asyncio.Task[None] | None) -> None:
@@ -133,7 +147,27 @@ class Watch(Trial):
         except PromptkitError as error:
             self._screen.broken(error)
         except asyncio.CancelledError:
+            if not self._pressed:  # A save stopped it, and what is asked now is on the screen.
+                return
             self._screen.stopped()
+        self._idle()
+
+    def _settle(self, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+        """Keep the last comparison while no answer has changed since it was shown; a failure is no answer."""
+        from promptkit.reports import settle
+
+        settled, self._shown = settle(outcomes, self._shown)
+        return settled
+
+    def _idle(self) -> None:
+        self._screen.idle(len(self._files), self._asked)
+
+    def _press(self, watching: asyncio.Task[None]) -> None:
+        """Do what ctrl-C asks for: stop the answers, or leave where there are none."""
+        if self._stop():
+            self._pressed = True
+        else:
+            self._leave(watching)
 
     def _stop(self) -> bool:
         """Stop the answers under way and tell whether there were any."""

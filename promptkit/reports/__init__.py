@@ -11,7 +11,7 @@ from promptkit.reports.output import emit, error_text, note, print_error, result
 from promptkit.reports.text import json_text, one_line, outline, row_text, shown, visible
 
 if TYPE_CHECKING:
-    from promptkit.reports.comparison import Outcome, answer_record
+    from promptkit.reports.comparison import Outcome, answer_record, settle
     from promptkit.reports.models import model_text, models_text
     from promptkit.reports.progress import Progress
     from promptkit.reports.requests import rendered_text
@@ -44,6 +44,7 @@ __all__ = [
     "results_alone",
     "row_text",
     "seconds_text",
+    "settle",
     "shown",
     "size_text",
     "tokens_text",
@@ -56,6 +57,7 @@ _LAZY = {
     "Progress": "progress",
     "TrialScreen": "trial",
     "answer_record": "comparison",
+    "settle": "comparison",
     "compare_words": "words",
     "marked": "words",
     "model_text": "models",

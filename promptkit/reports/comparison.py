@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.reports.numbers import calls_text, seconds_text, tokens_text
@@ -68,6 +68,33 @@ class Outcome:
             **expected,
             **self.answer,
         }
+
+
+def settle(now: Sequence[Outcome], shown: Sequence[Outcome]) -> tuple[tuple[Outcome, ...], tuple[Outcome, ...]]:
+    """Return the outcomes against the answers that they are to be compared with, and what is then `shown`.
+
+    While no answer differs from the one shown, each stays compared with what it was; a failure is no answer.
+    """
+    last = {outcome.case.name: outcome for outcome in shown}
+    answered = [outcome for outcome in now if outcome.answer["error"] is None]
+    known = {outcome.case.name: last[outcome.case.name] for outcome in answered if outcome.case.name in last}
+    moved = any(
+        _text(outcome.answer) != _text(known[outcome.case.name].answer) or _other_inputs(outcome, known)
+        for outcome in answered
+        if outcome.case.name in known
+    )
+    settled = []
+    for outcome in now:
+        old = known.get(outcome.case.name)
+        keep = not moved and old is not None and old.before is not None
+        settled.append(replace(outcome, before=old.before) if keep and old else outcome)
+        if outcome.answer["error"] is None:
+            last[outcome.case.name] = settled[-1]
+    return tuple(settled), tuple(last.values())
+
+
+def _other_inputs(outcome: Outcome, known: Mapping[str, Outcome]) -> bool:
+    return dict(outcome.case.inputs) != dict(known[outcome.case.name].case.inputs)
 
 
 def answer_record(result: Result) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from promptkit.errors import PromptkitError
@@ -12,6 +12,8 @@ from promptkit.reports.screen import report_console
 from promptkit.reports.text import json_text, visible
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from promptkit.reports.comparison import Outcome
 
 
@@ -50,13 +52,27 @@ class TrialScreen:
             # Long answers push the error off the screen.
             self._console.print(said.partition("\n")[0], style="red")
 
+    def asking(self, since: str) -> None:
+        """Say, on a screen of its own, that the files as they are now are asked; what was wrong before is gone."""
+        if not self._clear:
+            return
+        self._begin()
+        self._console.print(f"asking since {since} · ctrl-C stops", style="cyan")
+        self._print_rest()
+
+    def idle(self, files: int, asked: str) -> None:
+        """Say, on a screen of its own, what is waited for."""
+        if self._clear:
+            when = f" · asked {asked}" if asked else ""
+            self._console.print(f"watching {files} file{'s'[: files != 1]}{when} · ctrl-C leaves", style="dim")
+
     def stopped(self) -> None:
         """Say that the answer was stopped, over the last good result."""
         if self._json:
             emit(json_text({"target": self._target, "stopped": True}, indent=None))
             return
         self._begin()
-        self._console.print("stopped; save a file to ask again, ctrl-C to leave", style="yellow")
+        self._console.print("stopped; save a file to ask again", style="yellow")
         self._print_rest()
 
     def _begin(self) -> None:
@@ -71,7 +87,8 @@ class TrialScreen:
     def _print_last(self) -> None:
         for outcome in self._last:
             for line in outcome_lines(outcome):
-                self._console.print(line)
+                for part in self._wrapped(line):
+                    self._console.print(part)
         self._console.print(f"\n{tally_text(tally(self._last))}", style="bold")
         # Where the screen was cleared, the notice is gone.
         told = frozenset[str]() if self._clear else frozenset().union(*(outcome.told for outcome in self._last))
@@ -79,6 +96,17 @@ class TrialScreen:
             if reference in told:
                 continue
             note(f"answered by {reference} (named by {why})")
+
+    def _wrapped(self, line: Text) -> Iterator[Text]:
+        """Yield a line in parts that fit a terminal, broken at words, each with the line's indent."""
+        from rich.text import Text
+
+        indent = min(len(line.plain) - len(line.plain.lstrip(" ")), self._console.width // 2)
+        if not self._console.is_terminal or line.cell_len <= self._console.width:
+            yield line
+            return
+        for part in line[indent:].wrap(self._console, self._console.width - indent):
+            yield Text(" " * indent) + part
 
 
 def _chosen(outcomes: Sequence[Outcome]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from promptkit.engine import Case
 from promptkit.reports import Outcome
-from promptkit.reports.comparison import fits, outcome_lines, tally, tally_text
+from promptkit.reports.comparison import fits, outcome_lines, settle, tally, tally_text
 
 UNEXPECTED = object()
 
@@ -68,3 +68,12 @@ def test_a_failed_case_counts_once_and_has_the_answer_before_under_its_error() -
     lines = [line.plain for line in outcome_lines(failed)]
     assert lines[0].startswith("case  failed")
     assert lines[1:4] == ["  error: the server is down", "  the answer before:", "  a b"]
+
+
+def test_the_last_change_is_shown_until_an_answer_changes_again() -> None:
+    _, shown = settle([outcome(answer("b"), answer("a"))], ())
+    _, shown = settle([outcome(answer(None, error="down"), answer("b"))], shown)
+    again, shown = settle([outcome(answer("b"), answer("b"))], shown)
+    assert again[0].before == answer("a")
+    changed, _ = settle([outcome(answer("c"), answer("b"))], shown)
+    assert changed[0].before == answer("b")

@@ -202,8 +202,12 @@ def test_a_folder_that_goes_away_while_it_is_measured_is_no_error(tmp_path: Path
     for number in range(50):
         (tmp_path / f"unpacked-{number}").mkdir()
         (tmp_path / f"unpacked-{number}" / "part").write_bytes(b"1")
-    remover = threading.Thread(target=lambda: [shutil.rmtree(folder) for folder in sorted(tmp_path.iterdir())])
 
+    def remove() -> None:
+        for folder in sorted(tmp_path.iterdir()):
+            shutil.rmtree(folder)
+
+    remover = threading.Thread(target=remove)
     remover.start()
     while remover.is_alive():
         assert _size(tmp_path) <= 50
