@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def schema(
     of: Annotated[
-        str, typer.Argument(metavar="[pipeline|prompt]", help="Which file: a pipeline, or a prompt's front matter.")
+        str, typer.Argument(metavar="{pipeline|prompt}", help="Which file: a pipeline, or a prompt's front matter.")
     ] = "pipeline",
 ) -> None:
     """Print the JSON Schema of a pipeline or of a prompt's front matter."""

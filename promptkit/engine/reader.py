@@ -10,7 +10,17 @@ from promptkit.engine.graph import Cycle, order
 from promptkit.engine.inputs import wrong_value
 from promptkit.engine.labels import written_labels
 from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
-from promptkit.engine.scope import KEYWORDS, NAME, STEPS, Key, Value, compile_value, constant, result_of
+from promptkit.engine.scope import (
+    KEYWORDS,
+    NAME,
+    STEPS,
+    Key,
+    Value,
+    compile_value,
+    constant,
+    missing_in_lists,
+    result_of,
+)
 from promptkit.engine.sets import merged
 from promptkit.engine.settings import Source, model_named
 from promptkit.engine.spec import CaseSpec, DefaultsSpec, InputSpec, PipelineSpec, Report, Spec, StepSpec, usable
@@ -47,6 +57,10 @@ class PipelineReader:
             project=self._loader.project,
             inputs=frozenset(head.inputs),
             steps=frozenset(head.steps),
+            lists=frozenset(
+                name for name, step in head.steps.items() if isinstance(step, Mapping) and step.get("for_each")
+            ),
+            singles={name: each.type for name, each in inputs.items() if each.type in ("text", "number", "boolean")},
             tools=self._tools(),
             defaults=(*self._defaults(), *self._loader.defaults),
         )
@@ -251,6 +265,7 @@ class PipelineReader:
         known = around.inputs | around.steps
 
         def inspect(value: Value, place: Problem) -> None:
+            self._problems.add(missing_in_lists(value, around.lists, place))
             for name in sorted((value.names - known) | (value.statuses - around.steps)):
                 message, hint = f"unknown name `{name}`", nearest(name, known)
                 self._problems.add(Problem(message, place.file, place.line, place.column, hint))

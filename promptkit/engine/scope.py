@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
-from promptkit.errors import InputError, Problem
+from promptkit.errors import InputError, Problem, nearest
 from promptkit.prompts import GLOBALS, Expression
 from promptkit.storage import Problems
 
@@ -51,6 +51,8 @@ class Value:
 
     Raises InputError at the part's place.
     """
+    attributes: frozenset[tuple[str, str]] = frozenset()
+    """What a compiled string reads as `NAME.ATTRIBUTE`."""
 
 
 Inspect = Callable[[Value, Problem], None]
@@ -111,7 +113,7 @@ def _compile_text(text: str, locate: Locate, *, bare: bool, inspect: Inspect | N
                 raise placed(error, locate(())) from None
             return None
 
-    value = Value(names, read_statuses(text, bare=bare), evaluate)
+    value = Value(names, read_statuses(text, bare=bare), evaluate, read_attributes(text, bare=bare))
     if inspect:
         inspect(value, locate(()))
     return value
@@ -150,6 +152,33 @@ def read_statuses(text: str, *, bare: bool = False) -> frozenset[str]:
         if _is_steps(item.node) and isinstance(item.arg, nodes.Const):
             found.add(str(item.arg.value))
     return frozenset(found)
+
+
+def read_attributes(text: str, *, bare: bool = False) -> frozenset[tuple[str, str]]:
+    """Return what a text reads as `NAME.ATTRIBUTE`."""
+    if "." not in text:
+        return frozenset()
+    try:
+        tree = _parser().parse(text if "{{" in text or not bare else f"{{{{ {text} }}}}")
+    except TemplateSyntaxError:
+        return frozenset()
+    found = tree.find_all(nodes.Getattr)
+    return frozenset((read.node.name, read.attr) for read in found if isinstance(read.node, nodes.Name))
+
+
+def missing_in_lists(value: Value, lists: Collection[str], place: Problem) -> list[Problem]:
+    """Return what a value reads of the results of a `for_each` (`lists`), which are a list, that a list lacks."""
+    return [
+        Problem(
+            f"{place.message}there is no `{attribute}` in `{name}`, the list of a `for_each`",
+            place.file,
+            place.line,
+            place.column,
+            nearest(attribute, ["pairs"]),
+        )
+        for name, attribute in sorted(value.attributes)
+        if name in value.names and name in lists and not hasattr(Items, attribute)
+    ]
 
 
 def _is_steps(node: nodes.Node) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.engine.labels import written_labels
 from promptkit.engine.pipeline import Asking, Edge, Guard, Input, Loop, OnError, Pipeline, Repeat, Step
 from promptkit.engine.row_answer import source_of
-from promptkit.engine.scope import Inspect, Key, Value, compile_value, constant
+from promptkit.engine.scope import Inspect, Key, Value, compile_value, constant, missing_in_lists
 from promptkit.engine.settings import Resolver, Source
 from promptkit.engine.spec import StepSpec
 from promptkit.engine.tools import Tool
@@ -27,11 +27,16 @@ INDEX, PREVIOUS, ROUND, RESULT = "index", "previous", "round", "result"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What surrounds a step: the pipeline's names and tools, and where settings come from after the step itself."""
+    """What surrounds a step: the pipeline's names and tools, and where settings come from after the step itself.
+
+    `lists` are the steps with a `for_each`, `singles` the inputs whose type is no list, with that type.
+    """
 
     project: Project
     inputs: frozenset[str]
     steps: frozenset[str]
+    lists: frozenset[str] = frozenset()
+    singles: Mapping[str, str] = field(default_factory=dict)
     tools: Mapping[str, Tool]
     defaults: tuple[Source, ...]
 
@@ -122,6 +127,7 @@ class StepReader:
         spec = self.spec
         if spec.for_each is None:
             return None
+        self._check_lists(spec.for_each)
         if isinstance(spec.for_each, Mapping):
             lists = {
                 name: self._compile(("for_each", name), value, frozenset(), bare=True)
@@ -129,6 +135,15 @@ class StepReader:
             }
             return Loop(lists, is_single=False)
         return Loop({items[0]: self._compile(("for_each",), spec.for_each, frozenset(), bare=True)}, is_single=True)
+
+    def _check_lists(self, given: Any) -> None:
+        """Report an input that holds one value where `for_each` needs a list."""
+        for name, text in given.items() if isinstance(given, Mapping) else [("", given)]:
+            bare = text.strip().removeprefix("{{").removesuffix("}}").strip() if isinstance(text, str) else ""
+            if bare in self.around.singles:
+                message = f"`for_each` needs a list, and the input `{bare}` is a {self.around.singles[bare]}"
+                hint = f"`inputs: {{{bare}: {{type: list}}}}`"
+                self.problems.add(self.source.problem(("for_each", name) if name else ("for_each",), message, hint))
 
     def _repeat(self, local: frozenset[str]) -> Repeat | None:
         spec = self.spec.repeat
@@ -206,6 +221,7 @@ class StepReader:
         def inspect(value: Value, place: Problem) -> None:
             for name in sorted(value.names - known):
                 self.problems.add(_unknown(name, known | GLOBALS, place))
+            self.problems.add(missing_in_lists(value, self.around.lists - local, place))
             for name in sorted((value.names & self.around.steps) - local):
                 self.edges.append(Edge(self.name, name, reason))
             for name in sorted(value.statuses):

@@ -46,6 +46,11 @@ def with_file(mistake: Mistake, **files: str) -> Mistake:
 
 
 TOOL = "tools: {t: t.py:f}\nsteps:\n  a: {tool: t}\n"
+LOOP = """\
+inputs: {mails: {type: list, example: [hi]}}
+steps:
+  a: {for_each: '{{ mails }}', as: mail, prompt: sort}
+"""
 MISTAKES = [
     pipeline("unknown key", "    technque: vanilla\n", "5:5", "unknown key `technque`", "`technique`"),
     whole("unknown key at the top", "stepz: {}\nsteps: {a: {prompt: sort}}\n", "1:1", "unknown key `stepz`", "`steps`"),
@@ -174,6 +179,8 @@ MISTAKES = [
         **{"pipelines/t_py": "def f(x=1): pass\n"},
     ),
     pipeline("case of an unknown input", "cases: [{inputs: {mial: x}}]\n", "5:25", "unknown input `mial`", "`mail`"),
+    whole("a list's attribute misspelt", LOOP + "output: '{{ a.pair | as_map }}'\n", "4:9", "no `pair`", "`pairs`"),
+    whole("a loop over a text", LOOP.replace("type: list", "type: text"), "3:17", "needs a list", "type: list"),
     whole("no steps", "steps: {}\n", "1:8", "`steps`: must not be empty"),
     Mistake("settings: unknown key", "promptkit.yaml", "modle: x\n", "1:1", "unknown key `modle`", "`model`"),
     Mistake("settings: model", "promptkit.yaml", "model: olama/x\n", "1:8", "no model reference", "`ollama/x`"),
