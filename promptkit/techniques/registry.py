@@ -32,7 +32,7 @@ Stamp = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Technique:
-    """A way of asking. `calls` and `requests` are formulas over its parameters; `needs` are DESIGN's words."""
+    """A way of asking. `calls` and `requests` are formulas over its parameters; `needs` say what must be at hand."""
 
     name: str
     about: str

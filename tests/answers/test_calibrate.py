@@ -28,7 +28,7 @@ from promptkit.errors import InputError
 
 
 def rows(count: int, share: float, seed: int, bias: float = 1.5) -> tuple[list[dict[str, float]], list[str]]:
-    """Return scores of a model that tells two labels apart but leans towards `good` (tuning.md 4.4), and the truth."""
+    """Return scores of a model that tells two labels apart but leans towards `good`, and the truth."""
     draw = random.Random(seed)
     truth = ["good" if draw.random() < share else "bad" for _ in range(count)]
     odds = [draw.gauss(0.77 if label == "good" else -0.77, 1) + bias for label in truth]

@@ -1,4 +1,4 @@
-"""A stand-in for an Ollama server: it speaks what `runtimes.md`, section 5, establishes, and nothing beyond.
+"""A stand-in for an Ollama server: it speaks what is known of the API (August 2026, 0.33), and nothing beyond.
 
     with OllamaServer(FakeModel("tiny", answers=["positive"])) as server:
         ...                      # server.url, server.requests, server.loads, server.cancelled
