@@ -41,10 +41,6 @@ class Spans(AnswerType):
         self._shift = len(text) - len(text.lstrip())
         self.max_tokens = 64 + len(text)
 
-    def over(self, text: str) -> Spans:
-        """Return the same type for another text, as an example needs it."""
-        return Spans(self.classes, text)
-
     def format(self, value: Any) -> str:
         parts, at = [], 0
         for span in value if isinstance(value, list) else [value]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from inspect import isawaitable
-from pathlib import Path
 from typing import TypeAlias, get_args
 
 from promptkit.errors import RequestRefused, Unsupported
@@ -85,13 +84,6 @@ class Scripted:
             context=context,
             parallel=parallel,
         )
-
-    @classmethod
-    def from_file(cls, path: Path) -> Scripted:
-        """Return the runtime that a YAML script describes (see `scripts`). Raises InputError."""
-        from promptkit.runtimes.scripts import load_script
-
-        return load_script(path, f"scripted:{path}")
 
     async def model(self) -> Model:
         """Describe the model as the script does."""

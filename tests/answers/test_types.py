@@ -233,12 +233,12 @@ def test_the_same_answer_in_other_clothes_has_the_same_vote() -> None:
     assert build(TOPICS).vote_key(["price", "other"]) == build(TOPICS).vote_key(["other", "price"])
 
 
-def test_spans_count_from_the_start_of_the_text_as_given_and_move_to_an_example() -> None:
+def test_spans_count_from_the_start_of_the_text_as_given() -> None:
     spans = Spans(["x"], "  a fever ")
     value = [{"start": 4, "end": 9, "class": "x"}]
     assert spans.write(value) == 'a <span class="x">fever</span>'
     assert spans.parse('a <span class="x">fever</span>') == value
-    assert spans.over("a < b").write([]) == "a &lt; b"
+    assert Spans(["x"], "a < b").write([]) == "a &lt; b"
 
 
 def test_the_schema_for_a_server_says_that_objects_are_closed() -> None:

@@ -8,7 +8,7 @@ from promptkit import engine
 from promptkit.errors import InputError
 from promptkit.project import SETTINGS_FILE, Project
 from promptkit.prompts import compose
-from promptkit.runtimes import Scripted
+from promptkit.runtimes.scripts import load_script
 from promptkit.storage import load_file, read_rows
 from promptkit.techniques import find
 
@@ -34,7 +34,7 @@ def _problems(path: Path, folder: Path) -> list[str]:
         elif path.suffix == ".j2" or "pipelines" in path.parts:
             return [str(problem) for problem in engine.check(path, project)]
         elif path.name != SETTINGS_FILE:
-            Scripted.from_file(path)
+            load_script(path, f"scripted:{path}")
     except InputError as error:
         return [str(problem) for problem in error.problems]
     return []

@@ -13,7 +13,8 @@ from promptkit.cli.values import read_inputs
 from promptkit.engine import load_target
 from promptkit.errors import PromptkitError
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes import Replay, Scripted
+from promptkit.runtimes import Replay
+from promptkit.runtimes.scripts import load_script
 from tests.journeys.commands import FILES, PIPELINE, PROMPT
 
 FUZZ = settings(max_examples=60, deadline=5000, suppress_health_check=list(HealthCheck))
@@ -86,6 +87,6 @@ def test_any_bytes_as_a_script_or_a_recording_are_read_or_refused(folder: Path, 
     path = folder / "given.yaml"
     path.write_bytes(content)
     with contextlib.suppress(PromptkitError):
-        Scripted.from_file(path)
+        load_script(path, f"scripted:{path}")
     with contextlib.suppress(PromptkitError):
         Replay(path)

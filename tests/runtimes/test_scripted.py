@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from promptkit.errors import InputError, RequestRefused, ServerFailed, Unsupported
 from promptkit.runtimes import Alternative, Message, Reply, Request, Scripted, Token, open_runtime
 from promptkit.runtimes.scripted import pieces
+from promptkit.runtimes.scripts import load_script
 
 
 def say(text: str, **options: object) -> Request:
@@ -190,4 +191,4 @@ async def test_a_function_that_fails_is_a_failure_of_the_model(tmp_path: Path, c
 def written(folder: Path, text: str) -> Scripted:
     path = folder / "script.yaml"
     path.write_text(text)
-    return Scripted.from_file(path)
+    return load_script(path, f"scripted:{path}")
