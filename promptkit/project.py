@@ -31,6 +31,7 @@ _FOLDERS: dict[Kind, str] = {
     "answers": "templates/answers",
     "techniques": "templates/techniques",
 }
+TECHNIQUE_PIPELINES = "pipelines/techniques"
 _TARGETS: tuple[Kind, Kind] = ("pipelines", "prompts")
 # The template that every prompt extends is no prompt of its own.
 _NO_PROMPT = "sections"
@@ -165,7 +166,13 @@ class Project:
         return None
 
     def _folders(self, kind: Kind) -> tuple[Path, ...]:
-        return (self.root / _FOLDERS[kind], LIBRARY / _FOLDERS[kind])
+        folders = (self.root / _FOLDERS[kind], LIBRARY / _FOLDERS[kind])
+        return (*folders, LIBRARY / TECHNIQUE_PIPELINES) if kind == "pipelines" else folders
+
+
+def is_artifact(path: Path) -> bool:
+    """Tell whether a file beside pipelines is what a technique prepared: `PIPELINE.STEP.TECHNIQUE.yaml`."""
+    return path.stem.count(".") >= 2
 
 
 def _is_path(name: str) -> bool:
@@ -208,5 +215,7 @@ def _names_in(folder: Path, kind: Kind) -> Iterator[str]:
         if ending is None or path.name.startswith((".", "_")) or not _exists(path, kind):
             continue
         name = path.name.removesuffix(ending)
+        if kind == "pipelines" and is_artifact(path):
+            continue
         if not (kind == "prompts" and name == _NO_PROMPT):
             yield name

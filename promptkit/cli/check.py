@@ -97,12 +97,14 @@ def find_targets(paths: Iterable[str]) -> Iterator[Named]:
 
 def _is_target(path: Path, folder: Path) -> bool:
     """Tell pipelines and prompts from what else lies in a project."""
+    from promptkit.project import is_artifact
+
     folders = path.relative_to(folder).parts[:-1]
     if any(part.startswith(".") for part in folders) or not path.is_file():
         return False
     if path.suffix == ".j2":
         return not _NOT_PROMPTS & {*folders, *folder.resolve().parts[-1:]} and path.name != "sections.j2"
-    if path.suffix not in {".yaml", ".yml"}:
+    if path.suffix not in {".yaml", ".yml"} or is_artifact(path):
         return False
     text = path.read_bytes()
     return bool(_STEPS.search(text)) or ("pipelines" in folders and not _SCRIPT.search(text))

@@ -12,7 +12,7 @@ from promptkit.engine.scope import placed
 from promptkit.errors import InputError, Problem
 from promptkit.prompts import Example
 from promptkit.runtimes import Message
-from promptkit.techniques import CallRecord, StepContext
+from promptkit.techniques import CallRecord, StepContext, read_artifact
 
 if TYPE_CHECKING:
     from promptkit.engine.pipeline import Step
@@ -45,6 +45,10 @@ async def step_context(
         answer=answer,
         asker=await session.asker(model, uses_cache=step.uses_cache),
         project=session.project,
+        inputs=asking.inputs,
+        folder=asking.technique_folder,
+        home=asking.home,
+        artifacts={name: made for name, file in asking.artifacts.items() if (made := read_artifact(file))},
         decide=asking.decide,
         calibrate=asking.calibrate,
         layout=asking.layout,

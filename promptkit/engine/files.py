@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from promptkit.engine.pipeline import Asking, Pipeline, Step
 from promptkit.project import SETTINGS_FILE
-from promptkit.techniques import find, parse_spec
+from promptkit.techniques import technique_files
 
 
 def files(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
@@ -42,18 +41,9 @@ def _asking_files(asking: Asking, pipeline: Pipeline) -> Iterator[Path]:
     yield from (tool.file for tool in asking.tools.values() if tool.file is not None)
     if isinstance(asking.layout, Path):
         yield asking.layout
-    for name in _technique_names(asking.technique):
-        technique = find(name, pipeline.project)
-        yield from technique.files if technique else ()
+    yield from technique_files(asking.technique, pipeline.project, asking.technique_folder)
+    yield from asking.artifacts.values()
     yield from _answer_files(pipeline)
-
-
-def _technique_names(spec: Any) -> Iterator[str]:
-    """Yield the name of a technique, and of those it is put over."""
-    name, parameters = parse_spec(spec)
-    yield name
-    if parameters.get("over"):
-        yield from _technique_names(parameters["over"])
 
 
 def _answer_files(pipeline: Pipeline) -> Iterable[Path]:

@@ -93,7 +93,12 @@ class Loader:
 
         source = Source(values=spec.given(), problem=problem, folder=path.parent)
         around = Around(
-            project=self.project, inputs=frozenset(inputs), steps=frozenset(), tools={}, defaults=self.defaults
+            project=self.project,
+            file=path,
+            inputs=frozenset(inputs),
+            steps=frozenset(),
+            tools={},
+            defaults=self.defaults,
         )
         # Each of its inputs is the pipeline's, with a default or without.
         reader = StepReader(name, spec, source, around, self.problems)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from promptkit.engine.row_answer import RowAnswer
     from promptkit.engine.tools import Tool
     from promptkit.project import Project
-    from promptkit.prompts import Examples, MessageMode, Prompt
+    from promptkit.prompts import Examples, InputSpec, MessageMode, Prompt
     from promptkit.techniques import Decide, Options
 
 
@@ -90,7 +90,9 @@ class Asking:
     """What a step that asks a model asks, and how.
 
     `answer` is built already, or made for each row: in the step's scope, or (front matter) in the prompt's inputs.
-    `data` are the files of the examples.
+    `data` are the files of the examples. `technique_folder` is what paths in `technique` are relative to, `inputs` are
+    the prompt's with the types of what fills them, `artifacts` the files of what techniques prepared, by technique, and
+    `home` is the beginning of their names.
     """
 
     prompt: Prompt
@@ -105,6 +107,10 @@ class Asking:
     examples: Examples
     options: Options
     tools: Mapping[str, Tool]
+    technique_folder: Path
+    inputs: Mapping[str, InputSpec]
+    artifacts: Mapping[str, Path]
+    home: str
     data: tuple[Path, ...] = ()
 
 

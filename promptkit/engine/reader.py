@@ -55,12 +55,13 @@ class PipelineReader:
         report_unknown_steps(self._changes, head.steps, self._problems)
         around = Around(
             project=self._loader.project,
+            file=self._path,
             inputs=frozenset(head.inputs),
             steps=frozenset(head.steps),
             lists=frozenset(
                 name for name, step in head.steps.items() if isinstance(step, Mapping) and step.get("for_each")
             ),
-            singles={name: each.type for name, each in inputs.items() if each.type in ("text", "number", "boolean")},
+            types={name: each.type for name, each in inputs.items()},
             tools=self._tools(),
             defaults=(*self._defaults(), *self._loader.defaults),
         )

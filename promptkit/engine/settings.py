@@ -17,10 +17,10 @@ from promptkit.engine.spec import DefaultsSpec, OptionsSpec, Report, usable
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
-from promptkit.prompts import Example, Examples, Prompt, read_examples
+from promptkit.prompts import Example, Examples, InputSpec, Prompt, read_examples
 from promptkit.runtimes import parse_reference
 from promptkit.storage import Problems
-from promptkit.techniques import Options
+from promptkit.techniques import Options, artifact_file, find, technique_names
 from promptkit.techniques import check as check_technique
 
 SCORED = ("label", "choice", "boolean")
@@ -76,10 +76,14 @@ class Resolver:
         in_step: Inspect,
         in_prompt: Inspect,
         sources: Mapping[str, tuple[str, ...]],
+        *,
+        inputs: Mapping[str, InputSpec],
+        home: Path,
     ) -> Asking:
         """Return all that a step asks by. `in_step` and `in_prompt` inspect the expressions of its answer type.
 
-        `sources` say for an input of the prompt where in the step's scope it comes from.
+        `sources` say for an input of the prompt where in the step's scope it comes from. `inputs` are the prompt's,
+        with the types of what fills them. `home` is the beginning of the paths of what was prepared for the step.
         """
         value, answer_in_prompt = self._answer(in_step, in_prompt)
         answer: AnswerType | RowAnswer
@@ -87,13 +91,18 @@ class Resolver:
             answer = value
         else:
             answer = RowAnswer(value, {name: (name,) for name in prompt.inputs} if answer_in_prompt else sources)
+        technique = self._technique(inputs)
         examples = self._examples(prompt)
         self._check_outputs(examples.all, answer)
         return Asking(
             prompt=prompt,
             answer=answer,
             answer_in_prompt=answer_in_prompt,
-            technique=self._technique(),
+            technique=technique.value,
+            technique_folder=technique.source.folder,
+            inputs=inputs,
+            artifacts=self._artifacts(technique.value, home),
+            home=home.name,
             decide=self._get("decide", "constrain"),
             layout=self._layout(),
             messages=self._get("messages", "one"),
@@ -154,14 +163,22 @@ class Resolver:
             hint = f"`score` is for {', '.join(SCORED)}"
             self._problems.add(decide.problem("decide", f"an answer of the type `{name}` cannot be scored", hint))
 
-    def _technique(self) -> Any:
+    def _technique(self, inputs: Mapping[str, InputSpec]) -> Chosen:
         chosen = first(self._sources, "technique")
         if chosen is None:
-            return "vanilla"
-        for problem in check_technique(chosen.value, self._project):
+            return Chosen("vanilla", self._sources[0])
+        for problem in check_technique(chosen.value, self._project, inputs, chosen.source.folder):
             own = chosen.problem("technique", problem.message, problem.hint)
             self._problems.add(problem if problem.file else own)
-        return chosen.value
+        return chosen
+
+    def _artifacts(self, spec: Any, home: Path) -> Mapping[str, Path]:
+        """Return where what a technique, or one that it is put over, prepared for this step would lie."""
+        try:
+            names = [name for name in technique_names(spec) if (found := find(name, self._project)) and found.prepare]
+        except (ValueError, InputError):  # said already, with its place
+            return {}
+        return {name: artifact_file(home.parent, home.name, name) for name in names}
 
     def _layout(self) -> str | Path:
         chosen = first(self._sources, "layout")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.labels import written_labels
@@ -18,25 +18,30 @@ from promptkit.prompts import GLOBALS
 from promptkit.storage import Problems
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from promptkit.engine.spec import InputType
     from promptkit.project import Project
     from promptkit.prompts import InputSpec, Prompt
 
 INDEX, PREVIOUS, ROUND, RESULT = "index", "previous", "round", "result"
+SINGLE = ("text", "number", "boolean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
     """What surrounds a step: the pipeline's names and tools, and where settings come from after the step itself.
 
-    `lists` are the steps with a `for_each`, `singles` the inputs whose type is no list, with that type.
+    `file` is the pipeline's, or the prompt's where that is the target. `lists` are the steps with a `for_each`, `types`
+    the types of the inputs.
     """
 
     project: Project
+    file: Path
     inputs: frozenset[str]
     steps: frozenset[str]
     lists: frozenset[str] = frozenset()
-    singles: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
     tools: Mapping[str, Tool]
     defaults: tuple[Source, ...]
 
@@ -115,7 +120,16 @@ class StepReader:
 
         sources: dict[str, tuple[str, ...]] = {name: (name,) for name in filled}
         sources |= {name: path for name, value in self.spec.with_.items() if (path := source_of(value))}
-        return resolver.asking(prompt, self.around.tools, self._inspect("answer", local), in_prompt, sources)
+        inputs = {name: self._typed(spec, sources.get(name, ())) for name, spec in prompt.inputs.items()}
+        home = self.around.file.parent / f"{self.around.file.stem}.{self.name}"
+        return resolver.asking(
+            prompt, self.around.tools, self._inspect("answer", local), in_prompt, sources, inputs=inputs, home=home
+        )
+
+    def _typed(self, spec: InputSpec, source: tuple[str, ...]) -> InputSpec:
+        """Return an input of the prompt with the type of the pipeline's input that fills it, where it states none."""
+        kind = self.around.types.get(source[0]) if len(source) == 1 else None
+        return replace(spec, type=kind) if kind and spec.type is None else spec
 
     def _item_names(self) -> tuple[str, ...]:
         spec = self.spec
@@ -140,8 +154,8 @@ class StepReader:
         """Report an input that holds one value where `for_each` needs a list."""
         for name, text in given.items() if isinstance(given, Mapping) else [("", given)]:
             bare = text.strip().removeprefix("{{").removesuffix("}}").strip() if isinstance(text, str) else ""
-            if bare in self.around.singles:
-                message = f"`for_each` needs a list, and the input `{bare}` is a {self.around.singles[bare]}"
+            if self.around.types.get(bare) in SINGLE:
+                message = f"`for_each` needs a list, and the input `{bare}` is a {self.around.types[bare]}"
                 hint = f"`inputs: {{{bare}: {{type: list}}}}`"
                 self.problems.add(self.source.problem(("for_each", name) if name else ("for_each",), message, hint))
 

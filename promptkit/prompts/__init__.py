@@ -6,9 +6,11 @@ from promptkit.prompts.expressions import Expression, check, evaluate, names
 from promptkit.prompts.front import FRONT_MATTER_KEYS, InputSpec, split_front_matter
 from promptkit.prompts.loader import pack, render_file
 from promptkit.prompts.messages import Composed, MessageMode, compose
+from promptkit.prompts.parsing import block_names
 from promptkit.prompts.prompt import Example, Layer, Prompt, WrittenExample
 from promptkit.prompts.sandbox import GLOBALS
 from promptkit.prompts.sections import BLOCKS, CONVERSATION, SECTIONS, STATIC_SECTIONS
+from promptkit.prompts.similar import word_vectors
 
 __all__ = [
     "BLOCKS",
@@ -28,6 +30,7 @@ __all__ = [
     "Prompt",
     "Prompts",
     "WrittenExample",
+    "block_names",
     "check",
     "compose",
     "evaluate",
@@ -37,4 +40,5 @@ __all__ = [
     "read_examples",
     "render_file",
     "split_front_matter",
+    "word_vectors",
 ]

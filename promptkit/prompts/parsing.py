@@ -76,6 +76,11 @@ def parse(text: str, file: str, role: Role) -> Parsed:
     return _check(tree, file, role, text.splitlines())
 
 
+def block_names(text: str, file: str) -> frozenset[str]:
+    """Return the sections that a technique's template writes; none where its syntax is broken."""
+    return parse(text, file, PROMPT).blocks
+
+
 @lru_cache(maxsize=500)
 def parse_inline(sections: tuple[tuple[str, str, int], ...], file: str) -> Parsed:
     """Parse a prompt written in a pipeline: the name, text and first line of each section. Never raises."""

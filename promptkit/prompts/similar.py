@@ -38,3 +38,18 @@ class LexicalIndex:
 
 def _words(text: str) -> Counter[str]:
     return Counter(_WORD.findall(text.casefold()))
+
+
+def word_vectors(texts: Sequence[str]) -> list[list[float]]:
+    """Return each text as a unit vector over the words of them all (TF-IDF), a null vector for one without words."""
+    counts = [_words(text) for text in texts]
+    holders: Counter[str] = Counter(word for words in counts for word in words)
+    places = {word: place for place, word in enumerate(sorted(holders))}
+    vectors = []
+    for words in counts:
+        vector = [0.0] * len(places)
+        for word, count in words.items():
+            vector[places[word]] = count * (math.log((1 + len(texts)) / (1 + holders[word])) + 1)
+        length = math.hypot(*vector) or 1.0
+        vectors.append([weight / length for weight in vector])
+    return vectors

@@ -1,26 +1,56 @@
 """Ways of asking: the registry of techniques, and `Task`, the object they ask through."""
 
-from promptkit.techniques.context import Answer, CallRecord, Decide, Exchange, Options, StepContext
-from promptkit.techniques.perform import Chosen, choose, perform, repair
-from promptkit.techniques.registry import Technique, check, find, names, parse_spec, technique
+from promptkit.techniques.artifacts import Artifact, Prepared, Row, artifact_file, read_artifact, row_hash
+from promptkit.techniques.calls import CallSpec, read_call
+from promptkit.techniques.card import Card
+from promptkit.techniques.context import Answer, CallRecord, Decide, Exchange, Options, Spec, StepContext
+from promptkit.techniques.formulas import Cost, cost
+from promptkit.techniques.parameters import Count, Temperature, Warmth
+from promptkit.techniques.perform import at_hand, perform, repair, require, task_for
+from promptkit.techniques.reading import last_named, read_json, read_list
+from promptkit.techniques.registry import Technique, find, names, technique
+from promptkit.techniques.spec import Chosen, check, choose, parse_spec, technique_files, technique_names
 from promptkit.techniques.task import Task
 
 __all__ = [
     "Answer",
+    "Artifact",
     "CallRecord",
+    "CallSpec",
+    "Card",
     "Chosen",
+    "Cost",
+    "Count",
     "Decide",
     "Exchange",
     "Options",
+    "Prepared",
+    "Row",
+    "Spec",
     "StepContext",
     "Task",
     "Technique",
+    "Temperature",
+    "Warmth",
+    "artifact_file",
+    "at_hand",
     "check",
     "choose",
+    "cost",
     "find",
+    "last_named",
     "names",
     "parse_spec",
     "perform",
+    "read_artifact",
+    "read_call",
+    "read_json",
+    "read_list",
     "repair",
+    "require",
+    "row_hash",
+    "task_for",
     "technique",
+    "technique_files",
+    "technique_names",
 ]

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from promptkit.errors import place
-from promptkit.prompts import split_front_matter
+from promptkit.prompts import block_names, split_front_matter
 from promptkit.storage import read_model, read_text
+from promptkit.techniques.roles import Role
 
 Produces = Literal["text", "answer", "code", "list", "json"]
 ANSWERING = ("output_format", "recap", "cue")
+PERSONA = "persona"
 
 
 class CallFront(BaseModel):
     """What a call hides of the user's sections, what it produces, and how its reply begins and ends.
 
-    `thinks`: the reply holds thoughts before an answer, and examples show theirs. `begin` is a thought trigger, an
-    expression text over `call`, with which the assistant's turn begins. `cue` is the technique's answer trigger, one
-    or by the answer type's name (`default` for the others); the user's cue wins. `hides: all` keeps the persona only.
+    A section that the call's own template writes is in the call whatever is hidden: hiding is for the user's text.
+    `thinks`: the reply holds thoughts before an answer, and examples show theirs. `begin` is what the assistant's turn
+    begins with, an expression text over `call`: a thought trigger, or, in a call that decides at once, the text that
+    the answer goes on from. `cue` is the technique's answer trigger, one or by the answer type's name (`default` for
+    the others); the user's cue wins. `hides: all` keeps the persona only. `demos` are the technique's own
+    demonstrations: `call.demos` in the template, and, where it writes no examples itself, shown as the examples
+    (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (lies beneath the calls of the technique it is put over) are for a
+    technique of one template; others declare them with their function.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,13 +42,25 @@ class CallFront(BaseModel):
     cue: str | dict[str, str] = ""
     stop: tuple[str, ...] = ()
     max_tokens: int | None = Field(default=None, gt=0)
+    demos: tuple[dict[str, Any], ...] = ()
+    roles: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    modifier: bool = False
+
+    @field_validator("roles")
+    @classmethod
+    def _known_roles(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
+        for role in roles:
+            Role.parse(role)
+        return roles
 
 
 class CallSpec(CallFront):
-    """A call: what its front matter says, and its template's name and file."""
+    """A call: what its front matter says, its template's name and file, and the sections that the template writes."""
 
     name: str
     file: Path = Path()
+    writes: frozenset[str] = frozenset()
 
     def trigger(self, answer_type: str) -> str:
         """Return the answer trigger for an answer type of that name, or an empty string."""
@@ -48,11 +68,19 @@ class CallSpec(CallFront):
             return self.cue
         return self.cue.get(answer_type, self.cue.get("default", ""))
 
-    def shows(self, section: str) -> bool:
-        """Tell whether the user's section is in this call."""
+    def keeps(self, section: str) -> bool:
+        """Tell whether the user's text of a section is in this call, unless its template writes over it."""
         if self.hides == "all":
-            return section == "persona"
+            return section == PERSONA
         return section not in self.hides and (self.produces == "answer" or section not in ANSWERING)
+
+    def shows(self, section: str) -> bool:
+        """Tell whether a section is in this call: the user's, or the template's own."""
+        return section in self.writes or self.keeps(section)
+
+    def demonstrations(self, own: Any) -> tuple[Mapping[str, Any], ...]:
+        """Return the demonstrations: the step's `own` where it has them, else those of the template."""
+        return tuple(own) if own is not None else self.demos
 
 
 _read: dict[Path, tuple[int, CallSpec]] = {}
@@ -64,8 +92,9 @@ def read_call(path: Path) -> CallSpec:
     known = _read.get(path)
     if known and known[0] == changed:
         return known[1]
-    document, _, _ = split_front_matter(read_text(path), str(place(path)))
+    text, where = read_text(path), str(place(path))
+    document, _, _ = split_front_matter(text, where)
     front = read_model(document, CallFront) if document else CallFront()
-    spec = CallSpec(**dict(front), name=path.stem, file=path)
+    spec = CallSpec(**dict(front), name=path.stem, file=path, writes=block_names(text, where))
     _read[path] = (changed, spec)
     return spec

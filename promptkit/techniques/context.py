@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.answers import AnswerType
 from promptkit.project import Project
-from promptkit.prompts import Example, Layer, Prompt
+from promptkit.prompts import Example, InputSpec, Layer, Prompt
 from promptkit.runtimes import Asker, Message, Reply, Request
+from promptkit.techniques.artifacts import Artifact
 
 if TYPE_CHECKING:
     from promptkit.answers import Scores
+
+Spec = str | Mapping[str, Any]
+"""A technique as a step names it: `NAME`, or `{NAME: {parameter: value}}`."""
 
 Decide = Literal["constrain", "generate", "score"]
 Flag = Literal["unparsed", "truncated", "no_consensus"]
@@ -37,7 +41,8 @@ class CallRecord:
     """One request of a call, for the trace. `parsed` and `problem` are filled in when the answer is decided.
 
     `started` is seconds on the event loop's clock; `deciding` marks the request whose reply is the answer. Scoring is
-    one record of `requests` requests.
+    one record of `requests` requests. `level` counts what had to wait for each other: what has the same level may run
+    at once. `notes` say what became of the reply: a program that failed, a table that was asked.
     """
 
     call: str
@@ -46,6 +51,7 @@ class CallRecord:
     started: float
     sample: str
     requests: int = 1
+    level: int = 1
     deciding: bool = False
     repair: bool = False
     parsed: Any = None
@@ -57,13 +63,17 @@ class CallRecord:
 class StepContext:
     """One asking of one step: what its prompt, its settings and its runtime are.
 
-    `cue` is None (the prompt's, else the technique's, else the layout's), `none`, or the words. `layers` are the
-    templates of enclosing techniques, innermost first. `example_answers` are the types of the examples' answers where
-    these differ by row, else none. `record` gets each request as soon as it is answered.
+    `inputs` are the prompt's, with their types as far as these are known. `cue` is None (the prompt's, else the
+    technique's, else the layout's), `none`, or the words. `layers` are the templates of enclosing techniques, innermost
+    first. `example_answers` are the types of the examples' answers where
+    these differ by row, else none. `folder` is what paths in the technique's settings are relative to. `artifacts` are
+    what was prepared for the step, by technique; `home` is `PIPELINE.STEP`, the beginning of their files' names.
+    `record` gets each request as soon as it is answered.
     """
 
     prompt: Prompt
     values: Mapping[str, Any]
+    inputs: Mapping[str, InputSpec]
     answer: AnswerType
     asker: Asker
     project: Project
@@ -77,6 +87,9 @@ class StepContext:
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
     tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    folder: Path = Path()
+    home: str = ""
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
     sample: str = "0"
     strict: bool = False

@@ -3,60 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from promptkit.answers import repair_text
-from promptkit.errors import InputError, Unsupported, nearest
-from promptkit.project import Project
-from promptkit.runtimes import Message
+from promptkit.errors import InputError, Unsupported
+from promptkit.runtimes import Message, Model
 from promptkit.techniques.context import Answer, StepContext
-from promptkit.techniques.registry import Technique, find, names, parse_spec
+from promptkit.techniques.levels import begin_levels
 from promptkit.techniques.requests import decide_again, read_answer
+from promptkit.techniques.roles import bind
+from promptkit.techniques.spec import Chosen, choose
 from promptkit.techniques.task import Task
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A technique with the parameters that a step gives it."""
-
-    technique: Technique
-    parameters: Mapping[str, Any]
 
 
 async def perform(spec: Any, step: StepContext) -> Answer:
     """Run the technique that `spec` names, or a `Chosen` one, on a step, and return its answer.
 
-    Raises InputError for an unknown technique or parameter, Unsupported for a need that is not at hand, and what the
-    runtime raises. A reply without an answer is no error: the answer's flag says so.
+    Raises InputError for an unknown technique or parameter and for a role that no input plays, Unsupported for a need
+    that is not at hand, and what the runtime raises. A reply without an answer is no error: the answer's flag says so.
     """
     chosen = spec if isinstance(spec, Chosen) else choose(spec, step.project)
-    technique, parameters = chosen.technique, chosen.parameters
-    await require(technique, step)
-    return await technique.function(Task(step, technique.name, parameters), **parameters)
+    await require(chosen, step)
+    begin_levels()
+    return await _run(chosen, step)
 
 
-def choose(spec: Any, project: Project) -> Chosen:
-    """Return the technique that `spec` names, to be performed many times. Raises InputError for an unknown one."""
-    try:
-        name, parameters = parse_spec(spec)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    technique = find(name, project)
-    if technique is None:
-        raise InputError(f"unknown technique `{name}`", hint=nearest(name, names(project)))
-    return Chosen(technique, parameters)
+async def _run(spec: Any, step: StepContext) -> Answer:
+    """Run a technique, of a step or nested in another's."""
+    chosen = spec if isinstance(spec, Chosen) else choose(spec, step.project)
+    return await chosen.technique.function(Task(step, chosen, _run), **chosen.parameters)
 
 
-async def require(technique: Technique, step: StepContext) -> None:
-    """Raise Unsupported unless the runtime and the step have what the technique needs."""
+def task_for(chosen: Chosen, step: StepContext) -> Task:
+    """Return the task of a technique on a step, for its preparation."""
+    return Task(step, chosen, _run)
+
+
+async def require(chosen: Chosen, step: StepContext, *, preparing: bool = False) -> None:
+    """Raise unless the runtime and the step have what a technique needs, and those that it is put over.
+
+    Raises Unsupported for what the runtime or the step lacks, InputError where no input plays a role, or where the
+    technique must first be prepared. In a preparation (`preparing`) there need be no artifact yet.
+    """
+    technique = chosen.technique
     model = await step.asker.model()
-    at_hand = set(model.capabilities) | ({"tools"} if step.tools else set())
-    missing = sorted(technique.needs - at_hand)
+    bound = bind(technique.roles, chosen.roles, step.inputs)
+    missing = sorted(technique.needs - at_hand(model, chosen, step, bound))
+    if "rows" in missing and not preparing:
+        pipeline, _, name = step.home.rpartition(".")
+        raise InputError(
+            f"technique `{technique.name}` has nothing prepared for this step",
+            hint=f"promptkit techniques prepare {technique.name} {pipeline} --step {name} --data FILE",
+        )
+    missing = [need for need in missing if not (preparing and need in ROW_NEEDS)]
     if missing:
         raise Unsupported(
             f"technique `{technique.name}` needs {', '.join(missing)}, which is not at hand with {model.reference}"
         )
+    if chosen.parameters.get("over"):
+        await require(choose(chosen.parameters["over"], step.project), step)
+
+
+ROW_NEEDS = frozenset({"rows", "labels", "rationales"})
+"""What a preparation takes from its data; a step has it once there is an artifact."""
+
+
+def at_hand(model: Model, chosen: Chosen, step: StepContext, bound: Mapping[str, str | None]) -> set[str]:
+    """Return what of the needs there are is at hand: from the runtime, the step and its inputs."""
+    found: set[str] = {*model.capabilities, "sandbox", "sql"}
+    found |= {role for role, name in bound.items() if name is not None}
+    if step.tools:
+        found.add("tools")
+    if chosen.documents:
+        found |= {"documents", "tools"}
+    if chosen.technique.name in step.artifacts:
+        found |= ROW_NEEDS
+    return found
 
 
 async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:

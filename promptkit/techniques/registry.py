@@ -1,7 +1,7 @@
-"""Finding a technique by name, and checking its shape and parameters. Shipped ones come through the same door.
+"""Finding a technique by name, and checking its shape. Shipped ones come through the same door.
 
-A technique NAME is a folder `templates/techniques/NAME/` with one template a call, and, where it makes several calls,
-an async function NAME in `techniques/NAME.py` of the project, behind an entry point of the group
+A technique NAME is a folder `templates/techniques/NAME/` with one template a call and a card, and, where it makes
+several calls, an async function NAME in `techniques/NAME.py` of the project, behind an entry point of the group
 `promptkit.techniques`, or in `promptkit.techniques.catalog`. Without a function, the folder's one template is the call.
 """
 
@@ -10,23 +10,25 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.errors import InputError, Problem, place
 from promptkit.project import LIBRARY, Project
-from promptkit.prompts import Prompts
-from promptkit.storage import Problems
+from promptkit.techniques.artifacts import Prepared
 from promptkit.techniques.calls import read_call
-from promptkit.techniques.context import Answer
+from promptkit.techniques.card import CARD_FILE, Card, read_card
+from promptkit.techniques.context import Answer, Spec
+from promptkit.techniques.roles import Role
 from promptkit.techniques.task import Task
 
 Function = Callable[..., Awaitable[Answer]]
+Preparation = Callable[..., Awaitable[Prepared]]
 Stamp = tuple[int, int]
 
 
@@ -38,26 +40,59 @@ class Technique:
     about: str
     function: Function
     needs: frozenset[str] = frozenset()
+    roles: tuple[Role, ...] = ()
     calls: str = "1"
     requests: str = "1"
+    prepare: Preparation | None = None
     files: tuple[Path, ...] = ()
+    card: Card = field(default_factory=Card)
 
     @property
     def parameters(self) -> dict[str, inspect.Parameter]:
-        """The parameters that a step may set, with their defaults."""
-        return dict(list(inspect.signature(self.function).parameters.items())[1:])
+        """The parameters that a step may set, with their defaults; `over` among them where it nests another."""
+        return parameters_of(self.function)
+
+    @property
+    def call_files(self) -> tuple[Path, ...]:
+        """The templates of its calls."""
+        return tuple(file for file in self.files if file.suffix == ".j2")
 
 
-def technique(*, needs: Iterable[str] = (), calls: str = "1", requests: str = "1") -> Callable[[Function], Technique]:
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the keyword-only parameters of a technique's function, or of its preparation."""
+    found = inspect.signature(function).parameters
+    return {name: each for name, each in found.items() if each.kind is each.KEYWORD_ONLY}
+
+
+def technique(
+    *,
+    needs: Iterable[str] = (),
+    roles: Iterable[str] = (),
+    calls: str = "1",
+    requests: str = "1",
+    prepare: Preparation | None = None,
+) -> Callable[[Function], Technique]:
     """Declare an async function `(task, *, parameter: type = default, …) -> Answer` as a technique of its name.
 
-    Raises TypeError where the function is not of that shape; the message names it and its definition.
+    `roles` are what it must know of the inputs (`question`, `context?` for one that may be missing). `calls` and
+    `requests` are formulas (see `formulas`). `prepare` is an async function `(task, rows, *, parameter…) -> Prepared`
+    that makes its artifact. Raises TypeError where a function is not of its shape, naming it and its definition.
     """
 
     def declare(function: Function) -> Technique:
-        _check_shape(function)
-        about = inspect.getdoc(function) or ""
-        return Technique(function.__name__, about.partition("\n")[0], function, frozenset(needs), calls, requests)
+        _check_shape(function, ("task",))
+        if prepare is not None:
+            _check_shape(prepare, ("task", "rows"))
+        return Technique(
+            name=function.__name__,
+            about=(inspect.getdoc(function) or "").partition("\n")[0],
+            function=function,
+            needs=frozenset(needs),
+            roles=tuple(map(Role.parse, roles)),
+            calls=calls,
+            requests=requests,
+            prepare=prepare,
+        )
 
     return declare
 
@@ -72,15 +107,16 @@ def find(name: str, project: Project) -> Technique | None:
     stamp = _stamp(module)
     found = _from_file(name, module, stamp) if stamp else _shipped(name)
     files = _templates(folder, _stamp(folder)) if folder else ()
+    card = read_card(folder)
     if found:
-        return replace(found, files=(*files, module) if stamp else files)
-    return _from_template(name, files) if files else None
+        return replace(found, files=(*files, module) if stamp else files, card=card)
+    return replace(_from_template(name, files), card=card) if files else None
 
 
 @lru_cache(maxsize=200)
 def _templates(folder: Path, stamp: Stamp | None) -> tuple[Path, ...]:
-    """Return the templates in a folder, looked for again only when its `stamp` is another."""
-    return tuple(sorted(folder.glob("*.j2")))
+    """Return the templates in a folder, looked for again only when its `stamp` is another; the card comes last."""
+    return (*sorted(folder.glob("*.j2")), *folder.glob(CARD_FILE))
 
 
 def names(project: Project) -> list[str]:
@@ -91,60 +127,14 @@ def names(project: Project) -> list[str]:
     return sorted(found | {entry.name for entry in entry_points(group="promptkit.techniques")})
 
 
-def parse_spec(spec: Any) -> tuple[str, dict[str, Any]]:
-    """Return name and parameters of `technique: NAME` or `technique: {NAME: {parameter: value}}`. Raises ValueError."""
-    if isinstance(spec, str):
-        return spec, {}
-    if isinstance(spec, Mapping) and len(spec) == 1:
-        name, parameters = next(iter(spec.items()))
-        if isinstance(name, str) and isinstance(parameters, Mapping | None):
-            return name, dict(parameters or {})
-    raise ValueError("a technique is a name, or one name with its parameters: `{NAME: {parameter: value}}`")
-
-
-def check(spec: Any, project: Project) -> list[Problem]:
-    """Return what is wrong with a step's `technique:`, its templates among it; what is wrong in `spec` has no place."""
-    problems = Problems()
-    with problems.gather():
-        try:
-            name, parameters = parse_spec(spec)
-        except ValueError as error:
-            return [Problem(str(error))]
-        found = find(name, project)
-        if found is None:
-            return [Problem(f"unknown technique `{name}`", hint=nearest(name, names(project)))]
-        for key, value in parameters.items():
-            problems.add(_parameter_problems(found, key, value))
-        prompts = Prompts(project)
-        for template in found.files:
-            if template.suffix == ".j2":
-                with problems.gather():
-                    read_call(template)
-                    prompts.check_layer(template)
-    return problems.found
-
-
-def _parameter_problems(found: Technique, key: str, value: Any) -> Iterator[Problem]:
-    from pydantic import TypeAdapter, ValidationError
-
-    if key not in found.parameters:
-        yield Problem(f"technique `{found.name}` has no parameter `{key}`", hint=nearest(key, found.parameters))
-        return
-    annotation = get_type_hints(found.function).get(key, Any)
-    try:
-        TypeAdapter(annotation).validate_python(value, strict=True)
-    except ValidationError as error:
-        yield Problem(f"`{key}` of technique `{found.name}`: {error.errors()[0]['msg']}")
-
-
-def _check_shape(function: Function) -> None:
+def _check_shape(function: Callable[..., Any], first: tuple[str, ...]) -> None:
     where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
     parameters = list(inspect.signature(function).parameters.values())
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"technique `{function.__name__}` must be an `async def` ({where})")
-    if not parameters or parameters[0].name != "task":
-        raise TypeError(f"technique `{function.__name__}` must take `task` first ({where})")
-    for parameter in parameters[1:]:
+    if tuple(parameter.name for parameter in parameters[: len(first)]) != first:
+        raise TypeError(f"technique `{function.__name__}` must take {' and '.join(first)} first ({where})")
+    for parameter in parameters[len(first) :]:
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
             raise TypeError(
                 f"`{parameter.name}` of technique `{function.__name__}` must be keyword-only with a default ({where})"
@@ -199,17 +189,30 @@ def _declared(found: Any, name: str) -> Technique:
 
 
 def _from_template(name: str, files: tuple[Path, ...]) -> Technique:
-    if len(files) > 1:
+    calls = [file for file in files if file.suffix == ".j2"]
+    if len(calls) != 1:
         raise InputError(
             Problem(
-                f"technique `{name}` has {len(files)} templates and no function that calls them",
+                f"technique `{name}` has {len(calls)} templates and no function that calls them",
                 file=place(files[0].parent),
                 hint=f"write techniques/{name}.py with an async function `{name}`",
             )
         )
-    call = read_call(files[0])
+    call = read_call(calls[0])
 
     async def single_call(task: Task) -> Answer:
         return await task.decide(await task.ask(call.name))
 
-    return Technique(name, call.about, single_call, frozenset(), "1", "2" if call.thinks else "1", files)
+    async def modifier(task: Task, *, over: Spec = "vanilla") -> Answer:
+        return await task.run(over, beneath=task.layer(call.name))
+
+    return Technique(
+        name=name,
+        about=call.about,
+        function=modifier if call.modifier else single_call,
+        needs=frozenset(call.needs),
+        roles=tuple(map(Role.parse, call.roles)),
+        calls="over_calls" if call.modifier else "1",
+        requests="over_requests" if call.modifier else "1 + decided" if call.thinks else "1",
+        files=files,
+    )

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from promptkit.answers import Calibration, Unparsed, constrained, instruction, lead_after, read_calibration, score
+from promptkit.answers import (
+    Calibration,
+    Scores,
+    Unparsed,
+    constrained,
+    instruction,
+    lead_after,
+    read_calibration,
+    score,
+)
+from promptkit.answers import build as build_answer
 from promptkit.errors import Unsupported
-from promptkit.prompts import Layer, compose, evaluate
+from promptkit.prompts import Layer, WrittenExample, compose, evaluate
 from promptkit.runtimes import Message, Model, Reply, Request
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
+from promptkit.techniques.levels import next_level
 
 THOUGHT_TOKENS = 256
 NO_CUE = "none"
+EXAMPLES = "examples"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What a technique gives a call, beside the step's own: values under `call.`, and how to ask."""
+    """What a technique gives a call, beside the step's own: values under `call.`, and how to ask.
+
+    `demos` are demonstrations of the technique's own shape, shown in place of the user's examples.
+    """
 
     spec: CallSpec
     values: Mapping[str, Any]
-    input: str | None
+    demos: tuple[Mapping[str, Any], ...]
     sample: str
     temperature: float | None
     max_tokens: int | None
@@ -40,6 +55,7 @@ class Built:
     request: Request
     cue: str
     ends: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 async def build(step: StepContext, wanted: Build) -> Built:
@@ -48,18 +64,19 @@ async def build(step: StepContext, wanted: Build) -> Built:
     answering = spec.produces == "answer"
     sections = _sections(step, wanted)
     cue = _cue(step, spec, sections)
-    begin = evaluate(spec.begin, {"call": wanted.values}) if spec.begin else ""
+    begin = str(evaluate(spec.begin, {"call": wanted.values})).strip() if spec.begin else ""
+    goes_on = bool(begin) and answering and not spec.thinks
     composed = compose(
         sections,
         layout=step.layout,
         mode=step.messages,
-        examples=_examples(step, spec),
+        examples=_examples(step, wanted),
         cue=cue if answering else NO_CUE,
-        begin=begin if begin or spec.thinks or not answering else None,
+        begin="" if goes_on else begin if begin or spec.thinks or not answering else None,
         continues="continue" in model.capabilities,
         system_role="system" in model.capabilities,
-        labels=step.answer.alternatives(),
-        history=step.history,
+        labels=step.answer.alternatives() if spec.hides != "all" else (),
+        history=step.history if spec.hides != "all" else (),
     )
     for notice in composed.notices:
         step.notice(notice)
@@ -71,7 +88,23 @@ async def build(step: StepContext, wanted: Build) -> Built:
         stop=_stops(step, ends, model),
         **_asking(step, wanted),
     )
-    return Built(spec=spec, request=request, cue=composed.cue, ends=ends)
+    built = Built(spec=spec, request=request, cue=composed.cue, ends=ends)
+    return _going_on(step, built, begin, model) if goes_on else built
+
+
+def _going_on(step: StepContext, built: Built, text: str, model: Model) -> Built:
+    """Return the call whose assistant's turn begins with a text and then the cue, so that the answer comes next.
+
+    Where the runtime cannot continue a turn, the text goes out as a turn of the assistant and the cue as a new turn of
+    the user, and the trace says so.
+    """
+    request, cue = built.request, built.cue
+    if "continue" in model.capabilities:
+        return replace(built, request=replace(request, begun=f"{text}\n{cue}".strip()))
+    turn = Message("user", cue or instruction(step.answer, project=step.project))
+    messages = (*request.messages, Message("assistant", text), turn)
+    note = "the text before the cue sent as a turn: the runtime cannot continue one"
+    return replace(built, request=replace(request, messages=messages, begun=""), notes=(note,))
 
 
 async def send(step: StepContext, built: Built) -> Exchange:
@@ -100,25 +133,25 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
     model = await step.asker.model()
     trigger = spec.trigger(step.answer.name)
     cue = trigger if trigger and not _own_cue(step) else exchange.cue
-    thoughts = f"{exchange.request.begun}{exchange.text}".strip()
-    messages, begun = exchange.request.messages, f"{thoughts}\n{cue}".strip()
-    notes: tuple[str, ...] = ()
-    if "continue" not in model.capabilities:
-        turn = Message("user", cue or instruction(step.answer, project=step.project))
-        messages, begun = (*messages, Message("assistant", thoughts), turn), ""
-        notes = ("thoughts sent as a turn: the runtime cannot continue one",)
     request = replace(
         exchange.request,
-        messages=messages,
-        begun=begun,
         max_tokens=_most_tokens(step, spec),
         temperature=0.0,
         top_p=None,
         stop=_stops(step, spec.stop, model),
     )
-    decided = await send_deciding(step, Built(spec=spec, request=request, cue=cue))
-    decided.record.notes = notes
-    return decided
+    thoughts = f"{exchange.request.begun}{exchange.text}".strip()
+    return await send_deciding(step, _going_on(step, Built(spec=spec, request=request, cue=cue), thoughts, model))
+
+
+async def log_probabilities(step: StepContext, built: Built, texts: Sequence[str]) -> tuple[float, ...]:
+    """Return the log-probability of each text after the call's begun turn, only as far as the texts differ.
+
+    Raises Unsupported where the model gives none.
+    """
+    scores = await score(step.asker, built.request, build_answer({"label": list(texts)}))
+    _scored(step, built, scores)
+    return tuple(scores.logprobs[text] for text in texts)
 
 
 async def decide_again(step: StepContext, exchange: Exchange, request: Request) -> Exchange:
@@ -166,21 +199,28 @@ def _sections(step: StepContext, wanted: Build) -> dict[str, str]:
     layer = Layer(wanted.spec.file, wanted.values)
     sections = step.prompt.sections(step.values, layers=(*step.layers, layer))
     shown = {name: text for name, text in sections.items() if wanted.spec.shows(name)}
-    if wanted.input is not None:
-        shown["input"] = wanted.input
     if wanted.spec.produces == "answer" and "output_format" not in shown and wanted.spec.shows("output_format"):
         shown["output_format"] = instruction(step.answer, project=step.project)
     return shown
 
 
-def _examples(step: StepContext, spec: CallSpec) -> tuple[Any, ...]:
-    if not spec.shows("examples"):
+def _examples(step: StepContext, wanted: Build) -> tuple[WrittenExample, ...]:
+    """Return what is shown as examples: the technique's demonstrations, else the user's examples."""
+    spec = wanted.spec
+    if wanted.demos and EXAMPLES not in spec.writes:
+        return tuple(_demonstration(demo, spec) for demo in wanted.demos)
+    if not spec.keeps(EXAMPLES):
         return ()
     kinds = step.example_answers or (step.answer,) * len(step.examples)
     written = step.prompt.written(step.examples, [kind.write for kind in kinds], step.values)
     if spec.thinks or not any(example.thoughts for example in written):
         return written
     return tuple(replace(example, thoughts=None) for example in written)
+
+
+def _demonstration(demo: Mapping[str, Any], spec: CallSpec) -> WrittenExample:
+    thoughts = demo.get("thoughts") if spec.thinks or spec.produces != "answer" else None
+    return WrittenExample(str(demo.get("input", "")), str(demo.get("output", "")), thoughts)
 
 
 def _cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | None:
@@ -259,14 +299,19 @@ def _fall_back(step: StepContext, reason: str, decide: str) -> None:
 async def _score(step: StepContext, built: Built) -> Exchange:
     calibration = await _calibration(step)
     scores = await score(step.asker, built.request, step.answer, calibrate=calibration)
+    return _scored(step, built, scores, deciding=True)
+
+
+def _scored(step: StepContext, built: Built, scores: Scores, *, deciding: bool = False) -> Exchange:
+    """Return scores as an exchange, one record of all their requests."""
     reply = Reply(
-        text=step.answer.write(scores.value),
+        text=str(scores.value) if not deciding else step.answer.write(scores.value),
         tokens_in=scores.tokens_in,
         tokens_out=scores.tokens_out,
         seconds=scores.seconds,
         cached=scores.cached,
     )
-    exchange = _exchange(step, built, reply, deciding=True)
+    exchange = _exchange(step, built, reply, deciding=deciding)
     exchange.record.requests = scores.requests
     return replace(exchange, scores=scores)
 
@@ -296,8 +341,10 @@ def _exchange(
         reply=reply,
         started=asyncio.get_running_loop().time() - (0.0 if reply.cached else reply.seconds),
         sample=built.request.sample,
+        level=next_level(),
         deciding=deciding,
         repair=is_repair,
+        notes=built.notes,
     )
     step.record(record)
     return Exchange(

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from promptkit.answers import AnswerType, Unparsed
-from promptkit.errors import InputError, nearest
-from promptkit.prompts import Example
+from promptkit.errors import InputError, Unsupported, nearest
+from promptkit.project import LIBRARY
+from promptkit.prompts import Example, Layer
+from promptkit.techniques.artifacts import Artifact, Row
 from promptkit.techniques.calls import CallSpec, read_call
-from promptkit.techniques.context import Answer, Exchange, StepContext
-from promptkit.techniques.requests import Build, build, decide_after, read_answer, send, send_deciding
+from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
+from promptkit.techniques.levels import at_once
+from promptkit.techniques.requests import (
+    Build,
+    Built,
+    build,
+    decide_after,
+    log_probabilities,
+    read_answer,
+    send,
+    send_deciding,
+)
+from promptkit.techniques.roles import SECTION, bind
+
+if TYPE_CHECKING:
+    from promptkit.techniques.spec import Chosen
+    from promptkit.tools import Execution, Passage, Selection, Table
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+_REPLACED_INPUT: Final = LIBRARY / "templates" / "techniques" / "replaced_input.j2"
+
+
+class Perform(Protocol):
+    """How a technique is performed on a step: what `Task.run` needs and may not import."""
+
+    async def __call__(self, spec: Any, step: StepContext) -> Answer: ...
 
 
 class Task:
@@ -26,10 +52,13 @@ class Task:
     parameters that the step gave.
     """
 
-    def __init__(self, step: StepContext, technique: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, step: StepContext, chosen: Chosen, perform: Perform) -> None:
         self._step = step
-        self._technique = technique
-        self.params = params
+        self._chosen = chosen
+        self._technique = chosen.technique.name
+        self._perform = perform
+        self._bound = bind(chosen.technique.roles, chosen.roles, step.inputs)
+        self.params = chosen.parameters
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -48,45 +77,108 @@ class Task:
         """Whether the user's examples show thoughts, so that a call that thinks needs no trigger."""
         return any(example.thoughts for example in self._step.examples)
 
+    @property
+    def decides(self) -> bool:
+        """Whether an answer is decided by a request of its own after thoughts: `decide` is not `generate`."""
+        return self._step.decide != "generate"
+
+    @property
+    def tools(self) -> Mapping[str, Callable[..., Any]]:
+        """The step's tools by name."""
+        return self._step.tools
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """What was prepared for this step by this technique, if anything was."""
+        return self._step.artifacts.get(self._technique)
+
+    async def can(self, capability: str) -> bool:
+        """Tell whether the runtime has a capability (`logprobs`, `embeddings`)."""
+        return capability in (await self._step.asker.model()).capabilities
+
+    def role(self, name: str) -> Any:
+        """Return what plays a role: an input's value, for `question` else the input section; None for one left out."""
+        bound = self._bound.get(name)
+        if bound is not None:
+            return self._step.values.get(bound)
+        return self.section("input") if name == SECTION and name in self._bound else None
+
+    def section(self, name: str) -> str:
+        """Return one of the user's sections, rendered; an empty text where there is none."""
+        found = self._step.prompt.sections(self._step.values, layers=self._step.layers, only=(name,))
+        return found.get(name, "")
+
     async def ask(
         self,
         call: str,
         *,
-        input: str | None = None,
+        replace: Mapping[str, Any] | None = None,
         sample: int | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
+        demos: Sequence[Mapping[str, Any]] | None = None,
         **values: Any,
     ) -> Exchange:
         """Render `call` and ask it once; `values` stand in its template under `call.`.
 
+        So do the roles, `demos` and `examples_think`.
+
         A call that produces an answer and does not think is decided at once, as the step's `decide` says; a call that
-        thinks leaves its answer to `decide`. `input` takes the place of the input section. Raises InputError where the
-        template is missing or broken, and what the runtime raises.
+        thinks leaves its answer to `decide`. `replace` gives other values to roles: the user's sections are rendered
+        with them. `demos` are shown instead of the call's own demonstrations. Raises InputError where the template is
+        missing or broken, and what the runtime raises.
         """
-        spec = self._call(call)
-        wanted = Build(
-            spec=spec,
-            values=values,
-            input=input,
-            sample=self._sample(sample),
-            temperature=temperature,
-            max_tokens=max_tokens,
-            stop=tuple(stop),
+        if replace:
+            return await self.replacing(**replace).ask(
+                call,
+                sample=sample,
+                temperature=temperature,
+                max_tokens=max_tokens,
+                stop=stop,
+                demos=demos,
+                **values,
+            )
+        built = await self._built(
+            call, values, demos=demos, sample=sample, temperature=temperature, max_tokens=max_tokens, stop=tuple(stop)
         )
-        built = await build(self._step, wanted)
-        if spec.produces == "answer" and not spec.thinks:
+        if built.spec.produces == "answer" and not built.spec.thinks:
             return await send_deciding(self._step, built)
         return await send(self._step, built)
 
     async def sample(self, call: str, n: int, *, temperature: float, **values: Any) -> list[Exchange]:
-        """Ask `call` n times at once, each with its own sample number. Raises InputError for a temperature of 0."""
-        if temperature <= 0 or n < 1:
-            raise InputError(f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0")
+        """Ask `call` n times at once, each with its own sample number; once and greedily for n = 1 at temperature 0.
+
+        Raises InputError for several samples at a temperature of 0, and for none.
+        """
+        if n == 1 and temperature == 0:
+            return [await self.ask(call, temperature=0.0, **values)]
+        self._refuse_greedy(n, temperature)
         return await self.each(
             lambda number: self.ask(call, sample=number, temperature=temperature, **values), range(n)
         )
+
+    async def run(
+        self,
+        technique: Spec,
+        *,
+        sample: int | None = None,
+        temperature: float | None = None,
+        beneath: Layer | None = None,
+        replace: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Perform another technique on this step and return its answer.
+
+        `sample` and `temperature` make it one of several samples. `beneath` lies between the user's prompt and the
+        calls of the other. `replace` gives other values to roles of this one.
+        """
+        task = self.replacing(**replace) if replace else self
+        return await self._perform(technique, task._nested(sample, temperature, beneath))
+
+    async def sample_run(self, technique: Spec, n: int, *, temperature: float) -> list[Answer]:
+        """Perform another technique n times at once, as samples of their own. Raises InputError as `sample` does."""
+        self._refuse_greedy(n, temperature)
+        return await self.each(lambda number: self.run(technique, sample=number, temperature=temperature), range(n))
 
     async def continue_(self, call: str, exchange: Exchange) -> Exchange:
         """Go on from a reply's own text with the answer trigger of `call`: a fixed extraction stage.
@@ -95,10 +187,15 @@ class Task:
         """
         return await decide_after(self._step, exchange, self._call(call))
 
-    async def decide(self, exchange: Exchange) -> Answer:
-        """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`."""
-        if exchange.thinks and self._step.decide != "generate":
+    async def decide(self, exchange: Exchange, *, marked: bool = False) -> Answer:
+        """Return the answer in a reply; after thoughts, by a deciding request unless `decide` is `generate`.
+
+        With `marked`, a reply of thoughts that nowhere has its cue holds no answer under `generate`.
+        """
+        if exchange.thinks and self.decides:
             exchange = await decide_after(self._step, exchange, CallSpec(name=exchange.call, produces="answer"))
+        elif marked and exchange.cue and exchange.cue.casefold() not in exchange.text.casefold():
+            return self.no_answer(f"the reply nowhere says `{exchange.cue}`", exchange)
         return read_answer(self._step, exchange)
 
     def answer(self, value: Any) -> Answer:
@@ -107,6 +204,19 @@ class Task:
             return Answer(value=self.answer_type.parse(self.answer_type.write(value)))
         except (Unparsed, ValueError) as error:
             return Answer(value=None, flag="unparsed", problem=str(error))
+
+    def parse(self, text: str) -> Answer:
+        """Return the answer that a text made by code or found in a reply is, without a request."""
+        try:
+            return Answer(value=self.answer_type.parse(text))
+        except Unparsed as error:
+            return Answer(value=None, flag="unparsed", problem=str(error))
+
+    def no_answer(self, problem: str, exchange: Exchange | None = None, *, flag: Flag = "unparsed") -> Answer:
+        """Return that there is no answer, and why; noted in the trace where the last reply is given."""
+        if exchange is not None:
+            exchange.record.problem = problem
+        return Answer(value=None, flag="truncated" if exchange and exchange.cut else flag, problem=problem)
 
     def vote(self, answers: Sequence[Answer], weights: Sequence[float] | None = None) -> Answer:
         """Return the answer that most reach, by the type's vote key; a tie goes to the value seen first.
@@ -117,36 +227,172 @@ class Task:
         first: dict[Any, Answer] = {}
         for answer, weight in zip(answers, weights or [1.0] * len(answers), strict=True):
             if answer.flag is None:
-                key = self.answer_type.vote_key(answer.value)
+                key = self.vote_key(answer)
                 tally[key] += weight  # type: ignore[assignment]
                 first.setdefault(key, answer)
         unparsed = sum(answer.flag is not None for answer in answers)
         if not tally:
-            return Answer(value=None, flag="unparsed", problem="no sample has an answer").with_extra(
-                votes=[], unparsed=unparsed
-            )
+            return self.no_answer("no sample has an answer").with_extra(votes=[], unparsed=unparsed)
         winner = max(first, key=lambda key: tally[key])
         votes = [{"value": first[key].value, "weight": tally[key]} for key in first]
         return first[winner].with_extra(votes=votes, unparsed=unparsed)
 
+    def vote_key(self, answer: Answer) -> Any:
+        """Return what answers that are the same have in common (26, 26.0 and "$26.")."""
+        return self.answer_type.vote_key(answer.value)
+
     async def each(self, function: Callable[[Item], Awaitable[Outcome]], items: Iterable[Item]) -> list[Outcome]:
         """Apply an async function to all items at once; the results are in the items' order."""
-        tasks = [asyncio.ensure_future(function(item)) for item in items]
+        return await at_once(function, items)
+
+    async def logprob(self, call: str, texts: Sequence[str], **values: Any) -> tuple[float, ...]:
+        """Return the log-probability of each text after the begun turn of `call`, only as far as the texts differ."""
+        return await log_probabilities(self._step, await self._built(call, values), texts)
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return a vector for each text: the runtime's embeddings, else TF-IDF over these, which needs no model."""
+        if await self.can("embeddings"):
+            return await self._step.asker.embed(texts)
+        from promptkit.prompts import word_vectors
+
+        return word_vectors(texts)
+
+    async def code(
+        self,
+        program: str,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+        of: Exchange | None = None,
+    ) -> Execution:
+        """Run a program in the sandbox: its value is its last expression's. A failure is noted at `of` in the trace."""
+        from promptkit.tools import run_python
+
+        execution = await run_python(program, inputs=inputs, functions=functions)
+        if of is not None and execution.failure:
+            self.note(of, f"the program failed ({execution.failure.kind}): {execution.failure.message}")
+        return execution
+
+    async def sql(self, table: Table, query: str, *, of: Exchange | None = None) -> Selection:
+        """Ask a table, called `w` and with a `row_id`, in SQL, read-only. Raises QueryFailed, noted at `of`."""
+        from promptkit.tools import QueryFailed, run_query
+
         try:
-            return await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            return await run_query(table, query)
+        except QueryFailed as error:
+            if of is not None:
+                self.note(of, f"the query failed: {error}")
             raise
+
+    async def tool(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Call one of the step's tools. Raises KeyError for an unknown one, and ToolFailed."""
+        result = self._step.tools[name](arguments)
+        return await result if inspect.isawaitable(result) else result
+
+    async def retrieve(self, query: str, count: int = 3) -> list[Passage]:
+        """Return the passages of the step's documents that fit a query best. Raises Unsupported without documents."""
+        return self._documents.retrieve(query, count)
+
+    def note(self, exchange: Exchange, text: str) -> None:
+        """Say in the trace what became of a reply."""
+        exchange.record.notes = (*exchange.record.notes, text)
+
+    def layer(self, call: str, **values: Any) -> Layer:
+        """Return a call's template as a layer that lies beneath another technique's calls."""
+        return Layer(self._call(call).file, {**self._role_values(), **values})
+
+    def showing(self, items: Iterable[Mapping[str, Any]]) -> Task:
+        """Return this task with other examples in place of the user's: `{input, output, thoughts}` each."""
+        examples = tuple(
+            Example(dict(item["input"]), item["output"], item.get("thoughts"), number)
+            for number, item in enumerate(items, start=1)
+        )
+        return self._with(replace(self._step, examples=examples, example_answers=()))
+
+    def on(self, row: Row) -> Task:
+        """Return this task for a row of data, in a preparation."""
+        return self._with(replace(self._step, values={**self._step.prompt.defaults, **row.inputs}))
+
+    def replacing(self, **roles: Any) -> Task:
+        """Return this task with other values for roles: an input's, or the text of the input section."""
+        values = dict(self._step.values)
+        layers = self._step.layers
+        for role, value in roles.items():
+            name = self._bound[role]
+            if name is not None:
+                values[name] = value
+            elif role == SECTION:
+                layers = (*layers, Layer(_REPLACED_INPUT, {"text": value}))
+        return self._with(replace(self._step, values=values, layers=layers))
+
+    @cached_property
+    def _documents(self) -> Any:
+        from promptkit.tools import Documents
+
+        given = self.role("documents")
+        if given:
+            return Documents.of(given)
+        if self._chosen.documents:
+            return Documents.read(self._step.folder / self._chosen.documents)
+        raise Unsupported(f"technique `{self._technique}` has no documents to search")
+
+    def _with(self, step: StepContext) -> Task:
+        return Task(step, self._chosen, self._perform)
+
+    def _nested(self, sample: int | None, temperature: float | None, beneath: Layer | None) -> StepContext:
+        step = self._step
+        options = step.options if temperature is None else replace(step.options, temperature=temperature)
+        layers = step.layers if beneath is None else (*step.layers, beneath)
+        return replace(step, sample=self._sample(sample), options=options, layers=layers)
+
+    async def _built(
+        self,
+        call: str,
+        values: Mapping[str, Any],
+        *,
+        demos: Sequence[Mapping[str, Any]] | None = None,
+        sample: int | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        stop: tuple[str, ...] = (),
+    ) -> Built:
+        spec = self._call(call)
+        shown = self._demos(spec) if demos is None else tuple(demos)
+        wanted = Build(
+            spec=spec,
+            values={**self._role_values(), "demos": shown, "examples_think": self.examples_think, **values},
+            demos=shown,
+            sample=self._sample(sample),
+            temperature=temperature,
+            max_tokens=max_tokens,
+            stop=stop,
+        )
+        return await build(self._step, wanted)
+
+    def _role_values(self) -> dict[str, Any]:
+        return {name: self.role(name) for name in self._bound}
+
+    def _demos(self, spec: CallSpec) -> tuple[Mapping[str, Any], ...]:
+        """Return a call's demonstrations: one's own where the step gives them."""
+        own = self._chosen.demos.get(spec.name)
+        return spec.demos if own is None else self.own_demos(spec.name)
+
+    def own_demos(self, name: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the demonstrations that the step gives under a name, none where it gives none. Raises InputError."""
+        from promptkit.techniques.spec import read_demos
+
+        given = self._chosen.demos.get(name)
+        return () if given is None else read_demos(given, self._step.folder)
+
+    def _refuse_greedy(self, n: int, temperature: float) -> None:
+        if temperature <= 0 or n < 1:
+            raise InputError(f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0")
 
     def _sample(self, number: int | None) -> str:
         return self._step.sample if number is None else f"{self._step.sample}/{number}"
 
     def _call(self, name: str) -> CallSpec:
-        folder = self._step.project.find_template("techniques", self._technique)
-        with suppress(FileNotFoundError):
-            if folder:
-                return read_call(folder / f"{name}.j2")
-        known = [file.stem for file in folder.glob("*.j2")] if folder else []
-        raise InputError(f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, known))
+        files = {file.stem: file for file in self._chosen.technique.call_files}
+        if name not in files:
+            raise InputError(f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, files))
+        return read_call(files[name])

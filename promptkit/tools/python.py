@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,10 @@ from promptkit.errors import PromptkitError
 from promptkit.tools.failures import Failure, Limits, failure_of
 from promptkit.tools.programs import assigned_names
 from promptkit.tools.values import NoPlainData, TooMuchData, plain
-from promptkit.tools.workers import Workers, workers
+from promptkit.tools.workers import Worker
 
 if TYPE_CHECKING:
-    from pydantic_monty import AsyncFunctionSnapshot, AsyncMontySession, AsyncSnapshot
+    from pydantic_monty import FunctionSnapshot, MontySession, SyncSnapshot
 
 Functions = Mapping[str, Callable[..., Any]]
 
@@ -41,7 +41,7 @@ async def run_python(
 
     A function may be async (the program calls it without `await`); what it raises is raised in the program, but for
     promptkit's own errors, which end the program and are raised here. Nothing that the program does raises.
-    TypeError and ValueError for inputs that are no data.
+    TypeError for inputs that are no data.
     """
     async with session(functions=functions, limits=limits) as opened:
         return await opened.run(program, inputs=inputs)
@@ -50,19 +50,20 @@ async def run_python(
 @asynccontextmanager
 async def session(*, functions: Functions | None = None, limits: Limits | None = None) -> AsyncIterator[Session]:
     """Open a sandbox whose state lasts from one program to the next; `limits` are for each program."""
-    async with AsyncExitStack() as stack:
-        yield Session(stack, workers(), functions or {}, limits or Limits())
+    opened = Session(functions or {}, limits or Limits())
+    try:
+        yield opened
+    finally:
+        await opened.close()
 
 
 class Session:
     """Programs that run one after another over one state. A program that fails leaves the state as it was before it."""
 
-    def __init__(self, stack: AsyncExitStack, workers: Workers, functions: Functions, limits: Limits) -> None:
-        self._stack = stack
-        self._workers = workers
+    def __init__(self, functions: Functions, limits: Limits) -> None:
         self._functions = functions
         self._limits = limits
-        self._open: AsyncMontySession | None = None
+        self._worker = Worker()
         self._saved: bytes | None = None
         self._names: dict[str, None] = {}
 
@@ -74,11 +75,8 @@ class Session:
         try:
             value = await self._feed(program, dict(inputs or {}), printed)
         except _Failed as failed:
-            await self._close()
+            await self.close()
             return Execution(output=printed.text, failure=failed.failure)
-        except BaseException:
-            await self._close()
-            raise
         self._names |= dict.fromkeys((*(inputs or {}), *assigned_names(program)))
         return Execution(value=value, output=printed.text)
 
@@ -91,47 +89,49 @@ class Session:
                 found[name] = read.value
         return found
 
+    async def close(self) -> None:
+        """Give the worker back. A further program begins with the state after the last one that went well."""
+        await self._worker.close()
+
     async def _feed(self, program: str, inputs: dict[str, Any], printed: _Printed) -> Any:
         from pydantic_monty import MontyComplete, MontyConversionError, MontyError
 
+        turn, limits = self._worker.turn, self._limits
         try:
-            opened = await self._ready()
-            async with self._workers.turns:
-                at = await opened.feed_start(program, inputs=inputs, print_callback=printed)
+            sandbox = await self._ready()
+            at = await turn(sandbox.feed_start, program, inputs=inputs, print_callback=printed)
             calls = 0
             while not isinstance(at, MontyComplete):
-                if calls == self._limits.calls:
+                if calls == limits.calls:
                     raise _Failed(Failure("forbidden", f"the program called out more than {calls:,} times"))
                 calls += 1
                 at = await self._answer(at)
-            return plain(at.output, self._limits.value)
+            return plain(at.output, limits.value)
         except MontyConversionError as error:
             raise TypeError(f"inputs must be plain data: {error}") from None
         except MontyError as error:
-            raise _Failed(printed.failure or failure_of(error, self._limits)) from None
+            raise _Failed(printed.failure or failure_of(error, limits)) from None
         except NoPlainData as error:
             raise _Failed(Failure("unsupported", str(error))) from None
         except TooMuchData as error:
             raise _Failed(Failure("output", str(error))) from None
 
-    async def _answer(self, at: AsyncSnapshot) -> AsyncSnapshot:
+    async def _answer(self, at: SyncSnapshot) -> SyncSnapshot:
         """Answer one thing that the program waits for, and let it go on to the next."""
-        from pydantic_monty import AsyncFunctionSnapshot, AsyncNameLookupSnapshot
+        from pydantic_monty import FunctionSnapshot, NameLookupSnapshot
 
-        if isinstance(at, AsyncNameLookupSnapshot):
-            known = {"value": _named(at.variable_name)} if at.variable_name in self._functions else {}
-            async with self._workers.turns:
-                return await at.resume(**known)
-        if not isinstance(at, AsyncFunctionSnapshot):
+        turn = self._worker.turn
+        if isinstance(at, NameLookupSnapshot):
+            if at.variable_name in self._functions:
+                return await turn(at.resume, value=_named(at.variable_name))
+            return await turn(at.resume)
+        if not isinstance(at, FunctionSnapshot):
             raise _Failed(Failure("unsupported", "the program awaits what never comes"))
         if at.is_os_function:
-            async with self._workers.turns:
-                return await at.resume_not_handled()
-        result = await self._call(at)
-        async with self._workers.turns:
-            return await at.resume(result)
+            return await turn(at.resume_not_handled)
+        return await turn(at.resume, await self._call(at))
 
-    async def _call(self, at: AsyncFunctionSnapshot) -> Any:
+    async def _call(self, at: FunctionSnapshot) -> Any:
         function = self._functions.get(at.function_name)
         if function is None:
             return {"exc_type": "NameError", "message": f"name '{at.function_name}' is not defined"}
@@ -147,31 +147,16 @@ class Session:
         except Exception as error:
             return {"exception": error}
 
-    async def _ready(self) -> AsyncMontySession:
+    async def _ready(self) -> MontySession:
         """Return the sandbox in the state after the last program that went well."""
-        if self._open is not None:
-            self._saved = await self._open.dump()
-            return self._open
-        pool = await self._workers.pool()
-        limits = self._limits
-        self._open = await self._stack.enter_async_context(
-            pool.checkout(
-                limits={
-                    "max_feed_duration_secs": limits.seconds,
-                    "max_memory": limits.memory,
-                    "max_recursion_depth": limits.recursion,
-                    "max_suspensions": 2**31,
-                },
-                os_policy={"datetime": "call_host", "random_start": {"seed": 0}, "sleep": "zero"},
-            )
-        )
+        turn, sandbox = self._worker.turn, self._worker.session
+        if sandbox is not None:
+            self._saved = await turn(sandbox.dump)
+            return sandbox
+        sandbox = await self._worker.open(self._limits)
         if self._saved is not None:
-            await self._open.load_session(self._saved)
-        return self._open
-
-    async def _close(self) -> None:
-        self._open = None
-        await self._stack.aclose()
+            await turn(sandbox.load_session, self._saved)
+        return sandbox
 
 
 class _Failed(Exception):

@@ -1,61 +1,98 @@
-"""The worker processes that run model-written Python: one pool for each event loop, closed with the loop."""
+"""The worker processes that run model-written Python, and the threads that wait for them."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache, partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from promptkit.errors import Unsupported
+from promptkit.tools.failures import Limits
 
 if TYPE_CHECKING:
-    from pydantic_monty import AsyncMonty
+    from pydantic_monty import Monty, MontySession
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 _MOST_WORKERS = 256
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+# As many programs compute at once as there are processors, so that none runs out of time because of the others.
+_threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="promptkit-python")
 
 
-@dataclass(slots=True)
-class Workers:
-    """A pool of workers, and `turns`: as many of them compute at once as there are processors."""
+class Worker:
+    """One sandbox in a worker process. Its process is ended where what waits for it is cancelled."""
 
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
-    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _pools: AsyncIterator[AsyncMonty] | None = None
-    _pool: AsyncMonty | None = None
+    def __init__(self) -> None:
+        self.session: MontySession | None = None
+        self._process: int | None = None
+        self._cancelled = False
 
-    async def pool(self) -> AsyncMonty:
-        """Return the pool; the first caller opens it. Raises Unsupported where the interpreter is not installed."""
-        async with self._opening:
-            if self._pool is None:
-                self._pools = _hold_pool()
-                try:
-                    self._pool = await anext(self._pools)
-                except (ImportError, FileNotFoundError) as error:
-                    message = f"a program cannot be run: {error}"
-                    raise Unsupported(message, hint="pip install --force-reinstall pydantic-monty") from None
-            return self._pool
+    async def open(self, limits: Limits) -> MontySession:
+        """Take a worker for a fresh sandbox. Raises Unsupported where the interpreter is not installed."""
+        try:
+            pool = _pool()
+        except (ImportError, FileNotFoundError) as error:
+            message = f"a program cannot be run: {error}"
+            raise Unsupported(message, hint="pip install --force-reinstall pydantic-monty") from None
+        return await self.turn(self._enter, pool, limits)
+
+    async def turn(
+        self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        """Call a function of the sandbox that takes its time, in a thread.
+
+        The asynchronous form of the package aborts the process, now and then, when the interpreter ends.
+        """
+        turn = _threads.submit(partial(function, *args, **kwargs))
+        try:
+            return await asyncio.wrap_future(turn)
+        except asyncio.CancelledError:
+            self._cancelled = True
+            if self._process is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(self._process, _KILL)
+            turn.add_done_callback(lambda _: self._leave())
+            raise
+
+    async def close(self) -> None:
+        """Give the worker back; one in the middle of a program is ended."""
+        if not self._cancelled:
+            await self.turn(self._leave)
+
+    def _enter(self, pool: Monty, limits: Limits) -> MontySession:
+        session = pool.checkout(
+            limits={
+                "max_feed_duration_secs": limits.seconds,
+                "max_memory": limits.memory,
+                "max_recursion_depth": limits.recursion,
+                "max_suspensions": 2**31,
+            },
+            os_policy={"datetime": "call_host", "random_start": {"seed": 0}, "sleep": "zero"},
+        )
+        self.session = session.__enter__()
+        self._process = self.session.worker_pid
+        return self.session
+
+    def _leave(self) -> None:
+        session, self.session, self._process = self.session, None, None
+        if session is not None:
+            session.__exit__(None, None, None)
 
 
-_of_loop: dict[asyncio.AbstractEventLoop, Workers] = {}
+@cache
+def _pool() -> Monty:
+    from pydantic_monty import Monty
 
-
-def workers() -> Workers:
-    """Return the workers of the running event loop."""
-    loop = asyncio.get_running_loop()
-    if loop not in _of_loop:
-        _of_loop[loop] = Workers()
-    return _of_loop[loop]
-
-
-async def _hold_pool() -> AsyncIterator[AsyncMonty]:
-    """Yield an open pool. An event loop that ends finishes its asynchronous generators, so this closes the pool."""
-    from pydantic_monty import AsyncMonty
-
-    loop = asyncio.get_running_loop()
-    try:
-        async with AsyncMonty(min_processes=0, max_processes=_MOST_WORKERS) as pool:
-            yield pool
-    finally:
-        _of_loop.pop(loop, None)
+    pool = Monty(min_processes=0, max_processes=_MOST_WORKERS)
+    pool.__enter__()
+    atexit.register(pool.__exit__, None, None, None)
+    return pool

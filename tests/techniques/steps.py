@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from promptkit.answers import build
 from promptkit.project import Project
-from promptkit.prompts import Prompts
+from promptkit.prompts import Example, Prompts
 from promptkit.runtimes import Asker, Request, Scripted
 from promptkit.techniques import CallRecord, StepContext
+
+MARKED = """\
+---
+inputs: {question: {type: text}}
+---
+{% block persona %}PERSONA-MARK{% endblock %}
+{% block instructions %}INSTRUCTIONS-MARK{% endblock %}
+{% block constraints %}CONSTRAINTS-MARK{% endblock %}
+{% block context %}CONTEXT-MARK{% endblock %}
+{% block output_format %}FORMAT-MARK{% endblock %}
+{% block input %}{{ question }}{% endblock %}
+{% block recap %}RECAP-MARK{% endblock %}
+{% block cue %}CUE-MARK:{% endblock %}
+"""
+"""A prompt with a word of its own in every section."""
+
+MARKS = {
+    "PERSONA-MARK": "persona",
+    "INSTRUCTIONS-MARK": "instructions",
+    "CONSTRAINTS-MARK": "constraints",
+    "CONTEXT-MARK": "context",
+    "FORMAT-MARK": "output_format",
+    "EXAMPLE-MARK": "examples",
+    "THOUGHTS-MARK": "thoughts",
+    "QUESTION-MARK": "input",
+    "RECAP-MARK": "recap",
+    "CUE-MARK:": "cue",
+}
+ALL = " ".join(MARKS.values())
+"""What a thinking call shows of MARKED with a MARKED_EXAMPLE."""
 
 PROMPT = """\
 {% block persona %}PERSONA-MARK{% endblock %}
@@ -36,10 +66,11 @@ class Bench:
         self.answer = build(answer)
         self.prompt = Prompts(self.project).load("ask", beside=folder / "here.yaml")
 
-    def step(self, **settings: Any) -> StepContext:
+    def step(self, *, values: Mapping[str, Any] | None = None, **settings: Any) -> StepContext:
         return StepContext(
             prompt=self.prompt,
-            values={"question": "QUESTION-MARK 3+4?"},
+            values={"question": "QUESTION-MARK 3+4?"} if values is None else values,
+            inputs=self.prompt.inputs,
             answer=self.answer,
             asker=Asker(self.runtime),
             project=self.project,
@@ -49,13 +80,50 @@ class Bench:
         )
 
     @property
+    def shown(self) -> list[tuple[str, str]]:
+        """Each request in order: its call, and which sections of MARKED its text holds, by name in MARKED's order."""
+        return [(record.call, held(flat(record.request))) for record in self.records]
+
+    @property
+    def levels(self) -> list[tuple[str, int]]:
+        """Each request in order: its call and its level; those of one level may run at once."""
+        return [(record.call, record.level) for record in self.records]
+
+    @property
     def texts(self) -> list[str]:
         """The flattened text of each request, the begun turn among it."""
         return [flat(request) for request in self.runtime.requests]
 
 
+def marked_example(output: Any) -> Example:
+    """Return an example whose input and thoughts hold marks."""
+    return Example({"question": "EXAMPLE-MARK 1+1?"}, output, "THOUGHTS-MARK")
+
+
+def held(text: str) -> str:
+    """Return the names of the sections of MARKED that a text holds."""
+    return " ".join(name for mark, name in MARKS.items() if mark in text)
+
+
 def flat(request: Request) -> str:
     return "\n".join([*(message.content for message in request.messages), request.begun])
+
+
+def routed(*routes: tuple[str, str | list[str]]) -> Callable[[Request], str]:
+    """Return a script that answers by the first route whose words stand in the request's text.
+
+    A list is used up, one reply after the other; a request that no route takes, or a list used up, is an error.
+    """
+    queues = [(words, list(reply) if isinstance(reply, list) else reply) for words, reply in routes]
+
+    def script(request: Request) -> str:
+        text = flat(request)
+        for words, reply in queues:
+            if words in text and (isinstance(reply, str) or reply):
+                return reply if isinstance(reply, str) else reply.pop(0)
+        raise AssertionError(f"no reply is scripted for: {text}")
+
+    return script
 
 
 def without(*missing: str) -> frozenset[Any]:

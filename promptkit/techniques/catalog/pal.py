@@ -1,0 +1,27 @@
+"""Program-aided language models: the model writes the program, the interpreter finds the answer."""
+
+from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.parameters import Count, Temperature
+from promptkit.techniques.registry import technique
+from promptkit.techniques.task import Task
+from promptkit.tools import cut_program
+
+ENTRY = "solution()"
+
+
+@technique(needs={"sandbox"}, roles=["question"], calls="samples", requests="samples")
+async def pal(task: Task, *, samples: Count = 1, temperature: Temperature = 0.0) -> Answer:
+    """Write a program that computes the answer, and run it; of several, return the value most have (Gao et al. 2023).
+
+    Several samples need a temperature above 0. A program that fails is out of the vote.
+    """
+    written = await task.sample("program", samples, temperature=temperature)
+    return task.vote(await task.each(lambda exchange: run(task, exchange), written))
+
+
+async def run(task: Task, exchange: Exchange) -> Answer:
+    """Return what a program's `solution()` returns as the answer."""
+    execution = await task.code(f"{cut_program(exchange.text)}\n{ENTRY}", of=exchange)
+    if execution.failure:
+        return task.no_answer(execution.failure.message, exchange)
+    return task.answer(execution.value)

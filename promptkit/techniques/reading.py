@@ -1,0 +1,64 @@
+"""Reading what a model wrote for its technique: a list, a JSON value, the last label named."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+_MARK: Final = re.compile(r"^\s*(?:[-*•]+|\(?\d+[.):]|#\d+[.:]?)\s+")
+_FENCE: Final = re.compile(r"```[\w-]*\n(.*?)```", re.DOTALL)
+_CONSTANTS: Final = {"true": True, "false": False, "null": None, "none": None}
+
+
+def read_list(text: str, *, most: int | None = None) -> list[str]:
+    """Return the lines of a reply without their numbers and bullets, blank and repeated ones left out."""
+    lines = (_MARK.sub("", line).strip() for line in text.splitlines())
+    return list(dict.fromkeys(line for line in lines if line))[:most]
+
+
+def read_json(text: str) -> Any:
+    """Return the JSON or Python literal in a reply, by itself, in a fence, or the first one in the text around it.
+
+    `true`, `True` and the like are read either way. Raises ValueError where there is none.
+    """
+    fenced = _FENCE.search(text)
+    for candidate in ([fenced[1]] if fenced else []) + [text]:
+        found = _literal(candidate.strip())
+        if found is not _NOTHING:
+            return found
+        for start in re.finditer(r"[\[{]", candidate):
+            try:
+                return json.JSONDecoder().raw_decode(candidate, start.start())[0]
+            except (ValueError, RecursionError):
+                continue
+    raise ValueError(f"no JSON value in {text.strip()[:60]!r}")
+
+
+_NOTHING: Final = object()
+
+
+def _literal(text: str) -> Any:
+    """Return what a text is a literal of, or nothing."""
+    if text.lower() in _CONSTANTS:
+        return _CONSTANTS[text.lower()]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return _NOTHING
+
+
+def last_named(text: str, labels: Sequence[str]) -> str | None:
+    """Return the label that is named last in the text, whole words in any case; the longest of those that overlap."""
+    best: tuple[int, int, str] | None = None
+    for label in labels:
+        for found in re.finditer(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.IGNORECASE):
+            if best is None or (found.end(), len(label)) > best[:2]:
+                best = (found.end(), len(label), label)
+    return best[2] if best else None

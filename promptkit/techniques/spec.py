@@ -1,0 +1,183 @@
+"""A technique as a step names it: its parameters, the roles it binds, its demonstrations, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.project import Project
+from promptkit.prompts import InputSpec, Prompts
+from promptkit.storage import Problems, read_rows
+from promptkit.techniques.calls import read_call
+from promptkit.techniques.registry import Technique, find, names
+from promptkit.techniques.roles import Role, bind
+
+DEMOS = "demos"
+FOLDER = "folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A technique with what a step says of it.
+
+    `roles` are the inputs that it binds; `demos` one's own demonstrations by call (a file, or a list); `documents` the
+    folder of texts to search, by `folder:`, for a technique that searches some.
+    """
+
+    technique: Technique
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
+    demos: Mapping[str, Any] = field(default_factory=dict)
+    documents: str | None = None
+
+
+def parse_spec(spec: Any) -> tuple[str, dict[str, Any]]:
+    """Return name and settings of `technique: NAME` or `technique: {NAME: {parameter: value}}`. Raises ValueError."""
+    if isinstance(spec, str):
+        return spec, {}
+    if isinstance(spec, Mapping) and len(spec) == 1:
+        name, settings = next(iter(spec.items()))
+        if isinstance(name, str) and isinstance(settings, Mapping | None):
+            return name, dict(settings or {})
+    raise ValueError("a technique is a name, or one name with its parameters: `{NAME: {parameter: value}}`")
+
+
+def choose(spec: Any, project: Project) -> Chosen:
+    """Return the technique that `spec` names, to be performed many times. Raises InputError for an unknown one."""
+    try:
+        name, settings = parse_spec(spec)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    technique = find(name, project)
+    if technique is None:
+        raise InputError(f"unknown technique `{name}`", hint=nearest(name, names(project)))
+    demos = settings.pop(DEMOS, {})
+    documents = settings.pop(FOLDER, None) if searches(technique) else None
+    roles = {role.name: settings.pop(role.name) for role in technique.roles if role.name in settings}
+    return Chosen(technique, settings, roles, demos, documents)
+
+
+def searches(technique: Technique) -> bool:
+    """Tell whether a technique searches documents: an input's, or those of a folder."""
+    return Role("documents", optional=True) in technique.roles
+
+
+def technique_names(spec: Any) -> Iterator[str]:
+    """Yield the name of a technique, and of those it is put over. Raises ValueError."""
+    name, settings = parse_spec(spec)
+    yield name
+    if settings.get("over"):
+        yield from technique_names(settings["over"])
+
+
+def technique_files(spec: Any, project: Project, folder: Path) -> Iterator[Path]:
+    """Yield the files that a step's technique is made of: templates, modules, cards, demonstrations, documents."""
+    chosen = choose(spec, project)
+    yield from chosen.technique.files
+    yield from (folder / given for given in chosen.demos.values() if isinstance(given, str))
+    if chosen.documents:
+        yield from (path for path in sorted((folder / chosen.documents).rglob("*")) if path.is_file())
+    if chosen.parameters.get("over"):
+        yield from technique_files(chosen.parameters["over"], project, folder)
+
+
+def read_demos(given: Any, folder: Path) -> tuple[Mapping[str, Any], ...]:
+    """Return demonstrations as a step gives them: a list, or a file of rows. Raises InputError."""
+    if isinstance(given, str):
+        return tuple(read_rows(folder / given))
+    if isinstance(given, list | tuple) and all(isinstance(demo, Mapping) for demo in given):
+        return tuple(given)
+    raise InputError("demonstrations are a file of rows, or a list of mappings")
+
+
+def check(
+    spec: Any, project: Project, inputs: Mapping[str, InputSpec] | None = None, folder: Path | None = None
+) -> list[Problem]:
+    """Return what is wrong with a step's `technique:`, its templates among it; what is wrong in `spec` has no place.
+
+    `inputs` are the prompt's; without them roles are not checked. `folder` is what paths are relative to.
+    """
+    problems = Problems()
+    with problems.gather():
+        chosen = choose(spec, project)
+        found = chosen.technique
+        for key, value in chosen.parameters.items():
+            problems.add(_parameter_problems(found, key, value, project, inputs, folder))
+        for role, name in chosen.roles.items():
+            if inputs is not None and name not in inputs:
+                message = f"the role `{role}` of technique `{found.name}` is bound to `{name}`, which is no input"
+                problems.add(Problem(message, hint=nearest(str(name), inputs)))
+        if inputs is not None and all(name in inputs for name in chosen.roles.values()):
+            with problems.gather():
+                bind(found.roles, chosen.roles, inputs)
+        problems.add(_demo_problems(chosen, project, folder))
+        if chosen.documents is not None and folder is not None:
+            problems.add(_folder_problems(chosen.documents, project, folder))
+        prompts = Prompts(project)
+        for template in found.call_files:
+            with problems.gather():
+                read_call(template)
+                prompts.check_layer(template)
+    return problems.found
+
+
+def _parameter_problems(
+    found: Technique,
+    key: str,
+    value: Any,
+    project: Project,
+    inputs: Mapping[str, InputSpec] | None,
+    folder: Path | None,
+) -> Iterator[Problem]:
+    from pydantic import TypeAdapter, ValidationError
+
+    if key not in found.parameters:
+        known = [*found.parameters, *(role.name for role in found.roles), DEMOS, *([FOLDER] if searches(found) else [])]
+        yield Problem(f"technique `{found.name}` has no parameter `{key}`", hint=nearest(key, known))
+        return
+    if key == "over":
+        if value is not None:
+            yield from check(value, project, inputs, folder)
+        return
+    annotation = get_type_hints(found.function, include_extras=True).get(key, Any)
+    try:
+        TypeAdapter(annotation).validate_python(value, strict=True)
+    except ValidationError as error:
+        yield Problem(f"`{key}` of technique `{found.name}`: {error.errors()[0]['msg']}")
+
+
+def _folder_problems(given: Any, project: Project, folder: Path) -> Iterator[Problem]:
+    if not isinstance(given, str) or not (folder / given).is_dir():
+        yield Problem(f"`{FOLDER}` is a folder of texts, and there is none `{given}`")
+    elif not project.inside(folder / given):
+        yield Problem(f"the path `{given}` leaves the project")
+
+
+def _demo_problems(chosen: Chosen, project: Project, folder: Path | None) -> Iterator[Problem]:
+    """Yield what is wrong with one's own demonstrations: their call, their file, their keys."""
+    if not isinstance(chosen.demos, Mapping):
+        yield Problem(f"`demos` of technique `{chosen.technique.name}` is `{{CALL: FILE}}`")
+        return
+    calls = {file.stem: file for file in chosen.technique.call_files}
+    for call, given in chosen.demos.items():
+        base = str(call).partition(".")[0]
+        if base not in calls:
+            message = f"technique `{chosen.technique.name}` has no call `{call}` to show demonstrations in"
+            yield Problem(message, hint=nearest(str(call), calls))
+            continue
+        if isinstance(given, str) and folder and not project.inside(folder / given):
+            yield Problem(f"the path `{given}` leaves the project")
+            continue
+        try:
+            demos = read_demos(given, folder or Path())
+        except InputError as error:
+            yield from error.problems
+            continue
+        shipped = read_call(calls[base]).demos
+        for number, demo in enumerate(demos, start=1):
+            missing = [key for key in (shipped[0] if shipped else ()) if key not in demo]
+            if missing:
+                yield Problem(f"demonstration {number} of `{call}` lacks {', '.join(f'`{key}`' for key in missing)}")

@@ -1,0 +1,135 @@
+"""`chain_of_verification` (Dhuliawala et al. 2024): what the questions are answered from is what the variants differ in."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.techniques import perform
+from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, routed
+
+QUESTION = "Who was born in Boston? TAGQ"
+DRAFT = "1. Ann DRAFT1\n2. Bob"
+PLAN = "1. Where was Ann born?\n2. Where was Bob born?"
+FINAL = "1. Ann"
+ASKED = ("Where was Ann born?", "Where was Bob born?")
+
+
+def bench_of(folder: Path, script: Any, **settings: Any) -> Bench:
+    return Bench(folder, script, "text", **settings)
+
+
+async def ask(bench: Bench, **parameters: Any) -> Any:
+    step = bench.step(decide="generate", values={"question": QUESTION})
+    return await perform({"chain_of_verification": parameters}, step)
+
+
+async def test_factored_answers_each_question_alone_and_pairs_them_in_the_plans_order(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, [DRAFT, PLAN, "Boston", "Paris", FINAL])
+
+    answer = await ask(bench)
+
+    first, second = bench.texts[2:4]
+    assert answer.value == FINAL
+    assert len(bench.texts) == 5
+    assert ASKED[0] in first and ASKED[1] not in first
+    assert ASKED[1] in second and ASKED[0] not in second
+    assert not any(word in text for text in (first, second) for word in ("DRAFT1", "TAGQ"))
+    assert in_order(bench.texts[4], [QUESTION, "DRAFT1", ASKED[0], "Boston", ASKED[1], "Paris"])
+
+
+async def test_the_pairing_holds_when_the_answers_arrive_in_another_order(tmp_path: Path) -> None:
+    import asyncio
+
+    second_is_answered = asyncio.Event()
+
+    async def script(request: Any) -> str:
+        text = flat(request)
+        if "Write the answer anew" in text:
+            return FINAL
+        if "Answer the question briefly" in text:
+            if ASKED[1] in text:
+                second_is_answered.set()
+                return "Paris"
+            await second_is_answered.wait()
+            return "Boston"
+        return PLAN if "Write short questions" in text else DRAFT
+
+    bench = bench_of(tmp_path, script)
+
+    await ask(bench)
+
+    assert in_order(bench.texts[4], [ASKED[0], "Boston", ASKED[1], "Paris"])
+
+
+async def test_what_may_run_at_once_has_one_level(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, [DRAFT, PLAN, "Boston", "Paris", FINAL])
+
+    await ask(bench)
+
+    assert bench.levels == [("baseline", 1), ("plan", 2), ("execute", 3), ("execute", 3), ("final", 4)]
+
+
+async def test_two_step_answers_all_questions_in_one_call_without_the_draft(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, [DRAFT, PLAN, "1. Boston\n2. Paris", FINAL])
+
+    answer = await ask(bench, variant="two_step")
+
+    assert (answer.value, len(bench.texts)) == (FINAL, 4)
+    assert all(question in bench.texts[2] for question in ASKED)
+    assert "DRAFT1" not in bench.texts[2] and "TAGQ" not in bench.texts[2]
+    assert in_order(bench.texts[3], [ASKED[0], "Boston", ASKED[1], "Paris"])
+
+
+async def test_joint_asks_and_answers_in_one_call_that_sees_the_draft(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, [DRAFT, "1. Where was Ann born? Boston\n2. Where was Bob born? Paris", FINAL])
+
+    answer = await ask(bench, variant="joint")
+
+    assert (answer.value, len(bench.texts)) == (FINAL, 3)
+    assert "DRAFT1" in bench.texts[1] and "TAGQ" in bench.texts[1]
+    assert in_order(bench.texts[2], [ASKED[0], "Boston", ASKED[1], "Paris"])
+
+
+async def test_revise_checks_the_draft_against_each_answer_and_shows_each_verdict_with_its_fact(tmp_path: Path) -> None:
+    script = routed(
+        ("Write the answer anew", FINAL),
+        ("Answer of the other source: Boston", "CONSISTENT"),
+        ("Answer of the other source: Paris", "It is INCONSISTENT."),
+        ("Write short questions", PLAN),
+        ("TAGQ", DRAFT),
+        (ASKED[0], "Boston"),
+        (ASKED[1], "Paris"),
+    )
+    bench = bench_of(tmp_path, script)
+
+    answer = await ask(bench, variant="revise")
+
+    checks = [text for text in bench.texts if "Another source" in text]
+    assert (answer.value, len(bench.texts)) == (FINAL, 7)
+    assert all("DRAFT1" in text and "TAGQ" not in text for text in checks)
+    assert in_order(bench.texts[6], [ASKED[0], "Boston (CONSISTENT)", ASKED[1], "Paris (INCONSISTENT)"])
+
+
+@pytest.mark.parametrize("variant", ["two_step", "factored", "revise"])
+async def test_without_a_question_the_draft_stands(tmp_path: Path, variant: str) -> None:
+    bench = bench_of(tmp_path, [DRAFT, "\n"])
+
+    answer = await ask(bench, variant=variant)
+
+    assert (answer.value, len(bench.texts)) == (DRAFT, 2)
+
+
+async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, [DRAFT, PLAN, "Boston", "Paris", FINAL], prompt=MARKED)
+
+    await perform("chain_of_verification", bench.step(examples=(marked_example("two"),)))
+
+    answering = "persona instructions constraints context output_format examples input recap cue"
+    assert bench.shown == [
+        ("baseline", answering),
+        ("plan", "persona input"),
+        ("execute", "persona"),
+        ("execute", "persona"),
+        ("final", answering),
+    ]
