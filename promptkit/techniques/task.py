@@ -275,7 +275,8 @@ class Task:
 
     async def sql(self, table: Table, query: str, *, of: Exchange | None = None) -> Selection:
         """Ask a table, called `w` and with a `row_id`, in SQL, read-only. Raises QueryFailed, noted at `of`."""
-        from promptkit.tools import QueryFailed, run_query
+        from promptkit.tools import QueryFailed
+        from promptkit.tools import query as run_query
 
         try:
             return await run_query(table, query)
