@@ -27,8 +27,8 @@ class CallFront(BaseModel):
     the answer goes on from. `cue` is the technique's answer trigger, one or by the answer type's name (`default` for
     the others); the user's cue wins. `hides: all` keeps the persona only. `demos` are the technique's own
     demonstrations: `call.demos` in the template, and, where it writes no examples itself, shown as the examples
-    (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (lies beneath the calls of the technique it is put over) are for a
-    technique of one template; others declare them with their function.
+    (`input`, `thoughts`, `output`). `roles`, `needs` and `modifier` (it lies beneath the calls of the technique that it
+    is put over) are for a technique of one template; others declare them with their function.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
