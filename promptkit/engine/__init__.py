@@ -17,6 +17,7 @@ from promptkit.engine.events import (
     StepStarted,
     TextArrived,
 )
+from promptkit.engine.example import example_file, example_run
 from promptkit.engine.files import files
 from promptkit.engine.inputs import Filled, fill
 from promptkit.engine.load import check, load_target
@@ -51,6 +52,8 @@ __all__ = [
     "Totals",
     "Trace",
     "check",
+    "example_file",
+    "example_run",
     "files",
     "fill",
     "json_schema",

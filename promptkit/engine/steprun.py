@@ -12,7 +12,7 @@ from promptkit.engine.contexts import step_context
 from promptkit.engine.events import ItemFinished, StepStarted
 from promptkit.engine.pipeline import Loop, Pipeline, Repeat, Step
 from promptkit.engine.results import Status, Trace
-from promptkit.engine.scope import Items, Scope, Value, placed
+from promptkit.engine.scope import Items, Scope, Value, placed, plain
 from promptkit.engine.session import Session
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
 from promptkit.errors import InputError, PromptkitError, RuntimeFailure, ToolFailed, UnparsedAnswer
@@ -194,6 +194,7 @@ class StepRun:
             answer = await repair(context, answer, problem)
             problem = self._problem(answer, here)
             repairs -= 1
+        here.trace.extra = plain(answer.extra)
         here.trace.truncated += answer.flag == "truncated"
         if problem is None:
             return answer.value

@@ -26,6 +26,7 @@ def trace_record(trace: Trace) -> dict[str, Any]:
         "waited": trace.waited,
         "value": plain(trace.value),
         **problem,
+        **({"extra": dict(trace.extra)} if trace.extra else {}),
         "calls": [_call(call) for call in sorted(trace.calls, key=lambda call: call.started)],
         "parts": [trace_record(part) for part in sorted(trace.children, key=lambda part: part.started)],
     }
@@ -59,6 +60,7 @@ def _call(call: CallRecord) -> dict[str, Any]:
         "seconds": reply.seconds,
         "cached": reply.cached,
         "sample": call.sample,
+        "level": call.level,
         "deciding": call.deciding,
         "repair": call.repair,
         "notes": list(call.notes),

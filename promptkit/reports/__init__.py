@@ -11,6 +11,7 @@ from promptkit.reports.output import emit, error_text, note, print_error, result
 from promptkit.reports.text import json_text, one_line, outline, row_text, shown, visible
 
 if TYPE_CHECKING:
+    from promptkit.reports.catalog import catalog_text, technique_text
     from promptkit.reports.comparison import Outcome, answer_record, settle
     from promptkit.reports.models import model_text, models_text
     from promptkit.reports.progress import Progress
@@ -26,6 +27,7 @@ __all__ = [
     "TrialScreen",
     "answer_record",
     "calls_text",
+    "catalog_text",
     "compare_words",
     "counted",
     "emit",
@@ -47,6 +49,7 @@ __all__ = [
     "settle",
     "shown",
     "size_text",
+    "technique_text",
     "tokens_text",
     "trace_text",
     "visible",
@@ -57,6 +60,8 @@ _LAZY = {
     "Progress": "progress",
     "TrialScreen": "trial",
     "answer_record": "comparison",
+    "catalog_text": "catalog",
+    "technique_text": "catalog",
     "settle": "comparison",
     "compare_words": "words",
     "marked": "words",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 from promptkit.reports.numbers import seconds_text, tokens_text
 from promptkit.reports.text import shown, visible
@@ -23,10 +25,16 @@ def _branches(trace: Trace, margin: str) -> Iterator[str]:
     parts = [(call.started, _call_title(call), _call_lines(call)) for call in trace.calls]
     parts += [(child.started, _title(child), _branches(child, "")) for child in trace.children]
     parts.sort(key=lambda part: part[0])
+    parts += [(inf, _beside(name, value), iter(())) for name, value in trace.extra.items()]
     for number, (_, title, lines) in enumerate(parts, start=1):
         last = number == len(parts)
         yield f"{margin}{'└─ ' if last else '├─ '}{title}"
         yield from (f"{margin}{'   ' if last else '│  '}{line}" for line in lines)
+
+
+def _beside(name: str, value: Any) -> str:
+    """Return what a technique says beside its answer, in one line."""
+    return visible(f"{name}: {json.dumps(value, ensure_ascii=False)}")
 
 
 def _title(trace: Trace) -> str:

@@ -4,6 +4,7 @@ from promptkit.techniques.artifacts import Artifact, Prepared, Row, artifact_fil
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.card import Card
 from promptkit.techniques.context import Answer, CallRecord, Decide, Exchange, Options, Spec, StepContext
+from promptkit.techniques.description import calls, hidden, parameters, record, usual_cost
 from promptkit.techniques.formulas import Cost, cost
 from promptkit.techniques.parameters import Count, Temperature, Warmth
 from promptkit.techniques.perform import at_hand, perform, repair, require, task_for
@@ -34,18 +35,22 @@ __all__ = [
     "Warmth",
     "artifact_file",
     "at_hand",
+    "calls",
     "check",
     "choose",
     "cost",
     "find",
+    "hidden",
     "last_named",
     "names",
+    "parameters",
     "parse_spec",
     "perform",
     "read_artifact",
     "read_call",
     "read_json",
     "read_list",
+    "record",
     "repair",
     "require",
     "row_hash",
@@ -53,4 +58,5 @@ __all__ = [
     "technique",
     "technique_files",
     "technique_names",
+    "usual_cost",
 ]

@@ -1,0 +1,92 @@
+"""`promptkit techniques`: the catalog, what fits a task, how techniques compare, and what some prepare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptkit.cli.options import Json
+from promptkit.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from promptkit.project import Project
+    from promptkit.techniques import Technique
+
+
+def complete_technique(incomplete: str) -> list[str]:
+    """Return the names of techniques that begin so; nothing where something is wrong."""
+    from promptkit.errors import PromptkitError
+    from promptkit.project import Project
+    from promptkit.techniques import names
+
+    try:
+        return [name for name in names(Project.find(Path.cwd())) if name.startswith(incomplete)]
+    except PromptkitError:
+        return []
+
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A technique of the catalog.", autocompletion=complete_technique)
+]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List, describe, recommend, compare and prepare techniques.",
+)
+
+
+@app.command("list")
+def list_(
+    family: Annotated[str | None, typer.Option("--family", metavar="FAMILY", help="Only those of a family.")] = None,
+    task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only those for a task.")] = None,
+    json: Json = False,
+) -> None:
+    """List the techniques that a step may use here."""
+    from promptkit.project import Project
+    from promptkit.reports import catalog_text, emit, json_text
+    from promptkit.techniques import names, record
+
+    project = Project.find(Path.cwd())
+    every = [_found(name, project) for name in names(project)]
+    for wanted, known, kind in (
+        (family, {each.card.family for each in every}, "family"),
+        (task, {task for each in every for task in each.card.tasks}, "task"),
+    ):
+        if wanted is not None and wanted not in known:
+            raise InputError(f"there is no {kind} `{wanted}`", hint=nearest(wanted, known))
+    chosen = [
+        each for each in every if family in (None, each.card.family) and (task is None or task in each.card.tasks)
+    ]
+    emit(json_text([record(each) for each in chosen]) if json else catalog_text(chosen, project))
+
+
+@app.command()
+def show(name: Name, json: Json = False) -> None:
+    """Describe a technique: what it does and costs, and each prompt that it sends on its example."""
+    from promptkit.cli.session import run_to_end
+    from promptkit.engine import example_run, trace_record
+    from promptkit.project import Project
+    from promptkit.reports import emit, json_text, technique_text
+    from promptkit.techniques import record
+
+    project = Project.find(Path.cwd())
+    technique = _found(name, project)
+    example = run_to_end(example_run(technique, project))
+    if json:
+        trace = trace_record(example.trace)["parts"] if example else None
+        emit(json_text({**record(technique), "example": trace}))
+    else:
+        emit(technique_text(technique, project, example))
+
+
+def _found(name: str, project: Project) -> Technique:
+    from promptkit.techniques import find, names
+
+    found = find(name, project)
+    if found is None:
+        raise InputError(f"there is no technique `{name}`", hint=nearest(name, names(project)))
+    return found

@@ -1,0 +1,85 @@
+"""A technique described for people and programs: what `techniques list` and `show` print, and the docs hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin, get_type_hints
+
+from promptkit.project import Project
+from promptkit.prompts import SECTIONS
+from promptkit.techniques.calls import CallSpec, read_call
+from promptkit.techniques.formulas import Cost, cost
+from promptkit.techniques.registry import Technique
+from promptkit.techniques.spec import Chosen, searches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """What a step may set: its default here, what it may be where that is a closed set, and the paper's value."""
+
+    name: str
+    default: Any
+    choices: tuple[Any, ...] = ()
+    paper: Any = None
+
+
+def parameters(technique: Technique) -> tuple[Parameter, ...]:
+    """Return a technique's parameters, and after them the paper's settings that are no parameter here."""
+    hints = get_type_hints(technique.function)
+    paper = technique.card.paper
+    found = [
+        Parameter(name=name, default=each.default, choices=_choices(hints.get(name)), paper=paper.get(name))
+        for name, each in technique.parameters.items()
+    ]
+    return tuple(found)
+
+
+def calls(technique: Technique) -> tuple[CallSpec, ...]:
+    """Return the kinds of call that a technique makes."""
+    return tuple(read_call(file) for file in technique.call_files)
+
+
+def hidden(call: CallSpec) -> tuple[str, ...]:
+    """Return the user's sections that are not in a call, those that it writes anew among them."""
+    return tuple(name for name in SECTIONS if not call.keeps(name) or name in call.replaces)
+
+
+def usual_cost(technique: Technique, project: Project, *, decide: str = "constrain") -> Cost:
+    """Return the most that a technique asks for one row at its defaults."""
+    return cost(Chosen(technique), project, decide=decide)
+
+
+def record(technique: Technique) -> dict[str, Any]:
+    """Return a technique as the documented JSON object."""
+    card = technique.card
+    return {
+        "name": technique.name,
+        "title": card.title or technique.name,
+        "citation": str(card.citation) if card.citation else None,
+        "family": card.family,
+        "about": card.about or technique.about,
+        "algorithm": list(card.algorithm),
+        "calls": technique.calls,
+        "requests": technique.requests,
+        "depth": card.depth,
+        "growth": card.growth,
+        "needs": sorted(technique.needs),
+        "helps": list(card.soft),
+        "roles": [f"{role.name}?" if role.optional else role.name for role in technique.roles],
+        "tasks": list(card.tasks),
+        "parameters": {each.name: each.default for each in parameters(technique)},
+        "paper": dict(card.paper),
+        "searches": searches(technique),
+        "prepares": technique.prepare is not None,
+        "kinds_of_call": [
+            {"name": call.name, "about": call.about, "produces": call.produces, "hides": list(hidden(call))}
+            for call in calls(technique)
+        ],
+    }
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """Return the values of a `Literal`."""
+    from typing import Literal
+
+    return get_args(hint) if get_origin(hint) is Literal else ()
