@@ -53,7 +53,7 @@ def _lines(technique: Technique, project: Project, example: Result | None) -> It
     free, bound = (usual_cost(technique, project, decide=decide) for decide in ("generate", "constrain"))
     yield f"calls      {technique.calls}"
     yield f"requests   {technique.requests}"
-    yield f"at most    {free.requests:g} requests (decide: generate), {bound.requests:g} (constrain), at the defaults"
+    yield f"at most    requests at the defaults: {free.requests:g} (decide: generate), {bound.requests:g} (constrain)"
     yield f"depth      {bound.depth:g} requests that wait for each other"
     for name, text in (
         ("tokens", card.growth),
@@ -71,9 +71,9 @@ def _lines(technique: Technique, project: Project, example: Result | None) -> It
 
 
 def _parameters(technique: Technique) -> Iterator[str]:
-    from promptkit.techniques import parameters
+    from promptkit.techniques import settings_of
 
-    found = parameters(technique)
+    found = settings_of(technique)
     rows = [("parameter", "default", "in the paper")]
     for each in found:
         paper = "" if each.paper is None else _plain(each.paper)
@@ -86,11 +86,11 @@ def _parameters(technique: Technique) -> Iterator[str]:
 
 
 def _calls(technique: Technique) -> Iterator[str]:
-    from promptkit.techniques import calls, hidden
+    from promptkit.techniques import hidden, kinds_of_call
 
     yield ""
     rows = [("call", "produces", "leaves out of the prompt", "what it does")]
-    for call in calls(technique):
+    for call in kinds_of_call(technique):
         made = f"{call.produces}, after thoughts" if call.thinks else call.produces
         out = "all but the persona" if call.hides == "all" else " ".join(hidden(call)) or "-"
         rows.append((call.name, made, out, call.about))

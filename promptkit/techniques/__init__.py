@@ -4,7 +4,7 @@ from promptkit.techniques.artifacts import Artifact, Prepared, Row, artifact_fil
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.card import Card
 from promptkit.techniques.context import Answer, CallRecord, Decide, Exchange, Options, Spec, StepContext
-from promptkit.techniques.description import calls, hidden, parameters, record, usual_cost
+from promptkit.techniques.description import hidden, kinds_of_call, record, settings_of, usual_cost
 from promptkit.techniques.formulas import Cost, cost
 from promptkit.techniques.parameters import Count, Temperature, Warmth
 from promptkit.techniques.perform import at_hand, perform, repair, require, task_for
@@ -35,15 +35,14 @@ __all__ = [
     "Warmth",
     "artifact_file",
     "at_hand",
-    "calls",
     "check",
     "choose",
     "cost",
     "find",
     "hidden",
+    "kinds_of_call",
     "last_named",
     "names",
-    "parameters",
     "parse_spec",
     "perform",
     "read_artifact",
@@ -54,6 +53,7 @@ __all__ = [
     "repair",
     "require",
     "row_hash",
+    "settings_of",
     "task_for",
     "technique",
     "technique_files",

@@ -23,7 +23,7 @@ class Parameter:
     paper: Any = None
 
 
-def parameters(technique: Technique) -> tuple[Parameter, ...]:
+def settings_of(technique: Technique) -> tuple[Parameter, ...]:
     """Return a technique's parameters, and after them the paper's settings that are no parameter here."""
     hints = get_type_hints(technique.function)
     paper = technique.card.paper
@@ -34,7 +34,7 @@ def parameters(technique: Technique) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
-def calls(technique: Technique) -> tuple[CallSpec, ...]:
+def kinds_of_call(technique: Technique) -> tuple[CallSpec, ...]:
     """Return the kinds of call that a technique makes."""
     return tuple(read_call(file) for file in technique.call_files)
 
@@ -67,13 +67,13 @@ def record(technique: Technique) -> dict[str, Any]:
         "helps": list(card.soft),
         "roles": [f"{role.name}?" if role.optional else role.name for role in technique.roles],
         "tasks": list(card.tasks),
-        "parameters": {each.name: each.default for each in parameters(technique)},
+        "parameters": {each.name: each.default for each in settings_of(technique)},
         "paper": dict(card.paper),
         "searches": searches(technique),
         "prepares": technique.prepare is not None,
         "kinds_of_call": [
             {"name": call.name, "about": call.about, "produces": call.produces, "hides": list(hidden(call))}
-            for call in calls(technique)
+            for call in kinds_of_call(technique)
         ],
     }
 

@@ -11,8 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.docs.commands import PAGE, reference
-from tests.docs.pages import agrees, commands, examples, normal, pages, record, run, write_files
+from tests.docs import catalog, commands
+from tests.docs.pages import agrees, examples, normal, pages, record, run, write_files
+from tests.docs.pages import commands as commands_in
 
 
 def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
@@ -23,7 +24,7 @@ def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
         if example.kind != "console":
             continue
         parts.append(text[kept : example.start])
-        for command in commands(example):
+        for command in commands_in(example):
             anew = records and "recording" in example.settings
             printed = (record if anew else run)(command, folder, example.settings).replace(str(folder), "…")
             assert "Traceback" not in printed, f"{example}: {command.text}\n{printed}"
@@ -43,10 +44,11 @@ def merged(shown: str, printed: str) -> str:
 
 
 def main() -> None:
-    """Refresh the pages named, or all with the command reference."""
+    """Refresh the pages named, or all with the command reference and the catalog."""
     names = [name for name in sys.argv[1:] if name != "--record"]
     if not names:
-        PAGE.write_text(reference(), "utf-8")
+        commands.PAGE.write_text(commands.reference(), "utf-8")
+        catalog.PAGE.write_text(catalog.catalog(), "utf-8")
     for page in map(Path.resolve, map(Path, names)) if names else pages():
         with tempfile.TemporaryDirectory() as folder:
             page.write_text(refresh(page, Path(folder), records="--record" in sys.argv), "utf-8")

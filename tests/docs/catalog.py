@@ -1,0 +1,104 @@
+"""The catalog of techniques as a page, made from their cards: `python -m tests.docs.refresh` writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from promptkit.engine import example_file
+from promptkit.project import LIBRARY, Project
+from promptkit.techniques import Technique, find, hidden, kinds_of_call, names, settings_of, usual_cost
+from tests.docs.pages import ROOT
+
+PAGE = ROOT / "docs" / "techniques.md"
+HEAD = """\
+# The catalog of techniques
+
+Made from the techniques themselves by `python -m tests.docs.refresh`. How to put one on a step, over another, and to
+prepare it is in [Using techniques](using-techniques.md); how to add one of your own in
+[Writing a technique](writing-a-technique.md); what they bring on a small model in
+[Techniques, measured](techniques-measured.md). `promptkit techniques show NAME` prints each prompt that one sends.
+
+A *call* is one rendered template and its reply, as papers count. A *request* is what a server answers: thoughts that
+are then decided under a grammar are two. The column says the most requests for one row at the defaults, under
+`decide: constrain`. What a call *leaves out* of the prompt are sections of the user's that are not in it; a call that
+leaves out all but the persona sees only what the technique hands to it.
+"""
+
+
+def catalog() -> str:
+    """Return the page."""
+    project = Project(LIBRARY / "pipelines" / "techniques")
+    found = [technique for name in names(project) if (technique := find(name, project))]
+    rows: list[tuple[str, ...]] = [("technique", "", "family", "requests", "needs", "suits")]
+    for each in found:
+        most = f"{usual_cost(each, project).requests:g}"
+        suits, needs = ", ".join(each.card.tasks), ", ".join(sorted(each.needs)) or "-"
+        rows.append((f"[`{each.name}`](#{each.name})", each.card.title, each.card.family, most, needs, suits))
+    return "\n".join([HEAD, *_table(rows), "", *(line for each in found for line in _section(each, project))])
+
+
+def _section(technique: Technique, project: Project) -> Iterator[str]:
+    card = technique.card
+    yield from (f"## {technique.name}", "", card.about, "")
+    if card.citation:
+        yield from (str(card.citation), "")
+    yield from (f"{number}. {line}" for number, line in enumerate(card.algorithm, start=1))
+    yield ""
+    facts = {
+        "calls": f"`{technique.calls}`",
+        "requests": f"`{technique.requests}`",
+        "tokens": card.growth,
+        "needs": ", ".join(sorted(technique.needs)),
+        "helped by": ", ".join(card.soft),
+        "roles": ", ".join(f"`{role.name}`{' (optional)' if role.optional else ''}" for role in technique.roles),
+        "comfortable": f"from {card.size:g}B parameters" if card.size else "",
+        "prepared": "by `promptkit techniques prepare`" if technique.prepare else "",
+        "leaves out": _left_out(card.leaves_out),
+    }
+    yield from _table([("", ""), *((name, text) for name, text in facts.items() if text)])
+    yield ""
+    yield from _table([("call", "produces", "leaves out of the prompt", "what it does"), *_calls(technique)])
+    yield ""
+    settings = list(_parameters(technique))
+    if settings:
+        yield from _table([("parameter", "default", "in the paper"), *settings])
+        yield ""
+    if example_file(technique.name, project):
+        yield from (f"Example: [`{technique.name}`](../pipelines/techniques/{technique.name}.yaml).", "")
+
+
+def _left_out(sections: Sequence[str]) -> str:
+    named = ", ".join(f"`{section}`" for section in sections)
+    return f"{named}: in no call, since code makes the answer" if named else ""
+
+
+def _calls(technique: Technique) -> Iterator[tuple[str, ...]]:
+    for call in kinds_of_call(technique):
+        made = f"{call.produces}, after thoughts" if call.thinks else call.produces
+        sections = ", ".join(f"`{section}`" for section in hidden(call))
+        yield f"`{call.name}`", made, "all but `persona`" if call.hides == "all" else sections or "-", call.about
+
+
+def _parameters(technique: Technique) -> Iterator[tuple[str, ...]]:
+    found = settings_of(technique)
+    for each in found:
+        choices = f" ({', '.join(f'`{choice}`' for choice in each.choices)})" if each.choices else ""
+        yield f"`{each.name}`", f"`{_plain(each.default)}`{choices}", "" if each.paper is None else _plain(each.paper)
+    for name, value in technique.card.paper.items():
+        if name not in technique.parameters:
+            yield name, "-", _plain(value)
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    head, *rest = rows
+    yield f"| {' | '.join(head)} |".replace("|  |", "| |")
+    yield f"| {' | '.join('---' for _ in head)} |"
+    for row in rest:
+        cells = (cell.replace("|", "\\|") for cell in row)
+        yield f"| {' | '.join(cells)} |"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
