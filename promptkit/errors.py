@@ -18,6 +18,7 @@
     │   └── NotRecorded                    a replay has no answer to this request
     ├── ToolFailed                     3   a tool raised, or returned what is not JSON
     ├── UnparsedAnswer                 3   a step's answer does not parse and `on_error` is `fail`
+    ├── BudgetSpent                    3   the requests that a command may make are made
     ├── StoreFailed                    3   the store cannot be read or written
     └── Interrupted                  130   ctrl-C
 
@@ -164,6 +165,10 @@ class ToolFailed(PromptkitError):
 
 class UnparsedAnswer(PromptkitError):
     """A step's answer does not parse and its `on_error` is `fail`."""
+
+
+class BudgetSpent(PromptkitError):
+    """The requests that a command may make are made, and it would need more."""
 
 
 class StoreFailed(PromptkitError):

@@ -17,6 +17,7 @@ from promptkit.runtimes.base import (
     Runtime,
     Token,
 )
+from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.models import Choice, Models, choose, default_reference
 from promptkit.runtimes.references import Reference, open_runtime, parse_reference
 from promptkit.runtimes.scripted import Scripted
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Alternative",
     "Asker",
+    "Budget",
     "Cache",
     "Capability",
     "Choice",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.flights import Flights
 from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.wire import reply_from, reply_record, request_key
@@ -104,6 +105,7 @@ class Asker:
         self._attempts = attempts
         self._recorder = recorder
         self._name = name
+        self._budget: Budget | None = None
         self._model: Model | None = None
         self._describing = asyncio.Lock()
         self._flights = Flights()
@@ -125,8 +127,14 @@ class Asker:
         """Return the reply to a request; `on_text` gets its text as it arrives, at once where it is known.
 
         Raises Unsupported before anything is sent where the model cannot do what is asked, RuntimeFailure where it
-        failed for good, and StoreFailed where the reply cannot be kept.
+        failed for good, StoreFailed where the reply cannot be kept, and BudgetSpent.
         """
+        if self._budget is None:
+            return await self._ask(request, on_text)
+        async with self._budget.request():
+            return await self._ask(request, on_text)
+
+    async def _ask(self, request: Request, on_text: OnText | None) -> Reply:
         model = await self.model()
         _refuse(model, needs(request))
         self.statistics.requests += 1
@@ -167,6 +175,12 @@ class Asker:
         """Return this asker without its store: same runtime, limits and counts. Take it after `model`."""
         other = copy(self)
         other._store = None
+        return other
+
+    def within(self, budget: Budget) -> Asker:
+        """Return this asker, each of whose requests is one of a budget. Take it after `model`."""
+        other = copy(self)
+        other._budget = budget
         return other
 
     async def close(self) -> None:

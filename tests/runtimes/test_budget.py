@@ -1,0 +1,57 @@
+"""A budget of requests: counted wherever the answer comes from, and no answer under way is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from promptkit.errors import BudgetSpent
+from promptkit.runtimes import Asker, Budget, Request, Scripted
+from tests.runtimes.test_ask import HELLO, Memory
+
+
+def numbered(number: int) -> Request:
+    return replace(HELLO, sample=str(number))
+
+
+async def test_one_request_more_than_the_budget_is_refused() -> None:
+    runtime = Scripted(lambda request: "yes")
+    asker = Asker(runtime).within(Budget(2))
+    await asker.ask(numbered(1))
+    await asker.ask(numbered(2))
+
+    with pytest.raises(BudgetSpent, match="the budget of 2 requests is spent"):
+        await asker.ask(numbered(3))
+
+    assert len(runtime.requests) == 2
+
+
+async def test_a_request_that_the_store_answers_counts_as_well() -> None:
+    runtime, budget = Scripted(lambda request: "yes"), Budget(2)
+    asker = Asker(runtime, store=Memory()).within(budget)
+    await asker.ask(HELLO)
+    await asker.ask(HELLO)
+
+    assert (len(runtime.requests), budget.spent) == (1, 2)
+
+
+async def test_what_is_under_way_when_the_budget_is_spent_is_answered_and_kept() -> None:
+    store = Memory()
+    asker = Asker(Scripted(lambda request: "yes", delay=0.02), store=store).within(Budget(3))
+
+    with pytest.raises(ExceptionGroup) as raised:
+        async with asyncio.TaskGroup() as group:  # The first that is refused cancels the others.
+            for number in range(5):
+                group.create_task(asker.ask(numbered(number)))
+
+    assert raised.group_contains(BudgetSpent)
+    assert len(store.kept) == 3
+
+
+async def test_the_asker_that_it_is_taken_from_stays_without_a_budget() -> None:
+    asker = Asker(Scripted(lambda request: "yes"))
+    asker.within(Budget(0))
+
+    assert (await asker.ask(HELLO)).text == "yes"
