@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.answers import (
+    AnswerType,
     Calibration,
     Scores,
     Unparsed,
@@ -19,7 +20,7 @@ from promptkit.answers import (
 )
 from promptkit.answers import build as build_answer
 from promptkit.errors import Unsupported
-from promptkit.prompts import Layer, WrittenExample, compose, evaluate
+from promptkit.prompts import Layer, WrittenExample, compose, evaluate, open_layout
 from promptkit.runtimes import Message, Model, Reply, Request
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
@@ -195,6 +196,27 @@ def _value(step: StepContext, exchange: Exchange) -> Any:
         return step.answer.extract(f"{marker} {exchange.text}", marker)
 
 
+def example_types(step: StepContext) -> tuple[AnswerType, ...]:
+    """Return the answer type of each of the user's examples, which may differ by row."""
+    return step.example_answers or (step.answer,) * len(step.examples)
+
+
+def written_examples(step: StepContext) -> tuple[WrittenExample, ...]:
+    """Return the user's examples as a model reads them. Raises InputError where one cannot be written."""
+    return step.prompt.written(step.examples, [kind.write for kind in example_types(step)], step.values)
+
+
+def cue_of(step: StepContext, spec: CallSpec) -> str:
+    """Return the words that the answer follows in a call, for a template that shows them; empty where there are none.
+
+    They are the user's, else the technique's, else the layout's.
+    """
+    own = step.prompt.sections(step.values, layers=step.layers, only=("cue",)).get("cue", "")
+    given = (step.cue, own, spec.trigger(step.answer.name), open_layout(step.layout).cue)
+    cue = next((text.strip() for text in given if text and text.strip()), "")
+    return "" if cue == NO_CUE else cue
+
+
 def _sections(step: StepContext, wanted: Build) -> dict[str, str]:
     layer = Layer(wanted.spec.file, wanted.values)
     sections = step.prompt.sections(step.values, layers=(*step.layers, layer))
@@ -211,8 +233,7 @@ def _examples(step: StepContext, wanted: Build) -> tuple[WrittenExample, ...]:
         return tuple(_demonstration(demo, spec) for demo in wanted.demos)
     if not spec.keeps(EXAMPLES):
         return ()
-    kinds = step.example_answers or (step.answer,) * len(step.examples)
-    written = step.prompt.written(step.examples, [kind.write for kind in kinds], step.values)
+    written = written_examples(step)
     if spec.thinks or not any(example.thoughts for example in written):
         return written
     return tuple(replace(example, thoughts=None) for example in written)

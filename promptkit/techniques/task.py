@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from promptkit.answers import AnswerType, Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.project import LIBRARY
-from promptkit.prompts import Example, Layer
+from promptkit.prompts import Example, Layer, WrittenExample
 from promptkit.techniques.artifacts import Artifact, Row
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
@@ -21,11 +21,14 @@ from promptkit.techniques.requests import (
     Build,
     Built,
     build,
+    cue_of,
     decide_after,
+    example_types,
     log_probabilities,
     read_answer,
     send,
     send_deciding,
+    written_examples,
 )
 from promptkit.techniques.roles import SECTION, bind
 
@@ -78,6 +81,16 @@ class Task:
         return any(example.thoughts for example in self._step.examples)
 
     @property
+    def written_examples(self) -> tuple[WrittenExample, ...]:
+        """The user's examples as a model reads them: the input section, the thoughts, and the written answer."""
+        return written_examples(self._step)
+
+    @property
+    def example_types(self) -> tuple[AnswerType, ...]:
+        """The answer type of each of the user's examples, which may differ by row."""
+        return example_types(self._step)
+
+    @property
     def decides(self) -> bool:
         """Whether an answer is decided by a request of its own after thoughts: `decide` is not `generate`."""
         return self._step.decide != "generate"
@@ -107,6 +120,10 @@ class Task:
         """Return one of the user's sections, rendered; an empty text where there is none."""
         found = self._step.prompt.sections(self._step.values, layers=self._step.layers, only=(name,))
         return found.get(name, "")
+
+    def cue(self, call: str) -> str:
+        """Return the words that the answer follows in a call, for a template that writes demonstrations itself."""
+        return cue_of(self._step, self._call(call))
 
     async def ask(
         self,
@@ -149,10 +166,11 @@ class Task:
     async def sample(self, call: str, n: int, *, temperature: float, **values: Any) -> list[Exchange]:
         """Ask `call` n times at once, each with its own sample number; once and greedily for n = 1 at temperature 0.
 
-        Raises InputError for several samples at a temperature of 0, and for none.
+        Where this is itself one of several samples, the one is asked at their temperature. Raises InputError for
+        several samples at a temperature of 0, and for none.
         """
         if n == 1 and temperature == 0:
-            return [await self.ask(call, temperature=0.0, **values)]
+            return [await self.ask(call, temperature=None if self._sampled else 0.0, **values)]
         self._refuse_greedy(n, temperature)
         return await self.each(
             lambda number: self.ask(call, sample=number, temperature=temperature, **values), range(n)
@@ -388,6 +406,11 @@ class Task:
     def _refuse_greedy(self, n: int, temperature: float) -> None:
         if temperature <= 0 or n < 1:
             raise InputError(f"technique `{self._technique}` samples: it needs samples ≥ 1 and temperature > 0")
+
+    @property
+    def _sampled(self) -> bool:
+        """Whether this asking is one of the samples of an enclosing technique: its number then is a path."""
+        return "/" in self._step.sample
 
     def _sample(self, number: int | None) -> str:
         return self._step.sample if number is None else f"{self._step.sample}/{number}"
