@@ -15,7 +15,7 @@ from promptkit.prompts.examples import FileExamples
 from promptkit.runtimes.base import Capability
 from promptkit.runtimes.references import FORMS
 from promptkit.runtimes.scripts import GivenReply, Rule, ScriptFile
-from promptkit.techniques.calls import CallSpec
+from promptkit.techniques.calls import CallFront
 from tests.docs.pages import ROOT
 
 
@@ -35,7 +35,7 @@ def named(page: str) -> set[str]:
         ("prompts.md", {*FRONT_MATTER_KEYS, *SECTIONS, *keys(InputSpec, FileExamples)}),
         ("pipelines.md", keys(PipelineSpec, StepSpec, OptionsSpec, InputSpec)),
         ("models.md", {*keys(ScriptFile, Rule, GivenReply), *get_args(Capability), *FORMS}),
-        ("techniques.md", keys(CallSpec) - {"name", "file"}),
+        ("writing-a-technique.md", set(CallFront.model_fields)),
         ("project.md", keys(ProjectSettings)),
     ],
 )

@@ -1,0 +1,112 @@
+"""The catalog as a whole: each technique that the project is for is there, described, with an example that runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.engine import example_file, example_run, load_target
+from promptkit.project import LIBRARY, Project
+from promptkit.techniques import choose, cost, find, kinds_of_call, names
+
+CATALOG = """
+    vanilla chain_of_thought self_consistency ensemble_refinement auto_cot complex_cot program_of_thoughts least_to_most
+    chain_of_symbol structured_cot plan_and_solve math_prompter contrastive_cot federated analogical synthetic_prompting
+    tree_of_thoughts logical_thoughts maieutic verify_and_edit react active_prompt thread_of_thought implicit_rag
+    system_2_attention instructed chain_of_verification chain_of_knowledge chain_of_code pal binder dater chain_of_table
+    decomposed three_hop metacognitive chain_of_event term_definitions annotation_guideline
+""".split()
+
+PROJECT = Project(LIBRARY / "pipelines" / "techniques")
+
+
+def technique(name: str) -> Any:
+    found = find(name, PROJECT)
+    assert found is not None
+    return found
+
+
+def test_all_thirty_nine_are_there_and_no_others() -> None:
+    assert len(CATALOG) == 39
+    assert names(PROJECT) == sorted(CATALOG)
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_a_technique_is_described(name: str) -> None:
+    card = technique(name).card
+
+    assert card.title and card.about and card.algorithm and card.growth
+    assert card.citation and (card.citation.arxiv or card.citation.doi)
+    assert card.tasks
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_every_call_says_what_it_is(name: str) -> None:
+    calls = kinds_of_call(technique(name))
+
+    assert calls
+    assert all(call.about for call in calls)
+
+
+@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize("decide", ["generate", "constrain"])
+def test_the_formulas_work_out_at_the_defaults(name: str, decide: str) -> None:
+    found = cost(choose(name, PROJECT), PROJECT, decide=decide)
+
+    assert 1 <= found.depth <= found.requests
+    assert 1 <= found.calls
+
+
+@pytest.mark.parametrize("name", CATALOG)
+async def test_the_example_is_right_and_its_replies_lead_to_an_answer(name: str) -> None:
+    result = await example_run(technique(name), PROJECT)
+
+    assert result is not None
+    assert result.error is None
+    assert result.output is not None
+
+
+@pytest.mark.parametrize("name", CATALOG)
+async def test_the_example_makes_no_call_of_more_than_its_formula_says(name: str) -> None:
+    file = example_file(name, PROJECT)
+    assert file is not None
+    pipeline = load_target(file, Project.find(file))
+    result = await example_run(technique(name), PROJECT)
+    assert result is not None
+
+    for step, asked in result.steps.items():
+        asking = pipeline.steps[step].asking
+        if asking is None or pipeline.steps[step].for_each is not None:
+            continue
+        thinks = any(example.thoughts for example in asking.examples.all)
+        chosen = choose(asking.technique, pipeline.project)
+        assert asked.calls <= cost(chosen, pipeline.project, decide=asking.decide, examples_think=thinks).requests
+
+
+@pytest.mark.parametrize("name", CATALOG)
+async def test_no_prompt_of_the_example_has_blank_lines_in_a_row_or_an_empty_section(name: str) -> None:
+    result = await example_run(technique(name), PROJECT)
+    assert result is not None
+
+    texts = [
+        message.content
+        for node in result.trace.nodes()
+        for call in node.calls
+        for message in call.request.messages
+        if message.role == "user"
+    ]
+    assert texts
+    for text in texts:
+        assert "\n\n\n" not in text
+        assert ">\n\n" not in text
+        assert not text.endswith("\n")
+
+
+def test_an_artifact_is_no_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "a.yaml").write_text("name: a\n")
+    (tmp_path / "pipelines" / "a.step.auto_cot.yaml").write_text("technique: auto_cot\n")
+
+    assert "a.step.auto_cot" not in Project(tmp_path).names("pipelines")
