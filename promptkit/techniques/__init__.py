@@ -9,8 +9,16 @@ from promptkit.techniques.formulas import Cost, cost
 from promptkit.techniques.parameters import Count, Temperature, Warmth
 from promptkit.techniques.perform import at_hand, perform, repair, require, task_for
 from promptkit.techniques.reading import last_named, read_json, read_list
-from promptkit.techniques.registry import Technique, find, names, technique
-from promptkit.techniques.spec import Chosen, check, choose, parse_spec, technique_files, technique_names
+from promptkit.techniques.registry import Technique, find, names, parameters_of, technique
+from promptkit.techniques.spec import (
+    Chosen,
+    check,
+    check_preparation,
+    choose,
+    parse_spec,
+    technique_files,
+    technique_names,
+)
 from promptkit.techniques.task import Task
 
 __all__ = [
@@ -36,6 +44,7 @@ __all__ = [
     "artifact_file",
     "at_hand",
     "check",
+    "check_preparation",
     "choose",
     "cost",
     "find",
@@ -43,6 +52,7 @@ __all__ = [
     "kinds_of_call",
     "last_named",
     "names",
+    "parameters_of",
     "parse_spec",
     "perform",
     "read_artifact",

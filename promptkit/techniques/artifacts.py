@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from promptkit.answers import AnswerType
 from promptkit.storage import load_file, read_model
 
 Value = TypeVar("Value")
@@ -21,12 +22,14 @@ Value = TypeVar("Value")
 class Row:
     """A row of data as a preparation sees it: the prompt's inputs, and what the data says of the answer.
 
-    `expect` is None and `rationale` empty where the data has none. `hash` tells the row apart by its inputs alone.
+    `expect` is None and `rationale` empty where the data has none. `answer` is the type of its answer where that
+    differs by row. `hash` tells the row apart by its inputs alone.
     """
 
     inputs: Mapping[str, Any]
     expect: Any = None
     rationale: str = ""
+    answer: AnswerType | None = None
 
     @property
     def hash(self) -> str:

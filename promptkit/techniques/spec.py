@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -12,7 +12,7 @@ from promptkit.project import Project
 from promptkit.prompts import InputSpec, Prompts
 from promptkit.storage import Problems, read_rows
 from promptkit.techniques.calls import read_call
-from promptkit.techniques.registry import Technique, find, names
+from promptkit.techniques.registry import Technique, find, names, parameters_of
 from promptkit.techniques.roles import Role, bind
 
 DEMOS = "demos"
@@ -132,17 +132,35 @@ def _parameter_problems(
     inputs: Mapping[str, InputSpec] | None,
     folder: Path | None,
 ) -> Iterator[Problem]:
-    from pydantic import TypeAdapter, ValidationError
-
     if key not in found.parameters:
         known = [*found.parameters, *(role.name for role in found.roles), DEMOS, *([FOLDER] if searches(found) else [])]
         yield Problem(f"technique `{found.name}` has no parameter `{key}`", hint=nearest(key, known))
-        return
-    if key == "over":
+    elif key == "over":
         if value is not None:
             yield from check(value, project, inputs, folder)
-        return
-    annotation = get_type_hints(found.function, include_extras=True).get(key, Any)
+    else:
+        yield from _value_problems(found, found.function, key, value)
+
+
+def check_preparation(technique: Technique, parameters: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the parameters of a technique's preparation; without places."""
+    assert technique.prepare is not None, "only what is prepared has a preparation"
+    known = parameters_of(technique.prepare)
+    problems: list[Problem] = []
+    for key, value in parameters.items():
+        if key in known:
+            problems += _value_problems(technique, technique.prepare, key, value)
+        else:
+            message = f"the preparation of technique `{technique.name}` has no parameter `{key}`"
+            problems.append(Problem(message, hint=nearest(key, known)))
+    return problems
+
+
+def _value_problems(found: Technique, function: Callable[..., Any], key: str, value: Any) -> Iterator[Problem]:
+    """Yield what is wrong with a parameter's value by its annotation in `function`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    annotation = get_type_hints(function, include_extras=True).get(key, Any)
     try:
         TypeAdapter(annotation).validate_python(value, strict=True)
     except ValidationError as error:
