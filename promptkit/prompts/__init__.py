@@ -6,7 +6,7 @@ from promptkit.prompts.expressions import Expression, check, evaluate, names
 from promptkit.prompts.front import FRONT_MATTER_KEYS, InputSpec, split_front_matter
 from promptkit.prompts.layout import open_layout
 from promptkit.prompts.loader import pack, render_file
-from promptkit.prompts.messages import Composed, MessageMode, choose_cue, compose
+from promptkit.prompts.messages import Composed, MessageMode, compose
 from promptkit.prompts.parsing import block_names
 from promptkit.prompts.prompt import Example, Layer, Prompt, WrittenExample
 from promptkit.prompts.sandbox import GLOBALS
@@ -33,7 +33,6 @@ __all__ = [
     "WrittenExample",
     "block_names",
     "check",
-    "choose_cue",
     "compose",
     "evaluate",
     "examples_file",
