@@ -11,13 +11,47 @@ from promptkit.engine import example_file, example_run, load_target
 from promptkit.project import LIBRARY, Project
 from promptkit.techniques import choose, cost, find, kinds_of_call, names
 
-CATALOG = """
-    vanilla chain_of_thought self_consistency ensemble_refinement auto_cot complex_cot program_of_thoughts least_to_most
-    chain_of_symbol structured_cot plan_and_solve math_prompter contrastive_cot federated analogical synthetic_prompting
-    tree_of_thoughts logical_thoughts maieutic verify_and_edit react active_prompt thread_of_thought implicit_rag
-    system_2_attention instructed chain_of_verification chain_of_knowledge chain_of_code pal binder dater chain_of_table
-    decomposed three_hop metacognitive chain_of_event term_definitions annotation_guideline
-""".split()
+CATALOG = [
+    "vanilla",
+    "chain_of_thought",
+    "self_consistency",
+    "ensemble_refinement",
+    "auto_cot",
+    "complex_cot",
+    "program_of_thoughts",
+    "least_to_most",
+    "chain_of_symbol",
+    "structured_cot",
+    "plan_and_solve",
+    "math_prompter",
+    "contrastive_cot",
+    "federated",
+    "analogical",
+    "synthetic_prompting",
+    "tree_of_thoughts",
+    "logical_thoughts",
+    "maieutic",
+    "verify_and_edit",
+    "react",
+    "active_prompt",
+    "thread_of_thought",
+    "implicit_rag",
+    "system_2_attention",
+    "instructed",
+    "chain_of_verification",
+    "chain_of_knowledge",
+    "chain_of_code",
+    "pal",
+    "binder",
+    "dater",
+    "chain_of_table",
+    "decomposed",
+    "three_hop",
+    "metacognitive",
+    "chain_of_event",
+    "term_definitions",
+    "annotation_guideline",
+]
 
 PROJECT = Project(LIBRARY / "pipelines" / "techniques")
 
@@ -56,7 +90,7 @@ def test_the_formulas_work_out_at_the_defaults(name: str, decide: str) -> None:
     found = cost(choose(name, PROJECT), PROJECT, decide=decide)
 
     assert 1 <= found.depth <= found.requests
-    assert 1 <= found.calls
+    assert found.calls >= 1
 
 
 @pytest.mark.parametrize("name", CATALOG)
