@@ -14,3 +14,6 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 
 Warmth = Annotated[float, Field(gt=0, le=2)]
 """A temperature at which samples differ."""
+
+Tokens = Annotated[int, Field(ge=1)]
+"""How long a reply may be; never without an end."""
