@@ -63,6 +63,8 @@ async def build(step: StepContext, wanted: Build) -> Built:
     """Render the call over the user's prompt and lay it out. Raises InputError where a template is broken."""
     spec, model = wanted.spec, await step.asker.model()
     answering = spec.produces == "answer"
+    if spec.thinks:
+        wanted = replace(wanted, values={"cue": cue_of(step, spec), **wanted.values})
     sections = _sections(step, wanted)
     cue = _cue(step, spec, sections)
     begin = str(evaluate(spec.begin, {"call": wanted.values})).strip() if spec.begin else ""

@@ -83,6 +83,29 @@ async def test_a_technique_of_one_template_needs_no_python(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "END WITH <Output:>"),
+        ({"cue": "Result:"}, "END WITH <Result:>"),
+        ({"cue": "none"}, "END WITH <>"),
+        ({"layout": "prefix"}, "END WITH <Output:>"),
+    ],
+)
+async def test_a_call_that_thinks_can_say_the_cue_that_its_answer_is_to_follow(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    folder = tmp_path / "templates" / "techniques" / "musing"
+    folder.mkdir(parents=True)
+    template = "---\nproduces: answer\nthinks: true\n---\n{% extends prompt %}"
+    (folder / "ask.j2").write_text(template + "{% block instructions %}END WITH <{{ call.cue }}>{% endblock %}\n")
+    bench = Bench(tmp_path, ["7"])
+
+    await perform("musing", bench.step(decide="generate", **settings))
+
+    assert said in bench.texts[0]
+
+
+@pytest.mark.parametrize(
     ("settings", "expected"),
     [({}, 24), ({"options": Options(max_tokens=9)}, 9), ({"decide": "generate", "options": Options(max_tokens=9)}, 9)],
 )
