@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from promptkit.answers import repair_text
-from promptkit.errors import InputError, Unsupported
+from promptkit.errors import Unsupported
 from promptkit.runtimes import Message, Model
 from promptkit.techniques.context import Answer, StepContext
 from promptkit.techniques.levels import begin_levels
+from promptkit.techniques.prepared import not_prepared
 from promptkit.techniques.requests import decide_again, read_answer
 from promptkit.techniques.roles import bind
 from promptkit.techniques.spec import Chosen, choose
@@ -51,11 +52,7 @@ async def require(chosen: Chosen, step: StepContext, *, preparing: bool = False)
     bound = bind(technique.roles, chosen.roles, step.inputs)
     missing = sorted(technique.needs - at_hand(model, chosen, step, bound))
     if "rows" in missing and not preparing:
-        pipeline, _, name = step.home.rpartition(".")
-        raise InputError(
-            f"technique `{technique.name}` has nothing prepared for this step",
-            hint=f"promptkit techniques prepare {technique.name} {pipeline} --step {name} --data FILE",
-        )
+        raise not_prepared(f"{step.home}.{technique.name}")
     missing = [need for need in missing if not (preparing and need in ROW_NEEDS)]
     if missing:
         raise Unsupported(
@@ -71,7 +68,7 @@ ROW_NEEDS = frozenset({"rows", "labels", "rationales"})
 
 def at_hand(model: Model, chosen: Chosen, step: StepContext, bound: Mapping[str, str | None]) -> set[str]:
     """Return what of the needs there are is at hand: from the runtime, the step and its inputs."""
-    found: set[str] = {*model.capabilities, "sandbox", "sql"}
+    found: set[str] = {*model.capabilities, "sandbox", "sql", "embeddings"}  # TF-IDF needs no model.
     found |= {role for role, name in bound.items() if name is not None}
     if step.tools:
         found.add("tools")

@@ -105,6 +105,11 @@ class Task:
         """What was prepared for this step by this technique, if anything was."""
         return self._step.artifacts.get(self._technique)
 
+    @property
+    def artifact_name(self) -> str:
+        """`PIPELINE.STEP.TECHNIQUE`: the name of the file that holds the artifact, without its ending."""
+        return f"{self._step.home}.{self._technique}"
+
     async def can(self, capability: str) -> bool:
         """Tell whether the runtime has a capability (`logprobs`, `embeddings`)."""
         return capability in (await self._step.asker.model()).capabilities

@@ -1,0 +1,92 @@
+"""What was prepared for a step: shown as its examples, and refused with all that a person has still to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.errors import InputError
+from promptkit.techniques import Artifact, perform, technique
+from promptkit.techniques.context import Answer
+from promptkit.techniques.prepared import prepared_items, showing_prepared
+from promptkit.techniques.spec import Chosen
+from promptkit.techniques.task import Task
+from tests.techniques.steps import Bench, in_order
+
+GOOD = {"input": {"question": "PREPARED 2+2?"}, "thoughts": "THOUGHT-A", "output": 4}
+SAME = {"input": {"question": "QUESTION-MARK 3+4?"}, "thoughts": "THOUGHT-B", "output": 7}
+
+
+@technique()
+async def chain_of_thought(task: Task) -> Answer:
+    """Show what was prepared, in the templates of the shipped technique of this name."""
+    return await task.decide(await showing_prepared(task).ask("reason", zero_shot=False))
+
+
+def chosen(bench: Bench) -> Chosen:
+    from dataclasses import replace
+
+    from promptkit.techniques import find
+
+    shipped = find("chain_of_thought", bench.project)
+    assert shipped
+    return Chosen(replace(chain_of_thought, files=shipped.files))
+
+
+def step_with(bench: Bench, *items: dict[str, Any]) -> Any:
+    artifact = Artifact(technique="chain_of_thought", items=items)
+    return bench.step(artifacts={"chain_of_thought": artifact}, home="sums.add", decide="generate")
+
+
+async def test_prepared_items_are_the_examples(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["so\nOutput: 7"])
+
+    answer = await perform(chosen(bench), step_with(bench, GOOD))
+
+    assert answer.value == 7
+    assert in_order(bench.texts[0], ["PREPARED 2+2?", "THOUGHT-A", "Output: 4", "QUESTION-MARK"])
+
+
+async def test_an_item_about_the_very_input_asked_is_not_shown(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["so\nOutput: 7"])
+
+    await perform(chosen(bench), step_with(bench, SAME, GOOD))
+
+    assert "THOUGHT-A" in bench.texts[0] and "THOUGHT-B" not in bench.texts[0]
+
+
+@pytest.mark.parametrize("empty", ["", "  \n", None])
+async def test_all_that_is_to_be_filled_in_is_named_with_its_file(tmp_path: Path, empty: Any) -> None:
+    bench = Bench(tmp_path, [])
+    items = ({**GOOD, "thoughts": empty}, GOOD, {"input": {"question": "OTHER?"}, "thoughts": empty})
+
+    with pytest.raises(InputError) as raised:
+        await perform(chosen(bench), step_with(bench, *items))
+
+    assert [(problem.file, problem.message) for problem in raised.value.problems] == [
+        ("sums.add.chain_of_thought.yaml", "item 1: fill in `thoughts`"),
+        ("sums.add.chain_of_thought.yaml", "item 3: fill in `thoughts` and `output`"),
+    ]
+    assert "OTHER?" in (raised.value.problems[1].hint or "")
+
+
+async def test_an_item_without_an_input_is_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [])
+
+    with pytest.raises(InputError, match="item 1 has no `input`"):
+        await perform(chosen(bench), step_with(bench, {"thoughts": "a", "output": 1}))
+
+
+@pytest.mark.parametrize("artifacts", [{}, {"mine": Artifact(technique="mine")}])
+async def test_without_items_the_line_that_prepares_them_is_told(tmp_path: Path, artifacts: Any) -> None:
+    @technique()
+    async def mine(task: Task) -> Answer:
+        """Need what was prepared."""
+        return task.answer(len(prepared_items(task)))
+
+    bench = Bench(tmp_path, [])
+
+    with pytest.raises(InputError, match="promptkit techniques prepare mine sums --step add --data FILE"):
+        await perform(Chosen(mine), bench.step(artifacts=artifacts, home="sums.add"))
