@@ -335,7 +335,8 @@ class Task:
 
     def on(self, row: Row) -> Task:
         """Return this task for a row of data, in a preparation."""
-        return self._with(replace(self._step, values={**self._step.prompt.defaults, **row.inputs}))
+        values = {**self._step.prompt.defaults, **row.inputs}
+        return self._with(replace(self._step, values=values, answer=row.answer or self._step.answer))
 
     def replacing(self, **roles: Any) -> Task:
         """Return this task with other values for roles: an input's, or the text of the input section."""
