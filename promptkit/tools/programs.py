@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from promptkit.answers import Code, Unparsed
 
 _INDENTED_FENCE = re.compile(r"^[ \t]+(?=```)", re.MULTILINE)
+_FENCE_IN_LINE = re.compile(r"(?<=:)[ \t]*(?=```[\w+#.-]*[ \t]*$)", re.MULTILINE)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -20,7 +21,7 @@ def cut_program(reply: str, *, last: bool = False) -> str:
 
     The prose around a block is dropped; a block that was not closed goes to the end. Empty where there is no code.
     """
-    reply = _INDENTED_FENCE.sub("", reply)
+    reply = _FENCE_IN_LINE.sub("\n", _INDENTED_FENCE.sub("", reply))
     code = Code()
     try:
         blocks = list(code.mentions(reply)) or [code.read(reply)]

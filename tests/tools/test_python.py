@@ -304,6 +304,7 @@ async def test_a_program_that_fails_leaves_a_session_as_it_was(failing: str) -> 
         ("```\nx = 1\n```\nor\n```py\nx = 2\n```", True, "x = 2"),
         ("1. Do this:\n\n   ```python\n   def f():\n       return 1\n   ```", False, "def f():\n    return 1"),
         ("Not closed:\n```python\nx = 1\n", False, "x = 1"),
+        ("Output: ```python\nx = 1\n```\nIt gives 1.", False, "x = 1"),
         ("", False, ""),
         ("```python\n```", False, ""),
     ],
