@@ -1,5 +1,14 @@
-"""The real model for the tests of techniques."""
+"""What the tests of techniques share beside the bench: the real model, and a sandbox that does not wait long."""
 
+import pytest
+
+from promptkit.tools import Limits
 from tests.embedded import embedded, model_file
 
-__all__ = ["embedded", "model_file"]
+__all__ = ["embedded", "impatient", "model_file"]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a program that does not end be stopped after half a second."""
+    monkeypatch.setattr("promptkit.tools.python.Limits", lambda: Limits(seconds=0.5))

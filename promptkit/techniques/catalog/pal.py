@@ -2,6 +2,7 @@
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Temperature
+from promptkit.techniques.programs import computed
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 from promptkit.tools import cut_program
@@ -21,7 +22,4 @@ async def pal(task: Task, *, samples: Count = 1, temperature: Temperature = 0.0)
 
 async def run(task: Task, exchange: Exchange) -> Answer:
     """Return what a program's `solution()` returns as the answer."""
-    execution = await task.code(f"{cut_program(exchange.text)}\n{ENTRY}", of=exchange)
-    if execution.failure:
-        return task.no_answer(execution.failure.message, exchange)
-    return task.answer(execution.value)
+    return computed(task, await task.code(f"{cut_program(exchange.text)}\n{ENTRY}", of=exchange), exchange)

@@ -1,0 +1,95 @@
+"""What a program that a model wrote comes to: the value it computes, as an answer."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.task import Task
+
+if TYPE_CHECKING:
+    from promptkit.tools import Execution
+
+
+def computed(task: Task, execution: Execution, exchange: Exchange) -> Answer:
+    """Return what a program came to as the answer; none where it failed, noted in the trace of its reply."""
+    if execution.failure:
+        return task.no_answer(execution.failure.message, exchange)
+    return value_answer(task, execution.value)
+
+
+def value_answer(task: Task, value: Any) -> Answer:
+    """Return a program's value as the answer: as it is, else what is alone in it, else its text."""
+    value = scalar(value)
+    answer = task.answer(value)
+    if answer.flag and (inner := single(value)) is not value:
+        answer = task.answer(inner)
+        value = inner
+    if answer.flag and value is not None:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        read = task.parse(text)
+        return answer if read.flag else read
+    return answer
+
+
+def scalar(value: Any) -> Any:
+    """Return a number without the noise of floating point: six decimals, whole where it is; others as they are."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    value = round(value, 6) if abs(value) >= 1 else float(f"{value:.6g}")
+    return int(value) if value.is_integer() else value
+
+
+def single(value: Any) -> Any:
+    """Return the only item of a list, the first value of a mapping; others as they are."""
+    if isinstance(value, list) and len(value) == 1:
+        return scalar(value[0])
+    if isinstance(value, Mapping) and value:
+        return scalar(next(iter(value.values())))
+    return value
+
+
+def is_python(program: str) -> bool:
+    """Tell whether a text is a Python program at all."""
+    return _parsed(program) is not None
+
+
+def as_function(program: str, head: str) -> str:
+    """Return a program whose top level returns, as a function with that head: the model only went on in its body."""
+    tree = _parsed(program)
+    if tree is None or not any(isinstance(node, ast.Return) for node in _outside_functions(tree)):
+        return program
+    return f"{head}\n{textwrap.indent(program, '    ')}"
+
+
+def functions(program: str) -> dict[str, list[str]]:
+    """Return the functions at the top level of a program, each with the names of its parameters."""
+    tree = _parsed(program) or ast.Module(body=[], type_ignores=[])
+    defined = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {
+        node.name: [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        for node in defined
+    }
+
+
+def _parsed(program: str) -> ast.Module | None:
+    try:
+        return ast.parse(program)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _outside_functions(tree: ast.Module) -> list[ast.AST]:
+    found: list[ast.AST] = []
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(node))
+    return found
