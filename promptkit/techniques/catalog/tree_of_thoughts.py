@@ -1,0 +1,223 @@
+"""Tree of thoughts: a search over partial solutions that the model proposes and judges."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from promptkit.techniques.context import Answer
+from promptkit.techniques.parameters import Count, Temperature
+from promptkit.techniques.reading import last_named, read_list
+from promptkit.techniques.registry import technique
+from promptkit.techniques.task import Task
+
+CLASSES: Final = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
+UNCLEAR: Final = CLASSES["likely"]
+CONFIDENCES: Final = {"certain": 1.0, "high": 0.5, "medium": 0.2, "low": 0.1}
+
+Path = tuple[str, ...]
+
+_HEAD: Final = re.compile(r"^(?:step\s*\d+\s*[:.)]\s*)+", re.IGNORECASE)
+_CONFIDENCE: Final = re.compile(rf"\s*[(\[]\s*({'|'.join(CONFIDENCES)})\s*[)\]]\s*\Z", re.IGNORECASE)
+_CHOICE: Final = re.compile(r"choice is\D{0,12}(\d+)", re.IGNORECASE)
+
+_EXPANSION: Final = "(candidates if generate == 'sample' else proposals)"
+_BREADTH_FIRST: Final = (
+    f"(1 + (depth - 1) * breadth) * ({_EXPANSION} + (evaluations * candidates if evaluate == 'value' else 0))"
+    " + (0 if evaluate == 'value' else depth * evaluations)"
+)
+_CALLS: Final = (
+    f"({_BREADTH_FIRST} if variant == 'bfs' else nodes * ({_EXPANSION} + evaluations)) + (1 if final else 0)"
+)
+
+
+@technique(needs={"sampling"}, roles=["question"], calls=_CALLS, requests=_CALLS)
+async def tree_of_thoughts(
+    task: Task,
+    *,
+    variant: Literal["bfs", "dfs"] = "bfs",
+    generate: Literal["propose", "sample"] = "propose",
+    evaluate: Literal["value", "vote"] = "value",
+    final: bool = True,
+    depth: Count = 3,
+    breadth: Count = 2,
+    candidates: Count = 3,
+    proposals: Count = 1,
+    evaluations: Count = 1,
+    nodes: Count = 20,
+    threshold: float = CLASSES["impossible"],
+    temperature: Temperature = 0.7,
+    evaluation_temperature: Temperature = 0.0,
+) -> Answer:
+    """Search the tree of steps for the best path, and answer from it (Yao et al. 2023).
+
+    A state has at most `candidates` successors, listed by `proposals` calls or each written by one. It is judged by
+    `evaluations` calls, several of which need an `evaluation_temperature` above 0. `breadth` bounds the states of a
+    level in a breadth-first search; `nodes` the states judged, and `threshold` those worth going on from, in a
+    depth-first one. Without `final` the last step is the answer.
+    """
+    tree = Tree(
+        task=task,
+        generate=generate,
+        evaluate=evaluate,
+        depth=depth,
+        candidates=candidates,
+        proposals=proposals,
+        evaluations=evaluations,
+        temperature=temperature,
+        evaluation_temperature=evaluation_temperature,
+        confidence=variant == "dfs",
+    )
+    if variant == "bfs":
+        best, capped = await breadth_first(tree, breadth), False
+    else:
+        best, capped = await depth_first(tree, nodes, threshold)
+    if final:
+        answer = await task.decide(await task.ask("answer", path=best.path))
+    else:
+        answer = task.parse(best.path[-1]) if best.path else task.no_answer("the search found no step")
+    answer = answer.with_extra(path=list(best.path), score=best.score)
+    return answer.with_extra(capped=True) if capped else answer
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The steps so far, and how they were judged; the root, which has none, is not judged."""
+
+    path: Path = ()
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """How states are expanded and judged."""
+
+    task: Task
+    generate: str
+    evaluate: str
+    depth: int
+    candidates: int
+    proposals: int
+    evaluations: int
+    temperature: float
+    evaluation_temperature: float
+    confidence: bool
+
+    async def expand(self, state: State) -> list[State]:
+        """Return the states one step on, those named most often or most surely first, each once."""
+        if self.generate == "sample":
+            written = await self.task.sample(
+                "sample", self.candidates, temperature=self.temperature, path=state.path, steps=self.depth
+            )
+            steps = [(_HEAD.sub("", reply.text.strip()), 1.0) for reply in written]
+        else:
+            listed = await self.task.sample(
+                "propose",
+                self.proposals,
+                temperature=self.temperature,
+                path=state.path,
+                most=self.candidates,
+                confidence=self.confidence,
+            )
+            steps = [read_step(line) for reply in listed for line in read_list(reply.text)]
+        return [State((*state.path, step)) for step in heaviest(steps)[: self.candidates]]
+
+    async def judge(self, states: Sequence[State]) -> list[State]:
+        """Return the states with their scores: the votes of each among all, or the mean value of each by itself."""
+        if self.evaluate == "vote" and states:
+            replies = await self.task.sample(
+                "vote",
+                self.evaluations,
+                temperature=self.evaluation_temperature,
+                candidates=[state.path for state in states],
+            )
+            votes = Counter(read_vote(reply.text) for reply in replies)
+            return [replace(state, score=float(votes[number])) for number, state in enumerate(states, start=1)]
+        return await self.task.each(self._value, states)
+
+    async def _value(self, state: State) -> State:
+        replies = await self.task.sample(
+            "value", self.evaluations, temperature=self.evaluation_temperature, path=state.path
+        )
+        return replace(state, score=sum(read_value(reply.text) for reply in replies) / len(replies))
+
+
+async def breadth_first(tree: Tree, breadth: int) -> State:
+    """Return the best state of the last level that has one."""
+    kept = [State()]
+    for _ in range(tree.depth):
+        grown = await tree.task.each(tree.expand, kept)
+        states = await tree.judge([state for states in grown for state in states])
+        if not states:
+            break
+        kept = sorted(states, key=_score, reverse=True)[:breadth]
+    return kept[0]
+
+
+async def depth_first(tree: Tree, nodes: int, threshold: float) -> tuple[State, bool]:
+    """Return the first state of full depth that is not pruned, else the deepest, and whether the budget ended it."""
+    best = State()
+    stack = [best]
+    judged = 0
+    while stack:
+        state = stack.pop()
+        if state.path and state.score is None:
+            if judged == nodes:
+                return best, True
+            judged += 1
+            [state] = await tree.judge([state])
+        if state.path and _score(state) <= threshold:
+            continue
+        best = max(best, state, key=lambda each: (len(each.path), _score(each)))
+        if len(state.path) == tree.depth:
+            return state, False
+        if judged == nodes:
+            return best, True
+        grown = await tree.expand(state)
+        if tree.evaluate == "vote":
+            grown = sorted(await tree.judge(grown[: nodes - judged]), key=_score, reverse=True)
+            judged += len(grown)
+        stack.extend(reversed(grown))
+    return best, False
+
+
+def heaviest(steps: Iterable[tuple[str, float]]) -> list[str]:
+    """Return the steps by the sum of their weights, those that differ only in case and blanks as one."""
+    weights: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for step, weight in steps:
+        key = " ".join(step.casefold().split())
+        if key:
+            weights[key] += weight  # type: ignore[assignment]
+            first.setdefault(key, step)
+    return [first[key] for key in sorted(first, key=lambda key: weights[key], reverse=True)]
+
+
+def read_step(line: str) -> tuple[str, float]:
+    """Return a listed step without its number, and the weight of the confidence behind it, low where there is none."""
+    found = _CONFIDENCE.search(line)
+    weight = CONFIDENCES[found[1].lower() if found else "low"]
+    return _HEAD.sub("", line[: found.start()] if found else line).strip(), weight
+
+
+def read_value(text: str) -> float:
+    """Return the value of the class that the last line names; one that names none says neither good nor bad."""
+    named = last_named(_last_line(text), tuple(CLASSES))
+    return CLASSES[named] if named else UNCLEAR
+
+
+def read_vote(text: str) -> int:
+    """Return the number of the choice that a reply ends in, 0 where it names none."""
+    found = _CHOICE.findall(text) or re.findall(r"\d+", _last_line(text))
+    return int(found[-1]) if found else 0
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
+
+
+def _score(state: State) -> float:
+    return state.score or 0.0
