@@ -1,0 +1,68 @@
+"""Contrastive chain of thought: demonstrations that show a right and a wrong explanation of the same question."""
+
+import random
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from promptkit.answers import AnswerType, Unparsed
+from promptkit.prompts import WrittenExample
+from promptkit.techniques.context import Answer
+from promptkit.techniques.registry import technique
+from promptkit.techniques.task import Task
+
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
+_DRAWS: Final = 20
+
+
+@technique(calls="1", requests="1 + decided")
+async def contrastive_cot(task: Task, *, seed: int = 0) -> Answer:
+    """Think like the right explanation of each demonstration, not like its wrong one (Chia et al. 2023).
+
+    The wrong ones are made from the user's examples with thoughts: their numbers change places, drawn by `seed`.
+    One's own demonstrations come before these; without either, the shipped ones are shown.
+    """
+    made = [] if task.own_demos("reason") else contrasts(task, seed)
+    return await task.decide(await task.ask("reason", demos=made or None, cue=task.cue("reason")))
+
+
+def contrasts(task: Task, seed: int) -> list[dict[str, str]]:
+    """Return the user's examples that have thoughts, each with a wrong side where its numbers allow one."""
+    return [
+        {"input": example.input, "thoughts": example.thoughts, "output": example.output}
+        | wrong_side(example, kind, random.Random(f"{seed}/{number}"))
+        for number, (example, kind) in enumerate(zip(task.written_examples, task.example_types, strict=True))
+        if example.thoughts
+    ]
+
+
+def wrong_side(example: WrittenExample, kind: AnswerType, chance: random.Random) -> dict[str, str]:
+    """Return thoughts with the example's numbers in another order and a wrong answer; nothing where no draw is wrong."""
+    thoughts = example.thoughts or ""
+    numbers = _NUMBER.findall(thoughts)
+    for _ in range(_DRAWS):
+        drawn = chance.sample(numbers, len(numbers))
+        if drawn == numbers:
+            continue
+        answer = wrong_answer(example.output, kind, dict(zip(numbers, drawn, strict=True)), chance)
+        if answer is not None:
+            order = iter(drawn)
+            return {"wrong_thoughts": _NUMBER.sub(lambda _: next(order), thoughts), "wrong_output": answer}
+    return {}
+
+
+def wrong_answer(right: str, kind: AnswerType, moved: Mapping[str, str], chance: random.Random) -> str | None:
+    """Return another label or option, else the answer with its numbers `moved`; None where that is right or no answer.
+
+    `moved` has for each number of the thoughts what stands in its last place now; another becomes what they end in.
+    """
+    if kind.alternatives():
+        others = [each for each in kind.alternatives() if each != right]
+        return chance.choice(others) if others else None
+    last = list(moved.values())[-1]
+    wrong = _NUMBER.sub(lambda number: moved.get(number[0], last), right)
+    try:
+        differs = kind.vote_key(kind.parse(wrong)) != kind.vote_key(kind.parse(right))
+    except Unparsed:
+        return None
+    return wrong if differs else None
