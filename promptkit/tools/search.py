@@ -1,0 +1,126 @@
+"""Search in a user's documents: their passages, ranked by BM25 (Robertson et al. 1994)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from promptkit.errors import InputError, MissingExtra, Problem, place
+from promptkit.storage import read_rows, read_text
+from promptkit.tools.passages import cut_passages, words
+
+if TYPE_CHECKING:
+    from bm25s import BM25
+
+_ENDINGS: Final = (".txt", ".md", ".jsonl")
+_MOST_KEPT: Final = 8
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document; `source` says of which, such as `notes/rome.md` or `rows.jsonl:3`."""
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Passages to search in."""
+
+    passages: tuple[Passage, ...]
+
+    @classmethod
+    def of(cls, documents: Sequence[str | Mapping[str, Any]]) -> Documents:
+        """Return the passages of documents given as texts, or as mappings with `text` and maybe `source` or `title`.
+
+        A document without a source is named by its number, from 1. Raises InputError for anything else.
+        """
+        found: list[Passage] = []
+        for number, document in enumerate(documents, start=1):
+            if isinstance(document, str):
+                document = {"text": document}
+            if not isinstance(document, Mapping) or not isinstance(document.get("text"), str):
+                raise InputError(f"document {number} must be a text, or a mapping with a `text`")
+            found.extend(_passages(document, str(number)))
+        return cls(tuple(found))
+
+    @classmethod
+    def read(cls, folder: Path) -> Documents:
+        """Return the passages of a folder's .txt, .md and .jsonl files (rows with a `text`), also in nested folders.
+
+        A folder that has not changed is read once in a process. Raises InputError where it is missing or holds no
+        text, or a file cannot be read.
+        """
+        folder = folder.absolute()
+        if not folder.is_dir():
+            raise InputError(f"there is no folder {place(folder)} with documents")
+        files = [path for path in sorted(folder.rglob("*")) if _is_document(path, folder)]
+        stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+        kept = _kept.pop(folder, None)
+        if kept is None or kept[0] != stamp:
+            kept = (stamp, cls(tuple(_read(files, folder))))
+        if not kept[1].passages:
+            endings = ", ".join(_ENDINGS)
+            raise InputError(f"the folder {place(folder)} holds no text", hint=f"documents end in {endings}")
+        _kept[folder] = kept
+        while len(_kept) > _MOST_KEPT:
+            del _kept[next(iter(_kept))]
+        return kept[1]
+
+    def retrieve(self, query: str, count: int = 3) -> list[Passage]:
+        """Return the passages that fit a query best, the best first; none that shares no word with it.
+
+        Raises MissingExtra without the package that ranks.
+        """
+        wanted = [word for word in words(query) if word in self._ranking.vocab_dict] if self.passages else []
+        if not wanted or count < 1:
+            return []
+        scores = self._ranking.get_scores(wanted)
+        best = (-scores).argsort(kind="stable")[:count]
+        return [self.passages[place] for place in best if scores[place] > 0]
+
+    @cached_property
+    def _ranking(self) -> BM25:
+        try:
+            from bm25s import BM25
+        except ImportError:
+            raise MissingExtra("searching documents", "retrieval") from None
+        ranking = BM25()
+        ranking.index([words(passage.text) for passage in self.passages], show_progress=False)
+        return ranking
+
+
+_kept: dict[Path, tuple[Stamp, Documents]] = {}
+
+
+def _is_document(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix.lower() in _ENDINGS and not hidden and path.is_file()
+
+
+def _read(files: Iterable[Path], folder: Path) -> Iterator[Passage]:
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        if path.suffix.lower() == ".jsonl":
+            yield from _read_lines(path, name)
+        else:
+            yield from _passages({"text": read_text(path)}, name)
+
+
+def _read_lines(path: Path, name: str) -> Iterator[Passage]:
+    for number, row in enumerate(read_rows(path), start=1):
+        if not isinstance(row.get("text"), str):
+            raise InputError(Problem(f"row {number} must have a `text`", file=place(path)))
+        yield from _passages(row, f"{name}:{number}")
+
+
+def _passages(document: Mapping[str, Any], name: str) -> Iterator[Passage]:
+    source = str(document.get("source") or document.get("title") or name)
+    for text in cut_passages(document["text"]):
+        yield Passage(text, source)
