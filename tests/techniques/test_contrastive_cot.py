@@ -1,4 +1,4 @@
-"""`contrastive_cot` (Chia et al. 2023): right and wrong explanations in the prompt, the right answer out of the reply."""
+"""`contrastive_cot` (Chia et al. 2023): right and wrong explanations are shown, only the right one is read."""
 
 import random
 import re
@@ -108,9 +108,7 @@ def test_the_wrong_answer_of_a_closed_set_is_another_of_it(tmp_path: Path) -> No
     assert wrong == {"wrong_thoughts": "4 of 3 say so.", "wrong_output": "few"}
 
 
-@pytest.mark.parametrize(
-    ("thoughts", "output"), [("Nothing to count.", 4), ("2 and 2, so 2.", 2), ("Always 2.", 2)]
-)
+@pytest.mark.parametrize(("thoughts", "output"), [("Nothing to count.", 4), ("2 and 2, so 2.", 2), ("Always 2.", 2)])
 def test_thoughts_that_no_draw_makes_wrong_have_no_wrong_side(tmp_path: Path, thoughts: str, output: int) -> None:
     assert sides(tmp_path, thoughts, output) == {}
 

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Mapping
+from itertools import chain, zip_longest
 from typing import Final
 
 from promptkit.answers import AnswerType, Unparsed
@@ -37,7 +38,7 @@ def contrasts(task: Task, seed: int) -> list[dict[str, str]]:
 
 
 def wrong_side(example: WrittenExample, kind: AnswerType, chance: random.Random) -> dict[str, str]:
-    """Return thoughts with the example's numbers in another order and a wrong answer; nothing where no draw is wrong."""
+    """Return the thoughts with their numbers in another order and a wrong answer; nothing where no draw is wrong."""
     thoughts = example.thoughts or ""
     numbers = _NUMBER.findall(thoughts)
     for _ in range(_DRAWS):
@@ -46,8 +47,8 @@ def wrong_side(example: WrittenExample, kind: AnswerType, chance: random.Random)
             continue
         answer = wrong_answer(example.output, kind, dict(zip(numbers, drawn, strict=True)), chance)
         if answer is not None:
-            order = iter(drawn)
-            return {"wrong_thoughts": _NUMBER.sub(lambda _: next(order), thoughts), "wrong_output": answer}
+            between = zip_longest(_NUMBER.split(thoughts), drawn, fillvalue="")
+            return {"wrong_thoughts": "".join(chain.from_iterable(between)), "wrong_output": answer}
     return {}
 
 
