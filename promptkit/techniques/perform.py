@@ -68,7 +68,7 @@ ROW_NEEDS = frozenset({"rows", "labels", "rationales"})
 
 def at_hand(model: Model, chosen: Chosen, step: StepContext, bound: Mapping[str, str | None]) -> set[str]:
     """Return what of the needs there are is at hand: from the runtime, the step and its inputs."""
-    found: set[str] = {*model.capabilities, "sandbox", "sql", "embeddings"}  # TF-IDF needs no model.
+    found: set[str] = {*model.capabilities, "sandbox", "sql"}
     found |= {role for role, name in bound.items() if name is not None}
     if step.tools:
         found.add("tools")
