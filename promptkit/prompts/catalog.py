@@ -93,6 +93,13 @@ class Prompts:
                 gathered.problems.add(replace(spot, message=f"`{name}` is undefined", hint=hint))
         gathered.problems.check()
 
+    def layer_parts(self, path: Path) -> tuple[Path, ...]:
+        """Return the files that a technique's template includes or imports, whatever else is wrong with it."""
+        gathered = _Gathered(is_layer=True)
+        with gathered.problems.gather():
+            self._add(self._loader.parsed(f"{PROMPT}{path}"), path, gathered, (path,))
+        return tuple(gathered.files)
+
     def _path(self, name: str, beside: Path | None, at: Problem) -> Path:
         try:
             found = self.project.find_prompt(name, beside=beside)

@@ -76,7 +76,10 @@ def technique_names(spec: Any) -> Iterator[str]:
 def technique_files(spec: Any, project: Project, folder: Path) -> Iterator[Path]:
     """Yield the files that a step's technique is made of: templates, modules, cards, demonstrations, documents."""
     chosen = choose(spec, project)
+    prompts = Prompts(project)
     yield from chosen.technique.files
+    for template in chosen.technique.call_files:
+        yield from prompts.layer_parts(template)
     yield from (folder / given for given in chosen.demos.values() if isinstance(given, str))
     if chosen.documents:
         yield from (path for path in sorted((folder / chosen.documents).rglob("*")) if path.is_file())
