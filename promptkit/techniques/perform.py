@@ -70,10 +70,10 @@ def at_hand(model: Model, chosen: Chosen, step: StepContext, bound: Mapping[str,
     """Return what of the needs there are is at hand: from the runtime, the step and its inputs."""
     found: set[str] = {*model.capabilities, "sandbox", "sql"}
     found |= {role for role, name in bound.items() if name is not None}
-    if step.tools:
-        found.add("tools")
     if chosen.documents:
-        found |= {"documents", "tools"}
+        found.add("documents")
+    if step.tools or "documents" in found:
+        found.add("tools")
     if chosen.technique.name in step.artifacts:
         found |= ROW_NEEDS
     return found

@@ -101,6 +101,11 @@ class Task:
         return self._step.tools
 
     @property
+    def has_documents(self) -> bool:
+        """Whether there is something for `retrieve` to search."""
+        return bool(self.role("documents") or self._chosen.documents)
+
+    @property
     def artifact(self) -> Artifact | None:
         """What was prepared for this step by this technique, if anything was."""
         return self._step.artifacts.get(self._technique)
@@ -144,7 +149,7 @@ class Task:
     ) -> Exchange:
         """Render `call` and ask it once; `values` stand in its template under `call.`.
 
-        So do the roles, `demos` and `examples_think`.
+        So do the roles, `demos`, `examples_think` and, in a call that thinks, the `cue` that its answer is to follow.
 
         A call that produces an answer and does not think is decided at once, as the step's `decide` says; a call that
         thinks leaves its answer to `decide`. `replace` gives other values to roles: the user's sections are rendered
@@ -382,7 +387,7 @@ class Task:
         stop: tuple[str, ...] = (),
     ) -> Built:
         spec = self._call(call)
-        shown = self._demos(spec) if demos is None else tuple(demos)
+        shown = self.demonstrations(call) if demos is None else tuple(demos)
         wanted = Build(
             spec=spec,
             values={**self._role_values(), "demos": shown, "examples_think": self.examples_think, **values},
@@ -397,10 +402,9 @@ class Task:
     def _role_values(self) -> dict[str, Any]:
         return {name: self.role(name) for name in self._bound}
 
-    def _demos(self, spec: CallSpec) -> tuple[Mapping[str, Any], ...]:
+    def demonstrations(self, call: str) -> tuple[Mapping[str, Any], ...]:
         """Return a call's demonstrations: one's own where the step gives them."""
-        own = self._chosen.demos.get(spec.name)
-        return spec.demos if own is None else self.own_demos(spec.name)
+        return self._call(call).demos if self._chosen.demos.get(call) is None else self.own_demos(call)
 
     def own_demos(self, name: str) -> tuple[Mapping[str, Any], ...]:
         """Return the demonstrations that the step gives under a name, none where it gives none. Raises InputError."""
