@@ -1,0 +1,109 @@
+"""ReAct: thoughts and actions in turn, and what each action gives back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, Literal
+
+from promptkit.techniques.actions import Action, arguments, own_part, read_action, read_step, takes
+from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.looking_up import Reader
+from promptkit.techniques.parameters import Count, Warmth
+from promptkit.techniques.registry import technique
+from promptkit.techniques.task import Task
+
+Fallback = Literal["none", "after", "before"]
+FINISH, SEARCH, LOOKUP = "finish", "search", "lookup"
+
+
+@technique(
+    needs={"tools", "stop"},
+    roles=["question", "documents?"],
+    calls="2 * steps + (0 if fallback == 'none' else samples)",
+    requests="2 * steps + decided + (0 if fallback == 'none' else samples * (1 + decided))",
+)
+async def react(
+    task: Task,
+    *,
+    steps: Count = 5,
+    observation: Count = 300,
+    fallback: Fallback = "none",
+    samples: Count = 5,
+    temperature: Warmth = 0.7,
+) -> Answer:
+    """Think, act by one of the step's tools, see what comes back, and so on up to an answer (Yao et al. 2023).
+
+    Where there are documents, `search[…]` and `lookup[…]` read them. `observation` is the most characters of what an
+    action gives back. `fallback` asks self-consistency: `after` a walk without an answer, or `before`, and walks only
+    if no answer has half of the votes.
+    """
+    voting = {"self_consistency": {"samples": samples, "temperature": temperature}}
+    if fallback == "before":
+        voted = await task.run(voting)
+        if any(2 * vote["weight"] >= samples for vote in voted.extra["votes"]):
+            return voted
+    answer = await walk(task, steps, observation)
+    if fallback == "after" and answer.extra.get("capped"):
+        return (await task.run(voting)).with_extra(**answer.extra)
+    return answer
+
+
+async def walk(task: Task, most: int, longest: int) -> Answer:
+    """Take steps until one finishes with an answer; none within `most` of them is no answer."""
+    reader = Reader(task) if task.has_documents else None
+    taken: list[dict[str, Any]] = []
+    while len(taken) < most:
+        exchange, thought, written = await step(task, taken, reader is not None)
+        action = read_action(written)
+        if action and action.name.casefold() == FINISH:
+            taken.append({"thought": thought, "action": written})
+            answer = await task.decide(exchange) if task.decides else task.parse(action.argument)
+            return answer.with_extra(steps=taken)
+        seen = await act(task, action, reader)
+        if "text" in seen:
+            seen["text"] = " ".join(seen["text"].split())[:longest]
+        taken.append({"thought": thought, "action": " ".join(written.split()), **seen})
+    return task.no_answer(f"no answer within {most} steps").with_extra(steps=taken, capped=True)
+
+
+async def step(task: Task, taken: list[dict[str, Any]], searches: bool) -> tuple[Exchange, str, str]:
+    """Return the next step, its thought and its action; a thought without an action is asked for its action."""
+    number = len(taken) + 1
+    tools = [{"name": name, "takes": listed(takes(tool))} for name, tool in task.tools.items()]
+    actions = [*task.tools, *((SEARCH, LOOKUP) if searches else ()), FINISH]
+    shown: dict[str, Any] = {"number": number, "steps": taken, "tools": tools, "actions": actions, "searches": searches}
+    exchange = await task.ask("step", stop=[f"\nObservation {number}:", f"\nThought {number + 1}:"], **shown)
+    exchange = replace(exchange, reply=replace(exchange.reply, text=f" {own_part(exchange.text)}"))
+    thought, action = read_step(exchange.text)
+    if not action:
+        named = await task.ask("action", demos=task.demonstrations("step"), thought=thought, **shown)
+        exchange = replace(exchange, request=replace(exchange.request, begun=named.request.begun), reply=named.reply)
+        action = named.text.strip()
+    return exchange, thought, action
+
+
+async def act(task: Task, action: Action | None, reader: Reader | None) -> dict[str, Any]:
+    """Return what an action gives back, or `found` says why it gives nothing. A tool that fails raises ToolFailed."""
+    if action is None:
+        return {"found": "misused"}
+    names = {name.casefold(): name for name in task.tools}
+    name = names.get(action.name.casefold())
+    if name is not None:
+        given = arguments(takes(task.tools[name]), action.argument)
+        return {"found": "misused"} if given is None else told(await task.tool(name, given))
+    if reader and action.name.casefold() == SEARCH:
+        return told(await reader.search(action.argument))
+    if reader and action.name.casefold() == LOOKUP:
+        sentence = reader.look_up(action.argument)
+        return {"found": "sentence", **asdict(sentence)} if sentence else {"found": "nothing"}
+    return {"found": "unknown"}
+
+
+def told(result: Any) -> dict[str, Any]:
+    """Return what a tool gave as an observation."""
+    text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+    return {"found": "text", "text": text} if text.strip() else {"found": "nothing"}
+
+
+def listed(parameters: Mapping[str, bool] | None) -> list[str] | None:
+    return None if parameters is None else list(parameters)
