@@ -62,3 +62,14 @@ def last_named(text: str, labels: Sequence[str]) -> str | None:
             if best is None or (found.end(), len(label)) > best[:2]:
                 best = (found.end(), len(label), label)
     return best[2] if best else None
+
+
+def filled_lines(text: str) -> list[str]:
+    """Return the lines of a text that are not blank."""
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def before_cue(text: str, cue: str) -> str:
+    """Return the thoughts in a reply: what stands before the last time that it says the cue, in any case, else all."""
+    at = text.casefold().rfind(cue.casefold()) if cue else -1
+    return (text[:at] if at >= 0 else text).strip()
