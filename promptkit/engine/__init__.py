@@ -7,6 +7,7 @@ if result.error:
     raise result.error
 """
 
+from promptkit.engine.alone import StepAlone, with_technique
 from promptkit.engine.events import (
     CallFinished,
     Event,
@@ -22,11 +23,20 @@ from promptkit.engine.files import files
 from promptkit.engine.inputs import Filled, fill
 from promptkit.engine.load import check, load_target
 from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
+from promptkit.engine.prepare import (
+    Preparation,
+    PreparedStep,
+    plan_preparation,
+    prepare,
+    read_parameters,
+    write_artifact,
+)
 from promptkit.engine.render import Rendered, render
 from promptkit.engine.results import Result, Status, StepResult, Totals, Trace
 from promptkit.engine.run import run
 from promptkit.engine.schema import json_schema
 from promptkit.engine.session import Settings
+from promptkit.engine.step_rows import StepRow, StepRows, asking_step, read_step_rows
 from promptkit.engine.traces import trace_record
 
 __all__ = [
@@ -40,17 +50,23 @@ __all__ = [
     "Notice",
     "OnEvent",
     "Pipeline",
+    "Preparation",
+    "PreparedStep",
     "Rendered",
     "Result",
     "Settings",
     "Status",
     "Step",
+    "StepAlone",
     "StepFinished",
     "StepResult",
+    "StepRow",
+    "StepRows",
     "StepStarted",
     "TextArrived",
     "Totals",
     "Trace",
+    "asking_step",
     "check",
     "example_file",
     "example_run",
@@ -58,7 +74,13 @@ __all__ = [
     "fill",
     "json_schema",
     "load_target",
+    "plan_preparation",
+    "prepare",
+    "read_parameters",
+    "read_step_rows",
     "render",
     "run",
     "trace_record",
+    "with_technique",
+    "write_artifact",
 ]

@@ -53,6 +53,18 @@ def first(sources: Sequence[Source], key: str) -> Chosen | None:
     return next((Chosen(each.values[key], each) for each in sources if each.values.get(key) is not None), None)
 
 
+def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
+    """Return where what a technique, or one that it is put over, prepared for a step would lie.
+
+    `home` is the beginning of the paths of what was prepared for the step; of a wrong `spec` there is nothing.
+    """
+    try:
+        names = [name for name in technique_names(spec) if (found := find(name, project)) and found.prepare]
+    except (ValueError, InputError):
+        return {}
+    return {name: artifact_file(home.parent, home.name, name) for name in names}
+
+
 def model_named(text: str, folder: Path, project: Project) -> str:
     """Return the reference that a file in `folder` names. Raises InputError where it is none, or leaves the root."""
     named = parse_reference(text).beside(folder)
@@ -101,7 +113,7 @@ class Resolver:
             technique=technique.value,
             technique_folder=technique.source.folder,
             inputs=inputs,
-            artifacts=self._artifacts(technique.value, home),
+            artifacts=artifact_files(technique.value, self._project, home),
             home=home.name,
             decide=self._get("decide", "constrain"),
             layout=self._layout(),
@@ -171,14 +183,6 @@ class Resolver:
             own = chosen.problem("technique", problem.message, problem.hint)
             self._problems.add(problem if problem.file else own)
         return chosen
-
-    def _artifacts(self, spec: Any, home: Path) -> Mapping[str, Path]:
-        """Return where what a technique, or one that it is put over, prepared for this step would lie."""
-        try:
-            names = [name for name in technique_names(spec) if (found := find(name, self._project)) and found.prepare]
-        except (ValueError, InputError):  # said already, with its place
-            return {}
-        return {name: artifact_file(home.parent, home.name, name) for name in names}
 
     def _layout(self) -> str | Path:
         chosen = first(self._sources, "layout")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from promptkit.storage.edit import append_item
-from promptkit.storage.files import check_there, read_text, write_atomic
+from promptkit.storage.edit import append_item, block_text
+from promptkit.storage.files import append_line, check_there, read_text, write_atomic
 from promptkit.storage.models import Problems, read_model, read_rest, wording
 from promptkit.storage.rows import read_rows
 from promptkit.storage.store import Run, Store
@@ -16,6 +16,8 @@ __all__ = [
     "Run",
     "Store",
     "append_item",
+    "append_line",
+    "block_text",
     "check_there",
     "load",
     "load_file",

@@ -47,7 +47,7 @@ def _append(text: str, path: Sequence[str], item: Any, *, file: str, first_line:
     wanted = _with_item(document, path, item)
     edited = _edited(text, document, path, item)
     if _value(edited, file) != wanted:
-        hint = "write it by hand:\n" + _block({path[-1]: [item]})
+        hint = "write it by hand:\n" + block_text({path[-1]: [item]})
         raise InputError(document.problem(path, "an item cannot be added here without changing the rest", hint))
     return mark + edited
 
@@ -75,14 +75,14 @@ def _edited(text: str, document: Document, path: Sequence[str], item: Any) -> st
             return text[: items.start] + " " + _flow([item]) + text[items.end :]
         return _before_end(text, parent, f"{_flow(path[-1])}: {_flow([item])}")
     if parent.value is None:
-        return _after_line(text, len(text), _block({path[-1]: [item]}), 0)
+        return _after_line(text, len(text), block_text({path[-1]: [item]}), 0)
     if items is None:
-        return _after_line(text, parent.end, _block({path[-1]: [item]}), parent.column - 1)
+        return _after_line(text, parent.end, block_text({path[-1]: [item]}), parent.column - 1)
     if items.flow:
         return _before_end(text, items, _flow(item))
     if items.value is None:
-        return _after_line(text[: items.start] + text[items.end :], items.start, _block([item]), parent.column - 1)
-    return _after_line(text, items.end, _block([item]), items.column - 1)
+        return _after_line(text[: items.start] + text[items.end :], items.start, block_text([item]), parent.column - 1)
+    return _after_line(text, items.end, block_text([item]), items.column - 1)
 
 
 def _before_end(text: str, node: Node, added: str) -> str:
@@ -116,7 +116,8 @@ def _flow(value: Any) -> str:
     return REFUSED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
-def _block(value: Any) -> str:
+def block_text(value: Any) -> str:
+    """Return plain data as YAML that people read: a line each, texts of several lines as such, in the given order."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31, default_flow_style=False)
 
 

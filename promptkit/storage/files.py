@@ -73,6 +73,22 @@ def write_atomic(path: Path, data: str | bytes, *, mode: int | None = None) -> N
         raise StoreFailed(f"{place(path)} cannot be written: {_reason(error)}", hint=hint) from error
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, in one write, so that lines of several processes never mix; the file is made if missing.
+
+    A line that a killed process left unfinished is ended first. Raises StoreFailed.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), _NEW_FILE)
+        with open(descriptor, "r+b", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(end - 1, 0))
+            unfinished = file.read(1) not in (b"", b"\n")
+            file.write((b"\n" if unfinished else b"") + line.encode("utf-8") + b"\n")
+    except OSError as error:
+        raise StoreFailed(f"{place(path)} cannot be written: {_reason(error)}") from error
+
+
 def _permissions(target: Path) -> int | None:
     try:
         return stat.S_IMODE(target.stat().st_mode)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError, StoreFailed
-from promptkit.storage import files, read_text, write_atomic
+from promptkit.storage import append_line, files, read_text, write_atomic
 
 FAILURES: list[BaseException] = [
     OSError(errno.ENOSPC, "No space left on device"),
@@ -147,3 +147,23 @@ def _raising(failure: BaseException) -> Callable[..., Any]:
         raise failure
 
     return fail
+
+
+def test_lines_are_added_at_the_end_one_by_one(tmp_path: Path) -> None:
+    append_line(tmp_path / "a.jsonl", "one")
+    append_line(tmp_path / "a.jsonl", "zwei ä")
+
+    assert (tmp_path / "a.jsonl").read_text("utf-8") == "one\nzwei ä\n"
+
+
+def test_a_line_that_was_left_unfinished_is_ended_first(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("one\nhal")
+
+    append_line(tmp_path / "a.jsonl", "two")
+
+    assert (tmp_path / "a.jsonl").read_text() == "one\nhal\ntwo\n"
+
+
+def test_a_line_that_cannot_be_added_is_a_failed_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreFailed, match="cannot be written"):
+        append_line(tmp_path / "no" / "a.jsonl", "one")

@@ -1,0 +1,213 @@
+"""Rows of data for one step: what its prompt takes of each row, and what the data says of the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from promptkit.answers import AnswerType
+from promptkit.engine.inputs import wrong_value
+from promptkit.engine.pipeline import Input, Pipeline, Step
+from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.storage import read_rows
+from promptkit.techniques import Row
+
+EXPECTED = ("expect", "output", "label", "answer")
+RATIONALES = ("rationale", "thoughts")
+MOST_ROWS = 10_000
+MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow(Row):
+    """A row as the step sees it; `scope` is what its expressions see, `number` counts from 1."""
+
+    number: int
+    scope: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRows:
+    """The rows of a file. `expect` is the field that holds the expected answers, empty where no row has one."""
+
+    file: Path
+    rows: tuple[StepRow, ...]
+    expect: str
+
+    @property
+    def hash(self) -> str:
+        """What tells these rows from others: over inputs and expected answers, in order."""
+        pairs = [[row.hash, row.expect] for row in self.rows]
+        text = json.dumps(pairs, sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def asking_step(pipeline: Pipeline, name: str | None) -> Step:
+    """Return the step of that name; left out, the only one that asks a model. Raises InputError."""
+    asking = [step.name for step in pipeline.steps.values() if step.asking is not None]
+    if name is None:
+        if len(asking) != 1:
+            told = f"`{pipeline.name}` has {len(asking)} steps that ask a model"
+            raise InputError(told, hint=f"name one by --step: {', '.join(asking)}" if asking else None)
+        name = asking[0]
+    if name not in pipeline.steps:
+        raise InputError(f"`{pipeline.name}` has no step `{name}`", hint=nearest(name, pipeline.steps))
+    if name not in asking:
+        raise InputError(f"the step `{name}` asks no model", hint=nearest(name, asking))
+    return pipeline.steps[name]
+
+
+def read_step_rows(
+    pipeline: Pipeline,
+    step: Step,
+    path: Path,
+    *,
+    expect: str | None = None,
+    labelled: bool = False,
+    limit: int | None = None,
+) -> StepRows:
+    """Return the rows of a file for one step that asks a model; at most `limit` of them.
+
+    A row stands for all that the step sees in a run: an input is what the step's `with` makes of the row's fields, else
+    the field of its name, else its default. The expected answer is in the field `expect`, left out in the first of
+    EXPECTED that a row has and no input takes; with `labelled` each row must have one. Raises InputError with all that
+    is wrong, up to MOST_PROBLEMS, and for more than MOST_ROWS rows.
+    """
+    reader = _Reader(pipeline, step, path, expect, labelled)
+    rows: list[StepRow] = []
+    problems: list[Problem] = []
+    for number, fields in enumerate(islice(read_rows(path), limit), start=1):
+        if number > MOST_ROWS:
+            raise InputError(Problem(f"more than {MOST_ROWS:,} rows", place(path), hint="--limit 200 takes the first"))
+        try:
+            rows.append(reader.row(number, fields))
+        except InputError as error:
+            problems += error.problems
+            if len(problems) >= MOST_PROBLEMS:
+                break
+    if problems:
+        raise InputError(problems[:MOST_PROBLEMS])
+    if not rows:
+        raise InputError(Problem("there are no rows", place(path)))
+    return StepRows(file=path, rows=tuple(rows), expect=reader.expect or "")
+
+
+class _Reader:
+    """Reads the rows of a file for a step, one by one."""
+
+    def __init__(self, pipeline: Pipeline, step: Step, path: Path, expect: str | None, labelled: bool) -> None:
+        assert step.asking is not None, "only a step that asks has rows"
+        self._step = step
+        self._asking = step.asking
+        self._path = path
+        self._labelled = labelled
+        self._defaults = {name: each.default for name, each in pipeline.inputs.items() if each.has_default}
+        reads = frozenset[str]().union(*(argument.names for argument in step.arguments.values()))
+        self._inputs = {*self._asking.inputs, *reads}
+        self._given = expect is not None
+        self.expect = expect
+
+    def row(self, number: int, fields: Mapping[str, Any]) -> StepRow:
+        """Return a row as the step sees it. Raises InputError with all that is wrong in it."""
+        problems: list[Problem] = []
+        scope = {**self._defaults, **fields}
+        inputs = dict(self._values(scope, fields, number, problems))
+        expected, answer = None, None
+        if not problems:
+            try:
+                answer = self._answer(scope, inputs)
+                expected = self._expected(fields, answer)
+            except (InputError, ValueError) as error:
+                found = error.problems if isinstance(error, InputError) else (Problem(str(error)),)
+                problems += (self._in_row(number, each.message, each.hint) for each in found)
+        if problems:
+            raise InputError(problems)
+        return StepRow(
+            number=number,
+            scope=scope,
+            inputs=inputs,
+            expect=expected,
+            rationale=self._rationale(fields),
+            answer=None if isinstance(self._asking.answer, AnswerType) else answer,
+        )
+
+    def _values(
+        self, scope: Mapping[str, Any], fields: Mapping[str, Any], number: int, problems: list[Problem]
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield the prompt's inputs with their values; what is missing or wrong goes into `problems`."""
+        step = self._step
+        for name, spec in self._asking.inputs.items():
+            try:
+                argument = step.arguments.get(name)
+                if argument is not None and argument.names <= scope.keys() and not argument.statuses:
+                    value = argument.evaluate(scope, ())
+                elif name in fields or (name in step.filled and name in scope):
+                    value = scope[name]
+                elif spec.has_default:
+                    continue
+                else:
+                    problems.append(self._missing(number, name, fields))
+                    continue
+            except InputError as error:
+                problems += (self._in_row(number, each.message, each.hint) for each in error.problems)
+                continue
+            kind = Input(name=name, type=spec.type or "json", choices=tuple(spec.choices))
+            if wrong := wrong_value(kind, value):
+                problems.append(self._in_row(number, f"the input `{name}` {wrong}"))
+            yield name, value
+
+    def _missing(self, number: int, name: str, fields: Mapping[str, Any]) -> Problem:
+        """Return that a row gives nothing for an input: neither a field of its name nor what `with` reads."""
+        argument = self._step.arguments.get(name)
+        needed = sorted(argument.names - fields.keys()) if argument else []
+        read = f", and none {' and '.join(f'`{each}`' for each in needed)} for its `with`" if needed else ""
+        told = ", ".join(f"`{field}`" for field in fields) or "none"
+        message = f"nothing gives the input `{name}`: there is no field `{name}`{read}"
+        return self._in_row(number, message, f"the row's fields are {told}")
+
+    def _answer(self, scope: Mapping[str, Any], inputs: Mapping[str, Any]) -> AnswerType:
+        asking = self._asking
+        if isinstance(asking.answer, AnswerType):
+            return asking.answer
+        return asking.answer.of_row({**asking.prompt.defaults, **inputs} if asking.answer_in_prompt else scope)
+
+    def _expected(self, fields: Mapping[str, Any], answer: AnswerType) -> Any:
+        """Return the expected answer, None where the row has none. Raises ValueError for what is no answer."""
+        if self.expect is None:
+            self.expect = next((name for name in EXPECTED if name in fields and name not in self._inputs), None)
+        given = fields.get(self.expect) if self.expect else None
+        if given is not None:
+            try:
+                return expected_value(answer, given)
+            except ValueError as error:
+                raise ValueError(f"`{self.expect}`: {error}") from None
+        if self._labelled or self._given:
+            wanted = f"field `{self.expect}`" if self.expect else f"field {', '.join(f'`{each}`' for each in EXPECTED)}"
+            told = ", ".join(f"`{field}`" for field in fields) or "none"
+            hint = f"the row's fields are {told}; --expect FIELD names another"
+            raise InputError(Problem(f"there is no {wanted} with the expected answer", hint=hint))
+        return None
+
+    def _rationale(self, fields: Mapping[str, Any]) -> str:
+        found = (fields[name] for name in RATIONALES if name in fields and name not in self._inputs)
+        return next((text for text in found if isinstance(text, str)), "")
+
+    def _in_row(self, number: int, message: str, hint: str | None = None) -> Problem:
+        return Problem(f"row {number}: {message}", place(self._path), hint=hint)
+
+
+def expected_value(answer: AnswerType, given: Any) -> Any:
+    """Return an expected answer as data gives it (CSV holds text) as a value of the type. Raises ValueError."""
+    try:
+        answer.write(given)
+        return given
+    except ValueError:
+        if not isinstance(given, str | bool | int | float):
+            raise
+        text = given if isinstance(given, str) else json.dumps(given)
+        return answer.parse(text)
