@@ -1,0 +1,34 @@
+"""Metacognitive prompting: understand, judge, doubt the judgement, confirm it and say how sure, in one reply."""
+
+import re
+
+from promptkit.techniques.context import Answer
+from promptkit.techniques.parameters import Tokens
+from promptkit.techniques.registry import technique
+from promptkit.techniques.task import Task
+
+RANGE = re.compile(r"\(?\b0\s*%?\s*(?:-|–|to)\s*100\s*%?\)?")
+PERCENT = re.compile(r"\b(100|\d{1,2})(?:\.\d+)?\s*(?:%|percent\b)", re.IGNORECASE)
+NUMBER = re.compile(r"\b(100|\d{1,2})\b(?!\.\d)")
+
+
+@technique(roles=["question"], requests="1 + decided")
+async def metacognitive(task: Task, *, max_tokens: Tokens = 350) -> Answer:
+    """Go through five stages of reflection, then say the answer sentence (Wang and Zhao 2024).
+
+    `max_tokens` bounds the stages. The confidence that the model states is in `extra`, in percent, None where it states
+    none; nothing says that it is calibrated.
+    """
+    stages = await task.ask("answer", max_tokens=max_tokens)
+    return (await task.decide(stages, marked=True)).with_extra(confidence=read_confidence(stages.text))
+
+
+def read_confidence(text: str) -> int | None:
+    """Return the confidence stated in the last line that speaks of it and holds a number."""
+    for line in reversed(text.splitlines()):
+        if "confiden" in line.casefold():
+            bare = RANGE.sub("", line)
+            found = PERCENT.findall(bare) or NUMBER.findall(bare.casefold().partition("confiden")[2])
+            if found:
+                return int(found[0])
+    return None
