@@ -132,7 +132,7 @@ class Task:
         return found.get(name, "")
 
     def cue(self, call: str) -> str:
-        """Return the words that the answer follows in a call, for a template that writes demonstrations itself."""
+        """Return the words that the answer follows in a call; in the template of a call that thinks, `call.cue`."""
         return cue_of(self._step, self._call(call))
 
     async def ask(

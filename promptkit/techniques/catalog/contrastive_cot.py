@@ -24,7 +24,7 @@ async def contrastive_cot(task: Task, *, seed: int = 0) -> Answer:
     One's own demonstrations come before these; without either, the shipped ones are shown.
     """
     made = [] if task.own_demos("reason") else contrasts(task, seed)
-    return await task.decide(await task.ask("reason", demos=made or None, cue=task.cue("reason")))
+    return await task.decide(await task.ask("reason", demos=made or None))
 
 
 def contrasts(task: Task, seed: int) -> list[dict[str, str]]:
