@@ -1,0 +1,102 @@
+"""Logical thoughts: each step of a chain is defended, attacked and judged; from a false one the chain is regrown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from promptkit.techniques.context import Answer
+from promptkit.techniques.parameters import Count, Tokens
+from promptkit.techniques.reading import last_named
+from promptkit.techniques.registry import technique
+from promptkit.techniques.task import Task
+
+VERDICTS: Final = ("TRUE", "FALSE")
+
+_NUMBER: Final = re.compile(r"\s*#?\s*(\d+)[.:)](?!\d)\s*")
+_VERDICT: Final = re.compile(r"verdict\W", re.IGNORECASE)
+
+
+@technique(
+    roles=["question", "context?"],
+    calls="3 + 3 * steps + 2 * revisions",
+    requests="3 + 3 * steps + 2 * revisions",
+)
+async def logical_thoughts(task: Task, *, steps: Count = 6, revisions: Count = 2, max_tokens: Tokens = 256) -> Answer:
+    """Verify a chain of thought step by step, and regrow it from a step that does not hold (Zhao et al. 2024).
+
+    `steps` caps how many are judged, `revisions` how many are written anew; the chain ends where either is used up.
+    `max_tokens` bounds the thoughts.
+    """
+    untouched = read_steps((await task.ask("think", max_tokens=max_tokens)).text, 1)
+    chain: list[str] = []
+    judged: list[dict[str, str | None]] = []
+    left, revised = untouched, 0
+    while left and len(judged) < steps:
+        review = await look_at(task, chain, left[0])
+        judged.append({"step": left[0], "verdict": review.verdict})
+        if review.verdict != "FALSE":
+            chain, left = [*chain, left[0]], left[1:]
+            continue
+        if revised == revisions:
+            break
+        revised += 1
+        chain = [*chain, *await revise(task, chain, left[0], review.attack)]
+        left = await regrow(task, chain, max_tokens)
+    answer = await task.decide(await task.ask("extract", chain=chain))
+    if answer.flag and chain != untouched:
+        answer = await task.decide(await task.ask("extract", chain=untouched))
+    answer = answer.with_extra(steps=judged, chain=chain)
+    return answer.with_extra(capped=True) if left else answer
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What was said against a step, and the verdict on it: TRUE, FALSE, or none."""
+
+    attack: str
+    verdict: str | None
+
+
+async def look_at(task: Task, prefix: Sequence[str], step: str) -> Review:
+    """Defend and attack a step, each without the other, and judge the two."""
+    seen: dict[str, Any] = {"prefix": prefix, "step": step, "number": len(prefix) + 1}
+    defence, attack = await task.each(lambda call: task.ask(call, **seen), ["defend", "attack"])
+    said = await task.ask("judge", defence=defence.text.strip(), attack=attack.text.strip(), **seen)
+    return Review(attack.text.strip(), read_verdict(said.text))
+
+
+async def revise(task: Task, prefix: Sequence[str], step: str, attack: str) -> list[str]:
+    """Return the step written anew, none where nothing was written."""
+    number = len(prefix) + 1
+    reply = await task.ask("revise", prefix=prefix, step=step, attack=attack, number=number)
+    return read_steps(reply.text, number)[:1]
+
+
+async def regrow(task: Task, prefix: Sequence[str], max_tokens: int) -> list[str]:
+    """Return the steps that come after those kept."""
+    number = len(prefix) + 1
+    return read_steps((await task.ask("regrow", prefix=prefix, number=number, max_tokens=max_tokens)).text, number)
+
+
+def read_steps(text: str, first: int) -> list[str]:
+    """Return the steps of a text that begins with step `first`; a line begins the next one only by its number."""
+    steps: list[list[str]] = [[]]
+    for line in text.splitlines():
+        head = _NUMBER.match(line)
+        number = int(head[1]) if head else None
+        if head and number == first + len(steps):
+            steps.append([])
+        elif not (head and number == first and not any(steps[0])):
+            head = None
+        steps[-1].append(line[head.end() :] if head else line)
+    texts = ("\n".join(lines).strip() for lines in steps)
+    return [text for text in texts if text]
+
+
+def read_verdict(text: str) -> str | None:
+    """Return the verdict after the last `Verdict`, else the one in the last line; None where neither names one."""
+    last = _VERDICT.split(text)[-1] if _VERDICT.search(text) else text.strip().rpartition("\n")[2]
+    return last_named(last, VERDICTS)
