@@ -1,0 +1,150 @@
+"""`least_to_most` (Zhou et al. 2023): easier questions first, each with the answers before it, the answer last."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.techniques import choose, cost, perform
+from tests.techniques.steps import MARKED, Bench, in_order, marked_example
+
+REDUCED = 'To answer it, we need to know: "SUB-ONE?", "SUB-TWO?"'
+SOLVED = ["MARK1 The answer is 4.", "MARK2 The answer is 6.", "The answer is 9."]
+QUESTION = "QUESTION-MARK 3+4?"
+WITH_CONTEXT = """\
+---
+inputs: {passage: {type: text}, question: {type: text}}
+---
+{% block instructions %}INSTRUCTIONS-MARK{% endblock %}
+{% block input %}{{ passage }} INPUT-MARK {{ question }}{% endblock %}
+"""
+
+
+async def ask(bench: Bench, **parameters: Any) -> Any:
+    return await perform({"least_to_most": parameters}, bench.step(decide="generate"))
+
+
+async def test_each_question_sees_the_answers_before_it_and_none_after(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [REDUCED, *SOLVED])
+
+    answer = await ask(bench)
+
+    _, first, second, last = bench.texts
+    assert (answer.value, len(bench.texts)) == (9, 4)
+    assert "SUB-ONE?" in first and "SUB-TWO?" not in first
+    assert in_order(second, ["SUB-ONE?", SOLVED[0], "SUB-TWO?"]) and "MARK2" not in second
+    assert in_order(last, ["SUB-ONE?", SOLVED[0], "SUB-TWO?", SOLVED[1], f"Q: {QUESTION}"])
+    assert QUESTION in first and QUESTION in second
+    assert answer.extra["questions"][1] == {"question": "SUB-TWO?", "answer": SOLVED[1]}
+
+
+async def test_no_two_of_the_requests_run_at_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [REDUCED, *SOLVED])
+
+    await ask(bench)
+
+    assert bench.levels == [("reduce", 1), ("solve", 2), ("solve", 3), ("answer", 4)]
+
+
+async def test_under_constrain_only_the_question_itself_is_decided(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [REDUCED, *SOLVED[:2], "4 + 6 - 1 is it.", " 9"])
+
+    answer = await perform("least_to_most", bench.step())
+
+    assert answer.value == 9
+    assert bench.texts[4].endswith("4 + 6 - 1 is it.\nThe answer is")
+    assert [record.deciding for record in bench.records] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("reply", ["I would not know how.", "", "It is 31."])
+async def test_without_a_list_the_question_is_the_only_one(tmp_path: Path, reply: str) -> None:
+    bench = Bench(tmp_path, [reply, "The answer is 9."])
+
+    answer = await ask(bench)
+
+    assert (answer.value, len(bench.texts)) == (9, 2)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f'"SUB-ONE?", "{QUESTION}"',
+        f'To answer "{QUESTION}", we need to know: "SUB-ONE?"',
+        "1. SUB-ONE?\n2. question-mark 3 + 4",
+    ],
+)
+async def test_the_question_itself_is_asked_once_and_last(tmp_path: Path, reply: str) -> None:
+    bench = Bench(tmp_path, [reply, SOLVED[0], "The answer is 9."])
+
+    answer = await ask(bench)
+
+    assert (answer.value, len(bench.texts)) == (9, 3)
+    assert bench.texts[2].count(QUESTION) == 1
+
+
+async def test_the_number_of_questions_is_capped(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ['"A-1?" "B-1?" "C-1?" "D-1?"', SOLVED[0], "The answer is 9."])
+
+    await ask(bench, questions=2)
+
+    assert [record.call for record in bench.records] == ["reduce", "solve", "answer"]
+    assert "at most 1" in bench.texts[0]
+
+
+async def test_a_context_is_shown_with_every_question_and_the_question_alone_is_reduced(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [REDUCED, *SOLVED], prompt=WITH_CONTEXT)
+    step = bench.step(values={"passage": "PASSAGE-MARK", "question": QUESTION}, decide="generate")
+
+    await perform({"least_to_most": {"context": "passage"}}, step)
+
+    _, first, second, last = bench.texts
+    assert all(text.count("PASSAGE-MARK") == 1 for text in bench.texts)
+    assert QUESTION not in first + second and in_order(last, ["PASSAGE-MARK", "SUB-ONE?", f"Q: {QUESTION}"])
+    assert "INPUT-MARK" in bench.texts[0] and not any("INPUT-MARK" in text for text in bench.texts[1:])
+
+
+async def test_a_context_that_stands_in_its_own_section_is_not_repeated(tmp_path: Path) -> None:
+    prompt = WITH_CONTEXT.replace(
+        "{% block input %}{{ passage }}", "{% block context %}{{ passage }}{% endblock %}\n{% block input %}"
+    )
+    bench = Bench(tmp_path, [REDUCED, *SOLVED], prompt=prompt)
+    step = bench.step(values={"passage": "PASSAGE-MARK", "question": QUESTION}, decide="generate")
+
+    await perform({"least_to_most": {"context": "passage"}}, step)
+
+    assert all(text.count("PASSAGE-MARK") == 1 for text in bench.texts)
+
+
+async def test_ones_own_demonstrations_are_shown_while_solving_and_while_answering(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [REDUCED, *SOLVED])
+    demo = {"input": "OWN-DEMO", "thoughts": "OWN-THOUGHTS", "output": "5"}
+
+    await ask(bench, demos={"solve": [demo]})
+
+    assert ["OWN-DEMO" in text for text in bench.texts] == [False, True, True, True]
+    assert in_order(bench.texts[3], ["OWN-DEMO", "OWN-THOUGHTS", "The answer is 5"])
+
+
+async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [REDUCED, *SOLVED[:2], "Nine.", " 9"], prompt=MARKED)
+
+    await perform("least_to_most", bench.step(examples=(marked_example(2),)))
+
+    making = "persona instructions constraints context input"
+    answering = "persona instructions constraints context output_format input recap cue"
+    assert bench.shown == [
+        ("reduce", making),
+        ("solve", making),
+        ("solve", making),
+        ("answer", answering),
+        ("answer", answering),
+    ]
+
+
+@pytest.mark.parametrize(("decide", "requests"), [("generate", 4), ("constrain", 5)])
+def test_it_costs_a_request_a_question_and_one_to_reduce(tmp_path: Path, decide: str, requests: int) -> None:
+    project = Bench(tmp_path, []).project
+
+    found = cost(choose({"least_to_most": {"questions": 3}}, project), project, decide=decide)
+
+    assert (found.calls, found.requests, found.depth) == (4, requests, requests)
