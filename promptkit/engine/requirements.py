@@ -9,12 +9,10 @@ from promptkit.answers import AnswerType, constrained
 from promptkit.engine.pipeline import Asking, Pipeline
 from promptkit.errors import Unsupported
 from promptkit.runtimes import Model, Request
-from promptkit.techniques import find, parse_spec
+from promptkit.techniques import ROWS, Hand, choose, not_prepared, with_nested
 
 if TYPE_CHECKING:
     from promptkit.engine.session import Session
-
-FROM_THE_MODEL = frozenset({"sampling", "continue", "logprobs", "embeddings", "stop"})
 
 
 async def require(pipeline: Pipeline, session: Session, model: str | None = None) -> None:
@@ -38,15 +36,19 @@ async def _missing(pipeline: Pipeline, session: Session, inherited: str | None) 
 
 
 def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
-    """Yield what a step asks for that the model cannot do."""
-    can = frozenset[str](model.capabilities)
-    name, _ = parse_spec(asking.technique)
-    technique = find(name, session.project)
-    needs = technique.needs if technique else frozenset[str]()
-    for need in sorted(needs & FROM_THE_MODEL - can):
-        yield f"technique `{name}` needs: {need}"
-    if "tools" in needs and not asking.tools:
-        yield f"technique `{name}` needs: tools, and the step has none"
+    """Yield what a step asks for that the model cannot do. Raises InputError for a step without what is prepared."""
+    hand = Hand(
+        capabilities=model.capabilities,
+        inputs=asking.inputs,
+        has_tools=bool(asking.tools),
+        prepared=[name for name, file in asking.artifacts.items() if file.is_file()],
+    )
+    for chosen in with_nested(choose(asking.technique, session.project), session.project):
+        needs = hand.lacks(chosen)
+        if ROWS in needs:
+            raise not_prepared(chosen.technique.name, asking.home)
+        for need in needs:
+            yield f"technique `{chosen.technique.name}` needs: {need}"
     if session.settings.strict:
         yield from _lacks_to_decide(asking, model)
     options = asking.options
@@ -57,7 +59,7 @@ def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
         "think": bool(options.think),
     }
     for capability, is_wanted in wanted.items():
-        if is_wanted and capability not in can:
+        if is_wanted and capability not in model.capabilities:
             yield f"`options` need: {capability}"
 
 

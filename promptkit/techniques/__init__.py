@@ -6,8 +6,9 @@ from promptkit.techniques.card import Card
 from promptkit.techniques.context import Answer, CallRecord, Decide, Exchange, Options, Spec, StepContext
 from promptkit.techniques.description import hidden, kinds_of_call, record, settings_of, usual_cost
 from promptkit.techniques.formulas import Cost, cost
+from promptkit.techniques.needs import ROWS, Hand, not_prepared, with_nested
 from promptkit.techniques.parameters import Count, Temperature, Warmth
-from promptkit.techniques.perform import at_hand, perform, repair, require, task_for
+from promptkit.techniques.perform import perform, repair, require, task_for
 from promptkit.techniques.reading import last_named, read_json, read_list
 from promptkit.techniques.registry import Technique, find, names, parameters_of, technique
 from promptkit.techniques.spec import (
@@ -22,6 +23,7 @@ from promptkit.techniques.spec import (
 from promptkit.techniques.task import Task
 
 __all__ = [
+    "ROWS",
     "Answer",
     "Artifact",
     "CallRecord",
@@ -32,6 +34,7 @@ __all__ = [
     "Count",
     "Decide",
     "Exchange",
+    "Hand",
     "Options",
     "Prepared",
     "Row",
@@ -42,7 +45,6 @@ __all__ = [
     "Temperature",
     "Warmth",
     "artifact_file",
-    "at_hand",
     "check",
     "check_preparation",
     "choose",
@@ -52,6 +54,7 @@ __all__ = [
     "kinds_of_call",
     "last_named",
     "names",
+    "not_prepared",
     "parameters_of",
     "parse_spec",
     "perform",
@@ -69,4 +72,5 @@ __all__ = [
     "technique_files",
     "technique_names",
     "usual_cost",
+    "with_nested",
 ]

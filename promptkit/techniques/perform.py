@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from promptkit.answers import repair_text
 from promptkit.errors import Unsupported
-from promptkit.runtimes import Message, Model
+from promptkit.runtimes import Message
 from promptkit.techniques.context import Answer, StepContext
 from promptkit.techniques.levels import begin_levels
-from promptkit.techniques.prepared import not_prepared
+from promptkit.techniques.needs import FROM_ROWS, ROWS, Hand, not_prepared, with_nested
 from promptkit.techniques.requests import decide_again, read_answer
-from promptkit.techniques.roles import bind
 from promptkit.techniques.spec import Chosen, choose
 from promptkit.techniques.task import Task
 
@@ -47,36 +45,21 @@ async def require(chosen: Chosen, step: StepContext, *, preparing: bool = False)
     Raises Unsupported for what the runtime or the step lacks, InputError where no input plays a role, or where the
     technique must first be prepared. In a preparation (`preparing`) there need be no artifact yet.
     """
-    technique = chosen.technique
     model = await step.asker.model()
-    bound = bind(technique.roles, chosen.roles, step.inputs)
-    missing = sorted(technique.needs - at_hand(model, chosen, step, bound))
-    if "rows" in missing and not preparing:
-        raise not_prepared(f"{step.home}.{technique.name}")
-    missing = [need for need in missing if not (preparing and need in ROW_NEEDS)]
-    if missing:
-        raise Unsupported(
-            f"technique `{technique.name}` needs {', '.join(missing)}, which is not at hand with {model.reference}"
-        )
-    if chosen.parameters.get("over"):
-        await require(choose(chosen.parameters["over"], step.project), step)
-
-
-ROW_NEEDS = frozenset({"rows", "labels", "rationales"})
-"""What a preparation takes from its data; a step has it once there is an artifact."""
-
-
-def at_hand(model: Model, chosen: Chosen, step: StepContext, bound: Mapping[str, str | None]) -> set[str]:
-    """Return what of the needs there are is at hand: from the runtime, the step and its inputs."""
-    found: set[str] = {*model.capabilities, "sandbox", "sql"}
-    found |= {role for role, name in bound.items() if name is not None}
-    if chosen.documents:
-        found.add("documents")
-    if step.tools or "documents" in found:
-        found.add("tools")
-    if chosen.technique.name in step.artifacts:
-        found |= ROW_NEEDS
-    return found
+    hand = Hand(
+        capabilities=model.capabilities, inputs=step.inputs, has_tools=bool(step.tools), prepared=step.artifacts
+    )
+    for each in with_nested(chosen, step.project):
+        missing = hand.lacks(each)
+        if preparing and each is chosen:
+            missing = [need for need in missing if need not in FROM_ROWS]
+        if ROWS in missing:
+            raise not_prepared(each.technique.name, step.home)
+        if missing:
+            needs = ", ".join(missing)
+            raise Unsupported(
+                f"technique `{each.technique.name}` needs {needs}, which is not at hand with {model.reference}"
+            )
 
 
 async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:

@@ -6,24 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError, Problem
+from promptkit.techniques.needs import not_prepared
 
 if TYPE_CHECKING:
     from promptkit.techniques.task import Task
 
 
-def not_prepared(artifact_name: str) -> InputError:
-    """Return the error of a step for which nothing was prepared; the name is `PIPELINE.STEP.TECHNIQUE`."""
-    pipeline, step, technique = artifact_name.rsplit(".", 2)
-    return InputError(
-        f"technique `{technique}` has nothing prepared for this step",
-        hint=f"promptkit techniques prepare {technique} {pipeline} --step {step} --data FILE",
-    )
-
-
 def prepared_items(task: Task) -> tuple[Mapping[str, Any], ...]:
     """Return the items prepared for a task's step. Raises InputError where there are none."""
     if task.artifact is None or not task.artifact.items:
-        raise not_prepared(task.artifact_name)
+        raise not_prepared(*reversed(task.artifact_name.rsplit(".", 1)))
     return task.artifact.items
 
 

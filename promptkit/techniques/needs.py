@@ -1,0 +1,59 @@
+"""What a technique needs and whether it is at hand: from the runtime, the step and its inputs, or a preparation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from promptkit.errors import InputError
+from promptkit.project import Project
+from promptkit.prompts import InputSpec
+from promptkit.techniques.roles import bind
+from promptkit.techniques.spec import Chosen, choose
+
+ROWS: Final = "rows"
+FROM_ROWS: Final = frozenset({ROWS, "labels", "rationales"})
+"""What a preparation takes from its data; a step has it once there is an artifact."""
+
+ALWAYS: Final = frozenset({"sandbox", "sql", "embeddings"})
+"""What promptkit brings itself; texts are compared by their words where the runtime has no embeddings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """What is at hand for a step: what its model can do, its prompt's inputs, its tools, what was prepared for it."""
+
+    capabilities: Collection[str]
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    has_tools: bool = False
+    prepared: Collection[str] = ()
+
+    def lacks(self, chosen: Chosen) -> list[str]:
+        """Return what a technique needs and has not, sorted. Raises InputError for a role that stays unbound."""
+        technique = chosen.technique
+        bound = bind(technique.roles, chosen.roles, self.inputs)
+        found: set[str] = {*self.capabilities, *ALWAYS, *(role for role, name in bound.items() if name is not None)}
+        if chosen.documents:
+            found.add("documents")
+        if self.has_tools or "documents" in found:
+            found.add("tools")
+        if technique.name in self.prepared:
+            found |= FROM_ROWS
+        return sorted(technique.needs - found)
+
+
+def with_nested(chosen: Chosen, project: Project) -> Iterator[Chosen]:
+    """Yield a technique and those that it is put over, outermost first. Raises InputError for an unknown one."""
+    yield chosen
+    if chosen.parameters.get("over"):
+        yield from with_nested(choose(chosen.parameters["over"], project), project)
+
+
+def not_prepared(technique: str, home: str) -> InputError:
+    """Return the error of a step for which nothing was prepared; `home` is `PIPELINE.STEP`."""
+    pipeline, _, step = home.rpartition(".")
+    return InputError(
+        f"technique `{technique}` has nothing prepared for this step",
+        hint=f"promptkit techniques prepare {technique} {pipeline} --step {step} --data FILE",
+    )
