@@ -9,14 +9,15 @@ import pytest
 
 from promptkit.engine import Settings, fill, load_target, run
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes import Asker, Message, Model, OnText, Reply, Request
+from promptkit.runtimes import Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.embedded import Embedded
+from tests.pipelines.asking import Given
 from tests.techniques.test_catalog import CATALOG
 
 TOKENS = 48
 
 
-class Brief:
+class Brief(Runtime):
     """A runtime whose replies are at most TOKENS long."""
 
     def __init__(self, runtime: Embedded) -> None:
@@ -39,14 +40,6 @@ class Brief:
 
     async def close(self) -> None:
         """The model is the session's."""
-
-
-class Given:
-    def __init__(self, runtime: Brief) -> None:
-        self.asker = Asker(runtime)
-
-    async def get(self, reference: str | None = None) -> Asker:
-        return self.asker
 
 
 @pytest.mark.parametrize("name", CATALOG)
