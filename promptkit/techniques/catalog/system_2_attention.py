@@ -8,7 +8,7 @@ from promptkit.techniques.parameters import Tokens
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
-LABEL: Final = r"(?:^|\n)[^\w\n]*(?:\d[.):]\s*)?[^\w\n]*{}[^\S\n]*(?:\([^)]*\))?[^\w\n]*:?[^\S\n]*[*\"“”]*"
+LABEL: Final = r"(?:^|\n)[^\w\n]*(?:\d[.):][^\w\n]*)?{}[^\S\n]*(?:\([^)]*\))?[\"“”*_]*[^\S\n]*:?[\"“”*_]*"
 PARTS: Final = {
     "context": re.compile(LABEL.format(r"unbiased text context"), re.IGNORECASE),
     "question": re.compile(LABEL.format(r"question\s*/\s*query"), re.IGNORECASE),
