@@ -115,6 +115,15 @@ class Exchange:
         return self.reply.text
 
     @property
+    def said(self) -> str:
+        """The reply without the words that its turn begins with, which a model that is only told them repeats."""
+        begun = self.request.begun or (self.request.messages[-1].content if self.request.messages else "")
+        head = begun.rstrip().rpartition("\n")[2].strip()
+        text = self.text.strip()
+        repeated = head and text.casefold().startswith(head.casefold())
+        return text[len(head) :].strip() if repeated else text
+
+    @property
     def cut(self) -> bool:
         return self.reply.finish == "length"
 
