@@ -1,0 +1,146 @@
+"""`ensemble_refinement` (Singhal et al. 2023): all explanations are refined at once, only refined answers vote."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.errors import Unsupported
+from promptkit.prompts import Example
+from promptkit.runtimes import Request
+from promptkit.techniques import Answer, check, choose, cost, perform
+from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, without
+
+OPTIONS = {"choice": ["iron", "zinc", "lead"]}
+FIRST = ["ALPHA speaks for it. Output: (A)", "BETA speaks for it.\nOutput: (A)", "GAMMA is against it.\nOutput: (B)"]
+REFINED = ["x\nOutput: (B)", "y\nOutput: (B)", "z\nOutput: (A)"]
+DECIDED = [" B", " B", " A"]
+EXAMPLES = (Example({"question": "FIRST?"}, "lead", "R-ONE"),)
+STUDENTS = "Several students have reasoned about the question at the end."
+
+
+def script(first: list[str] = FIRST, refined: list[str] = REFINED) -> Callable[[Request], str]:
+    """Return a script that answers each sample of each stage with its own reply."""
+    deciding = iter(DECIDED)
+
+    def answer(request: Request) -> str:
+        sample = int(request.sample.rpartition("/")[2])
+        if STUDENTS not in flat(request):
+            return first[sample]
+        return next(deciding) if request.grammar else refined[sample]
+
+    return answer
+
+
+async def ask(bench: Bench, technique: Any = "ensemble_refinement", **settings: Any) -> Answer:
+    return await perform(technique, bench.step(**{"examples": EXAMPLES, "decide": "generate", **settings}))
+
+
+@pytest.mark.parametrize("decide", ["generate", "constrain"])
+async def test_the_answer_is_the_vote_of_the_refined_ones_alone(tmp_path: Path, decide: str) -> None:
+    bench = Bench(tmp_path, script(), OPTIONS)
+
+    answer = await ask(bench, decide=decide)
+
+    thinking = bench.runtime.requests[:6]
+    assert answer.value == "zinc"
+    assert answer.extra["votes"] == [{"value": "zinc", "weight": 2}, {"value": "iron", "weight": 1}]
+    assert len(bench.texts) == (6 if decide == "generate" else 9)
+    assert all(request.temperature == 0.7 for request in thinking)
+    assert [request.sample for request in thinking] == ["0/0", "0/1", "0/2"] * 2
+
+
+async def test_each_refinement_sees_the_question_the_examples_and_every_explanation_without_its_answer(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, script(), OPTIONS)
+
+    answer = await ask(bench)
+
+    shown = ["1. reasoning: ALPHA speaks for it.", "2. reasoning: BETA speaks", "3. reasoning: GAMMA is against it."]
+    assert len(set(bench.texts[3:])) == 1
+    assert in_order(bench.texts[3], [STUDENTS, "FIRST?", "R-ONE", "QUESTION-MARK", *shown])
+    assert "(A)" not in bench.texts[3] and "(B)" not in bench.texts[3]
+    assert answer.extra["explanations"] == ["ALPHA speaks for it.", "BETA speaks for it.", "GAMMA is against it."]
+
+
+async def test_the_first_explanations_are_asked_for_independently_and_know_the_options(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, script(), OPTIONS)
+
+    await ask(bench)
+
+    assert len(set(bench.texts[:3])) == 1
+    assert not any(word in bench.texts[0] for word in ("ALPHA", "BETA", "GAMMA", "students"))
+    assert in_order(bench.texts[0], ["R-ONE", "QUESTION-MARK", "A) iron\nB) zinc\nC) lead"])
+
+
+async def test_the_labels_that_there_are_stand_with_the_question_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["a", "b", "c", "Output: no", "Output: no", "Output: yes"], {"label": ["yes", "no"]})
+
+    answer = await ask(bench, examples=())
+
+    assert answer.value == "no"
+    assert "QUESTION-MARK 3+4?\n\nPossible answers: yes; no\n" in bench.texts[0]
+    assert all(request.begun == "Explanation:" for request in bench.runtime.requests)
+
+
+async def test_no_explanation_vanishes_where_a_reply_begins_with_its_answer(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, script(["Output: (A), for ALPHA", *FIRST[1:]]), OPTIONS)
+
+    answer = await ask(bench)
+
+    assert answer.extra["explanations"][0] == "Output: (A), for ALPHA"
+
+
+async def test_the_first_stage_is_short_and_the_numbers_of_both_stages_can_be_set(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, script(), OPTIONS)
+    technique = {"ensemble_refinement": {"first": 2, "samples": 1, "temperature": 1.0, "max_tokens": 30}}
+
+    await ask(bench, technique, decide="constrain")
+
+    assert [request.max_tokens for request in bench.runtime.requests[:2]] == [30, 30]
+    assert [request.temperature for request in bench.runtime.requests] == [1.0, 1.0, 1.0, 0.0]
+    assert "3. reasoning" not in bench.texts[2]
+
+
+@pytest.mark.parametrize("parameters", [{"first": 0}, {"samples": 0}, {"temperature": 0.0}])
+def test_no_samples_and_no_warmth_are_told_at_check(tmp_path: Path, parameters: dict[str, Any]) -> None:
+    (problem,) = check({"ensemble_refinement": parameters}, Bench(tmp_path, []).project)
+
+    assert next(iter(parameters)) in problem.message
+
+
+async def test_a_runtime_that_cannot_sample_is_an_error_before_the_first_request(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="needs sampling"):
+        await ask(Bench(tmp_path, [], capabilities=without("sampling")))
+
+
+async def test_without_a_refined_answer_there_is_no_value(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, script(refined=["none of them"] * 3), OPTIONS)
+
+    answer = await ask(bench)
+
+    assert (answer.value, answer.flag, answer.extra["unparsed"]) == (None, "unparsed", 3)
+
+
+@pytest.mark.parametrize("decide", ["generate", "constrain"])
+async def test_it_costs_what_it_says_and_each_stage_runs_at_once(tmp_path: Path, decide: str) -> None:
+    bench = Bench(tmp_path, script(), OPTIONS)
+
+    await ask(bench, decide=decide)
+
+    most = cost(choose("ensemble_refinement", bench.project), bench.project, decide=decide)
+    stages = [("reason", 1)] * 3 + [("refine", 2)] * 3 + [("refine", 3)] * (0 if decide == "generate" else 3)
+    assert bench.levels == stages
+    assert (most.calls, most.requests, most.depth) == (6, len(stages), stages[-1][1])
+
+
+async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["a", "b", " 7"], prompt=MARKED)
+    one = {"ensemble_refinement": {"first": 1, "samples": 1}}
+
+    await ask(bench, one, decide="constrain", examples=(marked_example(2),))
+
+    explaining = "persona instructions constraints context examples thoughts input"
+    assert bench.shown == [("reason", explaining), ("refine", ALL), ("refine", ALL)]
