@@ -163,14 +163,14 @@ async def test_a_rewriting_that_runs_out_of_tokens_is_told(tmp_path: Path) -> No
 
 
 async def test_numbers_of_the_question_that_are_lost_are_told(tmp_path: Path) -> None:
-    bench = bench_of(
-        tmp_path, ["Unbiased text context: 12 eggs.\nQuestion/Query: How many are left?", "7"], prompt=PARTED
-    )
+    rewriting = "Unbiased text context: $12 a piece.\nQuestion/Query: How many are left?"
+    bench = bench_of(tmp_path, [rewriting, "7"], prompt=PARTED)
 
     answer = await ask(
         bench, values={"context": "12 eggs and 99 hens.", "question": "How many of 12 are left after 5?"}
     )
 
+    assert answer.extra["rewritten"]["context"] == "$12 a piece."
     assert answer.extra["lost_numbers"] == ["5"]
 
 
