@@ -1,0 +1,61 @@
+"""Program of thoughts: the model writes a program, an interpreter computes `ans`."""
+
+from itertools import takewhile
+
+from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.parameters import Warmth
+from promptkit.techniques.programs import as_function, computed, functions
+from promptkit.techniques.registry import technique
+from promptkit.techniques.task import Task
+from promptkit.tools import Execution, assigned_names, cut_program, solve_equations
+
+ANS = "ans"
+FLAG = "keep_prompting"
+HEAD = "def solver():"
+
+
+@technique(
+    needs={"sandbox"},
+    calls="1 + (1 if retry else 0) + (1 if keep_prompting or answer == 'choice' else 0)",
+    requests="1 + (1 if retry else 0) + (1 + decided if keep_prompting else 1 if answer == 'choice' else 0)",
+)
+async def program_of_thoughts(
+    task: Task, *, retry: bool = True, temperature: Warmth = 0.4, keep_prompting: bool = False
+) -> Answer:
+    """Write a program and run it; `ans` is the answer, or what an option is chosen by (Chen et al. 2023).
+
+    `retry` asks once more, at `temperature`, for a program that failed. With `keep_prompting` a program may end with
+    that flag, and its values are thought about.
+    """
+    written = await task.ask("program", keep_prompting=keep_prompting)
+    flag, ran = await run(task, written, keep_prompting)
+    if ran.value is None and retry and await task.can("sampling"):
+        written = await task.ask("program", keep_prompting=keep_prompting, sample=1, temperature=temperature)
+        flag, ran = await run(task, written, keep_prompting)
+    if ran.value is None:
+        return task.no_answer(ran.failure.message if ran.failure else f"`{ANS}` is None", written)
+    if flag:
+        return await task.decide(await task.ask("finish", computed=ran.value))
+    if task.answer_type.name == "choice":
+        return (await task.decide(await task.ask("option", value=ran.value))).with_extra(value=ran.value)
+    return computed(task, ran, written)
+
+
+async def run(task: Task, exchange: Exchange, keep_prompting: bool) -> tuple[bool, Execution]:
+    """Run the program of a reply; return whether it ends with the flag, and `ans`, or with the flag all variables."""
+    program = read_program(exchange)
+    names = assigned_names(program)
+    flag = keep_prompting and FLAG in names
+    value = f"{{{', '.join(f'{name!r}: {name}' for name in names if name != FLAG)}}}" if flag else ANS
+    return flag, await task.code(f"{program}\n{value}", functions={"solve_equations": solve_equations}, of=exchange)
+
+
+def read_program(exchange: Exchange) -> str:
+    """Return the program of a reply; one that went on in `solver()`, or defines it, is made to call it."""
+    text = exchange.text.strip("\n")
+    if exchange.request.begun and text[:1].isspace():
+        text = "\n".join(takewhile(lambda line: not line or line[0].isspace(), text.split("\n")))
+    program = as_function(cut_program(text), HEAD)
+    if "solver" in functions(program) and ANS not in assigned_names(program):
+        return f"{program}\n{ANS} = solver()"
+    return program
