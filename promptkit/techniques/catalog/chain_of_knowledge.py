@@ -57,7 +57,7 @@ async def chain_of_knowledge(
     corrected = [await correct(task, first, await look_up(first))]
     if others:
         going_on = await task.ask("next", edited=texts(corrected), stop=ends(task), demos=shown(task))
-        if second := one_line(going_on.text):
+        if second := one_line(going_on.said):
             corrected.append(await correct(task, second, await look_up(second)))
     answer = await task.decide(await task.ask("final", edited=texts(corrected), demos=shown(task)))
     return answer.with_extra(**voted.extra, rationales=corrected)
@@ -66,7 +66,7 @@ async def chain_of_knowledge(
 async def choose(task: Task, domains: Sequence[str]) -> list[str]:
     """Return the domains that a question is of, in the order in which they are named; an unknown one is the first."""
     reply = await task.ask("domain", domains=domains)
-    named = [name.strip(" .").casefold() for name in re.split(r"[,\n]", reply.text) if name.strip(" .")]
+    named = [name.strip(" .").casefold() for name in re.split(r"[,\n]", reply.said) if name.strip(" .")]
     known = {domain.casefold(): domain for domain in domains}
     return list(dict.fromkeys(known.get(name, domains[0]) for name in named or [""]))
 
@@ -85,7 +85,7 @@ async def search(
     queries = [rationale]
     if writes:
         written = await task.each(lambda domain: task.ask("query", source=domain, sentence=rationale), chosen)
-        queries = [one_line(reply.text) or rationale for reply in written]
+        queries = [one_line(reply.said) or rationale for reply in written]
     others = set(domains) - set(chosen)
     found: dict[str, None] = {}
     for query in queries:
@@ -99,7 +99,7 @@ async def search(
 
 async def correct(task: Task, rationale: str, snippets: list[str]) -> dict[str, Any]:
     """Return a rationale with what was found about it, and as it is after that; where nothing was, as it was."""
-    edited = one_line((await task.ask("edit", sentence=rationale, snippets=snippets)).text) if snippets else ""
+    edited = one_line((await task.ask("edit", sentence=rationale, snippets=snippets)).said) if snippets else ""
     return {"rationale": rationale, "knowledge": snippets, "edited": edited or rationale}
 
 

@@ -73,12 +73,12 @@ async def step(task: Task, taken: list[dict[str, Any]], searches: bool) -> tuple
     actions = [*task.tools, *((SEARCH, LOOKUP) if searches else ()), FINISH]
     shown: dict[str, Any] = {"number": number, "steps": taken, "tools": tools, "actions": actions, "searches": searches}
     exchange = await task.ask("step", stop=[f"\nObservation {number}:", f"\nThought {number + 1}:"], **shown)
-    exchange = replace(exchange, reply=replace(exchange.reply, text=f" {own_part(exchange.text)}"))
+    exchange = replace(exchange, reply=replace(exchange.reply, text=f" {own_part(exchange.said)}"))
     thought, action = read_step(exchange.text)
     if not action:
         named = await task.ask("action", demos=task.demonstrations("step"), thought=thought, **shown)
         exchange = replace(exchange, request=replace(exchange.request, begun=named.request.begun), reply=named.reply)
-        action = named.text.strip()
+        action = named.said
     return exchange, thought, action
 
 
