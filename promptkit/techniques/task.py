@@ -34,7 +34,7 @@ from promptkit.techniques.roles import SECTION, bind
 
 if TYPE_CHECKING:
     from promptkit.techniques.spec import Chosen
-    from promptkit.tools import Execution, Passage, Selection, Table
+    from promptkit.tools import Documents, Execution, Passage, Selection, Table
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -303,8 +303,7 @@ class Task:
 
     async def sql(self, table: Table, query: str, *, of: Exchange | None = None) -> Selection:
         """Ask a table, called `w` and with a `row_id`, in SQL, read-only. Raises QueryFailed, noted at `of`."""
-        from promptkit.tools import QueryFailed
-        from promptkit.tools import query as run_query
+        from promptkit.tools import QueryFailed, run_query
 
         try:
             return await run_query(table, query)
@@ -356,7 +355,7 @@ class Task:
         return self._with(replace(self._step, values=values, layers=layers))
 
     @cached_property
-    def _documents(self) -> Any:
+    def _documents(self) -> Documents:
         from promptkit.tools import Documents
 
         given = self.role("documents")
