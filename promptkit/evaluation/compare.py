@@ -1,0 +1,295 @@
+"""Techniques compared on one step: the same rows, model and settings, each technique in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from promptkit.engine import StepAlone, Trace, with_technique
+from promptkit.errors import (
+    InputError,
+    MissingExtra,
+    Problem,
+    PromptkitError,
+    RuntimeFailure,
+    ToolFailed,
+    Unsupported,
+    place,
+)
+from promptkit.evaluation.evidence import Evidence, MeasuredData, MeasuredModel, now
+from promptkit.evaluation.measured import Measured, Spent, by_worth, spec_text
+from promptkit.storage import load
+from promptkit.techniques import Chosen, Spec, check, choose, perform, read_artifact, require
+
+if TYPE_CHECKING:
+    from promptkit.engine import OnEvent, Pipeline, Settings, Step, StepRow, StepRows
+    from promptkit.runtimes import Model, Models
+    from promptkit.techniques import CallRecord
+
+AT_ONCE = 32
+"""Rows in work: more than any runtime takes."""
+
+MOST_FAILURES = 10
+"""Failures one after the other after which no further row is asked: a dead server is not asked a thousand times."""
+
+UNFIT = (InputError, Unsupported, MissingExtra)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What became of it. `measured` are the techniques in the order of their worth; `answered` the models used."""
+
+    pipeline: Pipeline
+    step: Step
+    rows: StepRows
+    model: Model
+    measured: Sequence[Measured]
+    answered: Mapping[str | None, Model]
+
+    @property
+    def incomplete(self) -> bool:
+        return any(each.state == "incomplete" for each in self.measured)
+
+    def evidence(self) -> Iterator[Evidence]:
+        """Yield what may be kept for recommending: whole measurements on rows that no preparation saw."""
+        for each in self.measured:
+            if each.state == "measured" and not each.seen:
+                tokens = each.per_row("tokens_in") + each.per_row("tokens_out")
+                yield Evidence(
+                    pipeline=self.pipeline.name,
+                    step=self.step.name,
+                    technique=each.spec if isinstance(each.spec, str) else dict(each.spec),
+                    model=MeasuredModel(reference=self.model.reference, digest=self.model.digest),
+                    data=MeasuredData(file=self.rows.file.name, rows=self.rows.hash),
+                    n=each.n,
+                    right=each.right,
+                    low=each.interval.low,
+                    high=each.interval.high,
+                    unparsed=each.unparsed,
+                    requests=each.per_row("requests"),
+                    tokens=tokens,
+                    date=now(),
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A technique to measure: its spec, and the step that asks by it, or why it cannot."""
+
+    spec: Spec
+    step: Step | None = None
+    reason: str = ""
+    seen: int = 0
+
+
+def read_specs(text: str) -> list[Spec]:
+    """Return the techniques that a list names: `vanilla,{self_consistency: {samples: 3}}`, each once.
+
+    Raises InputError for what is no list of them.
+    """
+    listed = load(f"[{text}]", file="--techniques").value
+    wrong = [each for each in listed if not isinstance(each, str | dict)]
+    if wrong or not listed:
+        told = f"`{wrong[0]}` is no technique" if wrong else "there is no technique to compare"
+        raise InputError(Problem(f"--techniques: {told}", hint='name,"{name: {parameter: value}}"'))
+    return list({spec_text(each): each for each in listed}.values())
+
+
+def contenders(
+    pipeline: Pipeline, step: Step, specs: Sequence[Spec], rows: StepRows, *, allow_seen: bool = False
+) -> list[Contender]:
+    """Return the techniques to measure; nothing is asked. One that the step's inputs do not suit says why.
+
+    Raises InputError for an unknown technique or parameter, all at once, and, without `allow_seen`, where a technique
+    saw some of the rows when it was prepared: on these it would look better than it is.
+    """
+    problems = [
+        replace(problem, message=f"--techniques: {problem.message}") if problem.file is None else problem
+        for spec in specs
+        for problem in check(spec, pipeline.project, None, pipeline.file.parent)
+    ]
+    if problems:
+        raise InputError(problems)
+    found = [_contender(pipeline, step, spec, rows) for spec in specs]
+    if not allow_seen:
+        _refuse_seen(found, rows)
+    return found
+
+
+def _refuse_seen(found: Sequence[Contender], rows: StepRows) -> None:
+    hint = "compare on other rows, or add --allow-seen, which marks the result"
+    total = len(rows.rows)
+    seen = [
+        Problem(f"`{spec_text(each.spec)}` saw {each.seen} of {total} rows when it was prepared", place(rows.file))
+        for each in found
+        if each.seen
+    ]
+    if seen:
+        raise InputError([*seen[:-1], replace(seen[-1], hint=hint)])
+
+
+def _contender(pipeline: Pipeline, step: Step, spec: Spec, rows: StepRows) -> Contender:
+    try:
+        own = with_technique(pipeline, step, spec)
+        assert own.asking is not None, "a step with a technique asks"
+        artifacts = [artifact for file in own.asking.artifacts.values() if (artifact := read_artifact(file))]
+    except InputError as error:
+        return Contender(spec, reason=_reason(error))
+    known = {each for artifact in artifacts for each in artifact.rows}
+    return Contender(spec, own, seen=sum(row.hash in known for row in rows.rows))
+
+
+async def compare(
+    pipeline: Pipeline,
+    step: Step,
+    techniques: Sequence[Contender],
+    rows: StepRows,
+    *,
+    models: Models,
+    settings: Settings | None = None,
+    on_event: OnEvent | None = None,
+    on_row: Callable[[], None] | None = None,
+    on_measured: Callable[[Measured], None] | None = None,
+) -> Comparison:
+    """Measure each technique on a step over rows with expected answers, one technique after the other.
+
+    An answer is right when it has the expected one's vote key. Nothing is repaired and no guard is asked, since what is
+    measured is the prompt. A technique whose needs are not at hand, or that was not prepared, is told as unavailable. A
+    row that a server or tool failed on is missing. Raises what the absence of the model raises, and StoreFailed.
+    """
+    alone = StepAlone(pipeline, step, models=models, settings=settings, on_event=on_event)
+    model = await alone.model()
+    measured = []
+    for each in techniques:
+        if each.step is None:
+            result = _unavailable(each, rows, each.reason)
+        else:
+            own = StepAlone(pipeline, each.step, models=models, settings=settings, on_event=on_event)
+            result = await _Measuring(each, own, rows, on_row).run()
+        measured.append(result)
+        if on_measured:
+            on_measured(result)
+    return Comparison(
+        pipeline=pipeline, step=step, rows=rows, model=model, measured=by_worth(measured), answered=alone.answered
+    )
+
+
+class _Measuring:
+    """One technique at work on the rows."""
+
+    def __init__(
+        self, contender: Contender, alone: StepAlone, rows: StepRows, on_row: Callable[[], None] | None
+    ) -> None:
+        assert alone.step.asking is not None, "a step that is asked alone asks"
+        self._contender = contender
+        self._alone = alone
+        self._rows = rows
+        self._on_row = on_row
+        self._counts: Counter[str] = Counter()
+        self._spent = Spent()
+        self._failures = 0
+        self._failure = ""
+
+    async def run(self) -> Measured:
+        """Return the technique as measured, or why it is unavailable."""
+        try:
+            context = await self._alone.context(self._rows.rows[0], _trace())
+            chosen = choose(self._contender.spec, context.project)
+            await require(chosen, context)
+            await self._all(chosen)
+        except UNFIT as error:
+            return _unavailable(self._contender, self._rows, _reason(error))
+        return Measured(
+            spec=self._contender.spec,
+            name=spec_text(self._contender.spec),
+            rows=len(self._rows.rows),
+            right=self._counts["right"],
+            unparsed=self._counts["unparsed"],
+            truncated=self._counts["truncated"],
+            missing=self._counts["missing"],
+            seen=self._contender.seen,
+            spent=self._spent,
+            reason=self._failure,
+        )
+
+    async def _all(self, chosen: Chosen) -> None:
+        """Ask all rows, several at once. Raises the first error that no row can be blamed for."""
+        left = iter(self._rows.rows)
+
+        async def work() -> None:
+            for row in left:
+                await self._row(chosen, row)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(work())
+        except BaseExceptionGroup as raised:
+            raise _first(raised) from None
+
+    async def _row(self, chosen: Chosen, row: StepRow) -> None:
+        trace = _trace()
+        if self._failures >= MOST_FAILURES:
+            self._counts["missing"] += 1
+        else:
+            try:
+                context = await self._alone.context(row, trace)
+                answer = await perform(chosen, context)
+            except (RuntimeFailure, ToolFailed) as failure:
+                self._failures += 1
+                self._failure = self._failure or _reason(failure)
+                self._counts["missing"] += 1
+            else:
+                self._failures = 0
+                self._spent += spent_on(trace.calls)
+                if answer.flag == "truncated":
+                    self._counts["truncated"] += 1
+                elif answer.value is None:
+                    self._counts["unparsed"] += 1
+                elif context.answer.vote_key(answer.value) == context.answer.vote_key(row.expect):
+                    self._counts["right"] += 1
+        if self._on_row:
+            self._on_row()
+
+
+def spent_on(records: Sequence[CallRecord]) -> Spent:
+    """Return what the requests of one row took.
+
+    A call is one rendered template and its reply: the request that decides its answer after thoughts is of the same
+    call.
+    """
+    first = Counter(record.call for record in records if not record.deciding)
+    deciding = Counter(record.call for record in records if record.deciding)
+    return Spent(
+        calls=sum((first | deciding).values()),
+        requests=sum(record.requests for record in records),
+        cached=sum(record.requests for record in records if record.reply.cached),
+        tokens_in=sum(record.reply.tokens_in or 0 for record in records),
+        tokens_out=sum(record.reply.tokens_out or 0 for record in records),
+        seconds=sum(record.reply.seconds for record in records),
+    )
+
+
+def _unavailable(contender: Contender, rows: StepRows, reason: str) -> Measured:
+    name = spec_text(contender.spec)
+    return Measured(spec=contender.spec, name=name, rows=len(rows.rows), reason=reason, available=False)
+
+
+def _trace() -> Trace:
+    return Trace(name="row", kind="item")
+
+
+def _reason(error: PromptkitError) -> str:
+    """Return what is wrong, without the hint, in one line."""
+    if isinstance(error, InputError):
+        return "; ".join(problem.message for problem in error.problems)
+    return error.message
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

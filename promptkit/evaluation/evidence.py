@@ -1,0 +1,86 @@
+"""What was measured of techniques in a project, kept for recommending one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from promptkit.project import Project
+from promptkit.storage import append_line
+
+FILE = "techniques.jsonl"
+
+
+class MeasuredModel(BaseModel):
+    """The model that a technique was measured on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reference: str
+    digest: str
+
+
+class MeasuredData(BaseModel):
+    """The rows that a technique was measured on: their file's name, and the hash of inputs and expected answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    rows: str
+
+
+class Evidence(BaseModel):
+    """One technique measured on one step: a line of `.promptkit/techniques.jsonl`.
+
+    `technique` is its spec as a step would say it. `right` of `n` answers were the expected ones; `low` and `high` are
+    the ends of Wilson's 95 % interval. `requests` and `tokens` (in and out) are per row. `date` is UTC, ISO 8601.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pipeline: str
+    step: str
+    technique: str | dict[str, Any]
+    model: MeasuredModel
+    data: MeasuredData
+    n: int = Field(ge=1)
+    right: int = Field(ge=0)
+    low: float
+    high: float
+    unparsed: int = 0
+    requests: float
+    tokens: float
+    date: str
+
+
+def now() -> str:
+    """Return the date of a measurement made now."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def add_evidence(project: Project, found: Evidence) -> None:
+    """Add a measurement to those of a project, whose store must be there. Raises StoreFailed."""
+    append_line(project.store_folder / FILE, found.model_dump_json())
+
+
+def read_evidence(project: Project) -> list[Evidence]:
+    """Return what was measured in a project, the oldest first; of the same measurement the last one.
+
+    A line that is none (of a killed process, or a later version) is left out.
+    """
+    try:
+        lines = (project.store_folder / FILE).read_text("utf-8", errors="replace").split("\n")
+    except OSError:
+        return []
+    found: dict[str, Evidence] = {}
+    for line in lines:
+        try:
+            evidence = Evidence.model_validate_json(line)
+        except ValidationError:
+            continue
+        key = evidence.model_dump_json(include={"pipeline", "step", "technique", "model", "data"})
+        found.pop(key, None)
+        found[key] = evidence
+    return list(found.values())
