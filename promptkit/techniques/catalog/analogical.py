@@ -1,0 +1,28 @@
+"""Analogical reasoning: recall related problems with their solutions, then solve the given one, all in one reply."""
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from promptkit.techniques.context import Answer
+from promptkit.techniques.parameters import Count, Tokens
+from promptkit.techniques.registry import technique
+from promptkit.techniques.task import Task
+
+_SOLVING: Final = re.compile(r"^[ \t#*]*Solve the initial problem\b.*$", re.IGNORECASE | re.MULTILINE)
+
+
+@technique(calls="1", requests="1 + decided")
+async def analogical(task: Task, *, exemplars: Count = 3, knowledge: bool = False, max_tokens: Tokens = 1000) -> Answer:
+    """Recall distinct problems like the given one, solve these, then solve that one (Yasunaga et al. 2024).
+
+    `knowledge` asks for a tutorial on the core concepts first. `max_tokens` bounds all sections together; a reply
+    that ends before the last one has no answer, whatever the recalled problems say.
+    """
+    reply = await task.ask("solve", exemplars=exemplars, knowledge=knowledge, max_tokens=max_tokens)
+    *before, solution = _SOLVING.split(reply.text)
+    if not before:
+        return task.no_answer("the reply does not come to solving the initial problem", reply)
+    if task.decides:
+        return await task.decide(reply)
+    return await task.decide(replace(reply, reply=replace(reply.reply, text=solution)))
