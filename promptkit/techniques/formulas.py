@@ -21,15 +21,22 @@ class Cost:
 
 
 def cost(
-    chosen: Chosen, project: Project, *, decide: str = "constrain", examples_think: bool = False, answer: str = "text"
+    chosen: Chosen,
+    project: Project,
+    *,
+    decide: str = "constrain",
+    examples_think: bool = False,
+    answer: str = "text",
+    documents: int = 3,
 ) -> Cost:
     """Return what a technique with its parameters costs at most.
 
     A formula sees the technique's parameters; `decide`, and `decided`, which is 0 under `generate` and else 1: the
-    deciding request after thoughts; `examples_think`; `answer`, the answer type's name; and `over_calls`,
-    `over_requests`, `over_depth` of the technique it is put over. Raises InputError for one that does not work out.
+    deciding request after thoughts; `examples_think`; `answer`, the answer type's name; `documents`, how many texts an
+    input holds for a technique that reads each; and `over_calls`, `over_requests`, `over_depth` of the technique it is
+    put over. Raises InputError for one that does not work out.
     """
-    settings = {"decide": decide, "examples_think": examples_think, "answer": answer}
+    settings = {"decide": decide, "examples_think": examples_think, "answer": answer, "documents": documents}
     scope: dict[str, Any] = {name: each.default for name, each in chosen.technique.parameters.items()}
     scope |= chosen.parameters
     inner = Cost(0, 0, 0)
