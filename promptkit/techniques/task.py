@@ -249,7 +249,8 @@ class Task:
     def vote(self, answers: Sequence[Answer], weights: Sequence[float] | None = None) -> Answer:
         """Return the answer that most reach, by the type's vote key; a tie goes to the value seen first.
 
-        Answers without a value are out of the vote and counted in `extra`. With none left, the flag is `unparsed`.
+        Answers without a value are out of the vote and counted in `extra`. With none left, the flag is `unparsed`; a
+        single one stays what it is, so that it can be repaired.
         """
         tally: Counter[Any] = Counter()
         first: dict[Any, Answer] = {}
@@ -260,7 +261,8 @@ class Task:
                 first.setdefault(key, answer)
         unparsed = sum(answer.flag is not None for answer in answers)
         if not tally:
-            return self.no_answer("no sample has an answer").with_extra(votes=[], unparsed=unparsed)
+            none = answers[0] if len(answers) == 1 else self.no_answer("no sample has an answer")
+            return none.with_extra(votes=[], unparsed=unparsed)
         winner = max(first, key=lambda key: tally[key])
         votes = [{"value": first[key].value, "weight": tally[key]} for key in first]
         return first[winner].with_extra(votes=votes, unparsed=unparsed)
