@@ -115,6 +115,12 @@ class Exchange:
         return self.reply.text
 
     @property
+    def confidence(self) -> float | None:
+        """The mean log-probability of the reply's tokens; None where they were not asked for or are not given."""
+        tokens = self.reply.tokens
+        return sum(token.logprob for token in tokens) / len(tokens) if tokens else None
+
+    @property
     def said(self) -> str:
         """The reply without the words that its turn begins with, which a model that is only told them repeats."""
         begun = self.request.begun or (self.request.messages[-1].content if self.request.messages else "")

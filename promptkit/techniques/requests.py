@@ -35,7 +35,8 @@ EXAMPLES = "examples"
 class Build:
     """What a technique gives a call, beside the step's own: values under `call.`, and how to ask.
 
-    `demos` are demonstrations of the technique's own shape, shown in place of the user's examples.
+    `demos` are demonstrations of the technique's own shape, shown in place of the user's examples. `logprobs` asks for
+    the log-probability of each token of the reply, where the runtime gives them.
     """
 
     spec: CallSpec
@@ -45,6 +46,7 @@ class Build:
     temperature: float | None
     max_tokens: int | None
     stop: tuple[str, ...]
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ async def build(step: StepContext, wanted: Build) -> Built:
         begun=composed.begun,
         sample=wanted.sample,
         stop=_stops(step, ends, model),
+        alternatives=1 if wanted.logprobs and "logprobs" in model.capabilities else 0,
         **_asking(step, wanted),
     )
     built = Built(spec=spec, request=request, cue=composed.cue, ends=ends)
@@ -142,6 +145,7 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
         temperature=0.0,
         top_p=None,
         stop=_stops(step, spec.stop, model),
+        alternatives=0,
     )
     thoughts = f"{exchange.request.begun}{exchange.text}".strip()
     return await send_deciding(step, _going_on(step, Built(spec=spec, request=request, cue=cue), thoughts, model))

@@ -145,6 +145,7 @@ class Task:
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
         demos: Sequence[Mapping[str, Any]] | None = None,
+        logprobs: bool = False,
         **values: Any,
     ) -> Exchange:
         """Render `call` and ask it once; `values` stand in its template under `call.`.
@@ -153,8 +154,9 @@ class Task:
 
         A call that produces an answer and does not think is decided at once, as the step's `decide` says; a call that
         thinks leaves its answer to `decide`. `replace` gives other values to roles: the user's sections are rendered
-        with them. `demos` are shown instead of the call's own demonstrations. Raises InputError where the template is
-        missing or broken, and what the runtime raises.
+        with them. `demos` are shown instead of the call's own demonstrations. With `logprobs` the exchange has a
+        `confidence`, where the runtime gives log-probabilities. Raises InputError where the template is missing or
+        broken, and what the runtime raises.
         """
         if replace:
             return await self.replacing(**replace).ask(
@@ -164,10 +166,18 @@ class Task:
                 max_tokens=max_tokens,
                 stop=stop,
                 demos=demos,
+                logprobs=logprobs,
                 **values,
             )
         built = await self._built(
-            call, values, demos=demos, sample=sample, temperature=temperature, max_tokens=max_tokens, stop=tuple(stop)
+            call,
+            values,
+            demos=demos,
+            sample=sample,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            stop=tuple(stop),
+            logprobs=logprobs,
         )
         if built.spec.produces == "answer" and not built.spec.thinks:
             return await send_deciding(self._step, built)
@@ -386,6 +396,7 @@ class Task:
         temperature: float | None = None,
         max_tokens: int | None = None,
         stop: tuple[str, ...] = (),
+        logprobs: bool = False,
     ) -> Built:
         spec = self._call(call)
         shown = self.demonstrations(call) if demos is None else tuple(demos)
@@ -397,6 +408,7 @@ class Task:
             temperature=temperature,
             max_tokens=max_tokens,
             stop=stop,
+            logprobs=logprobs,
         )
         return await build(self._step, wanted)
 
