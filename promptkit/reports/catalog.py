@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from promptkit.reports.columns import columns
 from promptkit.reports.numbers import tokens_text
 from promptkit.reports.text import visible
 
@@ -27,9 +28,7 @@ def catalog_text(techniques: Sequence[Technique], project: Project) -> str:
         most = usual_cost(each, project).requests
         needs = " ".join(sorted(each.needs)) or "-"
         rows.append((each.name, each.card.family, f"{most:g}", needs, " ".join(each.card.tasks) or "-"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(visible(line.rstrip()) for line in lines)
+    return "\n".join(columns(rows))
 
 
 def technique_text(technique: Technique, project: Project, example: Result | None) -> str:
@@ -82,7 +81,7 @@ def _parameters(technique: Technique) -> Iterator[str]:
     others = set(technique.card.paper) - {each.name for each in found}
     rows += [(name, "-", _plain(technique.card.paper[name])) for name in technique.card.paper if name in others]
     if len(rows) > 1:
-        yield from ("", *_columns(rows))
+        yield from ("", *columns(rows))
 
 
 def _calls(technique: Technique) -> Iterator[str]:
@@ -94,7 +93,7 @@ def _calls(technique: Technique) -> Iterator[str]:
         made = f"{call.produces}, after thoughts" if call.thinks else call.produces
         out = "all but the persona" if call.hides == "all" else " ".join(hidden(call)) or "-"
         rows.append((call.name, made, out, call.about))
-    yield from _columns(rows)
+    yield from columns(rows)
 
 
 def _example(example: Result | None) -> Iterator[str]:
@@ -113,13 +112,6 @@ def _example(example: Result | None) -> Iterator[str]:
             yield from ("[reply]", call.reply.text.strip("\n"))
     yield "── answer"
     yield json.dumps(example.output, ensure_ascii=False)
-
-
-def _columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _plain(value: Any) -> str:

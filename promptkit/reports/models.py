@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from promptkit.reports.columns import columns
 from promptkit.reports.numbers import size_text
 from promptkit.reports.text import visible
 
@@ -16,16 +17,14 @@ def models_text(models: Sequence[LocalModel]) -> str:
     """Return one line a model: its reference, size, window, and whether it can answer at once."""
     rows = [
         (
-            visible(model.reference),
+            model.reference,
             size_text(model.size) if model.size else "",
             f"{model.context} tokens" if model.context else "",
-            "ready" if model.ready else f"promptkit models pull {visible(model.reference)}",
+            "ready" if model.ready else f"promptkit models pull {model.reference}",
         )
         for model in models
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(columns(rows))
 
 
 def model_text(model: Model) -> str:
