@@ -1,13 +1,14 @@
 """`chain_of_thought`: zero-shot in two stages (Kojima et al. 2022), few-shot in one call (Wei et al. 2022)."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from promptkit.prompts import Example
 from promptkit.runtimes import Reply
-from promptkit.techniques import perform, repair
-from tests.techniques.steps import Bench, in_order, without
+from promptkit.techniques import check, choose, cost, perform, repair
+from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example, without
 
 TRIGGER = "Let's think step by step."
 CHAIN = " 16-3=13, 13-4=9, 9*2=18. Some would say 31."
@@ -98,3 +99,41 @@ async def test_a_blank_cue_is_none_of_the_users(tmp_path: Path, cue: str) -> Non
     await perform("chain_of_thought", bench.step(cue=cue))
 
     assert bench.runtime.requests[1].begun.endswith("\nTherefore, the answer (arabic numerals) is")
+
+
+@pytest.mark.parametrize(
+    ("decide", "examples", "replies", "calls"),
+    [
+        ("generate", (), [CHAIN, " 18"], 2),
+        ("constrain", (), [CHAIN, " 18"], 1),
+        ("generate", EXAMPLES, ["a\nOutput: 18"], 1),
+        ("constrain", EXAMPLES, ["a", " 18"], 1),
+    ],
+)
+async def test_it_costs_what_it_says(
+    tmp_path: Path, decide: Any, examples: tuple[Example, ...], replies: list[str], calls: int
+) -> None:
+    bench = Bench(tmp_path, replies)
+
+    await perform("chain_of_thought", bench.step(examples=examples, decide=decide))
+
+    chosen = choose("chain_of_thought", bench.project)
+    most = cost(chosen, bench.project, decide=decide, examples_think=bool(examples))
+    assert (most.calls, most.requests, most.depth) == (calls, len(replies), len(replies))
+    assert [level for _, level in bench.levels] == list(range(1, len(replies) + 1))
+
+
+def test_thoughts_without_an_end_are_told_at_check(tmp_path: Path) -> None:
+    (problem,) = check({"chain_of_thought": {"max_tokens": 0}}, Bench(tmp_path, []).project)
+
+    assert "max_tokens" in problem.message
+
+
+@pytest.mark.parametrize("example", [marked_example(2), Example({"question": "EXAMPLE-MARK 1+1?"}, 2)])
+async def test_each_call_shows_and_hides(tmp_path: Path, example: Example) -> None:
+    bench = Bench(tmp_path, [CHAIN, " 18"], prompt=MARKED)
+
+    await perform("chain_of_thought", bench.step(examples=(example,)))
+
+    shown = ALL if example.thoughts else ALL.replace("thoughts ", "")
+    assert bench.shown == [("reason", shown), ("reason" if example.thoughts else "extract", shown)]

@@ -1,14 +1,15 @@
 """`vanilla`: one call, the answer at once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from promptkit.errors import Unsupported
 from promptkit.prompts import Example
 from promptkit.runtimes import Alternative, Reply, Request, Token
-from promptkit.techniques import perform
-from tests.techniques.steps import Bench, in_order, without
+from promptkit.techniques import choose, cost, perform
+from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example, without
 
 EXAMPLES = (Example({"question": "FIRST 2+2?"}, 4, "REASON-ONE"), Example({"question": "SECOND 5+1?"}, 6, "REASON-TWO"))
 
@@ -115,3 +116,21 @@ async def test_an_answer_that_ran_out_of_tokens_is_truncated(tmp_path: Path) -> 
     answer = await perform("vanilla", bench.step())
 
     assert answer.flag == "truncated"
+
+
+@pytest.mark.parametrize("decide", ["generate", "constrain"])
+async def test_it_costs_what_it_says(tmp_path: Path, decide: Any) -> None:
+    bench = Bench(tmp_path, ["7"])
+
+    await perform("vanilla", bench.step(decide=decide))
+
+    most = cost(choose("vanilla", bench.project), bench.project, decide=decide)
+    assert (most.calls, most.requests, most.depth) == (1, len(bench.texts), 1)
+
+
+async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["7"], prompt=MARKED)
+
+    await perform("vanilla", bench.step(examples=(marked_example(2),)))
+
+    assert bench.shown == [("answer", ALL.replace("thoughts ", ""))]

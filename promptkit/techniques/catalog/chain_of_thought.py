@@ -6,7 +6,10 @@ from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 
-@technique(calls="1 if examples_think or decide != 'generate' else 2", requests="2")
+@technique(
+    calls="1 if examples_think or decide != 'generate' else 2",
+    requests="1 if examples_think and decide == 'generate' else 2",
+)
 async def chain_of_thought(task: Task, *, max_tokens: Tokens = 256) -> Answer:
     """Think, then answer: few-shot by examples with thoughts (Wei et al. 2022), else zero-shot (Kojima et al. 2022).
 
