@@ -57,10 +57,10 @@ async def test_only_terms_that_are_there_as_words_are_defined(tmp_path: Path) ->
 @pytest.mark.parametrize("context", ["", "Some context."])
 async def test_without_a_term_the_requests_are_the_same_to_the_byte(tmp_path: Path, over: Any, context: str) -> None:
     bare, defining = (Bench(tmp_path, lambda request: "7", prompt=PROMPT) for _ in range(2))
-    values = {"context": context, "question": "Did the patient umpire?", "glossary": GLOSSARY}
+    question = "Did the patient umpire?"
 
-    await perform(over, bare.step(values=values))
-    answer = await ask(defining, values["question"], context=context, over=over)
+    await perform(over, bare.step(values={"context": context, "question": question, "glossary": GLOSSARY}))
+    answer = await ask(defining, question, context=context, over=over)
 
     assert defining.runtime.requests == bare.runtime.requests
     assert answer.extra["terms"] == []

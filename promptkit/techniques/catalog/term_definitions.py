@@ -46,14 +46,20 @@ def terms_in(text: str, glossary: list[Term]) -> list[Term]:
 
     Where one term's words are part of another's, the longer one is meant.
     """
+    folded = fold(text)
     called: dict[str, Term] = {}
     for term in glossary:
-        for name in term.names:
-            called.setdefault(" ".join(name.split()).casefold(), term)
-    names = sorted(called, key=len, reverse=True)
-    pattern = "|".join(r"(?<!\w)(" + r"\s+".join(map(re.escape, name.split())) + r")(?!\w)" for name in names)
-    found = re.finditer(pattern or r"(?!)", text, re.IGNORECASE)
-    return list(dict.fromkeys(called[names[each.lastindex - 1]] for each in found if each.lastindex))
+        for name in map(fold, term.names):
+            if name in folded:
+                called.setdefault(name, term)
+    longest_first = sorted(called, key=len, reverse=True)
+    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?!\w)"
+    return list(dict.fromkeys(called[name] for name in re.findall(pattern, folded)))
+
+
+def fold(text: str) -> str:
+    """Return a text in one case, with single blanks for all white space."""
+    return " ".join(text.split()).casefold()
 
 
 def read_glossary(given: Any) -> Iterator[Term]:
