@@ -14,14 +14,13 @@ from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count, Temperature, Warmth
-from promptkit.techniques.pool import draw
+from promptkit.techniques.pool import draw, tally
 from promptkit.techniques.prepared import showing_prepared
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 Metric = Literal["disagreement", "entropy", "variance"]
 Several = Annotated[int, Field(ge=2, le=1000)]
-NO_ANSWER = "no answer"
 
 
 async def prepare(
@@ -91,19 +90,6 @@ def uncertainty(task: Task, answers: Sequence[Answer], metric: Metric) -> float:
         given = [count for key, count in counts.items() if key is not None]
         return 1 - (2 * max(given, default=0) - sum(given)) / len(keys)
     return len(counts) / len(keys)
-
-
-def tally(task: Task, answers: Sequence[Answer]) -> dict[str, int]:
-    """Return how often each answer was given, as people read it."""
-    first: dict[Hashable, str] = {}
-    counts: Counter[str] = Counter()
-    for answer in answers:
-        if answer.flag is not None:
-            counts[NO_ANSWER] += 1
-            continue
-        value = answer.value if isinstance(answer.value, str) else task.answer_type.write(answer.value)
-        counts[first.setdefault(task.vote_key(answer), value)] += 1
-    return dict(counts)
 
 
 @technique(

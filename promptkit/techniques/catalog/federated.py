@@ -1,0 +1,102 @@
+"""Federated prompting: many wordings of one question vote, or many questions become each other's demonstrations."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from promptkit.answers import Number
+from promptkit.techniques.artifacts import Prepared, Row
+from promptkit.techniques.context import Answer
+from promptkit.techniques.parameters import Count, Warmth
+from promptkit.techniques.pool import draw, tally
+from promptkit.techniques.prepared import showing_prepared
+from promptkit.techniques.reading import before_cue
+from promptkit.techniques.registry import technique
+from promptkit.techniques.task import Task
+
+Variant = Literal["same", "different"]
+
+
+async def prepare(
+    task: Task,
+    rows: Sequence[Row],
+    *,
+    pool: Count = 4,
+    samples: Count = 3,
+    temperature: Warmth = 0.7,
+    seed: int = 0,
+) -> Prepared:
+    """Label each question of a pool by a vote over samples, with the thoughts of one that reached the winner.
+
+    It is for `variant: different`. Expected answers are not read. `uncertain` are the questions whose samples do not
+    agree, and those that give no demonstration.
+    """
+
+    async def label(row: Row) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return a question's demonstration, if there is one, and what a person should look at."""
+        asked, given = task.on(row), dict(row.inputs)
+        chains = await asked.sample("label", samples, temperature=temperature)
+        answers = await asked.each(asked.decide, chains)
+        winner = asked.vote(answers)
+        thoughts = [before_cue(chain.text, chain.cue) for chain in chains]
+        reached = [
+            text
+            for text, answer in zip(thoughts, answers, strict=True)
+            if text and not answer.flag and not winner.flag and asked.vote_key(answer) == asked.vote_key(winner)
+        ]
+        counts = tally(asked, answers)
+        if not reached:
+            return [], [{"input": given, "problem": "no sample has thoughts and an answer", "answers": counts}]
+        unsure = [{"input": given, "answers": counts}] if len(counts) > 1 else []
+        return [{"input": given, "thoughts": reached[0], "output": winner.value}], unsure
+
+    labelled = await task.each(label, draw(rows, pool, seed=seed))
+    return Prepared(
+        items=[item for items, _ in labelled for item in items],
+        uncertain=[each for _, unsure in labelled for each in unsure],
+    )
+
+
+@technique(
+    roles=["question", "wordings?"],
+    calls="phrasings - 1 + (2 if decide == 'generate' else 1) * phrasings if variant == 'same' else 1",
+    requests="3 * phrasings - 1 if variant == 'same' else 1 + decided",
+    prepare=prepare,
+)
+async def federated(
+    task: Task, *, variant: Variant = "same", phrasings: Count = 5, temperature: Warmth = 0.7
+) -> Answer:
+    """Vote over wordings of one question, or learn from questions like it (Liu et al. 2023).
+
+    `same`: each wording is answered alone. They are the first `phrasings` of the input that plays `wordings`, else the
+    question and paraphrases of it, sampled at `temperature`; one with other numbers than the question's is dropped.
+    `different`: think as prepared questions show, whose answers the model gave and which may be wrong.
+    """
+    if variant == "different":
+        return await task.decide(await showing_prepared(task).ask("answer"))
+    wordings = await wordings_of(task, phrasings, temperature)
+    answers = await task.each(lambda wording: answer_one(task.replacing(question=wording)), wordings)
+    return task.vote(answers).with_extra(wordings=wordings)
+
+
+async def wordings_of(task: Task, phrasings: int, temperature: float) -> list[str]:
+    """Return different wordings of the question, those given or made."""
+    given = task.role("wordings")
+    if given:
+        return list(dict.fromkeys(str(wording).strip() for wording in given))[:phrasings]
+    question = str(task.role("question")).strip()
+    if phrasings == 1:
+        return [question]
+    replies = await task.sample("paraphrase", phrasings - 1, temperature=temperature)
+    made = [reply.text.strip().partition("\n\n")[0] for reply in replies]
+    return list(dict.fromkeys([question, *(text for text in made if text and numbers(text) == numbers(question))]))
+
+
+async def answer_one(task: Task) -> Answer:
+    """Think about one wording, and go on to its answer."""
+    return await task.decide(await task.continue_("extract", await task.ask("reason")))
+
+
+def numbers(text: str) -> Counter[int | float]:
+    """Return the numbers in a text, each as often as it stands there."""
+    return Counter(Number().mentions(text))
