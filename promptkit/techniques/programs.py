@@ -7,13 +7,12 @@ import json
 import math
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.task import Task
-
-if TYPE_CHECKING:
-    from promptkit.tools import Execution
+from promptkit.tools import Execution, cut_program
 
 
 def computed(task: Task, execution: Execution, exchange: Exchange) -> Answer:
@@ -54,17 +53,24 @@ def single(value: Any) -> Any:
     return value
 
 
-def is_python(program: str) -> bool:
-    """Tell whether a text is a Python program at all."""
-    return _parsed(program) is not None
+def read_program(exchange: Exchange, head: str) -> str:
+    """Return the program of a reply; where the reply only goes on in the body of a function, the function with `head`.
 
-
-def as_function(program: str, head: str) -> str:
-    """Return a program whose top level returns, as a function with that head: the model only went on in its body."""
+    That is so where the turn was begun with the head, or the top level of the program returns.
+    """
+    text = exchange.text.strip("\n")
+    if exchange.request.begun and text[:1].isspace():
+        text = "\n".join(takewhile(lambda line: not line or line[0].isspace(), text.split("\n")))
+    program = cut_program(text)
     tree = _parsed(program)
     if tree is None or not any(isinstance(node, ast.Return) for node in _outside_functions(tree)):
         return program
     return f"{head}\n{textwrap.indent(program, '    ')}"
+
+
+def is_python(program: str) -> bool:
+    """Tell whether a text is a Python program at all."""
+    return _parsed(program) is not None
 
 
 def functions(program: str) -> dict[str, list[str]]:

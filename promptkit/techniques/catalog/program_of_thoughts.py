@@ -1,13 +1,11 @@
 """Program of thoughts: the model writes a program, an interpreter computes `ans`."""
 
-from itertools import takewhile
-
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Warmth
-from promptkit.techniques.programs import as_function, computed, functions
+from promptkit.techniques.programs import computed, functions, read_program
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools import Execution, assigned_names, cut_program, solve_equations
+from promptkit.tools import Execution, assigned_names, solve_equations
 
 ANS = "ans"
 FLAG = "keep_prompting"
@@ -43,19 +41,16 @@ async def program_of_thoughts(
 
 async def run(task: Task, exchange: Exchange, keep_prompting: bool) -> tuple[bool, Execution]:
     """Run the program of a reply; return whether it ends with the flag, and `ans`, or with the flag all variables."""
-    program = read_program(exchange)
+    program = ending_in_ans(exchange)
     names = assigned_names(program)
     flag = keep_prompting and FLAG in names
     value = f"{{{', '.join(f'{name!r}: {name}' for name in names if name != FLAG)}}}" if flag else ANS
     return flag, await task.code(f"{program}\n{value}", functions={"solve_equations": solve_equations}, of=exchange)
 
 
-def read_program(exchange: Exchange) -> str:
-    """Return the program of a reply; one that went on in `solver()`, or defines it, is made to call it."""
-    text = exchange.text.strip("\n")
-    if exchange.request.begun and text[:1].isspace():
-        text = "\n".join(takewhile(lambda line: not line or line[0].isspace(), text.split("\n")))
-    program = as_function(cut_program(text), HEAD)
+def ending_in_ans(exchange: Exchange) -> str:
+    """Return the program of a reply; one that defines `solver()`, or went on in it, is made to call it."""
+    program = read_program(exchange, HEAD)
     if "solver" in functions(program) and ANS not in assigned_names(program):
         return f"{program}\n{ANS} = solver()"
     return program

@@ -1,0 +1,160 @@
+"""`math_prompter` (Imani et al. 2023): accepted is what an expression and a function agree on for random numbers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.techniques import choose, cost, perform
+from tests.techniques.steps import MARKED, Bench, flat, marked_example, routed
+
+QUESTION = "Each of 5 tables seats 15, but 8 seats at each are broken. QUESTION-MARK"
+TEMPLATE = "Each of A tables seats B, but C seats at each are broken. QUESTION-MARK"
+RIGHT = "\n    return A*(B-C)"
+
+
+def bench_of(folder: Path, algebra: list[str], program: list[str], **settings: Any) -> Bench:
+    return Bench(folder, routed(("Answer =", algebra), ("Python", program)), **settings)
+
+
+async def ask(bench: Bench, question: str = QUESTION, **parameters: Any) -> Any:
+    step = bench.step(decide="generate", values={"question": question})
+    return await perform({"math_prompter": parameters}, step)
+
+
+async def test_a_pair_that_differs_on_random_numbers_is_rejected_and_another_round_asked(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, ["A*(B-C)", "A*B-C", "Answer = A*(B-C)"], ["return A*(B-C)"] * 3)
+
+    answer = await ask(bench, rounds=2, cap=6)
+
+    assert (answer.value, answer.flag, len(bench.texts)) == (35, None, 6)
+    assert (answer.extra["rounds"], answer.extra["accepted"]) == (3, 2)
+    assert [level for _, level in bench.levels] == [1, 1, 1, 1, 2, 2]
+
+
+async def test_no_prompt_holds_a_number_of_the_question(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, ["A*(B-C)"] * 2, [RIGHT] * 2)
+
+    await ask(bench, rounds=2)
+
+    assert all(TEMPLATE in text for text in bench.texts)
+    assert not any(number in text for text in bench.texts for number in ("5", "15", "8"))
+
+
+async def test_what_agrees_by_chance_on_the_real_numbers_is_not_accepted(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, ["A*B"] * 3, ["return A+B"] * 3)
+
+    answer = await ask(bench, "What are 2 and 2?", rounds=2, cap=3)
+
+    assert (answer.value, answer.flag, len(bench.texts)) == (4, "no_consensus", 6)
+    assert (answer.extra["accepted"], answer.extra["capped"]) == (0, True)
+
+
+async def test_rounds_are_samples_of_their_own_and_the_two_prompts_of_a_round_apart(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, ["A*(B-C)"] * 3, [RIGHT] * 3)
+
+    await ask(bench)
+
+    samples = [(record.call, record.sample) for record in bench.records]
+    assert sorted(samples) == [(call, f"0/{n}") for call in ("algebra", "program") for n in range(3)]
+    assert all(request.temperature > 0 for request in bench.runtime.requests)
+    algebra = [flat(record.request) for record in bench.records if record.call == "algebra"]
+    assert not any("Python" in text for text in algebra)
+
+
+async def test_the_most_frequent_accepted_value_is_the_answer(tmp_path: Path) -> None:
+    algebra = ["A+B+C", "A*(B-C)", "Answer = A * (B − C)."]
+    bench = bench_of(tmp_path, algebra, ["return A+B+C", RIGHT, "def f(x, y, z):\n    return x*(y-z)"])
+
+    answer = await ask(bench)
+
+    assert answer.value == 35
+    assert [vote["weight"] for vote in answer.extra["votes"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "return 1/0",
+        "while True:\n    pass",
+        "def solution(A, B, C):\n    while True:\n        print(A * 'x')",
+        "def solution(A, B, C):\n    yield A*(B-C)",
+        "def solution(A):\n    return A*(B-C)",
+        "def solution(A, B, C):\n    return str(A*(B-C))",
+        "35",
+        "",
+    ],
+)
+async def test_a_function_that_fails_is_rejected_and_never_voted_for(
+    tmp_path: Path, impatient: None, program: str
+) -> None:
+    bench = bench_of(tmp_path, ["A*(B-C)"] * 2, [program] * 2)
+
+    answer = await ask(bench, rounds=1, cap=2)
+
+    assert (answer.value, answer.flag, len(bench.texts)) == (None, "unparsed", 4)
+
+
+@pytest.mark.parametrize(
+    "algebra", ["", "five times seven", "A*(B-D)", "A(B-C)", "__import__('os')", "1/0", "A*(B-C)*9**9**9"]
+)
+async def test_an_expression_that_is_none_is_rejected(tmp_path: Path, algebra: str) -> None:
+    bench = bench_of(tmp_path, [algebra], [RIGHT])
+
+    answer = await ask(bench, rounds=1, cap=1)
+
+    assert (answer.value, answer.flag) == (35, "no_consensus")
+    assert any("no expression" in note for record in bench.records for note in record.notes)
+
+
+async def test_division_of_whole_numbers_is_the_same_for_both(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, ["A/B"], ["return A / B"])
+
+    answer = await ask(bench, "Share 3 among 4.", rounds=1)
+
+    assert (answer.value, answer.flag) == (0.75, None)
+
+
+async def test_the_model_may_take_the_question_apart(tmp_path: Path) -> None:
+    taken = json.dumps({"template": "Half a dozen (A) of B. QUESTION-MARK", "values": {"A": 6, "B": 7}})
+    bench = Bench(tmp_path, routed(("Write JSON", taken), ("Answer =", "A*B"), ("Python", "return A*B")))
+
+    answer = await ask(bench, rounds=1, template="model")
+
+    assert (answer.value, len(bench.texts)) == (42, 3)
+    assert all("Half a dozen (A) of B." in text for text in bench.texts[1:])
+
+
+@pytest.mark.parametrize("reply", ["I do not know.", '{"template": "5 of A", "values": {"A": 15}}'])
+async def test_a_template_of_no_use_is_made_by_code(tmp_path: Path, reply: str) -> None:
+    script = routed(("Write JSON", reply), ("Answer =", "A*(B-C)"), ("Python", RIGHT))
+    bench = Bench(tmp_path, script)
+
+    answer = await ask(bench, rounds=1, template="model")
+
+    assert answer.value == 35
+    assert TEMPLATE in bench.texts[1]
+
+
+async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
+    script = routed(("Write JSON", "none"), ("Answer =", "A+B"), ("Python", "return A+B"))
+    bench = Bench(tmp_path, script, prompt=MARKED)
+    step = bench.step(examples=(marked_example(2),))
+
+    await perform({"math_prompter": {"rounds": 1, "template": "model"}}, step)
+
+    making = "persona instructions constraints context input"
+    assert sorted(bench.shown) == [("algebra", making), ("program", making), ("template", making)]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "requests", "depth"),
+    [({}, 12, 4), ({"rounds": 2, "cap": 3}, 6, 2), ({"rounds": 4, "cap": 1, "template": "model"}, 3, 2)],
+)
+def test_what_it_costs_at_most(tmp_path: Path, parameters: dict[str, Any], requests: int, depth: int) -> None:
+    project = Bench(tmp_path, []).project
+
+    found = cost(choose({"math_prompter": parameters}, project), project)
+
+    assert (found.calls, found.requests, found.depth) == (requests, requests, depth)
