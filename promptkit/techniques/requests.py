@@ -36,7 +36,8 @@ class Build:
     """What a technique gives a call, beside the step's own: values under `call.`, and how to ask.
 
     `demos` are demonstrations of the technique's own shape, shown in place of the user's examples. `logprobs` asks for
-    the log-probability of each token of the reply, where the runtime gives them.
+    the log-probability of each token of the reply, where the runtime gives them. Thoughts `past_cue` do not end at the
+    cue: other answers than theirs come before.
     """
 
     spec: CallSpec
@@ -47,6 +48,7 @@ class Build:
     max_tokens: int | None
     stop: tuple[str, ...]
     logprobs: bool = False
+    past_cue: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +270,8 @@ def _own_cue(step: StepContext) -> bool:
 def _ends(step: StepContext, wanted: Build, cue: str) -> tuple[str, ...]:
     """Return where a call's text stops: what its technique says, and thoughts that are decided later at their cue."""
     ends = (*wanted.spec.stop, *wanted.stop)
-    return (*ends, f"\n{cue}") if wanted.spec.thinks and step.decide != "generate" and cue else ends
+    at_cue = wanted.spec.thinks and not wanted.past_cue and step.decide != "generate" and cue
+    return (*ends, f"\n{cue}") if at_cue else ends
 
 
 def _stops(step: StepContext, ends: tuple[str, ...], model: Model) -> tuple[str, ...]:

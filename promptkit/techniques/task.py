@@ -61,6 +61,9 @@ class Task:
         self._technique = chosen.technique.name
         self._perform = perform
         self._bound = bind(chosen.technique.roles, chosen.roles, step.inputs)
+        given = {name: step.replaced[role] for role, name in self._bound.items() if name and role in step.replaced}
+        if given:
+            self._step = replace(step, values={**step.values, **given})
         self.params = chosen.parameters
 
     @property
@@ -146,6 +149,7 @@ class Task:
         stop: Sequence[str] = (),
         demos: Sequence[Mapping[str, Any]] | None = None,
         logprobs: bool = False,
+        past_cue: bool = False,
         **values: Any,
     ) -> Exchange:
         """Render `call` and ask it once; `values` stand in its template under `call.`.
@@ -155,7 +159,8 @@ class Task:
         A call that produces an answer and does not think is decided at once, as the step's `decide` says; a call that
         thinks leaves its answer to `decide`. `replace` gives other values to roles: the user's sections are rendered
         with them. `demos` are shown instead of the call's own demonstrations. With `logprobs` the exchange has a
-        `confidence`, where the runtime gives log-probabilities. Raises InputError where the template is missing or
+        `confidence`, where the runtime gives log-probabilities. `past_cue` lets thoughts that are decided later go on
+        past a cue, where answers of other problems come first. Raises InputError where the template is missing or
         broken, and what the runtime raises.
         """
         if replace:
@@ -167,6 +172,7 @@ class Task:
                 stop=stop,
                 demos=demos,
                 logprobs=logprobs,
+                past_cue=past_cue,
                 **values,
             )
         built = await self._built(
@@ -178,6 +184,7 @@ class Task:
             max_tokens=max_tokens,
             stop=tuple(stop),
             logprobs=logprobs,
+            past_cue=past_cue,
         )
         if built.spec.produces == "answer" and not built.spec.thinks:
             return await send_deciding(self._step, built)
@@ -355,16 +362,14 @@ class Task:
         return self._with(replace(self._step, values=values, answer=row.answer or self._step.answer))
 
     def replacing(self, **roles: Any) -> Task:
-        """Return this task with other values for roles: an input's, or the text of the input section."""
-        values = dict(self._step.values)
+        """Return this task with other values for roles: an input's, or the text of the input section.
+
+        A technique that it runs has them too, whichever inputs play these roles there.
+        """
         layers = self._step.layers
-        for role, value in roles.items():
-            name = self._bound[role]
-            if name is not None:
-                values[name] = value
-            elif role == SECTION:
-                layers = (*layers, Layer(_REPLACED_INPUT, {"text": value}))
-        return self._with(replace(self._step, values=values, layers=layers))
+        if SECTION in roles and self._bound[SECTION] is None:
+            layers = (*layers, Layer(_REPLACED_INPUT, {"text": roles[SECTION]}))
+        return self._with(replace(self._step, layers=layers, replaced={**self._step.replaced, **roles}))
 
     @cached_property
     def _documents(self) -> Documents:
@@ -397,6 +402,7 @@ class Task:
         max_tokens: int | None = None,
         stop: tuple[str, ...] = (),
         logprobs: bool = False,
+        past_cue: bool = False,
     ) -> Built:
         spec = self._call(call)
         shown = self.demonstrations(call) if demos is None else tuple(demos)
@@ -409,6 +415,7 @@ class Task:
             max_tokens=max_tokens,
             stop=stop,
             logprobs=logprobs,
+            past_cue=past_cue,
         )
         return await build(self._step, wanted)
 

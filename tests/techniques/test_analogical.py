@@ -95,6 +95,16 @@ async def test_under_constrain_the_answer_is_decided_after_the_whole_reply(tmp_p
     assert bench.runtime.requests[1].grammar
 
 
+async def test_under_constrain_recalled_problems_may_have_the_cue_too(tmp_path: Path) -> None:
+    solving = f"{RECALLED}Answer: 33\n# Solve the initial problem:\nFour times eleven\nAnswer:"
+    bench = Bench(tmp_path, [f"{solving} 55", " 44"])
+
+    answer = await ask(bench, decide="constrain", cue="Answer:")
+
+    assert answer.value == 44
+    assert bench.runtime.requests[1].begun == solving
+
+
 async def test_self_consistency_over_it_counts_a_cut_reply_as_none(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [RECALLED, SOLVED, RECALLED])
 

@@ -19,10 +19,12 @@ async def analogical(task: Task, *, exemplars: Count = 3, knowledge: bool = Fals
     `knowledge` asks for a tutorial on the core concepts first. `max_tokens` bounds all sections together; a reply
     that ends before the last one has no answer, whatever the recalled problems say.
     """
-    reply = await task.ask("solve", exemplars=exemplars, knowledge=knowledge, max_tokens=max_tokens)
+    reply = await task.ask("solve", exemplars=exemplars, knowledge=knowledge, max_tokens=max_tokens, past_cue=True)
     *before, solution = _SOLVING.split(reply.text)
     if not before:
         return task.no_answer("the reply does not come to solving the initial problem", reply)
+    text = solution
     if task.decides:
-        return await task.decide(reply)
-    return await task.decide(replace(reply, reply=replace(reply.reply, text=solution)))
+        thoughts = solution.partition(f"\n{reply.cue}")[0] if reply.cue else solution
+        text = reply.text.removesuffix(solution) + thoughts
+    return await task.decide(replace(reply, reply=replace(reply.reply, text=text)))
