@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 _MARK: Final = re.compile(r"^\s*(?:[-*•]+|\(?\d+[.):]|#\d+[.:]?)\s+")
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=\S)")
 _FENCE: Final = re.compile(r"```[\w-]*\n(.*?)```", re.DOTALL)
 _CONSTANTS: Final = {"true": True, "false": False, "null": None, "none": None}
 
@@ -17,6 +18,12 @@ def read_list(text: str, *, most: int | None = None) -> list[str]:
     """Return the lines of a reply without their numbers and bullets, blank and repeated ones left out."""
     lines = (_MARK.sub("", line).strip() for line in text.splitlines())
     return list(dict.fromkeys(line for line in lines if line))[:most]
+
+
+def read_sentences(text: str) -> list[str]:
+    """Return the sentences of a text, without the numbers and bullets of its lines, repeated ones left out."""
+    sentences = (part.strip() for line in read_list(text) for part in _SENTENCE_END.split(line))
+    return list(dict.fromkeys(sentence for sentence in sentences if sentence))
 
 
 def read_json(text: str) -> Any:
