@@ -65,9 +65,10 @@ class StepContext:
 
     `inputs` are the prompt's, with their types as far as these are known. `cue` is None (the prompt's, else the
     technique's, else the layout's), `none`, or the words. `layers` are the templates of enclosing techniques, innermost
-    first. `example_answers` are the types of the examples' answers where
-    these differ by row, else none. `folder` is what paths in the technique's settings are relative to. `artifacts` are
-    what was prepared for the step, by technique; `home` is `PIPELINE.STEP`, the beginning of their files' names.
+    first; `replaced` are the values that these give to roles in place of the inputs'. `example_answers` are the types
+    of the examples' answers where these differ by row, else none. `folder` is what paths in the technique's settings
+    are relative to. `artifacts` are what was prepared for the step, by technique; `home` is `PIPELINE.STEP`, the
+    beginning of their files' names.
     `record` gets each request as soon as it is answered.
     """
 
@@ -91,6 +92,7 @@ class StepContext:
     home: str = ""
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
+    replaced: Mapping[str, Any] = field(default_factory=dict)
     sample: str = "0"
     strict: bool = False
     record: Callable[[CallRecord], None] = lambda record: None

@@ -98,6 +98,19 @@ async def test_over_a_technique_with_roles_a_list_becomes_one_passage(tmp_path: 
     assert not any("ZEBRA7" in text or "Passage 2" in text for text in bench.texts[1:])
 
 
+async def test_over_a_technique_that_takes_its_context_from_another_input_that_is_replaced_too(tmp_path: Path) -> None:
+    prompt = PARTED.replace("context: {type: text}", "found: {type: list}").replace("{{ context }}", "{{ found }}")
+    bench = bench_of(
+        tmp_path, [REWRITING, "Walk.", "Saratoga"], prompt=prompt.replace("Again: {{ question }}", "Again:")
+    )
+
+    await ask(bench, "thread_of_thought", values={"found": ["ZEBRA7 says Sunnyvale."], "question": "Where?"})
+
+    assert "ZEBRA7" in bench.texts[0]
+    assert in_order(bench.texts[1], ["YAK9", "Where was the mayor born?"])
+    assert not any("ZEBRA7" in text for text in bench.texts[1:])
+
+
 async def test_beneath_other_modifiers_and_samples_the_original_stays_away(tmp_path: Path) -> None:
     bench = bench_of(tmp_path, [REWRITING, "one", REWRITING, "two", REWRITING, "two"])
     inner = {"system_2_attention": {"over": "instructed"}}
