@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from promptkit.cli.session import Session
     from promptkit.engine import Result, Totals
     from promptkit.reports import Progress
+    from promptkit.runtimes import Model
+
+
+class Answered(Protocol):
+    """What models answered: a run, a preparation, a comparison."""
+
+    @property
+    def totals(self) -> Totals: ...
+
+    @property
+    def answered(self) -> Mapping[str | None, Model]: ...
 
 
 def show_result(result: Result, session: Session, progress: Progress, *, trace: bool) -> None:
@@ -32,7 +43,7 @@ def spent_text(totals: Sequence[Totals], seconds: float) -> str:
     return f"{calls} · {tokens} · {seconds_text(seconds)}"
 
 
-def show_models(result: Result, session: Session, progress: Progress) -> None:
+def show_models(result: Answered, session: Session, progress: Progress) -> None:
     """Show once each model that answered and why it was chosen, where a notice has not already said so."""
     told = announced(result, session)
     for reference, why in answered_by(result, session).items():
@@ -40,7 +51,7 @@ def show_models(result: Result, session: Session, progress: Progress) -> None:
             progress.notice(f"answered by {reference} (named by {why})")
 
 
-def answered_by(result: Result, session: Session) -> dict[str, str]:
+def answered_by(result: Answered, session: Session) -> dict[str, str]:
     """Return what answered, a recording in place of its model, with why it was chosen; nothing where nothing did."""
     if not result.totals.calls:
         return {}
@@ -48,12 +59,12 @@ def answered_by(result: Result, session: Session) -> dict[str, str]:
     return {models.replayed(named) or model.reference: models.why(named) for named, model in result.answered.items()}
 
 
-def announced(result: Result, session: Session) -> frozenset[str]:
+def announced(result: Answered, session: Session) -> frozenset[str]:
     """Return the models of which a notice has said that they answer."""
     return frozenset(model.reference for named, model in result.answered.items() if session.models.announced(named))
 
 
-def model_records(result: Result, session: Session) -> list[dict[str, Any]]:
+def model_records(result: Answered, session: Session) -> list[dict[str, Any]]:
     """Return each model that answered with why it was chosen, the default first."""
     records = [
         {"reference": model.reference, "digest": model.digest, "why": session.models.why(named)}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from promptkit.cli.cases import cases_of, pin, try_cases
 from promptkit.cli.options import Asking
 from promptkit.cli.session import Session, find_project, load, open_session
+from promptkit.cli.shipped import refuse_shipped
 from promptkit.errors import InputError, Interrupted, PromptkitError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Trial:
         from promptkit.reports import note
 
         pipeline = self._load()
-        _refuse_shipped(pipeline)
+        refuse_shipped(pipeline, "a case cannot be pinned in it", "pin the case there")
         file = pin(pipeline, name, engine.fill(pipeline, texts=self._texts).values, expect)
         self._texts = {}
         note(f"pinned `{name}` in {file}")
@@ -68,20 +69,6 @@ class Trial:
             await self._stack.aclose()
             self._session = await self._stack.enter_async_context(open_session(pipeline, self._asking, self._progress))
         return self._session
-
-
-def _refuse_shipped(pipeline: Pipeline) -> None:
-    """Raise InputError where a case would be written into a shipped file: it is not the person's own."""
-    from promptkit.project import LIBRARY
-
-    file, root = pipeline.file, pipeline.project.root
-    if root == LIBRARY or not any(file.is_relative_to(LIBRARY / folder) for folder in ("pipelines", "templates")):
-        return
-    own = (
-        Path.cwd() if root.is_relative_to(LIBRARY / "pipelines") or root.is_relative_to(LIBRARY / "templates") else root
-    )
-    hint = f"copy {file} to {own / file.relative_to(LIBRARY)}, then pin the case there"
-    raise InputError(f"`{pipeline.name}` is shipped with promptkit; a case cannot be pinned in it", hint=hint)
 
 
 class Watch(Trial):

@@ -29,6 +29,7 @@ from promptkit.engine.prepare import (
     plan_preparation,
     prepare,
     read_parameters,
+    uses_technique,
     write_artifact,
 )
 from promptkit.engine.render import Rendered, render
@@ -81,6 +82,7 @@ __all__ = [
     "render",
     "run",
     "trace_record",
+    "uses_technique",
     "with_technique",
     "write_artifact",
 ]

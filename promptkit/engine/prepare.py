@@ -133,6 +133,11 @@ def read_parameters(texts: Sequence[str]) -> dict[str, Any]:
     return parameters
 
 
+def uses_technique(step: Step, name: str) -> bool:
+    """Tell whether a step's technique is, or is put over, the one of that name."""
+    return step.asking is not None and named_in(step.asking.technique, name) is not None
+
+
 def named_in(spec: Any, name: str) -> Any:
     """Return the part of a technique's spec that is of that name: itself, or one that it is put over; None for none."""
     own, settings = parse_spec(spec)
@@ -171,7 +176,7 @@ async def prepare(
         made = await run(task_for(preparation.chosen, context), rows.rows, **preparation.parameters)
     except BudgetSpent as spent:
         raise _told(spent, budget or 0, preparation.step) from None
-    totals = count([trace], 0.0)
+    totals = count([trace], sum(call.reply.seconds for call in trace.calls))
     model = await alone.model()
     seed = preparation.parameters.get("seed", context.options.seed)
     artifact = Artifact(

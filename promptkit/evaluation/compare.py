@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from promptkit.engine import StepAlone, Trace, with_technique
+from promptkit.engine import StepAlone, Totals, Trace, with_technique
 from promptkit.errors import (
     InputError,
     MissingExtra,
@@ -52,6 +52,18 @@ class Comparison:
     @property
     def incomplete(self) -> bool:
         return any(each.state == "incomplete" for each in self.measured)
+
+    @property
+    def totals(self) -> Totals:
+        """What it took, as of a run: `calls` are requests, `seconds` the model's own."""
+        spent = sum((each.spent for each in self.measured), Spent())
+        return Totals(
+            calls=spent.requests,
+            cached=spent.cached,
+            tokens_in=spent.tokens_in,
+            tokens_out=spent.tokens_out,
+            seconds=spent.seconds,
+        )
 
     def evidence(self) -> Iterator[Evidence]:
         """Yield what may be kept for recommending: whole measurements on rows that no preparation saw."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from promptkit.errors import StoreFailed
 from promptkit.project import Project
 from promptkit.storage import append_line
 
@@ -60,9 +62,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def add_evidence(project: Project, found: Evidence) -> None:
-    """Add a measurement to those of a project, whose store must be there. Raises StoreFailed."""
-    append_line(project.store_folder / FILE, found.model_dump_json())
+def keep_evidence(project: Project, measurements: Iterable[Evidence]) -> None:
+    """Add measurements to those of a project; none where its store is not there or may not be written.
+
+    Raises StoreFailed where the disk fails.
+    """
+    if not project.store_folder.is_dir():
+        return
+    try:
+        for each in measurements:
+            append_line(project.store_folder / FILE, each.model_dump_json())
+    except StoreFailed as error:
+        if not error.read_only:
+            raise
 
 
 def read_evidence(project: Project) -> list[Evidence]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promptkit.reports.progress import Progress
     from promptkit.reports.requests import rendered_text
     from promptkit.reports.screen import report_console
+    from promptkit.reports.techniques import comparison_text, measured_text, prepared_text
     from promptkit.reports.trace import trace_text
     from promptkit.reports.trial import TrialScreen
     from promptkit.reports.words import compare_words, marked
@@ -29,16 +30,19 @@ __all__ = [
     "calls_text",
     "catalog_text",
     "compare_words",
+    "comparison_text",
     "counted",
     "emit",
     "error_text",
     "json_text",
     "marked",
+    "measured_text",
     "model_text",
     "models_text",
     "note",
     "one_line",
     "outline",
+    "prepared_text",
     "print_error",
     "rendered_text",
     "report_console",
@@ -69,6 +73,9 @@ _LAZY = {
     "models_text": "models",
     "rendered_text": "requests",
     "report_console": "screen",
+    "comparison_text": "techniques",
+    "measured_text": "techniques",
+    "prepared_text": "techniques",
     "trace_text": "trace",
 }
 

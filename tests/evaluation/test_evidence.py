@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.evaluation import Evidence, add_evidence, read_evidence
+from promptkit.evaluation import Evidence, keep_evidence, read_evidence
 from tests.engine.helpers import Folder
 
 GIVEN: dict[str, Any] = {
@@ -35,7 +35,7 @@ def kept(folder: Folder) -> Folder:
 def test_what_is_added_is_read_back(kept: Folder) -> None:
     evidence = Evidence(**GIVEN)
 
-    add_evidence(kept.project, evidence)
+    keep_evidence(kept.project, [evidence])
 
     assert read_evidence(kept.project) == [evidence]
 
@@ -43,8 +43,8 @@ def test_what_is_added_is_read_back(kept: Folder) -> None:
 def test_the_last_of_a_measurement_stands_and_of_another_model_both(kept: Folder) -> None:
     first, again = Evidence(**GIVEN), Evidence(**{**GIVEN, "right": 16})
     other = Evidence(**{**GIVEN, "model": {"reference": "ollama/large", "digest": "def"}})
-    for each in (first, other, again):
-        add_evidence(kept.project, each)
+    keep_evidence(kept.project, [first, other])
+    keep_evidence(kept.project, [again])
 
     assert read_evidence(kept.project) == [other, again]
 
@@ -52,10 +52,16 @@ def test_the_last_of_a_measurement_stands_and_of_another_model_both(kept: Folder
 def test_a_line_that_is_none_is_left_out(kept: Folder) -> None:
     file = kept.project.store_folder / "techniques.jsonl"
     file.write_bytes(b'{"pipeline": "half\n\xff\xfe\n{}\n')
-    add_evidence(kept.project, Evidence(**{**GIVEN, "technique": "a b"}))
+    keep_evidence(kept.project, [Evidence(**{**GIVEN, "technique": "a b"})])
 
     assert [each.technique for each in read_evidence(kept.project)] == ["a b"]
 
 
 def test_without_a_measurement_there_is_none(folder: Folder) -> None:
     assert read_evidence(folder.project) == []
+
+
+def test_nothing_is_kept_where_there_is_no_store(folder: Folder) -> None:
+    keep_evidence(folder.project, [Evidence(**GIVEN)])
+
+    assert not folder.project.store_folder.exists()

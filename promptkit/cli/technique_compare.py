@@ -1,0 +1,153 @@
+"""`promptkit techniques compare`: several techniques on one step, over the same rows."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target
+from promptkit.cli.technique_prepare import Data, Expect, Limit, Step
+from promptkit.errors import PromptkitError, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from promptkit.cli.session import Session
+    from promptkit.engine import Pipeline, StepRows
+    from promptkit.engine import Step as PipelineStep
+    from promptkit.evaluation import Comparison, Contender, Measured
+
+
+class RowsMissing(PromptkitError):
+    """Some rows have no answer, as a server or tool failed on them."""
+
+
+def compare(
+    target: Target,
+    techniques: Annotated[
+        str,
+        typer.Option(
+            "--techniques", metavar="A,B,…", help="Names, or {NAME: {PARAMETER: VALUE}}, with commas between."
+        ),
+    ],
+    data: Data,
+    step: Step = None,
+    expect: Expect = None,
+    limit: Limit = None,
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Measure on rows that a preparation saw, and mark the result.")
+    ] = False,
+    model: Model = None,
+    sets: Sets = None,
+    json: Json = False,
+    record: Record = None,
+    no_cache: NoCache = False,
+    strict: Strict = False,
+) -> None:
+    """Compare techniques on a step of a pipeline, over rows with expected answers.
+
+    All else stays the same. Each technique gets its share of right answers with a 95 % interval, and what it cost.
+    """
+    from promptkit import engine, evaluation
+    from promptkit.cli.session import find_project, load, run_to_end
+
+    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
+    pipeline = load(target, find_project(target), asking)
+    own = engine.asking_step(pipeline, step)
+    specs = evaluation.read_specs(techniques)
+    rows = engine.read_step_rows(pipeline, own, data, expect=expect, labelled=True, limit=limit)
+    contenders = evaluation.contenders(pipeline, own, specs, rows, allow_seen=allow_seen)
+    run_to_end(compare_techniques(pipeline, own, contenders, rows, asking, json=json))
+
+
+async def compare_techniques(
+    pipeline: Pipeline,
+    step: PipelineStep,
+    contenders: Sequence[Contender],
+    rows: StepRows,
+    asking: Asking,
+    *,
+    json: bool,
+) -> None:
+    """Measure the techniques and print the table. Raises RowsMissing, or Unsupported where none could be measured."""
+    from promptkit import evaluation
+    from promptkit.cli.results import show_models, spent_text
+    from promptkit.cli.session import open_session
+    from promptkit.reports import Progress, comparison_text, counted, emit, json_text, measured_text, note
+
+    progress, started = Progress(), monotonic()
+
+    def count_row() -> None:
+        with progress.row():
+            pass
+
+    note(f"{counted(len(rows.rows), 'row')}, the expected answer in `{rows.expect}`")
+    async with open_session(pipeline, asking, progress) as session:
+        with progress.showing(rows=len(rows.rows) * sum(each.step is not None for each in contenders)):
+            comparison = await evaluation.compare(
+                pipeline,
+                step,
+                contenders,
+                rows,
+                models=session.models,
+                settings=session.settings,
+                on_event=progress.listener(steps=False),
+                on_row=count_row,
+                on_measured=lambda each: progress.notice(measured_text(each)),
+            )
+        evaluation.keep_evidence(pipeline.project, comparison.evidence())
+        note(spent_text([comparison.totals], monotonic() - started))
+        show_models(comparison, session, progress)
+        emit(json_text(json_record(comparison, session)) if json else comparison_text(comparison))
+    check_whole(comparison)
+
+
+def check_whole(comparison: Comparison) -> None:
+    """Raise Unsupported where no technique could be measured, RowsMissing where one was not on all rows."""
+    states = {each.state for each in comparison.measured}
+    if states == {"unavailable"}:
+        raise Unsupported("none of the techniques could be measured")
+    if comparison.incomplete:
+        lacking = [each for each in comparison.measured if each.state == "incomplete"]
+        told = ", ".join(f"{each.missing} of {each.rows} rows of {each.name}" for each in lacking)
+        raise RowsMissing(
+            f"{told} have no answer: {lacking[0].reason}", hint="the same command asks only what is missing"
+        )
+
+
+def json_record(comparison: Comparison, session: Session) -> dict[str, Any]:
+    """Return a comparison as the documented JSON object."""
+    from promptkit.cli.results import model_records
+
+    rows = comparison.rows
+    return {
+        "pipeline": comparison.pipeline.name,
+        "step": comparison.step.name,
+        "model": model_records(comparison, session)[0],
+        "data": {"file": str(rows.file), "rows": len(rows.rows), "hash": rows.hash, "expect": rows.expect},
+        "techniques": [technique_record(each) for each in comparison.measured],
+    }
+
+
+def technique_record(each: Measured) -> dict[str, Any]:
+    """Return a measured technique as JSON-able data: sums under `spent`, means under `per_row`."""
+    amounts = ("calls", "requests", "tokens_in", "tokens_out", "seconds")
+    measured = each.n > 0 and each.state != "unavailable"
+    accuracy = {"mean": each.accuracy, "low": each.interval.low, "high": each.interval.high, "n": each.n}
+    return {
+        "technique": each.spec,
+        "state": each.state,
+        "reason": each.reason or None,
+        "rows": each.rows,
+        "right": each.right,
+        "accuracy": accuracy if measured else None,
+        "unparsed": each.unparsed,
+        "truncated": each.truncated,
+        "missing": each.missing,
+        "seen": each.seen,
+        "dominated_by": each.dominated_by,
+        "spent": {"cached": each.spent.cached, **{name: getattr(each.spent, name) for name in amounts}},
+        "per_row": {name: each.per_row(name) for name in amounts} if measured else None,
+    }

@@ -1,0 +1,164 @@
+"""`promptkit techniques prepare`: what a technique needs made once for a step, from rows of data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import join
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptkit.cli.options import Asking, Json, Model, Record, Strict, Target
+from promptkit.errors import InputError
+
+if TYPE_CHECKING:
+    from promptkit.cli.session import Session
+    from promptkit.engine import Preparation, PreparedStep, StepRows
+
+
+def complete_technique(incomplete: str) -> list[str]:
+    """Return the names of techniques that begin so and are prepared; nothing where something is wrong."""
+    from promptkit.errors import PromptkitError
+    from promptkit.project import Project
+    from promptkit.techniques import find, names
+
+    try:
+        project = Project.find(Path.cwd())
+        known = [name for name in names(project) if name.startswith(incomplete)]
+        return [name for name in known if (found := find(name, project)) and found.prepare]
+    except PromptkitError:
+        return []
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A technique to prepare.", autocompletion=complete_technique)]
+Step = Annotated[str | None, typer.Option("--step", metavar="STEP", help="The step; needed where several ask a model.")]
+Data = Annotated[Path, typer.Option("--data", metavar="FILE", help="Rows: .jsonl, .json, .csv, .tsv, .yaml or .txt.")]
+Expect = Annotated[
+    str | None, typer.Option("--expect", metavar="FIELD", help="The rows' field that holds the expected answer.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N rows alone.")]
+
+
+def prepare(
+    name: Name,
+    target: Target,
+    data: Data,
+    step: Step = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PARAMETER=VALUE", help="A parameter of the preparation; repeatable."),
+    ] = None,
+    expect: Expect = None,
+    limit: Limit = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="calls=N", help="Make at most N requests, cached ones counted.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over what was prepared before.")] = False,
+    model: Model = None,
+    json: Json = False,
+    record: Record = None,
+    strict: Strict = False,
+) -> None:
+    """Prepare a technique for a step: make its examples, or what else it needs, from rows of data.
+
+    They are written to PIPELINE.STEP.NAME.yaml beside the pipeline, to be read and edited; the step then uses them.
+    Nothing that is there is written over without --force. What was answered is kept: the same command goes on.
+    """
+    from promptkit import engine
+    from promptkit.cli.session import find_project, load, run_to_end
+    from promptkit.cli.shipped import refuse_shipped
+
+    most = read_budget(budget)
+    asking = Asking(model=model, record=record, strict=strict)
+    pipeline = load(target, find_project(target), asking)
+    refuse_shipped(pipeline, "nothing can be prepared beside it", "prepare it there")
+    plan = engine.plan_preparation(
+        name, pipeline, engine.asking_step(pipeline, step), engine.read_parameters(sets or ()), overwrite=force
+    )
+    rows = engine.read_step_rows(pipeline, plan.step, data, expect=expect, labelled=plan.labelled, limit=limit)
+    command = join(
+        ["promptkit", "techniques", "prepare", name, target, "--step", plan.step.name, "--data", str(data)]
+        + [part for each in sets or () for part in ("--set", each)]
+    )
+    run_to_end(prepare_step(plan, rows, asking, command=command, budget=most, json=json))
+    if not json:
+        show_next(plan, target)
+
+
+def read_budget(text: str | None) -> int | None:
+    """Return the number of requests of `calls=N`, None where there is no budget. Raises InputError."""
+    if text is None:
+        return None
+    key, _, number = text.partition("=")
+    if key.strip() != "calls" or not number.strip().isdecimal() or int(number) < 1:
+        raise InputError(f"`--budget {text}` is no budget", hint="--budget calls=100")
+    return int(number)
+
+
+async def prepare_step(
+    plan: Preparation, rows: StepRows, asking: Asking, *, command: str, budget: int | None, json: bool
+) -> None:
+    """Prepare, write the artifact and print its path. Raises what ended the preparation."""
+    from promptkit import engine
+    from promptkit.cli.results import show_models, spent_text
+    from promptkit.cli.session import open_session
+    from promptkit.errors import place
+    from promptkit.reports import Progress, emit, json_text, note, prepared_text
+
+    progress, started = Progress(), monotonic()
+    async with open_session(plan.pipeline, asking, progress) as session:
+        with progress.showing():
+            prepared = await engine.prepare(
+                plan,
+                rows,
+                models=session.models,
+                settings=session.settings,
+                on_event=progress.listener(),
+                budget=budget,
+            )
+        engine.write_artifact(prepared.artifact, plan.file, command)
+        note(f"{prepared_text(prepared)} · {spent_text([prepared.totals], monotonic() - started)}")
+        show_models(prepared, session, progress)
+        emit(json_text(json_record(plan, prepared, rows, session)) if json else str(place(plan.file)))
+    if prepared.unfilled and not json:
+        note(f"fill in {place(plan.file)}: {prepared.unfilled} of its items have no thoughts or no output yet")
+
+
+def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, session: Session) -> dict[str, Any]:
+    """Return a preparation as the documented JSON object."""
+    from promptkit.cli.results import model_records
+
+    artifact, totals = prepared.artifact, prepared.totals
+    return {
+        "technique": artifact.technique,
+        "pipeline": artifact.pipeline,
+        "step": artifact.step,
+        "file": str(plan.file),
+        "model": model_records(prepared, session)[0],
+        "parameters": artifact.parameters,
+        "data": {"file": str(rows.file), "rows": len(rows.rows), "hash": rows.hash, "expect": rows.expect or None},
+        "items": len(artifact.items),
+        "uncertain": len(artifact.uncertain),
+        "unfilled": prepared.unfilled,
+        "calls": totals.calls,
+        "cached": totals.cached,
+        "tokens_in": totals.tokens_in,
+        "tokens_out": totals.tokens_out,
+        "seconds": totals.seconds,
+    }
+
+
+def show_next(plan: Preparation, target: str) -> None:
+    """Show what a person would type next: how the step uses what was prepared, and whether that is better."""
+    from promptkit.engine import uses_technique
+    from promptkit.reports import note
+
+    name, step = plan.technique.name, plan.step.name
+    used = uses_technique(plan.pipeline.steps[step], name)
+    note("next:")
+    if not used:
+        note(f"  technique: {name}    # in the step `{step}`, to keep to it")
+    note(f"  {join(['promptkit', 'run', target, *([] if used else ['--set', f'{step}.technique={name}'])])}")
+    compared = ["promptkit", "techniques", "compare", target, "--step", step, "--techniques", f"vanilla,{name}"]
+    note(f"  {join(compared)} --data FILE    # rows that the preparation has not seen")

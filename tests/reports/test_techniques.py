@@ -1,0 +1,66 @@
+"""The table of a comparison, and the line of a preparation."""
+
+from __future__ import annotations
+
+from promptkit.evaluation import Measured, Spent
+from promptkit.reports import measured_text
+from promptkit.reports.columns import columns
+from promptkit.reports.techniques import measured_lines
+
+PLAIN = Measured(
+    spec="vanilla",
+    name="vanilla",
+    rows=40,
+    right=30,
+    spent=Spent(calls=40, requests=40, tokens_in=4000, tokens_out=80, seconds=10.0),
+)
+
+
+def test_a_measured_technique_is_a_line_of_means_and_its_interval() -> None:
+    _, line, *_ = measured_lines([PLAIN])
+
+    assert " ".join(line.split()) == "vanilla 30/40 75.0 % 59.8 to 85.8 1 1 100+2 250 ms"
+
+
+def test_a_line_says_what_one_must_know_to_read_it_rightly() -> None:
+    odd = Measured(
+        spec="x",
+        name="x",
+        rows=40,
+        right=3,
+        unparsed=2,
+        truncated=1,
+        missing=4,
+        seen=1,
+        reason="gone",
+        dominated_by="y",
+    )
+
+    lines = measured_lines([odd])
+
+    assert lines[1].endswith(
+        "36 of 40 rows · 2 unparsed · 1 cut off · 1 row seen when it was prepared · dominated by y"
+    )
+    assert "3/36" in lines[1]
+    assert "x: gone" in lines
+
+
+def test_what_was_not_measured_has_no_numbers_and_says_why_below() -> None:
+    absent = Measured(spec="x", name="x", rows=40, reason="needs a table\nof \x1b[31mrows", available=False)
+
+    lines = measured_lines([PLAIN, absent])
+
+    assert lines[2].split()[:3] == ["x", "-", "-"]
+    assert "x: needs a table of \\x1b[31mrows" in lines
+    assert measured_text(absent) == "- x: needs a table of \\x1b[31mrows"
+
+
+def test_no_row_answered_is_no_rate() -> None:
+    lines = measured_lines([Measured(spec="x", name="x", rows=2, missing=2, reason="gone")])
+
+    assert lines[1].split()[:2] == ["x", "-"]
+    assert "0 of 2 rows" in lines[1]
+
+
+def test_cells_stand_under_each_other_and_numbers_at_the_right() -> None:
+    assert columns([("name", "n"), ("a", "10"), ("bc", "7")], right=[1]) == ["name   n", "a     10", "bc     7"]
