@@ -54,10 +54,14 @@ async def test_the_steps_follow_each_other_and_only_the_solution_is_bounded_by_m
 
 
 @pytest.mark.parametrize("decide", ["generate", "constrain"])
-async def test_it_costs_what_it_says(tmp_path: Path, decide: str) -> None:
-    most = cost(choose("plan_and_solve", Bench(tmp_path, []).project), Bench(tmp_path, []).project, decide=decide)
+async def test_it_costs_what_it_says(tmp_path: Path, decide: Any) -> None:
+    bench = Bench(tmp_path, [PLAN, " 28"])
 
-    assert (most.calls, most.requests, most.depth) == (2 if decide == "generate" else 1, 2, 2)
+    await perform("plan_and_solve", bench.step(decide=decide))
+
+    most = cost(choose("plan_and_solve", bench.project), bench.project, decide=decide)
+    assert (most.calls, most.requests, most.depth) == (2 if decide == "generate" else 1, len(bench.texts), 2)
+    assert bench.levels == [("solve", 1), ("extract", 2)]
 
 
 def test_a_reply_without_an_end_is_no_parameter(tmp_path: Path) -> None:

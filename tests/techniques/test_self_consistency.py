@@ -9,7 +9,7 @@ import pytest
 
 from promptkit.errors import InputError, Unsupported
 from promptkit.prompts import Example
-from promptkit.runtimes import Asker, Request
+from promptkit.runtimes import Alternative, Asker, Reply, Request, Token
 from promptkit.techniques import Answer, check, choose, cost, perform
 from tests.techniques.steps import ALL, MARKED, Bench, flat, marked_example, without
 
@@ -193,12 +193,16 @@ PROGRAMS = [f"def solution():\n    return {value}" for value in (18, 26, 26.0)]
 CHAINS = [" 9*2. Some say 99.", " 13*2. Some say 99.", " 26, clearly. Some say 99."]
 VALUES = [" 18", " 26", " 26.0"]
 ANSWERED = [f" E Answer:{value}\nWrong explanation: x\nWrong answer: 99" for value in VALUES]
+SYMBOLS = [f"A//B so we get the result as{value}" for value in VALUES]
+SOLVED = [f"1. \\boxed{{99}}\n# Solve the initial problem:\nIt is{value}" for value in VALUES]
 
 OVER = {
     "chain_of_thought": ((), (CHAINS, VALUES), (CHAINS, VALUES)),
     "plan_and_solve": ((), (CHAINS, VALUES), (CHAINS, VALUES)),
     "pal": (EXAMPLES, (PROGRAMS,), (PROGRAMS,)),
     "contrastive_cot": (EXAMPLES, (ANSWERED,), (ANSWERED, VALUES)),
+    "chain_of_symbol": ((), (SYMBOLS,), (SYMBOLS, VALUES)),
+    "analogical": ((), (SOLVED,), (SOLVED, VALUES)),
 }
 """Each technique with the user's examples, and the replies to three samples by stage, generated and constrained."""
 
@@ -291,3 +295,42 @@ async def test_a_sample_of_another_technique_that_fails_is_out_of_the_vote(tmp_p
     answer = await ask(bench, spec(samples=3, over="pal"))
 
     assert (answer.value, answer.extra["unparsed"]) == (26, 2)
+
+
+async def test_a_technique_that_samples_by_itself_numbers_its_samples_below_the_enclosing_ones(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: "Output: 3" if "Several students" in flat(request) else "because")
+    over = {"ensemble_refinement": {"first": 2, "samples": 1, "temperature": 1.2}}
+
+    answer = await ask(bench, spec(samples=2, over=over))
+
+    first = [request for request in bench.runtime.requests if "Several students" not in flat(request)]
+    assert answer.extra["votes"] == [{"value": 3, "weight": 2}]
+    assert sorted(request.sample for request in first) == ["0/0/0", "0/0/1", "0/1/0", "0/1/1"]
+    assert {request.temperature for request in bench.runtime.requests} == {1.2}
+    assert len(bench.texts) == cost(choose(spec(samples=2, over=over), bench.project), bench.project).calls == 6
+
+
+async def test_labels_are_scored_after_each_path_where_the_step_scores(tmp_path: Path) -> None:
+    def leaning(request: Request) -> Reply | str:
+        if request.max_tokens > 1:
+            return f"path {request.sample}"
+        weights = (-0.1, -2.0) if "path 0/1" in flat(request) else (-2.0, -0.1)
+        shown = tuple(Alternative(text, weight) for text, weight in zip((b" yes", b" no"), weights, strict=True))
+        return Reply(text=" yes", tokens=(Token(shown[0].piece, shown[0].logprob, shown),))
+
+    bench = Bench(tmp_path, leaning, {"label": ["yes", "no"]})
+
+    answer = await ask(bench, spec(samples=3), decide="score", examples=())
+
+    assert answer.value == "no"
+    assert answer.extra["votes"] == [{"value": "no", "weight": 2}, {"value": "yes", "weight": 1}]
+
+
+async def test_a_runtime_that_cannot_continue_gets_each_path_as_a_turn(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, by_sample(CHAINS, VALUES), capabilities=without("continue"))
+
+    answer = await ask(bench, spec(samples=3, over="plan_and_solve"), examples=())
+
+    assert answer.value == 26
+    assert bench.texts[0].strip().endswith("and show the answer.")
+    assert all(len(request.messages) == 3 for request in bench.runtime.requests[3:])
