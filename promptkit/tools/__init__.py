@@ -1,9 +1,11 @@
-"""What techniques compute with: model-written Python in a sandbox, SQL over tables, and search in documents."""
+"""What techniques compute with: Python in a sandbox, arithmetic and equations, SQL over tables, search in documents."""
 
+from promptkit.tools.algebra import evaluate_expression
 from promptkit.tools.failures import Failure, Limits
 from promptkit.tools.programs import assigned_names, cut_program, undefined_names
 from promptkit.tools.python import Execution, Session, run_python, session
 from promptkit.tools.search import Documents, Passage
+from promptkit.tools.solver import solve_equations
 from promptkit.tools.sql import QueryFailed, Selection, run_query
 from promptkit.tools.tables import Table
 
@@ -19,8 +21,10 @@ __all__ = [
     "Table",
     "assigned_names",
     "cut_program",
+    "evaluate_expression",
     "run_python",
     "run_query",
     "session",
+    "solve_equations",
     "undefined_names",
 ]
