@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promptkit.techniques import Technique
 
 WIDTH = 100
+SHOWN_TASKS = 3
 
 
 def catalog_text(techniques: Sequence[Technique], project: Project) -> str:
@@ -27,8 +28,14 @@ def catalog_text(techniques: Sequence[Technique], project: Project) -> str:
     for each in techniques:
         most = usual_cost(each, project).requests
         needs = " ".join(sorted(each.needs)) or "-"
-        rows.append((each.name, each.card.family, f"{most:g}", needs, " ".join(each.card.tasks) or "-"))
+        rows.append((each.name, each.card.family, f"{most:g}", needs, _first(each.card.tasks)))
     return "\n".join(columns(rows))
+
+
+def _first(tasks: Sequence[str]) -> str:
+    """Return the first tasks and how many more there are, so that a line fits."""
+    more = f" +{len(tasks) - SHOWN_TASKS}" if len(tasks) > SHOWN_TASKS else ""
+    return " ".join(tasks[:SHOWN_TASKS]) + more if tasks else "-"
 
 
 def technique_text(technique: Technique, project: Project, example: Result | None) -> str:
