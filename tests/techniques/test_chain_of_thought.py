@@ -38,6 +38,26 @@ async def test_under_constrain_the_extraction_is_the_deciding_request(tmp_path: 
     assert [record.deciding for record in bench.records] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("answer", "reply", "value", "trigger"),
+    [
+        ("number", " 18", 18, "Therefore, the answer (arabic numerals) is"),
+        ("boolean", " true", True, "Therefore, the answer (true or false) is"),
+        ({"choice": ["ten", "nine"]}, " B", "nine", "Therefore, among the options, the answer is"),
+        ("text", " nine", "nine", "Therefore, the answer is"),
+    ],
+)
+async def test_each_kind_of_answer_has_a_trigger_of_its_own(
+    tmp_path: Path, answer: Any, reply: str, value: Any, trigger: str
+) -> None:
+    bench = Bench(tmp_path, [CHAIN, reply], answer)
+
+    found = await perform("chain_of_thought", bench.step())
+
+    assert found.value == value
+    assert bench.runtime.requests[1].begun.endswith(f"\n{trigger}")
+
+
 async def test_the_users_cue_wins_over_the_answer_trigger(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [CHAIN, " 18"])
 

@@ -34,6 +34,7 @@ async def test_few_shot_shows_the_examples_in_order_without_their_thoughts(tmp_p
     assert answer.value == 7
     assert in_order(bench.texts[0], ["FIRST 2+2?", "4", "SECOND 5+1?", "6", "QUESTION-MARK"])
     assert "REASON" not in bench.texts[0]
+    assert bench.texts[0].endswith("\nOutput:")
 
 
 async def test_the_cue_begins_the_answer_and_the_grammar_follows_it(tmp_path: Path) -> None:
