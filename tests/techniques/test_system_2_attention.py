@@ -73,6 +73,7 @@ async def test_what_stands_in_neither_section_is_rewritten_too(tmp_path: Path) -
 
     assert ORIGINAL in bench.texts[0]
     assert in_order(bench.texts[1], ["Answer: Where was the mayor born?", "YAK9"])
+    assert bench.texts[1].count("Where was the mayor born?") == 1
     assert "ZEBRA7" not in bench.texts[1]
 
 
