@@ -1,11 +1,12 @@
-"""`chain_of_verification` (Dhuliawala et al. 2024): what the questions are answered from is what the variants differ in."""
+"""`chain_of_verification` (Dhuliawala et al. 2024): the variants differ in what the questions are answered from."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from promptkit.techniques import perform
+from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.catalog.chain_of_verification import read_answers, read_questions
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, routed
 
 QUESTION = "Who was born in Boston? TAGQ"
@@ -19,15 +20,22 @@ def bench_of(folder: Path, script: Any, **settings: Any) -> Bench:
     return Bench(folder, script, "text", **settings)
 
 
-async def ask(bench: Bench, **parameters: Any) -> Any:
-    step = bench.step(decide="generate", values={"question": QUESTION})
-    return await perform({"chain_of_verification": parameters}, step)
+async def ask(bench: Bench, decide: Any = "generate", **parameters: Any) -> Any:
+    spec = {"chain_of_verification": parameters}
+    answer = await perform(spec, bench.step(decide=decide, values={"question": QUESTION}))
+    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    assert most.calls == most.requests >= len(bench.records)
+    assert most.depth >= max(record.level for record in bench.records)
+    return answer
 
 
-async def test_factored_answers_each_question_alone_and_pairs_them_in_the_plans_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decide", ["generate", "constrain"])
+async def test_factored_answers_each_question_alone_and_pairs_them_in_the_plans_order(
+    tmp_path: Path, decide: str
+) -> None:
     bench = bench_of(tmp_path, [DRAFT, PLAN, "Boston", "Paris", FINAL])
 
-    answer = await ask(bench)
+    answer = await ask(bench, decide)
 
     first, second = bench.texts[2:4]
     assert answer.value == FINAL
@@ -111,13 +119,99 @@ async def test_revise_checks_the_draft_against_each_answer_and_shows_each_verdic
     assert in_order(bench.texts[6], [ASKED[0], "Boston (CONSISTENT)", ASKED[1], "Paris (INCONSISTENT)"])
 
 
+@pytest.mark.parametrize("plan", ["\n", "There is nothing to check."])
 @pytest.mark.parametrize("variant", ["two_step", "factored", "revise"])
-async def test_without_a_question_the_draft_stands(tmp_path: Path, variant: str) -> None:
-    bench = bench_of(tmp_path, [DRAFT, "\n"])
+async def test_without_a_question_the_draft_stands(tmp_path: Path, variant: str, plan: str) -> None:
+    bench = bench_of(tmp_path, [DRAFT, plan])
 
     answer = await ask(bench, variant=variant)
 
     assert (answer.value, len(bench.texts)) == (DRAFT, 2)
+
+
+JOINT = "1. Where was Ann born? Boston\n2. Where was Bob born? Paris"
+
+
+@pytest.mark.parametrize("decide", ["generate", "constrain"])
+@pytest.mark.parametrize(
+    ("variant", "replies"),
+    [
+        ("joint", [DRAFT, JOINT, FINAL]),
+        ("two_step", [DRAFT, PLAN, "1. Boston\n2. Paris", FINAL]),
+        ("factored", [DRAFT, PLAN, "Boston", "Paris", FINAL]),
+        ("revise", [DRAFT, PLAN, "Boston", "Paris", "CONSISTENT", "CONSISTENT", FINAL]),
+    ],
+)
+async def test_the_formulas_are_what_is_asked_at_the_cap(
+    tmp_path: Path, variant: str, replies: list[str], decide: Any
+) -> None:
+    bench = bench_of(tmp_path, replies)
+
+    answer = await ask(bench, decide, variant=variant, questions=2)
+
+    spec = {"chain_of_verification": {"variant": variant, "questions": 2}}
+    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    asked, waited = len(bench.texts), max(record.level for record in bench.records)
+    assert (answer.value, most.requests, most.depth) == (FINAL, asked, waited)
+
+
+@pytest.mark.parametrize(("variant", "asked"), [("joint", JOINT), ("factored", PLAN)])
+async def test_no_more_questions_are_asked_than_the_cap(tmp_path: Path, variant: str, asked: str) -> None:
+    bench = bench_of(tmp_path, [DRAFT, asked, *(["Boston"] if variant == "factored" else []), FINAL])
+
+    answer = await ask(bench, variant=variant, questions=1)
+
+    assert [pair["question"] for pair in answer.extra["questions"]] == [ASKED[0]]
+    assert ASKED[1] not in bench.texts[-1]
+
+
+async def test_joint_pairs_may_be_json(tmp_path: Path) -> None:
+    pairs = '[{"question": "Where was Ann born?", "answer": "Boston"}, {"question": "Where was Bob born?"}]'
+    bench = bench_of(tmp_path, [DRAFT, pairs, FINAL])
+
+    answer = await ask(bench, variant="joint")
+
+    assert answer.extra["questions"] == [
+        {"question": ASKED[0], "answer": "Boston"},
+        {"question": ASKED[1], "answer": ""},
+    ]
+
+
+@pytest.mark.parametrize("said", ["It is not consistent with that.", "Inconsistent.", "CONSISTENT? No: INCONSISTENT"])
+async def test_a_denied_agreement_is_none(tmp_path: Path, said: str) -> None:
+    bench = bench_of(tmp_path, [DRAFT, "1. Where was Ann born?", "Boston", said, FINAL])
+
+    answer = await ask(bench, variant="revise")
+
+    assert answer.extra["questions"][0]["verdict"] == "INCONSISTENT"
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ("1. Boston\n2. Boston", ["Boston", "Boston"]),
+        ("2. Paris\n1. Boston", ["Boston", "Paris"]),
+        ("Boston\n\n- Paris", ["Boston", "Paris"]),
+        ("2. Paris", ["", "Paris"]),
+        ("1. Boston\n2. Paris\n3. Rome\nThat is all.", ["Boston", "Paris"]),
+        ("", ["", ""]),
+    ],
+)
+def test_answers_of_one_reply_stay_with_their_questions(text: str, answers: list[str]) -> None:
+    assert read_answers(text, 2) == answers
+
+
+@pytest.mark.parametrize(
+    ("text", "questions"),
+    [
+        (f"Here they are:\n{PLAN}\nThat is all.", list(ASKED)),
+        (f"- {ASKED[0]}\n- {ASKED[0]}", [ASKED[0]]),
+        ("1. Where was Ann born\n2. Where was Bob born\nDone", ["Where was Ann born", "Where was Bob born"]),
+        ("None needed.", []),
+    ],
+)
+def test_a_plan_is_read_by_what_asks(text: str, questions: list[str]) -> None:
+    assert read_questions(text) == questions
 
 
 async def test_each_call_shows_and_hides(tmp_path: Path) -> None:

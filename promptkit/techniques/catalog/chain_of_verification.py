@@ -1,6 +1,9 @@
 """Chain of verification: draft an answer, question its facts, answer the questions, write the answer anew."""
 
-from typing import Literal
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count
@@ -9,14 +12,16 @@ from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 Variant = Literal["joint", "two_step", "factored", "revise"]
-VERDICTS = ("PARTIALLY CONSISTENT", "INCONSISTENT", "CONSISTENT")
+VERDICTS: Final = ("PARTIALLY CONSISTENT", "INCONSISTENT", "CONSISTENT")
+UNCLEAR: Final = VERDICTS[0]
+ANSWER_TOKENS: Final = 64
+
+_NUMBER: Final = re.compile(r"\s*\(?(\d+)[.):]\s+")
+_DENIED: Final = re.compile(r"\bnot\s+consistent\b", re.IGNORECASE)
+_CALLS: Final = "{'joint': 3, 'two_step': 4, 'factored': 3 + questions, 'revise': 3 + 2 * questions}[variant]"
 
 
-@technique(
-    roles=["question"],
-    calls="{'joint': 3, 'two_step': 4, 'factored': 3 + questions, 'revise': 3 + 2 * questions}[variant]",
-    requests="{'joint': 3, 'two_step': 4, 'factored': 3 + questions, 'revise': 3 + 2 * questions}[variant]",
-)
+@technique(roles=["question"], calls=_CALLS, requests=_CALLS)
 async def chain_of_verification(task: Task, *, variant: Variant = "factored", questions: Count = 5) -> Answer:
     """Draft, plan questions about its facts, answer them without the draft, then revise (Dhuliawala et al. 2024).
 
@@ -25,10 +30,10 @@ async def chain_of_verification(task: Task, *, variant: Variant = "factored", qu
     first = await task.ask("baseline")
     draft = first.text.strip()
     if variant == "joint":
-        asked = await task.ask("plan_execute", draft=draft)
+        asked = await task.ask("plan_execute", draft=draft, most=questions)
         pairs = read_pairs(asked)[:questions]
     else:
-        plan = read_list((await task.ask("plan", draft=draft, most=questions)).text, most=questions)
+        plan = read_questions((await task.ask("plan", draft=draft, most=questions)).said)[:questions]
         pairs = await execute(task, plan, together=variant == "two_step")
     if not pairs:
         return (await task.decide(first)).with_extra(questions=[])
@@ -43,28 +48,47 @@ async def execute(task: Task, plan: list[str], *, together: bool) -> list[dict[s
     if not plan:
         return []
     if together:
-        reply = await task.ask("execute", questions=plan)
-        answers = read_list(reply.text)
-        answers += [""] * (len(plan) - len(answers))
+        reply = await task.ask("execute", questions=plan, max_tokens=ANSWER_TOKENS * len(plan))
+        answers = read_answers(reply.text, len(plan))
     else:
-        replies = await task.each(lambda question: task.ask("execute", questions=[question]), plan)
+        replies = await task.each(
+            lambda question: task.ask("execute", questions=[question], max_tokens=ANSWER_TOKENS), plan
+        )
         answers = [reply.text.strip() for reply in replies]
-    return [{"question": question, "answer": answer} for question, answer in zip(plan, answers, strict=False)]
+    return [{"question": question, "answer": answer} for question, answer in zip(plan, answers, strict=True)]
 
 
 async def check(task: Task, draft: str, pair: dict[str, str]) -> str:
     """Return whether the draft agrees with an answer found without it."""
     reply = await task.ask("check", draft=draft, pair=pair)
-    return last_named(reply.text, VERDICTS) or VERDICTS[0]
+    return last_named(_DENIED.sub("INCONSISTENT", reply.text), VERDICTS) or UNCLEAR
+
+
+def read_questions(text: str) -> list[str]:
+    """Return the questions of a plan: the lines that ask, or, where none has its mark, the numbered ones."""
+    asked = [line for line in read_list(text) if "?" in line]
+    return asked or read_list("\n".join(line for line in text.splitlines() if _NUMBER.match(line)))
+
+
+def read_answers(text: str, count: int) -> list[str]:
+    """Return the answers to so many questions, by their numbers where lines have some, else line by line."""
+    answers = [""] * count
+    at = 0
+    for line in filter(None, map(str.strip, text.splitlines())):
+        head = _NUMBER.match(line)
+        at = int(head[1]) if head else at + 1
+        if 1 <= at <= count:
+            answers[at - 1] = answers[at - 1] or (line[head.end() :] if head else line).lstrip("-*• ")
+    return answers
 
 
 def read_pairs(exchange: Exchange) -> list[dict[str, str]]:
     """Return the questions that a joint reply asks with what it answers, one to a line, or as JSON."""
     try:
-        found = read_json(exchange.text)
+        found = read_json(exchange.said)
     except ValueError:
         found = None
     if isinstance(found, list) and all(isinstance(pair, dict) for pair in found):
         return [{"question": str(pair.get("question", "")), "answer": str(pair.get("answer", ""))} for pair in found]
-    lines = (line.partition("?") for line in read_list(exchange.text))
+    lines = (line.partition("?") for line in read_list(exchange.said))
     return [{"question": f"{question}?", "answer": answer.strip()} for question, mark, answer in lines if mark]
