@@ -304,6 +304,15 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     ]
 
 
+async def test_a_head_that_a_model_repeats_is_no_step(tmp_path: Path) -> None:
+    script = tree({(): "Possible next steps:\n- ALFA"}, {"ALFA": "Judgement: fine.\nsure"})
+    bench = Bench(tmp_path, script, "text", capabilities=without("continue"))
+
+    answer = await ask(bench, {**BEAM, "depth": 1})
+
+    assert (answer.value, len(bench.texts)) == ("ALFA", 2)
+
+
 async def test_a_runtime_that_cannot_continue_gets_the_path_as_a_turn(tmp_path: Path) -> None:
     bench = Bench(tmp_path, BREADTH, "text", capabilities=without("continue"))
 

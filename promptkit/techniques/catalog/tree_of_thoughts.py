@@ -112,7 +112,7 @@ class Tree:
             written = await self.task.sample(
                 "sample", self.candidates, temperature=self.temperature, path=state.path, steps=self.depth
             )
-            steps = [(_HEAD.sub("", reply.text.strip()), 1.0) for reply in written]
+            steps = [(_HEAD.sub("", reply.said), 1.0) for reply in written]
         else:
             listed = await self.task.sample(
                 "propose",
@@ -122,7 +122,7 @@ class Tree:
                 most=self.candidates,
                 confidence=self.confidence,
             )
-            steps = [read_step(line) for reply in listed for line in read_list(reply.text)]
+            steps = [read_step(line) for reply in listed for line in read_list(reply.said)]
         return [State((*state.path, step)) for step in heaviest(steps)[: self.candidates]]
 
     async def judge(self, states: Sequence[State]) -> list[State]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Tokens, Warmth
-from promptkit.techniques.reading import read_sentences
+from promptkit.techniques.reading import before_cue, read_sentences
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -59,8 +59,7 @@ def likeliest(task: Task, thoughts: Sequence[Exchange], answers: Sequence[Answer
             if answer.flag is None and task.vote_key(answer) == winner
         ]
     best = max(paths, key=lambda path: -math.inf if path.confidence is None else path.confidence)
-    at = best.text.casefold().rfind(best.cue.casefold()) if best.cue else -1
-    return best.text if at < 0 else best.text[:at]
+    return before_cue(best.text, best.cue)
 
 
 async def edit(task: Task, sentence: str, count: int) -> dict[str, str]:
