@@ -1,0 +1,59 @@
+"""Binder: queries in which the model itself stands in for a column or a value that SQL cannot compute."""
+
+from typing import Any
+
+from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.parameters import Count, Temperature
+from promptkit.techniques.programs import value_answer
+from promptkit.techniques.qa_calls import BadCall
+from promptkit.techniques.qa_queries import NeuralQuery, TooMuchAsked
+from promptkit.techniques.registry import technique
+from promptkit.techniques.table_texts import EXAMPLE_ROWS, cell_text, schema, showing, table_of
+from promptkit.techniques.task import Task
+from promptkit.tools import QueryFailed, Table, cut_program
+
+
+@technique(
+    needs={"sql", "table"},
+    roles=["table", "question"],
+    calls="samples * (1 + asked)",
+    requests="samples * (1 + asked)",
+)
+async def binder(
+    task: Task, *, samples: Count = 3, temperature: Temperature = 0.4, chunk: Count = 20, asked: Count = 3
+) -> Answer:
+    """Write queries that may ask the model about cells, run them, and vote on what they give (Cheng et al. 2023).
+
+    `chunk` is how many different rows one call answers for, `asked` how many calls one query may make: a query that
+    needs more has no answer. Several samples need a temperature above 0.
+    """
+    source = table_of(task)
+    first = source.table.select(rows=range(min(EXAMPLE_ROWS, len(source.table.rows))))
+    sketch = await schema(task, source.table)
+    written = await showing(task, source, first).sample("parse", samples, temperature=temperature, sketch=sketch)
+    return task.vote(await task.each(lambda exchange: run(task, exchange, source.table, chunk, asked), written))
+
+
+async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: int) -> Answer:
+    """Return what a query gives as the answer; none where it fails, or gives nothing."""
+    query = cut_program(exchange.said).strip().rstrip(";")
+    try:
+        cells = await NeuralQuery(task, exchange, table, chunk=chunk, most=asked).cells(query)
+    except (BadCall, QueryFailed) as error:
+        return task.no_answer(str(error), exchange)
+    except TooMuchAsked as error:
+        return task.no_answer(str(error), exchange).with_extra(capped=True)
+    return cells_answer(task, [cell for cell in cells if cell is not None])
+
+
+def cells_answer(task: Task, cells: list[Any]) -> Answer:
+    """Return cells as an answer: the list of them, else the only one, else their texts with commas between."""
+    if not cells:
+        return task.no_answer("the query gives nothing")
+    if task.answer_type.name == "boolean" and cells in ([0], [1]):
+        return task.answer(bool(cells[0]))
+    answers = (task.answer(cells), task.answer([cell_text(cell) for cell in cells]))
+    found = next((answer for answer in answers if answer.flag is None), None)
+    if found:
+        return found
+    return value_answer(task, cells[0]) if len(cells) == 1 else task.parse(", ".join(map(cell_text, cells)))

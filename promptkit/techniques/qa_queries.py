@@ -1,0 +1,155 @@
+"""Queries with calls of the model in them at work: each call becomes a column or a value, and SQL does the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from promptkit.techniques.context import Exchange
+from promptkit.techniques.qa_calls import BadCall, QACall, outermost_calls, read_lines, read_values, unquoted
+from promptkit.techniques.table_texts import ROW_ID, cell_text, lines, literal, sql_name
+from promptkit.tools import Table
+
+if TYPE_CHECKING:
+    from promptkit.techniques.task import Task
+
+DEEPEST: Final = 3
+"""How deep calls may be nested."""
+MOST_SHOWN: Final = 50
+"""How many rows a call for one value reads."""
+
+_SELECT: Final = re.compile(r"SELECT\s+(?!DISTINCT\b)", re.IGNORECASE)
+_QUERY: Final = re.compile(r"(?:SELECT|WITH|VALUES)\b", re.IGNORECASE)
+_IN: Final = re.compile(r"\bIN\s*$", re.IGNORECASE)
+_TOKENS_A_ROW: Final = 16
+
+
+class TooMuchAsked(Exception):
+    """A query needs more calls than it may make."""
+
+
+class NeuralQuery:
+    """One query of a model's own. Its table gets a column for each call that answers row by row.
+
+    `chunk` is how many different rows one call answers for, `most` how many calls there may be. Where the query, or
+    the reply to a call, cannot be used, BadCall or QueryFailed is raised, and TooMuchAsked for too many calls.
+    """
+
+    def __init__(self, task: Task, exchange: Exchange, table: Table, *, chunk: int, most: int) -> None:
+        self._task = task
+        self._exchange = exchange
+        self._table = table
+        self._chunk = chunk
+        self._most = most
+        self._asked = 0
+
+    async def cells(self, query: str) -> list[Any]:
+        """Return the cells that a query gives; of one that is a call and nothing else, what the call answers."""
+        calls = outermost_calls(query)
+        if len(calls) == 1 and not (query[: calls[0].start] + query[calls[0].end :]).strip("() \n"):
+            return await (self._answers(calls[0], 1) if calls[0].kind == "ans" else self._values(calls[0], 1))
+        selected = await self._select(await self._bound(query, 1))
+        return [cell for row in selected.rows for cell in row]
+
+    async def _bound(self, query: str, depth: int) -> str:
+        """Return a query with a column or a value in place of each call, the inner ones bound before the outer."""
+        calls = outermost_calls(query)
+        if calls and depth > DEEPEST:
+            raise BadCall(f"QA calls are nested more than {DEEPEST} deep")
+        different = {query[call.start : call.end]: call for call in calls}
+        bound = await self._task.each(lambda call: self._stand_in(call, depth), different.values())
+        places = dict(zip(different, bound, strict=True))
+        for call in reversed(calls):
+            before = query[: call.start]
+            stand_in = places[query[call.start : call.end]]
+            written = stand_in if isinstance(stand_in, str) else _listed(stand_in, after_in=bool(_IN.search(before)))
+            query = f"{before}{written}{query[call.end :]}"
+        return query
+
+    async def _stand_in(self, call: QACall, depth: int) -> str | list[Any]:
+        """Return the name of the column that a call makes, or the values that it gives."""
+        if call.kind == "ans":
+            return await self._answers(call, depth)
+        values = await self._values(call, depth)
+        columns = Table.of([[*self._table.columns, "answer"]]).columns
+        self._table = Table(columns, tuple((*row, value) for row, value in zip(self._table.rows, values, strict=True)))
+        return sql_name(columns[-1])
+
+    async def _answers(self, call: QACall, depth: int) -> list[Any]:
+        """Return what the model answers from the cells that a call names."""
+        _, cells = await self._cells_of(call, depth)
+        self._count(1)
+        reply = await self._task.ask("ans", rows=lines(cells, most=MOST_SHOWN), asked=call.question)
+        return read_lines(reply.said)
+
+    async def _values(self, call: QACall, depth: int) -> list[Any]:
+        """Return a value for each row of the table; None for rows that a call does not name."""
+        places, cells = await self._cells_of(call, depth)
+        if places is None:
+            raise BadCall("a map call needs rows of the table w, and its query gives none")
+        rows = [tuple(map(cell_text, row)) for row in cells.rows]
+        different = iter(dict.fromkeys(rows))
+        chunks = list(iter(lambda: list(islice(different, self._chunk)), []))
+        self._count(len(chunks))
+        answered = await self._task.each(lambda chunk: self._map(call.question, cells.columns, chunk), chunks)
+        known = {row: value for answers in answered for row, value in answers}
+        values: list[Any] = [None] * len(self._table.rows)
+        for place, row in zip(places, rows, strict=True):
+            values[place] = known[row]
+        return values
+
+    async def _map(
+        self, question: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]
+    ) -> list[tuple[tuple[str, ...], str]]:
+        reply = await self._task.ask(
+            "map",
+            rows=lines(Table(tuple(columns), tuple(rows))),
+            asked=question,
+            stop=[f"\nrow {len(rows) + 1} :"],
+            max_tokens=_TOKENS_A_ROW * (len(rows) + 1),
+        )
+        try:
+            return list(zip(rows, read_values(reply.said, len(rows)), strict=True))
+        except ValueError as error:
+            self._task.note(reply, str(error))
+            raise BadCall(str(error)) from None
+
+    async def _cells_of(self, call: QACall, depth: int) -> tuple[list[int] | None, Table]:
+        """Return the cells that a call names, and of which rows of the table they are, where they are of rows."""
+        arguments = await self._task.each(lambda argument: self._bound(argument, depth + 1), call.arguments)
+        known = {name.casefold(): name for name in self._table.columns}
+        names = [known.get(unquoted(each).removeprefix("w.").casefold()) for each in arguments]
+        if all(names):
+            return list(range(len(self._table.rows))), self._table.select([name for name in names if name])
+        query = _without_brackets(arguments[0])
+        if len(arguments) > 1 or not _QUERY.match(query):
+            query = f"SELECT {', '.join(arguments)} FROM w"
+        if call.kind == "map":
+            query = _SELECT.sub(f"SELECT {ROW_ID}, ", query, count=1)
+        selected = await self._select(query)
+        cells = Table(selected.columns, selected.rows)
+        if ROW_ID not in cells.columns:
+            return None, cells
+        at = cells.columns.index(ROW_ID)
+        return [row[at] for row in cells.rows], cells.select(name for name in cells.columns if name != ROW_ID)
+
+    async def _select(self, query: str) -> Any:
+        return await self._task.sql(self._table, query, of=self._exchange)
+
+    def _count(self, calls: int) -> None:
+        self._asked += calls
+        if self._asked > self._most:
+            raise TooMuchAsked(f"the query needs more than {self._most} calls; `asked` allows more")
+
+
+def _listed(values: Sequence[Any], *, after_in: bool) -> str:
+    """Return values as SQL writes them: a list after IN, else the first."""
+    written = [literal(value) for value in values] or ["NULL"]
+    return f"({', '.join(written)})" if after_in else written[0]
+
+
+def _without_brackets(query: str) -> str:
+    query = query.strip()
+    return query[1:-1].strip() if query.startswith("(") and query.endswith(")") else query

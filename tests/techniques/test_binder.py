@@ -1,0 +1,312 @@
+"""`binder` (Cheng et al. 2023): SQL runs the query, and the model answers where the query calls it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.errors import InputError
+from promptkit.prompts import Example
+from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.qa_calls import BadCall, outermost_calls, read_values
+from tests.techniques.steps import Bench, flat, held, in_order
+from tests.techniques.tables import TableBench
+
+CITIES = [
+    {"name": "Paris", "pop": "2.1 million"},
+    {"name": "Lyon", "pop": "516 thousand"},
+    {"name": "Ulm", "pop": "126 thousand"},
+]
+MAPPED = """SELECT name FROM w WHERE QA("map@is it above 500000?"; pop) = 'yes' ORDER BY name"""
+
+
+class Cities(TableBench):
+    def __init__(self, folder: Path, answers: Any, answer: Any = "list", **settings: Any) -> None:
+        super().__init__(folder, answers, settings.pop("table", CITIES), "QUESTION-MARK which?", answer, **settings)
+
+    async def bind(self, *, samples: int = 1, **parameters: Any) -> Any:
+        given = {"samples": samples, "temperature": 0.0 if samples == 1 else 0.4, **parameters}
+        return await self.ask("binder", decide=given.pop("decide", "generate"), **given)
+
+    def calls(self) -> list[str]:
+        return [record.call for record in self.records]
+
+    def of(self, call: str) -> list[str]:
+        return [flat(record.request) for record in self.records if record.call == call]
+
+
+@pytest.mark.parametrize("decide", ["generate", "constrain"])
+async def test_a_map_call_is_a_column_of_the_models_answers(tmp_path: Path, decide: str) -> None:
+    bench = Cities(tmp_path, [MAPPED, "yes\nyes\nno"])
+
+    answer = await bench.bind(decide=decide)
+
+    assert answer.value == ["Lyon", "Paris"]
+    assert bench.calls() == ["parse", "map"]
+    assert "2.1 million" in bench.texts[1] and "is it above 500000?" in bench.texts[1]
+    assert not any(name in bench.texts[1] for name in ("Paris", "Lyon", "Ulm", "QUESTION-MARK"))
+
+
+async def test_the_models_answers_decide_and_not_what_is_true(tmp_path: Path) -> None:
+    bench = Cities(tmp_path, [MAPPED, " Yes\nrow 2 : no\nrow 3 : yes"])
+
+    assert (await bench.bind()).value == ["Paris", "Ulm"]
+
+
+async def test_queries_vote_by_what_they_give_and_failed_ones_are_out(tmp_path: Path) -> None:
+    queries = ["SELECT name FROM w LIMIT 1", "SELECT name FROM nowhere", "SELECT `name` FROM w WHERE pop LIKE '2%'"]
+    bench = Cities(tmp_path, lambda request: queries[int(request.sample[-1])], "text")
+
+    answer = await bench.bind(samples=3)
+
+    assert (answer.value, answer.extra["unparsed"]) == ("Paris", 1)
+    assert [record.notes for record in bench.records if record.notes] == [("the query failed: no such table: nowhere",)]
+
+
+async def test_inner_calls_are_answered_before_outer_ones(tmp_path: Path) -> None:
+    query = """QA("ans@which is a town?"; SELECT name FROM w WHERE QA("map@small?"; pop) = 'yes')"""
+    bench = Cities(tmp_path, [query, "no\nno\nyes", "Ulm"], "text")
+
+    answer = await bench.bind()
+
+    assert (answer.value, bench.calls()) == ("Ulm", ["parse", "map", "ans"])
+    assert "Ulm" in bench.texts[2] and "Paris" not in bench.texts[2]
+    assert bench.levels == [("parse", 1), ("map", 2), ("ans", 3)]
+
+
+async def test_a_reply_with_too_few_values_is_not_joined(tmp_path: Path) -> None:
+    bench = Cities(tmp_path, [MAPPED, "yes\nno"])
+
+    answer = await bench.bind()
+
+    assert (answer.value, answer.flag, len(bench.texts)) == (None, "unparsed", 2)
+
+
+async def test_values_are_joined_by_row_and_not_by_place(tmp_path: Path) -> None:
+    query = """SELECT name FROM w WHERE QA("map@big?"; SELECT pop FROM w WHERE name <> 'Paris') = 'yes'"""
+    bench = Cities(tmp_path, [query, "no\nyes"], "text")
+
+    answer = await bench.bind()
+
+    assert answer.value == "Ulm"
+    assert "2.1 million" not in bench.texts[1]
+
+
+async def test_a_question_is_asked_once_for_cells_that_are_the_same_and_in_chunks(tmp_path: Path) -> None:
+    table = [{"name": f"n{number}", "kind": f"k{number % 5}"} for number in range(1000)]
+
+    def script(request: Any) -> str:
+        text = flat(request)
+        if request.begun.startswith("row"):
+            cells = [line.partition(" : ")[2] for line in text.splitlines() if line.startswith("row ")]
+            return "\n".join("yes" if cell == "k3" else "no" for cell in cells if cell.startswith("k"))
+        return """SELECT COUNT(*) FROM w WHERE QA("map@is it three?"; kind) = 'yes'"""
+
+    bench = Cities(tmp_path, script, "number", table=table)
+
+    answer = await bench.bind(chunk=2)
+
+    assert (answer.value, bench.calls()) == (200, ["parse", "map", "map", "map"])
+    assert [level for _, level in bench.levels] == [1, 2, 2, 2]
+    most = cost(choose({"binder": {"samples": 1}}, bench.project), bench.project)
+    assert most.calls == most.requests == 4
+
+
+async def test_a_query_that_would_ask_too_often_is_no_answer_before_it_asks(tmp_path: Path) -> None:
+    table = [{"name": f"n{number}", "pop": str(number)} for number in range(100)]
+    bench = Cities(tmp_path, [MAPPED], table=table)
+
+    answer = await bench.bind()
+
+    assert (answer.value, answer.extra["capped"], bench.calls()) == (None, True, ["parse"])
+
+
+@pytest.mark.parametrize(
+    ("query", "replies", "expected"),
+    [
+        ('SELECT name FROM w WHERE name IN QA("ans@which?"; name)', ["Paris\nUlm"], ["Paris", "Ulm"]),
+        ('SELECT name FROM w WHERE name = QA("ans@which?"; name)', ["it's"], None),
+        ('SELECT name FROM w WHERE name = QA("ans@which?"; name)', ["x' OR 1=1 --"], None),
+        ("SELECT name FROM w WHERE row_id < QA(\"ans@how many?\"; 'two of them')", ["2"], ["Paris", "Lyon"]),
+        ("SELECT name FROM w ORDER BY QA('map@rank', `pop`) + 0", ["2\n3\n1"], ["Ulm", "Paris", "Lyon"]),
+        ("```sql\nSELECT name FROM w WHERE QA(\"map@x?\"; [name]; POP) = 'y';\n```", ["n\ny\nn"], ["Lyon"]),
+        ('QA("map@in which country?"; name)', ["France\nFrance\nGermany"], ["France", "France", "Germany"]),
+    ],
+)
+async def test_calls_stand_wherever_a_column_or_a_value_may(
+    tmp_path: Path, query: str, replies: list[str], expected: Any
+) -> None:
+    bench = Cities(tmp_path, [query, *replies])
+
+    answer = await bench.bind()
+
+    assert (answer.value, len(bench.texts)) == (expected, 1 + len(replies))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM w",
+        "DROP TABLE w",
+        "SELECT name FROM w; DELETE FROM w",
+        "INSERT INTO w (name) VALUES ('x')",
+        'SELECT name FROM w WHERE QA("map@big?"; pop',
+        'SELECT name FROM w WHERE QA("big?"; pop) = 1',
+        'SELECT QA("map@a"; QA("map@b"; QA("map@c"; QA("map@d"; pop)))) FROM w',
+        'SELECT QA("map@big?"; nothing) FROM w',
+        "I do not know.",
+        "",
+        "SELECT name FROM w WHERE 1 = 0",
+        "SELECT NULL",
+    ],
+)
+async def test_a_query_that_writes_or_is_wrong_or_gives_nothing_is_no_answer(tmp_path: Path, query: str) -> None:
+    bench = Cities(tmp_path, [query])
+
+    answer = await bench.bind()
+
+    assert (answer.value, answer.flag) == (None, "unparsed")
+    assert len(bench.texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer_type", "query", "expected"),
+    [
+        ("number", "SELECT COUNT(*) FROM w", 3),
+        ("number", "SELECT AVG(row_id) / 3 FROM w", 0.333333),
+        ("boolean", "SELECT COUNT(*) = 3 FROM w", True),
+        ("text", "SELECT name FROM w", "Paris, Lyon, Ulm"),
+        ("list", "SELECT row_id FROM w", ["0", "1", "2"]),
+        ({"list": {"of": "number"}}, "SELECT row_id FROM w", [0, 1, 2]),
+        ({"label": ["Ulm", "Paris"]}, "SELECT name FROM w ORDER BY name DESC LIMIT 1", "Ulm"),
+        ({"label": ["Ulm", "Paris"]}, "SELECT 'Rome'", None),
+    ],
+)
+async def test_cells_become_the_answer_of_the_type(tmp_path: Path, answer_type: Any, query: str, expected: Any) -> None:
+    bench = Cities(tmp_path, [query], answer_type)
+
+    assert (await bench.bind()).value == expected
+
+
+async def test_odd_names_are_shown_as_a_query_can_write_them(tmp_path: Path) -> None:
+    table = [{"Größe (m)": "3", "order": "x\ny", "Order": None, "": "1", "row_id": "7"}]
+    query = "SELECT `Größe (m)` + `order_2` || row_id_2 FROM w"
+    bench = Cities(tmp_path, [query], "text", table=table, prompt=ROWS)
+
+    await bench.bind()
+
+    shown = "(row_id INTEGER, `Größe (m)` INTEGER, `order` TEXT, Order_2 TEXT, column_4 INTEGER, row_id_2 INTEGER)"
+    assert f"CREATE TABLE w {shown}" in bench.texts[0]
+    assert "0 | 3 | x y |  | 1 | 7" in bench.texts[0]
+
+
+ROWS = """\
+---
+inputs: {table: {type: table}, question: {type: text}}
+---
+{% block input %}{{ table | length }} ROWS {{ question }}{% endblock %}
+"""
+
+
+async def test_a_prompt_holds_three_rows_of_a_table_however_large(tmp_path: Path) -> None:
+    table = [{"name": f"ROW{number}", "pop": "1"} for number in range(100_000)]
+    bench = Cities(tmp_path, ["SELECT COUNT(*) FROM w"], "number", table=table)
+
+    answer = await bench.bind()
+
+    assert answer.value == 100_000
+    assert "ROW2" in bench.texts[0] and "ROW3" not in bench.texts[0]
+
+
+@pytest.mark.parametrize("table", [[], [{"a": None}], [{}]])
+async def test_a_table_without_cells_has_an_answer_or_none(tmp_path: Path, table: Any) -> None:
+    bench = Cities(tmp_path, ["SELECT COUNT(*) FROM w"], "number", table=table, prompt=ROWS)
+
+    assert (await bench.bind()).value == len(table)
+
+
+async def test_what_is_no_table_is_the_persons_error(tmp_path: Path) -> None:
+    bench = Cities(tmp_path, [], table="a, b", prompt=ROWS)
+
+    with pytest.raises(InputError, match="role `table`"):
+        await bench.bind()
+
+
+async def test_several_queries_need_a_temperature(tmp_path: Path) -> None:
+    bench = Cities(tmp_path, [])
+
+    with pytest.raises(InputError, match="temperature > 0"):
+        await bench.ask("binder", samples=3, temperature=0.0)
+
+
+async def test_a_table_must_be_among_the_inputs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [])
+
+    with pytest.raises(InputError, match="no input plays the role `table`"):
+        await perform("binder", bench.step())
+
+
+async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
+    query = """SELECT name FROM w WHERE QA("map@x"; pop) = 'yes' AND name = QA("ans@y"; name)"""
+    examples = (Example({"table": [], "question": "EXAMPLE-MARK"}, ["x"]),)
+
+    def script(request: Any) -> str:
+        return "yes\nyes\nyes" if request.begun == "row 1 :" else "Ulm" if request.begun == "Answer:" else query
+
+    bench = Cities(tmp_path, script)
+
+    answer = await bench.ask("binder", samples=1, temperature=0.0, examples=examples)
+
+    assert answer.value == ["Ulm"]
+    assert sorted((record.call, held(flat(record.request))) for record in bench.records) == [
+        ("ans", "persona"),
+        ("map", "persona"),
+        ("parse", "persona instructions constraints context input"),
+    ]
+    assert in_order(bench.texts[0], ["INSTRUCTIONS-MARK", "Write one SQLite query", "QUESTION-MARK", "CREATE TABLE w"])
+
+
+def test_a_call_is_found_with_its_kind_its_question_and_its_arguments() -> None:
+    (call,) = outermost_calls("""SELECT a FROM w WHERE QA("MAP@is ""it"" (really); so?"; `a;b`; c) = 1""")
+
+    assert (call.kind, call.question, call.arguments) == ("map", 'is "it" (really); so?', ("`a;b`", "c"))
+
+
+def test_calls_in_quotes_or_in_longer_names_are_none() -> None:
+    assert outermost_calls("""SELECT 'QA("map@x"; y)', FAQA(1) FROM w WHERE a = 'it''s QA('""") == []
+
+
+def test_calls_inside_a_call_belong_to_it() -> None:
+    query = """QA("ans@x"; SELECT a, (b) FROM w WHERE QA("map@y"; c) = ')')"""
+    (call,) = outermost_calls(query)
+
+    assert (call.start, call.end) == (0, len(query))
+    assert call.arguments == ("""SELECT a, (b) FROM w WHERE QA("map@y"; c) = ')'""",)
+
+
+@pytest.mark.parametrize(
+    "query", ['QA("map@x"; a', 'QA("map@x"', "QA(", 'QA("map@"; a)', 'QA("what@x"; a)', 'QA("map@x")', 'QA("map@x; a)']
+)
+def test_a_call_that_is_not_closed_or_not_of_its_form_is_told(query: str) -> None:
+    with pytest.raises(BadCall):
+        outermost_calls(query)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "yes\n\nno\nyes",
+        "row 1 : yes\nrow 2: no\nrow 3 | yes",
+        "1. yes\n2. no\n3) yes",
+        "yes, no, yes",
+        '["yes", "no", "yes"]',
+    ],
+)
+def test_values_are_read_in_the_forms_that_models_write(reply: str) -> None:
+    assert read_values(reply, 3) == ["yes", "no", "yes"]
+
+
+def test_values_of_one_row_may_hold_commas() -> None:
+    assert read_values("rice, butter", 1) == ["rice, butter"]
