@@ -295,10 +295,9 @@ def _trace() -> Trace:
 
 
 def _reason(error: PromptkitError) -> str:
-    """Return what is wrong, without the hint, in one line."""
-    if isinstance(error, InputError):
-        return "; ".join(problem.message for problem in error.problems)
-    return error.message
+    """Return what is wrong and what would help, in one line."""
+    problems = error.problems if isinstance(error, InputError) else [Problem(error.message, hint=error.hint)]
+    return "; ".join(f"{each.message} ({each.hint})" if each.hint else each.message for each in problems)
 
 
 def _first(error: BaseException) -> BaseException:
