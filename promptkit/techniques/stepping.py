@@ -75,6 +75,7 @@ class Walk:
         self._loops += 1
         items = f"items_{self._loops}_"
         for place in range(await self._keep(items, node)):
+            self._count()
             ran = await self._sandbox.run(f"{ast.unparse(node.target)} = {items}[{place}]")
             if ran.failure:
                 raise Stuck(f"`{_head(node)}`: {ran.failure.message}")

@@ -123,7 +123,9 @@ async def test_where_nobody_can_go_on_it_is_said(program: str, values: dict[str,
         await walk(program, Told(values))
 
 
-@pytest.mark.parametrize("program", ["while True:\n    pass", "n = 0\nwhile True:\n    n += 1"])
+@pytest.mark.parametrize(
+    "program", ["while True:\n    pass", "n = 0\nwhile True:\n    n += 1", "for n in range(9999):\n    continue"]
+)
 async def test_a_loop_without_end_ends_after_so_many_lines(program: str) -> None:
     async with session(limits=LIMITS) as sandbox:
         walked = Walk(sandbox, Told(), 50)
