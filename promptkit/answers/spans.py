@@ -41,6 +41,10 @@ class Spans(AnswerType):
         self._shift = len(text) - len(text.lstrip())
         self.max_tokens = 64 + len(text)
 
+    def words(self, span: Mapping[str, Any]) -> str:
+        """Return the words of the text that a span of a value marks."""
+        return self.text[span["start"] - self._shift : span["end"] - self._shift]
+
     def format(self, value: Any) -> str:
         parts, at = [], 0
         for span in value if isinstance(value, list) else [value]:

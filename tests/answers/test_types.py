@@ -238,6 +238,7 @@ def test_spans_count_from_the_start_of_the_text_as_given() -> None:
     value = [{"start": 4, "end": 9, "class": "x"}]
     assert spans.write(value) == 'a <span class="x">fever</span>'
     assert spans.parse('a <span class="x">fever</span>') == value
+    assert spans.words(value[0]) == "fever"
     assert Spans(["x"], "a < b").write([]) == "a &lt; b"
 
 
