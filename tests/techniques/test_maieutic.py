@@ -276,6 +276,14 @@ async def test_a_belief_that_nobody_states_settles_nothing(tmp_path: Path) -> No
     assert counted(bench)["explain"] == 2
 
 
+async def test_a_belief_without_a_probability_settles_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, model(believe=lambda probability: Reply(text="")), "boolean")
+
+    answer = await perform({"maieutic": SMALL}, bench.step())
+
+    assert (answer.value, answer.flag) == (None, "unparsed")
+
+
 @pytest.mark.parametrize(
     ("labels", "value"), [(["yes", "no"], "no"), (["no", "yes"], "no"), (["plausible", "odd"], "odd")]
 )

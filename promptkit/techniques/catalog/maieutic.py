@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from promptkit.errors import InputError, nearest
+from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import last_named
@@ -128,7 +128,10 @@ class Garden:
         if not statement:
             return None
         if self.scored:
-            return math.exp((await self.task.logprob("belief", LABELS, statement=statement))[0])
+            try:
+                return math.exp((await self.task.logprob("belief", LABELS, statement=statement))[0])
+            except Unsupported:  # A reply without a token has no log-probability either.
+                return None
         replies = await self.task.sample("belief", self.samples, temperature=1.0, statement=statement)
         said = [last_named(reply.said, LABELS) for reply in replies]
         return said.count("true") / len(said) if any(said) else None
