@@ -78,11 +78,6 @@ async def compare_techniques(
     from promptkit.reports import Progress, comparison_text, counted, emit, json_text, measured_text, note
 
     progress, started = Progress(), monotonic()
-
-    def count_row() -> None:
-        with progress.row():
-            pass
-
     note(f"{counted(len(rows.rows), 'row')}, the expected answer in `{rows.expect}`")
     async with open_session(pipeline, asking, progress) as session:
         with progress.showing(rows=len(rows.rows) * sum(each.step is not None for each in contenders)):
@@ -94,7 +89,7 @@ async def compare_techniques(
                 models=session.models,
                 settings=session.settings,
                 on_event=progress.listener(steps=False),
-                on_row=count_row,
+                on_row=progress.row_finished,
                 on_measured=lambda each: progress.notice(measured_text(each)),
             )
         evaluation.keep_evidence(pipeline.project, comparison.evidence())

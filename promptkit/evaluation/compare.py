@@ -295,9 +295,9 @@ def _trace() -> Trace:
 
 
 def _reason(error: PromptkitError) -> str:
-    """Return what is wrong and what would help, in one line."""
+    """Return what is wrong, where, and what would help, in one line."""
     problems = error.problems if isinstance(error, InputError) else [Problem(error.message, hint=error.hint)]
-    return "; ".join(f"{each.message} ({each.hint})" if each.hint else each.message for each in problems)
+    return "; ".join(f"{replace(each, hint=None)}{f' ({each.hint})' if each.hint else ''}" for each in problems)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -84,11 +84,15 @@ class Progress:
             finally:
                 self._live = None
 
+    def row_finished(self) -> None:
+        """Count a finished row of which nothing is written."""
+        if self._rows:
+            self._rows.finished += 1
+
     @contextmanager
     def row(self) -> Iterator[None]:
         """Count a finished row; the screen is clear while the block writes what the row came to."""
-        if self._rows:
-            self._rows.finished += 1
+        self.row_finished()
         live = self._live
         if live:
             live.stop()

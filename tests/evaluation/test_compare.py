@@ -179,6 +179,15 @@ async def test_what_is_not_prepared_or_not_at_hand_is_told_and_stops_no_other(fo
     assert {each.state for each in found.measured[1:]} == {"unavailable"}
 
 
+async def test_a_broken_artifact_is_told_with_its_place_and_stops_no_other(folder: Folder) -> None:
+    folder.write("pipelines/test.add.mine.yaml", "technique: mine\nitems: 3\n")
+
+    found = await compared(folder, "mine,vanilla")
+
+    assert [each.state for each in found.measured] == ["measured", "unavailable"]
+    assert "test.add.mine.yaml:2:8: `items`: must be a list" in found.measured[1].reason
+
+
 async def test_a_role_that_no_input_plays_is_told_and_stops_no_other(folder: Folder) -> None:
     folder.write("techniques/mine.py", NEEDS_ROWS.replace('needs=["rows"], prepare=prepare', 'roles=["table"]'))
 
