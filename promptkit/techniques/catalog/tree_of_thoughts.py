@@ -24,13 +24,10 @@ _HEAD: Final = re.compile(r"^(?:step\s*\d+\s*[:.)]\s*)+", re.IGNORECASE)
 _CONFIDENCE: Final = re.compile(rf"\s*[(\[]\s*({'|'.join(CONFIDENCES)})\s*[)\]]\s*\Z", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"choice is\D{0,12}(\d+)", re.IGNORECASE)
 
-_EXPANSION: Final = "(candidates if generate == 'sample' else proposals)"
-_BREADTH_FIRST: Final = (
-    f"(1 + (depth - 1) * breadth) * ({_EXPANSION} + (evaluations * candidates if evaluate == 'value' else 0))"
-    " + (0 if evaluate == 'value' else depth * evaluations)"
-)
 _CALLS: Final = (
-    f"({_BREADTH_FIRST} if variant == 'bfs' else nodes * ({_EXPANSION} + evaluations)) + (1 if final else 0)"
+    "(1 + (depth - 1) * breadth if variant == 'bfs' else nodes)"
+    " * ((candidates if generate == 'sample' else proposals)"
+    " + evaluations * (candidates if variant == 'bfs' and evaluate == 'value' else 1)) + (1 if final else 0)"
 )
 
 
