@@ -13,7 +13,6 @@ from promptkit.answers import Code, Unparsed
 _INDENTED_FENCE = re.compile(r"^[ \t]+(?=```)", re.MULTILINE)
 _FENCE_IN_LINE = re.compile(r"(?<=:)[ \t]*(?=```[\w+#.-]*[ \t]*$)", re.MULTILINE)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 def cut_program(reply: str, *, last: bool = False) -> str:
@@ -46,15 +45,15 @@ def assigned_names(program: str) -> list[str]:
     found: dict[str, None] = {}
     waiting = [_parse(program)]
     while waiting:
-        node = waiting.pop(0)
+        node = waiting.pop()
         if isinstance(node, _SCOPES):
             continue
         if isinstance(node, ast.comprehension):
-            waiting.extend((node.iter, *node.ifs))
+            waiting.extend((*node.ifs, node.iter))
             continue
         if isinstance(node, ast.Name | ast.MatchAs | ast.MatchStar | ast.MatchMapping):
             found |= dict.fromkeys(_bound_by(node))
-        waiting[:0] = ast.iter_child_nodes(node)
+        waiting.extend(reversed(list(ast.iter_child_nodes(node))))
     return list(found)
 
 

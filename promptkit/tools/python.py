@@ -16,7 +16,7 @@ from promptkit.tools.values import NoPlainData, TooMuchData, plain
 from promptkit.tools.workers import Worker
 
 if TYPE_CHECKING:
-    from pydantic_monty import FunctionSnapshot, MontySession, SyncSnapshot
+    from pydantic_monty import FunctionSnapshot, SyncSnapshot
 
 Functions = Mapping[str, Callable[..., Any]]
 
@@ -63,8 +63,7 @@ class Session:
     def __init__(self, functions: Functions, limits: Limits) -> None:
         self._functions = functions
         self._limits = limits
-        self._worker = Worker()
-        self._saved: bytes | None = None
+        self._worker = Worker(limits)
         self._names: dict[str, None] = {}
 
     async def run(self, program: str, *, inputs: Mapping[str, Any] | None = None) -> Execution:
@@ -96,10 +95,9 @@ class Session:
     async def _feed(self, program: str, inputs: dict[str, Any], printed: _Printed) -> Any:
         from pydantic_monty import MontyComplete, MontyConversionError, MontyError
 
-        turn, limits = self._worker.turn, self._limits
+        limits = self._limits
         try:
-            sandbox = await self._ready()
-            at = await turn(sandbox.feed_start, program, inputs=inputs, print_callback=printed)
+            at = await self._worker.start(program, inputs, printed)
             calls = 0
             while not isinstance(at, MontyComplete):
                 if calls == limits.calls:
@@ -146,17 +144,6 @@ class Session:
             raise
         except Exception as error:
             return {"exception": error}
-
-    async def _ready(self) -> MontySession:
-        """Return the sandbox in the state after the last program that went well."""
-        turn, sandbox = self._worker.turn, self._worker.session
-        if sandbox is not None:
-            self._saved = await turn(sandbox.dump)
-            return sandbox
-        sandbox = await self._worker.open(self._limits)
-        if self._saved is not None:
-            await turn(sandbox.load_session, self._saved)
-        return sandbox
 
 
 class _Failed(Exception):

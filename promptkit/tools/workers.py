@@ -10,40 +10,47 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from promptkit.errors import Unsupported
 from promptkit.tools.failures import Limits
 
 if TYPE_CHECKING:
-    from pydantic_monty import Monty, MontySession
+    from pydantic_monty import Monty, MontySession, SyncSnapshot
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_MOST_WORKERS = 256
+# Each program that waits for a function holds a worker, so there may be as many as programs.
+_MOST_WORKERS = 4096
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 # As many programs compute at once as there are processors, so that none runs out of time because of the others.
 _threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="promptkit-python")
+# What has ended waits for no turn, so that its worker is free for the next.
+_ending = ThreadPoolExecutor(1, thread_name_prefix="promptkit-python-end")
 
 
 class Worker:
-    """One sandbox in a worker process. Its process is ended where what waits for it is cancelled."""
+    """One sandbox in a worker process, and its state after the last program that went well.
 
-    def __init__(self) -> None:
-        self.session: MontySession | None = None
+    The process is ended where what waits for it is cancelled.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._session: MontySession | None = None
         self._process: int | None = None
+        self._saved: bytes | None = None
         self._cancelled = False
 
-    async def open(self, limits: Limits) -> MontySession:
-        """Take a worker for a fresh sandbox. Raises Unsupported where the interpreter is not installed."""
+    async def start(self, program: str, inputs: dict[str, Any], printed: Callable[[str, str], None]) -> SyncSnapshot:
+        """Start a program and return where it waits, or is complete. Raises Unsupported without the interpreter."""
         try:
-            pool = _pool()
-        except (ImportError, FileNotFoundError) as error:
+            return await self.turn(self._start, _pool(), program, inputs, printed)
+        except (ImportError, OSError, RuntimeError) as error:
             message = f"a program cannot be run: {error}"
             raise Unsupported(message, hint="pip install --force-reinstall pydantic-monty") from None
-        return await self.turn(self._enter, pool, limits)
 
     async def turn(
         self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -64,28 +71,38 @@ class Worker:
             raise
 
     async def close(self) -> None:
-        """Give the worker back; one in the middle of a program is ended."""
+        """Give the process back; one in the middle of a program is ended. The next program gets the state before it."""
         if not self._cancelled:
-            await self.turn(self._leave)
+            await asyncio.wrap_future(_ending.submit(self._leave))
 
-    def _enter(self, pool: Monty, limits: Limits) -> MontySession:
-        session = pool.checkout(
-            limits={
-                "max_feed_duration_secs": limits.seconds,
-                "max_memory": limits.memory,
-                "max_recursion_depth": limits.recursion,
-                "max_suspensions": 2**31,
-            },
-            os_policy={"datetime": "call_host", "random_start": {"seed": 0}, "sleep": "zero"},
-        )
-        self.session = session.__enter__()
-        self._process = self.session.worker_pid
-        return self.session
+    def _start(
+        self, pool: Monty, program: str, inputs: dict[str, Any], printed: Callable[[str, str], None]
+    ) -> SyncSnapshot:
+        if self._session is None:
+            self._session = pool.checkout(limits=_limits(self._limits), os_policy=_POLICY).__enter__()
+            self._process = self._session.worker_pid
+            if self._saved is not None:
+                self._session.load_session(self._saved)
+        else:
+            self._saved = self._session.dump()
+        return self._session.feed_start(program, inputs=inputs, print_callback=printed)
 
     def _leave(self) -> None:
-        session, self.session, self._process = self.session, None, None
+        session, self._session, self._process = self._session, None, None
         if session is not None:
             session.__exit__(None, None, None)
+
+
+_POLICY: Any = {"datetime": "call_host", "random_start": {"seed": 0}, "sleep": "zero"}
+
+
+def _limits(limits: Limits) -> Any:
+    return {
+        "max_feed_duration_secs": limits.seconds,
+        "max_memory": limits.memory,
+        "max_recursion_depth": limits.recursion,
+        "max_suspensions": 2**31,
+    }
 
 
 @cache

@@ -258,6 +258,21 @@ print([int(line.split()[0]) for line in listed.stdout.splitlines() if "monty" in
     assert not [worker for worker in json.loads(workers) if _alive(worker)]
 
 
+def test_without_the_interpreter_the_error_says_how_to_get_it() -> None:
+    program = "import asyncio\nfrom promptkit.tools import run_python\nasyncio.run(run_python('1'))"
+    environment = {**os.environ, "MONTY_BIN": "/missing/monty"}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
+    assert "Unsupported: a program cannot be run" in ended.stderr
+    assert "pip install --force-reinstall pydantic-monty" in ended.stderr
+
+
+async def test_a_burst_of_programs_takes_few_workers() -> None:
+    before = _workers()
+    executions = await asyncio.gather(*(run_python(f"{number} + 1") for number in range(60)))
+    assert [execution.value for execution in executions] == list(range(1, 61))
+    assert _workers() - before <= 4 * (os.cpu_count() or 1)
+
+
 async def test_a_session_keeps_variables_functions_and_modules() -> None:
     async with session(functions={"ask": ask}) as opened:
         await opened.run("import math\ndef area(radius):\n    return round(math.pi * radius ** 2)")
@@ -346,3 +361,8 @@ def _computing() -> list[str]:
 def _alive(process: int) -> bool:
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout
     return bool(state.strip()) and not state.startswith("Z")
+
+
+def _workers() -> int:
+    listed = subprocess.run(["ps", "-o", "comm=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout
+    return listed.split().count("monty")
