@@ -6,9 +6,10 @@ import asyncio
 import atexit
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -29,6 +30,7 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="promptkit-python")
 # What has ended waits for no turn, so that its worker is free for the next.
 _ending = ThreadPoolExecutor(1, thread_name_prefix="promptkit-python-end")
+_beginning = threading.Lock()
 
 
 class Worker:
@@ -79,7 +81,8 @@ class Worker:
         self, pool: Monty, program: str, inputs: dict[str, Any], printed: Callable[[str, str], None]
     ) -> SyncSnapshot:
         if self._session is None:
-            self._session = pool.checkout(limits=_limits(self._limits), os_policy=_POLICY).__enter__()
+            with _keeping_standard_error():
+                self._session = pool.checkout(limits=_limits(self._limits), os_policy=_POLICY).__enter__()
             self._process = self._session.worker_pid
             if self._saved is not None:
                 self._session.load_session(self._saved)
@@ -103,6 +106,19 @@ def _limits(limits: Limits) -> Any:
         "max_recursion_depth": limits.recursion,
         "max_suspensions": 2**31,
     }
+
+
+@contextmanager
+def _keeping_standard_error() -> Iterator[None]:
+    """Let no process that begins inside the block write to our standard error: a worker out of memory does."""
+    with _beginning:
+        with suppress(OSError):
+            os.set_inheritable(2, False)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.set_inheritable(2, True)
 
 
 @cache

@@ -266,6 +266,14 @@ def test_without_the_interpreter_the_error_says_how_to_get_it() -> None:
     assert "pip install --force-reinstall pydantic-monty" in ended.stderr
 
 
+async def test_a_worker_that_runs_out_of_memory_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    failure = (await run_python("[0] * 1_900_000", limits=Limits(memory=32 * 2**20))).failure
+    assert failure and failure.kind == "memory"
+    assert capfd.readouterr() == ("", "")
+    subprocess.run([sys.executable, "-c", "import sys; print('heard', file=sys.stderr)"], check=True)
+    assert capfd.readouterr().err == "heard\n"
+
+
 async def test_a_burst_of_programs_takes_few_workers() -> None:
     before = _workers()
     executions = await asyncio.gather(*(run_python(f"{number} + 1") for number in range(60)))
