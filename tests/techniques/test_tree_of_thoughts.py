@@ -9,6 +9,7 @@ import pytest
 from promptkit.errors import InputError
 from promptkit.runtimes import Request
 from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.catalog.tree_of_thoughts import read_vote
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, without
 
 PROPOSING, WRITING, JUDGING, VOTING = "List at most", "Write only step", "Look ahead", "best choice is, and"
@@ -139,6 +140,21 @@ async def test_a_vote_sees_all_candidates_and_most_votes_win(tmp_path: Path) -> 
     assert [path_in(text) for text in bench.texts if VOTING in text] == [("ALFA", "BRAVO", "CHARLIE")] * 3
     assert bench.levels == [*[("sample", 1)] * 3, *[("vote", 2)] * 3]
     assert len({request.sample for request in bench.runtime.requests[3:]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("Choice 1 is good.\nThe best choice is 2 (left: 8, 14).", 2),
+        ("The best choice is 1? No.\nthe best choice is **choice 3**", 3),
+        ("Choice 1 is bad.\n2.", 2),
+        ("Choice 1 is bad.\nChoice 2", 2),
+        ("Choice 2 leaves 6 and 18, and 18 * 18 = 256", 0),
+        ("", 0),
+    ],
+)
+def test_a_vote_is_what_a_reply_ends_in(text: str, choice: int) -> None:
+    assert read_vote(text) == choice
 
 
 async def test_a_sampled_step_goes_on_from_the_path(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ Path = tuple[str, ...]
 _HEAD: Final = re.compile(r"^(?:step\s*\d+\s*[:.)]\s*)+", re.IGNORECASE)
 _CONFIDENCE: Final = re.compile(rf"\s*[(\[]\s*({'|'.join(CONFIDENCES)})\s*[)\]]\s*\Z", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"choice is\D{0,12}(\d+)", re.IGNORECASE)
+_ONLY_CHOICE: Final = re.compile(r"\A\W*(?:choice\W*)?(\d+)\W*\Z", re.IGNORECASE)
 
 _CALLS: Final = (
     "(1 + (depth - 1) * breadth if variant == 'bfs' else nodes)"
@@ -207,8 +208,8 @@ def read_value(text: str) -> float:
 
 
 def read_vote(text: str) -> int:
-    """Return the number of the choice that a reply ends in, 0 where it names none."""
-    found = _CHOICE.findall(text) or re.findall(r"\d+", _last_line(text))
+    """Return the number of the best choice, said last or alone in the last line; 0 where a reply names none."""
+    found = _CHOICE.findall(text) or _ONLY_CHOICE.findall(_last_line(text))
     return int(found[-1]) if found else 0
 
 
