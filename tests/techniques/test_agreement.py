@@ -1,0 +1,73 @@
+"""How answers are compared with those expected: spans relaxed, others as a whole, no answer never right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from promptkit.answers import build
+from promptkit.techniques import Answer
+from promptkit.techniques.agreement import Mistake, compare, score
+
+TEXT = "no pain, high fever, aspirin"
+KIND = build({"spans": {"classes": ["problem", "drug"], "text": TEXT}})
+NUMBER = build("number")
+
+
+def span(words: str, kind: str = "problem") -> dict[str, Any]:
+    start = TEXT.index(words)
+    return {"start": start, "end": start + len(words), "class": kind}
+
+
+def answered(*spans: dict[str, Any]) -> Answer:
+    return Answer(value=list(spans))
+
+
+NOTHING = Answer(value=None, flag="unparsed")
+PAIN, FEVER, HIGH_FEVER, DRUG = span("pain"), span("fever"), span("high fever"), span("aspirin", "drug")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "value"),
+    [
+        (answered(PAIN, FEVER), [PAIN, FEVER], 1.0),
+        (answered(FEVER), [HIGH_FEVER], 1.0),
+        (answered(PAIN), [PAIN, FEVER], 2 / 3),
+        (answered(PAIN, FEVER), [PAIN], 2 / 3),
+        (answered(span("aspirin")), [DRUG], 0.0),
+        (answered(), [], 1.0),
+        (answered(), [PAIN], 0.0),
+        (NOTHING, [PAIN], 0.0),
+        (NOTHING, [], 0.0),
+        (answered(span("high"), FEVER), [HIGH_FEVER], 1.0),
+    ],
+)
+def test_spans_that_overlap_and_are_of_one_class_agree(answer: Answer, expected: Any, value: float) -> None:
+    assert score([compare(KIND, answer, expected)]) == pytest.approx(value)
+
+
+def test_scores_are_over_all_spans_not_the_mean_of_the_rows() -> None:
+    rows = [compare(KIND, answered(PAIN, FEVER, DRUG), [PAIN, FEVER, DRUG]), compare(KIND, answered(), [PAIN])]
+
+    assert score(rows) == pytest.approx(2 * 1.0 * 0.75 / 1.75)
+
+
+def test_other_answers_agree_by_their_vote_key() -> None:
+    rows = [compare(NUMBER, Answer(value=value), 26) for value in (26, 26.0, 27)] + [compare(NUMBER, NOTHING, 26)]
+
+    assert score(rows) == pytest.approx(0.5)
+    assert [each.mistakes for each in rows[2:]] == [
+        (Mistake(said="27", right="26"),),
+        (Mistake(said=None, right="26"),),
+    ]
+
+
+def test_the_mistakes_of_spans_are_told_by_class_and_words() -> None:
+    comparison = compare(KIND, answered(PAIN, span("aspirin")), [DRUG, HIGH_FEVER])
+
+    assert comparison.mistakes == (
+        Mistake(said="problem", right="drug", words="aspirin"),
+        Mistake(said=None, right="problem", words="high fever"),
+        Mistake(said="problem", right=None, words="pain"),
+    )
