@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from promptkit.cli.options import Json
+from promptkit.cli.technique_compare import compare
+from promptkit.cli.technique_prepare import prepare
+from promptkit.cli.technique_recommend import recommend
 from promptkit.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -37,6 +40,11 @@ app = typer.Typer(
     no_args_is_help=True,
     help="List, describe, recommend, compare and prepare techniques.",
 )
+
+
+app.command()(recommend)
+app.command()(compare)
+app.command()(prepare)
 
 
 @app.command("list")

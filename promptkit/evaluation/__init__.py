@@ -3,21 +3,39 @@
 from promptkit.evaluation.compare import Comparison, Contender, compare, contenders, read_specs
 from promptkit.evaluation.evidence import Evidence, keep_evidence, read_evidence
 from promptkit.evaluation.measured import Measured, Spent, by_worth, spec_text
+from promptkit.evaluation.recommend import Dropped, Recommendation, Recommended, Situation, recommend, with_roles
+from promptkit.evaluation.situation import billions, flags_of, from_rows, hand_of, likely_task, read_flags
 from promptkit.evaluation.statistics import Interval, wilson
+from promptkit.evaluation.tasks import SuitedTask, find_task, tasks
 
 __all__ = [
     "Comparison",
     "Contender",
+    "Dropped",
     "Evidence",
     "Interval",
     "Measured",
+    "Recommendation",
+    "Recommended",
+    "Situation",
     "Spent",
+    "SuitedTask",
+    "billions",
     "by_worth",
     "compare",
     "contenders",
+    "find_task",
+    "flags_of",
+    "from_rows",
+    "hand_of",
     "keep_evidence",
+    "likely_task",
     "read_evidence",
+    "read_flags",
     "read_specs",
+    "recommend",
     "spec_text",
+    "tasks",
     "wilson",
+    "with_roles",
 ]

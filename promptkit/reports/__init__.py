@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from promptkit.reports.comparison import Outcome, answer_record, settle
     from promptkit.reports.models import model_text, models_text
     from promptkit.reports.progress import Progress
+    from promptkit.reports.recommendation import recommendation_record, recommendation_text
     from promptkit.reports.requests import rendered_text
     from promptkit.reports.screen import report_console
     from promptkit.reports.techniques import comparison_text, measured_text, prepared_text
@@ -44,6 +45,8 @@ __all__ = [
     "outline",
     "prepared_text",
     "print_error",
+    "recommendation_record",
+    "recommendation_text",
     "rendered_text",
     "report_console",
     "result_stream",
@@ -71,6 +74,8 @@ _LAZY = {
     "marked": "words",
     "model_text": "models",
     "models_text": "models",
+    "recommendation_record": "recommendation",
+    "recommendation_text": "recommendation",
     "rendered_text": "requests",
     "report_console": "screen",
     "comparison_text": "techniques",

@@ -53,7 +53,7 @@ def bind(roles: Collection[Role], given: Mapping[str, str], inputs: Mapping[str,
     for role in roles:
         if role.name in inputs:
             bound.setdefault(role.name, role.name)
-    for role in roles:
+    for role in sorted(roles, key=lambda role: role.name != SECTION):  # What is asked is in the input, if anything is.
         if role.name in bound:
             continue
         left = [name for name in inputs if name not in bound.values() and _kind(inputs[name]) in KINDS[role.name]]

@@ -1,0 +1,53 @@
+"""What is recommended, as people and programs read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from promptkit.reports.numbers import counted
+from promptkit.reports.text import visible
+
+if TYPE_CHECKING:
+    from promptkit.evaluation import Recommendation
+
+WIDTH = 100
+
+
+def recommendation_text(found: Recommendation) -> str:
+    """Return the techniques, the best first, each with what it costs and why, and then those that were dropped."""
+    return visible("\n".join(_lines(found)))
+
+
+def _lines(found: Recommendation) -> Iterator[str]:
+    for place, each in enumerate(found.ranked, start=1):
+        requests = counted(round(each.cost.requests), "request")
+        yield f"{place}. {each.name} · {each.score:.2f} · at most {requests} a row, {each.cost.depth:g} deep"
+        for reason in each.reasons:
+            yield from wrap(reason, WIDTH, initial_indent="   ", subsequent_indent="   ")
+    if found.dropped:
+        yield from ("", "dropped:")
+        yield from (f"   {each.name}: {each.reason}" for each in found.dropped)
+
+
+def recommendation_record(found: Recommendation) -> dict[str, Any]:
+    """Return a recommendation as the documented JSON object."""
+    return {
+        "task": found.task,
+        "title": found.title,
+        "ranked": [
+            {
+                "technique": each.spec,
+                "score": round(each.score, 3),
+                "basis": each.basis,
+                "calls": each.cost.calls,
+                "requests": each.cost.requests,
+                "depth": each.cost.depth,
+                "reasons": list(each.reasons),
+                "prepares": each.prepares,
+            }
+            for each in found.ranked
+        ],
+        "dropped": [{"technique": each.name, "reason": each.reason} for each in found.dropped],
+    }
