@@ -1,0 +1,87 @@
+"""Whatever a model replies, a technique ends: with an answer or without one, within its cost, and never in a crash."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from promptkit.engine import Settings, example_file, fill, load_target, run
+from promptkit.errors import UnparsedAnswer
+from promptkit.project import Project
+from promptkit.runtimes import Reply, Request, Scripted
+from promptkit.techniques import choose, cost
+from tests.pipelines.asking import Given
+from tests.techniques.test_catalog import CATALOG, PROJECT
+
+STRANGE = [
+    "",
+    " ",
+    "\n\n\n",
+    "None",
+    "null",
+    "[]",
+    "{}",
+    '{"a": ',
+    "[1, 2",
+    '[{"question": 3, "answer": null}]',
+    "```python\n```",
+    "```python\nwhile True:\n    pass\n```",
+    "def solution():\n    return [solution]",
+    "ans = 1/0",
+    "import os\nans = os.environ",
+    "SELECT * FROM w; DROP TABLE w",
+    'SELECT QA("map@',
+    "f_select_row(row 0, row 99999999999999999999)",
+    "f_sort_column([[[)",
+    "Action 1: finish[",
+    "Action 1: [] search[]]",
+    "[EOQ]",
+    "(project) [nobody] #1 #99",
+    "#1. #2. #3.",
+    "Verdict:",
+    "true",
+    "1. a\n1. a\n1. a",
+    "9" * 5000,
+    "-inf",
+    "nan",
+    "\x00\x1b[31m",
+    "\ud800",
+    "{{ call.question }}{% raw %}",
+    "<span class='x'>",
+    "Answer: Answer: Answer:",
+    "(A) or (B)",
+    "🙂" * 50,
+]
+
+
+def strange(seed: int) -> Scripted:
+    """A runtime that replies anything, cut off now and then."""
+    random = Random(seed)
+
+    def script(request: Request) -> str | Reply:
+        text = random.choice(STRANGE)
+        return Reply(text=text, finish="length") if random.random() < 0.2 else text
+
+    return Scripted(script)
+
+
+@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize("decide", ["generate", "constrain"])
+async def test_a_technique_ends_whatever_the_model_replies(name: str, decide: str) -> None:
+    file = example_file(name, PROJECT)
+    assert file is not None
+    step = next(iter(load_target(file, Project.find(file)).steps))
+    pipeline = load_target(file, Project.find(file), sets=[f"{step}.decide={decide}"])
+    asking = pipeline.steps[step].asking
+    assert asking is not None
+    chosen = choose(asking.technique, pipeline.project)
+    thinks = any(example.thoughts for example in asking.examples.all)
+    most = cost(chosen, pipeline.project, decide=decide, examples_think=thinks).requests
+
+    for seed in range(8):
+        runtime = strange(seed)
+        result = await run(pipeline, fill(pipeline).values, models=Given(runtime), settings=Settings(repairs=0))
+
+        assert result.error is None or isinstance(result.error, UnparsedAnswer)
+        assert len(runtime.requests) <= most
