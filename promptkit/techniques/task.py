@@ -426,6 +426,11 @@ class Task:
         """Return a call's demonstrations: one's own where the step gives them."""
         return self._call(call).demos if self._chosen.demos.get(call) is None else self.own_demos(call)
 
+    @property
+    def own_demo_names(self) -> tuple[str, ...]:
+        """The names under which the step gives demonstrations: calls, and parts of one (`handler.NAME`)."""
+        return tuple(self._chosen.demos)
+
     def own_demos(self, name: str) -> tuple[Mapping[str, Any], ...]:
         """Return the demonstrations that the step gives under a name, none where it gives none. Raises InputError."""
         from promptkit.techniques.spec import read_demos
