@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,10 +32,12 @@ _KEYWORD: Final = re.compile(  # Those of SQLite that it takes for no name.
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The table of a step. `keys` are its columns' names as the step's prompt knows them."""
+    """The table of a step. `keys` are its columns' names as the step's prompt knows them; in a `ragged` table rows
+    lack cells."""
 
     table: Table
     keys: Mapping[str, str]
+    ragged: bool
 
 
 def table_of(task: Task) -> Source:
@@ -48,7 +50,8 @@ def table_of(task: Task) -> Source:
     columns = Table.of([[ROW_ID, *table.columns]]).columns[1:]
     mappings = all(isinstance(row, Mapping) for row in value)
     names = dict.fromkeys(name for row in value for name in row) if mappings else table.columns
-    return Source(Table(columns, table.rows), dict(zip(columns, names, strict=True)))
+    ragged = mappings and any(len(row) < len(names) for row in value)
+    return Source(Table(columns, table.rows), dict(zip(columns, names, strict=True)), ragged)
 
 
 def showing(task: Task, source: Source, table: Table) -> Task:
@@ -56,7 +59,14 @@ def showing(task: Task, source: Source, table: Table) -> Task:
 
     Where the prompt names columns that are not in it, they are there, and blank.
     """
-    rows = [{source.keys.get(name, name): cell for name, cell in _pairs(table, row)} for row in table.rows]
+    rows = [
+        {
+            source.keys.get(name, name): cell
+            for name, cell in zip(table.columns, row, strict=True)
+            if cell is not None or not source.ragged
+        }
+        for row in table.rows
+    ]
     shown = task.replacing(table=rows)
     try:
         for name in ("context", "input"):
@@ -65,10 +75,6 @@ def showing(task: Task, source: Source, table: Table) -> Task:
         blank = dict.fromkeys(source.keys.values(), "")
         return task.replacing(table=[{**blank, **row} for row in rows])
     return shown
-
-
-def _pairs(table: Table, row: Sequence[Any]) -> Iterable[tuple[str, Any]]:
-    return zip(table.columns, row, strict=True)
 
 
 def lines(table: Table, *, most: int | None = None, numbers: Sequence[int] | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import Field
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.looking_up import sentences
 from promptkit.techniques.parameters import Count, Warmth
+from promptkit.techniques.reading import before_cue
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -105,10 +106,8 @@ async def correct(task: Task, rationale: str, snippets: list[str]) -> dict[str, 
 
 def rationales(chain: Exchange) -> list[str]:
     """Return the one or two rationales of a chain, its answer left out."""
-    thoughts = (
-        re.split(re.escape(chain.cue), chain.text, maxsplit=1, flags=re.IGNORECASE)[0] if chain.cue else chain.text
-    )
-    return [one_line(part) for part in _SECOND.split(_FIRST.sub("", thoughts, count=1), maxsplit=1)]
+    thoughts = _FIRST.sub("", before_cue(chain.text, chain.cue), count=1)
+    return [one_line(part) for part in _SECOND.split(thoughts, maxsplit=1)]
 
 
 def ends(task: Task) -> list[str]:

@@ -1,0 +1,111 @@
+"""Dater: the part of a table that a question is about, and facts whose values SQL finds, before any reasoning."""
+
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.parameters import Count, Warmth
+from promptkit.techniques.reading import read_list
+from promptkit.techniques.registry import technique
+from promptkit.techniques.table_operations import likelihood, read_columns, read_rows, union_of_best
+from promptkit.techniques.table_texts import EXAMPLE_ROWS, cell_text, lines, schema, showing, table_of
+from promptkit.techniques.task import Task
+from promptkit.tools import QueryFailed, Table, cut_program
+
+Start = Callable[[], Awaitable[Any]]
+CHOOSING, ASKING = 0.5, 0.4
+"""The temperatures at which parts of the table are chosen, and at which facts and queries are written."""
+MOST_CELLS = 10
+"""How many cells a query may give to fill a fact."""
+
+_BLANK = re.compile(r"\{[\s.…_]*\}|_{3,}")
+
+
+@technique(
+    needs={"sql", "table", "sampling"},
+    roles=["table", "question"],
+    calls="column_samples + row_samples + cloze_samples + query_samples * clozes + samples",
+    requests="column_samples + row_samples + cloze_samples + query_samples * clozes + samples * (1 + decided)",
+)
+async def dater(
+    task: Task,
+    *,
+    column_samples: Count = 3,
+    row_samples: Count = 3,
+    cloze_samples: Count = 1,
+    query_samples: Count = 3,
+    samples: Count = 3,
+    temperature: Warmth = 0.7,
+    column_sets: Count = 2,
+    row_sets: Count = 1,
+    clozes: Count = 3,
+    shown_rows: Count = 50,
+) -> Answer:
+    """Choose a part of the table, find the facts that SQL can compute, and reason over both (Ye et al. 2023).
+
+    The part is the union of the best `column_sets` and `row_sets`; at most `clozes` facts are looked for. No prompt
+    holds more than the first `shown_rows` rows.
+    """
+    source = table_of(task)
+    table = source.table
+    short = showing(task, source, table.select(rows=range(len(table.rows))[:EXAMPLE_ROWS]))
+    read = table.select(rows=range(len(table.rows))[:shown_rows])
+    choosing = partial(short.sample, temperature=CHOOSING, logprobs=True)
+    begun: list[Start] = [
+        partial(choosing, "columns", column_samples, rows=lines(table, most=EXAMPLE_ROWS)),
+        partial(choosing, "rows", row_samples, rows=lines(table, most=shown_rows)),
+        partial(find_facts, short, table, cloze_samples, query_samples, clozes),
+    ]
+    by_column, by_row, facts = await task.each(lambda start: start(), begun)
+    columns = union_of_best([(each, read_columns(each.said, table.columns)) for each in by_column], column_sets)
+    rows = union_of_best([(each, read_rows(each.said, range(1, len(read.rows) + 1))) for each in by_row], row_sets)
+    part = read.select(
+        [name for name in table.columns if name in columns] or None, sorted(row - 1 for row in rows) or None
+    )
+    reasoning = showing(task, source, part)
+    thoughts = await reasoning.sample("reason", samples, temperature=temperature, logprobs=True, facts=facts)
+    answers = await task.each(reasoning.decide, thoughts)
+    voted = task.vote(answers, [likelihood(each) for each in thoughts])
+    return voted.with_extra(columns=list(part.columns), rows=sorted(rows), facts=facts)
+
+
+async def find_facts(task: Task, table: Table, samples: int, queries: int, most: int) -> list[str]:
+    """Return the facts of the likeliest sample, each with the value that most of its queries give.
+
+    One without a value is left out, and all are where each is 0 or each is 1: such counts are not to be relied on.
+    """
+    written = await task.sample(
+        "cloze", samples, temperature=ASKING, logprobs=True, rows=lines(table, most=EXAMPLE_ROWS)
+    )
+    best = max(written, key=likelihood)
+    facts = [_BLANK.sub("{}", line) for line in read_list(best.said) if _BLANK.search(line)][:most]
+    sketch = await schema(task, table)
+    values = await task.each(partial(find_value, task, table, sketch, queries), facts)
+    if all(value == "0" for value in values) or all(value == "1" for value in values):
+        return []
+    return [fact.replace("{}", value) for fact, value in zip(facts, values, strict=True) if value is not None]
+
+
+async def find_value(task: Task, table: Table, sketch: dict[str, Any], samples: int, cloze: str) -> str | None:
+    """Return the value that most queries give for a fact; a 0 counts a third. None where none gives any."""
+    written = await task.sample("sql", samples, temperature=ASKING, sketch=sketch, cloze=cloze)
+    tally: Counter[str] = Counter()
+    for value in await task.each(partial(run, task, table), written):
+        if value is not None:
+            tally[value] += 1 if value == "0" else 3
+    return tally.most_common(1)[0][0] if tally else None
+
+
+async def run(task: Task, table: Table, exchange: Exchange) -> str | None:
+    """Return the cells that a query gives as a text; None where it fails or gives none, or too many to fill a blank."""
+    try:
+        selected = await task.sql(table, cut_program(exchange.said), of=exchange)
+    except QueryFailed:
+        return None
+    cells: Sequence[str] = [
+        cell_text(cell) for row in selected.rows[: MOST_CELLS + 1] for cell in row if cell is not None
+    ]
+    return ", ".join(cells) if 0 < len(cells) <= MOST_CELLS else None
