@@ -1,0 +1,204 @@
+"""`decomposed` (Khot et al. 2023): one simple question at a time, each answered by the handler it names."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.errors import ToolFailed, Unsupported
+from promptkit.techniques import choose, cost, perform
+from tests.techniques.steps import MARKED, Bench, marked_example, routed, without
+
+QUESTION = 'Take the last letters of "Augusta Ada King". QUESTION-MARK'
+LINES = [
+    '[split] What are the words in "Augusta Ada King"?',
+    '(project_values) [last_letter] What is the last letter in "#1"?',
+    "[merge] Concatenate #2 using a space.",
+    "[EOQ]",
+]
+LETTERS = (('"Augusta"?', '"a"'), ('"Ada"?', '"X"'), ('"King"?', '"g"'))
+DEMOS = {"handler.last_letter": [{"question": 'What is the last letter in "Max"?', "answer": "x"}]}
+
+
+async def split(arguments: Mapping[str, Any]) -> Any:
+    return arguments["question"].split('"')[1].split()
+
+
+def merge(arguments: Mapping[str, Any]) -> Any:
+    text = arguments["question"]
+    return " ".join(json.loads(text[text.index("[") : text.rindex("]") + 1]))
+
+
+def broken(arguments: Mapping[str, Any]) -> Any:
+    raise ToolFailed("the wire is cut")
+
+
+TOOLS = {"split": split, "merge": merge, "broken": broken}
+
+
+def bench_of(folder: Path, lines: list[str], *handlers: tuple[str, Any], **settings: Any) -> Bench:
+    return Bench(folder, routed(*handlers, ("QC: Take", lines)), "text", **settings)
+
+
+async def ask(bench: Bench, **parameters: Any) -> Any:
+    parameters = {"demos": DEMOS, **parameters}
+    step = bench.step(decide="generate", values={"question": QUESTION}, tools=TOOLS)
+    return await perform({"decomposed": parameters}, step)
+
+
+def of_call(bench: Bench, call: str) -> list[str]:
+    return [text for text, record in zip(bench.texts, bench.records, strict=True) if record.call == call]
+
+
+async def test_each_question_goes_to_its_handler_and_the_last_answer_is_the_answer(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, LINES, *LETTERS)
+
+    answer = await ask(bench)
+
+    handlers = of_call(bench, "handler")
+    assert (answer.value, len(bench.texts), len(handlers)) == ("a X g", 7, 3)
+    for text, name in zip(handlers, ("Augusta", "Ada", "King"), strict=True):
+        assert f'in "{name}"?' in text and '""' not in text
+        assert "Concatenate" not in text and "QUESTION-MARK" not in text
+    assert 'A: ["a", "X", "g"]' in of_call(bench, "decompose")[2]
+    assert answer.extra["questions"][-1] == {"asked": LINES[2], "answer": "a X g"}
+
+
+async def test_the_decomposer_writes_one_line_at_a_time(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, [f"{LINES[0]}\nA: [..]\nQS: [EOQ]", *LINES[1:]], *LETTERS)
+
+    answer = await ask(bench)
+
+    requests = [record.request for record in bench.records if record.call == "decompose"]
+    assert answer.value == "a X g"
+    assert all("\n" in request.stop and request.begun == "QS:" for request in requests)
+    assert "[..]" not in bench.texts[1]
+
+
+async def test_the_items_of_a_project_are_asked_at_once(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, LINES, *LETTERS)
+
+    await ask(bench)
+
+    assert [level for _, level in bench.levels] == [1, 2, 3, 3, 3, 4, 5]
+
+
+async def test_the_number_of_requests_is_the_same_under_constrain(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, LINES, *LETTERS)
+    step = bench.step(values={"question": QUESTION}, tools=TOOLS)
+
+    answer = await perform({"decomposed": {"demos": DEMOS}}, step)
+
+    assert (answer.value, len(bench.texts)) == ("a X g", 7)
+
+
+async def test_without_handlers_of_ones_own_every_question_can_be_asked(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["[ask] Three and four?", "7", "[EOQ]"])
+
+    answer = await perform("decomposed", bench.step())
+
+    assert (answer.value, len(bench.texts)) == (7, 3)
+    assert "[ask]" in bench.texts[0]
+
+
+async def test_an_answer_is_not_asked_for_where_the_end_stands_in_a_question(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["[ask] What does [EOQ] mean?", "the end", "[EOQ]"], "text")
+
+    answer = await perform("decomposed", bench.step())
+
+    assert (answer.value, len(bench.texts)) == ("the end", 3)
+
+
+async def test_the_decomposer_may_be_a_handler_itself(tmp_path: Path) -> None:
+    script = routed(
+        ("QC: HALF\n", ["[ask] INNER?", "[EOQ]"]),
+        ("Q: INNER?", '"deep"'),
+        ("QUESTION-MARK", ["[decompose] HALF", "[merge] Of [#1]", "[EOQ]"]),
+    )
+    bench = Bench(tmp_path, script, "text")
+
+    answer = await perform("decomposed", bench.step(tools=TOOLS))
+
+    assert (answer.value, len(bench.texts)) == ("deep", 6)
+    assert "QC: HALF" in bench.texts[1] and "QUESTION-MARK" not in bench.texts[1]
+
+
+async def test_it_goes_only_so_deep(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: "[decompose] Again?", "text")
+
+    answer = await perform({"decomposed": {"depth": 3}}, bench.step())
+
+    assert (answer.value, answer.flag, answer.extra["capped"]) == (None, "unparsed", True)
+    assert len(bench.texts) == 3
+
+
+async def test_after_so_many_questions_the_last_answer_stands(tmp_path: Path) -> None:
+    script = routed(("Q: Again?", '"so"'), ("QUESTION-MARK", "[ask] Again?"))
+    bench = Bench(tmp_path, script, "text")
+
+    answer = await perform({"decomposed": {"steps": 2}}, bench.step())
+
+    assert (answer.value, answer.extra["capped"], len(bench.texts)) == ("so", True, 5)
+
+
+async def test_there_are_never_more_requests_than_the_limit_and_the_last_answer_before_it_stands(
+    tmp_path: Path,
+) -> None:
+    bench = bench_of(tmp_path, LINES, *LETTERS)
+
+    answer = await ask(bench, limit=4)
+
+    assert (json.loads(answer.value), answer.extra["capped"]) == (["Augusta", "Ada", "King"], True)
+    assert len(bench.texts) <= 4
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[nobody] Who?", "no handler `nobody`"),
+        ("Who?", "names no handler"),
+        ("", "names no handler"),
+        ("(sort) [ask] #1", "no operation"),
+        ("[ask] Who is #4?", "#4"),
+        ("[broken] Now?", "wire is cut"),
+    ],
+)
+async def test_a_question_that_cannot_be_asked_ends_without_an_answer(tmp_path: Path, line: str, said: str) -> None:
+    bench = bench_of(tmp_path, [LINES[0], line])
+
+    answer = await ask(bench)
+
+    assert (answer.value, answer.flag) == (None, "unparsed")
+    assert said in (answer.problem or "")
+
+
+async def test_without_any_question_there_is_no_answer(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, ["[EOQ]"])
+
+    assert (await ask(bench)).flag == "unparsed"
+
+
+async def test_a_runtime_that_cannot_stop_is_an_error_before_the_first_call(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, [], capabilities=without("stop"))
+
+    with pytest.raises(Unsupported, match="needs stop"):
+        await ask(bench)
+
+
+async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["[ask] Three and four?", "7", "[EOQ]"], prompt=MARKED)
+
+    await perform("decomposed", bench.step(examples=(marked_example(2),)))
+
+    making = "persona instructions constraints context input"
+    assert bench.shown == [("decompose", making), ("handler", "persona"), ("decompose", making)]
+
+
+def test_what_it_costs_at_most(tmp_path: Path) -> None:
+    project = Bench(tmp_path, []).project
+
+    found = cost(choose({"decomposed": {"limit": 7}}, project), project)
+
+    assert (found.calls, found.requests, found.depth) == (7, 7, 7)
