@@ -22,6 +22,7 @@ from promptkit.tools import (
     session,
     undefined_names,
 )
+from tests.tools.processes import children, running_threads, state_of
 
 
 class Refused(PromptkitError):
@@ -236,8 +237,9 @@ async def test_sleeping_takes_no_time() -> None:
 def test_a_process_ends_quietly_and_leaves_no_worker() -> None:
     """Two event loops in one process, a program cut off in each, warnings as errors."""
     program = """
-import asyncio, os, subprocess
+import asyncio, os
 from promptkit.tools import Limits, run_python
+from tests.tools.processes import children
 
 async def main():
     values = [run_python(f"{number} + 1") for number in range(8)]
@@ -247,8 +249,7 @@ async def main():
 
 asyncio.run(main())
 asyncio.run(main())
-listed = subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())], capture_output=True, text=True)
-print([int(line.split()[0]) for line in listed.stdout.splitlines() if "monty" in line])
+print([process for process, name in children(os.getpid()) if "monty" in name])
 """
     python = [sys.executable, "-X", "dev", "-W", "error", "-c", program]
     ended = subprocess.run(python, capture_output=True, text=True, timeout=60)
@@ -358,19 +359,14 @@ def test_assigned_names_are_the_variables_of_the_top_level() -> None:
     assert assigned_names(program) == ["a", "e", "g", "h", "l"]
 
 
-def _computing() -> list[str]:
-    """The threads at work in this process's workers."""
-    listed = subprocess.run(
-        ["ps", "-L", "-o", "stat=,comm=", "--ppid", str(os.getpid())], capture_output=True, text=True
-    )
-    return [line for line in listed.stdout.splitlines() if line.startswith("R") and "monty" in line]
+def _computing() -> int:
+    """How many threads are at work in this process's workers."""
+    return sum(running_threads(process) for process, name in children(os.getpid()) if "monty" in name)
 
 
 def _alive(process: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout
-    return bool(state.strip()) and not state.startswith("Z")
+    return state_of(process) not in ("", "Z")
 
 
 def _workers() -> int:
-    listed = subprocess.run(["ps", "-o", "comm=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout
-    return listed.split().count("monty")
+    return [name for _, name in children(os.getpid())].count("monty")
