@@ -72,6 +72,6 @@ def test_the_shell_completes_verbs_and_targets(promptkit: Run) -> None:
         return done.stdout.split()
 
     assert complete("promptkit ren") == ["render"]
-    assert complete("promptkit run mai") == ["mail"]
+    assert complete("promptkit run mail") == ["mail"]
     assert complete("promptkit run pipe") == ["pipelines/"]
     assert complete("promptkit run mail --model gg") == ["gguf:PATH"]
