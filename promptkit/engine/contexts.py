@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ async def step_context(
         cue=asking.cue,
         examples=examples,
         example_answers=example_answers,
+        answer_of=_answer_of(step, values, here),
         history=_history(values.get("history"), step.place),
         options=asking.options,
         tools={name: tool.call for name, tool in asking.tools.items()},
@@ -88,6 +89,16 @@ def _answers(
             error = InputError(problems)
         raise placed(error, step.place) from None
     return own, tuple(others)
+
+
+def _answer_of(step: Step, values: Mapping[str, Any], here: Here) -> Callable[[Mapping[str, Any]], AnswerType] | None:
+    """Return what gives the answer's type for other inputs than the row's, where it differs by row."""
+    assert step.asking is not None
+    answer = step.asking.answer
+    if isinstance(answer, AnswerType):
+        return None
+    scope = values if step.asking.answer_in_prompt else here.scope
+    return lambda inputs: answer.of_example(Example(inputs, None), scope, here.absent)
 
 
 def _history(value: Any, place: Problem) -> tuple[Message, ...]:

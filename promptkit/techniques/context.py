@@ -66,7 +66,8 @@ class StepContext:
     `inputs` are the prompt's, with their types as far as these are known. `cue` is None (the prompt's, else the
     technique's, else the layout's), `none`, or the words. `layers` are the templates of enclosing techniques, innermost
     first; `replaced` are the values that these give to roles in place of the inputs'. `example_answers` are the types
-    of the examples' answers where these differ by row, else none. `folder` is what paths in the technique's settings
+    of the examples' answers where these differ by row, else none; `answer_of` then gives the type for other inputs.
+    `folder` is what paths in the technique's settings
     are relative to. `artifacts` are what was prepared for the step, by technique; `home` is `PIPELINE.STEP`, the
     beginning of their files' names.
     `record` gets each request as soon as it is answered.
@@ -85,6 +86,7 @@ class StepContext:
     cue: str | None = None
     examples: tuple[Example, ...] = ()
     example_answers: tuple[AnswerType, ...] = ()
+    answer_of: Callable[[Mapping[str, Any]], AnswerType] | None = None
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
     tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

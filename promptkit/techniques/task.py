@@ -354,7 +354,9 @@ class Task:
             Example(dict(item["input"]), item["output"], item.get("thoughts"), number)
             for number, item in enumerate(items, start=1)
         )
-        return self._with(replace(self._step, examples=examples, example_answers=()))
+        own = self._step.answer_of
+        kinds = tuple(own(example.inputs) for example in examples) if own else ()
+        return self._with(replace(self._step, examples=examples, example_answers=kinds))
 
     def on(self, row: Row) -> Task:
         """Return this task for a row of data, in a preparation."""

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from promptkit.engine import Settings, fill, load_target, run
 from promptkit.errors import InputError
+from promptkit.project import Project
+from promptkit.runtimes import Scripted
 from promptkit.techniques import Artifact, perform, technique
 from promptkit.techniques.context import Answer
 from promptkit.techniques.prepared import prepared_items, showing_prepared
 from promptkit.techniques.spec import Chosen
 from promptkit.techniques.task import Task
-from tests.techniques.steps import Bench, in_order
+from tests.pipelines.asking import Given
+from tests.techniques.steps import Bench, flat, in_order
 
 GOOD = {"input": {"question": "PREPARED 2+2?"}, "thoughts": "THOUGHT-A", "output": 4}
 SAME = {"input": {"question": "QUESTION-MARK 3+4?"}, "thoughts": "THOUGHT-B", "output": 7}
@@ -90,3 +94,35 @@ async def test_without_items_the_line_that_prepares_them_is_told(tmp_path: Path,
 
     with pytest.raises(InputError, match="promptkit techniques prepare mine sums --step add --data FILE"):
         await perform(Chosen(mine), bench.step(artifacts=artifacts, home="sums.add"))
+
+
+CHOOSING = """\
+name: choosing
+inputs:
+  question: {type: text, example: ASKED?}
+  options: {type: list, example: [cup, spoon]}
+steps:
+  pick:
+    prompt:
+      instructions: Choose.
+      input: "{{ question }} {{ options | join(', ') }}"
+    answer: {choice: "{{ options }}"}
+    technique: complex_cot
+"""
+
+
+async def test_where_options_differ_by_row_each_item_is_shown_with_the_letter_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "promptkit.yaml").touch()
+    file = tmp_path / "choosing.yaml"
+    file.write_text(CHOOSING)
+    item = {"input": {"question": "OTHER?", "options": ["red", "blue", "green"]}, "thoughts": "so", "output": "green"}
+    artifact = Artifact(technique="complex_cot", items=(item,))
+    (tmp_path / "choosing.pick.complex_cot.yaml").write_text(artifact.model_dump_json())
+    runtime = Scripted(["hence", "B"])
+    pipeline = load_target(file, Project.find(file))
+
+    result = await run(pipeline, fill(pipeline).values, models=Given(runtime), settings=Settings(repairs=0))
+
+    assert result.error is None
+    assert result.output == "spoon"
+    assert in_order(flat(runtime.requests[0]), ["OTHER? red, blue, green", "Output: C", "ASKED? cup, spoon"])
