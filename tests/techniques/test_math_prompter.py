@@ -105,7 +105,7 @@ async def test_an_expression_that_is_none_is_rejected(tmp_path: Path, algebra: s
     answer = await ask(bench, rounds=1, cap=1)
 
     assert (answer.value, answer.flag) == (35, "no_consensus")
-    assert any("no expression" in note for record in bench.records for note in record.notes)
+    assert any("differ on 5 draws" in note for record in bench.records for note in record.notes)
 
 
 async def test_division_of_whole_numbers_is_the_same_for_both(tmp_path: Path) -> None:
@@ -114,6 +114,23 @@ async def test_division_of_whole_numbers_is_the_same_for_both(tmp_path: Path) ->
     answer = await ask(bench, "Share 3 among 4.", rounds=1)
 
     assert (answer.value, answer.flag) == (0.75, None)
+
+
+async def test_draws_on_which_both_divide_by_zero_tell_nothing(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, ["A/(B//50)", "A/(B//50)", "A/0"], ["return A / (B // 50)"] * 3)
+
+    answer = await ask(bench, "Share 30 among 150.", rounds=3, cap=3, draws=20)
+
+    assert (answer.value, answer.extra["accepted"]) == (10, 2)
+
+
+async def test_a_question_without_numbers_is_asked_as_it_is(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, ["6 * 7"], ["return 42"])
+
+    answer = await ask(bench, "How much is half a dozen times half of the rest?", rounds=1)
+
+    assert (answer.value, answer.flag) == (42, None)
+    assert not any("stand" in text for text in bench.texts)
 
 
 async def test_the_model_may_take_the_question_apart(tmp_path: Path) -> None:
