@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from promptkit.techniques import choose, cost, perform
-from tests.techniques.steps import MARKED, Bench, marked_example, without
+from tests.techniques.steps import MARKED, Bench, marked_example, routed, without
 
 PROGRAM = """\
 items = ["a", "b", "c"]
@@ -184,13 +184,15 @@ async def test_step_by_step_a_loop_without_end_is_ended(tmp_path: Path) -> None:
     assert (answer.flag, answer.extra["capped"]) == ("unparsed", True)
 
 
-async def test_self_consistency_over_it_samples_programs_and_votes(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["answer = 7", "answer = 42", "answer = 40 + 2"])
+async def test_self_consistency_over_it_samples_programs_and_votes_but_lines_stay_greedy(tmp_path: Path) -> None:
+    script = routed(("Line: dozen()", "12"), ("QUESTION-MARK", ["answer = 7", "answer = dozen() + 30", "answer = 42"]))
+    bench = Bench(tmp_path, script)
 
     answer = await perform({"self_consistency": {"over": "chain_of_code", "samples": 3}}, bench.step())
 
+    warm = {record.call: record.request.temperature > 0 for record in bench.records}
     assert answer.value == 42
-    assert all(request.temperature > 0 for request in bench.runtime.requests)
+    assert warm == {"program": True, "emulate": False}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

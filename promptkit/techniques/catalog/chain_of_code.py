@@ -69,7 +69,7 @@ class Emulator:
             self.capped = True
             raise Stuck("the program asks the model too often")
         self.asked += 1
-        reply = await self.task.ask("emulate", program=self.program, **shown)
+        reply = await self.task.ask("emulate", temperature=0.0, program=self.program, **shown)
         try:
             return read_value(reply.text)
         except ValueError:
