@@ -71,6 +71,7 @@ async def test_without_a_list_the_question_is_the_only_one(tmp_path: Path, reply
         f'"SUB-ONE?", "{QUESTION}"',
         f'To answer "{QUESTION}", we need to know: "SUB-ONE?"',
         "1. SUB-ONE?\n2. question-mark 3 + 4",
+        '- How old is "Kim" in SUB-ONE?',
     ],
 )
 async def test_the_question_itself_is_asked_once_and_last(tmp_path: Path, reply: str) -> None:
@@ -113,6 +114,16 @@ async def test_a_context_that_stands_in_its_own_section_is_not_repeated(tmp_path
     await perform({"least_to_most": {"context": "passage"}}, step)
 
     assert all(text.count("PASSAGE-MARK") == 1 for text in bench.texts)
+
+
+async def test_without_a_context_role_the_whole_input_is_the_problem(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [REDUCED, *SOLVED], prompt=WITH_CONTEXT)
+    step = bench.step(values={"passage": "PASSAGE-MARK", "question": QUESTION}, decide="generate")
+
+    await perform("least_to_most", step)
+
+    assert all("PASSAGE-MARK" in text for text in bench.texts)
+    assert f"Q: {QUESTION}" in bench.texts[3]
 
 
 async def test_ones_own_demonstrations_are_shown_while_solving_and_while_answering(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from promptkit.techniques.task import Task
 
 Questions = Annotated[int, Field(ge=2, le=50)]
 
-_QUOTED: Final = re.compile(r"[\"“]([^\"“”]+)[\"”]")
+_QUOTED: Final = re.compile(r"[\"“]([^\"“”]+\?\s*)[\"”]")
 
 
 @technique(roles=["question", "context?"], calls="1 + questions", requests="1 + questions + decided")
@@ -22,28 +22,29 @@ async def least_to_most(task: Task, *, questions: Questions = 5) -> Answer:
     `questions` caps how many are answered, the question itself among them. Without a `context`, the question is the
     whole problem. The answer is read from the last reply alone.
     """
-    question, context = str(task.role("question")), _text(task.role("context"))
+    question, context = str(task.role("question")), _paragraphs(task.role("context"))
+    whole = "" if context else task.section("input")
+    problem = "" if all(each in task.section("context") for each in context) else "\n\n".join(context)
     reduced = await task.ask("reduce", most=questions - 1)
     demos, pairs = task.demonstrations("solve"), list[dict[str, str]]()
-    problem = "" if context in task.section("context") else context
     for asked in read_questions(reduced.text, question)[: questions - 1]:
-        told = problem if context else question
-        solved = await task.ask("solve", problem=told, pairs=pairs, asked=asked, demos=demos)
+        solved = await task.ask("solve", problem=problem or whole, pairs=pairs, asked=asked, demos=demos)
         pairs = [*pairs, {"question": asked, "answer": solved.text.strip()}]
-    answered = await task.ask("answer", problem=problem, pairs=pairs, asked=question, demos=demos)
+    told = problem or (whole if whole != question else "")
+    answered = await task.ask("answer", problem=told, pairs=pairs, asked=question, demos=demos)
     return (await task.decide(answered)).with_extra(questions=pairs)
 
 
 def read_questions(text: str, question: str) -> list[str]:
     """Return the easier questions of a reply, in quotes or a line each, without the question itself."""
-    found = _QUOTED.findall(text) or [line for line in read_list(text) if line.rstrip().endswith("?")]
+    found = [each.strip() for each in _QUOTED.findall(text) or read_list(text)]
     whole = _plain(question)
-    return [each for each in dict.fromkeys(map(str.strip, found)) if not whole.endswith(_plain(each))]
+    return [each for each in dict.fromkeys(found) if each.endswith("?") and not whole.endswith(_plain(each))]
 
 
 def _plain(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _text(context: object) -> str:
-    return "\n\n".join(map(str, context)) if isinstance(context, list) else str(context or "")
+def _paragraphs(context: object) -> list[str]:
+    return [str(each) for each in (context if isinstance(context, list) else [context]) if each]
