@@ -70,6 +70,7 @@ class StepContext:
     `folder` is what paths in the technique's settings
     are relative to. `artifacts` are what was prepared for the step, by technique; `home` is `PIPELINE.STEP`, the
     beginning of their files' names.
+    `level` is that at which the asking began, or the sample of an enclosing technique that it is.
     `record` gets each request as soon as it is answered.
     """
 
@@ -96,6 +97,7 @@ class StepContext:
     layers: tuple[Layer, ...] = ()
     replaced: Mapping[str, Any] = field(default_factory=dict)
     sample: str = "0"
+    level: int = 0
     strict: bool = False
     record: Callable[[CallRecord], None] = lambda record: None
     notice: Callable[[str], None] = lambda text: None

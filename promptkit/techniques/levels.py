@@ -18,6 +18,11 @@ def begin_levels() -> None:
     _level.set(0)
 
 
+def level() -> int:
+    """Return the level of the last request that the sender has waited for, 0 before the first."""
+    return _level.get()
+
+
 def next_level() -> int:
     """Return the level of a request that was answered: one above all that its sender had waited for."""
     level = _level.get() + 1

@@ -24,7 +24,7 @@ from promptkit.prompts import Layer, WrittenExample, compose, evaluate, open_lay
 from promptkit.runtimes import Message, Model, Reply, Request
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
-from promptkit.techniques.levels import next_level
+from promptkit.techniques.levels import level, next_level
 
 THOUGHT_TOKENS = 256
 NO_CUE = "none"
@@ -292,7 +292,7 @@ def _asking(step: StepContext, wanted: Build) -> dict[str, Any]:
     tokens = wanted.max_tokens or spec.max_tokens or options.max_tokens or own
     if spec.thinks and step.decide == "generate":
         tokens += step.answer.max_tokens
-    temperature = wanted.temperature if wanted.temperature is not None else options.temperature or 0.0
+    temperature = _temperature(step, wanted)
     return {
         "max_tokens": tokens,
         "temperature": temperature,
@@ -301,6 +301,17 @@ def _asking(step: StepContext, wanted: Build) -> dict[str, Any]:
         "think": options.think,
         "context": options.context,
     }
+
+
+def _temperature(step: StepContext, wanted: Build) -> float:
+    """Return the technique's wish, else the step's option, which is for thoughts: what is decided after them is greedy.
+
+    A deciding call that nothing was asked before is itself what is sampled.
+    """
+    if wanted.temperature is not None:
+        return wanted.temperature
+    decides = wanted.spec.produces == "answer" and not wanted.spec.thinks
+    return 0.0 if decides and level() > step.level else step.options.temperature or 0.0
 
 
 async def _constrain(step: StepContext, request: Request) -> Request:

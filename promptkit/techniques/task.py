@@ -16,7 +16,7 @@ from promptkit.prompts import Example, Layer, WrittenExample
 from promptkit.techniques.artifacts import Artifact, Row
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
-from promptkit.techniques.levels import at_once
+from promptkit.techniques.levels import at_once, level
 from promptkit.techniques.requests import (
     Build,
     Built,
@@ -391,7 +391,8 @@ class Task:
         step = self._step
         options = step.options if temperature is None else replace(step.options, temperature=temperature)
         layers = step.layers if beneath is None else (*step.layers, beneath)
-        return replace(step, sample=self._sample(sample), options=options, layers=layers)
+        began = step.level if sample is None else level()
+        return replace(step, sample=self._sample(sample), level=began, options=options, layers=layers)
 
     async def _built(
         self,

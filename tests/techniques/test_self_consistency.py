@@ -10,7 +10,7 @@ import pytest
 from promptkit.errors import InputError, Unsupported
 from promptkit.prompts import Example
 from promptkit.runtimes import Alternative, Asker, Reply, Request, Token
-from promptkit.techniques import Answer, check, choose, cost, perform
+from promptkit.techniques import Answer, Options, check, choose, cost, perform
 from tests.techniques.steps import ALL, MARKED, Bench, flat, marked_example, without
 
 EXAMPLES = (Example({"question": "FIRST?"}, 4, "R-ONE"),)
@@ -227,6 +227,48 @@ async def test_over_another_technique_each_sample_runs_all_of_it_and_the_answers
     assert {request.temperature for request in first} == {0.7}
     assert {request.temperature for request in bench.runtime.requests[3:]} <= {0.0}
     assert [record.level for record in bench.records] == [stage for stage in range(1, len(stages) + 1) for _ in first]
+
+
+@pytest.mark.parametrize(
+    ("over", "replies", "sampled", "greedy"),
+    [
+        ("vanilla", [" 26"], ["answer"], []),
+        ({"instructed": {"over": "vanilla"}}, [" 26"], ["answer"], []),
+        ("logical_thoughts", [" a", "yes", "no", "Verdict: TRUE", " 26"], ["think"], ["extract"]),
+        ({"tree_of_thoughts": {"depth": 1}}, [" 26", " 26"], ["propose"], ["answer"]),
+        ("chain_of_verification", ["26", "Who?", "Ann", "26"], ["baseline", "plan", "execute"], ["final"]),
+        ("system_2_attention", ["the rest", " 26"], ["rewrite"], ["answer"]),
+    ],
+)
+async def test_what_a_sample_decides_after_its_thoughts_is_greedy_and_what_it_decides_at_once_is_sampled(
+    tmp_path: Path, over: Any, replies: list[str], sampled: list[str], greedy: list[str]
+) -> None:
+    bench = Bench(tmp_path, by_sample(*([reply] * 2 for reply in replies)))
+
+    answer = await ask(bench, spec(samples=2, over=over), examples=())
+
+    heats = {record.call: record.request.temperature for record in bench.records}
+    assert answer.extra["votes"] == [{"value": 26, "weight": 2}]
+    assert {heats[call] for call in sampled} == {0.7}
+    assert {heats[call] for call in greedy} <= {0.0}
+
+
+async def test_a_sample_begins_anew_whatever_was_asked_before_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["the rest", " 18", " 26", " 26"])
+
+    answer = await ask(bench, {"system_2_attention": {"over": spec(samples=3, over="vanilla")}}, examples=())
+
+    assert answer.value == 26
+    assert [request.temperature for request in bench.runtime.requests] == [0.0, 0.7, 0.7, 0.7]
+
+
+async def test_the_temperature_of_the_step_is_that_of_the_thoughts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [" a", "yes", "no", "Verdict: TRUE", " 26"])
+
+    await ask(bench, "logical_thoughts", examples=(), options=Options(temperature=0.5, top_p=0.9))
+
+    asked = [(request.temperature, request.top_p) for request in bench.runtime.requests]
+    assert asked == [(0.5, 0.9)] * 4 + [(0.0, None)]
 
 
 @pytest.mark.parametrize("name", OVER)
