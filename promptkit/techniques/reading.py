@@ -27,7 +27,7 @@ def read_sentences(text: str) -> list[str]:
 
 
 def read_json(text: str) -> Any:
-    """Return the JSON or Python literal in a reply, by itself, in a fence, or the first one in the text around it.
+    """Return the JSON or Python literal that a reply or a fence in it is, else the first JSON in the text around it.
 
     `true`, `True` and the like are read either way. Raises ValueError where there is none.
     """
@@ -48,7 +48,7 @@ _NOTHING: Final = object()
 
 
 def _literal(text: str) -> Any:
-    """Return what a text is a literal of, or nothing."""
+    """Return the data that a text is a literal of, or nothing."""
     if text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]
     try:
@@ -56,9 +56,19 @@ def _literal(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: a set in a set.
         return _NOTHING
+    return found if _is_data(found) else _NOTHING
+
+
+def _is_data(value: Any) -> bool:
+    """Tell whether a Python literal is data: no `...`, no bytes."""
+    if isinstance(value, dict):
+        return all(_is_data(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple | set):
+        return all(map(_is_data, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def last_named(text: str, labels: Sequence[str]) -> str | None:
@@ -78,5 +88,5 @@ def filled_lines(text: str) -> list[str]:
 
 def before_cue(text: str, cue: str) -> str:
     """Return the thoughts in a reply: what stands before the last time that it says the cue, in any case, else all."""
-    at = text.casefold().rfind(cue.casefold()) if cue else -1
-    return (text[:at] if at >= 0 else text).strip()
+    said = list(re.finditer(re.escape(cue), text, re.IGNORECASE)) if cue else []
+    return (text[: said[-1].start()] if said else text).strip()
