@@ -1,19 +1,16 @@
 """Chain of code: an interpreter runs the program that the model wrote, and the model what the interpreter cannot."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.emulating import Emulator, literal
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.programs import computed, is_python
-from promptkit.techniques.reading import read_json
 from promptkit.techniques.registry import technique
-from promptkit.techniques.stepping import Stuck, Walk, Wants
+from promptkit.techniques.stepping import Stuck, Walk
 from promptkit.techniques.task import Task
 from promptkit.tools import cut_program, session, undefined_names
-
-_SAID: Final = {"yes": True, "no": False}
 
 
 @technique(needs={"sandbox"}, roles=["question"], calls="2 + limit", requests="2 + limit")
@@ -41,42 +38,6 @@ async def chain_of_code(
     return answer.with_extra(capped=True) if emulator.capped else answer
 
 
-class Emulator:
-    """The model as interpreter of a program: what a call or line comes to, the same one over the same values once."""
-
-    def __init__(self, task: Task, program: str, limit: int) -> None:
-        self.task, self.program = task, program
-        self.asked, self.capped = 0, False
-        self._limit = limit
-        self._known: dict[str, Any] = {}
-
-    async def __call__(
-        self,
-        line: str,
-        wants: Wants,
-        *,
-        state: Mapping[str, Any],
-        seen: Mapping[str, Any],
-        trace: Sequence[Mapping[str, Any]],
-    ) -> Any:
-        key = json.dumps([line, wants, seen])
-        if key not in self._known:
-            self._known[key] = await self._ask(line=line, wants=wants, state=state, trace=trace)
-        return self._known[key]
-
-    async def _ask(self, **shown: Any) -> Any:
-        if self.asked == self._limit:
-            self.capped = True
-            raise Stuck("the program asks the model too often")
-        self.asked += 1
-        reply = await self.task.ask("emulate", temperature=0.0, program=self.program, **shown)
-        try:
-            return read_value(reply.text)
-        except ValueError:
-            self.task.note(reply, "the reply is no value")
-            raise Stuck(f"the model gives no value for `{shown['line']}`") from None
-
-
 async def run(emulator: Emulator, written: Exchange) -> Answer:
     """Run the whole program with a function that asks for each name that it does not define."""
 
@@ -101,20 +62,3 @@ async def step(emulator: Emulator, written: Exchange, statements: int) -> Answer
         except Stuck as error:
             emulator.capped = emulator.capped or walk.capped
             return emulator.task.no_answer(str(error), written)
-
-
-def read_value(text: str) -> Any:
-    """Return the value in a reply: a literal, yes or no, or one word as text. Raises ValueError."""
-    text = text.strip().partition("\n")[0].strip("` ").removesuffix(".")
-    if text.lower() in _SAID:
-        return _SAID[text.lower()]
-    return text if text.isalpha() and text.lower() not in ("true", "false", "null", "none") else read_json(text)
-
-
-def literal(value: Any) -> str:
-    """Return a value as Python writes it, texts in double quotes."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal, value))}]"
-    return repr(value)
