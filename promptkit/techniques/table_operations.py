@@ -82,15 +82,16 @@ def number_in(cell: Any) -> float | None:
 
 
 def read_columns(text: str, columns: Sequence[str]) -> list[str]:
-    """Return the columns that a text names, each once, in any case; the longest of names that overlap."""
+    """Return the columns that `f_col([…])`, or else a text, names, in any case, the longest where they overlap."""
     known = {name.casefold(): name for name in columns}
     names = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    found = re.findall(rf"(?<!\w)(?:{names})(?!\w)", text.casefold()) if names else []
+    found = re.findall(rf"(?<!\w)(?:{names})(?!\w)", text.rpartition("f_col")[2].casefold()) if names else []
     return list(dict.fromkeys(known[name] for name in found))
 
 
 def read_rows(text: str, numbers: Sequence[int]) -> list[int]:
-    """Return the numbers of rows that a text names, of those that there are, in their order; `*` means all."""
+    """Return the rows that `f_row([…])`, or else a text, names, of those that there are, in order; `*` means all."""
+    text = text.rpartition("f_row")[2]
     if _ALL.match(text):
         return list(numbers)
     named = {int(number) for number in re.findall(r"\d{1,9}", text)}

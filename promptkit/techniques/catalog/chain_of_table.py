@@ -1,0 +1,97 @@
+"""Chain of table: the model chooses operations, code does them, and the last table shows the answer."""
+
+import re
+from typing import Annotated
+
+from pydantic import Field
+
+from promptkit.techniques.context import Answer
+from promptkit.techniques.parameters import Count, Temperature
+from promptkit.techniques.registry import technique
+from promptkit.techniques.table_operations import Working
+from promptkit.techniques.table_steps import OPERATIONS, Step
+from promptkit.techniques.table_texts import lines, showing, table_of
+from promptkit.techniques.task import Task
+
+Calls = Annotated[int, Field(ge=0, le=1000)]
+END = "<END>"
+
+_NAMED = re.compile(r"(add_column|select_row|select_column|group_column|group_by|sort_column|sort_by)|<END>|\[E\]")
+_OTHER_NAMES = {"group_by": "group_column", "sort_by": "sort_column"}
+
+
+@technique(
+    needs={"table"},
+    roles=["table", "question"],
+    calls="2 * operations + 2 + 2 * (samples - 1) + row_calls",
+    requests="2 * operations + 2 + 2 * (samples - 1) + row_calls",
+)
+async def chain_of_table(
+    task: Task,
+    *,
+    operations: Count = 3,
+    samples: Count = 1,
+    temperature: Temperature = 0.0,
+    row_calls: Calls = 0,
+    shown_rows: Count = 50,
+) -> Answer:
+    """Change the table by one operation after another, and answer from what is left (Wang et al. 2024).
+
+    An operation whose arguments do not fit is left out. `samples` are those of a selection of rows or columns; several
+    need a temperature above 0. `row_calls` is how many calls a further column may take where each row has its own.
+    """
+    source = table_of(task)
+    work = Working.of(source.table)
+    done: dict[str, str] = {}
+    skipped: list[str] = []
+    ended = False
+
+    def now() -> Step:
+        shown = showing(task, source, work.table.select(rows=range(len(work.table.rows))[:shown_rows]))
+        return Step(
+            task=shown,
+            work=work,
+            samples=samples,
+            temperature=temperature,
+            row_calls=row_calls,
+            shown_rows=shown_rows,
+        )
+
+    for _ in range(operations):
+        step = now()
+        operation = await plan(step, done, allowed(step, done, skipped))
+        if operation is None:
+            ended = True
+            break
+        changed = await OPERATIONS[operation](step)
+        if changed is None:
+            skipped.append(operation)
+            continue
+        work, arguments = changed
+        done[operation] = f"f_{operation}({', '.join(arguments)})"
+    step = now()
+    counts = None if work.counts is None else lines(work.counts, most=shown_rows)
+    answer = await step.task.decide(await step.task.ask("answer", counts=counts))
+    answer = answer.with_extra(operations=list(done.values()), skipped=skipped)
+    return answer if ended or not allowed(step, done, skipped) else answer.with_extra(capped=True)
+
+
+def allowed(step: Step, done: dict[str, str], skipped: list[str]) -> list[str]:
+    """Return the operations that may come next: those after the last one done, in order, that were not left out."""
+    order = list(OPERATIONS)
+    last = max((order.index(name) for name in done), default=-1)
+    after = [name for name in order[last + 1 :] if name not in skipped]
+    return after if step.can_add_a_column else [name for name in after if name != "add_column"]
+
+
+async def plan(step: Step, done: dict[str, str], names: list[str]) -> str | None:
+    """Return the operation that comes next; None where none may, or the reply names none of them."""
+    if not names:
+        return None
+    offered = [*(f"f_{name}" for name in names), *([END] if done else [])]
+    reply = await step.task.ask("plan", rows=step.rows, chain=" -> ".join(done.values()), allowed=offered)
+    for named in _NAMED.finditer(reply.said):
+        name = _OTHER_NAMES.get(named[1], named[1])
+        if name is None or name in names:
+            return name
+    return None
