@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.graph import Cycle, order
+from promptkit.engine.inline_roles import with_role_inputs
 from promptkit.engine.inputs import wrong_value
 from promptkit.engine.labels import written_labels
 from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
@@ -204,6 +205,9 @@ class PipelineReader:
             prompt = self._prompt(spec.prompt, (*path, "prompt"))
             if prompt is None:
                 return Target("prompt", prompt=self._loader.prompts.inline("none", self._document, path))
+            if prompt.file is None:
+                given = {*spec.with_, *around.inputs, *around.steps, *([spec.as_] if spec.as_ else [])}
+                prompt = with_role_inputs(prompt, spec.technique or around.technique, given, around.project)
             takes = {key: not each.has_default for key, each in prompt.inputs.items()}
             return Target(f"prompt `{prompt.name}`", prompt=prompt, takes=takes)
         if spec.tool is not None:

@@ -45,6 +45,11 @@ class Around:
     tools: Mapping[str, Tool]
     defaults: tuple[Source, ...]
 
+    @property
+    def technique(self) -> Any:
+        """The technique of steps that name none."""
+        return next((technique for each in self.defaults if (technique := each.values.get("technique"))), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
