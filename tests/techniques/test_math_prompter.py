@@ -124,6 +124,14 @@ async def test_draws_on_which_both_divide_by_zero_tell_nothing(tmp_path: Path) -
     assert (answer.value, answer.extra["accepted"]) == (10, 2)
 
 
+async def test_a_pair_that_comes_to_nothing_on_any_draw_is_rejected(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, ["thirty"], ["return A / (B // 100)"])
+
+    answer = await ask(bench, "Share 30 among 150.", rounds=1, cap=1)
+
+    assert (answer.value, answer.flag) == (30, "no_consensus")
+
+
 async def test_a_question_without_numbers_is_asked_as_it_is(tmp_path: Path) -> None:
     bench = bench_of(tmp_path, ["6 * 7"], ["return 42"])
 
