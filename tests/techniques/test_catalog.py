@@ -54,7 +54,8 @@ CATALOG = [
     "annotation_guideline",
 ]
 
-EMPTY_LINE_IN_A_SECTION = re.compile(r"<[A-Z_]+>\n\n|\n\n</[A-Z_]+>")
+TAGS = "OBJECTIVE_AND_PERSONA|INSTRUCTIONS|CONSTRAINTS|CONTEXT|OUTPUT_FORMAT|FEW_SHOT_EXAMPLES|INPUT|RECAP"
+EMPTY_LINE_IN_A_SECTION = re.compile(rf"<(?:{TAGS})>\n\n|\n\n</(?:{TAGS})>")
 
 PROJECT = Project(LIBRARY / "pipelines" / "techniques")
 
