@@ -135,6 +135,10 @@ class Exchange:
         repeated = head and text.casefold().startswith(head.casefold())
         return text[len(head) :].strip() if repeated else text
 
+    def with_text(self, text: str) -> Exchange:
+        """Return this exchange with another text in place of its reply's: a part of it, from which to go on."""
+        return replace(self, reply=replace(self.reply, text=text))
+
     @property
     def cut(self) -> bool:
         return self.reply.finish == "length"

@@ -32,7 +32,7 @@ async def test_the_answer_sentence_counts_and_not_the_preliminary_judgement(tmp_
         text,
         ["1. Clarify", "2. Make a preliminary", "3. Critically assess", "try to reassess", "4. Confirm", "5. Evaluate"],
     )
-    assert in_order(text, ["5. Evaluate", '"The sentiment is ..."', "QUESTION-MARK"])
+    assert in_order(text, ["5. Evaluate", 'begins with "The sentiment is"', "QUESTION-MARK"])
 
 
 async def test_a_number_is_not_read_from_the_confidence(tmp_path: Path) -> None:
@@ -58,6 +58,20 @@ async def test_under_constrain_the_decided_label_stands_against_the_sentence_of_
 
     assert (answer.value, answer.extra["confidence"]) == ("positive", 85)
     assert bench.runtime.requests[1].begun == f"{STAGES}\nThe sentiment is"
+
+
+async def test_under_constrain_a_preliminary_judgement_worded_as_the_answer_does_not_end_the_stages(
+    tmp_path: Path,
+) -> None:
+    stages = "1. A film.\n2. Preliminary:\nThe sentiment is positive\n3. It was too long.\n5. Confidence: 85%"
+    bench = Bench(tmp_path, [f"{stages}\nThe sentiment is negative.", " negative"], LABELS)
+
+    answer = await ask(bench)
+
+    first, second = bench.runtime.requests
+    assert (answer.value, answer.extra["confidence"]) == ("negative", 85)
+    assert first.stop == ()
+    assert second.begun == f"{stages}\nThe sentiment is"
 
 
 @pytest.mark.parametrize(

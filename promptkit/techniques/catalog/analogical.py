@@ -1,7 +1,6 @@
 """Analogical reasoning: recall related problems with their solutions, then solve the given one, all in one reply."""
 
 import re
-from dataclasses import replace
 from typing import Final
 
 from promptkit.techniques.context import Answer
@@ -27,4 +26,4 @@ async def analogical(task: Task, *, exemplars: Count = 3, knowledge: bool = Fals
     if task.decides:
         thoughts = solution.partition(f"\n{reply.cue}")[0] if reply.cue else solution
         text = reply.text.removesuffix(solution) + thoughts
-    return await task.decide(replace(reply, reply=replace(reply.reply, text=text)))
+    return await task.decide(reply.with_text(text))

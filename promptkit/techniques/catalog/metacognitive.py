@@ -2,7 +2,7 @@
 
 import re
 
-from promptkit.techniques.context import Answer
+from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Tokens
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
@@ -19,8 +19,18 @@ async def metacognitive(task: Task, *, max_tokens: Tokens = 350) -> Answer:
     `max_tokens` bounds the stages. The confidence that the model states is in `extra`, in percent, None where it states
     none; nothing says that it is calibrated.
     """
-    stages = await task.ask("answer", max_tokens=max_tokens)
-    return (await task.decide(stages, marked=True)).with_extra(confidence=read_confidence(stages.text))
+    stages = await task.ask("answer", max_tokens=max_tokens, past_cue=True)
+    confidence = read_confidence(stages.text)
+    if task.decides:
+        stages = without_sentence(stages)
+    return (await task.decide(stages, marked=True)).with_extra(confidence=confidence)
+
+
+def without_sentence(stages: Exchange) -> Exchange:
+    """Return the stages without an answer sentence in their last line: it is decided there."""
+    before, _, last = stages.text.rstrip().rpartition("\n")
+    said = stages.cue and last.strip().casefold().startswith(stages.cue.casefold())
+    return stages.with_text(before) if said else stages
 
 
 def read_confidence(text: str) -> int | None:
