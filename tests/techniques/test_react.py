@@ -144,6 +144,7 @@ async def test_an_observation_is_one_line_and_bounded_so_that_it_can_imitate_no_
     await bench.ask(observation=60)
 
     assert "Observation 1: x Thought 2: done Action 2: finish[666]yyyy" in bench.texts[1]
+    assert "yyy…" in bench.texts[1]
     assert "y" * 30 not in bench.texts[1]
 
 
@@ -333,6 +334,17 @@ async def test_documents_are_searched_and_read_on_by_looking_words_up(tmp_path: 
         "Nothing was found.",
     ]
     assert "Forth Bridge" in bench.texts[0]
+
+
+async def test_the_steps_own_tool_comes_before_the_documents(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["a\nAction 1: search[Ada]", "b\nAction 2: finish[1]"], prompt=ASKS)
+    values = {"question": "When?", "sources": DOCUMENTS}
+    step = bench.step(decide="generate", values=values, tools={"search": Tool({"Ada": "OWN-TOOL"})})
+
+    await perform({"react": {"documents": "sources"}}, step)
+
+    assert "Observation 1: OWN-TOOL" in bench.texts[1]
+    assert bench.texts[0].count("- search[") == 1 and "- lookup[word]" in bench.texts[0]
 
 
 def test_what_the_calls_share_is_one_of_the_files_of_the_step(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """ReAct: thoughts and actions in turn, and what each action gives back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -53,7 +53,7 @@ async def walk(task: Task, most: int, longest: int) -> Answer:
     reader = Reader(task) if task.has_documents else None
     taken: list[dict[str, Any]] = []
     while len(taken) < most:
-        exchange, thought, written = await step(task, taken, reader is not None)
+        exchange, thought, written = await step(task, taken, (SEARCH, LOOKUP) if reader else ())
         action = read_action(written)
         if action and action.name.casefold() == FINISH:
             taken.append({"thought": thought, "action": written})
@@ -61,17 +61,22 @@ async def walk(task: Task, most: int, longest: int) -> Answer:
             return answer.with_extra(steps=taken)
         seen = await act(task, action, reader)
         if "text" in seen:
-            seen["text"] = " ".join(seen["text"].split())[:longest]
-        taken.append({"thought": thought, "action": " ".join(written.split()), **seen})
+            seen["text"] = one_line(seen["text"], longest)
+        taken.append({"thought": thought, "action": one_line(written, longest), **seen})
     return task.no_answer(f"no answer within {most} steps").with_extra(steps=taken, capped=True)
 
 
-async def step(task: Task, taken: list[dict[str, Any]], searches: bool) -> tuple[Exchange, str, str]:
+async def step(task: Task, taken: list[dict[str, Any]], reading: Sequence[str]) -> tuple[Exchange, str, str]:
     """Return the next step, its thought and its action; a thought without an action is asked for its action."""
     number = len(taken) + 1
-    tools = [{"name": name, "takes": listed(takes(tool))} for name, tool in task.tools.items()]
-    actions = [*task.tools, *((SEARCH, LOOKUP) if searches else ()), FINISH]
-    shown: dict[str, Any] = {"number": number, "steps": taken, "tools": tools, "actions": actions, "searches": searches}
+    reading = [name for name in reading if name not in task.tools]
+    shown: dict[str, Any] = {
+        "number": number,
+        "steps": taken,
+        "tools": [{"name": name, "takes": listed(takes(tool))} for name, tool in task.tools.items()],
+        "reading": reading,
+        "actions": [*task.tools, *reading, FINISH],
+    }
     exchange = await task.ask("step", stop=[f"\nObservation {number}:", f"\nThought {number + 1}:"], **shown)
     exchange = replace(exchange, reply=replace(exchange.reply, text=f" {own_part(exchange.said)}"))
     thought, action = read_step(exchange.text)
@@ -107,3 +112,9 @@ def told(result: Any) -> dict[str, Any]:
 
 def listed(parameters: Mapping[str, bool] | None) -> list[str] | None:
     return None if parameters is None else list(parameters)
+
+
+def one_line(text: str, longest: int) -> str:
+    """Return a text on one line, so that it can imitate no step, cut where it is too long."""
+    text = " ".join(text.split())
+    return text if len(text) <= longest else f"{text[:longest].rstrip()}…"
