@@ -21,14 +21,13 @@ def complete_technique(incomplete: str) -> list[str]:
     """Return the names of techniques that begin so and are prepared; nothing where something is wrong."""
     from promptkit.errors import PromptkitError
     from promptkit.project import Project
-    from promptkit.techniques import find, names
+    from promptkit.techniques import find_all
 
     try:
-        project = Project.find(Path.cwd())
-        known = [name for name in names(project) if name.startswith(incomplete)]
-        return [name for name in known if (found := find(name, project)) and found.prepare]
+        every, _ = find_all(Project.find(Path.cwd()))
     except PromptkitError:
         return []
+    return [each.name for each in every if each.prepare and each.name.startswith(incomplete)]
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A technique to prepare.", autocompletion=complete_technique)]

@@ -53,13 +53,13 @@ def list_(
     task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only those for a task.")] = None,
     json: Json = False,
 ) -> None:
-    """List the techniques that a step may use here."""
+    """List the techniques that a step may use here; what is wrong with others of the project's is told after them."""
     from promptkit.project import Project
     from promptkit.reports import catalog_text, emit, json_text
-    from promptkit.techniques import names, record
+    from promptkit.techniques import find_all, record
 
     project = Project.find(Path.cwd())
-    every = [_found(name, project) for name in names(project)]
+    every, problems = find_all(project)
     for wanted, known, kind in (
         (family, {each.card.family for each in every}, "family"),
         (task, {task for each in every for task in each.card.tasks}, "task"),
@@ -70,6 +70,8 @@ def list_(
         each for each in every if family in (None, each.card.family) and (task is None or task in each.card.tasks)
     ]
     emit(json_text([record(each) for each in chosen]) if json else catalog_text(chosen, project))
+    if problems:
+        raise InputError(problems)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from promptkit.techniques import (
     check_preparation,
     choose,
     find,
+    find_all,
     names,
     parameters_of,
     parse_spec,
@@ -239,5 +240,5 @@ def _numbers(rows: Sequence[int]) -> str:
 
 
 def _prepared_ones(project: Project) -> str | None:
-    found = [name for name in names(project) if (each := find(name, project)) and each.prepare]
+    found = [each.name for each in find_all(project)[0] if each.prepare]
     return f"those that are prepared: {', '.join(found)}" if found else None

@@ -20,7 +20,7 @@ from promptkit.project import Project
 from promptkit.prompts import Example, Examples, InputSpec, Prompt, read_examples
 from promptkit.runtimes import parse_reference
 from promptkit.storage import Problems
-from promptkit.techniques import Options, artifact_file, find, technique_names
+from promptkit.techniques import Options, artifact_file, choose, with_nested
 from promptkit.techniques import check as check_technique
 
 SCORED = ("label", "choice", "boolean")
@@ -59,10 +59,10 @@ def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
     `home` is the beginning of the paths of what was prepared for the step; of a wrong `spec` there is nothing.
     """
     try:
-        names = [name for name in technique_names(spec) if (found := find(name, project)) and found.prepare]
-    except (ValueError, InputError):
+        found = [each.technique for each in with_nested(choose(spec, project), project)]
+    except InputError:
         return {}
-    return {name: artifact_file(home.parent, home.name, name) for name in names}
+    return {each.name: artifact_file(home.parent, home.name, each.name) for each in found if each.prepare}
 
 
 def model_named(text: str, folder: Path, project: Project) -> str:

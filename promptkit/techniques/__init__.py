@@ -4,9 +4,9 @@ from promptkit.techniques.artifacts import Artifact, Prepared, Row, artifact_fil
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.card import Card
 from promptkit.techniques.context import Answer, CallRecord, Decide, Exchange, Options, Spec, StepContext
-from promptkit.techniques.description import hidden, kinds_of_call, record, settings_of, usual_cost
+from promptkit.techniques.description import find_all, hidden, kinds_of_call, record, settings_of, usual_cost
 from promptkit.techniques.formulas import Cost, cost
-from promptkit.techniques.needs import ROWS, Hand, not_prepared, with_nested
+from promptkit.techniques.needs import ROWS, Hand, not_prepared
 from promptkit.techniques.parameters import Count, Temperature, Warmth
 from promptkit.techniques.perform import perform, repair, require, task_for
 from promptkit.techniques.reading import last_named, read_json, read_list
@@ -18,7 +18,7 @@ from promptkit.techniques.spec import (
     choose,
     parse_spec,
     technique_files,
-    technique_names,
+    with_nested,
 )
 from promptkit.techniques.task import Task
 
@@ -50,6 +50,7 @@ __all__ = [
     "choose",
     "cost",
     "find",
+    "find_all",
     "hidden",
     "kinds_of_call",
     "last_named",
@@ -70,7 +71,6 @@ __all__ = [
     "task_for",
     "technique",
     "technique_files",
-    "technique_names",
     "usual_cost",
     "with_nested",
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
+from promptkit.errors import InputError, Problem
 from promptkit.project import Project
 from promptkit.prompts import SECTIONS
+from promptkit.storage import Problems
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.formulas import Cost, cost
-from promptkit.techniques.registry import Technique
+from promptkit.techniques.registry import Technique, annotations_of, find, names
 from promptkit.techniques.spec import Chosen, searches
 
 
@@ -23,9 +25,24 @@ class Parameter:
     paper: Any = None
 
 
+def find_all(project: Project) -> tuple[list[Technique], list[Problem]]:
+    """Return the techniques that a step may use here, by name, and what is wrong with the others that are there."""
+    found: list[Technique] = []
+    problems = Problems()
+    for name in names(project):
+        with problems.gather():
+            technique = find(name, project)
+            if technique is None:
+                raise InputError(Problem(f"technique `{name}` has no template", hint=f"templates/techniques/{name}/"))
+            kinds_of_call(technique)
+            usual_cost(technique, project)
+            found.append(technique)
+    return found, problems.found
+
+
 def settings_of(technique: Technique) -> tuple[Parameter, ...]:
     """Return a technique's parameters, and after them the paper's settings that are no parameter here."""
-    hints = get_type_hints(technique.function)
+    hints = annotations_of(technique.function)
     paper = technique.card.paper
     found = [
         Parameter(name=name, default=each.default, choices=_choices(hints.get(name)), paper=paper.get(name))
@@ -82,4 +99,6 @@ def _choices(hint: Any) -> tuple[Any, ...]:
     """Return the values of a `Literal`."""
     from typing import Literal
 
+    if get_origin(hint) is Annotated:
+        return _choices(get_args(hint)[0])
     return get_args(hint) if get_origin(hint) is Literal else ()

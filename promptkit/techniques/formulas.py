@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from promptkit.errors import InputError, Problem
 from promptkit.project import Project
 from promptkit.prompts import Expression
+from promptkit.techniques.registry import Technique
 from promptkit.techniques.spec import Chosen, choose
 
 
@@ -50,10 +52,17 @@ def cost(
         "over_depth": inner.depth,
     }
     technique = chosen.technique
-    return Cost(
-        _work_out(technique.calls, scope), _work_out(technique.requests, scope), _work_out(technique.card.depth, scope)
-    )
+    formulas = {"calls": technique.calls, "requests": technique.requests, "depth": technique.card.depth}
+    return Cost(**{name: _work_out(name, formula, technique, scope) for name, formula in formulas.items()})
 
 
-def _work_out(formula: str, scope: Mapping[str, Any]) -> float:
-    return float(Expression.parse(formula, bare=True).evaluate(scope))
+def _work_out(name: str, formula: str, technique: Technique, scope: Mapping[str, Any]) -> float:
+    told = f"the formula `{name}` of technique `{technique.name}` does not work out: {formula}"
+    try:
+        value = Expression.parse(formula, bare=True).evaluate(scope)
+    except InputError as error:
+        why = error.problems[0]
+        raise InputError(Problem(f"{told}: {why.message}", hint=why.hint)) from error
+    if not isinstance(value, int | float):
+        raise InputError(Problem(f"{told}: {value!r} is no number"))
+    return float(value)

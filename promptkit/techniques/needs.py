@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from promptkit.errors import InputError
-from promptkit.project import Project
 from promptkit.prompts import InputSpec
 from promptkit.techniques.roles import bind
-from promptkit.techniques.spec import Chosen, choose
+from promptkit.techniques.spec import Chosen
 
 ROWS: Final = "rows"
 FROM_ROWS: Final = frozenset({ROWS, "labels", "rationales"})
@@ -41,13 +40,6 @@ class Hand:
         if technique.name in self.prepared:
             found |= FROM_ROWS
         return sorted(technique.needs - found)
-
-
-def with_nested(chosen: Chosen, project: Project) -> Iterator[Chosen]:
-    """Yield a technique and those that it is put over, outermost first. Raises InputError for an unknown one."""
-    yield chosen
-    if chosen.parameters.get("over"):
-        yield from with_nested(choose(chosen.parameters["over"], project), project)
 
 
 def not_prepared(technique: str, home: str) -> InputError:

@@ -10,9 +10,9 @@ from promptkit.errors import Unsupported
 from promptkit.runtimes import Message
 from promptkit.techniques.context import Answer, StepContext
 from promptkit.techniques.levels import begin_levels
-from promptkit.techniques.needs import FROM_ROWS, ROWS, Hand, not_prepared, with_nested
+from promptkit.techniques.needs import FROM_ROWS, ROWS, Hand, not_prepared
 from promptkit.techniques.requests import decide_again, read_answer
-from promptkit.techniques.spec import Chosen, choose
+from promptkit.techniques.spec import Chosen, choose, with_nested
 from promptkit.techniques.task import Task
 
 

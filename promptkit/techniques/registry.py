@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_type_hints
 
 from promptkit.errors import InputError, Problem, place
 from promptkit.project import LIBRARY, Project
@@ -62,6 +63,16 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the keyword-only parameters of a technique's function, or of its preparation."""
     found = inspect.signature(function).parameters
     return {name: each for name, each in found.items() if each.kind is each.KEYWORD_ONLY}
+
+
+def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of the parameters that a step may set; those of the others need not be known at run time.
+
+    Raises NameError for one that names what its module has not.
+    """
+    own = {name: each.annotation for name, each in parameters_of(function).items() if each.annotation is not each.empty}
+    scope = getattr(function, "__globals__", {})
+    return get_type_hints(SimpleNamespace(__annotations__=own), scope, include_extras=True)
 
 
 def technique(
@@ -120,11 +131,12 @@ def _templates(folder: Path, stamp: Stamp | None) -> tuple[Path, ...]:
 
 
 def names(project: Project) -> list[str]:
-    """Return the names of all techniques that a step may use here."""
+    """Return the names of all techniques that a step may use here; what begins with `_` or a dot is none."""
     folders = [project.root / "templates" / "techniques", LIBRARY / "templates" / "techniques"]
     found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
     found |= {path.stem for path in (project.root / "techniques").glob("*.py")}
-    return sorted(found | {entry.name for entry in entry_points(group="promptkit.techniques")})
+    found |= {entry.name for entry in entry_points(group="promptkit.techniques")}
+    return sorted(name for name in found if not name.startswith(("_", ".")))
 
 
 def _check_shape(function: Callable[..., Any], first: tuple[str, ...]) -> None:
@@ -178,13 +190,15 @@ def _loading(name: str, file: str) -> Iterator[None]:
     """Make whatever somebody's module raises one of our errors."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(Problem(f"cannot load technique `{name}`: {error}", file=file)) from error
 
 
 def _declared(found: Any, name: str) -> Technique:
     if not isinstance(found, Technique):
         raise TypeError(f"there is no `@technique()` function named `{name}`")
+    for function in filter(None, (found.function, found.prepare)):
+        annotations_of(function)
     return found
 
 

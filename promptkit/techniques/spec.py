@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
 from promptkit.prompts import InputSpec, Prompts
 from promptkit.storage import Problems, read_rows
 from promptkit.techniques.calls import read_call
-from promptkit.techniques.registry import Technique, find, names, parameters_of
+from promptkit.techniques.registry import Technique, annotations_of, find, names, parameters_of
 from promptkit.techniques.roles import Role, bind
 
 DEMOS = "demos"
@@ -65,26 +65,28 @@ def searches(technique: Technique) -> bool:
     return Role("documents", optional=True) in technique.roles
 
 
-def technique_names(spec: Any) -> Iterator[str]:
-    """Yield the name of a technique, and of those it is put over. Raises ValueError."""
-    name, settings = parse_spec(spec)
-    yield name
-    if settings.get("over"):
-        yield from technique_names(settings["over"])
+def with_nested(chosen: Chosen, project: Project) -> Iterator[Chosen]:
+    """Yield a technique and those that it is put over, by the step or by default, outermost first.
+
+    Raises InputError for an unknown one.
+    """
+    yield chosen
+    own = chosen.technique.parameters.get("over")
+    over = chosen.parameters.get("over", own.default if own else None)
+    if over:
+        yield from with_nested(choose(over, project), project)
 
 
 def technique_files(spec: Any, project: Project, folder: Path) -> Iterator[Path]:
     """Yield the files that a step's technique is made of: templates, modules, cards, demonstrations, documents."""
-    chosen = choose(spec, project)
     prompts = Prompts(project)
-    yield from chosen.technique.files
-    for template in chosen.technique.call_files:
-        yield from prompts.layer_parts(template)
-    yield from (folder / given for given in chosen.demos.values() if isinstance(given, str))
-    if chosen.documents:
-        yield from (path for path in sorted((folder / chosen.documents).rglob("*")) if path.is_file())
-    if chosen.parameters.get("over"):
-        yield from technique_files(chosen.parameters["over"], project, folder)
+    for chosen in with_nested(choose(spec, project), project):
+        yield from chosen.technique.files
+        for template in chosen.technique.call_files:
+            yield from prompts.layer_parts(template)
+        yield from (folder / given for given in chosen.demos.values() if isinstance(given, str))
+        if chosen.documents:
+            yield from (path for path in sorted((folder / chosen.documents).rglob("*")) if path.is_file())
 
 
 def read_demos(given: Any, folder: Path) -> tuple[Mapping[str, Any], ...]:
@@ -109,13 +111,8 @@ def check(
         found = chosen.technique
         for key, value in chosen.parameters.items():
             problems.add(_parameter_problems(found, key, value, project, inputs, folder))
-        for role, name in chosen.roles.items():
-            if inputs is not None and name not in inputs:
-                message = f"the role `{role}` of technique `{found.name}` is bound to `{name}`, which is no input"
-                problems.add(Problem(message, hint=nearest(str(name), inputs)))
-        if inputs is not None and all(name in inputs for name in chosen.roles.values()):
-            with problems.gather():
-                bind(found.roles, chosen.roles, inputs)
+        if inputs is not None:
+            problems.add(_role_problems(chosen, inputs))
         problems.add(_demo_problems(chosen, project, folder))
         if chosen.documents is not None and folder is not None:
             problems.add(_folder_problems(chosen.documents, project, folder))
@@ -137,12 +134,25 @@ def _parameter_problems(
 ) -> Iterator[Problem]:
     if key not in found.parameters:
         known = [*found.parameters, *(role.name for role in found.roles), DEMOS, *([FOLDER] if searches(found) else [])]
-        yield Problem(f"technique `{found.name}` has no parameter `{key}`", hint=nearest(key, known))
+        yield Problem(f"technique `{found.name}` has no parameter `{key}`", hint=nearest(str(key), known))
     elif key == "over":
-        if value is not None:
+        if value is not None or found.parameters[key].default is not None:
             yield from check(value, project, inputs, folder)
     else:
         yield from _value_problems(found, found.function, key, value)
+
+
+def _role_problems(chosen: Chosen, inputs: Mapping[str, InputSpec]) -> Iterator[Problem]:
+    """Yield what is wrong with the roles that a step binds, else the role that no input plays."""
+    wrong = {role: name for role, name in chosen.roles.items() if not isinstance(name, str) or name not in inputs}
+    for role, name in wrong.items():
+        message = f"the role `{role}` of technique `{chosen.technique.name}` is bound to `{name}`, which is no input"
+        yield Problem(message, hint=nearest(str(name), inputs))
+    if not wrong:
+        try:
+            bind(chosen.technique.roles, chosen.roles, inputs)
+        except InputError as error:
+            yield from error.problems
 
 
 def check_preparation(technique: Technique, parameters: Mapping[str, Any]) -> list[Problem]:
@@ -163,7 +173,7 @@ def _value_problems(found: Technique, function: Callable[..., Any], key: str, va
     """Yield what is wrong with a parameter's value by its annotation in `function`."""
     from pydantic import TypeAdapter, ValidationError
 
-    annotation = get_type_hints(function, include_extras=True).get(key, Any)
+    annotation = annotations_of(function).get(key, Any)
     try:
         TypeAdapter(annotation).validate_python(value, strict=True)
     except ValidationError as error:
