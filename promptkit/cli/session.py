@@ -63,12 +63,10 @@ async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -
     """Open the store and the models that a pipeline runs on; close them at the end of the block."""
     from promptkit.engine import Settings
     from promptkit.reports import results_alone
-    from promptkit.runtimes import Models, Recorder, default_reference
+    from promptkit.runtimes import Models, Recorder
 
     project = pipeline.project
-    reference, why = default_reference(asking.model, pipeline.model, project.settings.model)
-    check_named(reference, why)
-    bases = {"the pipeline": pipeline.file.parent, "promptkit.yaml": project.root}
+    reference, why, base = default_model(project, pipeline, asking)
     recorder = Recorder(asking.record) if asking.record else None
     try:
         with results_alone(), open_store(project, progress) as store:
@@ -81,7 +79,7 @@ async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -
                 recorder=recorder,
                 progress=progress.fetching,
                 notice=progress.notice,
-                base=bases.get(why, Path.cwd()),
+                base=base,
             )
             async with models:
                 settings = Settings(strict=asking.strict)
@@ -90,6 +88,17 @@ async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -
     finally:
         if recorder:
             recorder.close()
+
+
+def default_model(project: Project, pipeline: Pipeline | None, asking: Asking) -> tuple[str, str, Path]:
+    """Return the model of what names none, who named it, and what paths in it are relative to. Raises InputError."""
+    from promptkit.runtimes import default_reference
+
+    reference, why = default_reference(asking.model, pipeline.model if pipeline else None, project.settings.model)
+    check_named(reference, why)
+    if pipeline and why == "the pipeline":
+        return reference, why, pipeline.file.parent
+    return reference, why, project.root if why == "promptkit.yaml" else Path.cwd()
 
 
 def check_named(reference: str, why: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ from promptkit.cli.options import Asking, Json, Model, complete_target
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.engine import Pipeline
+    from promptkit.engine import Pipeline, Step
     from promptkit.evaluation import Situation
     from promptkit.project import Project
     from promptkit.runtimes import Model as RunningModel
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def recommend(
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[TARGET]", help="A pipeline or a prompt.", autocompletion=complete_target),
+        typer.Argument(metavar="TARGET", help="A pipeline or a prompt.", autocompletion=complete_target),
     ] = None,
     task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="The task; left out: the step's.")] = None,
     step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="A step of the pipeline.")] = None,
@@ -35,7 +35,7 @@ def recommend(
         float | None, typer.Option("--depth", metavar="N", help="The most requests that wait for each other.", min=1)
     ] = None,
     flags: Annotated[
-        list[str] | None, typer.Option("--flag", metavar="FLAG", help="What the input is like; repeatable.")
+        list[str] | None, typer.Option("--flag", metavar="FLAG", help="What the input is like, as numbers or noise; repeatable.")
     ] = None,
     model: Model = None,
     json: Json = False,
@@ -71,77 +71,76 @@ async def recommend_for(
     wanted: Wanted, pipeline: Pipeline | None, project: Project, asking: Asking, *, json: bool
 ) -> None:
     """Print what is recommended on the model that would answer. Raises InputError where the task cannot be told."""
+    from promptkit import engine
     from promptkit.evaluation import recommend as rank
-    from promptkit.reports import Progress, emit, json_text, note, recommendation_record, recommendation_text
-    from promptkit.runtimes import Models, default_reference
+    from promptkit.reports import emit, json_text, note, recommendation_record, recommendation_text
 
-    named = pipeline.model if pipeline else None
-    reference, why = default_reference(asking.model, named, project.settings.model)
-    progress = Progress()
-    with progress.showing():
-        async with Models(reference, why=why, progress=progress.fetching, notice=progress.notice) as models:
-            model = await (await models.get()).model()
-    situation = _of_step(wanted, pipeline, model) if pipeline else _of_task(wanted, model)
+    step = engine.asking_step(pipeline, wanted.step) if pipeline else None
+    asked = _asked(wanted, pipeline, step)
+    model = await _model(pipeline, step, project, asking)
+    situation = _on_model(asked, model, pipeline, step)
     found = rank(situation, project)
     size = f" ({situation.size:g}B parameters)" if situation.size else ""
     note(f"{found.title} on {model.reference}{size}, which can: {', '.join(sorted(model.capabilities))}")
     emit(json_text(recommendation_record(found)) if json else recommendation_text(found))
 
 
-def _of_task(wanted: Wanted, model: RunningModel) -> Situation:
-    from promptkit.evaluation import Situation, billions, read_flags, with_roles
+async def _model(pipeline: Pipeline | None, step: Step | None, project: Project, asking: Asking) -> RunningModel:
+    """Return the model that would answer a step; without one, a step that names none."""
+    from promptkit.cli.session import default_model
+    from promptkit.reports import Progress
+    from promptkit.runtimes import Models
+
+    reference, why, base = default_model(project, pipeline, asking)
+    progress = Progress()
+    with progress.showing():
+        async with Models(reference, why=why, progress=progress.fetching, notice=progress.notice, base=base) as models:
+            return await (await models.get(step.model if step else None)).model()
+
+
+def _asked(wanted: Wanted, pipeline: Pipeline | None, step: Step | None) -> Situation:
+    """Return what a recommendation is for, before a model is opened: nothing is at hand yet. Raises InputError."""
+    from promptkit import engine
+    from promptkit.evaluation import Situation, find_task, flags_of, from_rows, read_flags
     from promptkit.techniques import Hand
 
-    assert wanted.task is not None, "without a pipeline there is a task"
-    hand = with_roles(Hand(capabilities=model.capabilities), wanted.task)
+    rows = engine.read_step_rows(pipeline, step, wanted.data) if pipeline and step and wanted.data else None
+    task, _ = find_task(wanted.task if wanted.task is not None else _likely_task(step))
     return Situation(
-        task=wanted.task,
-        hand=hand,
-        size=billions(model),
-        budget=wanted.budget,
-        depth=wanted.depth,
-        flags=read_flags(wanted.flags),
-    )
-
-
-def _of_step(wanted: Wanted, pipeline: Pipeline, model: RunningModel) -> Situation:
-    from promptkit import engine
-    from promptkit.evaluation import (
-        Situation,
-        billions,
-        flags_of,
-        from_rows,
-        hand_of,
-        likely_task,
-        read_evidence,
-        read_flags,
-    )
-    from promptkit.reports import note
-
-    step = engine.asking_step(pipeline, wanted.step)
-    assert step.asking is not None, "a step that is named here asks"
-    rows = engine.read_step_rows(pipeline, step, wanted.data) if wanted.data else None
-    likely = likely_task(step)
-    if wanted.task is None:
-        if likely is None:
-            raise InputError(
-                f"neither the answer nor the inputs of step `{step.name}` say what its task is",
-                hint="name it by --task",
-            )
-        note(f"task: {likely[0]}, since {likely[1]}; --task names another")
-    evidence = [
-        each
-        for each in read_evidence(pipeline.project)
-        if (each.pipeline, each.step, each.model.digest) == (pipeline.name, step.name, model.digest)
-    ]
-    return Situation(
-        task=wanted.task or (likely[0] if likely else ""),
-        hand=hand_of(step, model),
-        decide=step.asking.decide,
-        size=billions(model),
+        task=task,
+        hand=Hand(capabilities=()),
+        decide=step.asking.decide if step and step.asking else "constrain",
         budget=wanted.budget,
         depth=wanted.depth,
         flags={**(flags_of(rows) if rows else {}), **read_flags(wanted.flags)},
         extra=from_rows(rows) if rows else (),
-        evidence=evidence,
     )
+
+
+def _likely_task(step: Step | None) -> str:
+    """Return the task that a step says, and say so. Raises InputError where it says none."""
+    from promptkit.evaluation import likely_task
+    from promptkit.reports import note
+
+    assert step is not None, "without a pipeline there is a task"
+    likely = likely_task(step)
+    if likely is None:
+        message = f"neither the answer nor the inputs of step `{step.name}` say what its task is"
+        raise InputError(message, hint="name it by --task")
+    note(f"task: {likely[0]}, since {likely[1]}; --task names another")
+    return likely[0]
+
+
+def _on_model(asked: Situation, model: RunningModel, pipeline: Pipeline | None, step: Step | None) -> Situation:
+    """Return what a recommendation is for with what is at hand on a model, and what was measured on it here."""
+    from promptkit.evaluation import billions, hand_of, read_evidence, with_roles
+    from promptkit.techniques import Hand
+
+    if pipeline is None or step is None:
+        hand = with_roles(Hand(capabilities=model.capabilities), asked.task)
+        return replace(asked, hand=hand, size=billions(model))
+    here = (pipeline.name, step.name, model.digest)
+    evidence = [
+        each for each in read_evidence(pipeline.project) if (each.pipeline, each.step, each.model.digest) == here
+    ]
+    return replace(asked, hand=hand_of(step, model), size=billions(model), evidence=evidence)
