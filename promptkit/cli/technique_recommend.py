@@ -35,7 +35,8 @@ def recommend(
         float | None, typer.Option("--depth", metavar="N", help="The most requests that wait for each other.", min=1)
     ] = None,
     flags: Annotated[
-        list[str] | None, typer.Option("--flag", metavar="FLAG", help="What the input is like, as numbers or noise; repeatable.")
+        list[str] | None,
+        typer.Option("--flag", metavar="FLAG", help="What the input is like, as numbers or noise; repeatable."),
     ] = None,
     model: Model = None,
     json: Json = False,
