@@ -19,6 +19,8 @@ DEEPEST: Final = 3
 """How deep calls may be nested."""
 MOST_SHOWN: Final = 50
 """How many rows a call for one value reads."""
+LONGEST_READ: Final = 2_000
+"""How many characters of a cell a call reads: cells may be texts."""
 
 _SELECT: Final = re.compile(r"SELECT\s+(?!DISTINCT\b)", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(?:SELECT|WITH|VALUES)\b", re.IGNORECASE)
@@ -81,7 +83,9 @@ class NeuralQuery:
         """Return what the model answers from the cells that a call names."""
         _, cells = await self._cells_of(call, depth)
         self._count(1)
-        reply = await self._task.ask("ans", rows=lines(cells, most=MOST_SHOWN), asked=call.question)
+        reply = await self._task.ask(
+            "ans", rows=lines(cells, most=MOST_SHOWN, longest=LONGEST_READ), asked=call.question
+        )
         return read_lines(reply.said)
 
     async def _values(self, call: QACall, depth: int) -> list[Any]:
@@ -89,7 +93,7 @@ class NeuralQuery:
         places, cells = await self._cells_of(call, depth)
         if places is None:
             raise BadCall("a map call needs rows of the table w, and its query gives none")
-        rows = [tuple(map(cell_text, row)) for row in cells.rows]
+        rows = [tuple(cell_text(cell, LONGEST_READ) for cell in row) for row in cells.rows]
         different = iter(dict.fromkeys(rows))
         chunks = list(iter(lambda: list(islice(different, self._chunk)), []))
         self._count(len(chunks))
@@ -105,7 +109,7 @@ class NeuralQuery:
     ) -> list[tuple[tuple[str, ...], str]]:
         reply = await self._task.ask(
             "map",
-            rows=lines(Table(tuple(columns), tuple(rows))),
+            rows=lines(Table(tuple(columns), tuple(rows)), longest=LONGEST_READ),
             asked=question,
             stop=[f"\nrow {len(rows) + 1} :"],
             max_tokens=_TOKENS_A_ROW * (len(rows) + 1),
@@ -133,7 +137,9 @@ class NeuralQuery:
         if ROW_ID not in cells.columns:
             return None, cells
         at = cells.columns.index(ROW_ID)
-        return [row[at] for row in cells.rows], cells.select(name for name in cells.columns if name != ROW_ID)
+        places = [row[at] for row in cells.rows]
+        are_rows = all(isinstance(place, int) and 0 <= place < len(self._table.rows) for place in places)
+        return places if are_rows else None, cells.select(name for name in cells.columns if name != ROW_ID)
 
     async def _select(self, query: str) -> Any:
         return await self._task.sql(self._table, query, of=self._exchange)

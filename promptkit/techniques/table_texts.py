@@ -77,13 +77,15 @@ def showing(task: Task, source: Source, table: Table) -> Task:
     return shown
 
 
-def lines(table: Table, *, most: int | None = None, numbers: Sequence[int] | None = None) -> dict[str, Any]:
-    """Return a table as the macro `lines` of `_table.j2` writes it, at most so many rows of it.
+def lines(
+    table: Table, *, most: int | None = None, numbers: Sequence[int] | None = None, longest: int = LONGEST_CELL
+) -> dict[str, Any]:
+    """Return a table as the macro `lines` of `_table.j2` writes it, at most so many rows and such long cells of it.
 
     Rows are numbered from 1, unless `numbers` gives their own.
     """
     numbered = zip(numbers or range(1, len(table.rows) + 1), table.rows[:most], strict=False)
-    rows = [{"number": number, "cells": [cell_text(cell) for cell in row]} for number, row in numbered]
+    rows = [{"number": number, "cells": [cell_text(cell, longest) for cell in row]} for number, row in numbered]
     return {"columns": list(table.columns), "rows": rows, "more": len(table.rows) - len(rows)}
 
 
@@ -107,7 +109,7 @@ def sql_name(column: str) -> str:
     return "`" + column.replace("\0", "").replace("`", "``") + "`"
 
 
-def cell_text(cell: Any) -> str:
+def cell_text(cell: Any, longest: int = LONGEST_CELL) -> str:
     """Return a cell on one line, cut where it is long; empty where it is null."""
     match cell:
         case None:
@@ -117,7 +119,7 @@ def cell_text(cell: Any) -> str:
         case Mapping() | list() | tuple():
             cell = json.dumps(cell, ensure_ascii=False, default=str)
     text = " ".join(str(cell).split())
-    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def literal(value: Any) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from promptkit.errors import InputError
 from promptkit.prompts import Example
+from promptkit.runtimes import Reply, Token
 from promptkit.techniques import choose, cost, perform
 from promptkit.techniques.qa_calls import BadCall, outermost_calls, read_values
 from tests.techniques.steps import Bench, flat, held, in_order
@@ -63,6 +64,24 @@ async def test_queries_vote_by_what_they_give_and_failed_ones_are_out(tmp_path: 
 
     assert (answer.value, answer.extra["unparsed"]) == ("Paris", 1)
     assert [record.notes for record in bench.records if record.notes] == [("the query failed: no such table: nowhere",)]
+
+
+async def test_a_tie_goes_to_the_likelier_query(tmp_path: Path) -> None:
+    def reply(query: str, logprob: float) -> Reply:
+        return Reply(text=query, tokens=(Token(b"x", logprob),))
+
+    replies = [reply("SELECT 'Rome'", -2.0), reply("SELECT 'Ulm'", -0.5)]
+    bench = Cities(tmp_path, lambda request: replies[int(request.sample[-1])], "text")
+
+    assert (await bench.bind(samples=2)).value == "Ulm"
+
+
+async def test_long_cells_are_read_whole_and_told_apart(tmp_path: Path) -> None:
+    table = [{"name": name, "pop": "x" * 300 + name} for name in ("Lyon", "Ulm")]
+    bench = Cities(tmp_path, [MAPPED, "no\nyes"], table=table)
+
+    assert (await bench.bind()).value == ["Ulm"]
+    assert "xLyon" in bench.texts[1] and "xUlm" in bench.texts[1]
 
 
 async def test_inner_calls_are_answered_before_outer_ones(tmp_path: Path) -> None:
@@ -156,6 +175,9 @@ async def test_calls_stand_wherever_a_column_or_a_value_may(
         'SELECT name FROM w WHERE QA("big?"; pop) = 1',
         'SELECT QA("map@a"; QA("map@b"; QA("map@c"; QA("map@d"; pop)))) FROM w',
         'SELECT QA("map@big?"; nothing) FROM w',
+        'SELECT QA("map@big?"; SELECT DISTINCT 99 AS row_id, pop FROM w) FROM w',
+        'SELECT QA("map@big?"; SELECT DISTINCT pop AS row_id FROM w) FROM w',
+        'SELECT QA("map@big?"; SELECT DISTINCT pop FROM w) FROM w',
         "I do not know.",
         "",
         "SELECT name FROM w WHERE 1 = 0",

@@ -8,6 +8,7 @@ from promptkit.techniques.programs import value_answer
 from promptkit.techniques.qa_calls import BadCall
 from promptkit.techniques.qa_queries import NeuralQuery, TooMuchAsked
 from promptkit.techniques.registry import technique
+from promptkit.techniques.table_operations import likelihood
 from promptkit.techniques.table_texts import EXAMPLE_ROWS, cell_text, schema, showing, table_of
 from promptkit.techniques.task import Task
 from promptkit.tools import QueryFailed, Table, cut_program
@@ -30,8 +31,11 @@ async def binder(
     source = table_of(task)
     first = source.table.select(rows=range(min(EXAMPLE_ROWS, len(source.table.rows))))
     sketch = await schema(task, source.table)
-    written = await showing(task, source, first).sample("parse", samples, temperature=temperature, sketch=sketch)
-    return task.vote(await task.each(lambda exchange: run(task, exchange, source.table, chunk, asked), written))
+    written = await showing(task, source, first).sample(
+        "parse", samples, temperature=temperature, logprobs=True, sketch=sketch
+    )
+    likeliest_first = sorted(written, key=lambda exchange: -likelihood(exchange))  # A tie goes to the first.
+    return task.vote(await task.each(lambda exchange: run(task, exchange, source.table, chunk, asked), likeliest_first))
 
 
 async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: int) -> Answer:
