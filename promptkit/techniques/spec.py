@@ -46,7 +46,10 @@ def parse_spec(spec: Any) -> tuple[str, dict[str, Any]]:
 
 
 def choose(spec: Any, project: Project) -> Chosen:
-    """Return the technique that `spec` names, to be performed many times. Raises InputError for an unknown one."""
+    """Return the technique that `spec` names, to be performed many times.
+
+    Raises InputError for an unknown one, and for a role that is bound to what can be no input's name.
+    """
     try:
         name, settings = parse_spec(spec)
     except ValueError as error:
@@ -57,6 +60,9 @@ def choose(spec: Any, project: Project) -> Chosen:
     demos = settings.pop(DEMOS, {})
     documents = settings.pop(FOLDER, None) if searches(technique) else None
     roles = {role.name: settings.pop(role.name) for role in technique.roles if role.name in settings}
+    for role, bound in roles.items():
+        if not isinstance(bound, str):
+            raise InputError(f"the role `{role}` of technique `{name}` is the name of an input, not `{bound}`")
     return Chosen(technique, settings, roles, demos, documents)
 
 
@@ -144,10 +150,10 @@ def _parameter_problems(
 
 def _role_problems(chosen: Chosen, inputs: Mapping[str, InputSpec]) -> Iterator[Problem]:
     """Yield what is wrong with the roles that a step binds, else the role that no input plays."""
-    wrong = {role: name for role, name in chosen.roles.items() if not isinstance(name, str) or name not in inputs}
+    wrong = {role: name for role, name in chosen.roles.items() if name not in inputs}
     for role, name in wrong.items():
         message = f"the role `{role}` of technique `{chosen.technique.name}` is bound to `{name}`, which is no input"
-        yield Problem(message, hint=nearest(str(name), inputs))
+        yield Problem(message, hint=nearest(name, inputs))
     if not wrong:
         try:
             bind(chosen.technique.roles, chosen.roles, inputs)
