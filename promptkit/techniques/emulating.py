@@ -43,7 +43,7 @@ class Emulator:
         self.asked += 1
         reply = await self.task.ask("emulate", temperature=0.0, program=self.program, **shown)
         try:
-            return read_value(reply.text)
+            return read_value(reply.said)
         except ValueError:
             self.task.note(reply, "the reply is no value")
             raise Stuck(f"the model gives no value for `{shown['line']}`") from None

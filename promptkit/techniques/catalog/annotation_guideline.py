@@ -67,7 +67,7 @@ async def draft(task: Task, mistakes: Sequence[Frequent]) -> list[str]:
     """Return rules against mistakes, as the model drafts them; none, without a call, where there are no mistakes."""
     if not mistakes:
         return []
-    return read_list((await task.ask("rule", mistakes=mistakes)).text, most=len(mistakes))
+    return read_list((await task.ask("rule", mistakes=mistakes)).said, most=len(mistakes))
 
 
 def most_frequent(task: Task, rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[Frequent]:

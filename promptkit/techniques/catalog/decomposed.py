@@ -53,7 +53,7 @@ class Decomposition:
         for number in range(self._steps + 1):
             self._spend()
             reply = await task.ask("decompose", transcript=transcript, handlers=self._handlers)
-            step = read_sub_question(reply.text)
+            step = read_sub_question(reply.said)
             if step.handler == END:
                 return
             if number == self._steps:
@@ -79,7 +79,7 @@ class Decomposition:
             raise Unasked(f"there is no handler `{handler}`")
         self._spend()
         demos = None if handler == DEFAULT else task.own_demos(f"{OWN}{handler}")
-        return read_reply((await task.ask("handler", asked=question, demos=demos)).text)
+        return read_reply((await task.ask("handler", asked=question, demos=demos)).said)
 
     async def _again(self, task: Task, question: str, depth: int) -> Any:
         if depth == 1:

@@ -27,9 +27,9 @@ async def least_to_most(task: Task, *, questions: Questions = 5) -> Answer:
     problem = "" if all(each in task.section("context") for each in context) else "\n\n".join(context)
     reduced = await task.ask("reduce", most=questions - 1)
     demos, pairs = task.demonstrations("solve"), list[dict[str, str]]()
-    for asked in read_questions(reduced.text, question)[: questions - 1]:
+    for asked in read_questions(reduced.said, question)[: questions - 1]:
         solved = await task.ask("solve", problem=problem or whole, pairs=pairs, asked=asked, demos=demos)
-        pairs = [*pairs, {"question": asked, "answer": solved.text.strip()}]
+        pairs = [*pairs, {"question": asked, "answer": solved.said}]
     told = problem or (whole if whole != question else "")
     answered = await task.ask("answer", problem=told, pairs=pairs, asked=question, demos=demos)
     return (await task.decide(answered)).with_extra(questions=pairs)

@@ -15,9 +15,9 @@ async def structured_cot(task: Task, *, temperature: Temperature = 0.2) -> Answe
 
     The process may have errors, and the second call is told so. Of several code blocks the last is the program.
     """
-    structure = await task.ask("structure", temperature=temperature)
-    written = await task.ask("code", structure=structure.text.strip(), temperature=0.0)
-    return (await task.decide(last_block(task, written))).with_extra(structure=structure.text.strip())
+    structure = (await task.ask("structure", temperature=temperature)).said
+    written = await task.ask("code", structure=structure, temperature=0.0)
+    return (await task.decide(last_block(task, written))).with_extra(structure=structure)
 
 
 def last_block(task: Task, exchange: Exchange) -> Exchange:
