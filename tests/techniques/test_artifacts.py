@@ -65,7 +65,7 @@ FILES = {
     "rows.jsonl": '{"question": "Who?", "place": "3", "expect": "Ada"}\n',
     "rows.json": '[{"place": "3", "question": "Who?"}]',
     "rows.csv": "expect,place,question,note\nAda,3,Who?,seen\n",
-    "rows.yaml": "- {place: "3", question: Who?}\n",
+    "rows.yaml": "- {place: '3', question: Who?}\n",
 }
 
 
