@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from promptkit.techniques.reading import bare_line, filled_lines
+
 _CALL: Final = re.compile(r"\bQA\s*\(", re.IGNORECASE)
 _KIND: Final = re.compile(r"\s*(map|ans)\s*@\s*", re.IGNORECASE)
 _QUOTES: Final = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
 _ROW: Final = re.compile(r"\s*row\s*(\d+)\s*[:|]\s*", re.IGNORECASE)
-_MARK: Final = re.compile(r"\s*(?:[-*•]|\(?\d+[.):])\s+")
 
 
 class BadCall(ValueError):
@@ -123,8 +124,7 @@ def read_values(reply: str, count: int) -> list[str]:
     """
     values = _json_list(reply)
     if values is None:
-        lines = [line for line in reply.splitlines() if line.strip()]
-        values = [_bare(line) for line in lines]
+        values = [_bare(line) for line in filled_lines(reply)]
         if len(values) == 1 and count > 1:
             values = [part.strip() for part in values[0].split(",")]
     if len(values) != count:
@@ -138,8 +138,7 @@ def read_lines(reply: str) -> list[str]:
 
 
 def _bare(line: str) -> str:
-    line = _ROW.sub("", line, count=1)
-    return _MARK.sub("", line, count=1).strip() if _MARK.match(line) else line.strip()
+    return bare_line(_ROW.sub("", line, count=1))
 
 
 def _json_list(reply: str) -> list[str] | None:

@@ -16,8 +16,13 @@ _CONSTANTS: Final = {"true": True, "false": False, "null": None, "none": None}
 
 def read_list(text: str, *, most: int | None = None) -> list[str]:
     """Return the lines of a reply without their numbers and bullets, blank and repeated ones left out."""
-    lines = (_MARK.sub("", line).strip() for line in text.splitlines())
+    lines = map(bare_line, text.splitlines())
     return list(dict.fromkeys(line for line in lines if line))[:most]
+
+
+def bare_line(line: str) -> str:
+    """Return a line without its number or bullet."""
+    return _MARK.sub("", line).strip()
 
 
 def read_sentences(text: str) -> list[str]:
