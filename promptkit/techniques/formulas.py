@@ -39,8 +39,7 @@ def cost(
     put over. Raises InputError for one that does not work out.
     """
     settings = {"decide": decide, "examples_think": examples_think, "answer": answer, "documents": documents}
-    scope: dict[str, Any] = {name: each.default for name, each in chosen.technique.parameters.items()}
-    scope |= chosen.parameters
+    scope = _values(chosen)
     inner = Cost(0, 0, 0)
     if scope.get("over"):
         inner = cost(choose(scope["over"], project), project, **settings)  # type: ignore[arg-type]
@@ -54,6 +53,16 @@ def cost(
     technique = chosen.technique
     formulas = {"calls": technique.calls, "requests": technique.requests, "depth": technique.card.depth}
     return Cost(**{name: _work_out(name, formula, technique, scope) for name, formula in formulas.items()})
+
+
+def samples(chosen: Chosen) -> bool:
+    """Tell whether a technique with its parameters samples by its formula. Raises InputError as `cost` does."""
+    formula = chosen.technique.sampling
+    return bool(formula and _work_out("sampling", formula, chosen.technique, _values(chosen)))
+
+
+def _values(chosen: Chosen) -> dict[str, Any]:
+    return {name: each.default for name, each in chosen.technique.parameters.items()} | dict(chosen.parameters)
 
 
 def _work_out(name: str, formula: str, technique: Technique, scope: Mapping[str, Any]) -> float:

@@ -8,6 +8,7 @@ from typing import Final
 
 from promptkit.errors import InputError
 from promptkit.prompts import InputSpec
+from promptkit.techniques.formulas import samples
 from promptkit.techniques.roles import bind
 from promptkit.techniques.spec import Chosen
 
@@ -39,7 +40,8 @@ class Hand:
             found.add("tools")
         if technique.name in self.prepared:
             found |= FROM_ROWS
-        return sorted(technique.needs - found)
+        needs = technique.needs | {"sampling"} if samples(chosen) else technique.needs
+        return sorted(needs - found)
 
 
 def not_prepared(technique: str, home: str) -> InputError:

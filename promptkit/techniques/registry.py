@@ -35,7 +35,10 @@ Stamp = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Technique:
-    """A way of asking. `calls` and `requests` are formulas over its parameters; `needs` say what must be at hand."""
+    """A way of asking. `calls` and `requests` are formulas over its parameters; `needs` say what must be at hand.
+
+    `sampling` is a formula too: whether it samples, where that depends on parameters.
+    """
 
     name: str
     about: str
@@ -44,6 +47,7 @@ class Technique:
     roles: tuple[Role, ...] = ()
     calls: str = "1"
     requests: str = "1"
+    sampling: str = ""
     prepare: Preparation | None = None
     files: tuple[Path, ...] = ()
     card: Card = field(default_factory=Card)
@@ -81,12 +85,13 @@ def technique(
     roles: Iterable[str] = (),
     calls: str = "1",
     requests: str = "1",
+    sampling: str = "",
     prepare: Preparation | None = None,
 ) -> Callable[[Function], Technique]:
     """Declare an async function `(task, *, parameter: type = default, …) -> Answer` as a technique of its name.
 
     `roles` are what it must know of the inputs (`question`, `context?` for one that may be missing). `calls` and
-    `requests` are formulas (see `formulas`). `prepare` is an async function `(task, rows, *, parameter…) -> Prepared`
+    `requests` are formulas (see `formulas`), and so is `sampling`: when it needs that, if not always. `prepare` is an async function `(task, rows, *, parameter…) -> Prepared`
     that makes its artifact. Raises TypeError where a function is not of its shape, naming it and its definition.
     """
 
@@ -102,6 +107,7 @@ def technique(
             roles=tuple(map(Role.parse, roles)),
             calls=calls,
             requests=requests,
+            sampling=sampling,
             prepare=prepare,
         )
 

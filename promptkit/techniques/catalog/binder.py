@@ -19,6 +19,7 @@ from promptkit.tools import QueryFailed, Table, cut_program
     roles=["table", "question"],
     calls="samples * (1 + asked)",
     requests="samples * (1 + asked)",
+    sampling="samples > 1",
 )
 async def binder(
     task: Task, *, samples: Count = 3, temperature: Temperature = 0.4, chunk: Count = 20, asked: Count = 3

@@ -25,6 +25,7 @@ _OTHER_NAMES = {"group_by": "group_column", "sort_by": "sort_column"}
     roles=["table", "question"],
     calls="2 * operations + 2 + 2 * (samples - 1) + row_calls",
     requests="2 * operations + 2 + 2 * (samples - 1) + row_calls",
+    sampling="samples > 1",
 )
 async def chain_of_table(
     task: Task,

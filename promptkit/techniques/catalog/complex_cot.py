@@ -36,6 +36,7 @@ async def prepare(task: Task, rows: Sequence[Row], *, chosen: Count = 4) -> Prep
     needs={"rows", "rationales"},
     calls="samples",
     requests="samples * (1 + decided)",
+    sampling="samples > 1",
     prepare=prepare,
 )
 async def complex_cot(

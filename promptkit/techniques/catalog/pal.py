@@ -10,7 +10,7 @@ from promptkit.tools import cut_program
 ENTRY = "solution()"
 
 
-@technique(needs={"sandbox"}, roles=["question"], calls="samples", requests="samples")
+@technique(needs={"sandbox"}, roles=["question"], calls="samples", requests="samples", sampling="samples > 1")
 async def pal(task: Task, *, samples: Count = 1, temperature: Temperature = 0.0) -> Answer:
     """Write a program that computes the answer, and run it; of several, return the value most have (Gao et al. 2023).
 

@@ -21,6 +21,7 @@ FINISH, SEARCH, LOOKUP = "finish", "search", "lookup"
     roles=["question", "documents?"],
     calls="2 * steps + (0 if fallback == 'none' else samples)",
     requests="2 * steps + decided + (0 if fallback == 'none' else samples * (1 + decided))",
+    sampling="fallback != 'none'",
 )
 async def react(
     task: Task,
