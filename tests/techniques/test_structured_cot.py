@@ -5,7 +5,7 @@ from typing import Any
 
 from promptkit.techniques import choose, cost, perform
 from promptkit.tools import run_python
-from tests.techniques.steps import MARKED, Bench, in_order, marked_example
+from tests.techniques.steps import MARKED, Bench, in_order, marked_example, without
 
 STRUCTURE = "Input: n: int\nOutput: s: int\n1: Initialize s SENT-7\n2: for i in 1..n do\n3:   add i to s\n4: return s"
 PROGRAM = "def tri(n):\n    return sum(range(n+1))"
@@ -40,6 +40,15 @@ async def test_the_process_is_drawn_at_a_temperature_that_is_not_0(tmp_path: Pat
     await ask(bench)
 
     assert bench.runtime.requests[0].temperature > 0
+
+
+async def test_where_nothing_can_be_sampled_the_process_is_greedy(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [STRUCTURE, fenced(PROGRAM)], {"code": "python"}, capabilities=without("sampling"))
+
+    answer = await ask(bench)
+
+    assert answer.value == PROGRAM
+    assert bench.runtime.requests[0].temperature == 0
 
 
 async def test_of_several_code_blocks_the_last_is_the_program(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from promptkit.tools import cut_program
 async def structured_cot(task: Task, *, temperature: Temperature = 0.2) -> Answer:
     """Write the solving process at `temperature`, then the program from it at 0 (Li et al. 2024).
 
-    The process may have errors, and the second call is told so. Of several code blocks the last is the program.
+    Where the runtime cannot sample, both are greedy. The process may have errors, and the second call is told so. Of several code blocks the last is the program.
     """
-    structure = (await task.ask("structure", temperature=temperature)).said
+    warm = temperature if await task.can("sampling") else 0.0
+    structure = (await task.ask("structure", temperature=warm)).said
     written = await task.ask("code", structure=structure, temperature=0.0)
     return (await task.decide(last_block(task, written))).with_extra(structure=structure)
 
