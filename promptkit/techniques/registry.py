@@ -91,8 +91,9 @@ def technique(
     """Declare an async function `(task, *, parameter: type = default, …) -> Answer` as a technique of its name.
 
     `roles` are what it must know of the inputs (`question`, `context?` for one that may be missing). `calls` and
-    `requests` are formulas (see `formulas`), and so is `sampling`: when it needs that, if not always. `prepare` is an async function `(task, rows, *, parameter…) -> Prepared`
-    that makes its artifact. Raises TypeError where a function is not of its shape, naming it and its definition.
+    `requests` are formulas (see `formulas`), and so is `sampling`: when it needs that, if not always. `prepare` is an
+    async function `(task, rows, *, parameter…) -> Prepared` that makes its artifact. Raises TypeError where a function
+    is not of its shape, naming it and its definition.
     """
 
     def declare(function: Function) -> Technique:

@@ -13,7 +13,8 @@ from promptkit.tools import cut_program
 async def structured_cot(task: Task, *, temperature: Temperature = 0.2) -> Answer:
     """Write the solving process at `temperature`, then the program from it at 0 (Li et al. 2024).
 
-    Where the runtime cannot sample, both are greedy. The process may have errors, and the second call is told so. Of several code blocks the last is the program.
+    Where the runtime cannot sample, both are greedy. The process may have errors, and the second call is told so. Of
+    several code blocks the last is the program.
     """
     warm = temperature if await task.can("sampling") else 0.0
     structure = (await task.ask("structure", temperature=warm)).said
