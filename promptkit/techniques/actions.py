@@ -64,7 +64,7 @@ def _closing(text: str) -> int | None:
 
 def takes(tool: Callable[..., Any]) -> Mapping[str, bool] | None:
     """Return the parameters of a step's tool, each with whether it is required; None where they are not known."""
-    owner = getattr(tool, "__self__", tool)
+    owner = getattr(tool, "__self__", tool)  # The parameters are known of the tool whose method a step calls.
     known = getattr(owner, "takes", None)
     return known if isinstance(known, Mapping) else None
 

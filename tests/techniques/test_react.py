@@ -117,6 +117,23 @@ async def test_the_end_after_a_repaired_step_is_decided_with_its_action(tmp_path
     assert (most.calls, most.requests, most.depth) == (2, 3, 3)
 
 
+async def test_where_no_turn_can_be_gone_on_from_a_repeated_head_is_no_part_of_the_step(tmp_path: Path) -> None:
+    replies = [
+        "Thought 1: I need Ada.\nAction 1: Search[Ada]",
+        "Thought 2: Born 1815.",
+        "Action 2: Finish[1815]",
+        "1815",
+    ]
+    bench = Walk(tmp_path, replies, capabilities=without("continue"))
+
+    answer = await bench.ask(decide="constrain")
+
+    assert answer.value == 1815
+    assert bench.texts[1].rstrip().endswith("Thought 2:")
+    assert bench.texts[1].count("Thought 1: I need Ada.") == 1
+    assert bench.texts[2].rstrip().endswith("Thought 2: Born 1815.\nAction 2:")
+
+
 @pytest.mark.parametrize(
     ("action", "said"),
     [
