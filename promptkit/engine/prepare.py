@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from promptkit.engine.alone import StepAlone, with_technique
 from promptkit.engine.events import StepStarted
 from promptkit.engine.results import Totals, Trace, count
-from promptkit.engine.scope import plain
 from promptkit.errors import BudgetSpent, InputError, Problem, nearest, place
 from promptkit.runtimes import Budget
-from promptkit.storage import block_text, load, write_atomic
+from promptkit.storage import block_text, load, plain, write_atomic
 from promptkit.techniques import (
     Artifact,
     Chosen,

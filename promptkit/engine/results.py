@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptkit.engine.scope import plain
 from promptkit.errors import PromptkitError
 from promptkit.runtimes import Model
+from promptkit.storage import plain
 
 if TYPE_CHECKING:
     from promptkit.techniques import CallRecord

@@ -11,11 +11,12 @@ from promptkit.engine.inputs import fill
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.requirements import require
 from promptkit.engine.results import Result, StepResult, Trace, count, step_result
-from promptkit.engine.scope import STEPS, plain
+from promptkit.engine.scope import STEPS
 from promptkit.engine.session import Session, Settings
 from promptkit.engine.steprun import Here, StepRun
 from promptkit.engine.traces import stored_calls
 from promptkit.errors import PromptkitError
+from promptkit.storage import plain
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Models

@@ -183,12 +183,3 @@ def missing_in_lists(value: Value, lists: Collection[str], place: Problem) -> li
 
 def _is_steps(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Name) and node.name == STEPS
-
-
-def plain(value: Any) -> Any:
-    """Return a value as plain JSON-able data."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return value

@@ -12,10 +12,11 @@ from promptkit.engine.contexts import step_context
 from promptkit.engine.events import ItemFinished, StepStarted
 from promptkit.engine.pipeline import Loop, Pipeline, Repeat, Step
 from promptkit.engine.results import Status, Trace
-from promptkit.engine.scope import Items, Scope, Value, placed, plain
+from promptkit.engine.scope import Items, Scope, Value, placed
 from promptkit.engine.session import Session
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
 from promptkit.errors import InputError, PromptkitError, RuntimeFailure, ToolFailed, UnparsedAnswer
+from promptkit.storage import plain
 from promptkit.techniques import Answer, Chosen, choose, perform, repair
 
 RECOVERABLE = (RuntimeFailure, ToolFailed, UnparsedAnswer, InputError)

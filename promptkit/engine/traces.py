@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.results import Trace
-from promptkit.engine.scope import plain
 from promptkit.runtimes import reply_record, request_record
+from promptkit.storage import plain
 
 if TYPE_CHECKING:
     from promptkit.techniques import CallRecord

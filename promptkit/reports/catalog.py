@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.reports.columns import columns
 from promptkit.reports.numbers import tokens_text
 from promptkit.reports.text import visible
+from promptkit.storage import plain
 
 if TYPE_CHECKING:
     from promptkit.engine import Result
@@ -29,7 +30,7 @@ def catalog_text(techniques: Sequence[Technique], project: Project) -> str:
         most = usual_cost(each, project).requests
         needs = " ".join(sorted(each.needs)) or "-"
         rows.append((each.name, each.card.family, f"{most:g}", needs, _first(each.card.tasks)))
-    return "\n".join(columns(rows))
+    return visible("\n".join(columns(rows)))
 
 
 def _first(tasks: Sequence[str]) -> str:
@@ -122,4 +123,4 @@ def _example(example: Result | None) -> Iterator[str]:
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)

@@ -7,7 +7,7 @@ from promptkit.storage.files import append_line, check_there, read_text, write_a
 from promptkit.storage.models import Problems, read_model, read_rest, wording
 from promptkit.storage.rows import read_rows
 from promptkit.storage.store import Run, Store
-from promptkit.storage.strict_json import parse_json
+from promptkit.storage.strict_json import parse_json, plain
 from promptkit.storage.yaml import Document, load, load_file
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "load",
     "load_file",
     "parse_json",
+    "plain",
     "read_model",
     "read_rest",
     "read_rows",

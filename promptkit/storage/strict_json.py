@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 _SURROGATE = re.compile(r"\\[uU][dD][89a-fA-F]")
@@ -26,6 +27,19 @@ def parse_json(text: str | bytes) -> Any:
     if _SURROGATE.search(text):
         _refuse_half_characters(value)
     return value
+
+
+def plain(value: Any) -> Any:
+    """Return any value as data that JSON can hold: what it cannot is text, a set a list in the order of its texts."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return [plain(part) for part in sorted(value, key=str)]
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
 from promptkit.prompts import SECTIONS
-from promptkit.storage import Problems
+from promptkit.storage import Problems, plain
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.formulas import Cost, cost
 from promptkit.techniques.registry import Technique, annotations_of, find, names
@@ -84,7 +84,7 @@ def record(technique: Technique) -> dict[str, Any]:
         "helps": list(card.soft),
         "roles": [f"{role.name}?" if role.optional else role.name for role in technique.roles],
         "tasks": list(card.tasks),
-        "parameters": {each.name: each.default for each in settings_of(technique)},
+        "parameters": {each.name: plain(each.default) for each in settings_of(technique)},
         "paper": dict(card.paper),
         "searches": searches(technique),
         "prepares": technique.prepare is not None,

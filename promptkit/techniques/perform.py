@@ -73,7 +73,7 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
         return answer
     if answer.flag == "truncated":
         request = replace(last.request, max_tokens=2 * last.request.max_tokens)
-        return read_answer(step, await decide_again(step, last, request))
+        return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
     said = last.request.begun + last.reply.text
     messages = (
         *last.request.messages,
@@ -82,4 +82,9 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     )
     begun = last.cue if last.request.begun else ""
     request = replace(last.request, messages=messages, begun=begun)
-    return read_answer(step, await decide_again(step, last, request))
+    return _repaired(answer, read_answer(step, await decide_again(step, last, request)))
+
+
+def _repaired(answer: Answer, repaired: Answer) -> Answer:
+    """Return a repaired answer with what the technique said beside the one before: its votes and stages hold still."""
+    return replace(repaired, extra={**answer.extra, **repaired.extra})

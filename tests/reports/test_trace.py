@@ -1,0 +1,122 @@
+"""The trace of a run: what a technique says beside its answer, and which requests waited for each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.engine import Result, trace_record
+from promptkit.reports import json_text
+from promptkit.reports.trace import trace_text
+from promptkit.runtimes import Scripted
+from tests.engine.helpers import Folder
+
+PIPELINE = """
+name: sums
+inputs: {question: {example: 3+4}}
+steps:
+  solve:
+    prompt: {input: "{{ question }}"}
+    answer: number
+    technique: TECHNIQUE
+"""
+TELLING = """
+from promptkit.techniques import Answer, Task, technique
+
+
+@technique()
+async def telling(task: Task) -> Answer:
+    answer = await task.decide(await task.ask("answer"))
+    return answer.with_extra(said=VALUE)
+"""
+VOTING = "{self_consistency: {samples: 3}}"
+VOTES = [{"value": 7, "weight": 2.0}, {"value": 8, "weight": 1.0}]
+
+
+async def voted(folder: Path) -> Result:
+    replies = [" a", " b", " c", "7", "8", "7"]
+    return await Folder(folder).run(PIPELINE.replace("TECHNIQUE", VOTING), Scripted(replies))
+
+
+async def told(folder: Path, value: str, replies: list[str] | None = None) -> Result:
+    """Run a technique that says a value, a Python expression, beside its answer."""
+    project = Folder(folder)
+    project.write("techniques/telling.py", TELLING.replace("VALUE", value))
+    project.write("templates/techniques/telling/answer.j2", "---\nproduces: answer\n---\n{% extends prompt %}\n")
+    return await project.run(PIPELINE.replace("TECHNIQUE", "telling"), Scripted(replies or ["7"]))
+
+
+async def test_votes_are_one_line_after_the_calls(tmp_path: Path) -> None:
+    lines = trace_text((await voted(tmp_path)).trace).splitlines()
+
+    assert lines[-2:] == [f"   ├─ votes: {json.dumps(VOTES)}", "   └─ unparsed: 0"]
+
+
+async def test_the_record_of_a_step_has_what_its_technique_said(tmp_path: Path) -> None:
+    (step,) = trace_record((await voted(tmp_path)).trace)["parts"]
+
+    assert step["extra"] == {"votes": VOTES, "unparsed": 0}
+
+
+async def test_the_record_of_a_call_has_its_level(tmp_path: Path) -> None:
+    (step,) = trace_record((await voted(tmp_path)).trace)["parts"]
+
+    assert [call["level"] for call in step["calls"]] == [1, 1, 1, 2, 2, 2]
+
+
+async def test_where_a_technique_says_nothing_there_is_no_extra(tmp_path: Path) -> None:
+    result = await Folder(tmp_path).run(PIPELINE.replace("TECHNIQUE", "vanilla"), Scripted(["7"]))
+    (step,) = trace_record(result.trace)["parts"]
+
+    assert "extra" not in step
+    assert step["calls"][0]["level"] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("'two\\nlines'", '"two\\nlines"'),
+        ("'\\x1b[31m'", '"\\u001b[31m"'),
+        ("{'b', 'a'}", '["a", "b"]'),
+        ("(1, 2)", "[1, 2]"),
+        ("float('-inf')", '"-inf"'),
+        ("{1: b'x'}", '{"1": "b\'x\'"}'),
+        ("['ä', None, True]", '["ä", null, true]'),
+    ],
+)
+async def test_whatever_is_said_is_one_line_and_json(tmp_path: Path, value: str, shown: str) -> None:
+    result = await told(tmp_path, value)
+
+    assert trace_text(result.trace).splitlines()[-1] == f"   └─ said: {shown}"
+    assert json.loads(json_text(trace_record(result.trace)))["parts"][0]["extra"] == {"said": json.loads(shown)}
+
+
+async def test_what_was_said_holds_after_a_repair(tmp_path: Path) -> None:
+    result = await told(tmp_path, "'first'", ["no number", "7"])
+    (step,) = trace_record(result.trace)["parts"]
+
+    assert result.output == 7
+    assert [call["repair"] for call in step["calls"]] == [False, True]
+    assert step["extra"] == {"said": "first"}
+
+
+async def test_what_each_item_says_stands_with_the_item(tmp_path: Path) -> None:
+    text = """
+    inputs: {sums: {type: list, example: [1+2, 3+4]}}
+    steps:
+      solve:
+        for_each: "{{ sums }}"
+        as: question
+        prompt: {input: "{{ question }}"}
+        answer: number
+        technique: {self_consistency: {samples: 2, over: vanilla}}
+    """
+    result = await Folder(tmp_path).run(text, Scripted(["3"] * 4))
+    (step,) = trace_record(result.trace)["parts"]
+
+    extras: list[Any] = [part["extra"]["votes"] for part in step["parts"]]
+    assert extras == [[{"value": 3, "weight": 2.0}]] * 2
+    assert "extra" not in step
