@@ -32,6 +32,7 @@ async def example_run(technique: Technique, project: Project) -> Result | None:
     replies = folder / REPLIES if folder else None
     if file is None or replies is None or not replies.is_file():
         return None
-    pipeline = load_target(file, Project.find(file))
+    is_own = any(each.is_relative_to(project.root) for each in technique.files)  # It may stand before a shipped one.
+    pipeline = load_target(file, project if is_own else Project.find(file))
     async with Models(f"scripted:{replies}", why="the example") as models:
         return await run(pipeline, fill(pipeline).values, models=models, settings=Settings(repairs=0))
