@@ -139,6 +139,20 @@ async def test_queries_vote_on_what_they_give_and_a_0_counts_a_third(tmp_path: P
     assert (await bench.date(query_samples=3)).extra["facts"] == ["there are 5 teams with more than 2 goals"]
 
 
+async def test_a_lone_count_of_one_is_left_out_though_another_query_failed(tmp_path: Path) -> None:
+    bench = Teams(tmp_path, cloze="a {}\nb {}")
+    script = bench.runtime.script
+
+    def failing(request: Any) -> Any:
+        if request.begun == "SQL:":
+            return "SELECT" if "Fact: a {}" in flat(request).partition("<INPUT>")[2] else "SELECT 1"
+        return script(request)
+
+    bench.runtime.script = failing
+
+    assert (await bench.date()).extra["facts"] == []
+
+
 async def test_a_fact_keeps_its_own_value_where_another_has_none(tmp_path: Path) -> None:
     bench = Teams(tmp_path, cloze="a {}\nb {}")
     bench.replies["sql"] = "SELECT 5"

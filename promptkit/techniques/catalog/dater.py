@@ -84,7 +84,7 @@ async def find_facts(task: Task, table: Table, samples: int, queries: int, most:
     facts = [_BLANK.sub("{}", line) for line in read_list(best.said) if _BLANK.search(line)][:most]
     sketch = await schema(task, table)
     values = await task.each(partial(find_value, task, table, sketch, queries), facts)
-    if all(value == "0" for value in values) or all(value == "1" for value in values):
+    if {value for value in values if value is not None} in ({"0"}, {"1"}):
         return []
     return [fact.replace("{}", value) for fact, value in zip(facts, values, strict=True) if value is not None]
 
