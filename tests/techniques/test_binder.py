@@ -200,6 +200,7 @@ async def test_a_query_that_writes_or_is_wrong_or_gives_nothing_is_no_answer(tmp
         ("number", "SELECT AVG(row_id) / 3 FROM w", 0.333333),
         ("boolean", "SELECT COUNT(*) = 3 FROM w", True),
         ("text", "SELECT name FROM w", "Paris, Lyon, Ulm"),
+        ("list", "SELECT row_id * 1.0 FROM w", ["0", "1", "2"]),
         ("list", "SELECT row_id FROM w", ["0", "1", "2"]),
         ({"list": {"of": "number"}}, "SELECT row_id FROM w", [0, 1, 2]),
         ({"label": ["Ulm", "Paris"]}, "SELECT name FROM w ORDER BY name DESC LIMIT 1", "Ulm"),

@@ -4,7 +4,7 @@ from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Temperature
-from promptkit.techniques.programs import value_answer
+from promptkit.techniques.programs import scalar, value_answer
 from promptkit.techniques.qa_calls import BadCall
 from promptkit.techniques.qa_queries import NeuralQuery, TooMuchAsked
 from promptkit.techniques.registry import technique
@@ -48,7 +48,7 @@ async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: i
         return task.no_answer(str(error), exchange)
     except TooMuchAsked as error:
         return task.no_answer(str(error), exchange).with_extra(capped=True)
-    return cells_answer(task, [cell for cell in cells if cell is not None])
+    return cells_answer(task, [scalar(cell) for cell in cells if cell is not None])
 
 
 def cells_answer(task: Task, cells: list[Any]) -> Answer:

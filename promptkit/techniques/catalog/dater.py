@@ -8,6 +8,7 @@ from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Warmth
+from promptkit.techniques.programs import scalar
 from promptkit.techniques.reading import read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.table_operations import likelihood, read_columns, read_rows, union_of_best
@@ -106,6 +107,6 @@ async def run(task: Task, table: Table, exchange: Exchange) -> str | None:
     except QueryFailed:
         return None
     cells: Sequence[str] = [
-        cell_text(cell) for row in selected.rows[: MOST_CELLS + 1] for cell in row if cell is not None
+        cell_text(scalar(cell)) for row in selected.rows[: MOST_CELLS + 1] for cell in row if cell is not None
     ]
     return ", ".join(cells) if 0 < len(cells) <= MOST_CELLS else None
