@@ -2,45 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import InputError, Problem
+from promptkit.answers import AnswerType
+from promptkit.errors import InputError, Problem, nearest
 from promptkit.techniques.needs import not_prepared
 
 if TYPE_CHECKING:
     from promptkit.techniques.task import Task
 
+Wrong = tuple[str, str | None]
+"""What is wrong with an item, and a hint."""
 
-def prepared_items(task: Task) -> tuple[Mapping[str, Any], ...]:
-    """Return the items prepared for a task's step. Raises InputError where there are none."""
+
+def prepared_items(task: Task, *keys: str) -> tuple[Mapping[str, Any], ...]:
+    """Return the items prepared for a task's step. Raises InputError for none, and for each that is empty at a key."""
     if task.artifact is None or not task.artifact.items:
         raise not_prepared(*reversed(task.artifact_name.rsplit(".", 1)))
+    _refuse(task, (_unfilled(item, keys) for item in task.artifact.items))
     return task.artifact.items
 
 
 def showing_prepared(task: Task) -> Task:
     """Return the task with the prepared items as its examples, all but one whose input is the very one asked.
 
-    Raises InputError where there are none, and with each item that lacks its input, thoughts or output.
+    Raises InputError where there are none, and with each item that lacks its input, thoughts or output, has an input
+    that the step has not, or an output that is no answer.
     """
     items = prepared_items(task)
-    problems = list(_problems(items, f"{task.artifact_name}.yaml"))
-    if problems:
-        raise InputError(problems)
+    _refuse(task, (_without_input(task, item) or _unfilled(item, ("thoughts", "output")) for item in items))
+    kinds = task.showing(items).example_types
+    _refuse(task, (_no_answer(kind, item["output"]) for kind, item in zip(kinds, items, strict=True)))
     return task.showing(item for item in items if not _asked(item["input"], task.inputs))
 
 
-def _problems(items: Sequence[Mapping[str, Any]], file: str) -> Iterator[Problem]:
-    for number, item in enumerate(items, start=1):
-        given = item.get("input")
-        if not isinstance(given, Mapping):
-            yield Problem(f"item {number} has no `input`", file, hint="`input: {NAME: VALUE}`")
-            continue
-        empty = [f"`{key}`" for key in ("thoughts", "output") if _is_empty(item.get(key))]
-        if empty:
-            asked = "; ".join(" ".join(str(value).split()) for value in given.values())
-            yield Problem(f"item {number}: fill in {' and '.join(empty)}", file, hint=f"it is about: {asked:.100}")
+def _refuse(task: Task, wrong: Iterable[Wrong | None]) -> None:
+    """Raise what is wrong with items, if anything is."""
+    file = f"{task.artifact_name}.yaml"
+    found = [Problem(f"item {number}{each[0]}", file, hint=each[1]) for number, each in enumerate(wrong, 1) if each]
+    if found:
+        raise InputError(found)
+
+
+def _without_input(task: Task, item: Mapping[str, Any]) -> Wrong | None:
+    given = item.get("input")
+    if not isinstance(given, Mapping) or not given:
+        return " has no `input`", "`input: {NAME: VALUE}`"
+    unknown = next((str(name) for name in given if name not in task.input_names), None)
+    return (f": there is no input `{unknown}`", nearest(unknown, task.input_names)) if unknown else None
+
+
+def _unfilled(item: Mapping[str, Any], keys: Sequence[str]) -> Wrong | None:
+    empty = [f"`{key}`" for key in keys if _is_empty(item.get(key))]
+    if not empty:
+        return None
+    given = item.get("input")
+    values = given.values() if isinstance(given, Mapping) else [given]
+    asked = "; ".join(" ".join(str(value).split()) for value in values)
+    return f": fill in {' and '.join(empty)}", f"it is about: {asked:.100}"
+
+
+def _no_answer(kind: AnswerType, output: Any) -> Wrong | None:
+    try:
+        kind.write(output)
+    except ValueError as error:
+        return f": the output is no answer: {error}", None
+    return None
 
 
 def _is_empty(value: Any) -> bool:

@@ -71,6 +71,11 @@ class Task:
         return self._step.values
 
     @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the prompt's inputs, those left out among them."""
+        return tuple(dict.fromkeys((*self._step.inputs, *self._step.values)))
+
+    @property
     def answer_type(self) -> AnswerType:
         return self._step.answer
 

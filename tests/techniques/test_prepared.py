@@ -83,6 +83,36 @@ async def test_an_item_without_an_input_is_told(tmp_path: Path) -> None:
         await perform(chosen(bench), step_with(bench, {"thoughts": "a", "output": 1}))
 
 
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ({**GOOD, "input": {}}, "item 2 has no `input`"),
+        (
+            {**GOOD, "input": {"qestion": "2+2?"}},
+            "item 2: there is no input `qestion`\n  hint: did you mean `question`?",
+        ),
+        ({**GOOD, "output": "four"}, "item 2: the output is no answer: 'four' is no number"),
+    ],
+)
+async def test_an_item_that_a_person_has_spoilt_is_named_with_its_file(tmp_path: Path, item: Any, said: str) -> None:
+    bench = Bench(tmp_path, [])
+
+    with pytest.raises(InputError) as raised:
+        await perform(chosen(bench), step_with(bench, GOOD, item))
+
+    assert str(raised.value).startswith(f"sums.add.chain_of_thought.yaml: {said}")
+    assert bench.runtime.requests == []
+
+
+async def test_of_items_that_are_no_examples_what_the_technique_needs_is_to_be_filled_in(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [])
+    items = ({"input": "How many?", "output": "def solution():\n    return 1"}, {"input": "How much?", "otput": "x"})
+    artifacts = {"synthetic_prompting": Artifact(technique="synthetic_prompting", items=items)}
+
+    with pytest.raises(InputError, match="item 2: fill in `output`"):
+        await perform("synthetic_prompting", bench.step(artifacts=artifacts, home="sums.add"))
+
+
 @pytest.mark.parametrize("artifacts", [{}, {"mine": Artifact(technique="mine")}])
 async def test_without_items_the_line_that_prepares_them_is_told(tmp_path: Path, artifacts: Any) -> None:
     @technique()

@@ -130,4 +130,4 @@ def fault(question: str, topic: str, asked: Collection[str]) -> str:
 @technique(needs={"rows", "sandbox", "sampling"}, roles=["question"], prepare=prepare)
 async def synthetic_prompting(task: Task) -> Answer:
     """Write a program as demonstrations show that the model made itself, and run it (Shao et al. 2023)."""
-    return await run(task, await task.ask("program", demos=prepared_items(task)))
+    return await run(task, await task.ask("program", demos=prepared_items(task, "input", "output")))
