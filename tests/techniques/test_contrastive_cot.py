@@ -173,3 +173,15 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     await ask(bench, examples=(Example({"question": "1+1?"}, 2), marked_example(2)))
 
     assert bench.shown == [("reason", ALL), ("reason", ALL)]
+
+
+@pytest.mark.parametrize(("decide", "replies"), [("generate", []), ("constrain", [" 25"])])
+async def test_what_is_called_wrong_on_the_same_line_is_cut_too(
+    tmp_path: Path, decide: Any, replies: list[str]
+) -> None:
+    bench = Bench(tmp_path, [" 60-20-15=25\nAnswer: 25. Wrong explanation: 60-15=45 Wrong answer: 65", *replies])
+
+    answer = await ask(bench, decide=decide)
+
+    assert answer.value == 25
+    assert "65" not in bench.texts[-1].rpartition("Explanation:")[2]
