@@ -336,3 +336,22 @@ async def test_a_runtime_that_cannot_continue_gets_the_path_as_a_turn(tmp_path: 
 
     assert answer.value == "LAST"
     assert [message.role for message in bench.runtime.requests[-1].messages] == ["user", "assistant", "user"]
+
+
+async def test_a_class_that_is_denied_is_none(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, tree({(): "ALFA\nBRAVO"}, {"ALFA": "I am not sure.", "BRAVO": "sure"}), "text")
+
+    answer = await ask(bench, {**BEAM, "depth": 1})
+
+    assert answer.extra["path"] == ["BRAVO"]
+
+
+@pytest.mark.parametrize("evaluate", ["value", "vote"])
+async def test_a_search_that_is_a_sample_proposes_warm_and_judges_as_cold_as_any(tmp_path: Path, evaluate: str) -> None:
+    bench = Bench(tmp_path, lambda request: "1. ALFA" if PROPOSING in flat(request) else "sure", "text")
+    over = {"tree_of_thoughts": {**BEAM, "depth": 1, "evaluate": evaluate}}
+
+    await perform({"self_consistency": {"samples": 2, "over": over}}, bench.step(decide="generate"))
+
+    heats = {record.call: record.request.temperature for record in bench.records}
+    assert heats == {"propose": 0.7, evaluate: 0.0}

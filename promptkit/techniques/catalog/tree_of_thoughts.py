@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count, Temperature
@@ -23,6 +23,7 @@ Path = tuple[str, ...]
 _HEAD: Final = re.compile(r"^(?:step\s*\d+\s*[:.)]\s*)+", re.IGNORECASE)
 _CONFIDENCE: Final = re.compile(rf"\s*[(\[]\s*({'|'.join(CONFIDENCES)})\s*[)\]]\s*\Z", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"choice is\D{0,12}(\d+)", re.IGNORECASE)
+_DENIED: Final = re.compile(rf"\bnot\s+(?:{'|'.join(CLASSES)})\b", re.IGNORECASE)
 _ONLY_CHOICE: Final = re.compile(r"\A\W*(?:choice\W*)?(\d+)\W*\Z", re.IGNORECASE)
 
 _CALLS: Final = (
@@ -126,21 +127,21 @@ class Tree:
     async def judge(self, states: Sequence[State]) -> list[State]:
         """Return the states with their scores: the votes of each among all, or the mean value of each by itself."""
         if self.evaluate == "vote" and states:
-            replies = await self.task.sample(
-                "vote",
-                self.evaluations,
-                temperature=self.evaluation_temperature,
-                candidates=[state.path for state in states],
-            )
-            votes = Counter(read_vote(reply.text) for reply in replies)
+            replies = await self._evaluate("vote", candidates=[state.path for state in states])
+            votes = Counter(map(read_vote, replies))
             return [replace(state, score=float(votes[number])) for number, state in enumerate(states, start=1)]
         return await self.task.each(self._value, states)
 
     async def _value(self, state: State) -> State:
-        replies = await self.task.sample(
-            "value", self.evaluations, temperature=self.evaluation_temperature, path=state.path
-        )
-        return replace(state, score=sum(read_value(reply.text) for reply in replies) / len(replies))
+        replies = await self._evaluate("value", path=state.path)
+        return replace(state, score=sum(map(read_value, replies)) / len(replies))
+
+    async def _evaluate(self, call: str, **values: Any) -> list[str]:
+        """Return the replies of the evaluations, a single one as warm as it is said to be in a sampled search too."""
+        if self.evaluations == 1:
+            return [(await self.task.ask(call, temperature=self.evaluation_temperature, **values)).text]
+        replies = await self.task.sample(call, self.evaluations, temperature=self.evaluation_temperature, **values)
+        return [reply.text for reply in replies]
 
 
 async def breadth_first(tree: Tree, breadth: int) -> State:
@@ -203,7 +204,7 @@ def read_step(line: str) -> tuple[str, float]:
 
 def read_value(text: str) -> float:
     """Return the value of the class that the last line names; one that names none says neither good nor bad."""
-    named = last_named(_last_line(text), tuple(CLASSES))
+    named = last_named(_DENIED.sub("", _last_line(text)), tuple(CLASSES))
     return CLASSES[named] if named else UNCLEAR
 
 
