@@ -10,7 +10,7 @@ import pytest
 from promptkit.errors import InputError
 from promptkit.runtimes import Reply, Request
 from promptkit.runtimes.base import Alternative, Token
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques import Options, choose, cost, perform
 from tests.techniques.steps import MARKED, Bench, flat, marked_example, without
 
 QUESTION = "QUESTION-MARK 3+4?"
@@ -91,7 +91,7 @@ async def test_a_belief_that_is_not_settled_gives_way_to_the_explanation_that_is
     assert counted(bench) == {"negate": 3, "belief": 6, "explain": 2, "relate": 2}
     assert related(bench) == [("EF.", "NOTQ."), ("EF.", QUESTION)]
     assert answer.extra["explanations"] == [{"statement": "EF.", "true": True}]
-    assert answer.extra["score"] == -2
+    assert answer.extra["score"] == -1
     assert answer.extra["beliefs"] == pytest.approx([0.6, 0.5])
 
 
@@ -328,3 +328,20 @@ async def test_each_call_is_about_one_statement_or_one_pair(tmp_path: Path) -> N
         text = flat(record.request)
         mentioned = [each for each in {*NEGATED, *NEGATED.values()} if f": {each}" in text]
         assert len(mentioned) == (2 if record.call == "relate" else 1)
+
+
+async def test_an_explanation_speaks_once_for_a_side_however_many_relations_say_so(tmp_path: Path) -> None:
+    relations = {**RELATIONS, ("ET.", QUESTION): "entails"}
+    bench = Bench(tmp_path, model(beliefs={**BELIEFS, "ET.": 0.95, "NOTET.": 0.05}, relations=relations), "boolean")
+
+    answer = await ask(bench)
+
+    assert (answer.value, answer.extra["score"]) == (True, 0)
+
+
+async def test_negations_and_relations_are_greedy_whatever_the_step_says(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, model(), "boolean")
+
+    await perform({"maieutic": SMALL}, bench.step(options=Options(temperature=0.7)))
+
+    assert {record.request.temperature for record in bench.records if record.call in ("negate", "relate")} == {0.0}

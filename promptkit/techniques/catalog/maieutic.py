@@ -111,7 +111,7 @@ class Garden:
 
     async def grow(self, statement: str, level: int) -> Node:
         """Return a statement with its beliefs and, where they do not settle it, the explanations of both sides."""
-        negation = (await self.task.ask("negate", statement=statement)).said
+        negation = (await self.task.ask("negate", temperature=0.0, statement=statement)).said
         belief, doubt = await self.task.each(self._belief, [statement, negation])
         settled = belief is not None and doubt is not None and abs(belief - doubt) > self.integrity
         node = Node(statement, negation, belief, doubt, settled)
@@ -169,7 +169,7 @@ class Judge:
         if self.nli is not None:
             said = str(await self.task.tool(self.nli, pair))
         else:
-            said = (await self.task.ask("relate", **pair)).said
+            said = (await self.task.ask("relate", temperature=0.0, **pair)).said
         return RELATIONS[last_named(said, tuple(RELATIONS)) or "neutral"]
 
     async def assign(self, nodes: Sequence[Node]) -> tuple[bool, ...]:
@@ -185,9 +185,9 @@ class Judge:
         return satisfy(len(nodes), clauses)
 
     async def support(self, node: Node, root: Node) -> int:
-        """Return how far a true node speaks for the root's statement, or against it."""
+        """Return 1 where a true node speaks for the root's statement, -1 where it speaks against it, else 0."""
         relations = await self.task.each(lambda side: self.relate(node.side, side), [root.statement, root.negation])
-        return relations[0] - relations[1]
+        return max(-1, min(1, relations[0] - relations[1]))
 
 
 def kept_below(node: Node) -> Iterator[Node]:
