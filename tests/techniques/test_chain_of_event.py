@@ -8,7 +8,7 @@ import pytest
 
 from promptkit.errors import InputError
 from promptkit.techniques import choose, cost, perform
-from tests.techniques.steps import MARKED, Bench, in_order, marked_example, routed
+from tests.techniques.steps import MARKED, Bench, in_order, marked_example, routed, without
 
 DOCUMENTS = ["DOC1 text.", "DOC2 text.", "DOC3 text."]
 EVENTS = [("EVA", [1, 2]), ("EVB", [3, 3]), ("EVC", [1, 2, 3])]
@@ -210,3 +210,15 @@ def test_its_cost_grows_with_the_documents(tmp_path: Path) -> None:
     project = Bench(tmp_path, []).project
 
     assert cost(choose("chain_of_event", project), project, documents=7).requests == 9
+
+
+async def test_the_heading_of_a_list_is_no_event(tmp_path: Path) -> None:
+    lists = [(words, f"Events:\n{events}") for words, events in EXTRACTING]
+    replies = routed(*lists, ("Rewrite the events", f"General events: {GENERAL}"), ("Write the summary", "S"))
+    bench = bench_of(tmp_path, replies, capabilities=without("continue"))
+
+    answer = await ask(bench)
+
+    assert [text.rstrip().rpartition("\n")[2] for text in bench.texts[:4]] == ["Events:"] * 3 + ["General events:"]
+    assert "- Events:" not in bench.texts[3]
+    assert answer.extra["summarized"] == ["EVA", "EVC"]
