@@ -135,3 +135,12 @@ async def test_it_costs_what_its_formulas_say(
 
     assert (found.calls, found.requests, found.depth) == (calls, requests, requests)
     assert len(bench.texts) == requests
+
+
+async def test_a_hop_of_several_lines_stands_on_one_in_those_after_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["waiting\n\ntime ASP1\n", *HOPS[1:], "negative"], LABELS, prompt=PROMPT)
+
+    answer = await ask(bench)
+
+    assert "The mentioned aspect is: waiting time ASP1\n" in bench.texts[1]
+    assert answer.extra["aspect"] == "waiting time ASP1"
