@@ -66,3 +66,31 @@ async def test_the_head_of_drafted_rules_is_no_rule(tmp_path: Path) -> None:
 
     assert [each["rule"] for each in prepared.uncertain if "rule" in each] == ["R1."]
     assert any(flat(request).rstrip().endswith("Rules:") for request in bench.runtime.requests)
+
+
+async def test_what_is_said_for_and_against_a_step_begins_once(tmp_path: Path) -> None:
+    replies = [
+        "Let's think step by step.\n#1. ONE\n#2. TWO",
+        "Step #1 is true because IT-IS.",
+        "Step #1 is false because IT-IS-NOT.",
+        "Verdict: FALSE",
+        "Let's think step by step.\n#1. ONE-NEW",
+        "Let's think step by step.\n#1. ONE-NEW\n#2. TWO-NEW",
+        *("yes", "no", "Verdict: TRUE"),
+        "7",
+    ]
+
+    answer, bench = await ask(tmp_path, "logical_thoughts", replies)
+
+    assert (answer.value, answer.extra["chain"]) == (7, ["ONE-NEW", "TWO-NEW"])
+    assert "First review: step #1 is true because IT-IS." in bench.texts[3]
+    assert "It is false because IT-IS-NOT." in bench.texts[4]
+
+
+async def test_explanations_to_refine_begin_once(tmp_path: Path) -> None:
+    script = routed(("Several students", "Explanation: So.\nOutput: 7"), ("", "Explanation: WHY."))
+
+    answer, bench = await ask(tmp_path, {"ensemble_refinement": {"first": 1, "samples": 1}}, script)
+
+    assert answer.value == 7
+    assert "1. reasoning: WHY." in bench.texts[1]

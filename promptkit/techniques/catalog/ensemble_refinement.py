@@ -20,7 +20,7 @@ async def ensemble_refinement(
     possible = task.answer_type.description()
     reasons = await task.sample("reason", first, temperature=temperature, max_tokens=max_tokens, answer=possible)
     cues = [task.cue("refine"), *(exchange.cue for exchange in reasons)]
-    explanations = [before(exchange.text, cues) for exchange in reasons]
+    explanations = [before(exchange.said, cues) for exchange in reasons]
     refined = await task.sample("refine", samples, temperature=temperature, explanations=explanations)
     return task.vote(await task.each(task.decide, refined)).with_extra(explanations=explanations)
 

@@ -64,14 +64,15 @@ async def look_at(task: Task, prefix: Sequence[str], step: str) -> Review:
     """Defend and attack a step, each without the other, and judge the two."""
     seen: dict[str, Any] = {"prefix": prefix, "step": step, "number": len(prefix) + 1}
     defence, attack = await task.each(lambda call: task.ask(call, **seen), ["defend", "attack"])
-    said = await task.ask("judge", defence=defence.text.strip(), attack=attack.text.strip(), **seen)
-    return Review(attack.text.strip(), read_verdict(said.text))
+    said = await task.ask("judge", defence=defence.said, attack=attack.said, **seen)
+    return Review(attack.said, read_verdict(said.text))
 
 
 async def revise(task: Task, prefix: Sequence[str], step: str, attack: str) -> list[str]:
     """Return the step written anew, none where nothing was written."""
     number = len(prefix) + 1
-    reply = await task.ask("revise", prefix=prefix, step=step, attack=attack, number=number)
+    next_step = f"\n#{number + 1}"
+    reply = await task.ask("revise", stop=[next_step], prefix=prefix, step=step, attack=attack, number=number)
     return read_steps(reply.text, number)[:1]
 
 
@@ -82,14 +83,19 @@ async def regrow(task: Task, prefix: Sequence[str], max_tokens: int) -> list[str
 
 
 def read_steps(text: str, first: int) -> list[str]:
-    """Return the steps of a text that begins with step `first`; a line begins the next one only by its number."""
+    """Return the steps of a text that begins with step `first`; a line begins the next one only by its number.
+
+    What stands before a line `#first.` is no step: the words of the begun turn, repeated.
+    """
     steps: list[list[str]] = [[]]
     for line in text.splitlines():
         head = _NUMBER.match(line)
         number = int(head[1]) if head else None
         if head and number == first + len(steps):
             steps.append([])
-        elif not (head and number == first and not any(steps[0])):
+        elif head and number == first and len(steps) == 1 and ("#" in head[0] or not any(steps[0])):
+            steps = [[]]
+        else:
             head = None
         steps[-1].append(line[head.end() :] if head else line)
     texts = ("\n".join(lines).strip() for lines in steps)
