@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from promptkit.answers import AnswerType
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.recommend import Flag
-from promptkit.techniques import Hand
+from promptkit.techniques import Hand, kind_of
 
 if TYPE_CHECKING:
     from promptkit.engine import Step, StepRows
@@ -34,7 +34,7 @@ def likely_task(step: Step) -> tuple[str, str] | None:
     """Return the task that a step's answer type and inputs say, with what says so; None where they say none."""
     assert step.asking is not None, "only a step that asks has a task"
     answer, inputs = step.asking.answer, step.asking.inputs
-    kinds = {name: spec.type for name, spec in inputs.items()}
+    kinds = {name: kind_of(spec) for name, spec in inputs.items()}
     name = answer.name if isinstance(answer, AnswerType) else "choice"
     labels = (
         frozenset(label.lower() for label in answer.alternatives()) if isinstance(answer, AnswerType) else frozenset()

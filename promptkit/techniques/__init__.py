@@ -11,6 +11,7 @@ from promptkit.techniques.parameters import Count, Temperature, Warmth
 from promptkit.techniques.perform import perform, repair, require, task_for
 from promptkit.techniques.reading import last_named, read_json, read_list
 from promptkit.techniques.registry import Technique, find, names, parameters_of, technique
+from promptkit.techniques.roles import kind_of
 from promptkit.techniques.spec import (
     Chosen,
     check,
@@ -52,6 +53,7 @@ __all__ = [
     "find",
     "find_all",
     "hidden",
+    "kind_of",
     "kinds_of_call",
     "last_named",
     "names",

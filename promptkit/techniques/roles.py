@@ -56,7 +56,7 @@ def bind(roles: Collection[Role], given: Mapping[str, str], inputs: Mapping[str,
     for role in sorted(roles, key=lambda role: role.name != SECTION):  # What is asked is in the input, if anything is.
         if role.name in bound:
             continue
-        left = [name for name in inputs if name not in bound.values() and _kind(inputs[name]) in KINDS[role.name]]
+        left = [name for name in inputs if name not in bound.values() and kind_of(inputs[name]) in KINDS[role.name]]
         if len(left) == 1 and not role.optional:
             bound[role.name] = left[0]
         elif role.optional or role.name == SECTION:
@@ -69,7 +69,7 @@ def bind(roles: Collection[Role], given: Mapping[str, str], inputs: Mapping[str,
     return bound
 
 
-def _kind(spec: InputSpec) -> str:
+def kind_of(spec: InputSpec) -> str:
     """Return the type of an input: as stated, else that of its default or example."""
     if spec.type:
         return spec.type
