@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import Artifact, perform
+from promptkit.prompts import SECTIONS, split_front_matter
+from promptkit.techniques import Artifact, find, hidden, perform, read_call
 from tests.techniques.steps import Bench
+from tests.techniques.test_catalog import CATALOG, PROJECT
 from tests.techniques.test_users_sections import LONG, VALUES
 
 CHOICE = {"choice": ["16", "18"]}
@@ -58,3 +60,28 @@ async def test_sections_of_several_lines_leave_no_gaps(
 
     assert {record.call for record in bench.records} == set(calls.split())
     assert all("\n\n\n" not in text for text in bench.texts)
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_a_call_that_writes_a_users_section_anew_says_so(name: str) -> None:
+    technique = find(name, PROJECT)
+    assert technique
+
+    for call in map(read_call, technique.call_files):
+        body = split_front_matter(call.file.read_text(), call.name)[1]
+        anew = {section for section in SECTIONS if section in call.writes and call.keeps(section)}
+        for section in anew - set(call.replaces):
+            block = body.partition(f"block {section} %}}")[2].partition("endblock")[0]
+            assert "super()" in block, f"{call.name} writes {section} anew"
+
+
+@pytest.mark.parametrize(
+    "name", ["pal", "synthetic_prompting", "math_prompter", "chain_of_code", "binder", "decomposed"]
+)
+def test_a_card_says_which_of_the_users_sections_are_in_no_call(name: str) -> None:
+    technique = find(name, PROJECT)
+    assert technique
+
+    calls = [read_call(file) for file in technique.call_files]
+    nowhere = set(SECTIONS).intersection(*(hidden(call) for call in calls))
+    assert all(section in " ".join(technique.card.leaves_out) for section in nowhere)
