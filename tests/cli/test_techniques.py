@@ -1,0 +1,251 @@
+"""`techniques list`, `show` and `recommend` as a person runs them, with techniques of the project's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.techniques.test_catalog import CATALOG
+
+ANSWER = "---\nabout: Ask once\nproduces: answer\n---\n{% extends prompt %}\n{% block recap %}OWN{% endblock %}\n"
+MODULE = """\
+from promptkit.techniques import Answer, Task, technique
+
+
+@technique(needs={"sampling"}, roles=["question"], calls="samples", requests="samples")
+async def mine(task: Task, *, samples: int = 3, kinds: frozenset[str] = frozenset({"a"})) -> Answer:
+    \"\"\"Ask several times.\"\"\"
+    return task.vote([await task.decide(await task.ask("answer", sample=each)) for each in range(samples)])
+"""
+CARD = """\
+title: My own
+family: sample-and-vote
+about: Asks several times and votes
+tasks: [shouting]
+paper: {samples: 40, model: large}
+"""
+EXAMPLE = """\
+inputs: {question: {example: 3+4}}
+steps:
+  solve: {prompt: {input: "{{ question }}"}, answer: number, technique: mine}
+"""
+
+
+def write(folder: Path, **files: str) -> None:
+    """Write files of the technique `mine` by what they are."""
+    own = "templates/techniques/mine"
+    paths = {
+        "module": "techniques/mine.py",
+        "answer": f"{own}/answer.j2",
+        "card": f"{own}/technique.yaml",
+        "replies": f"{own}/replies.yaml",
+        "example": "pipelines/techniques/mine.yaml",
+    }
+    for kind, text in files.items():
+        path = folder / paths.get(kind, kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.fixture
+def techniques(project: Path, promptkit: Run) -> Run:
+    """Return the command `promptkit techniques`, in a project with a technique `mine` of its own."""
+    write(project, module=MODULE, answer=ANSWER, card=CARD, example=EXAMPLE, replies='otherwise: "7"\n')
+    return lambda *arguments, **more: promptkit("techniques", *arguments, **more)
+
+
+def listed(done: Any) -> list[str]:
+    return [line.split()[0] for line in done.stdout.splitlines()[1:]]
+
+
+def test_list_prints_a_line_a_technique_those_of_the_project_among_them(techniques: Run) -> None:
+    done = techniques("list")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n")[0].split() == ["technique", "family", "requests", "needs", "tasks"]
+    assert listed(done) == sorted([*CATALOG, "mine"])
+    line = next(line for line in done.stdout.splitlines() if line.startswith("mine "))
+    assert line.split() == ["mine", "sample-and-vote", "3", "sampling", "shouting"]
+
+
+def test_list_prints_objects_for_programs(techniques: Run) -> None:
+    found = {each["name"]: each for each in json.loads(techniques("list", "--json").stdout)}
+
+    assert set(found) == {*CATALOG, "mine"}
+    wanted = {"name", "title", "citation", "family", "calls", "needs", "tasks", "parameters"}
+    assert all(wanted <= each.keys() for each in found.values())
+    assert found["mine"] == {
+        **found["mine"],
+        "title": "My own",
+        "citation": None,
+        "calls": "samples",
+        "needs": ["sampling"],
+        "roles": ["question"],
+        "tasks": ["shouting"],
+        "parameters": {"samples": 3, "kinds": ["a"]},
+        "paper": {"samples": 40, "model": "large"},
+    }
+
+
+def test_list_may_be_of_a_family_or_for_a_task(techniques: Run) -> None:
+    family = listed(techniques("list", "--family", "sample-and-vote"))
+    task = listed(techniques("list", "--task", "shouting"))
+    both = techniques("list", "--task", "shouting", "--family", "modifier")
+
+    assert {"mine", "self_consistency"} <= set(family) < {*CATALOG, "mine"}
+    assert task == ["mine"]
+    assert (both.returncode, listed(both)) == (0, [])
+
+
+@pytest.mark.parametrize("how", [["--task", "math"], ["--json"]])
+def test_a_broken_technique_hides_no_other_and_what_is_wrong_with_it_is_told(
+    techniques: Run, project: Path, how: list[str]
+) -> None:
+    write(project, module="import nowhere\n")
+
+    done = techniques("list", *how)
+
+    names = [each["name"] for each in json.loads(done.stdout)] if how == ["--json"] else listed(done)
+    assert done.returncode == 2
+    assert done.stderr == "error: techniques/mine.py: cannot load technique `mine`: No module named 'nowhere'\n"
+    assert "pal" in names and "mine" not in names
+
+
+def test_what_a_card_says_cannot_steer_the_terminal(techniques: Run, project: Path) -> None:
+    write(project, card='title: "\\e[31mred"\ntasks: ["\\e[2J"]\nabout: "\\e]0;x\\a"\n')
+
+    assert "\x1b" not in techniques("list").stdout
+    assert "\x1b" not in techniques("list", "--json").stdout
+    assert "\x1b" not in techniques("show", "mine").stdout
+
+
+def test_show_prints_what_is_known_and_each_prompt_of_the_example(techniques: Run) -> None:
+    done = techniques("show", "chain_of_thought")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("chain_of_thought · ")
+    for words in ("Wei", "1. ", "requests ", "parameter ", "leaves out of the prompt", "on its example", "── reason ·"):
+        assert words in done.stdout, words
+    assert done.stdout.rstrip().splitlines()[-2] == "── answer"
+
+
+def test_show_prints_one_object_for_programs(techniques: Run) -> None:
+    found = json.loads(techniques("show", "chain_of_thought", "--json").stdout)
+
+    assert (found["name"], found["family"]) == ("chain_of_thought", "two-step")
+    assert [call["name"] for call in found["kinds_of_call"]]
+    calls = [call for step in found["example"] for call in step["calls"]]
+    assert [call["level"] for call in calls] == [1, 2]
+
+
+def test_show_prints_a_technique_of_ones_own_with_its_card_and_example(techniques: Run) -> None:
+    done = techniques("show", "mine")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("mine · My own · sample-and-vote\nAsks several times and votes\n")
+    assert "requests at the defaults: 3 (decide: generate), 3 (constrain)" in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["samples", "3", "40"] in rows and ["model", "-", "large"] in rows and ["kinds", '["a"]'] in rows
+    assert done.stdout.count("── answer · level") == 3 and "OWN" in done.stdout
+    assert done.stdout.endswith("── answer\n7\n")
+
+
+@pytest.mark.parametrize("missing", ["replies.yaml", "technique.yaml"])
+def test_a_technique_of_ones_own_may_have_neither_card_nor_replies(
+    techniques: Run, project: Path, missing: str
+) -> None:
+    (project / "templates" / "techniques" / "mine" / missing).unlink()
+
+    done = techniques("show", "mine")
+    found = json.loads(techniques("show", "mine", "--json").stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert ("on its example" in done.stdout) == (missing != "replies.yaml") == (found["example"] is not None)
+    assert found["title"] == ("mine" if missing == "technique.yaml" else "My own")
+    assert found["about"] == ("Ask several times." if missing == "technique.yaml" else "Asks several times and votes")
+
+
+def test_show_tells_what_is_wrong_with_a_technique_and_with_its_example(techniques: Run, project: Path) -> None:
+    write(project, example=EXAMPLE.replace("answer: number", "answer: nubmer"))
+    example = techniques("show", "mine")
+    write(project, module="import nowhere\n")
+    module = techniques("show", "mine")
+
+    assert example.returncode == module.returncode == 2
+    assert "pipelines/techniques/mine.yaml:3:" in example.stderr and "`number`" in example.stderr
+    assert "cannot load technique `mine`" in module.stderr
+    assert "Traceback" not in example.stderr + module.stderr
+
+
+def test_recommend_ranks_for_a_task_each_with_its_reasons(techniques: Run) -> None:
+    done = techniques("recommend", "--task", "math")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1. ") and "\n2. " in done.stdout and "basis" in done.stdout
+    assert "scripted:script.yaml" in done.stderr
+
+
+def test_recommend_prints_one_object_for_programs(techniques: Run) -> None:
+    found = json.loads(techniques("recommend", "--task", "text2sql", "--json").stdout)
+
+    assert found["task"] == "table_qa"
+    assert {"technique", "score", "requests", "depth", "calls", "reasons", "prepares"} <= found["ranked"][0].keys()
+    assert [each["score"] for each in found["ranked"]] == sorted(
+        (each["score"] for each in found["ranked"]), reverse=True
+    )
+    assert all(each.keys() == {"technique", "reason"} for each in found["dropped"])
+
+
+@pytest.mark.parametrize("option", ["--budget", "--depth"])
+def test_recommend_keeps_to_the_requests_that_may_be_spent(techniques: Run, option: str) -> None:
+    found = json.loads(techniques("recommend", "--task", "math", option, "1", "--json").stdout)
+
+    amount = {"--budget": "requests", "--depth": "depth"}[option]
+    assert {each[amount] for each in found["ranked"]} == {1}
+    assert any("at the least, more than 1" in each["reason"] or "wait" in each["reason"] for each in found["dropped"])
+
+
+SENTIMENT = """\
+inputs: {review: {example: Nice.}}
+steps:
+  feeling:
+    prompt: {instructions: What does it feel?, input: "{{ review }}"}
+    answer: {label: [positive, negative]}
+"""
+
+
+def test_recommend_asks_the_step_and_its_data_for_the_task_and_what_the_input_is_like(
+    techniques: Run, project: Path
+) -> None:
+    (project / "pipelines" / "feel.yaml").write_text(SENTIMENT)
+    (project / "rows.jsonl").write_text('{"review": "I think it is nice.", "expect": "positive"}\n')
+
+    done = techniques("recommend", "feel", "--data", "rows.jsonl")
+
+    assert done.returncode == 0, done.stderr
+    assert "task: sentiment, since the labels are negative, positive; --task names another" in done.stderr
+    assert "1 of 1 rows hold an opinion" in done.stdout
+
+
+def test_recommend_is_for_the_model_that_the_step_names(techniques: Run, project: Path) -> None:
+    (project / "other.yaml").write_text("otherwise: positive\n")
+    (project / "pipelines" / "feel.yaml").write_text(SENTIMENT + "    model: scripted:../other.yaml\n")
+
+    step, option = techniques("recommend", "feel"), techniques("recommend", "feel", "--model", "scripted:script.yaml")
+
+    assert "other.yaml" in step.stderr.splitlines()[-1]
+    assert "scripted:script.yaml" in option.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["--task", "math"], ["mail", "--step", "topic", "--task", "nli"]])
+def test_recommend_may_be_typed_in_any_folder_of_the_project(
+    techniques: Run, project: Path, arguments: list[str]
+) -> None:
+    done = techniques("recommend", *arguments, cwd=project / "pipelines")
+
+    assert done.returncode == 0, done.stderr
+    assert "scripted:" in done.stderr.splitlines()[-1]
