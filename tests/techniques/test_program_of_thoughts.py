@@ -124,6 +124,15 @@ async def test_under_constrain_thoughts_about_the_values_are_decided(tmp_path: P
     assert (answer.value, [record.call for record in bench.records]) == (20, ["program", "finish", "finish"])
 
 
+@pytest.mark.parametrize("program", ["ans = 8\nkeep_prompting = False", "keep_prompting = 3 > 4\nans = 8", "ans = 8"])
+async def test_a_program_whose_flag_is_not_set_has_the_answer_itself(tmp_path: Path, program: str) -> None:
+    bench = Bench(tmp_path, [program])
+
+    answer = await ask(bench, keep_prompting=True)
+
+    assert (answer.value, len(bench.texts)) == (8, 1)
+
+
 async def test_the_flag_means_nothing_unless_it_was_asked_for(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [f"{EGGS}keep_prompting = True"])
 

@@ -1,5 +1,7 @@
 """Program of thoughts: the model writes a program, an interpreter computes `ans`."""
 
+from dataclasses import replace
+
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Warmth
 from promptkit.techniques.programs import computed, functions, read_program
@@ -43,9 +45,12 @@ async def run(task: Task, exchange: Exchange, keep_prompting: bool) -> tuple[boo
     """Run the program of a reply; return whether it ends with the flag, and `ans`, or with the flag all variables."""
     program = ending_in_ans(exchange)
     names = assigned_names(program)
-    flag = keep_prompting and FLAG in names
-    value = f"{{{', '.join(f'{name!r}: {name}' for name in names if name != FLAG)}}}" if flag else ANS
-    return flag, await task.code(f"{program}\n{value}", functions={"solve_equations": solve_equations}, of=exchange)
+    flag = FLAG if keep_prompting and FLAG in names else "False"
+    every = f"{{{', '.join(f'{name!r}: {name}' for name in names if name != FLAG)}}}"
+    value = f"[True, {every}] if {flag} else [False, {ANS}]"
+    ran = await task.code(f"{program}\n{value}", functions={"solve_equations": solve_equations}, of=exchange)
+    flagged, found = ran.value or (False, None)
+    return flagged, replace(ran, value=found)
 
 
 def ending_in_ans(exchange: Exchange) -> str:
