@@ -76,6 +76,16 @@ async def test_a_paraphrase_that_changes_a_number_is_dropped_and_not_replaced(tm
     assert [record.request.temperature > 0 for record in bench.records] == [True, True, False, False, False, False]
 
 
+@pytest.mark.parametrize("before", ["", "Here is the restated problem:\n\n", "\n\nSure:\n\n\n"])
+async def test_a_paraphrase_is_the_paragraph_that_announces_no_other(tmp_path: Path, before: str) -> None:
+    reply = f"{before}Is a whale one of the FISHES?\n\nI kept the sense."
+    bench = Bench(tmp_path, routed((RESTATE, [reply]), (EXTRACT, "false"), ("", " so.")), "boolean")
+
+    answer = await ask(bench, bench.step(values={"question": "Is a whale a fish?"}, decide="generate"), phrasings=2)
+
+    assert answer.extra["wordings"] == ["Is a whale a fish?", "Is a whale one of the FISHES?"]
+
+
 async def test_paraphrases_that_are_the_same_are_asked_once(tmp_path: Path) -> None:
     bench = Bench(
         tmp_path,

@@ -88,8 +88,14 @@ async def wordings_of(task: Task, phrasings: int, temperature: float) -> list[st
     if phrasings == 1:
         return [question]
     replies = await task.sample("paraphrase", phrasings - 1, temperature=temperature)
-    made = [reply.text.strip().partition("\n\n")[0] for reply in replies]
-    return list(dict.fromkeys([question, *(text for text in made if text and numbers(text) == numbers(question))]))
+    made = [text for reply in replies if (text := restated(reply.text)) and numbers(text) == numbers(question)]
+    return list(dict.fromkeys([question, *made]))
+
+
+def restated(reply: str) -> str:
+    """Return the first paragraph of a reply, but for one that only announces the next."""
+    paragraphs = (part.strip() for part in reply.split("\n\n"))
+    return next((part for part in paragraphs if part and not part.endswith(":")), "")
 
 
 async def answer_one(task: Task) -> Answer:
