@@ -35,6 +35,7 @@ async def test_each_question_sees_the_answers_before_it_and_none_after(tmp_path:
     assert in_order(second, ["SUB-ONE?", SOLVED[0], "SUB-TWO?"]) and "MARK2" not in second
     assert in_order(last, ["SUB-ONE?", SOLVED[0], "SUB-TWO?", SOLVED[1], f"Q: {QUESTION}"])
     assert QUESTION in first and QUESTION in second
+    assert "capped" not in answer.extra
     assert answer.extra["questions"][1] == {"question": "SUB-TWO?", "answer": SOLVED[1]}
 
 
@@ -86,9 +87,10 @@ async def test_the_question_itself_is_asked_once_and_last(tmp_path: Path, reply:
 async def test_the_number_of_questions_is_capped(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ['"A-1?" "B-1?" "C-1?" "D-1?"', SOLVED[0], "The answer is 9."])
 
-    await ask(bench, questions=2)
+    answer = await ask(bench, questions=2)
 
     assert [record.call for record in bench.records] == ["reduce", "solve", "answer"]
+    assert answer.extra["capped"] is True
     assert "at most 1" in bench.texts[0]
 
 

@@ -26,13 +26,15 @@ async def least_to_most(task: Task, *, questions: Questions = 5) -> Answer:
     whole = "" if context else task.section("input")
     problem = "" if all(each in task.section("context") for each in context) else "\n\n".join(context)
     reduced = await task.ask("reduce", most=questions - 1)
+    easier = read_questions(reduced.said, question)
     demos, pairs = task.demonstrations("solve"), list[dict[str, str]]()
-    for asked in read_questions(reduced.said, question)[: questions - 1]:
+    for asked in easier[: questions - 1]:
         solved = await task.ask("solve", problem=problem or whole, pairs=pairs, asked=asked, demos=demos)
         pairs = [*pairs, {"question": asked, "answer": solved.said}]
     told = problem or (whole if whole != question else "")
     answered = await task.ask("answer", problem=told, pairs=pairs, asked=question, demos=demos)
-    return (await task.decide(answered)).with_extra(questions=pairs)
+    answer = (await task.decide(answered)).with_extra(questions=pairs)
+    return answer.with_extra(capped=True) if len(easier) >= questions else answer
 
 
 def read_questions(text: str, question: str) -> list[str]:
