@@ -99,6 +99,17 @@ async def test_rationales_are_corrected_one_after_the_other(tmp_path: Path, monk
     assert (most.calls, most.requests, most.depth) == (10, 10, 5)
 
 
+async def test_a_first_rationale_that_is_said_again_is_no_part_of_the_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Chains(tmp_path, CHAINS, next=["First, A was BAD1. Second, B depends GOOD1b."])
+
+    answer = await bench.ask(monkeypatch)
+
+    assert answer.extra["rationales"][1]["rationale"] == "B depends GOOD1b."
+    assert "BAD1" not in bench.of("edit")[1]
+
+
 async def test_the_domains_and_the_samples_may_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Chains(tmp_path, CHAINS)
 

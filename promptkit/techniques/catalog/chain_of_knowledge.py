@@ -58,7 +58,7 @@ async def chain_of_knowledge(
     corrected = [await correct(task, first, await look_up(first))]
     if others:
         going_on = await task.ask("next", edited=texts(corrected), stop=ends(task), demos=shown(task))
-        if second := one_line(going_on.said):
+        if second := one_line(_SECOND.split(going_on.said)[-1]):  # Some begin anew with the first.
             corrected.append(await correct(task, second, await look_up(second)))
     answer = await task.decide(await task.ask("final", edited=texts(corrected), demos=shown(task)))
     return answer.with_extra(**voted.extra, rationales=corrected)
