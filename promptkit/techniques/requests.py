@@ -73,11 +73,12 @@ async def build(step: StepContext, wanted: Build) -> Built:
     cue = _cue(step, spec, sections)
     begin = str(evaluate(spec.begin, {"call": wanted.values})).strip() if spec.begin else ""
     goes_on = bool(begin) and answering and not spec.thinks
+    examples = _examples(step, wanted)
     composed = compose(
         sections,
         layout=step.layout,
         mode=step.messages,
-        examples=_examples(step, wanted),
+        examples=examples,
         cue=cue if answering else NO_CUE,
         begin="" if goes_on else begin if begin or spec.thinks or not answering else None,
         continues="continue" in model.capabilities,
@@ -96,7 +97,8 @@ async def build(step: StepContext, wanted: Build) -> Built:
         alternatives=1 if wanted.logprobs and "logprobs" in model.capabilities else 0,
         **_asking(step, wanted),
     )
-    built = Built(spec=spec, request=request, cue=composed.cue, ends=ends)
+    again = _made_up(spec, composed.cue, examples)
+    built = Built(spec=spec, request=request, cue=composed.cue, ends=(*ends, *again))
     return _going_on(step, built, begin, model) if goes_on else built
 
 
@@ -117,10 +119,7 @@ def _going_on(step: StepContext, built: Built, text: str, model: Model) -> Built
 
 async def send(step: StepContext, built: Built) -> Exchange:
     """Ask a call that is not decided yet: one that thinks, or one that makes text for its technique."""
-    reply = await _ask(step, built.request)
-    for end in built.ends:
-        reply = replace(reply, text=reply.text.partition(end)[0])
-    return _exchange(step, built, reply)
+    return _exchange(step, built, _ended(await _ask(step, built.request), built.ends))
 
 
 async def send_deciding(step: StepContext, built: Built) -> Exchange:
@@ -129,7 +128,15 @@ async def send_deciding(step: StepContext, built: Built) -> Exchange:
         return await _score(step, built)
     if step.decide != "generate":
         built = replace(built, request=await _constrain(step, built.request))
-    return _exchange(step, built, await _ask(step, built.request), deciding=True)
+    return _exchange(step, built, _ended(await _ask(step, built.request), built.ends), deciding=True)
+
+
+def _ended(reply: Reply, ends: Sequence[str]) -> Reply:
+    """Return a reply up to the first of the ends in it, which was no end of its tokens."""
+    for end in ends:
+        text, found, _ = reply.text.partition(end)
+        reply = replace(reply, text=text, finish="stop") if found else reply
+    return reply
 
 
 async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) -> Exchange:
@@ -272,6 +279,13 @@ def _ends(step: StepContext, wanted: Build, cue: str) -> tuple[str, ...]:
     ends = (*wanted.spec.stop, *wanted.stop)
     at_cue = wanted.spec.thinks and not wanted.past_cue and step.decide != "generate" and cue
     return (*ends, f"\n{cue}") if at_cue else ends
+
+
+def _made_up(spec: CallSpec, cue: str, examples: Sequence[WrittenExample]) -> tuple[str, ...]:
+    """Return where an answer after examples has gone on to one that the model makes up: where the cue comes again."""
+    again = f"\n{cue}"
+    decides = spec.produces == "answer" and not spec.thinks
+    return (again,) if cue and decides and examples and not any(again in each.output for each in examples) else ()
 
 
 def _stops(step: StepContext, ends: tuple[str, ...], model: Model) -> tuple[str, ...]:

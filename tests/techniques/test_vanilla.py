@@ -135,3 +135,30 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     await perform("vanilla", bench.step(examples=(marked_example(2),)))
 
     assert bench.shown == [("answer", ALL.replace("thoughts ", ""))]
+
+
+@pytest.mark.parametrize("capabilities", [without(), without("continue")])
+@pytest.mark.parametrize(
+    ("kind", "outputs", "said", "value"),
+    [
+        ("text", ("Paris", "Rome"), "Berlin\n\nOutput: Oslo", "Berlin"),
+        ("number", (4, 6), "7\n\nInput:\n9+9\nOutput: 18", 7),
+        ("text", ("Input: a\nOutput: b", "Rome"), "Input: c\nOutput: d", "Input: c\nOutput: d"),
+    ],
+)
+async def test_an_example_that_the_model_goes_on_to_make_up_is_no_part_of_the_answer(
+    tmp_path: Path, kind: str, outputs: tuple[Any, ...], said: str, value: Any, capabilities: frozenset[Any]
+) -> None:
+    bench = Bench(tmp_path, [Reply(text=said, finish="length")], kind, capabilities=capabilities)
+    examples = tuple(Example({"question": "FIRST?"}, output) for output in outputs)
+
+    answer = await perform("vanilla", bench.step(examples=examples, decide="generate"))
+
+    made_up = value != said
+    assert (answer.value, answer.flag) == (value, None if made_up else "truncated")
+
+
+async def test_an_answer_without_examples_may_hold_the_cue_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["Input: c\nOutput: d"], "text")
+
+    assert (await perform("vanilla", bench.step())).value == "Input: c\nOutput: d"
