@@ -23,17 +23,24 @@ def computed(task: Task, execution: Execution, exchange: Exchange) -> Answer:
 
 
 def value_answer(task: Task, value: Any) -> Answer:
-    """Return a program's value as the answer: as it is, else what is alone in it, else its text."""
+    """Return a program's value as the answer: as it is, else its items as texts, what is alone in it, or its text."""
     value = scalar(value)
-    answer = task.answer(value)
-    if answer.flag and (inner := single(value)) is not value:
-        answer = task.answer(inner)
-        value = inner
-    if answer.flag and value is not None:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        read = task.parse(text)
-        return answer if read.flag else read
-    return answer
+    alone = single(value)
+    for each in (value, _texts(value), alone, _texts(alone)):
+        if (answer := task.answer(each)).flag is None:
+            return answer
+    read = answer if alone is None else task.parse(text_of(alone))
+    return answer if read.flag else read
+
+
+def text_of(value: Any) -> str:
+    """Return a value as a text: one as it is, others as JSON."""
+    return value if isinstance(value, str) else json.dumps(scalar(value), ensure_ascii=False)
+
+
+def _texts(value: Any) -> Any:
+    """Return the items of a list as texts; others as they are."""
+    return list(map(text_of, value)) if isinstance(value, list) else value
 
 
 def scalar(value: Any) -> Any:
