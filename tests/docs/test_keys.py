@@ -9,18 +9,32 @@ import pytest
 from pydantic import BaseModel
 
 from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec
-from promptkit.project import ProjectSettings
+from promptkit.evaluation.recommend import Flag
+from promptkit.project import LIBRARY, Project, ProjectSettings
 from promptkit.prompts import FRONT_MATTER_KEYS, SECTIONS
 from promptkit.prompts.examples import FileExamples
 from promptkit.runtimes.base import Capability
 from promptkit.runtimes.references import FORMS
 from promptkit.runtimes.scripts import GivenReply, Rule, ScriptFile
+from promptkit.techniques import Card, Task, find, record
 from promptkit.techniques.calls import CallFront
 from tests.docs.pages import ROOT
 
 
 def keys(*models: type[BaseModel]) -> set[str]:
     return {field.alias or name for model in models for name, field in model.model_fields.items()}
+
+
+def offered(kind: type) -> set[str]:
+    """Return what an object offers to whoever writes a technique."""
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def technique_keys() -> set[str]:
+    """Return the keys of a technique's JSON object."""
+    vanilla = find("vanilla", Project(LIBRARY / "pipelines" / "techniques"))
+    assert vanilla
+    return set(record(vanilla))
 
 
 def named(page: str) -> set[str]:
@@ -35,7 +49,8 @@ def named(page: str) -> set[str]:
         ("prompts.md", {*FRONT_MATTER_KEYS, *SECTIONS, *keys(InputSpec, FileExamples)}),
         ("pipelines.md", keys(PipelineSpec, StepSpec, OptionsSpec, InputSpec)),
         ("models.md", {*keys(ScriptFile, Rule, GivenReply), *get_args(Capability), *FORMS}),
-        ("writing-a-technique.md", set(CallFront.model_fields)),
+        ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),
+        ("command-line.md", {*get_args(Flag), *technique_keys()}),
         ("project.md", keys(ProjectSettings)),
     ],
 )
