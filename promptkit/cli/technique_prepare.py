@@ -80,9 +80,9 @@ def prepare(
         ["promptkit", "techniques", "prepare", name, target, "--step", plan.step.name, "--data", str(data)]
         + [part for each in sets or () for part in ("--set", each)]
     )
-    run_to_end(prepare_step(plan, rows, asking, command=command, budget=most, json=json))
+    prepared = run_to_end(prepare_step(plan, rows, asking, command=command, budget=most, json=json))
     if not json:
-        show_next(plan, target)
+        show_next(plan, prepared, target)
 
 
 def read_budget(text: str | None) -> int | None:
@@ -97,8 +97,8 @@ def read_budget(text: str | None) -> int | None:
 
 async def prepare_step(
     plan: Preparation, rows: StepRows, asking: Asking, *, command: str, budget: int | None, json: bool
-) -> None:
-    """Prepare, write the artifact and print its path. Raises what ended the preparation."""
+) -> PreparedStep:
+    """Prepare, write the artifact, print its path and return it. Raises what ended the preparation."""
     from promptkit import engine
     from promptkit.cli.results import show_models, spent_text
     from promptkit.cli.session import open_session
@@ -122,6 +122,7 @@ async def prepare_step(
         emit(json_text(json_record(plan, prepared, rows, session)) if json else str(place(plan.file)))
     if prepared.unfilled and not json:
         note(f"fill in {place(plan.file)}: {prepared.unfilled} of its items have no thoughts or no output yet")
+    return prepared
 
 
 def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, session: Session) -> dict[str, Any]:
@@ -148,12 +149,16 @@ def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, sessi
     }
 
 
-def show_next(plan: Preparation, target: str) -> None:
+def show_next(plan: Preparation, prepared: PreparedStep, target: str) -> None:
     """Show what a person would type next: how the step uses what was prepared, and whether that is better."""
     from promptkit.engine import uses_technique
     from promptkit.reports import note
+    from promptkit.techniques import ROWS
 
     name, step = plan.technique.name, plan.step.name
+    if ROWS in plan.technique.needs and not prepared.artifact.items:
+        note(f"the step `{step}` cannot use it: no row gave an item; `uncertain` in the file says what it left out")
+        return
     used = uses_technique(plan.pipeline.steps[step], name)
     note("next:")
     if not used:

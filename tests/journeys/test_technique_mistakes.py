@@ -126,6 +126,16 @@ def test_what_is_prepared_is_told_where_something_else_is_broken(own: Place) -> 
     assert "technique `vanilla` needs no preparation" in done.err and "auto_cot" in done.err and "mine" in done.err
 
 
+def test_a_preparation_that_found_nothing_says_so_and_not_how_to_use_it(own: Place) -> None:
+    own.write({"rows.jsonl": '{"mail": "a"}\n'})
+
+    done = own.run("techniques", "prepare", "mine", "test", "--data", "rows.jsonl")
+
+    assert (done.code, done.out) == (0, "pipelines/test.a.mine.yaml\n")
+    assert "the step `a` cannot use it: no row gave an item" in done.err
+    assert "next:" not in done.err
+
+
 def test_the_shell_completes_the_names_of_techniques(own: Place) -> None:
     assert complete_technique("mi") == ["mine"]
     assert complete_technique("chain_of_th") == ["chain_of_thought"]
