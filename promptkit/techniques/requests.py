@@ -143,8 +143,10 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
     """Ask for the answer after thoughts: the same messages, the begun turn being the thoughts and the cue.
 
     The step's own cue wins over the trigger of `spec`. Where the runtime cannot continue a turn, the thoughts go out
-    as a turn of the assistant and the cue as a new turn of the user, and the trace says so.
+    as a turn of the assistant and the cue as a new turn of the user. The trace says so, and that thoughts were cut off.
     """
+    if exchange.cut:
+        exchange.record.notes = (*exchange.record.notes, "the thoughts ran out of tokens")
     model = await step.asker.model()
     trigger = spec.trigger(step.answer.name)
     cue = trigger if trigger and not _own_cue(step) else exchange.cue

@@ -157,3 +157,13 @@ async def test_each_call_shows_and_hides(tmp_path: Path, example: Example) -> No
 
     shown = ALL if example.thoughts else ALL.replace("thoughts ", "")
     assert bench.shown == [("reason", shown), ("reason" if example.thoughts else "extract", shown)]
+
+
+@pytest.mark.parametrize("decide", ["generate", "constrain"])
+async def test_the_trace_tells_thoughts_that_ran_out_of_tokens(tmp_path: Path, decide: Any) -> None:
+    bench = Bench(tmp_path, [Reply(text=CHAIN, finish="length"), " 18"])
+
+    answer = await perform("chain_of_thought", bench.step(decide=decide))
+
+    assert (answer.value, answer.flag) == (18, None)
+    assert [record.notes for record in bench.records] == [("the thoughts ran out of tokens",), ()]
