@@ -247,7 +247,7 @@ def _examples(step: StepContext, wanted: Build) -> tuple[WrittenExample, ...]:
     """Return what is shown as examples: the technique's demonstrations, else the user's examples."""
     spec = wanted.spec
     if wanted.demos and EXAMPLES not in spec.writes:
-        return tuple(_demonstration(demo, spec) for demo in wanted.demos)
+        return tuple(_demonstration(step, demo, spec) for demo in wanted.demos)
     if not spec.keeps(EXAMPLES):
         return ()
     written = written_examples(step)
@@ -256,9 +256,15 @@ def _examples(step: StepContext, wanted: Build) -> tuple[WrittenExample, ...]:
     return tuple(replace(example, thoughts=None) for example in written)
 
 
-def _demonstration(demo: Mapping[str, Any], spec: CallSpec) -> WrittenExample:
+def _demonstration(step: StepContext, demo: Mapping[str, Any], spec: CallSpec) -> WrittenExample:
+    """Return a demonstration as the model reads it: where its output is a list, with what the step's lists have between
+    their items."""
     thoughts = demo.get("thoughts") if spec.thinks or spec.produces != "answer" else None
-    return WrittenExample(str(demo.get("input", "")), str(demo.get("output", "")), thoughts)
+    output = demo.get("output", "")
+    if isinstance(output, list):
+        separator = step.answer.description().get("separator", ",")
+        output = ("\n" if separator == "\n" else f"{separator.strip()} ").join(map(str, output))
+    return WrittenExample(str(demo.get("input", "")), str(output), thoughts)
 
 
 def _cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | None:

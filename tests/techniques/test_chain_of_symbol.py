@@ -39,6 +39,19 @@ async def test_the_prompt_holds_the_legend_and_chains_of_symbols_and_no_thoughts
     assert "PROSE-X" not in text and "FIRST?" not in text
 
 
+@pytest.mark.parametrize(
+    ("kind", "output"),
+    [("list", "B\nA"), ({"list": {"separator": ";"}}, "B; A"), ("text", "B, A"), ({"labels": ["A", "B"]}, "B, A")],
+)
+async def test_a_list_is_shown_as_the_answers_lists_are_written(tmp_path: Path, kind: Any, output: str) -> None:
+    bench = Bench(tmp_path, [f"A//B\n{CUE} {output}"], kind)
+
+    answer = await ask(bench, examples=())
+
+    assert f"Thoughts: C//A//B\n{CUE} {output}\n" in bench.texts[0]
+    assert answer.value in (["B", "A"], ["A", "B"], output)
+
+
 @pytest.mark.parametrize("symbol", ["//", " | ", " -> "])
 async def test_each_symbol_of_the_legend_is_shown_in_a_chain(tmp_path: Path, symbol: str) -> None:
     bench = Bench(tmp_path, [REPLY], BRICKS)
