@@ -128,7 +128,7 @@ async def test_sections_of_several_lines_leave_no_gaps(tmp_path: Path, technique
     ],
     ids=name_of,
 )
-async def test_a_call_that_asks_for_thoughts_says_that_the_form_is_that_of_the_last_line(
+async def test_a_call_that_asks_for_thoughts_says_that_the_form_is_that_of_the_answer(
     tmp_path: Path, technique: Any
 ) -> None:
     bench = Bench(tmp_path, lambda request: "A word.", "boolean", prompt=LONG)
@@ -137,4 +137,6 @@ async def test_a_call_that_asks_for_thoughts_says_that_the_form_is_that_of_the_l
 
     said = [text for text in bench.texts if "FORMAT 1" in text and "last line of its own that begins with" in text]
     assert said
-    assert all("What is said about the form of the answer is for that line alone." in text for text in said)
+    assert all(
+        "What is said about its form is for the answer alone, not for what comes before it." in text for text in said
+    )
