@@ -6,11 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from promptkit.project import Project
-from promptkit.techniques import Chosen, Cost, Spec, Technique, cost
+from promptkit.techniques import Chosen, Cost, Spec, Technique, check, cost
 
 FEWER: Final = (20, 5, 3, 2, 1)
-SAMPLED: Final = ("samples", "first", "keep", "breadth", "width")
-COUNTED: Final = ("questions", "steps", "operations", "rounds", "cap", "subquestions", "depth", "levels", "emulations")
+SAMPLED: Final = (
+    *("samples", "first", "breadth", "width", "phrasings"),
+    *("column_samples", "row_samples", "cloze_samples", "query_samples"),
+)
+COUNTED: Final = (
+    *("questions", "steps", "operations", "rounds", "cap", "depth", "limit"),
+    *("asked", "clozes", "revisions", "sentences"),
+)
 SMALLER: Final[Mapping[str, tuple[str, ...]]] = {
     "chain_of_verification": ("revise", "factored", "two_step", "joint"),
     "chain_of_event": ("chained", "single"),
@@ -24,6 +30,8 @@ def affordable(
     """Return the dearest settings of a technique that fit the budget, its defaults first; else why none does."""
     spent: Cost | None = None
     for parameters in _cheaper(technique):
+        if parameters and check({technique.name: parameters}, project):  # Not every technique can do with one of each.
+            continue
         spent = cost(Chosen(technique, parameters), project, decide=decide)
         if within(spent.requests, budget) and within(spent.depth, depth):
             return ({technique.name: parameters} if parameters else technique.name), spent

@@ -100,10 +100,13 @@ def recommend(situation: Situation, project: Project) -> Recommendation:
     ranked: list[Recommended] = []
     dropped: list[Dropped] = []
     for name in task.candidates():
-        technique = find(name, project)
-        if technique is None:
-            continue
-        weighed = _weigh(technique, situation, project)
+        try:
+            technique = find(name, project)
+            if technique is None:
+                continue
+            weighed = _weigh(technique, situation, project)
+        except InputError as error:  # A project may have one of its own of that name.
+            weighed = Dropped(name=name, reason=error.problems[0].message)
         if isinstance(weighed, Dropped):
             dropped.append(weighed)
         else:

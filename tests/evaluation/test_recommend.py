@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from promptkit.errors import InputError
 from promptkit.evaluation import Evidence, Situation, find_task, recommend, tasks, with_roles
 from promptkit.evaluation.evidence import MeasuredData, MeasuredModel
+from promptkit.project import Project
 from promptkit.prompts import InputSpec
 from promptkit.techniques import Hand, names
 from tests.techniques.test_catalog import CATALOG, PROJECT
@@ -142,6 +144,17 @@ def test_nothing_is_recommended_that_costs_more_than_the_budget(task: str, budge
 @pytest.mark.parametrize(("name", "key"), [("text2sql", "table_qa"), ("multi-hop", "multi_hop"), ("Entailment", "nli")])
 def test_synonyms_and_hyphens_lead_to_the_task(name: str, key: str) -> None:
     assert find_task(name)[0] == key
+
+
+def test_a_projects_own_technique_that_is_broken_is_dropped_with_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "techniques").mkdir()
+    (tmp_path / "techniques" / "pal.py").write_text("import nowhere\n")
+
+    found = recommend(situation("math"), Project(tmp_path))
+
+    (pal,) = [each for each in found.dropped if each.name == "pal"]
+    assert pal.reason == "cannot load technique `pal`: No module named 'nowhere'"
+    assert any(each.spec == "vanilla" for each in found.ranked)
 
 
 def test_an_unknown_task_names_the_nearest() -> None:
