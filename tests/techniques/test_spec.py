@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from promptkit.errors import InputError, Problem
 from promptkit.prompts import InputSpec
@@ -36,7 +38,7 @@ def messages(spec: Any, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("spec", "name", "settings"),
+    ("spec", "name", "parameters"),
     [
         ("pal", "pal", {}),
         ({"pal": None}, "pal", {}),
@@ -44,8 +46,8 @@ def messages(spec: Any, folder: Path) -> list[str]:
         ({"pal": {"samples": 3}}, "pal", {"samples": 3}),
     ],
 )
-def test_a_technique_is_a_name_or_one_name_with_its_settings(spec: Any, name: str, settings: Any) -> None:
-    assert parse_spec(spec) == (name, settings)
+def test_a_technique_is_a_name_or_one_name_with_its_settings(spec: Any, name: str, parameters: Any) -> None:
+    assert parse_spec(spec) == (name, parameters)
 
 
 @pytest.mark.parametrize("spec", [None, 3, [], ["pal"], {}, {"pal": 3}, {"pal": []}, {"pal": {}, "react": {}}, {3: {}}])
@@ -245,3 +247,20 @@ def test_an_unknown_technique_beneath_is_an_error_of_the_whole(tmp_path: Path) -
 
     with pytest.raises(InputError, match=r"unknown technique `palm`(?s:.*)`pal`"):
         list(with_nested(choose({"instructed": {"over": "palm"}}, project), project))
+
+
+KEYS = st.sampled_from(["samples", "over", "demos", "folder", "question", "target", "table", "program", "variant", "x"])
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=5) | KEYS
+SETTINGS = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS | LEAVES, inner, max_size=3), max_leaves=6
+)
+NAMES = st.sampled_from(
+    ["pal", "react", "three_hop", "instructed", "decomposed", "tree_of_thoughts", "binder", "nothing"]
+)
+
+
+@given(SETTINGS | NAMES | st.dictionaries(NAMES, st.dictionaries(KEYS, SETTINGS | st.dictionaries(NAMES, SETTINGS))))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_file_says_of_a_technique_is_right_or_told(tmp_path: Path, spec: Any) -> None:
+    for problem in told(spec, tmp_path):
+        assert problem.message
