@@ -165,6 +165,15 @@ async def test_no_more_questions_are_asked_than_the_cap(tmp_path: Path, variant:
     assert ASKED[1] not in bench.texts[-1]
 
 
+async def test_a_joint_answer_may_stand_on_the_line_after_its_question(tmp_path: Path) -> None:
+    asked = "1. Where was Ann born?\nBoston\n2. Where was Bob born? Paris\nThat is all."
+    bench = Bench(tmp_path, [DRAFT, asked, FINAL], "text")
+
+    await ask(bench, variant="joint")
+
+    assert in_order(bench.texts[2], ["Where was Ann born? Boston\n", "Where was Bob born? Paris\n"])
+
+
 async def test_joint_pairs_may_be_json(tmp_path: Path) -> None:
     pairs = '[{"question": "Where was Ann born?", "answer": "Boston"}, {"question": "Where was Bob born?"}]'
     bench = bench_of(tmp_path, [DRAFT, pairs, FINAL])
@@ -194,6 +203,8 @@ async def test_a_denied_agreement_is_none(tmp_path: Path, said: str) -> None:
         ("Boston\n\n- Paris", ["Boston", "Paris"]),
         ("2. Paris", ["", "Paris"]),
         ("1. Boston\n2. Paris\n3. Rome\nThat is all.", ["Boston", "Paris"]),
+        ("Here are the answers:\n1. Boston\n2. Paris", ["Boston", "Paris"]),
+        ("1. Boston\nThat is in the east.\n2. Paris", ["Boston", "Paris"]),
         ("", ["", ""]),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count
-from promptkit.techniques.reading import last_named, read_json, read_list
+from promptkit.techniques.reading import bare_line, filled_lines, last_named, read_json, read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -71,24 +71,32 @@ def read_questions(text: str) -> list[str]:
 
 
 def read_answers(text: str, count: int) -> list[str]:
-    """Return the answers to so many questions, by their numbers where lines have some, else line by line."""
+    """Return the answers to so many questions, by their numbers where lines have some, else line by line.
+
+    Of numbered answers the first line counts, and what stands before them is none.
+    """
     answers = [""] * count
-    at = 0
-    for line in filter(None, map(str.strip, text.splitlines())):
-        head = _NUMBER.match(line)
-        at = int(head[1]) if head else at + 1
+    lines = [bare_line(line) if not _NUMBER.match(line) else line.strip() for line in filled_lines(text)]
+    numbered = [(int(head[1]), line[head.end() :]) for line in lines if (head := _NUMBER.match(line))]
+    for at, answer in numbered or enumerate(lines, start=1):
         if 1 <= at <= count:
-            answers[at - 1] = answers[at - 1] or (line[head.end() :] if head else line).lstrip("-*• ")
+            answers[at - 1] = answers[at - 1] or answer
     return answers
 
 
 def read_pairs(exchange: Exchange) -> list[dict[str, str]]:
-    """Return the questions that a joint reply asks with what it answers, one to a line, or as JSON."""
+    """Return the questions that a joint reply asks with what it answers, there or on the next line, or as JSON."""
     try:
         found = read_json(exchange.said)
     except ValueError:
         found = None
     if isinstance(found, list) and all(isinstance(pair, dict) for pair in found):
         return [{"question": str(pair.get("question", "")), "answer": str(pair.get("answer", ""))} for pair in found]
-    lines = (line.partition("?") for line in read_list(exchange.said))
-    return [{"question": f"{question}?", "answer": answer.strip()} for question, mark, answer in lines if mark]
+    pairs: list[dict[str, str]] = []
+    for line in read_list(exchange.said):
+        question, mark, answer = line.partition("?")
+        if mark:
+            pairs.append({"question": f"{question}?", "answer": answer.strip()})
+        elif pairs and not pairs[-1]["answer"]:
+            pairs[-1]["answer"] = line
+    return pairs
