@@ -20,6 +20,13 @@ def read_list(text: str, *, most: int | None = None) -> list[str]:
     return list(dict.fromkeys(line for line in lines if line))[:most]
 
 
+def read_items(text: str, *, most: int | None = None) -> list[str]:
+    """Return the items of a list as `read_list` does, without what is said around them where they have marks."""
+    lines = text.splitlines()
+    marked = [line for line in lines if _MARK.match(line)]
+    return read_list("\n".join(marked or lines), most=most)
+
+
 def bare_line(line: str) -> str:
     """Return a line without its number or bullet."""
     return _MARK.sub("", line).strip()

@@ -222,3 +222,13 @@ async def test_the_heading_of_a_list_is_no_event(tmp_path: Path) -> None:
     assert [text.rstrip().rpartition("\n")[2] for text in bench.texts[:4]] == ["Events:"] * 3 + ["General events:"]
     assert "- Events:" not in bench.texts[3]
     assert answer.extra["summarized"] == ["EVA", "EVC"]
+
+
+async def test_what_is_said_around_a_list_is_no_event(tmp_path: Path) -> None:
+    said = "Here are the events in order:\n1. EVC\nNothing else happened."
+    bench = bench_of(tmp_path, routed(("Document: DOC", said), ("Rewrite the events", GENERAL), ("", "S")))
+
+    await ask(bench)
+
+    assert "- EVC" in bench.texts[3]
+    assert "Here are" not in bench.texts[3] and "Nothing else" not in bench.texts[3]

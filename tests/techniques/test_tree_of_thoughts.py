@@ -355,3 +355,14 @@ async def test_a_search_that_is_a_sample_proposes_warm_and_judges_as_cold_as_any
 
     heats = {record.call: record.request.temperature for record in bench.records}
     assert heats == {"propose": 0.7, evaluate: 0.0}
+
+
+async def test_what_is_said_around_a_list_is_no_step(tmp_path: Path) -> None:
+    script = tree(
+        {(): "Here are two steps:\n1. ALFA\n2. BRAVO\nI hope this helps."}, {"ALFA": "likely", "BRAVO": "sure"}
+    )
+    bench = Bench(tmp_path, script, "text")
+
+    answer = await ask(bench, {**BEAM, "depth": 1, "candidates": 3})
+
+    assert (answer.value, len(bench.texts)) == ("BRAVO", 3)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from promptkit.errors import InputError
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Tokens
-from promptkit.techniques.reading import read_json, read_list
+from promptkit.techniques.reading import read_items, read_json
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -38,7 +38,7 @@ async def chain_of_event(
         reply = await task.ask("single", replace={"documents": ""}, texts=texts, events=events, max_tokens=max_tokens)
         return await task.decide(reply, marked=True)
     replies = await task.each(lambda text: task.ask("extract", text=text, events=events), texts)
-    extracted = [read_list(reply.said, most=events) for reply in replies]
+    extracted = [read_items(reply.said, most=events) for reply in replies]
     specific = list(dict.fromkeys(chain.from_iterable(extracted)))
     if not specific:
         return task.no_answer("no document tells of an event", replies[-1])

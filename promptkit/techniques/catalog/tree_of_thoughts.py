@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from promptkit.techniques.context import Answer
 from promptkit.techniques.parameters import Count, Temperature
-from promptkit.techniques.reading import last_named, read_list
+from promptkit.techniques.reading import last_named, read_items
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -121,7 +121,7 @@ class Tree:
                 most=self.candidates,
                 confidence=self.confidence,
             )
-            steps = [read_step(line) for reply in listed for line in read_list(reply.said)]
+            steps = [read_step(line) for reply in listed for line in read_items(reply.said)]
         return [State((*state.path, step)) for step in heaviest(steps)[: self.candidates]]
 
     async def judge(self, states: Sequence[State]) -> list[State]:
