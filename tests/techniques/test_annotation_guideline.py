@@ -175,6 +175,19 @@ async def test_rules_are_drafted_from_the_most_frequent_mistakes(tmp_path: Path)
     assert "TEXT-A" not in request and "GUIDELINE-MARK" not in request
 
 
+async def test_of_a_long_text_the_call_that_drafts_rules_reads_what_is_around_the_mistake(tmp_path: Path) -> None:
+    text = f"{'Early on. ' * 500}{TEXT}{' Later.' * 500}"
+    answer = {"spans": {"classes": ["problem", "treatment"], "text": text}}
+    fever = {**FEVER, "start": 5012, "end": 5017}
+    bench = bench_of(tmp_path, lambda request: "R1." if "Rules:" in request.begun else text, answer)
+
+    await prepared(bench, [Row(inputs={"question": text}, expect=[fever], answer=build(answer))], rounds=2)
+
+    (request,) = [text for text in bench.texts if "An expert corrected" in text]
+    assert in_order(request, ["Words: fever\n", "…", "Early on. Patient has fever and took aspirin. Later.", "…\n"])
+    assert len(request) < 2_000 < len(text)
+
+
 async def test_only_as_many_kinds_of_mistake_are_drafted_for_as_wanted(tmp_path: Path) -> None:
     bench = bench_of(tmp_path, annotator({}, ["RULE-1\nRULE-2"]), LABEL)
 

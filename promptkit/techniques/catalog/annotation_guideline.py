@@ -17,6 +17,8 @@ from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
 EXAMPLES_OF_A_MISTAKE = 3
+LONGEST_TEXT = 400
+"""How many characters of a text stand beside a mistake in it."""
 Frequent = Mapping[str, Any]
 
 
@@ -82,12 +84,19 @@ def most_frequent(task: Task, rows: Sequence[Row], comparisons: Sequence[Compari
             "right": right,
             "times": len(made),
             "examples": [
-                {"text": question_of(task, row), "words": mistake.words}
+                {"text": excerpt(question_of(task, row), mistake.words), "words": mistake.words}
                 for row, mistake in made[:EXAMPLES_OF_A_MISTAKE]
             ],
         }
         for (said, right), made in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
     ]
+
+
+def excerpt(text: str, words: str) -> str:
+    """Return the part of a text around some words, so that long texts fit into the call that drafts rules."""
+    begin = max(0, text.find(words) - max(0, LONGEST_TEXT - len(words)) // 2)
+    part = text[begin : begin + LONGEST_TEXT]
+    return f"{'…' if begin else ''}{part}{'…' if begin + len(part) < len(text) else ''}"
 
 
 def told(mistake: Frequent) -> dict[str, Any]:
