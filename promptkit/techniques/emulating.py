@@ -10,6 +10,13 @@ from promptkit.techniques.reading import read_json
 from promptkit.techniques.stepping import Stuck, Wants
 from promptkit.techniques.task import Task
 
+LONGEST_VALUE: Final = 4_000
+"""How many characters of a variable's value a request shows."""
+LONGEST_RESULT: Final = 200
+"""How many characters of what a line done came to a request shows."""
+MOST_LINES: Final = 50
+"""How many of the lines done a request shows, the last ones."""
+
 _SAID: Final = {"yes": True, "no": False}
 
 
@@ -41,12 +48,22 @@ class Emulator:
             self.capped = True
             raise Stuck("the program asks the model too often")
         self.asked += 1
+        shown["state"] = {name: _cut(value, LONGEST_VALUE) for name, value in shown["state"].items()}
+        shown["trace"] = [
+            {**done, "result": _cut(done["result"], LONGEST_RESULT)} for done in shown["trace"][-MOST_LINES:]
+        ]
         reply = await self.task.ask("emulate", temperature=0.0, program=self.program, **shown)
         try:
             return read_value(reply.said)
         except ValueError:
             self.task.note(reply, "the reply is no value")
             raise Stuck(f"the model gives no value for `{shown['line']}`") from None
+
+
+def _cut(value: Any, most: int) -> Any:
+    """Return a value as a prompt shows it: a long one as a text that is cut."""
+    text = json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= most else f"{text[:most]}…"
 
 
 def read_value(text: str) -> Any:

@@ -48,6 +48,17 @@ async def test_step_by_step_the_model_gets_the_failing_line_with_the_state_and_t
     assert 'n += 1 -> {"n": 1}' in bench.texts[2]
 
 
+async def test_a_request_holds_long_values_and_many_lines_only_in_part(tmp_path: Path) -> None:
+    program = "many = list(range(20000))\nn = 0\nfor x in range(100):\n    n += 1\nanswer = kind_of(many)"
+    bench = Bench(tmp_path, [program, '{"answer": 7}'])
+
+    answer = await ask(bench, variant="step")
+
+    assert answer.value == 7
+    assert "[0, 1, 2, " in bench.texts[1] and '"n": 100' in bench.texts[1]
+    assert len(bench.texts[1]) < 10_000
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 async def test_the_request_for_a_line_is_greedy_and_ends_with_it(tmp_path: Path, variant: str) -> None:
     bench = Bench(tmp_path, [PROGRAM, "True", "False", "True"])
