@@ -125,6 +125,18 @@ async def test_the_decomposer_may_be_a_handler_itself(tmp_path: Path) -> None:
     assert "QC: HALF" in bench.texts[1] and "QUESTION-MARK" not in bench.texts[1]
 
 
+@pytest.mark.parametrize(("handler", "offered"), [("decompose", "[ask], [decompose]."), ("ask", "[ask].")])
+async def test_it_is_offered_itself_where_the_demonstrations_show_it(
+    tmp_path: Path, handler: str, offered: str
+) -> None:
+    demo = {"question": "Of both halves?", "steps": [{"asked": f"[{handler}] Of one half?", "answer": "x"}]}
+    bench = Bench(tmp_path, ["[EOQ]"], "text")
+
+    await perform({"decomposed": {"demos": {"decompose": [demo]}}}, bench.step())
+
+    assert f"the handler that answers it: {offered}" in bench.texts[0]
+
+
 async def test_it_goes_only_so_deep(tmp_path: Path) -> None:
     bench = Bench(tmp_path, lambda request: "[decompose] Again?", "text")
 

@@ -21,7 +21,8 @@ async def decomposed(task: Task, *, steps: Count = 10, depth: Count = 3, limit: 
     """Ask one simple question after the other, each of a handler; the last answer is the answer (Khot et al. 2023).
 
     Handlers are the step's tools, those with demonstrations `handler.NAME`, `ask`, and `decompose`, which is this
-    again, `depth` deep at most. `steps` bounds the questions of each, `limit` the requests in all.
+    again, `depth` deep at most, and is offered where the demonstrations show it. `steps` bounds the questions of each,
+    `limit` the requests in all.
     """
     asking, answers, problem = Decomposition(task, steps, limit), list[Any](), "no question was asked"
     try:
@@ -41,6 +42,8 @@ class Decomposition:
     def __init__(self, task: Task, steps: int, limit: int) -> None:
         own = [name.removeprefix(OWN) for name in task.own_demo_names if name.startswith(OWN)]
         self._handlers = [*dict.fromkeys([*task.tools, *own, DEFAULT])]
+        shown = f"[{ITSELF}]" in str(task.demonstrations("decompose"))
+        self._offered = [*self._handlers, *([ITSELF] if shown else [])]
         self._steps = steps
         self._left = limit
         self.done: list[dict[str, Any]] = []
@@ -52,7 +55,7 @@ class Decomposition:
         context = {"C": [text for text in task.section("context").split("\n\n") if text]}
         for number in range(self._steps + 1):
             self._spend()
-            reply = await task.ask("decompose", transcript=transcript, handlers=self._handlers)
+            reply = await task.ask("decompose", transcript=transcript, handlers=self._offered)
             step = read_sub_question(reply.said)
             if step.handler == END:
                 return
