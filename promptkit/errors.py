@@ -17,6 +17,7 @@
     │   ├── ModelLoadFailed                the weights cannot be fetched, read or loaded
     │   └── NotRecorded                    a replay has no answer to this request
     ├── ToolFailed                     3   a tool raised, or returned what is not JSON
+    ├── TechniqueFailed                3   a technique of the project's own raised, or returned no answer
     ├── UnparsedAnswer                 3   a step's answer does not parse and `on_error` is `fail`
     ├── BudgetSpent                    3   the requests that a command may make are made
     ├── StoreFailed                    3   the store cannot be read or written
@@ -161,6 +162,10 @@ class NotRecorded(RuntimeFailure):
 
 class ToolFailed(PromptkitError):
     """A tool raised, or returned what is not JSON."""
+
+
+class TechniqueFailed(PromptkitError):
+    """The function of a technique that is not shipped raised, or returned something else than it must."""
 
 
 class UnparsedAnswer(PromptkitError):

@@ -27,7 +27,7 @@ from promptkit.techniques import (
     parameters_of,
     parse_spec,
     require,
-    task_for,
+    run_preparation,
 )
 
 if TYPE_CHECKING:
@@ -170,10 +170,8 @@ async def prepare(
     await require(preparation.chosen, context, preparing=True)
     if budget is not None:
         context = replace(context, asker=context.asker.within(Budget(budget)))
-    run = preparation.technique.prepare
-    assert run is not None, "only what is prepared is planned"
     try:
-        made = await run(task_for(preparation.chosen, context), rows.rows, **preparation.parameters)
+        made = await run_preparation(preparation.chosen, context, rows.rows, preparation.parameters)
     except BudgetSpent as spent:
         raise _told(spent, budget or 0, preparation.step) from None
     totals = count([trace], sum(call.reply.seconds for call in trace.calls))

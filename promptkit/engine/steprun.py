@@ -15,11 +15,11 @@ from promptkit.engine.results import Status, Trace
 from promptkit.engine.scope import Items, Scope, Value, placed
 from promptkit.engine.session import Session
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
-from promptkit.errors import InputError, PromptkitError, RuntimeFailure, ToolFailed, UnparsedAnswer
+from promptkit.errors import InputError, PromptkitError, RuntimeFailure, TechniqueFailed, ToolFailed, UnparsedAnswer
 from promptkit.storage import plain
 from promptkit.techniques import Answer, Chosen, choose, perform, repair
 
-RECOVERABLE = (RuntimeFailure, ToolFailed, UnparsedAnswer, InputError)
+RECOVERABLE = (RuntimeFailure, ToolFailed, TechniqueFailed, UnparsedAnswer, InputError)
 RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "Here"], Awaitable[Any]]
 
 

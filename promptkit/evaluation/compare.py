@@ -15,6 +15,7 @@ from promptkit.errors import (
     Problem,
     PromptkitError,
     RuntimeFailure,
+    TechniqueFailed,
     ToolFailed,
     Unsupported,
     place,
@@ -250,7 +251,7 @@ class _Measuring:
             try:
                 context = await self._alone.context(row, trace)
                 answer = await perform(chosen, context)
-            except (RuntimeFailure, ToolFailed) as failure:
+            except (RuntimeFailure, ToolFailed, TechniqueFailed) as failure:
                 self._failures += 1
                 self._failure = self._failure or _reason(failure)
                 self._counts["missing"] += 1

@@ -8,7 +8,7 @@ from promptkit.techniques.description import find_all, hidden, kinds_of_call, re
 from promptkit.techniques.formulas import Cost, cost
 from promptkit.techniques.needs import ROWS, Hand, not_prepared
 from promptkit.techniques.parameters import Count, Temperature, Warmth
-from promptkit.techniques.perform import perform, repair, require, task_for
+from promptkit.techniques.perform import perform, repair, require, run_preparation, task_for
 from promptkit.techniques.reading import last_named, read_json, read_list
 from promptkit.techniques.registry import Technique, find, names, parameters_of, technique
 from promptkit.techniques.roles import kind_of
@@ -69,6 +69,7 @@ __all__ = [
     "repair",
     "require",
     "row_hash",
+    "run_preparation",
     "settings_of",
     "task_for",
     "technique",

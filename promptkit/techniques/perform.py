@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from promptkit.answers import repair_text
-from promptkit.errors import Unsupported
+from promptkit.errors import PromptkitError, TechniqueFailed, Unsupported, place
 from promptkit.runtimes import Message
+from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, StepContext
 from promptkit.techniques.levels import begin_levels
 from promptkit.techniques.needs import FROM_ROWS, ROWS, Hand, not_prepared
@@ -15,12 +19,15 @@ from promptkit.techniques.requests import decide_again, read_answer
 from promptkit.techniques.spec import Chosen, choose, with_nested
 from promptkit.techniques.task import Task
 
+Made = TypeVar("Made", Answer, Prepared)
+
 
 async def perform(spec: Any, step: StepContext) -> Answer:
     """Run the technique that `spec` names, or a `Chosen` one, on a step, and return its answer.
 
     Raises InputError for an unknown technique or parameter and for a role that no input plays, Unsupported for a need
-    that is not at hand, and what the runtime raises. A reply without an answer is no error: the answer's flag says so.
+    that is not at hand, TechniqueFailed for a function of somebody's that raises, and what the runtime raises. A reply
+    without an answer is no error: the answer's flag says so.
     """
     chosen = spec if isinstance(spec, Chosen) else choose(spec, step.project)
     await require(chosen, step)
@@ -31,12 +38,51 @@ async def perform(spec: Any, step: StepContext) -> Answer:
 async def _run(spec: Any, step: StepContext) -> Answer:
     """Run a technique, of a step or nested in another's."""
     chosen = spec if isinstance(spec, Chosen) else choose(spec, step.project)
-    return await chosen.technique.function(Task(step, chosen, _run), **chosen.parameters)
+    function = chosen.technique.function
+    with _telling(function):
+        answer = await function(task_for(chosen, step), **chosen.parameters)
+    return _made(answer, Answer, function)
 
 
 def task_for(chosen: Chosen, step: StepContext) -> Task:
-    """Return the task of a technique on a step, for its preparation."""
+    """Return the task of a technique on a step."""
     return Task(step, chosen, _run)
+
+
+async def run_preparation(
+    chosen: Chosen, step: StepContext, rows: Sequence[Row], parameters: Mapping[str, Any]
+) -> Prepared:
+    """Return what a technique's preparation makes of rows of data. Raises as `perform` does."""
+    function = chosen.technique.prepare
+    assert function is not None, "only what is prepared has a preparation"
+    with _telling(function):
+        prepared = await function(task_for(chosen, step), rows, **parameters)
+    return _made(prepared, Prepared, function)
+
+
+@contextmanager
+def _telling(function: Callable[..., Any]) -> Iterator[None]:
+    """Make whatever somebody's function raises one of our errors, with its line; what a shipped one raises stays."""
+    try:
+        yield
+    except (PromptkitError, BaseExceptionGroup):
+        raise
+    except (Exception, SystemExit) as error:
+        if function.__module__.startswith("promptkit."):
+            raise
+        file = function.__code__.co_filename
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((frame.lineno for frame in reversed(frames) if frame.filename == file), "?")
+        raised = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise TechniqueFailed(f"technique `{function.__name__}` raised {raised} ({place(file)}:{line})") from error
+
+
+def _made(value: Any, kind: type[Made], function: Callable[..., Any]) -> Made:
+    """Return what a function made. Raises TechniqueFailed where it is something else than it must be."""
+    if not isinstance(value, kind):
+        where = f"{place(function.__code__.co_filename)}:{function.__code__.co_firstlineno}"
+        raise TechniqueFailed(f"`{function.__name__}` returned {type(value).__name__}, not {kind.__name__} ({where})")
+    return value
 
 
 async def require(chosen: Chosen, step: StepContext, *, preparing: bool = False) -> None:
