@@ -47,6 +47,15 @@ async def test_each_given_wording_is_answered_alone_and_they_vote(tmp_path: Path
     assert all(request.temperature == 0 for request in bench.runtime.requests)
 
 
+async def test_a_blank_wording_is_none(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, by_wording, prompt=WORDED)
+    values = {"question": "QUESTION-MARK?", "wordings": ["P-ONE?", " ", "P-ONE? "]}
+
+    answer = await ask(bench, bench.step(values=values, decide="generate"))
+
+    assert answer.extra["wordings"] == ["P-ONE?"]
+
+
 async def test_no_more_wordings_are_asked_than_the_step_says(tmp_path: Path) -> None:
     bench = Bench(tmp_path, by_wording, prompt=WORDED)
 

@@ -83,7 +83,7 @@ async def wordings_of(task: Task, phrasings: int, temperature: float) -> list[st
     """Return different wordings of the question, those given or made."""
     given = task.role("wordings")
     if given:
-        return list(dict.fromkeys(str(wording).strip() for wording in given))[:phrasings]
+        return list(dict.fromkeys(text for each in given if (text := str(each).strip())))[:phrasings]
     question = str(task.role("question")).strip()
     if phrasings == 1:
         return [question]
