@@ -371,8 +371,13 @@ class Task:
     def replacing(self, **roles: Any) -> Task:
         """Return this task with other values for roles: an input's, or the text of the input section.
 
-        A technique that it runs has them too, whichever inputs play these roles there.
+        A technique that it runs has them too, whichever inputs play these roles there. Raises InputError for a role
+        that the technique does not declare.
         """
+        for role in roles:
+            if role not in self._bound:
+                told = f"technique `{self._technique}` gives a value to the role `{role}`, which it does not declare"
+                raise InputError(told, hint=nearest(role, self._bound))
         layers = self._step.layers
         if SECTION in roles and self._bound[SECTION] is None:
             layers = (*layers, Layer(_REPLACED_INPUT, {"text": roles[SECTION]}))

@@ -182,3 +182,12 @@ def test_a_role_that_is_bound_wrongly_is_told(folder: Folder, roles: str, messag
     told = messages(folder.problems(PIPELINE.replace("technique: counting", f"technique: {{counting: {roles}}}")))
 
     assert message in told and hint in told
+
+
+@pytest.mark.parametrize("role", ["question", "tabel"])
+async def test_a_value_for_a_role_that_a_technique_does_not_declare_is_told(folder: Folder, role: str) -> None:
+    folder.write("techniques/counting.py", COUNTING.replace('{"table": task', f'{{"{role}": task'))
+
+    result = await folder.run(PIPELINE, Scripted(lambda request: "any"))
+
+    assert f"technique `counting` gives a value to the role `{role}`, which it does not declare" in str(result.error)
