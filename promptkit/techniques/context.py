@@ -106,7 +106,10 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A rendered call and its reply, as techniques see it. `cut` tells that the reply ran out of tokens."""
+    """A rendered call and its reply, as techniques see it. `cut` tells that the reply ran out of tokens.
+
+    `again` is where an answer after it has gone on to an example that the model makes up.
+    """
 
     call: str
     request: Request
@@ -115,6 +118,7 @@ class Exchange:
     thinks: bool
     record: CallRecord
     scores: Scores | None = None
+    again: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -54,12 +54,13 @@ class Build:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
     """A call ready to be sent. `cue` is what its answer follows, wherever it stands; `ends` are where its text stops,
-    whether or not the runtime stopped there."""
+    whether or not the runtime stopped there; `again` is where an answer has gone on to an example that is made up."""
 
     spec: CallSpec
     request: Request
     cue: str
     ends: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -97,8 +98,9 @@ async def build(step: StepContext, wanted: Build) -> Built:
         alternatives=1 if wanted.logprobs and "logprobs" in model.capabilities else 0,
         **_asking(step, wanted),
     )
-    again = _made_up(spec, composed.cue, examples)
-    built = Built(spec=spec, request=request, cue=composed.cue, ends=(*ends, *again))
+    again = _made_up(composed.cue, examples)
+    decides = answering and not spec.thinks
+    built = Built(spec=spec, request=request, cue=composed.cue, ends=(*ends, *again) if decides else ends, again=again)
     return _going_on(step, built, begin, model) if goes_on else built
 
 
@@ -159,7 +161,8 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
         alternatives=0,
     )
     thoughts = f"{exchange.request.begun}{exchange.text}".strip()
-    return await send_deciding(step, _going_on(step, Built(spec=spec, request=request, cue=cue), thoughts, model))
+    built = Built(spec=spec, request=request, cue=cue, ends=exchange.again)
+    return await send_deciding(step, _going_on(step, built, thoughts, model))
 
 
 async def log_probabilities(step: StepContext, built: Built, texts: Sequence[str]) -> tuple[float, ...]:
@@ -289,11 +292,10 @@ def _ends(step: StepContext, wanted: Build, cue: str) -> tuple[str, ...]:
     return (*ends, f"\n{cue}") if at_cue else ends
 
 
-def _made_up(spec: CallSpec, cue: str, examples: Sequence[WrittenExample]) -> tuple[str, ...]:
+def _made_up(cue: str, examples: Sequence[WrittenExample]) -> tuple[str, ...]:
     """Return where an answer after examples has gone on to one that the model makes up: where the cue comes again."""
     again = f"\n{cue}"
-    decides = spec.produces == "answer" and not spec.thinks
-    return (again,) if cue and decides and examples and not any(again in each.output for each in examples) else ()
+    return (again,) if cue and examples and not any(again in each.output for each in examples) else ()
 
 
 def _stops(step: StepContext, ends: tuple[str, ...], model: Model) -> tuple[str, ...]:
@@ -417,4 +419,5 @@ def _exchange(
         cue=built.cue,
         thinks=built.spec.thinks,
         record=record,
+        again=built.again,
     )

@@ -167,3 +167,10 @@ async def test_the_trace_tells_thoughts_that_ran_out_of_tokens(tmp_path: Path, d
 
     assert (answer.value, answer.flag) == (18, None)
     assert [record.notes for record in bench.records] == [("the thoughts ran out of tokens",), ()]
+
+
+async def test_an_example_that_is_made_up_after_the_decided_answer_is_no_part_of_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["It is in the north.", " Oslo\n\nOutput: Rome"], "text")
+    examples = (Example({"question": "FIRST?"}, "Paris", "R-ONE"),)
+
+    assert (await perform("chain_of_thought", bench.step(examples=examples))).value == "Oslo"
