@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.answers import AnswerType, constrained
 from promptkit.engine.pipeline import Asking, Pipeline
-from promptkit.errors import Unsupported
+from promptkit.errors import Unsupported, place
 from promptkit.runtimes import Model, Request
 from promptkit.techniques import ROWS, Hand, choose, not_prepared, with_nested
 
@@ -31,11 +31,18 @@ async def _missing(pipeline: Pipeline, session: Session, inherited: str | None) 
                 yield text
         if step.asking is not None:
             model = await (await session.asker(reference)).model()
-            for what in _lacks(step.asking, model, session):
+            for what in _lacks(step.asking, model, session, _typed(pipeline)):
                 yield f"step `{step.name}`: {model.reference} cannot do what {what}"
 
 
-def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
+def _typed(pipeline: Pipeline) -> str:
+    """Return what a person types for a pipeline or prompt: its name where that leads to it, else its path."""
+    name, project = pipeline.file.stem, pipeline.project
+    found = project.find_pipeline(name) or project.find_prompt(name)
+    return name if found == pipeline.file else str(place(pipeline.file))
+
+
+def _lacks(asking: Asking, model: Model, session: Session, target: str) -> Iterator[str]:
     """Yield what a step asks for that the model cannot do. Raises InputError for a step without what is prepared."""
     hand = Hand(
         capabilities=model.capabilities,
@@ -46,7 +53,7 @@ def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
     for chosen in with_nested(choose(asking.technique, session.project), session.project):
         needs = hand.lacks(chosen)
         if ROWS in needs:
-            raise not_prepared(chosen.technique.name, asking.home)
+            raise not_prepared(chosen.technique.name, asking.home, target)
         for need in needs:
             yield f"technique `{chosen.technique.name}` needs: {need}"
     if session.settings.strict:

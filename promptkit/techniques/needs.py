@@ -44,10 +44,13 @@ class Hand:
         return sorted(needs - found)
 
 
-def not_prepared(technique: str, home: str) -> InputError:
-    """Return the error of a step for which nothing was prepared; `home` is `PIPELINE.STEP`."""
+def not_prepared(technique: str, home: str, target: str | None = None) -> InputError:
+    """Return the error of a step for which nothing was prepared.
+
+    `home` is `PIPELINE.STEP`, `target` the pipeline as a person would type it where that is not by its name.
+    """
     pipeline, _, step = home.rpartition(".")
     return InputError(
         f"technique `{technique}` has nothing prepared for this step",
-        hint=f"promptkit techniques prepare {technique} {pipeline} --step {step} --data FILE",
+        hint=f"promptkit techniques prepare {technique} {target or pipeline} --step {step} --data FILE",
     )

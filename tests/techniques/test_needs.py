@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from promptkit.engine import fill, load_target, run
 from promptkit.errors import InputError, Unsupported
 from promptkit.prompts import InputSpec
 from promptkit.runtimes import Scripted
 from promptkit.techniques import Hand, choose
-from tests.engine.helpers import Folder
+from tests.engine.helpers import Folder, Given
 from tests.techniques.steps import without
 from tests.techniques.test_catalog import PROJECT
 
@@ -93,6 +94,17 @@ async def test_what_is_not_prepared_is_told_with_the_line_that_prepares_it(
 
     assert f"technique `{named}` has nothing prepared for this step" in said
     assert f"promptkit techniques prepare {named} test --step solve --data FILE" in said
+
+
+async def test_a_pipeline_that_its_name_does_not_lead_to_is_told_by_its_path(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.root)
+    file = folder.write("pipelines/deep/sums.yaml", PIPELINE.replace("TECHNIQUE", "auto_cot"))
+    pipeline = load_target(file, folder.project)
+
+    with pytest.raises(InputError, match=r"prepare auto_cot pipelines/deep/sums\.yaml --step solve --data FILE"):
+        await run(pipeline, fill(pipeline).values, models=Given(Scripted([])))
 
 
 async def test_what_was_prepared_for_a_technique_beneath_is_found(folder: Folder) -> None:
