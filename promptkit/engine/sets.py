@@ -10,6 +10,10 @@ from promptkit.errors import InputError, Problem
 from promptkit.storage import Problems, load
 
 
+ONE_OF = ("technique", "over", "answer")
+"""Keys whose mapping has one key, which says of which kind it is."""
+
+
 def read_sets(sets: Sequence[str]) -> dict[str, Any]:
     """Return `a.b.c=VALUE` texts as nested mappings, the values read as YAML. Raises InputError with all problems."""
     changes: dict[str, Any] = {}
@@ -23,13 +27,16 @@ def read_sets(sets: Sequence[str]) -> dict[str, Any]:
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with `changes` over them; mappings are merged key by key, null takes a key away."""
+    """Return `values` with `changes` over them; mappings are merged key by key, null takes a key away.
+
+    Of what names one of several kinds (`technique`, `answer`) another kind takes the place of the old one.
+    """
     result = dict(values)
     for key, change in changes.items():
         old = result.get(key)
         if change is None:
             result.pop(key, None)
-        elif isinstance(change, Mapping) and isinstance(old, Mapping):
+        elif isinstance(change, Mapping) and isinstance(old, Mapping) and not (key in ONE_OF and change.keys() - old):
             result[key] = merged(old, change)
         else:
             result[key] = change
