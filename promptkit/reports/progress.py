@@ -22,7 +22,7 @@ from promptkit.engine import (
 from promptkit.reports.numbers import calls_text, counted, seconds_text, size_text, tokens_text
 from promptkit.reports.output import note
 from promptkit.reports.screen import report_console
-from promptkit.reports.text import one_line, visible
+from promptkit.reports.text import hint_in_brackets, one_line, visible
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -176,7 +176,7 @@ class Progress:
         if result.value is not None or not result.problem:
             yield one_line(result.value, width)
         if result.problem:
-            yield one_line(result.problem, width)
+            yield one_line(hint_in_brackets(result.problem), width)
 
     def _render(self) -> Text:
         """Return the lines of the steps at work. Called by the screen's own thread."""

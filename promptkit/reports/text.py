@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Any
@@ -63,6 +64,11 @@ def one_line(value: Any, width: int | None = None) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     line = visible(" ".join(text.split()))
     return line if width is None or len(line) <= width else line[: max(width - 1, 0)] + "…"
+
+
+def hint_in_brackets(problem: str) -> str:
+    """Return what is wrong with the hints of its own lines in brackets after it, for where there is one line."""
+    return re.sub(r"\n  hint: (.*)", r" (\1)", problem)
 
 
 def row_text(value: Any) -> str:

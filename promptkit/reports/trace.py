@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from promptkit.reports.numbers import seconds_text, tokens_text
-from promptkit.reports.text import shown, visible
+from promptkit.reports.text import hint_in_brackets, one_line, shown, visible
 
 if TYPE_CHECKING:
     from promptkit.engine import Trace
@@ -45,13 +45,17 @@ def _title(trace: Trace) -> str:
     if trace.waited:
         parts.append(f"waited for {seconds_text(trace.waited)}")
     if trace.problem:
-        parts.append(visible(trace.problem))
+        parts.append(one_line(hint_in_brackets(trace.problem)))
     return " · ".join(parts)
 
 
 def _call_title(call: CallRecord) -> str:
     reply = call.reply
-    parts = [f"call {visible(call.call)}", tokens_text(reply.tokens_in or 0, reply.tokens_out or 0)]
+    parts = [f"call {visible(call.call)}"]
+    if "/" in call.sample:  # One of several samples.
+        parts.append(f"sample {call.sample}")
+        parts += [f"temperature {call.request.temperature:g}"] if call.request.temperature else []
+    parts.append(tokens_text(reply.tokens_in or 0, reply.tokens_out or 0))
     parts.append("cached" if reply.cached else seconds_text(reply.seconds))
     for mark, holds in (("repair", call.repair), ("cut off", reply.finish == "length")):
         if holds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from promptkit.engine import StepFinished, StepResult
 from promptkit.reports import Progress
 
 
@@ -22,3 +23,11 @@ def test_files_that_are_fetched_in_turns_are_announced_once_each(capsys: pytest.
         progress.fetching(what, done, 5_000)
     said = ["fetching a (5 kB, once)", "fetching b (5 kB, once)", "fetched b", "fetched a"]
     assert capsys.readouterr().err.splitlines() == said
+
+
+def test_the_hint_of_what_failed_stands_in_brackets_after_it(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = StepResult(status="failed", problem="item 1: fill in `output`\n  hint: it is about: 3 + 4")
+
+    Progress().listener()(StepFinished(step="solve", result=failed))
+
+    assert capsys.readouterr().err.splitlines()[1] == "    item 1: fill in `output` (it is about: 3 + 4)"

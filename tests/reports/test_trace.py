@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import Result, trace_record
+from promptkit.engine import Result, Trace, trace_record
 from promptkit.reports import json_text
 from promptkit.reports.trace import trace_text
 from promptkit.runtimes import Scripted
@@ -53,6 +53,38 @@ async def test_votes_are_one_line_after_the_calls(tmp_path: Path) -> None:
     lines = trace_text((await voted(tmp_path)).trace).splitlines()
 
     assert lines[-2:] == [f"   ├─ votes: {json.dumps(VOTES)}", "   └─ unparsed: 0"]
+
+
+async def test_a_sample_says_which_it_is_and_how_warm_where_it_is(tmp_path: Path) -> None:
+    nested = "{self_consistency: {samples: 2, temperature: 0.6, over: {pal: {samples: 2, temperature: 1}}}}"
+    programs = ["```python\ndef solution():\n    return 7\n```"] * 4
+    deep = await Folder(tmp_path / "deep").run(PIPELINE.replace("TECHNIQUE", nested), Scripted(programs))
+
+    flat = trace_text((await voted(tmp_path / "flat")).trace)
+    assert [title.split(" · ")[:-2] for title in calls_of(flat)] == [
+        *(["call reason", f"sample 0/{number}", "temperature 0.7"] for number in range(3)),
+        *(["call reason", f"sample 0/{number}"] for number in range(3)),
+    ]
+    assert [title.split(" · ")[1:3] for title in calls_of(trace_text(deep.trace))] == [
+        [f"sample 0/{outer}/{inner}", "temperature 1"] for outer in range(2) for inner in range(2)
+    ]
+
+
+async def test_what_is_asked_once_is_no_sample(tmp_path: Path) -> None:
+    result = await Folder(tmp_path).run(PIPELINE.replace("TECHNIQUE", "vanilla"), Scripted(["7"]))
+
+    assert "sample" not in trace_text(result.trace)
+
+
+def test_the_hint_of_what_is_wrong_stands_in_brackets_in_its_line() -> None:
+    failed = Trace(name="solve", kind="step", status="failed", problem="no such thing\n  hint: take the other")
+
+    assert trace_text(failed) == "solve · failed · 0 ms · no such thing (take the other)"
+
+
+def calls_of(trace: str) -> list[str]:
+    """Return the titles of the calls in a trace."""
+    return [line[line.index("call ") :] for line in trace.splitlines() if "─ call " in line]
 
 
 async def test_the_record_of_a_step_has_what_its_technique_said(tmp_path: Path) -> None:
