@@ -11,7 +11,7 @@ from promptkit.engine.events import CallFinished, TextArrived
 from promptkit.engine.scope import placed
 from promptkit.errors import InputError, Problem
 from promptkit.prompts import Example
-from promptkit.runtimes import Message
+from promptkit.runtimes import Message, Request
 from promptkit.techniques import CallRecord, StepContext, read_artifact
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ async def step_context(
         here.trace.calls.append(call)
         session.emit(CallFinished(step=path, item=here.item, call=call))
 
-    def on_text(text: str) -> None:
-        session.emit(TextArrived(step=path, item=here.item, text=text))
+    def on_text(request: Request, text: str) -> None:
+        session.emit(TextArrived(step=path, item=here.item, request=request, text=text))
 
     examples = asking.examples.shown(values)
     answer, example_answers = _answers(step, values, examples, here)

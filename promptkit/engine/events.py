@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from promptkit.engine.results import StepResult
 
 if TYPE_CHECKING:
+    from promptkit.runtimes import Request
     from promptkit.techniques import CallRecord
 
 
@@ -22,10 +23,11 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextArrived:
-    """A piece of a reply, as it streams. `item` is the place in the list under `for_each`."""
+    """A piece of the reply to a request, as it streams. `item` is the place in the list under `for_each`."""
 
     step: str
     item: int | None
+    request: Request
     text: str
 
 

@@ -36,12 +36,13 @@ TAIL = 400
 
 @dataclass(slots=True)
 class _Work:
-    """A step at work."""
+    """A step at work. Of replies that stream at once one is `heard`: this is how it began, `tail` how it now ends."""
 
     items: int | None = None
     finished: int = 0
     calls: int = 0
     tokens: int = 0
+    heard: TextArrived | None = None
     tail: str = ""
     started: float = field(default_factory=time.monotonic)
 
@@ -143,14 +144,19 @@ class Progress:
         work = self._at_work.setdefault(name, _Work())
         match event:
             case TextArrived():
-                work.tail = (work.tail + event.text)[-TAIL:]
+                work.heard = work.heard or event
+                if event.request is work.heard.request:
+                    work.tail = (work.tail + event.text)[-TAIL:]
             case CallFinished():
                 for each in filter(None, (work, self._rows)):
                     each.calls += 1
                     each.tokens += (event.call.reply.tokens_in or 0) + (event.call.reply.tokens_out or 0)
-                work.tail = ""
+                if work.heard and event.call.request is work.heard.request:
+                    work.heard, work.tail = None, ""
             case ItemFinished():
                 work.finished += 1
+                if work.heard and event.item == work.heard.item:  # Its last request may have failed.
+                    work.heard, work.tail = None, ""
 
     def _print(self, text: str) -> None:
         if self._console.is_terminal:

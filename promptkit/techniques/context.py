@@ -101,7 +101,7 @@ class StepContext:
     strict: bool = False
     record: Callable[[CallRecord], None] = lambda record: None
     notice: Callable[[str], None] = lambda text: None
-    on_text: Callable[[str], None] | None = None
+    on_text: Callable[[Request, str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from promptkit.answers import (
@@ -394,7 +395,8 @@ async def _calibration(step: StepContext) -> Calibration | None:
 
 
 async def _ask(step: StepContext, request: Request) -> Reply:
-    return await step.asker.ask(request, step.on_text)
+    on_text = partial(step.on_text, request) if step.on_text else None
+    return await step.asker.ask(request, on_text)
 
 
 def _exchange(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.engine import StepFinished, StepResult
+from promptkit.engine import CallFinished, Event, ItemFinished, StepFinished, StepResult, TextArrived
 from promptkit.reports import Progress
+from promptkit.runtimes import Message, Reply, Request
+from promptkit.techniques import CallRecord
 
 
 def test_a_file_that_is_fetched_is_announced_once_however_often_its_progress_begins_anew(
@@ -31,3 +33,64 @@ def test_the_hint_of_what_failed_stands_in_brackets_after_it(capsys: pytest.Capt
     Progress().listener()(StepFinished(step="solve", result=failed))
 
     assert capsys.readouterr().err.splitlines()[1] == "    item 1: fill in `output` (it is about: 3 + 4)"
+
+
+class Streaming:
+    """The replies to a step's requests as they arrive, and what a terminal then shows."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+        self._capsys = capsys
+        self._progress = Progress()
+        self._requests: dict[str, Request] = {}
+
+    def shown_after(self, *events: Event) -> str:
+        """Return the text on the screen after further events."""
+        listen = self._progress.listener()
+        with self._progress.showing():
+            for event in events:
+                listen(event)
+        return self._capsys.readouterr().err
+
+    def text(self, name: str, text: str, item: int | None = None) -> Event:
+        return TextArrived(step="solve", item=item, request=self._request(name), text=text)
+
+    def finished(self, name: str) -> Event:
+        call = CallRecord(call="reason", request=self._request(name), reply=Reply(text="x"), started=0, sample="0")
+        return CallFinished(step="solve", item=None, call=call)
+
+    def _request(self, name: str) -> Request:
+        return self._requests.setdefault(name, Request(messages=(Message("user", "the same"),), max_tokens=9))
+
+
+@pytest.fixture
+def streaming(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Streaming:
+    return Streaming(capsys, monkeypatch)
+
+
+def test_of_replies_that_stream_at_once_one_is_shown(streaming: Streaming) -> None:
+    first, second = ("She ", "has ", "seven."), ("There ", "are ", "eight.")
+    pieces = [part for pair in zip(first, second, strict=True) for part in pair]
+    events = [streaming.text("ab"[number % 2], piece) for number, piece in enumerate(pieces)]
+
+    screen = streaming.shown_after(*events)
+
+    assert "She has seven." in screen
+    assert not any(word in screen for word in second)
+
+
+def test_the_next_reply_is_shown_when_the_one_before_is_whole(streaming: Streaming) -> None:
+    screen = streaming.shown_after(
+        streaming.text("a", "One."), streaming.finished("a"), streaming.text("b", "Two."), streaming.finished("c")
+    )
+
+    assert "Two." in screen and "One." not in screen
+
+
+def test_a_reply_that_an_item_ended_without_hides_no_other(streaming: Streaming) -> None:
+    ended = ItemFinished(step="solve", item=0, value=None)
+
+    screen = streaming.shown_after(streaming.text("a", "Brok", item=0), ended, streaming.text("b", "Two.", item=1))
+
+    assert "Two." in screen and "Brok" not in screen
