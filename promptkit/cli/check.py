@@ -68,7 +68,7 @@ def check(
 
 def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[str, tuple[Edge, ...]]]:
     """Return the files, every problem in them (each once), and the edges of those that are right."""
-    from promptkit.engine import load_target
+    from promptkit.engine import load_target, unmet
 
     files: list[str] = []
     problems: dict[Problem, None] = {}
@@ -78,7 +78,9 @@ def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[
             project = named.project()
             name = place(project.target(named.target)) or named.target
             files.append(name)
-            edges[name] = load_target(named.target, project).edges
+            pipeline = load_target(named.target, project)
+            edges[name] = pipeline.edges
+            problems.update(dict.fromkeys(unmet(pipeline)))
         except InputError as error:
             problems.update(dict.fromkeys(error.problems))
     return files, list(problems), edges

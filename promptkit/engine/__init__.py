@@ -33,6 +33,7 @@ from promptkit.engine.prepare import (
     write_artifact,
 )
 from promptkit.engine.render import Rendered, render
+from promptkit.engine.requirements import unmet
 from promptkit.engine.results import Result, Status, StepResult, Totals, Trace
 from promptkit.engine.run import run
 from promptkit.engine.schema import json_schema
@@ -82,6 +83,7 @@ __all__ = [
     "render",
     "run",
     "trace_record",
+    "unmet",
     "uses_technique",
     "with_technique",
     "write_artifact",

@@ -1,23 +1,44 @@
-"""What the models of a run must be able to do, found out before the first request."""
+"""What the steps of a run and their models must have, found out before the first request."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
 
 from promptkit.answers import AnswerType, constrained
 from promptkit.engine.pipeline import Asking, Pipeline
-from promptkit.errors import Unsupported, place
-from promptkit.runtimes import Model, Request
-from promptkit.techniques import ROWS, Hand, choose, not_prepared, with_nested
+from promptkit.errors import InputError, MissingExtra, Problem, Unsupported, place
+from promptkit.runtimes import Capability, Model, Request
+from promptkit.storage import Problems
+from promptkit.techniques import ROWS, TO_GIVE, Hand, choose, not_prepared, with_nested
+from promptkit.tools import Documents
 
 if TYPE_CHECKING:
     from promptkit.engine.session import Session
 
 
-async def require(pipeline: Pipeline, session: Session, model: str | None = None) -> None:
-    """Open the model of each step and see that it can do what the step asks. Raises Unsupported with all it cannot."""
-    missing = [text async for text in _missing(pipeline, session, model)]
+def unmet(pipeline: Pipeline) -> list[Problem]:
+    """Return what the steps' techniques need and no model can give: an artifact, documents, tools, a role."""
+    problems = Problems()
+    for step in pipeline.steps.values():
+        if step.pipeline is not None:
+            problems.add(unmet(step.pipeline))
+        if step.asking is not None:
+            found = _unmet(step.asking, pipeline)
+            problems.add(replace(step.place, message=f"step `{step.name}`: {text}", hint=hint) for text, hint in found)
+    return problems.found
+
+
+async def require(pipeline: Pipeline, session: Session) -> None:
+    """See that nothing is unmet, open the model of each step, and see that it can do what the step asks.
+
+    Raises InputError for what is unmet, and Unsupported with all that the models cannot do.
+    """
+    problems = unmet(pipeline)
+    if problems:
+        raise InputError(problems)
+    missing = [text async for text in _missing(pipeline, session, None)]
     if missing:
         hint = "promptkit models show MODEL lists what a model can do"
         raise Unsupported("\n".join(dict.fromkeys(missing)), hint=hint)
@@ -31,7 +52,7 @@ async def _missing(pipeline: Pipeline, session: Session, inherited: str | None) 
                 yield text
         if step.asking is not None:
             model = await (await session.asker(reference)).model()
-            for what in _lacks(step.asking, model, session, _typed(pipeline)):
+            for what in _lacks(step.asking, model, session):
                 yield f"step `{step.name}`: {model.reference} cannot do what {what}"
 
 
@@ -42,19 +63,38 @@ def _typed(pipeline: Pipeline) -> str:
     return name if found == pipeline.file else str(place(pipeline.file))
 
 
-def _lacks(asking: Asking, model: Model, session: Session, target: str) -> Iterator[str]:
-    """Yield what a step asks for that the model cannot do. Raises InputError for a step without what is prepared."""
-    hand = Hand(
-        capabilities=model.capabilities,
+def _unmet(asking: Asking, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
+    """Yield what a step lacks whatever its model, and how a person gives it."""
+    hand = _hand(asking, get_args(Capability))
+    for chosen in with_nested(choose(asking.technique, pipeline.project), pipeline.project):
+        name = chosen.technique.name
+        for need in hand.lacks(chosen):
+            if need == ROWS:
+                told = not_prepared(name, asking.home, _typed(pipeline)).problems[0]
+                yield told.message, told.hint
+            else:
+                yield f"technique `{name}` needs {need}", TO_GIVE.get(need)
+        if chosen.documents:
+            try:
+                Documents.read(asking.technique_folder / chosen.documents)
+            except (InputError, MissingExtra) as error:
+                yield f"technique `{name}`: {error.message}", error.hint
+
+
+def _hand(asking: Asking, capabilities: Collection[str]) -> Hand:
+    return Hand(
+        capabilities=capabilities,
         inputs=asking.inputs,
         has_tools=bool(asking.tools),
         prepared=[name for name, file in asking.artifacts.items() if file.is_file()],
     )
+
+
+def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
+    """Yield what a step asks for that the model cannot do."""
+    hand = _hand(asking, model.capabilities)
     for chosen in with_nested(choose(asking.technique, session.project), session.project):
-        needs = hand.lacks(chosen)
-        if ROWS in needs:
-            raise not_prepared(chosen.technique.name, asking.home, target)
-        for need in needs:
+        for need in hand.lacks(chosen):
             yield f"technique `{chosen.technique.name}` needs: {need}"
     if session.settings.strict:
         yield from _lacks_to_decide(asking, model)

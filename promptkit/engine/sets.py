@@ -9,7 +9,6 @@ from promptkit.engine.labels import written_labels
 from promptkit.errors import InputError, Problem
 from promptkit.storage import Problems, load
 
-
 ONE_OF = ("technique", "over", "answer")
 """Keys whose mapping has one key, which says of which kind it is."""
 

@@ -6,7 +6,7 @@ from promptkit.techniques.card import Card
 from promptkit.techniques.context import Answer, CallRecord, Decide, Exchange, Options, Spec, StepContext
 from promptkit.techniques.description import find_all, hidden, kinds_of_call, record, settings_of, usual_cost
 from promptkit.techniques.formulas import Cost, cost
-from promptkit.techniques.needs import ROWS, Hand, not_prepared
+from promptkit.techniques.needs import ROWS, TO_GIVE, Hand, not_prepared
 from promptkit.techniques.parameters import Count, Temperature, Warmth
 from promptkit.techniques.perform import perform, repair, require, run_preparation, task_for
 from promptkit.techniques.reading import last_named, read_json, read_list
@@ -25,6 +25,7 @@ from promptkit.techniques.task import Task
 
 __all__ = [
     "ROWS",
+    "TO_GIVE",
     "Answer",
     "Artifact",
     "CallRecord",

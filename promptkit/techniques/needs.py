@@ -20,6 +20,18 @@ ALWAYS: Final = frozenset({"sandbox", "sql", "embeddings"})
 """What promptkit brings itself; texts are compared by their words where the runtime has no embeddings."""
 
 
+TO_GIVE: Final[Mapping[str, str]] = {
+    "documents": "`folder: PATH` with the technique (from the pipeline's file), or an input `documents`",
+    "tools": "`tools: [NAME]` on the step, or `folder: PATH` with the technique",
+    "table": "an input of the type table, or `table: INPUT` with the technique",
+    "target": "an input `target`, or `target: INPUT` with the technique",
+    "glossary": "an input `glossary`, or `glossary: INPUT` with the technique",
+    "guideline": "an input `guideline`, or `guideline: INPUT` with the technique",
+    "passages": "an input `passages`",
+}
+"""How a person gives a step what it lacks, where that is not the model's to have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hand:
     """What is at hand for a step: what its model can do, its prompt's inputs, its tools, what was prepared for it."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import InputError, Problem, nearest
+from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project import Project
 from promptkit.prompts import InputSpec, Prompts
 from promptkit.storage import Problems, read_rows
 from promptkit.techniques.calls import read_call
 from promptkit.techniques.registry import Technique, annotations_of, find, names, parameters_of
-from promptkit.techniques.roles import Role, bind
+from promptkit.techniques.roles import KINDS, Role, bind
 
 DEMOS = "demos"
 FOLDER = "folder"
@@ -156,9 +156,23 @@ def _role_problems(chosen: Chosen, inputs: Mapping[str, InputSpec]) -> Iterator[
         yield Problem(message, hint=nearest(name, inputs))
     if not wrong:
         try:
-            bind(chosen.technique.roles, chosen.roles, inputs)
+            bound = bind(chosen.technique.roles, chosen.roles, inputs)
         except InputError as error:
-            yield from error.problems
+            name = chosen.technique.name
+            yield from (replace(each, message=f"technique `{name}`: {each.message}") for each in error.problems)
+            return
+        yield from _kind_problems(chosen, bound, inputs)
+
+
+def _kind_problems(
+    chosen: Chosen, bound: Mapping[str, str | None], inputs: Mapping[str, InputSpec]
+) -> Iterator[Problem]:
+    """Yield each role that an input of another type plays, where its type is known; JSON may be anything."""
+    for role, name in bound.items():
+        kind = inputs[name].type if name else None
+        if kind and kind not in (*KINDS[role], "json") and not {kind, *KINDS[role]} <= {"list", "table", "json"}:
+            told = f"the role `{role}` of technique `{chosen.technique.name}` takes a {' or '.join(KINDS[role])}"
+            yield Problem(f"{told}, and `{name}` is a {kind}", hint=f"`{role}: INPUT` with the technique binds another")
 
 
 def check_preparation(technique: Technique, parameters: Mapping[str, Any]) -> list[Problem]:
@@ -188,7 +202,8 @@ def _value_problems(found: Technique, function: Callable[..., Any], key: str, va
 
 def _folder_problems(given: Any, project: Project, folder: Path) -> Iterator[Problem]:
     if not isinstance(given, str) or not (folder / given).is_dir():
-        yield Problem(f"`{FOLDER}` is a folder of texts, and there is none `{given}`")
+        where = place(folder / str(given))
+        yield Problem(f"`{FOLDER}` is a folder of texts from the pipeline's file, and there is none {where}")
     elif not project.inside(folder / given):
         yield Problem(f"the path `{given}` leaves the project")
 
@@ -213,8 +228,20 @@ def _demo_problems(chosen: Chosen, project: Project, folder: Path | None) -> Ite
         except InputError as error:
             yield from error.problems
             continue
+        if not demos:
+            yield Problem(f"there are no demonstrations for `{call}`" + (f" in {given}" if given else ""))
         shipped = read_call(calls[base]).demos
         for number, demo in enumerate(demos, start=1):
-            missing = [key for key in (shipped[0] if shipped else ()) if key not in demo]
-            if missing:
-                yield Problem(f"demonstration {number} of `{call}` lacks {', '.join(f'`{key}`' for key in missing)}")
+            yield from (
+                Problem(f"demonstration {number} of `{call}` {text}") for text in _wrong_fields(demo, shipped[:1])
+            )
+
+
+def _wrong_fields(demo: Mapping[str, Any], shipped: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield which fields a demonstration lacks that the shipped ones have, and which are no text though theirs are."""
+    usual = [pair for each in shipped for pair in each.items()]
+    missing = [f"`{key}`" for key, _ in usual if key not in demo]
+    if missing:
+        yield f"lacks {', '.join(missing)}"
+    no_texts = [key for key, value in usual if isinstance(value, str) and isinstance(demo.get(key), Mapping | list)]
+    yield from (f"must have a text as `{key}`" for key in no_texts)

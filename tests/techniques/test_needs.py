@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import fill, load_target, run
+from promptkit.engine import fill, load_target, run, unmet
 from promptkit.errors import InputError, Unsupported
 from promptkit.prompts import InputSpec
 from promptkit.runtimes import Scripted
@@ -70,12 +70,35 @@ async def test_what_any_nested_technique_lacks_is_told_before_the_first_request(
 
 
 async def test_what_every_step_lacks_is_told_at_once(folder: Folder) -> None:
-    text = PIPELINE + '  again:\n    prompt: {input: "{{ question }}"}\n    technique: react\n'
+    text = PIPELINE + '  again:\n    prompt: {input: "{{ question }}"}\n    technique: pal\n'
+    text = text.replace("technique: pal", "technique: {pal: {samples: 3, temperature: 1}}")
 
     said = await refused(folder, "self_consistency", "sampling", text=text)
 
     assert "technique `self_consistency` needs: sampling" in said
-    assert "technique `react` needs: tools" in said
+    assert "technique `pal` needs: sampling" in said
+
+
+async def test_what_no_model_can_give_is_told_with_how_to_give_it(folder: Folder) -> None:
+    said = await refused(folder, "react")
+
+    assert "step `solve`: technique `react` needs tools" in said
+    assert "`tools: [NAME]` on the step" in said
+
+
+def test_check_tells_what_no_model_can_give(folder: Folder) -> None:
+    (problem,) = unmet(folder.load(PIPELINE.replace("TECHNIQUE", "chain_of_knowledge")))
+
+    assert "technique `chain_of_knowledge` needs documents" in problem.message
+    assert problem.line
+
+
+async def test_documents_that_cannot_be_read_are_told_before_the_first_call(folder: Folder) -> None:
+    folder.write("pipelines/texts/none.bin", "")
+
+    said = await refused(folder, "{react: {folder: texts}}")
+
+    assert "technique `react`" in said and "texts" in said
 
 
 @pytest.mark.parametrize(

@@ -129,15 +129,15 @@ def test_documents_are_those_of_a_folder_in_the_project(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folder", "message"),
     [
-        ("docs", "`folder` is a folder of texts, and there is none `docs`"),
-        ("ask.j2", "`folder` is a folder of texts, and there is none `ask.j2`"),
-        (["docs"], "`folder` is a folder of texts, and there is none `['docs']`"),
+        ("docs", "`folder` is a folder of texts from the pipeline's file, and there is none HERE/docs"),
+        ("ask.j2", "`folder` is a folder of texts from the pipeline's file, and there is none HERE/ask.j2"),
+        (["docs"], "`folder` is a folder of texts from the pipeline's file, and there is none HERE/['docs']"),
         ("..", "the path `..` leaves the project"),
         ("/etc", "the path `/etc` leaves the project"),
     ],
 )
 def test_a_folder_that_is_none_or_lies_outside_is_told(tmp_path: Path, folder: Any, message: str) -> None:
-    assert messages({"react": {"folder": folder}}, tmp_path) == [message]
+    assert messages({"react": {"folder": folder}}, tmp_path) == [message.replace("HERE", str(tmp_path))]
 
 
 def test_a_technique_that_searches_nothing_takes_no_folder(tmp_path: Path) -> None:
