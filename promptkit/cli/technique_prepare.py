@@ -120,8 +120,6 @@ async def prepare_step(
         note(f"{prepared_text(prepared)} · {spent_text([prepared.totals], monotonic() - started)}")
         show_models(prepared, session, progress)
         emit(json_text(json_record(plan, prepared, rows, session)) if json else str(place(plan.file)))
-    if prepared.unfilled and not json:
-        note(f"fill in {place(plan.file)}: {prepared.unfilled} of its items have no thoughts or no output yet")
     return prepared
 
 
@@ -150,9 +148,10 @@ def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, sessi
 
 
 def show_next(plan: Preparation, prepared: PreparedStep, target: str) -> None:
-    """Show what a person would type next: how the step uses what was prepared, and whether that is better."""
+    """Show what a person would do next: fill in what is empty, else how the step uses it, and whether it is better."""
     from promptkit.engine import uses_technique
-    from promptkit.reports import note
+    from promptkit.errors import place
+    from promptkit.reports import counted, note
     from promptkit.techniques import ROWS
 
     name, step = plan.technique.name, plan.step.name
@@ -160,9 +159,15 @@ def show_next(plan: Preparation, prepared: PreparedStep, target: str) -> None:
         note(f"the step `{step}` cannot use it: no row gave an item; `uncertain` in the file says what it left out")
         return
     used = uses_technique(plan.pipeline.steps[step], name)
+    run = join(["promptkit", "run", target, *([] if used else ["--set", f"{step}.technique={name}"])])
     note("next:")
+    if prepared.unfilled:
+        lacking = f"{prepared.unfilled} of {counted(len(prepared.artifact.items), 'item')}"
+        note(f"  fill in {place(plan.file)}    # {lacking} without thoughts or without an output")
+        note(f"  {run}    # then")
+        return
     if not used:
         note(f"  technique: {name}    # in the step `{step}`, to keep to it")
-    note(f"  {join(['promptkit', 'run', target, *([] if used else ['--set', f'{step}.technique={name}'])])}")
+    note(f"  {run}")
     compared = ["promptkit", "techniques", "compare", target, "--step", step, "--techniques", f"vanilla,{name}"]
     note(f"  {join(compared)} --data FILE    # rows that the preparation has not seen")

@@ -116,12 +116,15 @@ def test_prepare_prints_one_object_for_programs(techniques: Run, project: Path) 
     assert found["parameters"] == {"items": 3}
 
 
-def test_what_a_person_has_to_fill_in_is_said(techniques: Run, project: Path) -> None:
+def test_what_a_person_has_to_fill_in_is_said_and_nothing_else_that_needs_it(techniques: Run, project: Path) -> None:
     (project / "techniques" / "mine.py").write_text(MINE.replace("thoughts.text", '""').replace("row.expect", "None"))
 
     done = techniques(*PREPARE)
 
-    assert "fill in pipelines/mail.topic.mine.yaml: 2 of its items have no thoughts or no output yet" in done.stderr
+    assert done.stderr.partition("next:\n")[2].splitlines() == [
+        "  fill in pipelines/mail.topic.mine.yaml    # 2 of 2 items without thoughts or without an output",
+        "  promptkit run mail --set topic.technique=mine    # then",
+    ]
 
 
 def test_a_spent_budget_ends_with_3_and_a_larger_one_asks_only_the_rest(techniques: Run, project: Path) -> None:
