@@ -144,4 +144,4 @@ def _on_model(asked: Situation, model: RunningModel, pipeline: Pipeline | None, 
     evidence = [
         each for each in read_evidence(pipeline.project) if (each.pipeline, each.step, each.model.digest) == here
     ]
-    return replace(asked, hand=hand_of(step, model), size=billions(model), evidence=evidence)
+    return replace(asked, hand=hand_of(pipeline, step, model), size=billions(model), evidence=evidence)

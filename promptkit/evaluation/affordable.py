@@ -9,6 +9,8 @@ from promptkit.project import Project
 from promptkit.techniques import Chosen, Cost, Spec, Technique, check, cost
 
 FEWER: Final = (20, 5, 3, 2, 1)
+FEWER_SAMPLES: Final = (20, 5, 3, 2)
+"""A vote over one is no vote."""
 SAMPLED: Final = (
     *("samples", "first", "breadth", "width", "phrasings"),
     *("column_samples", "row_samples", "cloze_samples", "query_samples"),
@@ -57,8 +59,9 @@ def _cheaper(technique: Technique) -> Iterator[dict[str, Any]]:
         yield dict(chosen)
         for names in (SAMPLED, COUNTED):
             counts = {name: defaults[name] for name in names if isinstance(defaults.get(name), int)}
-            for fewer in FEWER:
+            for fewer in FEWER_SAMPLES if names is SAMPLED else FEWER:
                 lower = {name: fewer for name, count in counts.items() if fewer < count}
                 if lower:
                     yield {**chosen, **lower}
-            chosen |= {name: 1 for name, count in counts.items() if names is SAMPLED and count > 1}
+            least = FEWER_SAMPLES[-1]
+            chosen |= {name: least for name, count in counts.items() if names is SAMPLED and count > least}

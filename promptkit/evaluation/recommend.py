@@ -16,9 +16,9 @@ from promptkit.errors import InputError
 from promptkit.evaluation.affordable import affordable, within
 from promptkit.evaluation.evidence import Evidence
 from promptkit.evaluation.measured import spec_text
-from promptkit.evaluation.tasks import find_task
+from promptkit.evaluation.tasks import Suit, find_task
 from promptkit.project import Project
-from promptkit.techniques import Chosen, Cost, Hand, Spec, Technique, choose, cost, find
+from promptkit.techniques import Chosen, Cost, Hand, Spec, Technique, choose, cost, find, find_all
 
 Flag = Literal[
     "opinion", "noise", "passages", "numbers", "long_list", "free_text_cells", "large_table", "semantics_and_counting"
@@ -99,7 +99,8 @@ def recommend(situation: Situation, project: Project) -> Recommendation:
     key, task = find_task(situation.task)
     ranked: list[Recommended] = []
     dropped: list[Dropped] = []
-    for name in task.candidates():
+    own = [each.name for each in find_all(project)[0] if key in each.card.tasks]
+    for name in dict.fromkeys((*task.candidates(), *own)):
         try:
             technique = find(name, project)
             if technique is None:
@@ -134,9 +135,7 @@ def _weigh(technique: Technique, situation: Situation, project: Project) -> Reco
         return Dropped(name=name, reason=fitting)
     spec, spent = fitting
     points, reasons = _points(technique, spent, situation)
-    _, task = find_task(situation.task)
-    suit = task.suits(name)
-    assert suit is not None, "only what suits the task is weighed"
+    suit = _suit(technique, situation)
     for gain, reason in _measured(spec, situation):
         points += gain
         reasons.append(reason)
@@ -146,6 +145,11 @@ def _weigh(technique: Technique, situation: Situation, project: Project) -> Reco
     return Recommended(
         spec=spec, cost=spent, score=points, basis=suit.basis, reasons=(str(suit), *reasons), prepares=prepares
     )
+
+
+def _suit(technique: Technique, situation: Situation) -> Suit:
+    """Return how a technique suits the task: by the table, else by its own card."""
+    return find_task(situation.task)[1].suits(technique.name) or Suit("applied", basis="its own card")
 
 
 def _missing(technique: Technique, situation: Situation) -> list[str]:
@@ -160,18 +164,17 @@ def _missing(technique: Technique, situation: Situation) -> list[str]:
 
 def _points(technique: Technique, spent: Cost, situation: Situation) -> tuple[float, list[str]]:
     """Return the points of a technique, and the reasons for those beside how it suits the task."""
-    _, task = find_task(situation.task)
-    suit = task.suits(technique.name)
-    assert suit is not None, "only what suits the task is weighed"
+    suit = _suit(technique, situation)
     points, reasons = float(suit.points), []
     for flag, says in situation.flags.items():
         if technique.name in FAVOURED.get(flag, ()):
             points += FAVOUR
             reasons.append(says)
     points += suit.confirmed
-    unmet = [need for need in technique.card.soft if need not in {*situation.hand.capabilities, "demonstrations"}]
+    at_hand = {*situation.hand.capabilities, *situation.extra, "demonstrations"}
+    unmet = [need for need in technique.card.soft if need not in at_hand]
     if unmet:
-        reasons.append(f"would be helped by {', '.join(unmet)}, which the model has not")
+        reasons.append(f"would be helped by what is not at hand: {', '.join(unmet)}")
     else:
         points += 1
     points -= COST_OF_DOUBLE * log2(max(1.0, spent.requests))

@@ -12,7 +12,7 @@ from promptkit.evaluation.recommend import Flag
 from promptkit.techniques import Hand, kind_of
 
 if TYPE_CHECKING:
-    from promptkit.engine import Step, StepRows
+    from promptkit.engine import Pipeline, Step, StepRows
     from promptkit.runtimes import Model
 
 SENTIMENTS: Final = frozenset({"positive", "negative", "neutral", "mixed"})
@@ -60,11 +60,13 @@ def likely_task(step: Step) -> tuple[str, str] | None:
     return None
 
 
-def hand_of(step: Step, model: Model) -> Hand:
-    """Return what is at hand for a step on a model."""
+def hand_of(pipeline: Pipeline, step: Step, model: Model) -> Hand:
+    """Return what is at hand for a step on a model, for whichever technique."""
     assert step.asking is not None, "only a step that asks is asked"
     asking = step.asking
-    prepared = [name for name, file in asking.artifacts.items() if file.is_file()]
+    beginning = f"{asking.home}."
+    files = pipeline.file.parent.glob(f"{beginning}*.yaml")
+    prepared = [file.stem.removeprefix(beginning) for file in files]
     return Hand(capabilities=model.capabilities, inputs=asking.inputs, has_tools=bool(asking.tools), prepared=prepared)
 
 

@@ -87,6 +87,9 @@ class Prompts:
         gathered = _Gathered(is_layer=True)
         parsed = self._loader.parsed(f"{PROMPT}{path}")
         self._add(parsed, path, gathered, (path,))
+        if parsed.tree is not None and not any(each.role == PROMPT for each in parsed.references):
+            message = "nothing of the user's prompt is in this call: its template does not extend it"
+            gathered.problems.add(Problem(message, parsed.file, 1, hint="begin it with `{% extends prompt %}`"))
         for name, spot in parsed.names.items():
             if name != CALL and name not in GLOBALS:
                 hint = f"a technique's own values stand under `{CALL}.`"

@@ -63,9 +63,8 @@ def bind(roles: Collection[Role], given: Mapping[str, str], inputs: Mapping[str,
             bound[role.name] = None
         else:
             kinds = " or ".join(KINDS[role.name])
-            raise InputError(
-                f"no input plays the role `{role.name}` ({kinds}); the inputs are {', '.join(inputs) or 'none'}",
-            )
+            message = f"no input plays the role `{role.name}` ({kinds}); the inputs are {', '.join(inputs) or 'none'}"
+            raise InputError(message, hint=f"`{role.name}: INPUT` with the technique says which one does")
     return bound
 
 

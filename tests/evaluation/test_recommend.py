@@ -162,3 +162,22 @@ def test_an_unknown_task_names_the_nearest() -> None:
         recommend(situation("sentimant", hand=Hand(capabilities=ABLE)), PROJECT)
 
     assert "sentiment" in str(raised.value)
+
+
+def test_a_technique_of_the_projects_own_is_weighed_by_the_tasks_on_its_card(tmp_path: Path) -> None:
+    folder = tmp_path / "templates" / "techniques" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "ask.j2").write_text("---\nproduces: answer\n---\n{% extends prompt %}\n")
+    (folder / "technique.yaml").write_text("title: Mine\ntasks: [math]\n")
+
+    found = recommend(situation("math"), Project(tmp_path))
+
+    (mine,) = [each for each in found.ranked if each.spec == "mine"]
+    assert "its own card" in mine.reasons[0]
+
+
+def test_no_vote_is_recommended_over_one_sample() -> None:
+    found = recommend(situation("math", budget=2.0), PROJECT)
+
+    assert not [each.name for each in found.ranked if "samples: 1" in each.name]
+    assert "self_consistency" in {each.name for each in found.dropped}

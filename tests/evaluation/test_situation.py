@@ -80,13 +80,13 @@ def test_where_they_say_none_there_is_none(folder: Folder, answer: str) -> None:
 
 
 def test_what_is_at_hand_is_what_the_step_and_its_model_have(folder: Folder) -> None:
-    folder.write("pipelines/test.solve.auto_cot.yaml", "technique: auto_cot\n")
-    pipeline = folder.load(pipeline_text("number\n    technique: auto_cot", {"question": {"type": "text"}}))
+    folder.write("pipelines/test.solve.active_prompt.yaml", "technique: active_prompt\n")
+    pipeline = folder.load(pipeline_text("number", {"question": {"type": "text"}}))
     model = Model(reference="ollama/tiny", digest="d", capabilities=frozenset({"chat"}))
 
-    hand = hand_of(asking_step(pipeline, None), model)
+    hand = hand_of(pipeline, asking_step(pipeline, None), model)
 
-    assert (list(hand.inputs), hand.has_tools, list(hand.prepared)) == (["question"], False, ["auto_cot"])
+    assert (list(hand.inputs), hand.has_tools, list(hand.prepared)) == (["question"], False, ["active_prompt"])
     assert hand.capabilities == {"chat"}
 
 

@@ -172,6 +172,7 @@ def test_a_wrong_spec_is_told_with_the_nearest_name(own: Path, spec: object, mes
     [
         ("---\nproduces: anwser\n---\n{% extends prompt %}\n", 2, "anwser"),
         ("---\nproduces: answer\n---\n{% extends prompt %}{% block inptu %}{% endblock %}\n", 4, "inptu"),
+        ("Answer at once.\n", 1, "does not extend it"),
         ("{% extends prompt %}\n{% block recap %}{{ question }}{% endblock %}\n", 2, "question"),
         ("{% extends prompt %}\n{% block recap %}{{ call. }}{% endblock %}\n", 2, "expected name"),
     ],
