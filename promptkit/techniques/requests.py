@@ -1,123 +1,21 @@
-"""From a call to its requests: rendering it, sending it, deciding after thoughts, and reading the answer."""
+"""Sending a call that is built: as it is, to be decided, after thoughts, or scored; and reading the answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from promptkit.answers import (
-    AnswerType,
-    Calibration,
-    Scores,
-    Unparsed,
-    constrained,
-    instruction,
-    lead_after,
-    read_calibration,
-    score,
-)
+from promptkit.answers import Calibration, Scores, Unparsed, constrained, lead_after, read_calibration, score
 from promptkit.answers import build as build_answer
 from promptkit.errors import Unsupported
-from promptkit.prompts import Layer, WrittenExample, compose, evaluate, open_layout
-from promptkit.runtimes import Message, Model, Reply, Request
+from promptkit.runtimes import Reply, Request
+from promptkit.techniques.building import Built, going_on, most_tokens, own_cue, stops
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import Answer, CallRecord, Exchange, Flag, StepContext
-from promptkit.techniques.levels import level, next_level
-
-THOUGHT_TOKENS = 256
-NO_CUE = "none"
-EXAMPLES = "examples"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
-    """What a technique gives a call, beside the step's own: values under `call.`, and how to ask.
-
-    `demos` are demonstrations of the technique's own shape, shown in place of the user's examples. `logprobs` asks for
-    the log-probability of each token of the reply, where the runtime gives them. Thoughts `past_cue` do not end at the
-    cue: other answers than theirs come before.
-    """
-
-    spec: CallSpec
-    values: Mapping[str, Any]
-    demos: tuple[Mapping[str, Any], ...]
-    sample: str
-    temperature: float | None
-    max_tokens: int | None
-    stop: tuple[str, ...]
-    logprobs: bool = False
-    past_cue: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A call ready to be sent. `cue` is what its answer follows, wherever it stands; `ends` are where its text stops,
-    whether or not the runtime stopped there; `again` is where an answer has gone on to an example that is made up."""
-
-    spec: CallSpec
-    request: Request
-    cue: str
-    ends: tuple[str, ...] = ()
-    again: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-async def build(step: StepContext, wanted: Build) -> Built:
-    """Render the call over the user's prompt and lay it out. Raises InputError where a template is broken."""
-    spec, model = wanted.spec, await step.asker.model()
-    answering = spec.produces == "answer"
-    if spec.thinks:
-        wanted = replace(wanted, values={"cue": cue_of(step, spec), **wanted.values})
-    sections = _sections(step, wanted)
-    cue = _cue(step, spec, sections)
-    begin = str(evaluate(spec.begin, {"call": wanted.values})).strip() if spec.begin else ""
-    goes_on = bool(begin) and answering and not spec.thinks
-    examples = _examples(step, wanted)
-    composed = compose(
-        sections,
-        layout=step.layout,
-        mode=step.messages,
-        examples=examples,
-        cue=cue if answering else NO_CUE,
-        begin="" if goes_on else begin if begin or spec.thinks or not answering else None,
-        continues="continue" in model.capabilities,
-        system_role="system" in model.capabilities,
-        labels=step.answer.alternatives() if spec.hides != "all" else (),
-        history=step.history if spec.hides != "all" else (),
-    )
-    for notice in composed.notices:
-        step.notice(notice)
-    ends = _ends(step, wanted, composed.cue)
-    request = Request(
-        messages=composed.messages,
-        begun=composed.begun,
-        sample=wanted.sample,
-        stop=_stops(step, ends, model),
-        alternatives=1 if wanted.logprobs and "logprobs" in model.capabilities else 0,
-        **_asking(step, wanted),
-    )
-    again = _made_up(composed.cue, examples)
-    decides = answering and not spec.thinks
-    built = Built(spec=spec, request=request, cue=composed.cue, ends=(*ends, *again) if decides else ends, again=again)
-    return _going_on(step, built, begin, model) if goes_on else built
-
-
-def _going_on(step: StepContext, built: Built, text: str, model: Model) -> Built:
-    """Return the call whose assistant's turn begins with a text and then the cue, so that the answer comes next.
-
-    Where the runtime cannot continue a turn, the text goes out as a turn of the assistant and the cue as a new turn of
-    the user, and the trace says so.
-    """
-    request, cue = built.request, built.cue
-    if "continue" in model.capabilities:
-        return replace(built, request=replace(request, begun=f"{text}\n{cue}".strip()))
-    turn = Message("user", cue or instruction(step.answer, project=step.project))
-    messages = (*request.messages, Message("assistant", text), turn)
-    note = "the text before the cue sent as a turn: the runtime cannot continue one"
-    return replace(built, request=replace(request, messages=messages, begun=""), notes=(note,))
+from promptkit.techniques.levels import next_level
 
 
 async def send(step: StepContext, built: Built) -> Exchange:
@@ -152,18 +50,18 @@ async def decide_after(step: StepContext, exchange: Exchange, spec: CallSpec) ->
         exchange.record.notes = (*exchange.record.notes, "the thoughts ran out of tokens")
     model = await step.asker.model()
     trigger = spec.trigger(step.answer.name)
-    cue = trigger if trigger and not _own_cue(step) else exchange.cue
+    cue = trigger if trigger and not own_cue(step) else exchange.cue
     request = replace(
         exchange.request,
-        max_tokens=_most_tokens(step, spec),
+        max_tokens=most_tokens(step, spec),
         temperature=0.0,
         top_p=None,
-        stop=_stops(step, spec.stop, model),
+        stop=stops(step, spec.stop, model),
         alternatives=0,
     )
     thoughts = f"{exchange.request.begun}{exchange.text}".strip()
     built = Built(spec=spec, request=request, cue=cue, ends=exchange.again)
-    return await send_deciding(step, _going_on(step, built, thoughts, model))
+    return await send_deciding(step, going_on(step, built, thoughts, model))
 
 
 async def log_probabilities(step: StepContext, built: Built, texts: Sequence[str]) -> tuple[float, ...]:
@@ -215,128 +113,6 @@ def _value(step: StepContext, exchange: Exchange) -> Any:
             raise
         marker = exchange.cue or "Answer:"
         return step.answer.extract(f"{marker} {exchange.text}", marker)
-
-
-def example_types(step: StepContext) -> tuple[AnswerType, ...]:
-    """Return the answer type of each of the user's examples, which may differ by row."""
-    return step.example_answers or (step.answer,) * len(step.examples)
-
-
-def written_examples(step: StepContext) -> tuple[WrittenExample, ...]:
-    """Return the user's examples as a model reads them. Raises InputError where one cannot be written."""
-    return step.prompt.written(step.examples, [kind.write for kind in example_types(step)], step.values)
-
-
-def cue_of(step: StepContext, spec: CallSpec) -> str:
-    """Return the words that the answer follows in a call, for a template that shows them; empty where there are none.
-
-    They are the user's, else the technique's, else the layout's.
-    """
-    own = step.prompt.sections(step.values, layers=step.layers, only=("cue",)).get("cue", "")
-    given = (step.cue, own, spec.trigger(step.answer.name), open_layout(step.layout).cue)
-    cue = next((text.strip() for text in given if text and text.strip()), "")
-    return "" if cue == NO_CUE else cue
-
-
-def _sections(step: StepContext, wanted: Build) -> dict[str, str]:
-    layer = Layer(wanted.spec.file, wanted.values)
-    sections = step.prompt.sections(step.values, layers=(*step.layers, layer))
-    shown = {name: text for name, text in sections.items() if wanted.spec.shows(name)}
-    if wanted.spec.produces == "answer" and "output_format" not in shown and wanted.spec.shows("output_format"):
-        shown["output_format"] = instruction(step.answer, project=step.project)
-    return shown
-
-
-def _examples(step: StepContext, wanted: Build) -> tuple[WrittenExample, ...]:
-    """Return what is shown as examples: the technique's demonstrations, else the user's examples."""
-    spec = wanted.spec
-    if wanted.demos and EXAMPLES not in spec.writes:
-        return tuple(_demonstration(step, demo, spec) for demo in wanted.demos)
-    if not spec.keeps(EXAMPLES):
-        return ()
-    written = written_examples(step)
-    if spec.thinks or not any(example.thoughts for example in written):
-        return written
-    return tuple(replace(example, thoughts=None) for example in written)
-
-
-def _demonstration(step: StepContext, demo: Mapping[str, Any], spec: CallSpec) -> WrittenExample:
-    """Return a demonstration as the model reads it: where its output is a list, with what the step's lists have between
-    their items."""
-    thoughts = demo.get("thoughts") if spec.thinks or spec.produces != "answer" else None
-    output = demo.get("output", "")
-    if isinstance(output, list):
-        separator = step.answer.description().get("separator", ",")
-        output = ("\n" if separator == "\n" else f"{separator.strip()} ").join(map(str, output))
-    return WrittenExample(str(demo.get("input", "")), str(output), thoughts)
-
-
-def _cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | None:
-    """Return the cue before the layout has its say: the user's, else the technique's."""
-    if step.cue and step.cue.strip():
-        return step.cue
-    if sections.get("cue"):
-        return None
-    return spec.trigger(step.answer.name) or None
-
-
-def _own_cue(step: StepContext) -> bool:
-    if step.cue and step.cue.strip():
-        return step.cue != NO_CUE
-    return bool(step.prompt.sections(step.values, only=("cue",)).get("cue"))
-
-
-def _ends(step: StepContext, wanted: Build, cue: str) -> tuple[str, ...]:
-    """Return where a call's text stops: what its technique says, and thoughts that are decided later at their cue."""
-    ends = (*wanted.spec.stop, *wanted.stop)
-    at_cue = wanted.spec.thinks and not wanted.past_cue and step.decide != "generate" and cue
-    return (*ends, f"\n{cue}") if at_cue else ends
-
-
-def _made_up(cue: str, examples: Sequence[WrittenExample]) -> tuple[str, ...]:
-    """Return where an answer after examples has gone on to one that the model makes up: where the cue comes again."""
-    again = f"\n{cue}"
-    return (again,) if cue and examples and not any(again in each.output for each in examples) else ()
-
-
-def _stops(step: StepContext, ends: tuple[str, ...], model: Model) -> tuple[str, ...]:
-    """Return where the runtime is to stop; what is not the user's own wish only where it can."""
-    return (*step.options.stop, *ends) if "stop" in model.capabilities else step.options.stop
-
-
-def _most_tokens(step: StepContext, spec: CallSpec, wanted: int | None = None) -> int:
-    """Return how long a reply may be: as the technique wishes, else the step's option, else what its kind needs."""
-    usual = step.answer.max_tokens if spec.produces == "answer" and not spec.thinks else THOUGHT_TOKENS
-    return wanted or spec.max_tokens or step.options.max_tokens or usual
-
-
-def _asking(step: StepContext, wanted: Build) -> dict[str, Any]:
-    """Return how a request is sampled and bounded: the technique's wish before the step's option."""
-    options, spec = step.options, wanted.spec
-    own = THOUGHT_TOKENS if spec.thinks or spec.produces != "answer" else step.answer.max_tokens
-    tokens = wanted.max_tokens or spec.max_tokens or options.max_tokens or own
-    if spec.thinks and step.decide == "generate":
-        tokens += step.answer.max_tokens
-    temperature = _temperature(step, wanted)
-    return {
-        "max_tokens": tokens,
-        "temperature": temperature,
-        "top_p": options.top_p if temperature else None,
-        "seed": options.seed,
-        "think": options.think,
-        "context": options.context,
-    }
-
-
-def _temperature(step: StepContext, wanted: Build) -> float:
-    """Return the technique's wish, else the step's option, which is for thoughts: what is decided after them is greedy.
-
-    A deciding call that nothing was asked before is itself what is sampled.
-    """
-    if wanted.temperature is not None:
-        return wanted.temperature
-    decides = wanted.spec.produces == "answer" and not wanted.spec.thinks
-    return 0.0 if decides and level() > step.level else step.options.temperature or 0.0
 
 
 async def _constrain(step: StepContext, request: Request) -> Request:

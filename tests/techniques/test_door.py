@@ -130,6 +130,14 @@ async def test_what_a_call_says_about_its_length_and_its_end_comes_before_the_st
     assert (bench.runtime.requests[0].max_tokens, bench.runtime.requests[0].stop) == (5, (".",))
 
 
+async def test_the_steps_option_bounds_what_a_technique_asks_for(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["so", " 7"])
+
+    await perform({"chain_of_thought": {"max_tokens": 200}}, bench.step(options=Options(max_tokens=40)))
+
+    assert [request.max_tokens for request in bench.runtime.requests] == [40, 40]
+
+
 @pytest.mark.parametrize("key", ["name: other", "file: elsewhere.j2", "produce: answer"])
 def test_a_call_has_a_closed_list_of_keys(tmp_path: Path, key: str) -> None:
     folder = tmp_path / "templates" / "techniques" / "brief"
