@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from promptkit.evaluation import Measured, Spent
 from promptkit.reports import measured_text
-from promptkit.reports.columns import columns
-from promptkit.reports.techniques import measured_lines
+from promptkit.reports.columns import WIDTH, columns, paragraph
+from promptkit.reports.techniques import ABOUT, measured_lines
 
 PLAIN = Measured(
     spec="vanilla",
@@ -38,9 +40,8 @@ def test_a_line_says_what_one_must_know_to_read_it_rightly() -> None:
 
     lines = measured_lines([odd])
 
-    assert lines[1].endswith(
-        "36 of 40 rows · 2 unparsed · 1 cut off · 1 row seen when it was prepared · dominated by y"
-    )
+    notes = " ".join(line[line.rindex("  ") :].strip() for line in lines[1 : lines.index("")])
+    assert notes == "36 of 40 rows · 2 unparsed · 1 cut off · 1 row seen when it was prepared · dominated by y"
     assert "3/36" in lines[1]
     assert "x: gone" in lines
 
@@ -64,3 +65,30 @@ def test_no_row_answered_is_no_rate() -> None:
 
 def test_cells_stand_under_each_other_and_numbers_at_the_right() -> None:
     assert columns([("name", "n"), ("a", "10"), ("bc", "7")], right=[1]) == ["name   n", "a     10", "bc     7"]
+
+
+def test_a_table_of_techniques_with_their_settings_fits_and_breaks_no_word() -> None:
+    spec = "{instructed: {over: {pal: {samples: 9, temperature: 0.7}}}}"
+    long = replace(PLAIN, name=spec, unparsed=2, truncated=1, dominated_by="chain_of_thought")
+
+    lines = measured_lines([PLAIN, long])
+
+    assert max(map(len, [*lines, *ABOUT.split("\n")])) <= WIDTH
+    words = {word for line in lines for word in line.split()}
+    assert {*spec.split(), "unparsed", "chain_of_thought", "59.8"} <= words
+
+
+def test_the_last_column_is_wrapped_under_itself_where_rows_are_too_wide() -> None:
+    rows = [("a", "one two three"), ("bc", "four")]
+
+    assert columns(rows, width=10) == ["a   one", "    two", "    three", "bc  four"]
+    assert columns(rows, width=11) == ["a   one two", "    three", "bc  four"]
+    assert columns(rows) == ["a   one two three", "bc  four"]
+
+
+def test_the_first_column_is_wrapped_where_the_last_does_not_give_enough() -> None:
+    assert columns([("one two", "7", "three")], width=13) == ["one  7  three", "two"]
+
+
+def test_a_paragraph_breaks_between_words_alone() -> None:
+    assert paragraph("a step-by-step list", width=8, first="- ", rest="  ") == ["- a", "  step-by-step", "  list"]
