@@ -55,7 +55,7 @@ def list_(
 ) -> None:
     """List the techniques that a step may use here; what is wrong with others of the project's is told after them."""
     from promptkit.project import Project
-    from promptkit.reports import catalog_text, emit, json_text
+    from promptkit.reports import catalog_text, emit, json_text, terminal_width
     from promptkit.techniques import find_all, record
 
     project = Project.find(Path.cwd())
@@ -69,7 +69,10 @@ def list_(
     chosen = [
         each for each in every if family in (None, each.card.family) and (task is None or task in each.card.tasks)
     ]
-    emit(json_text([record(each) for each in chosen]) if json else catalog_text(chosen, project))
+    if json:
+        emit(json_text([record(each) for each in chosen]))
+    else:
+        emit(catalog_text(chosen, project, width=terminal_width()))
     if problems:
         raise InputError(problems)
 

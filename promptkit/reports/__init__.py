@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from promptkit.reports.progress import Progress
     from promptkit.reports.recommendation import recommendation_record, recommendation_text
     from promptkit.reports.requests import rendered_text
-    from promptkit.reports.screen import report_console
+    from promptkit.reports.screen import report_console, terminal_width
     from promptkit.reports.techniques import comparison_text, measured_text, prepared_text
     from promptkit.reports.trace import trace_text
     from promptkit.reports.trial import TrialScreen
@@ -57,6 +57,7 @@ __all__ = [
     "shown",
     "size_text",
     "technique_text",
+    "terminal_width",
     "tokens_text",
     "trace_text",
     "visible",
@@ -78,6 +79,7 @@ _LAZY = {
     "recommendation_text": "recommendation",
     "rendered_text": "requests",
     "report_console": "screen",
+    "terminal_width": "screen",
     "comparison_text": "techniques",
     "measured_text": "techniques",
     "prepared_text": "techniques",

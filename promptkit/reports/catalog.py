@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.columns import columns
+from promptkit.reports.columns import WIDTH, columns, cut
 from promptkit.reports.numbers import tokens_text
 from promptkit.reports.text import visible
 from promptkit.storage import plain
@@ -17,20 +17,19 @@ if TYPE_CHECKING:
     from promptkit.project import Project
     from promptkit.techniques import Technique
 
-WIDTH = 100
 SHOWN_TASKS = 3
 
 
-def catalog_text(techniques: Sequence[Technique], project: Project) -> str:
-    """Return one line a technique: name, family, the most requests at its defaults, needs and tasks."""
+def catalog_text(techniques: Sequence[Technique], project: Project, *, width: int | None = None) -> str:
+    """Return one line a technique, of at most `width`: name, title, most requests at its defaults, family and so on."""
     from promptkit.techniques import usual_cost
 
-    rows = [("technique", "family", "requests", "needs", "tasks")]
+    rows = [("technique", "title", "requests ≤", "family", "needs", "tasks")]
     for each in techniques:
         most = usual_cost(each, project).requests
         needs = " ".join(sorted(each.needs)) or "-"
-        rows.append((each.name, each.card.family, f"{most:g}", needs, _first(each.card.tasks)))
-    return visible("\n".join(columns(rows)))
+        rows.append((each.name, each.card.title, f"{most:g}", each.card.family, needs, _first(each.card.tasks)))
+    return "\n".join(cut(line, width) for line in columns(rows, right=[2]))
 
 
 def _first(tasks: Sequence[str]) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from promptkit.reports.columns import paragraph
 from promptkit.reports.numbers import counted
 from promptkit.reports.text import visible
 
 if TYPE_CHECKING:
     from promptkit.evaluation import Recommendation
 
-WIDTH = 100
+LEGEND = (
+    "The score: points for what suits the task and the input, less for what it costs and for too small a model. "
+    "The basis: P its own paper, checked; V one of the survey's 29 tasks; S, L second-hand lists of what it reports; "
+    "M memory. More in docs/using-techniques.md under The score."
+)
 
 
 def recommendation_text(found: Recommendation) -> str:
-    """Return the techniques, the best first, each with what it costs and why, and then those that were dropped."""
+    """Return the techniques, the best first, each with what it costs and why, then those dropped, then a legend."""
     return visible("\n".join(_lines(found)))
 
 
@@ -25,10 +29,12 @@ def _lines(found: Recommendation) -> Iterator[str]:
         requests = counted(round(each.cost.requests), "request")
         yield f"{place}. {each.name} · {each.score:.2f} · at most {requests} a row, {each.cost.depth:g} deep"
         for reason in each.reasons:
-            yield from wrap(reason, WIDTH, initial_indent="   ", subsequent_indent="   ")
+            yield from paragraph(reason, first="   ", rest="   ")
     if found.dropped:
         yield from ("", "dropped:")
-        yield from (f"   {each.name}: {each.reason}" for each in found.dropped)
+        for left_out in found.dropped:
+            yield from paragraph(f"{left_out.name}: {left_out.reason}", first="   ", rest="     ")
+    yield from ("", *paragraph(LEGEND))
 
 
 def recommendation_record(found: Recommendation) -> dict[str, Any]:

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+def terminal_width() -> int | None:
+    """Return how many characters a line of stdout's terminal holds; None where stdout is no terminal."""
+    console = report_console()
+    return console.width if console.is_terminal else None
+
+
 def report_console(*, stderr: bool = False) -> Console:
     """Return a console that prints text as it is: no markup, no emoji codes, no highlighting, no wrapping in pipes."""
     from rich.console import Console

@@ -66,10 +66,20 @@ def test_list_prints_a_line_a_technique_those_of_the_project_among_them(techniqu
     done = techniques("list")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split("\n")[0].split() == ["technique", "family", "requests", "needs", "tasks"]
+    head = ["technique", "title", "requests", "≤", "family", "needs", "tasks"]
+    assert done.stdout.split("\n")[0].split() == head
     assert listed(done) == sorted([*CATALOG, "mine"])
     line = next(line for line in done.stdout.splitlines() if line.startswith("mine "))
-    assert line.split() == ["mine", "sample-and-vote", "3", "sampling", "shouting"]
+    assert line.split() == ["mine", "My", "own", "3", "sample-and-vote", "sampling", "shouting"]
+
+
+def test_on_a_terminal_the_lines_of_the_list_are_cut_to_its_width_and_nowhere_else(techniques: Run) -> None:
+    piped, shown = techniques("list", COLUMNS="60"), techniques("list", COLUMNS="60", FORCE_COLOR="1", TERM="xterm")
+
+    assert max(map(len, piped.stdout.splitlines())) > 60
+    assert max(map(len, shown.stdout.splitlines())) == 60
+    assert listed(shown) == listed(piped)
+    assert all(line.endswith("…") for line in shown.stdout.splitlines() if len(line) == 60)
 
 
 def test_list_prints_objects_for_programs(techniques: Run) -> None:
@@ -187,6 +197,16 @@ def test_recommend_ranks_for_a_task_each_with_its_reasons(techniques: Run) -> No
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("1. ") and "\n2. " in done.stdout and "basis" in done.stdout
     assert "scripted:script.yaml" in done.stderr
+
+
+def test_recommend_says_what_its_points_and_letters_mean_in_lines_that_fit(techniques: Run) -> None:
+    lines = techniques("recommend", "mail", "--step", "topic", "--task", "table_qa").stdout.splitlines()
+
+    legend = " ".join(lines[-3:])
+    assert "P its own paper, checked; V one of the survey's 29 tasks" in legend
+    assert "docs/using-techniques.md" in legend
+    assert "dropped:" in lines
+    assert max(map(len, lines)) <= 100
 
 
 def test_recommend_prints_one_object_for_programs(techniques: Run) -> None:
