@@ -11,7 +11,7 @@ from promptkit.errors import InputError
 from promptkit.prompts import Example
 from promptkit.runtimes import Reply, Token
 from promptkit.techniques import choose, cost, perform
-from promptkit.techniques.qa_calls import BadCall, outermost_calls, read_values
+from promptkit.techniques.methods.qa_calls import BadCall, outermost_calls, read_values
 from tests.techniques.steps import Bench, flat, held, in_order
 from tests.techniques.tables import TableBench
 

@@ -11,8 +11,8 @@ from promptkit.errors import InputError
 from promptkit.prompts import Example
 from promptkit.runtimes import Reply, Token
 from promptkit.techniques import choose, cost
-from promptkit.techniques.table_operations import Working, number_in, read_columns, read_rows
-from promptkit.techniques.table_steps import read_added
+from promptkit.techniques.methods.table_operations import Working, number_in, read_columns, read_rows
+from promptkit.techniques.methods.table_steps import read_added
 from promptkit.tools import Table
 from tests.techniques.steps import flat, held, in_order
 from tests.techniques.tables import TableBench

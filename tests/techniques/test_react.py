@@ -10,7 +10,7 @@ import pytest
 
 from promptkit.errors import ToolFailed, Unsupported
 from promptkit.techniques import choose, cost, find, perform, technique_files
-from promptkit.techniques.actions import Action, arguments, read_action, read_step
+from promptkit.techniques.methods.actions import Action, arguments, read_action, read_step
 from tests.techniques.steps import MARKED, Bench, in_order, marked_example, without
 
 ADA = "Ada was born in 1815 ZEBRA7."

@@ -13,9 +13,9 @@ from pydantic import Field
 from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
+from promptkit.techniques.methods.pool import draw, tally
+from promptkit.techniques.methods.prepared import showing_prepared
 from promptkit.techniques.parameters import Count, Temperature, Warmth
-from promptkit.techniques.pool import draw, tally
-from promptkit.techniques.prepared import showing_prepared
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptkit.errors import InputError, Problem
-from promptkit.techniques.agreement import Comparison, Mistake, compare, score
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, Spec
+from promptkit.techniques.methods.agreement import Comparison, Mistake, compare, score
+from promptkit.techniques.methods.pool import question_of
 from promptkit.techniques.parameters import Count
-from promptkit.techniques.pool import question_of
 from promptkit.techniques.reading import read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task

@@ -6,10 +6,10 @@ from typing import Any
 
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
-from promptkit.techniques.kmeans import clusters
+from promptkit.techniques.methods.kmeans import clusters
+from promptkit.techniques.methods.pool import draw, question_of
+from promptkit.techniques.methods.prepared import showing_prepared
 from promptkit.techniques.parameters import Count, Tokens
-from promptkit.techniques.pool import draw, question_of
-from promptkit.techniques.prepared import showing_prepared
 from promptkit.techniques.reading import filled_lines
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task

@@ -3,13 +3,13 @@
 from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.methods.programs import scalar, value_answer
+from promptkit.techniques.methods.qa_calls import BadCall
+from promptkit.techniques.methods.qa_queries import NeuralQuery, TooMuchAsked
+from promptkit.techniques.methods.table_operations import likelihood
+from promptkit.techniques.methods.table_texts import EXAMPLE_ROWS, cell_text, schema, showing, table_of
 from promptkit.techniques.parameters import Count, Temperature
-from promptkit.techniques.programs import scalar, value_answer
-from promptkit.techniques.qa_calls import BadCall
-from promptkit.techniques.qa_queries import NeuralQuery, TooMuchAsked
 from promptkit.techniques.registry import technique
-from promptkit.techniques.table_operations import likelihood
-from promptkit.techniques.table_texts import EXAMPLE_ROWS, cell_text, schema, showing, table_of
 from promptkit.techniques.task import Task
 from promptkit.tools import QueryFailed, Table, cut_program
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.emulating import Emulator, literal
+from promptkit.techniques.methods.emulating import Emulator, literal
+from promptkit.techniques.methods.programs import computed, is_python
+from promptkit.techniques.methods.stepping import Stuck, Walk
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.programs import computed, is_python
 from promptkit.techniques.registry import technique
-from promptkit.techniques.stepping import Stuck, Walk
 from promptkit.techniques.task import Task
 from promptkit.tools import cut_program, session, undefined_names
 

@@ -6,11 +6,11 @@ from typing import Annotated
 from pydantic import Field
 
 from promptkit.techniques.context import Answer
+from promptkit.techniques.methods.table_operations import Working
+from promptkit.techniques.methods.table_steps import OPERATIONS, Step
+from promptkit.techniques.methods.table_texts import lines, showing, table_of
 from promptkit.techniques.parameters import Count, Temperature
 from promptkit.techniques.registry import technique
-from promptkit.techniques.table_operations import Working
-from promptkit.techniques.table_steps import OPERATIONS, Step
-from promptkit.techniques.table_texts import lines, showing, table_of
 from promptkit.techniques.task import Task
 
 Calls = Annotated[int, Field(ge=0, le=1000)]

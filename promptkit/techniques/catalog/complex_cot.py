@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.methods.prepared import showing_prepared
 from promptkit.techniques.parameters import Count, Temperature
-from promptkit.techniques.prepared import showing_prepared
 from promptkit.techniques.reading import before_cue, filled_lines
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.methods.programs import scalar
+from promptkit.techniques.methods.table_operations import likelihood, read_columns, read_rows, union_of_best
+from promptkit.techniques.methods.table_texts import EXAMPLE_ROWS, cell_text, lines, schema, showing, table_of
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.programs import scalar
 from promptkit.techniques.reading import read_list
 from promptkit.techniques.registry import technique
-from promptkit.techniques.table_operations import likelihood, read_columns, read_rows, union_of_best
-from promptkit.techniques.table_texts import EXAMPLE_ROWS, cell_text, lines, schema, showing, table_of
 from promptkit.techniques.task import Task
 from promptkit.tools import QueryFailed, Table, cut_program
 

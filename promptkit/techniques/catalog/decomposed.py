@@ -3,11 +3,11 @@
 from typing import Any, Final
 
 from promptkit.errors import ToolFailed
-from promptkit.techniques.actions import arguments, takes
 from promptkit.techniques.context import Answer
-from promptkit.techniques.operators import END, SubQuestion, Unasked, read_reply, read_sub_question
+from promptkit.techniques.methods.actions import arguments, takes
+from promptkit.techniques.methods.operators import END, SubQuestion, Unasked, read_reply, read_sub_question
+from promptkit.techniques.methods.programs import value_answer
 from promptkit.techniques.parameters import Count
-from promptkit.techniques.programs import value_answer
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 

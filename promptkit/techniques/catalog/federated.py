@@ -7,9 +7,9 @@ from typing import Any, Literal
 from promptkit.answers import Number
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
+from promptkit.techniques.methods.pool import draw, tally
+from promptkit.techniques.methods.prepared import showing_prepared
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.pool import draw, tally
-from promptkit.techniques.prepared import showing_prepared
 from promptkit.techniques.reading import before_cue
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.techniques.context import Answer
+from promptkit.techniques.methods.satisfiability import Clause, satisfy
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import last_named
 from promptkit.techniques.registry import technique
-from promptkit.techniques.satisfiability import Clause, satisfy
 from promptkit.techniques.task import Task
 
 LABELS: Final = ("true", "false")

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from promptkit.techniques.consensus import agree, run_function
 from promptkit.techniques.context import Answer
+from promptkit.techniques.methods.consensus import agree, run_function
+from promptkit.techniques.methods.programs import value_answer
+from promptkit.techniques.methods.variables import Number, Template, read_template, to_template
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.programs import value_answer
 from promptkit.techniques.reading import read_json
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.techniques.variables import Number, Template, read_template, to_template
 
 
 @dataclass(frozen=True, slots=True)

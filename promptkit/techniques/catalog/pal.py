@@ -1,8 +1,8 @@
 """Program-aided language models: the model writes the program, the interpreter finds the answer."""
 
 from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.methods.programs import computed
 from promptkit.techniques.parameters import Count, Temperature
-from promptkit.techniques.programs import computed
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 from promptkit.tools import cut_program

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.methods.programs import computed, functions, read_program
 from promptkit.techniques.parameters import Warmth
-from promptkit.techniques.programs import computed, functions, read_program
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 from promptkit.tools import Execution, assigned_names, solve_equations

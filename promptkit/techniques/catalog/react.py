@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from promptkit.techniques.actions import Action, arguments, own_part, read_action, read_step, takes
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.looking_up import Reader
+from promptkit.techniques.methods.actions import Action, arguments, own_part, read_action, read_step, takes
+from promptkit.techniques.methods.looking_up import Reader
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task

@@ -13,10 +13,10 @@ from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.catalog.pal import run
 from promptkit.techniques.context import Answer
-from promptkit.techniques.kmeans import clusters
+from promptkit.techniques.methods.kmeans import clusters
+from promptkit.techniques.methods.pool import tally
+from promptkit.techniques.methods.prepared import prepared_items
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.pool import tally
-from promptkit.techniques.prepared import prepared_items
 from promptkit.techniques.reading import filled_lines, read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task

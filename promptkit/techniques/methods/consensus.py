@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from promptkit.techniques.context import Exchange
-from promptkit.techniques.programs import functions, read_program
+from promptkit.techniques.methods.programs import functions, read_program
+from promptkit.techniques.methods.variables import Number
 from promptkit.techniques.task import Task
-from promptkit.techniques.variables import Number
 from promptkit.tools import evaluate_expression
 
 _CALLS: Final = """\

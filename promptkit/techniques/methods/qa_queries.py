@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.techniques.context import Exchange
-from promptkit.techniques.qa_calls import BadCall, QACall, outermost_calls, read_lines, read_values, unquoted
-from promptkit.techniques.table_texts import ROW_ID, cell_text, lines, literal, sql_name
+from promptkit.techniques.methods.qa_calls import BadCall, QACall, outermost_calls, read_lines, read_values, unquoted
+from promptkit.techniques.methods.table_texts import ROW_ID, cell_text, lines, literal, sql_name
 from promptkit.tools import Table
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques.variables import read_template, to_template
+from promptkit.techniques.methods.variables import read_template, to_template
 
 
 @pytest.mark.parametrize(

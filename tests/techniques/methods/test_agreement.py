@@ -8,7 +8,7 @@ import pytest
 
 from promptkit.answers import build
 from promptkit.techniques import Answer
-from promptkit.techniques.agreement import Mistake, compare, score
+from promptkit.techniques.methods.agreement import Mistake, compare, score
 
 TEXT = "no pain, high fever, aspirin"
 KIND = build({"spans": {"classes": ["problem", "drug"], "text": TEXT}})

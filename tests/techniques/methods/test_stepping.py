@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques.stepping import Stuck, Walk
+from promptkit.techniques.methods.stepping import Stuck, Walk
 from promptkit.tools import Execution, Limits, session
 
 LIMITS = Limits(seconds=0.5)

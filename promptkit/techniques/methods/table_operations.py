@@ -9,7 +9,7 @@ from math import exp
 from typing import Any, Final, TypeVar
 
 from promptkit.techniques.context import Exchange
-from promptkit.techniques.table_texts import cell_text
+from promptkit.techniques.methods.table_texts import cell_text
 from promptkit.tools import Table
 
 Chosen = TypeVar("Chosen", bound=Hashable)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.techniques.satisfiability import Clause, satisfy
+from promptkit.techniques.methods.satisfiability import Clause, satisfy
 
 VARIABLES = 5
 LITERALS = st.integers(1, VARIABLES).flatmap(lambda variable: st.sampled_from([variable, -variable]))

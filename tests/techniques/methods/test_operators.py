@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques.operators import Unasked, read_reply, read_sub_question
+from promptkit.techniques.methods.operators import Unasked, read_reply, read_sub_question
 
 ANSWERS: dict[str, Any] = {
     **{str(number): number for number in range(3, 11)},

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from promptkit.techniques.methods.stepping import Stuck, Wants
 from promptkit.techniques.reading import read_json
-from promptkit.techniques.stepping import Stuck, Wants
 from promptkit.techniques.task import Task
 
 LONGEST_VALUE: Final = 4_000

@@ -13,7 +13,7 @@ from promptkit.project import Project
 from promptkit.runtimes import Scripted
 from promptkit.techniques import Artifact, perform, technique
 from promptkit.techniques.context import Answer
-from promptkit.techniques.prepared import prepared_items, showing_prepared
+from promptkit.techniques.methods.prepared import prepared_items, showing_prepared
 from promptkit.techniques.spec import Chosen
 from promptkit.techniques.task import Task
 from tests.pipelines.asking import Given

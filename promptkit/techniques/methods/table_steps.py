@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from promptkit.techniques.table_operations import Working, number_in, read_columns, read_rows, union_of_best
-from promptkit.techniques.table_texts import cell_text, lines
+from promptkit.techniques.methods.table_operations import Working, number_in, read_columns, read_rows, union_of_best
+from promptkit.techniques.methods.table_texts import cell_text, lines
 from promptkit.tools import Table
 
 if TYPE_CHECKING:
