@@ -173,9 +173,11 @@ class Task(StepView):
     def vote(self, answers: Sequence[Answer], weights: Sequence[float] | None = None) -> Answer:
         """Return the answer that most reach, by the type's vote key; a tie goes to the value seen first.
 
-        Answers without a value are out of the vote and counted in `extra`. With none left, the flag is `unparsed`; a
-        single one stays what it is, so that it can be repaired.
+        Answers without a value are out of the vote and counted in `extra`. With none left, the flag is `unparsed`. One
+        alone is no vote and stays what it is, so that it can be repaired.
         """
+        if len(answers) == 1:
+            return answers[0]
         tally: Counter[Any] = Counter()
         first: dict[Any, Answer] = {}
         for answer, weight in zip(answers, weights or [1.0] * len(answers), strict=True):
@@ -185,8 +187,7 @@ class Task(StepView):
                 first.setdefault(key, answer)
         unparsed = sum(answer.flag is not None for answer in answers)
         if not tally:
-            none = answers[0] if len(answers) == 1 else self.no_answer("no sample has an answer")
-            return none.with_extra(votes=[], unparsed=unparsed)
+            return self.no_answer("no sample has an answer").with_extra(votes=[], unparsed=unparsed)
         winner = max(first, key=lambda key: tally[key])
         votes = [{"value": first[key].value, "weight": tally[key]} for key in first]
         return first[winner].with_extra(votes=votes, unparsed=unparsed)
