@@ -4,7 +4,19 @@ from promptkit.techniques.artifacts import Artifact, Prepared, Row, artifact_fil
 from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.card import Card
 from promptkit.techniques.context import Answer, CallRecord, Decide, Exchange, Options, Spec, StepContext
-from promptkit.techniques.description import find_all, hidden, kinds_of_call, record, settings_of, usual_cost
+from promptkit.techniques.description import (
+    Parameter,
+    explained,
+    find_all,
+    hidden,
+    kinds_of_call,
+    paper_facts,
+    preparation_settings_of,
+    record,
+    settings_of,
+    usage,
+    usual_cost,
+)
 from promptkit.techniques.formulas import Cost, cost
 from promptkit.techniques.needs import ROWS, TO_GIVE, Hand, not_prepared
 from promptkit.techniques.parameters import Count, Temperature, Warmth
@@ -38,6 +50,7 @@ __all__ = [
     "Exchange",
     "Hand",
     "Options",
+    "Parameter",
     "Prepared",
     "Row",
     "Spec",
@@ -51,6 +64,7 @@ __all__ = [
     "check_preparation",
     "choose",
     "cost",
+    "explained",
     "find",
     "find_all",
     "hidden",
@@ -59,9 +73,11 @@ __all__ = [
     "last_named",
     "names",
     "not_prepared",
+    "paper_facts",
     "parameters_of",
     "parse_spec",
     "perform",
+    "preparation_settings_of",
     "read_artifact",
     "read_call",
     "read_json",
@@ -75,6 +91,7 @@ __all__ = [
     "task_for",
     "technique",
     "technique_files",
+    "usage",
     "usual_cost",
     "with_nested",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import getdoc
 from typing import Annotated, Any, get_args, get_origin
 
 from promptkit.errors import InputError, Problem
@@ -10,9 +12,11 @@ from promptkit.project import Project
 from promptkit.prompts import SECTIONS
 from promptkit.storage import Problems, plain
 from promptkit.techniques.calls import CallSpec, read_call
+from promptkit.techniques.card import Card
 from promptkit.techniques.formulas import Cost, cost
-from promptkit.techniques.registry import Technique, annotations_of, find, names
-from promptkit.techniques.spec import Chosen, searches
+from promptkit.techniques.registry import Technique, annotations_of, find, names, parameters_of
+from promptkit.techniques.roles import SECTION
+from promptkit.techniques.spec import FOLDER, Chosen, searches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +45,34 @@ def find_all(project: Project) -> tuple[list[Technique], list[Problem]]:
 
 
 def settings_of(technique: Technique) -> tuple[Parameter, ...]:
-    """Return a technique's parameters, and after them the paper's settings that are no parameter here."""
-    hints = annotations_of(technique.function)
-    paper = technique.card.paper
-    found = [
-        Parameter(name=name, default=each.default, choices=_choices(hints.get(name)), paper=paper.get(name))
-        for name, each in technique.parameters.items()
-    ]
-    return tuple(found)
+    """Return the parameters that a step may set, each with the paper's value where the card has one of its name."""
+    return _parameters(technique.function, technique.card)
+
+
+def preparation_settings_of(technique: Technique) -> tuple[Parameter, ...]:
+    """Return the parameters of a technique's preparation, as `settings_of` does; none where nothing is prepared."""
+    return _parameters(technique.prepare, technique.card) if technique.prepare else ()
+
+
+def paper_facts(technique: Technique) -> dict[str, Any]:
+    """Return the paper's settings that are parameters neither of the technique nor of its preparation."""
+    known = {each.name for each in (*settings_of(technique), *preparation_settings_of(technique))}
+    return {name: value for name, value in technique.card.paper.items() if name not in known}
+
+
+def explained(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the paragraphs after the first line of a function's docstring, which say what its parameters mean."""
+    rest = (getdoc(function) or "").partition("\n")[2].strip()
+    return tuple(" ".join(part.split()) for part in rest.split("\n\n") if part)
+
+
+def usage(technique: Technique) -> str:
+    """Return how a step names a technique: with each role that no input may be left to play, and its documents."""
+    given = {role.name: "INPUT" for role in technique.roles if not role.optional and role.name != SECTION}
+    if searches(technique) and "documents" in technique.needs:
+        given[FOLDER] = "PATH"
+    settings = ", ".join(f"{name}: {value}" for name, value in given.items())
+    return f"technique: {{{technique.name}: {{{settings}}}}}" if given else f"technique: {technique.name}"
 
 
 def kinds_of_call(technique: Technique) -> tuple[CallSpec, ...]:
@@ -57,7 +81,12 @@ def kinds_of_call(technique: Technique) -> tuple[CallSpec, ...]:
 
 
 def hidden(call: CallSpec) -> tuple[str, ...]:
-    """Return the user's sections that are not in a call, those that it writes anew among them."""
+    """Return the user's sections that are not in a call, those that it writes anew among them.
+
+    A modifier, which lies beneath the calls of others, hides nothing.
+    """
+    if call.modifier:
+        return ()
     return tuple(name for name in SECTIONS if not call.keeps(name) or name in call.replaces)
 
 
@@ -93,6 +122,15 @@ def record(technique: Technique) -> dict[str, Any]:
             for call in kinds_of_call(technique)
         ],
     }
+
+
+def _parameters(function: Callable[..., Any], card: Card) -> tuple[Parameter, ...]:
+    hints = annotations_of(function)
+    found = [
+        Parameter(name=name, default=each.default, choices=_choices(hints.get(name)), paper=card.paper.get(name))
+        for name, each in parameters_of(function).items()
+    ]
+    return tuple(found)
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

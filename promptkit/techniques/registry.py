@@ -128,7 +128,7 @@ def find(name: str, project: Project) -> Technique | None:
     card = read_card(folder)
     if found:
         return replace(found, files=(*files, module) if stamp else files, card=card)
-    return replace(_from_template(name, files), card=card) if files else None
+    return _from_template(name, files, card) if files else None
 
 
 @lru_cache(maxsize=200)
@@ -209,7 +209,7 @@ def _declared(found: Any, name: str) -> Technique:
     return found
 
 
-def _from_template(name: str, files: tuple[Path, ...]) -> Technique:
+def _from_template(name: str, files: tuple[Path, ...], card: Card) -> Technique:
     calls = [file for file in files if file.suffix == ".j2"]
     if len(calls) != 1:
         raise InputError(
@@ -220,6 +220,8 @@ def _from_template(name: str, files: tuple[Path, ...]) -> Technique:
             )
         )
     call = read_call(calls[0])
+    if call.modifier and "family" not in card.model_fields_set:
+        card = card.model_copy(update={"family": "modifier"})
 
     async def single_call(task: Task) -> Answer:
         return await task.decide(await task.ask(call.name))
@@ -236,4 +238,5 @@ def _from_template(name: str, files: tuple[Path, ...]) -> Technique:
         calls="over_calls" if call.modifier else "1",
         requests="over_requests" if call.modifier else "1 + decided" if call.thinks else "1",
         files=files,
+        card=card,
     )

@@ -138,7 +138,15 @@ def test_show_prints_what_is_known_and_each_prompt_of_the_example(techniques: Ru
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("chain_of_thought · ")
-    for words in ("Wei", "1. ", "requests ", "parameter ", "leaves out of the prompt", "on its example", "── reason ·"):
+    for words in (
+        "Wei",
+        "1. ",
+        "requests ",
+        "parameter ",
+        "leaves out of the prompt",
+        "on its example",
+        "── call 1: reason ·",
+    ):
         assert words in done.stdout, words
     assert done.stdout.rstrip().splitlines()[-2] == "── answer"
 
@@ -159,9 +167,100 @@ def test_show_prints_a_technique_of_ones_own_with_its_card_and_example(technique
     assert done.stdout.startswith("mine · My own · sample-and-vote\nAsks several times and votes\n")
     assert "requests at the defaults: 3 (decide: generate), 3 (constrain)" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert ["samples", "3", "40"] in rows and ["model", "-", "large"] in rows and ["kinds", '["a"]'] in rows
-    assert done.stdout.count("── answer · level") == 3 and "OWN" in done.stdout
+    assert ["samples", "3", "40"] in rows and ["paper", "model", "large"] in rows and ["kinds", '["a"]'] in rows
+    assert done.stdout.count(": answer · level") == 3 and "OWN" in done.stdout
     assert done.stdout.endswith("── answer\n7\n")
+
+
+def test_show_says_what_the_parameters_mean_and_how_a_step_names_it(techniques: Run, project: Path) -> None:
+    meant = MODULE.replace(
+        "Ask several times.", "Ask several times.\n\n    `samples` is\n    how often.\n\n    The end.\n    "
+    )
+    write(project, module=meant.replace('["question"]', '["question", "target", "table?"]'))
+    (project / "pipelines" / "techniques" / "mine.yaml").unlink()
+
+    lines = techniques("show", "mine").stdout.splitlines()
+
+    at = lines.index("`samples` is how often.")
+    assert lines[at - 2].startswith("kinds ") and lines[at + 1 : at + 3] == ["", "The end."]
+    assert "use        technique: {mine: {target: INPUT}}    # or inputs named so" in lines
+
+
+PREPARED = """\
+from promptkit.techniques import Answer, Prepared, Task, technique
+
+
+async def prepare(task: Task, rows: object, *, samples: int = 4, pool: int = 9) -> Prepared:
+    \"\"\"Look at rows.
+
+    `pool` is how many.
+    \"\"\"
+    return Prepared(items=[])
+
+
+"""
+
+
+def test_show_parts_the_parameters_of_a_preparation_from_those_of_the_step(techniques: Run, project: Path) -> None:
+    own = MODULE.partition("\n\n\n")[2].replace("@technique(", "@technique(prepare=prepare, ")
+    write(project, module=PREPARED + own.replace("samples: int = 3", "most: int = 3").replace("samples", "most"))
+    write(project, card=CARD.replace("model: large", "pool: 1000, model: large"))
+
+    lines = techniques("show", "mine").stdout.splitlines()
+
+    at = lines.index("in preparation (techniques prepare)  default  in the paper")
+    assert [line.split() for line in lines[at + 1 : at + 3]] == [["samples", "4", "40"], ["pool", "9", "1000"]]
+    assert lines[at + 4] == "`pool` is how many."
+    assert [line.split() for line in lines[at - 3 : at - 1]] == [["most", "3"], ["kinds", '["a"]']]
+    assert "paper      model large" in lines
+    assert "prepare    promptkit techniques prepare mine TARGET --data FILE" in lines
+
+
+def test_show_says_what_a_row_of_ones_own_demonstrations_holds(techniques: Run) -> None:
+    lines = techniques("show", "binder").stdout.splitlines()
+
+    rows = [line.split(maxsplit=3) for line in lines if line.startswith("demos: ")]
+    assert ["demos:", "{parse:", "FILE}", "table, question, program"] in rows
+
+
+def test_show_leaves_long_formulas_to_programs_and_counts_one_request_as_one(techniques: Run) -> None:
+    long, short = techniques("show", "maieutic"), techniques("show", "vanilla")
+
+    assert not any(line.startswith(("calls ", "requests ")) for line in long.stdout.splitlines())
+    assert "depth      1 request" in short.stdout.splitlines()
+    assert len(json.loads(techniques("show", "maieutic", "--json").stdout)["requests"]) > 90
+
+
+@pytest.mark.parametrize("name", ["auto_cot", "tree_of_thoughts", "chain_of_table"])
+def test_what_show_says_before_its_example_fits_100_columns(techniques: Run, name: str) -> None:
+    said = techniques("show", name).stdout.partition("on its example")[0]
+
+    assert max(map(len, said.splitlines())) <= 100
+
+
+def test_a_modifier_of_one_template_is_of_that_family_and_leaves_nothing_out(techniques: Run, project: Path) -> None:
+    loud = "---\nabout: Shout\nmodifier: true\n---\n{% extends prompt %}\n{% block recap %}LOUD{% endblock %}\n"
+    write(project, **{"templates/techniques/loud/answer.j2": loud})
+
+    (known,) = [each for each in json.loads(techniques("list", "--json").stdout) if each["name"] == "loud"]
+    shown = techniques("show", "loud").stdout
+
+    assert (known["family"], known["kinds_of_call"][0]["hides"]) == ("modifier", [])
+    assert shown.startswith("loud · loud · modifier\n")
+    assert "output_format" not in shown
+
+
+def test_show_prints_the_same_messages_once_and_names_the_call_that_has_them(techniques: Run) -> None:
+    done = techniques("show", "self_consistency")
+
+    example = done.stdout.partition("on its example")[2]
+    assert example.count("<FEW_SHOT_EXAMPLES>") == 1
+    assert example.count("(the same messages as call 1)\n") == 2
+    begun = "(the same messages as call 1, but for the begun turn)\n[assistant, begun]\n40 - 15 = 25 people stay."
+    assert begun in example
+    assert [line.split()[2] for line in example.splitlines() if line.startswith("── call")] == [
+        f"{number}:" for number in range(1, 7)
+    ]
 
 
 @pytest.mark.parametrize("missing", ["replies.yaml", "technique.yaml"])
