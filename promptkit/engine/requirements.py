@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 from promptkit.answers import AnswerType, constrained
 from promptkit.engine.pipeline import Asking, Pipeline
-from promptkit.errors import InputError, MissingExtra, Problem, Unsupported, place
+from promptkit.errors import InputError, Problem, Unsupported, place
 from promptkit.runtimes import Capability, Model, Request
 from promptkit.storage import Problems
 from promptkit.techniques import ROWS, TO_GIVE, Hand, choose, not_prepared, with_nested
@@ -77,8 +77,8 @@ def _unmet(asking: Asking, pipeline: Pipeline) -> Iterator[tuple[str, str | None
         if chosen.documents:
             try:
                 Documents.read(asking.technique_folder / chosen.documents)
-            except (InputError, MissingExtra) as error:
-                yield f"technique `{name}`: {error.message}", error.hint
+            except InputError as error:
+                yield from ((f"technique `{name}`: {each.message}", each.hint) for each in error.problems)
 
 
 def _hand(asking: Asking, capabilities: Collection[str]) -> Hand:

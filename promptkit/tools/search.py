@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from promptkit.errors import InputError, MissingExtra, Problem, place
+from promptkit.errors import InputError, Problem, place
 from promptkit.storage import read_rows, read_text
 from promptkit.tools.passages import cut_passages, words
 
@@ -74,10 +74,7 @@ class Documents:
         return kept[1]
 
     def retrieve(self, query: str, count: int = 3) -> list[Passage]:
-        """Return the passages that fit a query best, the best first; none that shares no word with it.
-
-        Raises MissingExtra without the package that ranks.
-        """
+        """Return the passages that fit a query best, the best first; none that shares no word with it."""
         wanted = [word for word in words(query) if word in self._ranking.vocab_dict] if self.passages else []
         if not wanted or count < 1:
             return []
@@ -87,10 +84,8 @@ class Documents:
 
     @cached_property
     def _ranking(self) -> BM25:
-        try:
-            from bm25s import BM25
-        except ImportError:
-            raise MissingExtra("searching documents", "retrieval") from None
+        from bm25s import BM25
+
         ranking = BM25()
         ranking.index([words(passage.text) for passage in self.passages], show_progress=False)
         return ranking

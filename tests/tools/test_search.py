@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.errors import InputError, MissingExtra
+from promptkit.errors import InputError
 from promptkit.tools import Documents, Passage
 from promptkit.tools.passages import cut_passages, words
 
@@ -84,12 +84,6 @@ def test_searching_says_nothing(capfd: pytest.CaptureFixture[str], caplog: pytes
     Documents.of(["one two three"] * 5).retrieve("two")
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
-
-
-def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bm25s", None)
-    with pytest.raises(MissingExtra, match=r"promptkit\[retrieval\]"):
-        Documents.of(["a text"]).retrieve("text")
 
 
 def test_a_folder_is_read_with_its_folders(tmp_path: Path) -> None:
