@@ -74,7 +74,7 @@ async def recommend_for(
     """Print what is recommended on the model that would answer. Raises InputError where the task cannot be told."""
     from promptkit import engine
     from promptkit.evaluation import recommend as rank
-    from promptkit.reports import emit, json_text, note, recommendation_record, recommendation_text
+    from promptkit.reports import emit, json_text, note, paragraph, recommendation_record, recommendation_text
 
     step = engine.asking_step(pipeline, wanted.step) if pipeline else None
     asked = _asked(wanted, pipeline, step)
@@ -82,7 +82,8 @@ async def recommend_for(
     situation = _on_model(asked, model, pipeline, step)
     found = rank(situation, project)
     size = f" ({situation.size:g}B parameters)" if situation.size else ""
-    note(f"{found.title} on {model.reference}{size}, which can: {', '.join(sorted(model.capabilities))}")
+    can = paragraph(", ".join(sorted(model.capabilities)), first="  ", rest="  ")
+    note("\n".join([f"{found.title} on {model.reference}{size}, which can:", *can]))
     emit(json_text(recommendation_record(found)) if json else recommendation_text(found))
 
 

@@ -6,6 +6,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from promptkit.reports.columns import paragraph
 from promptkit.reports.numbers import calls_text, counted, seconds_text, size_text, tokens_text
 from promptkit.reports.output import emit, error_text, note, print_error, result_stream, results_alone
 from promptkit.reports.text import json_text, one_line, outline, row_text, shown, visible
@@ -43,6 +44,7 @@ __all__ = [
     "note",
     "one_line",
     "outline",
+    "paragraph",
     "prepared_text",
     "print_error",
     "recommendation_record",

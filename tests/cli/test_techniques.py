@@ -299,13 +299,14 @@ def test_recommend_ranks_for_a_task_each_with_its_reasons(techniques: Run) -> No
 
 
 def test_recommend_says_what_its_points_and_letters_mean_in_lines_that_fit(techniques: Run) -> None:
-    lines = techniques("recommend", "mail", "--step", "topic", "--task", "table_qa").stdout.splitlines()
+    done = techniques("recommend", "mail", "--step", "topic", "--task", "table_qa")
 
+    lines = done.stdout.splitlines()
     legend = " ".join(lines[-3:])
     assert "P its own paper, checked; V one of the survey's 29 tasks" in legend
     assert "docs/using-techniques.md" in legend
     assert "dropped:" in lines
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, [*lines, *done.stderr.splitlines()])) <= 100
 
 
 def test_recommend_prints_one_object_for_programs(techniques: Run) -> None:
@@ -356,8 +357,8 @@ def test_recommend_is_for_the_model_that_the_step_names(techniques: Run, project
 
     step, option = techniques("recommend", "feel"), techniques("recommend", "feel", "--model", "scripted:script.yaml")
 
-    assert "other.yaml" in step.stderr.splitlines()[-1]
-    assert "scripted:script.yaml" in option.stderr.splitlines()[-1]
+    assert "other.yaml, which can:" in step.stderr
+    assert "scripted:script.yaml, which can:" in option.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--task", "math"], ["mail", "--step", "topic", "--task", "nli"]])
@@ -367,4 +368,4 @@ def test_recommend_may_be_typed_in_any_folder_of_the_project(
     done = techniques("recommend", *arguments, cwd=project / "pipelines")
 
     assert done.returncode == 0, done.stderr
-    assert "scripted:" in done.stderr.splitlines()[-1]
+    assert " on scripted:" in done.stderr
