@@ -140,8 +140,10 @@ def _example(example: Result | None) -> Iterator[str]:
         yield from _request(call.request, known)
         known.setdefault((call.request.messages, call.request.begun), number)
         yield from ("[reply]", call.reply.text.strip("\n"))
-    yield "── answer"
-    yield json.dumps(example.output, ensure_ascii=False)
+    if example.error:
+        yield from ("── error", str(example.error))
+    else:
+        yield from ("── answer", json.dumps(example.output, ensure_ascii=False))
 
 
 def _request(request: Request, known: Mapping[tuple[tuple[Message, ...], str], int]) -> Iterator[str]:

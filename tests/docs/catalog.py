@@ -8,7 +8,20 @@ from typing import Any
 
 from promptkit.engine import example_file
 from promptkit.project import LIBRARY, Project
-from promptkit.techniques import Technique, find, hidden, kinds_of_call, names, settings_of, usual_cost
+from promptkit.techniques import (
+    Parameter,
+    Technique,
+    explained,
+    find,
+    hidden,
+    kinds_of_call,
+    names,
+    paper_facts,
+    preparation_settings_of,
+    settings_of,
+    usage,
+    usual_cost,
+)
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "techniques.md"
@@ -55,16 +68,22 @@ def _section(technique: Technique, project: Project) -> Iterator[str]:
         "roles": ", ".join(f"`{role.name}`{' (optional)' if role.optional else ''}" for role in technique.roles),
         "comfortable": f"from {card.size:g}B parameters" if card.size else "",
         "prepared": "by `promptkit techniques prepare`" if technique.prepare else "",
+        "the paper": ", ".join(f"{name} {_plain(value)}" for name, value in paper_facts(technique).items()),
+        "use": f"`{usage(technique)}`",
         "leaves out": _left_out(card.leaves_out),
     }
     yield from _table([("", ""), *((name, text) for name, text in facts.items() if text)])
     yield ""
     yield from _table([("call", "produces", "leaves out of the prompt", "what it does"), *_calls(technique)])
     yield ""
-    settings = list(_parameters(technique))
-    if settings:
-        yield from _table([("parameter", "default", "in the paper"), *settings])
-        yield ""
+    for head, settings, function in (
+        ("parameter", settings_of(technique), technique.function),
+        ("parameter of the preparation", preparation_settings_of(technique), technique.prepare),
+    ):
+        if settings and function:
+            yield from _table([(head, "default", "in the paper"), *_parameters(settings)])
+            yield ""
+            yield from (line for part in explained(function) for line in (part, ""))
     if example_file(technique.name, project):
         yield from (f"Example: [`{technique.name}`](../pipelines/techniques/{technique.name}.yaml).", "")
 
@@ -81,14 +100,10 @@ def _calls(technique: Technique) -> Iterator[tuple[str, ...]]:
         yield f"`{call.name}`", made, "all but `persona`" if call.hides == "all" else sections or "-", call.about
 
 
-def _parameters(technique: Technique) -> Iterator[tuple[str, ...]]:
-    found = settings_of(technique)
-    for each in found:
+def _parameters(settings: Iterable[Parameter]) -> Iterator[tuple[str, ...]]:
+    for each in settings:
         choices = f" ({', '.join(f'`{choice}`' for choice in each.choices)})" if each.choices else ""
         yield f"`{each.name}`", f"`{_plain(each.default)}`{choices}", "" if each.paper is None else _plain(each.paper)
-    for name, value in technique.card.paper.items():
-        if name not in technique.parameters:
-            yield name, "-", _plain(value)
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
