@@ -11,7 +11,7 @@ from promptkit.engine.pipeline import Asking, Pipeline
 from promptkit.errors import InputError, Problem, Unsupported, place
 from promptkit.runtimes import Capability, Model, Request
 from promptkit.storage import Problems
-from promptkit.techniques import ROWS, TO_GIVE, Hand, choose, not_prepared, with_nested
+from promptkit.techniques import ROWS, TO_GIVE, Hand, choose, not_prepared, read_artifact, with_nested
 from promptkit.tools import Documents
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def unmet(pipeline: Pipeline) -> list[Problem]:
-    """Return what the steps' techniques need and no model can give: an artifact, documents, tools, a role."""
+    """Return what the steps' techniques need and no model can give: an artifact, documents, tools, a role.
+
+    What is wrong in an artifact is told too.
+    """
     problems = Problems()
     for step in pipeline.steps.values():
         if step.pipeline is not None:
@@ -27,6 +30,9 @@ def unmet(pipeline: Pipeline) -> list[Problem]:
         if step.asking is not None:
             found = _unmet(step.asking, pipeline)
             problems.add(replace(step.place, message=f"step `{step.name}`: {text}", hint=hint) for text, hint in found)
+            for file in step.asking.artifacts.values():
+                with problems.gather():
+                    read_artifact(file)
     return problems.found
 
 

@@ -93,6 +93,15 @@ def test_check_tells_what_no_model_can_give(folder: Folder) -> None:
     assert problem.line
 
 
+def test_check_tells_what_is_wrong_in_what_was_prepared(folder: Folder) -> None:
+    folder.write("pipelines/test.solve.auto_cot.yaml", "technique: auto_cot\nitms: []\n")
+
+    (problem,) = unmet(folder.load(PIPELINE.replace("TECHNIQUE", "auto_cot")))
+
+    assert "itms" in problem.message
+    assert (Path(problem.file or "").name, problem.line) == ("test.solve.auto_cot.yaml", 2)
+
+
 async def test_documents_that_cannot_be_read_are_told_before_the_first_call(folder: Folder) -> None:
     folder.write("pipelines/texts/none.bin", "")
 
