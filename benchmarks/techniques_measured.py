@@ -158,8 +158,9 @@ def main() -> None:
             parts.append("\n".join(section(each, comparison)))
     page = "\n".join(parts)
     if options.write:
-        _, mark, kept = options.write.read_text("utf-8").partition("## What it says")
-        options.write.write_text(page + mark + kept, "utf-8")
+        old = options.write.read_text("utf-8") if options.write.is_file() else ""
+        _, mark, kept = old.partition("## What it says")
+        options.write.write_text(f"{page.rstrip()}\n\n{mark}{kept}", "utf-8")
     else:
         print(page)
 
