@@ -57,6 +57,7 @@ async def step_context(
         examples=examples,
         example_answers=example_answers,
         answer_of=_answer_of(step, values, here),
+        examples_for=asking.examples.shown,
         history=_history(values.get("history"), step.place),
         options=asking.options,
         tools={name: tool.call for name, tool in asking.tools.items()},

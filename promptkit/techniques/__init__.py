@@ -23,7 +23,7 @@ from promptkit.techniques.parameters import Count, Temperature, Warmth
 from promptkit.techniques.perform import perform, repair, require, run_preparation, task_for
 from promptkit.techniques.reading import last_named, read_json, read_list
 from promptkit.techniques.registry import Technique, find, names, parameters_of, technique
-from promptkit.techniques.roles import kind_of
+from promptkit.techniques.roles import SECTION, kind_of
 from promptkit.techniques.spec import (
     Chosen,
     check,
@@ -37,6 +37,7 @@ from promptkit.techniques.task import Task
 
 __all__ = [
     "ROWS",
+    "SECTION",
     "TO_GIVE",
     "Answer",
     "Artifact",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -203,10 +204,12 @@ def most_tokens(step: StepContext, spec: CallSpec, wanted: int | None = None) ->
 def _asking(step: StepContext, wanted: Build) -> dict[str, Any]:
     """Return how a request is sampled and bounded; thoughts that end in their answer have room for it."""
     options = step.options
-    answer_too = step.answer.max_tokens if wanted.spec.thinks and step.decide == "generate" else 0
+    tokens = most_tokens(step, wanted.spec, wanted.max_tokens)
+    if wanted.spec.thinks and step.decide == "generate":
+        tokens = min(tokens + step.answer.max_tokens, options.max_tokens or sys.maxsize)
     temperature = _temperature(step, wanted)
     return {
-        "max_tokens": most_tokens(step, wanted.spec, wanted.max_tokens) + answer_too,
+        "max_tokens": tokens,
         "temperature": temperature,
         "top_p": options.top_p if temperature else None,
         "seed": options.seed,

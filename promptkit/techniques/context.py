@@ -67,6 +67,7 @@ class StepContext:
     technique's, else the layout's), `none`, or the words. `layers` are the templates of enclosing techniques, innermost
     first; `replaced` are the values that these give to roles in place of the inputs'. `example_answers` are the types
     of the examples' answers where these differ by row, else none; `answer_of` then gives the type for other inputs.
+    `examples_for` gives the examples that other values are shown with.
     `folder` is what paths in the technique's settings
     are relative to. `artifacts` are what was prepared for the step, by technique; `home` is `PIPELINE.STEP`, the
     beginning of their files' names.
@@ -88,6 +89,7 @@ class StepContext:
     examples: tuple[Example, ...] = ()
     example_answers: tuple[AnswerType, ...] = ()
     answer_of: Callable[[Mapping[str, Any]], AnswerType] | None = None
+    examples_for: Callable[[Mapping[str, Any]], tuple[Example, ...]] | None = None
     history: tuple[Message, ...] = ()
     options: Options = field(default_factory=Options)
     tools: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -27,7 +27,6 @@ TO_GIVE: Final[Mapping[str, str]] = {
     "target": "an input `target`, or `target: INPUT` with the technique",
     "glossary": "an input `glossary`, or `glossary: INPUT` with the technique",
     "guideline": "an input `guideline`, or `guideline: INPUT` with the technique",
-    "passages": "an input `passages`",
 }
 """How a person gives a step what it lacks, where that is not the model's to have."""
 

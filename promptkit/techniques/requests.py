@@ -76,9 +76,12 @@ async def log_probabilities(step: StepContext, built: Built, texts: Sequence[str
 
 async def decide_again(step: StepContext, exchange: Exchange, request: Request) -> Exchange:
     """Ask a deciding call once more with another request (a repair)."""
-    reply = await _ask(step, request)
+    if step.decide != "generate" and not exchange.thinks and not (request.grammar or request.schema):
+        request = await _constrain(step, request)
     spec = CallSpec(name=exchange.call, produces="answer", thinks=exchange.thinks)
-    built = Built(spec=spec, request=request, cue=exchange.cue)
+    ends = () if exchange.thinks else exchange.again
+    built = Built(spec=spec, request=request, cue=exchange.cue, ends=ends, again=exchange.again)
+    reply = _ended(await _ask(step, request), built.ends)
     return _exchange(step, built, reply, deciding=True, is_repair=True)
 
 
@@ -145,7 +148,8 @@ async def _score(step: StepContext, built: Built) -> Exchange:
 
 
 def _scored(step: StepContext, built: Built, scores: Scores, *, deciding: bool = False) -> Exchange:
-    """Return scores as an exchange, one record of all their requests."""
+    """Return scores as an exchange, one record of all their requests; these are greedy, whatever was asked for."""
+    built = replace(built, request=replace(built.request, temperature=0.0, top_p=None))
     reply = Reply(
         text=str(scores.value) if not deciding else step.answer.write(scores.value),
         tokens_in=scores.tokens_in,

@@ -74,13 +74,21 @@ def searches(technique: Technique) -> bool:
 def with_nested(chosen: Chosen, project: Project) -> Iterator[Chosen]:
     """Yield a technique and those that it is put over, by the step or by default, outermost first.
 
-    Raises InputError for an unknown one.
+    Raises InputError for an unknown one, and where defaults lead back to one.
     """
-    yield chosen
-    own = chosen.technique.parameters.get("over")
-    over = chosen.parameters.get("over", own.default if own else None)
-    if over:
-        yield from with_nested(choose(over, project), project)
+    named: set[str] = set()
+    while True:
+        yield chosen
+        own = chosen.technique.parameters.get("over")
+        over = chosen.parameters.get("over", own.default if own else None)
+        if not over:
+            return
+        if "over" in chosen.parameters:
+            named.clear()
+        elif chosen.technique.name in named:
+            raise InputError(f"technique `{chosen.technique.name}` is put over itself by default, without an end")
+        named.add(chosen.technique.name)
+        chosen = choose(over, project)
 
 
 def technique_files(spec: Any, project: Project, folder: Path) -> Iterator[Path]:

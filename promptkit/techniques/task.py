@@ -268,8 +268,12 @@ class Task(StepView):
 
     def on(self, row: Row) -> Task:
         """Return this task for a row of data, in a preparation."""
-        values = {**self._step.prompt.defaults, **row.inputs}
-        return self._with(replace(self._step, values=values, answer=row.answer or self._step.answer))
+        step = self._step
+        values = {**step.prompt.defaults, **row.inputs}
+        examples = step.examples_for(values) if step.examples_for else step.examples
+        kinds = tuple(step.answer_of(each.inputs) for each in examples) if step.answer_of else ()
+        changed = replace(step, values=values, examples=examples, example_answers=kinds, level=level())
+        return self._with(replace(changed, answer=row.answer or step.answer))
 
     def replacing(self, **roles: Any) -> Task:
         """Return this task with other values for roles: an input's, or the text of the input section.

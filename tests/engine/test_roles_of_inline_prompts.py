@@ -47,3 +47,19 @@ async def test_the_roles_of_a_technique_beneath_another_are_found_too(tmp_path: 
     nested = "{instructed: {over: {term_definitions: {glossary: words}}}}"
 
     assert "prior authorization" in await texts(tmp_path, "words", nested)
+
+
+async def test_what_the_prompt_shows_is_asked_and_not_an_input_that_happens_to_be_called_question(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "promptkit.yaml").touch()
+    (tmp_path / "parts.yaml").write_text(
+        "name: parts\ninputs:\n  question: {example: THE WHOLE}\n  part: {example: THE PART}\nsteps:\n  each:\n"
+        '    prompt: {instructions: Answer., input: "{{ part }}"}\n    technique: chain_of_verification\n'
+    )
+    pipeline = load_target(tmp_path / "parts.yaml", Project.find(tmp_path))
+    runtime = Scripted(lambda request: "1. Is it so?")
+    await run(pipeline, fill(pipeline).values, models=Given(runtime))
+
+    said = "\n".join(message.content for request in runtime.requests for message in request.messages)
+    assert "THE PART" in said and "THE WHOLE" not in said

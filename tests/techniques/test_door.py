@@ -238,3 +238,35 @@ async def test_a_reply_that_was_cut_is_asked_for_with_twice_the_tokens(tmp_path:
     first, second = bench.runtime.requests
     assert repaired.value == "one two"
     assert (second.max_tokens, second.messages) == (2 * first.max_tokens, first.messages)
+
+
+async def test_a_repaired_reply_is_read_up_to_an_example_that_it_makes_up(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["none", "7\nOutput: 9"])
+    step = bench.step(decide="generate", examples=(Example({"question": "FIRST?"}, 4),))
+
+    first = await perform("vanilla", step)
+
+    assert (await repair(step, first, first.problem or "")).value == 7
+
+
+async def test_a_scored_answer_is_repaired_under_the_grammar(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda request: "good", {"label": ["good", "bad"]})
+    step = bench.step(decide="score", options=Options(temperature=0.7))
+
+    await repair(step, await perform("vanilla", step), "it must not be so")
+
+    assert bench.runtime.requests[-1].grammar
+    assert bench.records[0].request.temperature == 0
+
+
+async def test_a_technique_whose_default_leads_back_to_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "techniques").mkdir()
+    (tmp_path / "techniques" / "mine.py").write_text(
+        "from promptkit.techniques import Answer, Spec, Task, technique\n\n\n@technique()\n"
+        'async def mine(task: Task, *, over: Spec = "mine") -> Answer:\n    """Go round."""\n'
+        "    return await task.run(over)\n"
+    )
+    bench = Bench(tmp_path, [])
+
+    with pytest.raises(InputError, match="without an end"):
+        await perform("mine", bench.step())

@@ -41,7 +41,8 @@ async def react(
     voting = {"self_consistency": {"samples": samples, "temperature": temperature}}
     if fallback == "before":
         voted = await task.run(voting)
-        if any(2 * vote["weight"] >= samples for vote in voted.extra["votes"]):
+        most = max((vote["weight"] for vote in voted.extra.get("votes", ())), default=int(voted.flag is None))
+        if 2 * most >= samples:
             return voted
     answer = await walk(task, steps, observation)
     if fallback == "after" and answer.extra.get("capped"):
