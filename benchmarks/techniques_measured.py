@@ -86,11 +86,10 @@ HEAD = """\
 
 Made by `benchmarks/techniques_measured.py --data DIR --write docs/techniques-measured.md` on {day}, on {model};
 `--model` takes any. Each technique is put on the same step of one prompt, without examples; the table names its
-settings. The calls of SST-2 may take 64 tokens where the technique does not say otherwise. Accuracy is on the first
-rows of each set, with Wilson's 95 % interval: two intervals that overlap do not say which of the two is better. Calls,
-requests and tokens (in + out) are for one row. `seconds` is the model's own time for a row, on 2 cores shared with
-other work: only compare them with each other. The last column names a technique that is at least as often right for no
-more requests.
+settings. No reply of SST-2 may be longer than 64 tokens. Accuracy is on the first rows of each set, with Wilson's 95 %
+interval: two intervals that overlap do not say which of the two is better. Calls, requests and tokens (in + out) are
+for one row. `seconds` is the model's own time for a row, on 2 cores shared with other work: only compare them with each
+other. The last column names a technique that is at least as often right for no more requests.
 """
 
 
@@ -117,7 +116,7 @@ def section(each: Set, comparison: Comparison) -> Iterator[str]:
     yield from (f"## {each.title}", "")
     yield f"{len(comparison.rows.rows)} rows, {comparison.model.reference} (digest `{comparison.model.digest[:12]}`)."
     yield ""
-    heads = ("technique", "accuracy", "unparsed", "truncated", "calls", "requests", "tokens", "seconds", "beaten by")
+    heads = ("technique", "accuracy", "unparsed", "truncated", "calls", "requests", "tokens", "seconds", "dominated by")
     yield f"| {' | '.join(heads)} |"
     yield f"| {' | '.join('---' for _ in heads)} |"
     for found in comparison.measured:

@@ -92,7 +92,8 @@ async def compare_techniques(
                 on_row=progress.row_finished,
                 on_measured=lambda each: progress.notice(measured_text(each)),
             )
-        evaluation.keep_evidence(pipeline.project, comparison.evidence())
+        if not asking.sets:  # What was set for this time alone says nothing of the step as its files say it.
+            evaluation.keep_evidence(pipeline.project, comparison.evidence())
         note(spent_text([comparison.totals], monotonic() - started))
         show_models(comparison, session, progress)
         emit(json_text(json_record(comparison, session)) if json else comparison_text(comparison))

@@ -76,9 +76,11 @@ def prepare(
         name, pipeline, engine.asking_step(pipeline, step), engine.read_parameters(sets or ()), overwrite=force
     )
     rows = engine.read_step_rows(pipeline, plan.step, data, expect=expect, labelled=plan.labelled, limit=limit)
+    given = {"--expect": expect, "--limit": limit, "--model": model}
     command = join(
         ["promptkit", "techniques", "prepare", name, target, "--step", plan.step.name, "--data", str(data)]
         + [part for each in sets or () for part in ("--set", each)]
+        + [part for option, value in given.items() if value is not None for part in (option, str(value))]
     )
     prepared = run_to_end(prepare_step(plan, rows, asking, command=command, budget=most, json=json))
     if not json:

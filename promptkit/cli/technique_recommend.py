@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from promptkit.cli.options import Asking, Json, Model, complete_target
+from promptkit.cli.technique_prepare import Limit
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def recommend(
     data: Annotated[
         Path | None, typer.Option("--data", metavar="FILE", help="Rows, to see what they are like.")
     ] = None,
+    limit: Limit = None,
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="N", help="The most requests for one row.", min=1)
     ] = None,
@@ -52,7 +54,7 @@ def recommend(
         raise InputError("name a task or a pipeline", hint="promptkit techniques recommend --task math")
     pipeline = load(target, find_project(target), asking) if target else None
     project = pipeline.project if pipeline else Project.find(Path.cwd())
-    wanted = Wanted(task=task, step=step, data=data, budget=budget, depth=depth, flags=tuple(flags or ()))
+    wanted = Wanted(task=task, step=step, data=data, limit=limit, budget=budget, depth=depth, flags=tuple(flags or ()))
     run_to_end(recommend_for(wanted, pipeline, project, asking, json=json))
 
 
@@ -63,6 +65,7 @@ class Wanted:
     task: str | None
     step: str | None
     data: Path | None
+    limit: int | None
     budget: float | None
     depth: float | None
     flags: tuple[str, ...]
@@ -103,15 +106,17 @@ async def _model(pipeline: Pipeline | None, step: Step | None, project: Project,
 def _asked(wanted: Wanted, pipeline: Pipeline | None, step: Step | None) -> Situation:
     """Return what a recommendation is for, before a model is opened: nothing is at hand yet. Raises InputError."""
     from promptkit import engine
-    from promptkit.evaluation import Situation, find_task, flags_of, from_rows, read_flags
+    from promptkit.evaluation import Situation, costing_of, find_task, flags_of, from_rows, read_flags
     from promptkit.techniques import Hand
 
-    rows = engine.read_step_rows(pipeline, step, wanted.data) if pipeline and step and wanted.data else None
+    rows = None
+    if pipeline and step and wanted.data:
+        rows = engine.read_step_rows(pipeline, step, wanted.data, limit=wanted.limit)
     task, _ = find_task(wanted.task if wanted.task is not None else _likely_task(step))
     return Situation(
         task=task,
         hand=Hand(capabilities=()),
-        decide=step.asking.decide if step and step.asking else "constrain",
+        **(costing_of(step, rows) if step else {}),
         budget=wanted.budget,
         depth=wanted.depth,
         flags={**(flags_of(rows) if rows else {}), **read_flags(wanted.flags)},
@@ -135,14 +140,16 @@ def _likely_task(step: Step | None) -> str:
 
 def _on_model(asked: Situation, model: RunningModel, pipeline: Pipeline | None, step: Step | None) -> Situation:
     """Return what a recommendation is for with what is at hand on a model, and what was measured on it here."""
-    from promptkit.evaluation import billions, hand_of, read_evidence, with_roles
+    from promptkit.evaluation import billions, files_hash, hand_of, read_evidence, with_roles
     from promptkit.techniques import Hand
 
     if pipeline is None or step is None:
         hand = with_roles(Hand(capabilities=model.capabilities), asked.task)
         return replace(asked, hand=hand, size=billions(model))
-    here = (pipeline.name, step.name, model.digest)
+    here = (pipeline.name, step.name, files_hash(pipeline, step), model.digest)
     evidence = [
-        each for each in read_evidence(pipeline.project) if (each.pipeline, each.step, each.model.digest) == here
+        each
+        for each in read_evidence(pipeline.project)
+        if (each.pipeline, each.step, each.files, each.model.digest) == here
     ]
     return replace(asked, hand=hand_of(pipeline, step, model), size=billions(model), evidence=evidence)

@@ -117,6 +117,7 @@ class _Reader:
         problems: list[Problem] = []
         scope = {**self._defaults, **fields}
         inputs = dict(self._values(scope, fields, number, problems))
+        own = {name: value for name, value in inputs.items() if self._is_own(name, fields)}
         expected, answer = None, None
         if not problems:
             try:
@@ -131,6 +132,7 @@ class _Reader:
             number=number,
             scope=scope,
             inputs=inputs,
+            own=own or inputs,
             expect=expected,
             rationale=self._rationale(fields),
             answer=None if isinstance(self._asking.answer, AnswerType) else answer,
@@ -160,6 +162,11 @@ class _Reader:
             if wrong := wrong_value(kind, value):
                 problems.append(self._in_row(number, f"the input `{name}` {wrong}"))
             yield name, value
+
+    def _is_own(self, name: str, fields: Mapping[str, Any]) -> bool:
+        """Tell whether a row's own fields give an input, rather than the pipeline's defaults."""
+        argument = self._step.arguments.get(name)
+        return name in fields if argument is None else not fields.keys().isdisjoint(argument.names)
 
     def _missing(self, number: int, name: str, fields: Mapping[str, Any]) -> Problem:
         """Return that a row gives nothing for an input: neither a field of its name nor what `with` reads."""

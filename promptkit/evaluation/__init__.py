@@ -1,10 +1,10 @@
 """Measuring: statistics, comparisons of techniques on data, and the evidence behind recommending one."""
 
 from promptkit.evaluation.compare import Comparison, Contender, compare, contenders, read_specs
-from promptkit.evaluation.evidence import Evidence, keep_evidence, read_evidence
+from promptkit.evaluation.evidence import Evidence, files_hash, keep_evidence, read_evidence
 from promptkit.evaluation.measured import Measured, Spent, by_worth, spec_text
 from promptkit.evaluation.recommend import Dropped, Recommendation, Recommended, Situation, recommend, with_roles
-from promptkit.evaluation.situation import billions, flags_of, from_rows, hand_of, likely_task, read_flags
+from promptkit.evaluation.situation import billions, costing_of, flags_of, from_rows, hand_of, likely_task, read_flags
 from promptkit.evaluation.statistics import Interval, wilson
 from promptkit.evaluation.tasks import SuitedTask, find_task, tasks
 
@@ -24,6 +24,8 @@ __all__ = [
     "by_worth",
     "compare",
     "contenders",
+    "costing_of",
+    "files_hash",
     "find_task",
     "flags_of",
     "from_rows",

@@ -27,14 +27,17 @@ SMALLER: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def affordable(
-    technique: Technique, project: Project, *, decide: str, budget: float | None, depth: float | None
+    technique: Technique, project: Project, *, budget: float | None, depth: float | None, **step: Any
 ) -> tuple[Spec, Cost] | str:
-    """Return the dearest settings of a technique that fit the budget, its defaults first; else why none does."""
+    """Return the dearest settings of a technique that fit the budget, its defaults first; else why none does.
+
+    `step` is what `cost` may know of the step.
+    """
     spent: Cost | None = None
     for parameters in _cheaper(technique):
         if parameters and check({technique.name: parameters}, project):  # Not every technique can do with one of each.
             continue
-        spent = cost(Chosen(technique, parameters), project, decide=decide)
+        spent = cost(Chosen(technique, parameters), project, **step)
         if within(spent.requests, budget) and within(spent.depth, depth):
             return ({technique.name: parameters} if parameters else technique.name), spent
     assert spent is not None, "the defaults are tried first"

@@ -20,7 +20,7 @@ from promptkit.errors import (
     Unsupported,
     place,
 )
-from promptkit.evaluation.evidence import Evidence, MeasuredData, MeasuredModel, now
+from promptkit.evaluation.evidence import Evidence, MeasuredData, MeasuredModel, files_hash, now
 from promptkit.evaluation.measured import Measured, Spent, by_worth, spec_text
 from promptkit.storage import load
 from promptkit.techniques import Chosen, Spec, check, choose, perform, read_artifact, require
@@ -57,7 +57,7 @@ class Comparison:
     @property
     def totals(self) -> Totals:
         """What it took, as of a run: `calls` are requests, `seconds` the model's own."""
-        spent = sum((each.spent for each in self.measured), Spent())
+        spent = sum((each.spent + each.lost for each in self.measured), Spent())
         return Totals(
             calls=spent.requests,
             cached=spent.cached,
@@ -74,6 +74,7 @@ class Comparison:
                 yield Evidence(
                     pipeline=self.pipeline.name,
                     step=self.step.name,
+                    files=files_hash(self.pipeline, self.step),
                     technique=each.spec if isinstance(each.spec, str) else dict(each.spec),
                     model=MeasuredModel(reference=self.model.reference, digest=self.model.digest),
                     data=MeasuredData(file=self.rows.file.name, rows=self.rows.hash),
@@ -203,6 +204,7 @@ class _Measuring:
         self._on_row = on_row
         self._counts: Counter[str] = Counter()
         self._spent = Spent()
+        self._lost = Spent()
         self._failures = 0
         self._failure = ""
 
@@ -225,6 +227,7 @@ class _Measuring:
             missing=self._counts["missing"],
             seen=self._contender.seen,
             spent=self._spent,
+            lost=self._lost,
             reason=self._failure,
         )
 
@@ -255,6 +258,7 @@ class _Measuring:
                 self._failures += 1
                 self._failure = self._failure or _reason(failure)
                 self._counts["missing"] += 1
+                self._lost += spent_on(trace.calls)
             else:
                 self._failures = 0
                 self._spent += spent_on(trace.calls)

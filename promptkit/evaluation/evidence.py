@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from promptkit.engine import files
 from promptkit.errors import StoreFailed
 from promptkit.project import Project
 from promptkit.storage import append_line
+
+if TYPE_CHECKING:
+    from promptkit.engine import Pipeline, Step
 
 FILE = "techniques.jsonl"
 
@@ -37,13 +42,15 @@ class Evidence(BaseModel):
     """One technique measured on one step: a line of `.promptkit/techniques.jsonl`.
 
     `technique` is its spec as a step would say it. `right` of `n` answers were the expected ones; `low` and `high` are
-    the ends of Wilson's 95 % interval. `requests` and `tokens` (in and out) are per row. `date` is UTC, ISO 8601.
+    the ends of Wilson's 95 % interval. `files` tells what the step was made of apart from what it is made of later.
+    `requests` and `tokens` (in and out) are per row. `date` is UTC, ISO 8601.
     """
 
     model_config = ConfigDict(frozen=True)
 
     pipeline: str
     step: str
+    files: str = ""
     technique: str | dict[str, Any]
     model: MeasuredModel
     data: MeasuredData
@@ -55,6 +62,15 @@ class Evidence(BaseModel):
     requests: float
     tokens: float
     date: str
+
+
+def files_hash(pipeline: Pipeline, step: Step) -> str:
+    """Return what tells apart all the files that a step is made of."""
+    digest = hashlib.sha256()
+    for path, steps in sorted(files(pipeline).items()):
+        if step.name in steps and path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def now() -> str:
@@ -92,7 +108,7 @@ def read_evidence(project: Project) -> list[Evidence]:
             evidence = Evidence.model_validate_json(line)
         except ValidationError:
             continue
-        key = evidence.model_dump_json(include={"pipeline", "step", "technique", "model", "data"})
+        key = evidence.model_dump_json(include={"pipeline", "step", "files", "technique", "model", "data"})
         found.pop(key, None)
         found[key] = evidence
     return list(found.values())

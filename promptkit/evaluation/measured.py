@@ -37,8 +37,9 @@ class Measured:
 
     Of `rows`, `missing` have no answer because a server or tool failed (`reason` is the first failure); all else is of
     the others. An `unparsed` and a `truncated` answer is wrong. `seen` of the rows were seen when the technique was
-    prepared. `reason` also says why a technique is `unavailable`: what it needs is not at hand, or not prepared.
-    `dominated_by` is a technique that is at least as often right for no more requests, and better in one of the two.
+    prepared. `spent` is what the answered rows took, `lost` what was asked for the missing ones. `reason` also says why
+    a technique is `unavailable`: what it needs is not at hand, or not prepared. `dominated_by` is a technique
+    that is at least as often right for no more requests, and better in one of the two.
     """
 
     spec: Spec
@@ -50,6 +51,7 @@ class Measured:
     missing: int = 0
     seen: int = 0
     spent: Spent = Spent()
+    lost: Spent = Spent()
     reason: str = ""
     available: bool = True
     dominated_by: str | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log2
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from promptkit.errors import InputError
 from promptkit.evaluation.affordable import affordable, within
@@ -42,15 +42,18 @@ BASELINE: Final = "vanilla"
 class Situation:
     """What a recommendation is for: the task, what is at hand, and what may be spent on one row.
 
-    `size` is the model's parameters in billions, None where it is not known. `budget` is requests a row, `depth` how
-    many may wait for each other. `flags` are what the input is like, each with what says so. `extra` are needs at hand
-    that come from the data (rows, labels, rationales), `without` those that are refused. `evidence` is what was
-    measured here.
+    `answer` is the answer type's name, `documents` the most texts of a row. `size` is the model's parameters in
+    billions, None where it is not known. `budget` is requests a row, `depth` how many may wait for each other. `flags`
+    are what the input is like, each with what says so. `extra` are needs at hand that come from the data (rows, labels,
+    rationales), `without` those that are refused. `evidence` is what was measured here.
     """
 
     task: str
     hand: Hand
     decide: str = "constrain"
+    answer: str = "text"
+    examples_think: bool = False
+    documents: int = 3
     size: float | None = None
     budget: float | None = None
     depth: float | None = None
@@ -58,6 +61,16 @@ class Situation:
     extra: Collection[str] = ()
     without: Collection[str] = ()
     evidence: Sequence[Evidence] = ()
+
+    @property
+    def costing(self) -> dict[str, Any]:
+        """What the formulas of cost may know of the step."""
+        return {
+            "decide": self.decide,
+            "answer": self.answer,
+            "examples_think": self.examples_think,
+            "documents": self.documents,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +128,7 @@ def recommend(situation: Situation, project: Project) -> Recommendation:
     ranked.sort(key=_order)
     ranked = [*_modified(ranked, situation, project), *ranked]
     if all(each.spec != BASELINE for each in ranked):
-        baseline = cost(choose(BASELINE, project), project, decide=situation.decide)
+        baseline = cost(choose(BASELINE, project), project, **situation.costing)
         reason = "the baseline: what a technique gains is measured against it"
         ranked.append(Recommended(spec=BASELINE, cost=baseline, score=0.0, basis="", reasons=(reason,)))
     return Recommendation(task=key, title=task.title, ranked=tuple(ranked), dropped=tuple(dropped))
@@ -130,7 +143,7 @@ def _weigh(technique: Technique, situation: Situation, project: Project) -> Reco
     missing = _missing(technique, situation)
     if missing:
         return Dropped(name=name, reason=f"needs {', '.join(missing)}")
-    fitting = affordable(technique, project, decide=situation.decide, budget=situation.budget, depth=situation.depth)
+    fitting = affordable(technique, project, budget=situation.budget, depth=situation.depth, **situation.costing)
     if isinstance(fitting, str):
         return Dropped(name=name, reason=fitting)
     spec, spent = fitting
@@ -212,14 +225,21 @@ def _modified(ranked: Sequence[Recommended], situation: Situation, project: Proj
         if technique is None or _missing(technique, situation):
             continue
         room = None if situation.budget is None else situation.budget - own
-        beneath = [each for each in ranked if within(each.cost.requests, room) and _name(each.spec) != modifier]
+        deep = None if situation.depth is None else situation.depth - own
+        beneath = [
+            each
+            for each in ranked
+            if within(each.cost.requests, room) and within(each.cost.depth, deep) and _name(each.spec) != modifier
+        ]
         over = beneath[0].spec if beneath else BASELINE
         spec: Spec = {modifier: {"over": over}} if over != BASELINE else modifier
-        spent = cost(choose(spec, project), project, decide=situation.decide)
+        spent = cost(choose(spec, project), project, **situation.costing)
         if within(spent.requests, situation.budget) and within(spent.depth, situation.depth):
             best = max((each.score for each in ranked), default=0.0)
-            reasons = (*said, f"over {spec_text(over)}, the best for what the budget leaves")
-            return [Recommended(spec=spec, cost=spent, score=best, basis="", reasons=reasons)]
+            room_for = "" if room is None and deep is None else " that there is room for"
+            reasons = (*said, f"over {spec_text(over)}, the best{room_for}")
+            prepares = bool(beneath) and beneath[0].prepares
+            return [Recommended(spec=spec, cost=spent, score=best, basis="", reasons=reasons, prepares=prepares)]
     return []
 
 

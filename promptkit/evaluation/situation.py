@@ -70,6 +70,19 @@ def hand_of(pipeline: Pipeline, step: Step, model: Model) -> Hand:
     return Hand(capabilities=model.capabilities, inputs=asking.inputs, has_tools=bool(asking.tools), prepared=prepared)
 
 
+def costing_of(step: Step, rows: StepRows | None) -> dict[str, Any]:
+    """Return what the formulas of cost may know of a step and its data."""
+    assert step.asking is not None, "only a step that asks is asked"
+    asking = step.asking
+    lists = [value for row in rows.rows for value in row.inputs.values() if isinstance(value, list)] if rows else []
+    return {
+        "decide": asking.decide,
+        "answer": asking.answer.name if isinstance(asking.answer, AnswerType) else "choice",
+        "examples_think": any(example.thoughts for example in asking.examples.all),
+        **({"documents": max(map(len, lists))} if lists else {}),
+    }
+
+
 def billions(model: Model) -> float | None:
     """Return a model's parameters in billions, by its name, else by the bytes of its weights; None where unknown."""
     found = _SIZE.search(model.reference)

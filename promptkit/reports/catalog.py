@@ -29,7 +29,9 @@ def catalog_text(techniques: Sequence[Technique], project: Project, *, width: in
     for each in techniques:
         most = usual_cost(each, project).requests
         needs = " ".join(sorted(each.needs)) or "-"
-        rows.append((each.name, each.card.title, f"{most:g}", each.card.family, needs, _first(each.card.tasks)))
+        rows.append(
+            (each.name, (each.card.title or each.name), f"{most:g}", each.card.family, needs, _first(each.card.tasks))
+        )
     return "\n".join(cut(line, width) for line in columns(rows, right=[2]))
 
 

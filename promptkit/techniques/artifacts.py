@@ -23,17 +23,19 @@ class Row:
     """A row of data as a preparation sees it: the prompt's inputs, and what the data says of the answer.
 
     `expect` is None and `rationale` empty where the data has none. `answer` is the type of its answer where that
-    differs by row. `hash` tells the row apart by its inputs alone.
+    differs by row. `own` are the inputs that the row's own fields give, left out all of them; `hash` tells the row
+    apart by these alone, so that an edited default does not make it another.
     """
 
     inputs: Mapping[str, Any]
+    own: Mapping[str, Any] | None = None
     expect: Any = None
     rationale: str = ""
     answer: AnswerType | None = None
 
     @property
     def hash(self) -> str:
-        return row_hash(self.inputs)
+        return row_hash(self.inputs if self.own is None else self.own)
 
 
 def row_hash(inputs: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import getdoc
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
@@ -135,8 +135,6 @@ def _parameters(function: Callable[..., Any], card: Card) -> tuple[Parameter, ..
 
 def _choices(hint: Any) -> tuple[Any, ...]:
     """Return the values of a `Literal`."""
-    from typing import Literal
-
     if get_origin(hint) is Annotated:
         return _choices(get_args(hint)[0])
     return get_args(hint) if get_origin(hint) is Literal else ()

@@ -84,7 +84,7 @@ def test_prepare_writes_the_artifact_says_where_and_what_to_type_next(techniques
     file = project / "pipelines" / "mail.topic.mine.yaml"
     assert (done.returncode, done.stdout) == (0, "pipelines/mail.topic.mine.yaml\n"), done.stderr
     assert file.read_text().startswith(
-        "# Made by `promptkit techniques prepare mine mail --step topic --data rows.jsonl`"
+        "# Made by `promptkit techniques prepare mine mail --step topic --data rows.jsonl --expect topic`"
     )
     assert "2 items from 4 rows · 2 calls" in done.stderr
     assert "answered by scripted:script.yaml" in done.stderr

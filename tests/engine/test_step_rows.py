@@ -213,3 +213,11 @@ def test_the_step_is_named_where_several_ask(folder: Folder, step: str | None, w
 
 def test_the_only_step_that_asks_needs_no_name(folder: Folder) -> None:
     assert asking_step(folder.load(PIPELINE), None).name == "topic"
+
+
+def test_an_edited_default_does_not_make_a_row_another(folder: Folder) -> None:
+    text = PIPELINE.replace("{mail: {example: hi}}", "{mail: {example: hi}, tone: {default: calm}}")
+    before = read(folder, '{"mail": "late"}', text)
+    after = read(folder, '{"mail": "late"}', text.replace("calm", "very calm"))
+
+    assert before.rows[0].hash == after.rows[0].hash

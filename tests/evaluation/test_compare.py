@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptkit.engine import Settings, asking_step, read_step_rows
-from promptkit.errors import InputError, ServerFailed
+from promptkit.errors import ConnectionFailed, InputError, ServerFailed
 from promptkit.evaluation import Comparison, Measured, compare, contenders, read_specs
 from promptkit.evaluation.compare import AT_ONCE, MOST_FAILURES
 from promptkit.runtimes import Models, Reply, Request, Scripted
@@ -232,6 +232,28 @@ async def test_the_evidence_says_what_was_measured_on_what(folder: Folder) -> No
     assert (evidence.data.file, evidence.data.rows) == ("rows.jsonl", found.rows.hash)
     assert (evidence.n, evidence.right, evidence.requests) == (4, 4, 4)
     assert (evidence.low, evidence.high) == found.measured[0].interval
+
+
+async def test_an_edit_of_what_the_step_is_made_of_makes_the_evidence_that_of_another(folder: Folder) -> None:
+    (before,) = (await compared(folder, "vanilla")).evidence()
+    (again,) = (await compared(folder, "vanilla")).evidence()
+    prompt = next((folder.root / "templates" / "prompts").glob("*.j2"))
+    prompt.write_text(prompt.read_text() + "\n{% block recap %}Be exact.{% endblock %}\n")
+    (after,) = (await compared(folder, "vanilla")).evidence()
+
+    assert before.files == again.files != after.files
+
+
+async def test_what_was_asked_for_a_missing_row_counts_in_the_totals(folder: Folder) -> None:
+    def failing(request: Request) -> str:
+        if request.grammar:
+            raise ConnectionFailed("gone")
+        return " I count."
+
+    found = await compared(folder, "chain_of_thought", Scripted(failing))
+
+    assert found.measured[0].missing == 4
+    assert found.totals.calls == 4
 
 
 async def test_the_model_is_the_steps_for_every_technique(folder: Folder) -> None:
