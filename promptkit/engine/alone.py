@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.contexts import step_context
+from promptkit.engine.inline_roles import with_role_inputs
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.results import Trace
 from promptkit.engine.session import Session, Settings
@@ -53,8 +54,14 @@ class StepAlone:
     async def context(self, row: StepRow, trace: Trace) -> StepContext:
         """Return the asking of the step on one row; its calls go into `trace`. Raises InputError."""
         here = Here(row.scope, frozenset(), trace, self._session.settings.sample)
+        filled = {name: row.scope[name] for name in self.step.filled if name in row.scope}
         return await step_context(
-            self.step, self._session, path=self.step.name, model=self.step.model, values=row.inputs, here=here
+            self.step,
+            self._session,
+            path=self.step.name,
+            model=self.step.model,
+            values={**filled, **row.inputs},
+            here=here,
         )
 
 
@@ -63,10 +70,23 @@ def with_technique(pipeline: Pipeline, step: Step, spec: Any) -> Step:
 
     Paths in `spec` are relative to the pipeline's file.
     """
-    assert step.asking is not None, "only a step that asks has a technique"
-    folder = pipeline.file.parent
-    problems = check_technique(spec, pipeline.project, step.asking.inputs, folder)
+    asking, folder = step.asking, pipeline.file.parent
+    assert asking is not None, "only a step that asks has a technique"
+    prompt = asking.prompt
+    if prompt.file is None:
+        prompt = with_role_inputs(prompt, spec, {*pipeline.inputs, *step.arguments}, pipeline.project)
+    added = [name for name in prompt.inputs if name not in asking.inputs and name in pipeline.inputs]
+    typed = {name: replace(prompt.inputs[name], type=pipeline.inputs[name].type) for name in added}
+    inputs = {**asking.inputs, **typed}
+    problems = check_technique(spec, pipeline.project, inputs, folder)
     if problems:
         raise InputError(problems)
-    artifacts = artifact_files(spec, pipeline.project, folder / step.asking.home)
-    return replace(step, asking=replace(step.asking, technique=spec, technique_folder=folder, artifacts=artifacts))
+    asking = replace(
+        asking,
+        prompt=prompt,
+        inputs=inputs,
+        technique=spec,
+        technique_folder=folder,
+        artifacts=artifact_files(spec, pipeline.project, folder / asking.home),
+    )
+    return replace(step, asking=asking, filled=(*step.filled, *added))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from promptkit.answers import AnswerType
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.recommend import Flag
+from promptkit.prompts import InputSpec
 from promptkit.techniques import Hand, kind_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def hand_of(pipeline: Pipeline, step: Step, model: Model) -> Hand:
     beginning = f"{asking.home}."
     files = pipeline.file.parent.glob(f"{beginning}*.yaml")
     prepared = [file.stem.removeprefix(beginning) for file in files]
-    return Hand(capabilities=model.capabilities, inputs=asking.inputs, has_tools=bool(asking.tools), prepared=prepared)
+    inputs = dict(asking.inputs)
+    if asking.prompt.file is None:  # What only a technique reads becomes an input of it.
+        inputs = {**{name: InputSpec(type=each.type) for name, each in pipeline.inputs.items()}, **inputs}
+    return Hand(capabilities=model.capabilities, inputs=inputs, has_tools=bool(asking.tools), prepared=prepared)
 
 
 def costing_of(step: Step, rows: StepRows | None) -> dict[str, Any]:

@@ -197,6 +197,22 @@ async def test_a_role_that_no_input_plays_is_told_and_stops_no_other(folder: Fol
     assert "no input plays the role `table`" in found.measured[1].reason
 
 
+async def test_what_only_a_technique_reads_of_an_inline_prompt_comes_from_the_row(folder: Folder) -> None:
+    folder.write("rows.jsonl", '{"note": "PA came", "glossary": {"PA": "prior authorization"}, "expect": "it"}')
+    text = """
+    name: notes
+    inputs: {note: {type: text, example: x}, glossary: {type: json, example: {}}}
+    steps:
+      outcome: {prompt: {instructions: What came?, input: "{{ note }}"}}
+    """
+    runtime = Scripted(lambda request: "it")
+
+    found = await compared(folder, "vanilla,term_definitions", runtime, text=text)
+
+    assert facts(found.measured, "right") == [("vanilla", 1), ("term_definitions", 1)]
+    assert [("prior authorization" in said(request)) for request in runtime.requests] == [False, True]
+
+
 async def test_unknown_techniques_and_parameters_are_all_told_before_anything_is_asked(folder: Folder) -> None:
     runtime = Scripted(right_when_thinking)
 
