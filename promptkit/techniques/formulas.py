@@ -10,7 +10,7 @@ from promptkit.errors import InputError, Problem
 from promptkit.project import Project
 from promptkit.prompts import Expression
 from promptkit.techniques.registry import Technique
-from promptkit.techniques.spec import Chosen, choose
+from promptkit.techniques.spec import Chosen, with_nested
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,23 @@ def cost(
     input holds for a technique that reads each; and `over_calls`, `over_requests`, `over_depth` of the technique it is
     put over. Raises InputError for one that does not work out.
     """
-    settings = {"decide": decide, "examples_think": examples_think, "answer": answer, "documents": documents}
-    scope = _values(chosen)
-    inner = Cost(0, 0, 0)
-    if scope.get("over"):
-        inner = cost(choose(scope["over"], project), project, **settings)  # type: ignore[arg-type]
-    scope |= settings
-    scope |= {
+    step = {
+        "decide": decide,
         "decided": 0 if decide == "generate" else 1,
-        "over_calls": inner.calls,
-        "over_requests": inner.requests,
-        "over_depth": inner.depth,
+        "examples_think": examples_think,
+        "answer": answer,
+        "documents": documents,
     }
-    technique = chosen.technique
+    found = Cost(0, 0, 0)
+    for each in reversed(list(with_nested(chosen, project))):
+        found = _over(each, found, step)
+    return found
+
+
+def _over(chosen: Chosen, inner: Cost, step: Mapping[str, Any]) -> Cost:
+    """Return what a technique costs that is put over what costs `inner`."""
+    over = {"over_calls": inner.calls, "over_requests": inner.requests, "over_depth": inner.depth}
+    scope, technique = {**_values(chosen), **step, **over}, chosen.technique
     formulas = {"calls": technique.calls, "requests": technique.requests, "depth": technique.card.depth}
     return Cost(**{name: _work_out(name, formula, technique, scope) for name, formula in formulas.items()})
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from promptkit.errors import InputError
+from promptkit.project import Project
 from promptkit.techniques import Card, Chosen, Cost, Spec, Task, choose, cost, technique
 from promptkit.techniques.context import Answer
 from tests.techniques.test_catalog import PROJECT
@@ -102,3 +104,17 @@ def test_a_formula_that_does_not_work_out_is_told_with_its_technique(formula: st
 def test_a_misspelt_name_in_a_formula_is_told_with_the_nearest() -> None:
     with pytest.raises(InputError, match="samples"):
         costs("sampels")
+
+
+def test_a_technique_that_its_default_leads_back_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "techniques").mkdir()
+    (tmp_path / "templates" / "techniques" / "round").mkdir(parents=True)
+    (tmp_path / "techniques" / "round.py").write_text(
+        "from promptkit.techniques import Answer, Spec, Task, technique\n\n\n"
+        '@technique(calls="over_calls")\nasync def round(task: Task, *, over: Spec = "round") -> Answer:\n'
+        '    """Go round."""\n    return await task.run(over)\n'
+    )
+    project = Project(tmp_path)
+
+    with pytest.raises(InputError, match="without an end"):
+        cost(choose("round", project), project)
