@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.prompts.prompt import Example, Prompt
 from promptkit.prompts.similar import LexicalIndex
-from promptkit.storage import read_rows, wording
+from promptkit.storage import Stamp, file_stamp, read_rows, wording
 
 Pick = Literal["first", "random", "balanced", "similar"]
 Report = Callable[[Sequence[str | int], str, str | None], Problem]
@@ -159,7 +159,7 @@ def _example(
 
 
 def _picked(path: Path, chosen: FileExamples, prompt: Prompt) -> Examples:
-    examples, index = _read(path, _stamp(path), tuple(prompt.inputs))
+    examples, index = _read(path, file_stamp(path), tuple(prompt.inputs))
 
     def nearest_to(values: Mapping[str, Any]) -> tuple[Example, ...]:
         ranked = index().nearest(_text(values), chosen.count + 1)
@@ -198,17 +198,9 @@ def _is_asked(example: Example, values: Mapping[str, Any]) -> bool:
     return bool(values) and all(values.get(name) == value for name, value in example.inputs.items())
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_size)
-
-
 @lru_cache(maxsize=16)
 def _read(
-    path: Path, _stamp: tuple[int, int], names: tuple[str, ...]
+    path: Path, _stamp: Stamp | None, names: tuple[str, ...]
 ) -> tuple[tuple[Example, ...], Callable[[], LexicalIndex]]:
     """Return the examples of a file and how to get their index, kept until the file changes."""
     read: list[Example] = []

@@ -23,7 +23,7 @@ from promptkit.prompts.limits import budget, joined
 from promptkit.prompts.parsing import PART, PROMPT, ROOT, Parsed, Role, parse
 from promptkit.prompts.sandbox import ENVIRONMENT, PromptEnvironment
 from promptkit.prompts.sections import CALL
-from promptkit.storage import read_text
+from promptkit.storage import Stamp, file_stamp, read_text
 
 SECTIONS_FILE: Final = LIBRARY / "templates" / "prompts" / "sections.j2"
 _BENEATH: Final = "\0"
@@ -205,15 +205,13 @@ def _parsed_part(path: Path, text: str) -> Parsed:
     return parsed
 
 
-_texts: dict[Path, tuple[tuple[int, int], str]] = {}
+_texts: dict[Path, tuple[Stamp, str]] = {}
 
 
 def current_text(path: Path) -> str:
     """Return a file's text, read again only when its time or size has changed. Raises InputError."""
-    try:
-        status = path.stat()
-        stamp = (status.st_mtime_ns, status.st_size)
-    except OSError:
+    stamp = file_stamp(path)
+    if stamp is None:
         return read_text(path)
     known = _texts.get(path)
     if known is None or known[0] != stamp:

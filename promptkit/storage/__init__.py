@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from promptkit.storage.edit import append_item, block_text
-from promptkit.storage.files import append_line, check_there, read_text, write_atomic
+from promptkit.storage.files import Stamp, append_line, check_there, file_stamp, read_text, write_atomic
 from promptkit.storage.models import Problems, read_model, read_rest, wording
 from promptkit.storage.rows import read_rows
 from promptkit.storage.store import Run, Store
@@ -14,11 +14,13 @@ __all__ = [
     "Document",
     "Problems",
     "Run",
+    "Stamp",
     "Store",
     "append_item",
     "append_line",
     "block_text",
     "check_there",
+    "file_stamp",
     "load",
     "load_file",
     "parse_json",

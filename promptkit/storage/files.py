@@ -11,6 +11,19 @@ from pathlib import Path
 from promptkit.errors import InputError, Problem, StoreFailed, nearest, place
 
 _NEW_FILE = 0o666
+Stamp = tuple[int, int]
+
+
+def file_stamp(path: Path) -> Stamp | None:
+    """Return what changes when a file or folder does: its time in nanoseconds and its size in bytes.
+
+    None where there is none, as of a name too long for one.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def read_bytes(path: Path) -> bytes:

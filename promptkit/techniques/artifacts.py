@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from promptkit.answers import AnswerType
-from promptkit.storage import load_file, read_model
+from promptkit.storage import Stamp, file_stamp, load_file, read_model
 
 Value = TypeVar("Value")
 
@@ -80,13 +80,10 @@ def artifact_file(folder: Path, home: str, technique: str) -> Path:
 
 def read_artifact(file: Path) -> Artifact | None:
     """Return the artifact in a file, None where there is none. Raises InputError with all that is wrong in it."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return _read(file, (status.st_mtime_ns, status.st_size))
+    stamp = file_stamp(file)
+    return None if stamp is None else _read(file, stamp)
 
 
 @lru_cache(maxsize=100)
-def _read(file: Path, _stamp: tuple[int, int]) -> Artifact:
+def _read(file: Path, _stamp: Stamp) -> Artifact:
     return read_model(load_file(file), Artifact)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from promptkit.errors import place
 from promptkit.prompts import block_names, split_front_matter
-from promptkit.storage import read_model, read_text
+from promptkit.storage import Stamp, file_stamp, read_model, read_text
 from promptkit.techniques.roles import Role
 
 Produces = Literal["text", "answer", "code", "list", "json"]
@@ -83,18 +84,14 @@ class CallSpec(CallFront):
         return tuple(own) if own is not None else self.demos
 
 
-_read: dict[Path, tuple[int, CallSpec]] = {}
-
-
 def read_call(path: Path) -> CallSpec:
     """Read a call's front matter. Raises InputError with every problem in it."""
-    changed = path.stat().st_mtime_ns
-    known = _read.get(path)
-    if known and known[0] == changed:
-        return known[1]
+    return _read(path, file_stamp(path))
+
+
+@lru_cache(maxsize=500)
+def _read(path: Path, _stamp: Stamp | None) -> CallSpec:
     text, where = read_text(path), str(place(path))
     document, _, _ = split_front_matter(text, where)
     front = read_model(document, CallFront) if document else CallFront()
-    spec = CallSpec(**dict(front), name=path.stem, file=path, writes=block_names(text, where))
-    _read[path] = (changed, spec)
-    return spec
+    return CallSpec(**dict(front), name=path.stem, file=path, writes=block_names(text, where))

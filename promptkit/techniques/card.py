@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from promptkit.storage import load_file, read_model
+from promptkit.storage import Stamp, file_stamp, load_file, read_model
 
 CARD_FILE = "technique.yaml"
 
@@ -75,9 +75,9 @@ def read_card(folder: Path | None) -> Card:
     file = folder / CARD_FILE if folder else None
     if file is None or not file.is_file():
         return Card()
-    return _read(file, file.stat().st_mtime_ns)
+    return _read(file, file_stamp(file))
 
 
 @lru_cache(maxsize=200)
-def _read(file: Path, _changed: int) -> Card:
+def _read(file: Path, _stamp: Stamp | None) -> Card:
     return read_model(load_file(file), Card)

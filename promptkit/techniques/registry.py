@@ -21,6 +21,7 @@ from typing import Any, get_type_hints
 
 from promptkit.errors import InputError, Problem, place
 from promptkit.project import LIBRARY, Project
+from promptkit.storage import Stamp, file_stamp
 from promptkit.techniques.artifacts import Prepared
 from promptkit.techniques.calls import read_call
 from promptkit.techniques.card import CARD_FILE, Card, read_card
@@ -30,7 +31,6 @@ from promptkit.techniques.task import Task
 
 Function = Callable[..., Awaitable[Answer]]
 Preparation = Callable[..., Awaitable[Prepared]]
-Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +122,9 @@ def find(name: str, project: Project) -> Technique | None:
     """
     folder = project.find_template("techniques", name)
     module = project.root / "techniques" / f"{name}.py"
-    stamp = _stamp(module)
+    stamp = file_stamp(module)
     found = _from_file(name, module, stamp) if stamp else _shipped(name)
-    files = _templates(folder, _stamp(folder)) if folder else ()
+    files = _templates(folder, file_stamp(folder)) if folder else ()
     card = read_card(folder)
     if found:
         return replace(found, files=(*files, module) if stamp else files, card=card)
@@ -170,15 +170,6 @@ def _shipped(name: str) -> Technique | None:
     if importlib.util.find_spec(f"promptkit.techniques.catalog.{name}"):
         return _declared(getattr(importlib.import_module(f"promptkit.techniques.catalog.{name}"), name, None), name)
     return None
-
-
-def _stamp(path: Path) -> Stamp | None:
-    """Return what changes when a file or folder does; None where there is none, as of a name too long for one."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=200)

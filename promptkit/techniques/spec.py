@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project import Project
 from promptkit.prompts import InputSpec, Prompts
-from promptkit.storage import Problems, read_rows
+from promptkit.storage import Problems, Stamp, file_stamp, read_rows
 from promptkit.techniques.calls import read_call
 from promptkit.techniques.registry import Technique, annotations_of, find, names, parameters_of
 from promptkit.techniques.roles import KINDS, Role, bind
@@ -106,10 +107,16 @@ def technique_files(spec: Any, project: Project, folder: Path) -> Iterator[Path]
 def read_demos(given: Any, folder: Path) -> tuple[Mapping[str, Any], ...]:
     """Return demonstrations as a step gives them: a list, or a file of rows. Raises InputError."""
     if isinstance(given, str):
-        return tuple(read_rows(folder / given))
+        return _demos_in(folder / given, file_stamp(folder / given))
     if isinstance(given, list | tuple) and all(isinstance(demo, Mapping) for demo in given):
         return tuple(given)
     raise InputError("demonstrations are a file of rows, or a list of mappings")
+
+
+@lru_cache(maxsize=50)
+def _demos_in(path: Path, _stamp: Stamp | None) -> tuple[Mapping[str, Any], ...]:
+    """Return the demonstrations of a file, which is read again only when its `stamp` is another."""
+    return tuple(read_rows(path))
 
 
 def check(
