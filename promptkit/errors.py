@@ -211,3 +211,10 @@ def place(path: Path | str | None) -> str | None:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Return the first of the errors that ended a group of tasks; the others are its consequence."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.engine.alone import StepAlone, with_technique
 from promptkit.engine.events import StepStarted
 from promptkit.engine.results import Totals, Trace, count
-from promptkit.errors import BudgetSpent, InputError, Problem, nearest, place
+from promptkit.errors import BudgetSpent, InputError, Problem, place
 from promptkit.runtimes import Budget
 from promptkit.storage import block_text, load, plain, write_atomic
 from promptkit.techniques import (
@@ -21,9 +21,8 @@ from promptkit.techniques import (
     artifact_file,
     check_preparation,
     choose,
-    find,
     find_all,
-    names,
+    find_known,
     parameters_of,
     parse_spec,
     require,
@@ -86,9 +85,7 @@ def plan_preparation(
     """
     assert step.asking is not None, "only a step that asks is prepared for"
     project = pipeline.project
-    technique = find(name, project)
-    if technique is None:
-        raise InputError(f"unknown technique `{name}`", hint=nearest(name, names(project)))
+    technique = find_known(name, project)
     if technique.prepare is None:
         raise InputError(f"technique `{name}` needs no preparation", hint=_prepared_ones(project))
     spec = named_in(step.asking.technique, name)

@@ -15,7 +15,7 @@ from promptkit.engine.scope import STEPS
 from promptkit.engine.session import Session, Settings
 from promptkit.engine.steprun import Here, StepRun
 from promptkit.engine.traces import stored_calls
-from promptkit.errors import PromptkitError
+from promptkit.errors import PromptkitError, first_error
 from promptkit.storage import plain
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class PipelineRun:
                         tasks[name] = group.create_task(self._step(step, waits, trace))
             return pipeline.output.evaluate(self._scope, self._absent)
         except BaseExceptionGroup as raised:
-            raise _first(raised) from None
+            raise first_error(raised) from None
         finally:
             trace.seconds = session.now() - started
             _set_waits(trace, needs, self._traces)
@@ -140,7 +140,7 @@ class PipelineRun:
         try:
             outcome = await step_run.run(Here(self._scope, self._absent, trace, self._sample))
         except BaseException as raised:
-            error = _first(raised)
+            error = first_error(raised)
             trace.status = "failed"
             trace.seconds = session.now() - trace.started
             if isinstance(error, PromptkitError):
@@ -170,13 +170,6 @@ async def _run_inner(pipeline: Pipeline, values: Mapping[str, Any], step: StepRu
     here.trace.children.append(trace)
     trace.value = await inner.run(fill(pipeline, values).values if pipeline.inputs else {}, trace)
     return trace.value
-
-
-def _first(error: BaseException) -> BaseException:
-    """Return the first of the errors that ended a group; the others are its consequence."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _set_waits(run: Trace, needs: Mapping[str, set[str]], traces: Mapping[str, Trace]) -> None:

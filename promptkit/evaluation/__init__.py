@@ -3,23 +3,20 @@
 from promptkit.evaluation.compare import Comparison, Contender, compare, contenders, read_specs
 from promptkit.evaluation.evidence import Evidence, files_hash, keep_evidence, read_evidence
 from promptkit.evaluation.measured import Measured, Spent, by_worth, spec_text
-from promptkit.evaluation.recommend import Dropped, Recommendation, Recommended, Situation, recommend, with_roles
+from promptkit.evaluation.recommend import Recommendation, Situation, recommend, with_roles
 from promptkit.evaluation.situation import billions, costing_of, flags_of, from_rows, hand_of, likely_task, read_flags
 from promptkit.evaluation.statistics import Interval, wilson
-from promptkit.evaluation.tasks import SuitedTask, find_task, tasks
+from promptkit.evaluation.tasks import find_task, tasks
 
 __all__ = [
     "Comparison",
     "Contender",
-    "Dropped",
     "Evidence",
     "Interval",
     "Measured",
     "Recommendation",
-    "Recommended",
     "Situation",
     "Spent",
-    "SuitedTask",
     "billions",
     "by_worth",
     "compare",

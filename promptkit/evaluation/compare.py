@@ -18,6 +18,7 @@ from promptkit.errors import (
     TechniqueFailed,
     ToolFailed,
     Unsupported,
+    first_error,
     place,
 )
 from promptkit.evaluation.evidence import Evidence, MeasuredData, MeasuredModel, files_hash, now
@@ -244,7 +245,7 @@ class _Measuring:
                 for _ in range(AT_ONCE):
                     group.create_task(work())
         except BaseExceptionGroup as raised:
-            raise _first(raised) from None
+            raise first_error(raised) from None
 
     async def _row(self, chosen: Chosen, row: StepRow) -> None:
         trace = _trace()
@@ -303,9 +304,3 @@ def _reason(error: PromptkitError) -> str:
     """Return what is wrong, where, and what would help, in one line."""
     problems = error.problems if isinstance(error, InputError) else [Problem(error.message, hint=error.hint)]
     return "; ".join(f"{replace(each, hint=None)}{f' ({each.hint})' if each.hint else ''}" for each in problems)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

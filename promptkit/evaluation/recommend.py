@@ -45,7 +45,7 @@ class Situation:
     `answer` is the answer type's name, `documents` the most texts of a row. `size` is the model's parameters in
     billions, None where it is not known. `budget` is requests a row, `depth` how many may wait for each other. `flags`
     are what the input is like, each with what says so. `extra` are needs at hand that come from the data (rows, labels,
-    rationales), `without` those that are refused. `evidence` is what was measured here.
+    rationales). `evidence` is what was measured here.
     """
 
     task: str
@@ -59,7 +59,6 @@ class Situation:
     depth: float | None = None
     flags: Mapping[Flag, str] = field(default_factory=dict)
     extra: Collection[str] = ()
-    without: Collection[str] = ()
     evidence: Sequence[Evidence] = ()
 
     @property
@@ -171,8 +170,7 @@ def _missing(technique: Technique, situation: Situation) -> list[str]:
         missing = situation.hand.lacks(Chosen(technique))
     except InputError as error:
         return [error.problems[0].message.removeprefix("no input plays the role ").partition(";")[0]]
-    missing = [need for need in missing if need not in situation.extra]
-    return [*missing, *(need for need in sorted(technique.needs) if need in situation.without and need not in missing)]
+    return [need for need in missing if need not in situation.extra]
 
 
 def _points(technique: Technique, spent: Cost, situation: Situation) -> tuple[float, list[str]]:

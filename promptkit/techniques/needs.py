@@ -19,7 +19,6 @@ FROM_ROWS: Final = frozenset({ROWS, "labels", "rationales"})
 ALWAYS: Final = frozenset({"sandbox", "sql", "embeddings"})
 """What promptkit brings itself; texts are compared by their words where the runtime has no embeddings."""
 
-
 TO_GIVE: Final[Mapping[str, str]] = {
     "documents": "`folder: PATH` with the technique (from the pipeline's file), or an input `documents`",
     "tools": "`tools: [NAME]` on the step, or `folder: PATH` with the technique",
@@ -33,18 +32,23 @@ TO_GIVE: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hand:
-    """What is at hand for a step: what its model can do, its prompt's inputs, its tools, what was prepared for it."""
+    """What is at hand for a step: what its model can do, its prompt's inputs, its tools, what was prepared for it.
+
+    `brings` is what promptkit itself has.
+    """
 
     capabilities: Collection[str]
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     has_tools: bool = False
     prepared: Collection[str] = ()
+    brings: Collection[str] = ALWAYS
 
     def lacks(self, chosen: Chosen) -> list[str]:
         """Return what a technique needs and has not, sorted. Raises InputError for a role that stays unbound."""
         technique = chosen.technique
         bound = bind(technique.roles, chosen.roles, self.inputs)
-        found: set[str] = {*self.capabilities, *ALWAYS, *(role for role, name in bound.items() if name is not None)}
+        played = (role for role, name in bound.items() if name is not None)
+        found: set[str] = {*self.capabilities, *self.brings, *played}
         if chosen.documents:
             found.add("documents")
         if self.has_tools or "documents" in found:

@@ -32,6 +32,11 @@ def bare_line(line: str) -> str:
     return _MARK.sub("", line).strip()
 
 
+def one_line(text: str) -> str:
+    """Return a text with single blanks for all white space."""
+    return " ".join(text.split())
+
+
 def read_sentences(text: str) -> list[str]:
     """Return the sentences of a text, without the numbers and bullets of its lines, repeated ones left out."""
     sentences = (part.strip() for line in read_list(text) for part in _SENTENCE_END.split(line))

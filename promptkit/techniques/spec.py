@@ -55,9 +55,7 @@ def choose(spec: Any, project: Project) -> Chosen:
         name, settings = parse_spec(spec)
     except ValueError as error:
         raise InputError(str(error)) from None
-    technique = find(name, project)
-    if technique is None:
-        raise InputError(f"unknown technique `{name}`", hint=nearest(name, names(project)))
+    technique = find_known(name, project)
     demos = settings.pop(DEMOS, {})
     documents = settings.pop(FOLDER, None) if searches(technique) else None
     roles = {role.name: settings.pop(role.name) for role in technique.roles if role.name in settings}
@@ -65,6 +63,14 @@ def choose(spec: Any, project: Project) -> Chosen:
         if not isinstance(bound, str):
             raise InputError(f"the role `{role}` of technique `{name}` is the name of an input, not `{bound}`")
     return Chosen(technique, settings, roles, demos, documents)
+
+
+def find_known(name: str, project: Project) -> Technique:
+    """Return the technique of that name. Raises InputError, with the nearest, for an unknown one."""
+    technique = find(name, project)
+    if technique is None:
+        raise InputError(f"unknown technique `{name}`", hint=nearest(name, names(project)))
+    return technique
 
 
 def searches(technique: Technique) -> bool:

@@ -70,19 +70,8 @@ class Task(StepView):
         past a cue, where answers of other problems come first. Raises InputError where the template is missing or
         broken, and what the runtime raises.
         """
-        if replace:
-            return await self.replacing(**replace).ask(
-                call,
-                sample=sample,
-                temperature=temperature,
-                max_tokens=max_tokens,
-                stop=stop,
-                demos=demos,
-                logprobs=logprobs,
-                past_cue=past_cue,
-                **values,
-            )
-        built = await self._built(
+        task = self.replacing(**replace) if replace else self
+        built = await task._built(
             call,
             values,
             demos=demos,
@@ -94,8 +83,8 @@ class Task(StepView):
             past_cue=past_cue,
         )
         if built.spec.produces == "answer" and not built.spec.thinks:
-            return await send_deciding(self._step, built)
-        return await send(self._step, built)
+            return await send_deciding(task._step, built)
+        return await send(task._step, built)
 
     async def sample(self, call: str, n: int, *, temperature: float, **values: Any) -> list[Exchange]:
         """Ask `call` n times at once, each with its own sample number; once and greedily for n = 1 at temperature 0.

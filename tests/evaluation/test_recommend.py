@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from tests.techniques.test_catalog import CATALOG, PROJECT
 ABLE = frozenset({"chat", "continue", "system", "grammar", "schema", "logprobs", "sampling", "stop"})
 
 
-def situation(task: str, **settings: Any) -> Situation:
-    hand = settings.pop("hand", None) or with_roles(Hand(capabilities=ABLE), task)
+def situation(task: str, without: Collection[str] = (), **settings: Any) -> Situation:
+    brings = {"sandbox", "sql", "embeddings"} - set(without)
+    hand = settings.pop("hand", None) or with_roles(Hand(capabilities=ABLE, brings=brings), task)
     return Situation(**{"task": task, "hand": hand, "size": 7.0, "budget": 8.0, **settings})
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.looking_up import sentences
 from promptkit.techniques.parameters import Count, Warmth
-from promptkit.techniques.reading import before_cue
+from promptkit.techniques.reading import before_cue, one_line
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -122,7 +122,3 @@ def shown(task: Task) -> Sequence[Any]:
 
 def texts(corrected: Sequence[dict[str, Any]]) -> list[str]:
     return [each["edited"] for each in corrected]
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -4,6 +4,7 @@ import re
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Count, Tokens
+from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -25,8 +26,8 @@ async def implicit_rag(task: Task, *, sections: Count = 3, words: Count = 50, ma
         "answer", replace=emptied, passages=passages, sections=sections, words=words, max_tokens=max_tokens
     )
     copied = read_sections(reply)
-    whole = folded(" ".join(map(str, passages)) or str(context))
-    ungrounded = [section for section in copied if folded(section) not in whole]
+    whole = one_line(" ".join(map(str, passages)) or str(context))
+    ungrounded = [section for section in copied if one_line(section) not in whole]
     return (await task.decide(reply, marked=True)).with_extra(sections=copied, ungrounded=ungrounded)
 
 
@@ -37,8 +38,3 @@ def read_sections(exchange: Exchange) -> list[str]:
         listed = re.split(rf"^\W*{re.escape(exchange.cue)}", listed, flags=re.IGNORECASE | re.MULTILINE)[0]
     copied = (section.strip(AROUND) for section in SECTION.split(listed)[1:])
     return [section for section in copied if section]
-
-
-def folded(text: str) -> str:
-    """Return a text with single blanks for all white space."""
-    return " ".join(text.split())

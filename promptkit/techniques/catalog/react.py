@@ -9,6 +9,7 @@ from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.actions import Action, arguments, own_part, read_action, read_step, takes
 from promptkit.techniques.methods.looking_up import Reader
 from promptkit.techniques.parameters import Count, Warmth
+from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -63,8 +64,8 @@ async def walk(task: Task, most: int, longest: int) -> Answer:
             return answer.with_extra(steps=taken)
         seen = await act(task, action, reader)
         if "text" in seen:
-            seen["text"] = one_line(seen["text"], longest)
-        taken.append({"thought": thought, "action": one_line(written, longest), **seen})
+            seen["text"] = short_line(seen["text"], longest)
+        taken.append({"thought": thought, "action": short_line(written, longest), **seen})
     return task.no_answer(f"no answer within {most} steps").with_extra(steps=taken, capped=True)
 
 
@@ -116,7 +117,7 @@ def listed(parameters: Mapping[str, bool] | None) -> list[str] | None:
     return None if parameters is None else list(parameters)
 
 
-def one_line(text: str, longest: int) -> str:
+def short_line(text: str, longest: int) -> str:
     """Return a text on one line, so that it can imitate no step, cut where it is too long."""
-    text = " ".join(text.split())
+    text = one_line(text)
     return text if len(text) <= longest else f"{text[:longest].rstrip()}…"

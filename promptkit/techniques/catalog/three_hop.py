@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from promptkit.techniques.context import Answer, Exchange
+from promptkit.techniques.context import Answer
+from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
 
@@ -24,8 +25,8 @@ async def three_hop(task: Task, *, label: bool = True) -> Answer:
     The last reply is free text, and `label` goes on from it to one of the labels; without it, under `generate`, the
     label is read from that reply by code. Aspect, opinion and polarity are in `extra`.
     """
-    aspect = on_one_line(await task.ask("aspect"))
-    opinion = on_one_line(await task.ask("opinion", aspect=aspect))
+    aspect = one_line((await task.ask("aspect")).text)
+    opinion = one_line((await task.ask("opinion", aspect=aspect)).text)
     polarity = await task.ask("polarity", aspect=aspect, opinion=opinion)
     if label or task.decides:
         answer = await task.decide(await task.continue_("label", polarity))
@@ -33,11 +34,6 @@ async def three_hop(task: Task, *, label: bool = True) -> Answer:
         named = last_affirmed(polarity.text, task.answer_type.alternatives())
         answer = task.parse(named) if named else task.no_answer("the reply affirms none of the labels", polarity)
     return answer.with_extra(aspect=aspect, opinion=opinion, polarity=polarity.text.strip())
-
-
-def on_one_line(reply: Exchange) -> str:
-    """Return a reply with single blanks for all white space."""
-    return " ".join(reply.text.split())
 
 
 def last_affirmed(text: str, labels: Sequence[str]) -> str | None:

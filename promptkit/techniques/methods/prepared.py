@@ -19,7 +19,8 @@ Wrong = tuple[str, str | None]
 def prepared_items(task: Task, *keys: str) -> tuple[Mapping[str, Any], ...]:
     """Return the items prepared for a task's step. Raises InputError for none, and for each that is empty at a key."""
     if task.artifact is None or not task.artifact.items:
-        raise not_prepared(*reversed(task.artifact_name.rsplit(".", 1)))
+        home, _, technique = task.artifact_name.rpartition(".")
+        raise not_prepared(technique, home)
     _refuse(task, (_unfilled(item, keys) for item in task.artifact.items))
     return task.artifact.items
 
