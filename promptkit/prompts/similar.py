@@ -17,8 +17,7 @@ class LexicalIndex:
 
     def __init__(self, texts: Sequence[str]) -> None:
         counts = [_words(text) for text in texts]
-        holders: Counter[str] = Counter(word for words in counts for word in words)
-        self._rarity = {word: math.log((1 + len(texts)) / (1 + held)) + 1 for word, held in holders.items()}
+        self._rarity = _rarities(counts)
         self._size = len(texts)
         self._weights: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
         for row, words in enumerate(counts):
@@ -36,6 +35,12 @@ class LexicalIndex:
         return nsmallest(count, scores, key=lambda row: (-scores[row], row))
 
 
+def _rarities(counts: Sequence[Counter[str]]) -> dict[str, float]:
+    """Return the inverse document frequency of each word of texts, given by how often each holds it."""
+    holders: Counter[str] = Counter(word for words in counts for word in words)
+    return {word: math.log((1 + len(counts)) / (1 + held)) + 1 for word, held in holders.items()}
+
+
 def _words(text: str) -> Counter[str]:
     return Counter(_WORD.findall(text.casefold()))
 
@@ -43,13 +48,13 @@ def _words(text: str) -> Counter[str]:
 def word_vectors(texts: Sequence[str]) -> list[list[float]]:
     """Return each text as a unit vector over the words of them all (TF-IDF), a null vector for one without words."""
     counts = [_words(text) for text in texts]
-    holders: Counter[str] = Counter(word for words in counts for word in words)
-    places = {word: place for place, word in enumerate(sorted(holders))}
+    rarity = _rarities(counts)
+    places = {word: place for place, word in enumerate(sorted(rarity))}
     vectors = []
     for words in counts:
         vector = [0.0] * len(places)
         for word, count in words.items():
-            vector[places[word]] = count * (math.log((1 + len(texts)) / (1 + holders[word])) + 1)
+            vector[places[word]] = count * rarity[word]
         length = math.hypot(*vector) or 1.0
         vectors.append([weight / length for weight in vector])
     return vectors
