@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 
 from promptkit.engine import asking_step, load_target, read_step_rows
-from promptkit.evaluation import Comparison, Measured, compare, contenders, read_specs
+from promptkit.evaluation.choosing import Comparison, Measured, compare, contenders, read_specs
 from promptkit.project import Project
 from promptkit.runtimes import Models
 from promptkit.storage import Store

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from promptkit.cli.session import Session
     from promptkit.engine import Pipeline, StepRows
     from promptkit.engine import Step as PipelineStep
-    from promptkit.evaluation import Comparison, Contender, Measured
+    from promptkit.evaluation.choosing import Comparison, Contender, Measured
 
 
 class RowsMissing(PromptkitError):
@@ -50,15 +50,16 @@ def compare(
 
     All else stays the same. Each technique gets its share of right answers with a 95 % interval, and what it cost.
     """
-    from promptkit import engine, evaluation
+    from promptkit import engine
     from promptkit.cli.session import find_project, load, run_to_end
+    from promptkit.evaluation import choosing
 
     asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
     pipeline = load(target, find_project(target), asking)
     own = engine.asking_step(pipeline, step)
-    specs = evaluation.read_specs(techniques)
+    specs = choosing.read_specs(techniques)
     rows = engine.read_step_rows(pipeline, own, data, expect=expect, labelled=True, limit=limit)
-    contenders = evaluation.contenders(pipeline, own, specs, rows, allow_seen=allow_seen)
+    contenders = choosing.contenders(pipeline, own, specs, rows, allow_seen=allow_seen)
     run_to_end(compare_techniques(pipeline, own, contenders, rows, asking, json=json))
 
 
@@ -72,16 +73,16 @@ async def compare_techniques(
     json: bool,
 ) -> None:
     """Measure the techniques and print the table. Raises RowsMissing, or Unsupported where none could be measured."""
-    from promptkit import evaluation
     from promptkit.cli.results import show_models, spent_text
     from promptkit.cli.session import open_session
+    from promptkit.evaluation import choosing
     from promptkit.reports import Progress, comparison_text, counted, emit, json_text, measured_text, note
 
     progress, started = Progress(), monotonic()
     note(f"{counted(len(rows.rows), 'row')}, the expected answer in `{rows.expect}`")
     async with open_session(pipeline, asking, progress) as session:
         with progress.showing(rows=len(rows.rows) * sum(each.step is not None for each in contenders)):
-            comparison = await evaluation.compare(
+            comparison = await choosing.compare(
                 pipeline,
                 step,
                 contenders,
@@ -93,7 +94,7 @@ async def compare_techniques(
                 on_measured=lambda each: progress.notice(measured_text(each)),
             )
         if not asking.sets:  # What was set for this time alone says nothing of the step as its files say it.
-            evaluation.keep_evidence(pipeline.project, comparison.evidence())
+            choosing.keep_evidence(pipeline.project, comparison.evidence())
         note(spent_text([comparison.totals], monotonic() - started))
         show_models(comparison, session, progress)
         emit(json_text(json_record(comparison, session)) if json else comparison_text(comparison))

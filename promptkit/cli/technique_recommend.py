@@ -14,7 +14,7 @@ from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Step
-    from promptkit.evaluation import Situation
+    from promptkit.evaluation.choosing import Situation
     from promptkit.project import Project
     from promptkit.runtimes import Model as RunningModel
 
@@ -76,7 +76,7 @@ async def recommend_for(
 ) -> None:
     """Print what is recommended on the model that would answer. Raises InputError where the task cannot be told."""
     from promptkit import engine
-    from promptkit.evaluation import recommend as rank
+    from promptkit.evaluation.choosing import recommend as rank
     from promptkit.reports import emit, json_text, note, paragraph, recommendation_record, recommendation_text
 
     step = engine.asking_step(pipeline, wanted.step) if pipeline else None
@@ -106,7 +106,7 @@ async def _model(pipeline: Pipeline | None, step: Step | None, project: Project,
 def _asked(wanted: Wanted, pipeline: Pipeline | None, step: Step | None) -> Situation:
     """Return what a recommendation is for, before a model is opened: nothing is at hand yet. Raises InputError."""
     from promptkit import engine
-    from promptkit.evaluation import Situation, costing_of, find_task, flags_of, from_rows, read_flags
+    from promptkit.evaluation.choosing import Situation, costing_of, find_task, flags_of, from_rows, read_flags
     from promptkit.techniques import Hand
 
     rows = None
@@ -126,7 +126,7 @@ def _asked(wanted: Wanted, pipeline: Pipeline | None, step: Step | None) -> Situ
 
 def _likely_task(step: Step | None) -> str:
     """Return the task that a step says, and say so. Raises InputError where it says none."""
-    from promptkit.evaluation import likely_task
+    from promptkit.evaluation.choosing import likely_task
     from promptkit.reports import note
 
     assert step is not None, "without a pipeline there is a task"
@@ -140,7 +140,7 @@ def _likely_task(step: Step | None) -> str:
 
 def _on_model(asked: Situation, model: RunningModel, pipeline: Pipeline | None, step: Step | None) -> Situation:
     """Return what a recommendation is for with what is at hand on a model, and what was measured on it here."""
-    from promptkit.evaluation import billions, files_hash, hand_of, read_evidence, with_roles
+    from promptkit.evaluation.choosing import billions, files_hash, hand_of, read_evidence, with_roles
     from promptkit.techniques import Hand
 
     if pipeline is None or step is None:

@@ -10,7 +10,7 @@ from promptkit.reports.numbers import counted
 from promptkit.reports.text import visible
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import Recommendation
+    from promptkit.evaluation.choosing import Recommendation
 
 LEGEND = (
     "The score: points for what suits the task and the input, less for what it costs and for too small a model. "

@@ -11,7 +11,7 @@ from promptkit.reports.text import one_line
 
 if TYPE_CHECKING:
     from promptkit.engine import PreparedStep
-    from promptkit.evaluation import Comparison, Measured
+    from promptkit.evaluation.choosing import Comparison, Measured
 
 HEAD = ("technique", "right", "accuracy", "95 % interval", "calls", "requests", "tokens", "time", "")
 NUMBERS = range(1, 8)

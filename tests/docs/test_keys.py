@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec
-from promptkit.evaluation.recommend import Flag
+from promptkit.evaluation.choosing.recommend import Flag
 from promptkit.project import LIBRARY, Project, ProjectSettings
 from promptkit.prompts import FRONT_MATTER_KEYS, SECTIONS
 from promptkit.prompts.examples import FileExamples

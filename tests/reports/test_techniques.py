@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from promptkit.evaluation import Measured, Spent
+from promptkit.evaluation.choosing import Measured, Spent
 from promptkit.reports import measured_text
 from promptkit.reports.columns import WIDTH, columns, paragraph
 from promptkit.reports.techniques import ABOUT, measured_lines

@@ -21,8 +21,8 @@ from promptkit.errors import (
     first_error,
     place,
 )
-from promptkit.evaluation.evidence import Evidence, MeasuredData, MeasuredModel, files_hash, now
-from promptkit.evaluation.measured import Measured, Spent, by_worth, spec_text
+from promptkit.evaluation.choosing.evidence import Evidence, MeasuredData, MeasuredModel, files_hash, now
+from promptkit.evaluation.choosing.measured import Measured, Spent, by_worth, spec_text
 from promptkit.storage import load
 from promptkit.techniques import Chosen, Spec, check, choose, perform, read_artifact, require
 

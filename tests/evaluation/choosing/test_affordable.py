@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.evaluation.affordable import COUNTED, SAMPLED, SMALLER, affordable, within
+from promptkit.evaluation.choosing.affordable import COUNTED, SAMPLED, SMALLER, affordable, within
 from promptkit.techniques import Cost, check, choose, cost, find, names
 from tests.techniques.test_catalog import CATALOG, PROJECT
 

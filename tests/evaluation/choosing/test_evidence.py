@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.evaluation import Evidence, keep_evidence, read_evidence
+from promptkit.evaluation.choosing import Evidence, keep_evidence, read_evidence
 from tests.engine.helpers import Folder
 
 GIVEN: dict[str, Any] = {

@@ -13,10 +13,10 @@ from math import log2
 from typing import Any, Final, Literal
 
 from promptkit.errors import InputError
-from promptkit.evaluation.affordable import affordable, within
-from promptkit.evaluation.evidence import Evidence
-from promptkit.evaluation.measured import spec_text
-from promptkit.evaluation.tasks import Suit, find_task
+from promptkit.evaluation.choosing.affordable import affordable, within
+from promptkit.evaluation.choosing.evidence import Evidence
+from promptkit.evaluation.choosing.measured import spec_text
+from promptkit.evaluation.choosing.tasks import Suit, find_task
 from promptkit.project import Project
 from promptkit.techniques import Chosen, Cost, Hand, Spec, Technique, choose, cost, find, find_all
 

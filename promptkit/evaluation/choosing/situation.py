@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from promptkit.answers import AnswerType
 from promptkit.errors import InputError, nearest
-from promptkit.evaluation.recommend import Flag
+from promptkit.evaluation.choosing.recommend import Flag
 from promptkit.prompts import InputSpec
 from promptkit.techniques import Hand, kind_of
 

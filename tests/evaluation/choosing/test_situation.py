@@ -9,8 +9,8 @@ import pytest
 
 from promptkit.engine import Step, StepRows, asking_step, load_target, read_step_rows
 from promptkit.errors import InputError
-from promptkit.evaluation import billions, flags_of, from_rows, hand_of, likely_task, read_flags
-from promptkit.evaluation.recommend import Flag
+from promptkit.evaluation.choosing import billions, flags_of, from_rows, hand_of, likely_task, read_flags
+from promptkit.evaluation.choosing.recommend import Flag
 from promptkit.runtimes import Model
 from tests.engine.helpers import Folder
 

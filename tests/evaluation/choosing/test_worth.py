@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation import Measured, Spent, by_worth, spec_text
-from promptkit.evaluation.compare import read_specs
+from promptkit.evaluation.choosing import Measured, Spent, by_worth, spec_text
+from promptkit.evaluation.choosing.compare import read_specs
 
 
 def measured(name: str, right: int, requests: int, *, missing: int = 0, available: bool = True) -> Measured:

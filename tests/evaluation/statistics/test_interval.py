@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation import Interval, wilson
-from promptkit.evaluation.statistics import Z_95
+from promptkit.evaluation.statistics import Z_95, Interval, wilson
 
 counts = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.evaluation import Evidence, Situation, find_task, recommend, tasks, with_roles
-from promptkit.evaluation.evidence import MeasuredData, MeasuredModel
+from promptkit.evaluation.choosing import Evidence, Situation, find_task, recommend, tasks, with_roles
+from promptkit.evaluation.choosing.evidence import MeasuredData, MeasuredModel
 from promptkit.project import Project
 from promptkit.prompts import InputSpec
 from promptkit.techniques import Hand, names

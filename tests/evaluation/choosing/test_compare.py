@@ -9,8 +9,8 @@ import pytest
 
 from promptkit.engine import Settings, asking_step, read_step_rows
 from promptkit.errors import ConnectionFailed, InputError, ServerFailed
-from promptkit.evaluation import Comparison, Measured, compare, contenders, read_specs
-from promptkit.evaluation.compare import AT_ONCE, MOST_FAILURES
+from promptkit.evaluation.choosing import Comparison, Measured, compare, contenders, read_specs
+from promptkit.evaluation.choosing.compare import AT_ONCE, MOST_FAILURES
 from promptkit.runtimes import Models, Reply, Request, Scripted
 from promptkit.techniques import Artifact, row_hash
 from tests.engine.helpers import Folder, Given, messages, said
