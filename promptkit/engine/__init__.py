@@ -38,12 +38,14 @@ from promptkit.engine.results import Result, Status, StepResult, Totals, Trace
 from promptkit.engine.run import run
 from promptkit.engine.schema import json_schema
 from promptkit.engine.session import Settings
+from promptkit.engine.spec import Closed, Report, usable, validated
 from promptkit.engine.step_rows import StepRow, StepRows, asking_step, read_step_rows
 from promptkit.engine.traces import trace_record
 
 __all__ = [
     "CallFinished",
     "Case",
+    "Closed",
     "Edge",
     "Event",
     "Filled",
@@ -55,6 +57,7 @@ __all__ = [
     "Preparation",
     "PreparedStep",
     "Rendered",
+    "Report",
     "Result",
     "Settings",
     "Status",
@@ -84,7 +87,9 @@ __all__ = [
     "run",
     "trace_record",
     "unmet",
+    "usable",
     "uses_technique",
+    "validated",
     "with_technique",
     "write_artifact",
 ]

@@ -1,0 +1,15 @@
+"""What is measured of a cell: one class a kind of metric, found by the word a suite names it by."""
+
+from promptkit.evaluation.metrics.base import (
+    Answered,
+    Around,
+    Askers,
+    Difference,
+    Estimate,
+    Given,
+    Metric,
+    Sample,
+    Score,
+)
+
+__all__ = ["Answered", "Around", "Askers", "Difference", "Estimate", "Given", "Metric", "Sample", "Score"]

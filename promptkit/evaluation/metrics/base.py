@@ -1,0 +1,206 @@
+"""What a metric is: what it says of one cell, and what is said of many.
+
+A metric gives each cell a `Score`. From scores it takes plain numbers, one small vector a cell, which a run keeps in
+arrays: all that is said of a variant, and of two variants on the same rows, comes from these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from promptkit.engine import Closed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from promptkit.answers import AnswerType
+    from promptkit.project import Project
+    from promptkit.runtimes import Asker
+
+Flag = Literal["", "unparsed", "truncated"]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a metric says of one cell. `value` None is missing (the metric or its judge failed, `why` says how).
+
+    `detail` is JSON: what a person wants to see of it, and what the numbers are made of (labels, counts).
+    """
+
+    value: float | None
+    detail: Mapping[str, Any] = NOTHING
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One finished cell as metrics see it: its row, what came out, what it took, and, when asked for, its trace.
+
+    An unparsed answer has no output; a truncated one may have what was there. `steps` holds the value of each step,
+    `seconds` is the time from its first request to its last reply as a fresh run takes it, `trace()` the record of
+    `engine.trace_record`. `answer` is the type of the output where it is one step's.
+    """
+
+    row: Mapping[str, Any]
+    output: Any
+    flag: Flag = ""
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    answer: AnswerType | None = None
+    trace: Callable[[], Mapping[str, Any]] = dict
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a metric compares: its `of` (left out: the output), its `expect` (None: none), and the cell itself."""
+
+    got: Any
+    expected: Any
+    cell: Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The scored cells of one variant. `values` is (cells, columns), `rows` and `clusters` are (cells,).
+
+    The cells of one row are its repeats; rows of one cluster (a document) are not independent of each other. Where no
+    clusters are given each row is one.
+    """
+
+    values: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """The first column."""
+        return self.values[:, 0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a sample says of a metric: `mean` with its 95 % interval (None: undefined, `notes` say why).
+
+    `n` counts cells, `clusters` what is independent of each other. `parts` is JSON for people: per class values, a
+    confusion matrix, a 95th percentile.
+    """
+
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    clusters: int = 0
+    parts: Mapping[str, Any] = NOTHING
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What two samples on the same rows say of `a` against `b`: a minus b, or, with `is_ratio`, a over b.
+
+    The interval is the verdict; `p` is for Holm's order. `better` and `worse` count rows. `spread` is what the number
+    of rows that would tell is reckoned from: the discordant share of 0/1 pairs, the standard deviation of others.
+    """
+
+    difference: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    n: int = 0
+    better: int = 0
+    worse: int = 0
+    is_ratio: bool = False
+    spread: float | None = None
+    method: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class NoParameters(Closed):
+    """A metric that takes none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """Where a metric stands: paths in its parameters are relative to the suite's `folder`.
+
+    `answer` is the type of the target's output where it is one step's; `metrics` are those built before it, by name.
+    """
+
+    project: Project
+    folder: Path
+    answer: AnswerType | None = None
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+
+class Askers(Protocol):
+    """Where a metric that asks a model takes it from: `runtimes.Models`."""
+
+    async def get(self, reference: str | None = None) -> Asker: ...
+
+
+class Metric:
+    """A metric of a suite, ready to score. One class a kind; `kind` is the word that a suite names it by.
+
+    `bounds` are those of a score (None: unbounded, as tokens are). Where `asks` is true, `judge` scores, else
+    `measure`. Scores of a metric that is `costly` are kept by cell and `key`. `needs_expected` metrics have nothing to
+    say of a row without an expected answer: that is an error of the data, told before the run.
+    """
+
+    kind: ClassVar[str]
+    about: ClassVar[str]
+    Parameters: ClassVar[type[Closed]] = NoParameters
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    higher_is_better: bool = True
+    needs_expected: bool = True
+    asks: bool = False
+    costly: bool = False
+    columns: tuple[str, ...] = ("score",)
+
+    def __init__(self, name: str, parameters: Any, around: Around) -> None:
+        """Raises InputError, placed by the suite's reader, where parameters cannot be used here."""
+        self.name = name
+        self.parameters = parameters
+        self.around = around
+
+    @property
+    def key(self) -> str:
+        """What tells this metric's scores from others' for the same cell: changes when its code's result may."""
+        return f"{self.kind}:{self.parameters.model_dump_json()}"
+
+    def measure(self, given: Given) -> Score:
+        """Score one cell that has an output. Raises ValueError with what is wrong where it cannot be scored."""
+        raise NotImplementedError
+
+    async def judge(self, given: Given, askers: Askers) -> Score:
+        """Score one cell by asking a model (`asks`). Raises what asking raises."""
+        raise NotImplementedError
+
+    def unanswered(self, given: Given) -> Score:
+        """Score an unparsed or cut-off answer: it is wrong."""
+        low = self.bounds[0] if self.bounds else 0.0
+        return Score(low, {"flag": given.cell.flag})
+
+    def numbers(self, score: Score) -> Sequence[float]:
+        """Return a score that has a value as the vector that the run keeps, one number a column."""
+        assert score.value is not None, "a missing score has no numbers"
+        return (score.value,)
+
+    def estimate(self, sample: Sample) -> Estimate:
+        """Return what is said of a variant."""
+        raise NotImplementedError
+
+    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+        """Return what is said of two variants on the same cells, in the same order; None where nothing can be."""
+        raise NotImplementedError

@@ -1,0 +1,62 @@
+"""A run as reports see it: what was said of each variant, and each cell with its scores, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from promptkit.evaluation.metrics import Score
+
+CellFlag = Literal["", "unparsed", "truncated", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellView:
+    """One cell of a run. `row` counts from 1, `repeat` from 0; `error` is missing, and `problem` says why.
+
+    `cell` is what `RunView.trace` takes. `expect` is what the suite expects of the row, None where it says nothing.
+    """
+
+    variant: str
+    row: int
+    repeat: int
+    fields: Mapping[str, Any]
+    output: Any
+    expect: Any
+    flag: CellFlag = ""
+    problem: str = ""
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    calls: int = 0
+    cached: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    cell: int = 0
+
+
+class RunView(Protocol):
+    """A run in the store.
+
+    `record` is what `promptkit eval --json` prints. `variants` are in the suite's order, the first is the baseline;
+    `metrics` in the suite's order, the first is the aim; `settings` maps a variant to what it sets (`{"mood.layout":
+    "prefix"}`).
+    """
+
+    number: int
+    suite: str
+    status: str
+    started: float
+    record: Mapping[str, Any]
+    variants: tuple[str, ...]
+    metrics: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, Any]]
+
+    def cells(self, variant: str | None = None) -> Iterator[CellView]:
+        """Yield the cells in the order of rows, then variants, then repeats; of one variant where it is named."""
+        ...
+
+    def trace(self, cell: int) -> Mapping[str, Any] | None:
+        """Return a cell's trace record, None where it has none."""
+        ...
