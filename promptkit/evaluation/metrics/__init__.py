@@ -11,5 +11,18 @@ from promptkit.evaluation.metrics.base import (
     Sample,
     Score,
 )
+from promptkit.evaluation.metrics.registry import kind_named, kinds
 
-__all__ = ["Answered", "Around", "Askers", "Difference", "Estimate", "Given", "Metric", "Sample", "Score"]
+__all__ = [
+    "Answered",
+    "Around",
+    "Askers",
+    "Difference",
+    "Estimate",
+    "Given",
+    "Metric",
+    "Sample",
+    "Score",
+    "kind_named",
+    "kinds",
+]

@@ -187,6 +187,10 @@ class Metric:
         """Score one cell by asking a model (`asks`). Raises what asking raises."""
         raise NotImplementedError
 
+    def wrong_expected(self, expected: Any) -> str | None:
+        """Return what is wrong with an expected answer, None where it will do. Told of the row before the run."""
+        return None
+
     def unanswered(self, given: Given) -> Score:
         """Score an unparsed or cut-off answer: it is wrong."""
         low = self.bounds[0] if self.bounds else 0.0

@@ -1,0 +1,60 @@
+"""The kinds of metrics by the word that a suite names them by, loaded only when used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+from promptkit.errors import InputError, nearest
+from promptkit.evaluation.metrics.base import Metric
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "exact": "matches:Exact",
+        "normalized": "matches:Normalized",
+        "regex": "matches:Regex",
+        "contains": "matches:Contains",
+        "number": "numbers:Number",
+        "label": "labels:Label",
+        "balanced_accuracy": "labels:BalancedAccuracy",
+        "f1": "labels:F1",
+        "set_f1": "sets:SetF1",
+        "json": "fields:JsonFields",
+        "schema": "fields:Schema",
+        "bleu": "overlap:Bleu",
+        "chrf": "overlap:Chrf",
+        "rouge": "overlap:Rouge",
+        "edit": "edit:Edit",
+        "embedding": "embedding:Embedding",
+        "code": "code:CodeTests",
+        "table": "tables:Table",
+        "calibration": "calibration:Calibration",
+        "length": "measures:Length",
+        "tokens": "measures:Tokens",
+        "latency": "measures:Latency",
+        "format": "measures:Format",
+        "agreement": "repeats:Agreement",
+        "pass_at": "repeats:PassAt",
+        "pass_all": "repeats:PassAll",
+        "judge": "judge:Judge",
+        "pairwise": "pairwise:Pairwise",
+        "python": "own:Own",
+    }
+)
+"""Each word with the module of this package, and the class in it."""
+
+
+def kinds() -> tuple[str, ...]:
+    """Return the words of all kinds, in the order of documentation."""
+    return tuple(KINDS)
+
+
+def kind_named(word: str) -> type[Metric]:
+    """Return the class of a kind. Raises InputError with the nearest word for one that there is not."""
+    if word not in KINDS:
+        raise InputError(f"there is no metric `{word}`", hint=nearest(word, KINDS))
+    module, _, name = KINDS[word].partition(":")
+    found = getattr(import_module(f"promptkit.evaluation.metrics.{module}"), name)
+    assert isinstance(found, type) and issubclass(found, Metric), f"{KINDS[word]} is no metric"
+    return found
