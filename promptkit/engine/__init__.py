@@ -21,6 +21,7 @@ from promptkit.engine.events import (
 from promptkit.engine.example import example_file, example_run
 from promptkit.engine.files import files
 from promptkit.engine.inputs import Filled, fill
+from promptkit.engine.labels import written_labels
 from promptkit.engine.load import check, load_target
 from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
 from promptkit.engine.prepare import (
@@ -35,8 +36,9 @@ from promptkit.engine.prepare import (
 from promptkit.engine.render import Rendered, render
 from promptkit.engine.requirements import unmet
 from promptkit.engine.results import Result, Status, StepResult, Totals, Trace
-from promptkit.engine.run import run
+from promptkit.engine.run import Runner, run
 from promptkit.engine.schema import json_schema
+from promptkit.engine.scope import Value, compile_value, result_of
 from promptkit.engine.session import Settings
 from promptkit.engine.spec import Closed, Report, usable, validated
 from promptkit.engine.step_rows import StepRow, StepRows, asking_step, read_step_rows
@@ -59,6 +61,7 @@ __all__ = [
     "Rendered",
     "Report",
     "Result",
+    "Runner",
     "Settings",
     "Status",
     "Step",
@@ -71,8 +74,10 @@ __all__ = [
     "TextArrived",
     "Totals",
     "Trace",
+    "Value",
     "asking_step",
     "check",
+    "compile_value",
     "example_file",
     "example_run",
     "files",
@@ -84,6 +89,7 @@ __all__ = [
     "read_parameters",
     "read_step_rows",
     "render",
+    "result_of",
     "run",
     "trace_record",
     "unmet",
@@ -92,4 +98,5 @@ __all__ = [
     "validated",
     "with_technique",
     "write_artifact",
+    "written_labels",
 ]

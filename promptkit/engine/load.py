@@ -10,7 +10,7 @@ from promptkit.engine.inputs import wrong_value
 from promptkit.engine.pipeline import Case, Input, Pipeline
 from promptkit.engine.reader import PipelineReader, changed_step, read_case, report_unknown_steps
 from promptkit.engine.scope import NAME, Key, result_of
-from promptkit.engine.sets import read_sets
+from promptkit.engine.sets import merged, nested, read_sets
 from promptkit.engine.settings import Source, project_defaults
 from promptkit.engine.spec import CaseSpec, validated
 from promptkit.engine.steps import Around, StepReader, Target, prompt_inputs
@@ -22,18 +22,23 @@ from promptkit.storage import Document, Problems, load_file
 YAML = (".yaml", ".yml")
 
 
-def load_target(target: str | Path, project: Project, *, sets: Sequence[str] = ()) -> Pipeline:
+def load_target(
+    target: str | Path, project: Project, *, sets: Sequence[str] = (), changes: Mapping[str, Any] | None = None
+) -> Pipeline:
     """Read a pipeline or a prompt, by name or path, with `--set STEP.KEY=VALUE` applied; no model is called.
+
+    `changes` are the same as values (`{"STEP.KEY": VALUE}`), and stand over `sets`.
 
     Raises InputError with every problem in it and in the files that it names.
     """
     path = project.target(target) if isinstance(target, str) else target.resolve()
     problems = Problems()
-    changes: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     with problems.gather():
-        changes = read_sets(sets)
+        changed = read_sets(sets)
+        changed = merged(changed, nested(changes or {}))
     loader = Loader(project, problems)
-    pipeline = loader.pipeline(path, changes) if path.suffix in YAML else loader.prompt(path, changes)
+    pipeline = loader.pipeline(path, changed) if path.suffix in YAML else loader.prompt(path, changed)
     problems.check()
     assert pipeline is not None, "a target without problems is a pipeline"
     return pipeline

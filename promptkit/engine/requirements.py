@@ -36,7 +36,7 @@ def unmet(pipeline: Pipeline) -> list[Problem]:
     return problems.found
 
 
-async def require(pipeline: Pipeline, session: Session) -> None:
+async def require(pipeline: Pipeline, session: Session, *, model: str | None = None) -> None:
     """See that nothing is unmet, open the model of each step, and see that it can do what the step asks.
 
     Raises InputError for what is unmet, and Unsupported with all that the models cannot do.
@@ -44,7 +44,7 @@ async def require(pipeline: Pipeline, session: Session) -> None:
     problems = unmet(pipeline)
     if problems:
         raise InputError(problems)
-    missing = [text async for text in _missing(pipeline, session, None)]
+    missing = [text async for text in _missing(pipeline, session, model)]
     if missing:
         hint = "promptkit models show MODEL lists what a model can do"
         raise Unsupported("\n".join(dict.fromkeys(missing)), hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.events import OnEvent, StepFinished
@@ -38,36 +39,68 @@ async def run(
     what the absence of a model raises, before the first request. With a `store`, the run and its calls are kept
     there. Cancelling stops all generation.
     """
-    session = Session(pipeline.project, models, settings or Settings(), on_event)
+    runner = Runner(pipeline, models=models, settings=settings, on_event=on_event)
     values = fill(pipeline, inputs).values if pipeline.inputs or inputs else {}
-    await require(pipeline, session)
+    await runner.open()
+    session = runner.session
     number = None if store is None else _begin(store, pipeline, values, session)
-    pipeline_run = PipelineRun(pipeline, session, sample=session.settings.sample)
-    trace = Trace(name=pipeline.name, kind="run", started=session.now())
-    output, error = None, None
     try:
-        output = plain(await pipeline_run.run(values, trace))
-    except PromptkitError as failure:
-        error = failure
+        result = await runner.run(values, sample=session.settings.sample)
     except asyncio.CancelledError:
         if store is not None and number is not None:
             store.end_run(number, "interrupted", {})
         raise
-    trace.value, trace.status = output, "failed" if error else "done"
-    result = Result(
-        target=pipeline.name,
-        output=output,
-        steps=pipeline_run.results(),
-        totals=count(trace.nodes(), trace.seconds),
-        trace=trace,
-        answered=session.answered,
-        notices=session.notices,
-        error=error,
-        run=number,
-    )
-    if store is not None and number is not None:
-        await _keep(store, number, result)
+    if store is None or number is None:
+        return result
+    result = replace(result, run=number)
+    await _keep(store, number, result)
     return result
+
+
+class Runner:
+    """A pipeline made ready once, to be run on many rows. Make it where the event loop runs.
+
+    `model` is what answers steps that name none, left out the models' default.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        models: Models,
+        settings: Settings | None = None,
+        on_event: OnEvent | None = None,
+        model: str | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.session = Session(pipeline.project, models, settings or Settings(), on_event)
+        self._model = model
+
+    async def open(self) -> None:
+        """See that nothing is unmet and open the models. Raises what `run` raises before its first request."""
+        await require(self.pipeline, self.session, model=self._model)
+
+    async def run(self, values: Mapping[str, Any], *, sample: str = "0") -> Result:
+        """Run once, on a value for each input, as `fill` gives them. `sample` numbers repeated runs on one row."""
+        pipeline, session = self.pipeline, self.session
+        pipeline_run = PipelineRun(pipeline, session, sample=sample, model=self._model)
+        trace = Trace(name=pipeline.name, kind="run", started=session.now())
+        output, error = None, None
+        try:
+            output = plain(await pipeline_run.run(values, trace))
+        except PromptkitError as failure:
+            error = failure
+        trace.value, trace.status = output, "failed" if error else "done"
+        return Result(
+            target=pipeline.name,
+            output=output,
+            steps=pipeline_run.results(),
+            totals=count(trace.nodes(), trace.seconds),
+            trace=trace,
+            answered=session.answered,
+            notices=session.notices,
+            error=error,
+        )
 
 
 def _begin(store: Store, pipeline: Pipeline, values: Mapping[str, Any], session: Session) -> int:

@@ -20,9 +20,23 @@ def read_sets(sets: Sequence[str]) -> dict[str, Any]:
     for text in sets:
         with problems.gather():
             path, value = _read(text)
-            _put(changes, path, value, text)
+            _put(changes, path, value, f"--set {text}")
     problems.check()
     return changes
+
+
+def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `{"a.b.c": VALUE}` as nested mappings. Raises InputError with all keys that are none."""
+    result: dict[str, Any] = {}
+    problems = Problems()
+    for key, value in changes.items():
+        with problems.gather():
+            path = key.split(".")
+            if len(path) < 2 or not all(path):
+                raise InputError(Problem(f"`{key}` must be STEP.KEY"))
+            _put(result, path, value, key)
+    problems.check()
+    return result
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,5 +81,5 @@ def _put(changes: dict[str, Any], path: list[str], value: Any, text: str) -> Non
     for key in path[:-1]:
         place = place.setdefault(key, {})
         if not isinstance(place, dict):
-            raise InputError(Problem(f"`--set {text}` contradicts an earlier one"))
+            raise InputError(Problem(f"`{text}` contradicts an earlier one"))
     place[path[-1]] = value

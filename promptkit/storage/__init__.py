@@ -5,13 +5,14 @@ from __future__ import annotations
 from promptkit.storage.edit import append_item, block_text
 from promptkit.storage.files import Stamp, append_line, check_there, file_stamp, read_text, write_atomic
 from promptkit.storage.models import Problems, read_model, read_rest, wording
-from promptkit.storage.rows import read_rows
+from promptkit.storage.rows import Numbered, read_numbered, read_rows
 from promptkit.storage.store import Run, Store
 from promptkit.storage.strict_json import parse_json, plain
 from promptkit.storage.yaml import Document, load, load_file
 
 __all__ = [
     "Document",
+    "Numbered",
     "Problems",
     "Run",
     "Stamp",
@@ -26,6 +27,7 @@ __all__ = [
     "parse_json",
     "plain",
     "read_model",
+    "read_numbered",
     "read_rest",
     "read_rows",
     "read_text",

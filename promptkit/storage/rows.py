@@ -1,7 +1,7 @@
 """Rows of data from JSONL, JSON, CSV, TSV, YAML and plain text.
 
-A file may be far larger than memory where its format has a row a line. Each reader yields rows and, in their place,
-problems: the first problem ends the rows, the next ones are gathered, and then all are raised.
+A file may be far larger than memory where its format has a row a line. Each reader yields rows with their lines and, in
+the place of rows that are wrong, problems. What makes the rest of a file unreadable is raised.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from promptkit.storage.strict_json import parse_json
 from promptkit.storage.yaml import load_file
 
 Row = dict[str, Any]
+Numbered = tuple[int | None, Row | Problem]
+"""A row, or what is wrong with it, with the line where it begins (None: not told by this format)."""
 
 MAX_LINE = 32_000_000
 MAX_PROBLEMS = 20
@@ -31,6 +33,14 @@ def read_rows(path: Path, *, select: str | None = None) -> Iterator[Row]:
     `{"text": line}`. Raises InputError: after the first wrong row no more rows come, and the error names all
     that are wrong, up to 20.
     """
+    return _checked(read_numbered(path, select=select))
+
+
+def read_numbered(path: Path, *, select: str | None = None) -> Iterator[Numbered]:
+    """Yield the rows of a file as `read_rows` does, each with its line; a Problem stands for a row that is wrong.
+
+    Raises InputError for a file whose rows cannot be told from each other from some place on.
+    """
     file = str(place(path))
     if path.suffix in (".json", ".yaml", ".yml"):
         found = _whole(path, file, select)
@@ -41,18 +51,22 @@ def read_rows(path: Path, *, select: str | None = None) -> Iterator[Row]:
     else:
         hint = nearest(path.suffix, [*_BY_LINE, ".json", ".yaml", ".yml"])
         raise InputError(Problem("rows are not read from a file with this ending", file, hint=hint))
-    return _checked(found)
+    return found
 
 
-def _checked(found: Iterable[Row | Problem]) -> Iterator[Row]:
+def _checked(found: Iterable[Numbered]) -> Iterator[Row]:
+    """Yield the rows up to the first wrong one. Raises InputError with that and the next ones."""
     problems: list[Problem] = []
-    for row in found:
-        if isinstance(row, Problem):
-            problems.append(row)
-            if len(problems) == MAX_PROBLEMS:
-                break
-        elif not problems:
-            yield row
+    try:
+        for _, row in found:
+            if isinstance(row, Problem):
+                problems.append(row)
+                if len(problems) == MAX_PROBLEMS:
+                    break
+            elif not problems:
+                yield row
+    except InputError as error:
+        problems += error.problems
     if problems:
         raise InputError(problems)
 
@@ -69,8 +83,7 @@ def _lines(path: Path, file: str) -> Iterator[tuple[int, str | Problem]]:
         while line := stream.readline(MAX_LINE + 1):
             number += 1
             if len(line) > MAX_LINE:
-                yield number, Problem(f"a line longer than {MAX_LINE // 1_000_000} MB", file, number)
-                return
+                raise InputError(Problem(f"a line longer than {MAX_LINE // 1_000_000} MB", file, number))
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
@@ -80,12 +93,12 @@ def _lines(path: Path, file: str) -> Iterator[tuple[int, str | Problem]]:
             yield number, text
 
 
-def _json_lines(path: Path, file: str) -> Iterator[Row | Problem]:
+def _json_lines(path: Path, file: str) -> Iterator[Numbered]:
     for number, line in _lines(path, file):
         if isinstance(line, Problem):
-            yield line
+            yield number, line
         elif line.strip():
-            yield _json_row(line, file, number)
+            yield number, _json_row(line, file, number)
 
 
 def _json_row(line: str, file: str, number: int) -> Row | Problem:
@@ -101,33 +114,25 @@ def _json_row(line: str, file: str, number: int) -> Row | Problem:
     return row
 
 
-def _text_lines(path: Path, file: str) -> Iterator[Row | Problem]:
+def _text_lines(path: Path, file: str) -> Iterator[Numbered]:
     for number, line in _lines(path, file):
         if isinstance(line, Problem):
-            yield line
+            yield number, line
         elif "\0" in line:
-            yield _nul(file, number)
+            yield number, _nul(file, number)
         elif line.strip():
-            yield {"text": line.rstrip("\r\n")}
+            yield number, {"text": line.rstrip("\r\n")}
 
 
-def _comma_separated(path: Path, file: str) -> Iterator[Row | Problem]:
+def _comma_separated(path: Path, file: str) -> Iterator[Numbered]:
     return _table(path, file, ",")
 
 
-def _tab_separated(path: Path, file: str) -> Iterator[Row | Problem]:
+def _tab_separated(path: Path, file: str) -> Iterator[Numbered]:
     return _table(path, file, "\t")
 
 
-class _BadLine(Exception):
-    """Carries a problem out of the reader of a table, whose rows end where the text is no text."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-
-def _table(path: Path, file: str, delimiter: str) -> Iterator[Row | Problem]:
+def _table(path: Path, file: str, delimiter: str) -> Iterator[Numbered]:
     csv.field_size_limit(MAX_LINE)
     reader = csv.reader(_table_lines(path, file), delimiter=delimiter, strict=True)
     try:
@@ -136,28 +141,29 @@ def _table(path: Path, file: str, delimiter: str) -> Iterator[Row | Problem]:
             return
         repeated = sorted({name for name in header if header.count(name) > 1})
         if repeated:
-            yield Problem(f"the column `{repeated[0]}` is given twice", file, 1)
-            return
+            raise InputError(Problem(f"the column `{repeated[0]}` is given twice", file, 1))
+        line = reader.line_num + 1
         for fields in reader:
+            begun, line = line, reader.line_num + 1
             if not fields:
                 continue
             if len(fields) == len(header):
-                yield dict(zip(header, fields, strict=True))
+                yield begun, dict(zip(header, fields, strict=True))
             else:
                 message = f"{len(fields)} fields, but the header has {len(header)}"
-                yield Problem(message, file, reader.line_num, hint="put a field that holds the separator in quotes")
+                hint = "put a field that holds the separator in quotes"
+                yield begun, Problem(message, file, reader.line_num, hint=hint)
     except csv.Error as error:
-        yield Problem(str(error), file, reader.line_num, hint="a quote in a quoted field is written twice")
-    except _BadLine as bad:
-        yield bad.problem
+        hint = "a quote in a quoted field is written twice"
+        raise InputError(Problem(str(error), file, reader.line_num, hint=hint)) from None
 
 
 def _table_lines(path: Path, file: str) -> Iterator[str]:
     for number, line in _lines(path, file):
         if isinstance(line, Problem):
-            raise _BadLine(line)
+            raise InputError(line)
         if "\0" in line:
-            raise _BadLine(_nul(file, number))
+            raise InputError(_nul(file, number))
         yield line
 
 
@@ -165,7 +171,7 @@ def _nul(file: str, number: int) -> Problem:
     return Problem("the line holds a NUL", file, number, hint="save the file as UTF-8")
 
 
-def _whole(path: Path, file: str, select: str | None) -> Iterator[Row | Problem]:
+def _whole(path: Path, file: str, select: str | None) -> Iterator[Numbered]:
     """Yield the rows of a file that is one document."""
     keys = select.split(".") if select else []
     line_of: Callable[[int], int | None]
@@ -181,10 +187,8 @@ def _whole(path: Path, file: str, select: str | None) -> Iterator[Row | Problem]
 
     rows = _selected(value, keys, file)
     for index, row in enumerate(rows):
-        if isinstance(row, dict):
-            yield row
-        else:
-            yield Problem(f"row {index + 1} is not a mapping", file, line_of(index))
+        line = line_of(index)
+        yield line, row if isinstance(row, dict) else Problem(f"row {index + 1} is not a mapping", file, line)
 
 
 def _no_line(index: int) -> None:
@@ -216,7 +220,7 @@ def _selected(value: Any, keys: list[str], file: str) -> list[Any]:
     return value
 
 
-_BY_LINE: dict[str, Callable[[Path, str], Iterator[Row | Problem]]] = {
+_BY_LINE: dict[str, Callable[[Path, str], Iterator[Numbered]]] = {
     ".jsonl": _json_lines,
     ".csv": _comma_separated,
     ".tsv": _tab_separated,
