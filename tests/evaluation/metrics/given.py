@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from promptkit.answers import AnswerType
 from promptkit.evaluation.metrics import Answered, Around, Difference, Estimate, Given, Metric, Sample, kind_named
 from promptkit.project import Project
@@ -44,6 +42,8 @@ def scored(of: Metric, cells: Sequence[Given], rows: Sequence[int] | None = None
 
 def sample(values: Sequence[Any], rows: Sequence[int] | None = None, clusters: Sequence[int] | None = None) -> Sample:
     """Return a sample of numbers, one a cell or a vector a cell."""
+    import numpy as np
+
     columns = np.array(values, dtype=np.float64)
     if columns.ndim == 1:
         columns = columns[:, None]
