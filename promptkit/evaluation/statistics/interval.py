@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from math import inf, sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 Z_95: Final = 1.959964
 """The standard normal quantile of a two-sided interval of 95 %."""
@@ -37,6 +38,14 @@ class Mean(NamedTuple):
     effective: float
 
 
+class Quantile(NamedTuple):
+    """A quantile with its limits; a limit that so few values do not give is infinite."""
+
+    value: float
+    low: float
+    high: float
+
+
 class Paired(NamedTuple):
     """What two variants on the same cells say of a against b: a minus b, or, where the function says so, a over b.
 
@@ -56,20 +65,23 @@ class Paired(NamedTuple):
     method: str
 
 
-def normal_quantile(level: float) -> float:
-    """Return the normal quantile of a two-sided interval of confidence `level`, `Z_95` for 0.95."""
+def upper_share(level: float) -> float:
+    """Return the share that lies below the upper end of a two-sided interval of confidence `level`."""
     if not 0 < level < 1:
         raise ValueError(f"{level} is no confidence between 0 and 1")
-    return Z_95 if level == 0.95 else NormalDist().inv_cdf((1 + level) / 2)
+    return (1 + level) / 2
+
+
+def normal_quantile(level: float) -> float:
+    """Return the normal quantile of a two-sided interval of confidence `level`, `Z_95` for 0.95."""
+    return Z_95 if level == 0.95 else NormalDist().inv_cdf(upper_share(level))
 
 
 def t_quantile(level: float, degrees: float) -> float:
     """Return Student's t quantile of a two-sided interval of confidence `level`; infinite without degrees."""
     from scipy.special import stdtrit
 
-    if not 0 < level < 1:
-        raise ValueError(f"{level} is no confidence between 0 and 1")
-    return float(stdtrit(degrees, (1 + level) / 2)) if degrees > 0 else inf
+    return float(stdtrit(degrees, upper_share(level))) if degrees > 0 else inf
 
 
 def wilson(right: int, n: int, *, z: float = Z_95) -> Interval:
@@ -96,29 +108,22 @@ def score_interval(rate: float, n: float, quantile: float) -> Interval:
     return Interval(max(0.0, min(centre - half, rate)), min(1.0, max(centre + half, rate)))
 
 
-def bounded_mean(
-    scores: NDArray[Any],
-    clusters: NDArray[np.integer[Any]],
-    *,
-    binary: bool,
-    level: float = 0.95,
-    bounds: tuple[float, float] = (0.0, 1.0),
-) -> Mean:
-    """Return the mean over cells of scores that lie within `bounds`, with an interval.
+def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level: float = 0.95) -> Mean:
+    """Return the mean over cells of scores in [0, 1], with an interval.
 
     `scores` and `clusters` are (cells,); cells of equal cluster code may depend on each other (repeats of a row, rows
-    of a document), clusters do not. `binary` says that every score is one of the two bounds. Independent 0/1 rows get
+    of a document), clusters do not. `binary` says that every score is 0 or 1. Independent 0/1 rows get
     Wilson's interval to the digit. Otherwise it is Wilson's form with an effective number of rows: the variance of one
     score over the variance of the mean as a ratio of cluster sums, with one more cluster of the largest variance added
     so that the width stays above zero where all agree (Kish 1965, Survey Sampling; Korn & Graubard 1998, Survey
     Methodology 24; Dean & Pagano 2015, Journal of Survey Statistics and Methodology 3), and Student's t. Below about
     30 clusters of unequal sizes it covers less than it says, 92 of 100 for 95.
 
-    Raises ValueError for no scores, a NaN, a score out of bounds, one that `binary` excludes, or unlike lengths.
+    Raises ValueError for no scores, a NaN, a score beyond 0 or 1, one between them with `binary`, or unlike lengths.
     """
-    values = scaled(scores, bounds)
+    values = _within_0_and_1(scores)
     if binary and not ((values == 0) | (values == 1)).all():
-        raise ValueError("a score is neither of the two bounds, so it is not binary")
+        raise ValueError("a binary score is neither 0 nor 1")
     sizes, sums = cluster_sums(values, clusters)
     cells, groups = len(values), len(sizes)
     total = ordered_sum(sums)
@@ -128,9 +133,7 @@ def bounded_mean(
     else:
         effective = _effective(mean, sizes, sums, most=cells if binary else inf)
         interval = score_interval(mean, effective, t_quantile(level, groups - 1))
-    low, high = bounds
-    ends = (low + (high - low) * part for part in (mean, *interval))
-    return Mean(*ends, cells, groups, effective)
+    return Mean(mean, *interval, cells, groups, effective)
 
 
 def _effective(mean: float, sizes: NDArray[np.int64], sums: NDArray[np.float64], *, most: float) -> float:
@@ -146,32 +149,62 @@ def _effective(mean: float, sizes: NDArray[np.int64], sums: NDArray[np.float64],
     return min(most, max(least, largest / ((groups * squares + largest / least) / groups)))
 
 
-def scaled(scores: NDArray[Any], bounds: tuple[float, float]) -> NDArray[np.float64]:
-    """Return scores scaled from `bounds` to [0, 1]. Raises ValueError for no score, a NaN, or one out of bounds."""
-    import numpy as np
+def quantile(values: ArrayLike, q: float, *, level: float = 0.95) -> Quantile:
+    """Return the quantile `q` of independent values, in their unit, with limits that are values too.
 
-    values = np.asarray(scores, dtype=np.float64)
-    if values.ndim != 1 or not len(values):
-        raise ValueError("there are no scores" if not values.size else "scores are not one row of numbers")
-    low, high = bounds
-    if bounds != (0.0, 1.0):
-        values = (values - low) / (high - low)
+    The number of values below the true quantile follows Bin(n, q), which gives the ranks of the limits, whatever the
+    distribution (Thompson 1936, Annals of Mathematical Statistics 7). The quantile between two values is interpolated.
+    Raises ValueError for no values, a NaN, or a `q` outside (0, 1).
+    """
+    import numpy as np
+    from scipy.special import bdtr
+
+    if not 0 < q < 1:
+        raise ValueError(f"{q} is no quantile between 0 and 1")
+    ordered = np.sort(_numbers(values))
+    n = len(ordered)
+
+    def rank(share: float) -> int:
+        return bisect_left(range(n), share, key=lambda count: float(bdtr(count, n, q)))
+
+    # Of P(X < below) and P(X >= above) each is at most half of what the confidence leaves.
+    upper = upper_share(level)
+    below, above = rank(1 - upper), rank(upper) + 1
+    value = float(np.quantile(ordered, q))
+    # At a low confidence an interpolated value can lie beyond the limits.
+    low = min(float(ordered[below - 1]), value) if below >= 1 else -inf
+    return Quantile(value, low, max(float(ordered[above - 1]), value) if above <= n else inf)
+
+
+def _within_0_and_1(scores: ArrayLike) -> NDArray[np.float64]:
+    values = _numbers(scores)
     least, most = float(values.min()), float(values.max())
-    if not (least >= -SLACK and most <= 1 + SLACK):
-        raise ValueError(f"a score is not a number within {low:g} and {high:g}")
+    if least < -SLACK or most > 1 + SLACK:
+        raise ValueError(f"scores from {least:g} to {most:g} are not within 0 and 1")
     return values if least >= 0 and most <= 1 else values.clip(0, 1)
 
 
-def cluster_sums(
-    values: NDArray[np.float64], clusters: NDArray[np.integer[Any]]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _numbers(values: ArrayLike) -> NDArray[np.float64]:
+    """Return values as an array. Raises ValueError for none, for a NaN and for more than one dimension."""
+    import numpy as np
+
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or not len(numbers):
+        raise ValueError(f"values of shape {numbers.shape} say nothing: there must be one row of at least one")
+    if np.isnan(numbers).any():
+        raise ValueError("a value is not a number: missing ones are to be taken out before")
+    return numbers
+
+
+def cluster_sums(values: NDArray[np.float64], clusters: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the number of cells of each cluster and the sum of their values, the same to the digit in any order."""
     import numpy as np
 
-    if np.shape(clusters) != values.shape:
-        raise ValueError(f"{len(values)} values have {np.size(clusters)} cluster codes")
-    order = np.lexsort((values, clusters))
-    codes = np.asarray(clusters)[order]
+    codes = np.asarray(clusters)
+    if codes.shape != values.shape:
+        raise ValueError(f"{len(values)} values have cluster codes of shape {codes.shape}")
+    order = np.lexsort((values, codes))
+    codes = codes[order]
     starts = np.flatnonzero(np.concatenate(([True], codes[1:] != codes[:-1])))
     sizes = np.diff(starts, append=len(codes))
     return sizes, np.add.reduceat(values[order], starts)
