@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from promptkit.storage.cells import Cells, KeptCell, Placed, RunCell
 from promptkit.storage.edit import append_item, block_text
 from promptkit.storage.files import Stamp, append_line, check_there, file_stamp, read_text, write_atomic
 from promptkit.storage.models import Problems, read_model, read_rest, wording
@@ -11,10 +12,14 @@ from promptkit.storage.strict_json import parse_json, plain
 from promptkit.storage.yaml import Document, load, load_file
 
 __all__ = [
+    "Cells",
     "Document",
+    "KeptCell",
     "Numbered",
+    "Placed",
     "Problems",
     "Run",
+    "RunCell",
     "Stamp",
     "Store",
     "append_item",

@@ -26,6 +26,29 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              target text not null, name text not null, record text not null,
              primary key (target, name)) without rowid""",
     ),
+    (
+        # Openings of the store; `seen` is null for one that did not promise to come back.
+        "create table owners (number integer primary key, pid integer not null, host text not null, seen real)",
+        "create table running (run integer primary key references runs, owner integer not null)",
+        "create table claims (key blob primary key, owner integer not null) without rowid",
+        # Traces and rows stand apart, so that reading outcomes does not step over them.
+        """create table cells (
+             number integer primary key, key blob not null, failed integer not null, outcome blob not null)""",
+        "create index cells_by_key on cells (key)",
+        "create table traces (cell integer primary key references cells, trace blob not null)",
+        "create table data_rows (number integer primary key, key blob not null unique, fields blob not null)",
+        """create table run_variants (
+             run integer not null references runs, number integer not null, name text not null,
+             primary key (run, number)) without rowid""",
+        """create table run_cells (
+             run integer not null references runs, row integer not null, variant integer not null,
+             repeat integer not null, cell integer not null references cells,
+             row_number integer not null references data_rows, scores blob not null,
+             primary key (run, row, variant, repeat)) without rowid""",
+        """create table scores (
+             cell integer not null references cells, metric blob not null, score blob not null,
+             primary key (cell, metric)) without rowid""",
+    ),
 )
 
 

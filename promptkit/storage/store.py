@@ -1,4 +1,4 @@
-"""The store of a project: answers to requests, runs and their calls, and what `try` remembers."""
+"""The store of a project: answers to requests, runs with their calls and cells, and what `try` remembers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from promptkit.errors import InputError, StoreFailed, place
+from promptkit.storage.cells import Cells
 from promptkit.storage.database import Database
+from promptkit.storage.owners import Owner, bury, is_alive
 
 FILE = "store.db"
 GIGABYTE = 1_000_000_000
@@ -54,6 +56,8 @@ class Store:
         self._database = database
         self._cache_size = cache_size
         self._used: set[str] = set()
+        self._owner = Owner()
+        self._cells = Cells(database, self._owner)
 
     @classmethod
     def open(cls, folder: Path, *, cache_size: int = GIGABYTE) -> Self:
@@ -68,6 +72,11 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def cells(self) -> Cells:
+        """The cells of evaluations."""
+        return self._cells
 
     def cached(self, key: str) -> str | None:
         """Return what was kept under `key`."""
@@ -100,18 +109,34 @@ class Store:
         row = (kind, target, "running", _json(model), _json(inputs), time.time(), None, "{}")
 
         def change(connection: sqlite3.Connection) -> int | None:
-            return connection.execute("insert into runs values (null, ?, ?, ?, ?, ?, ?, ?, ?)", row).lastrowid
+            number = connection.execute("insert into runs values (null, ?, ?, ?, ?, ?, ?, ?, ?)", row).lastrowid
+            self._owner.sign(connection, beats=False)
+            connection.execute("insert into running values (?, ?)", (number, self._owner.number))
+            return number
 
         number = self._database.write(change).result()
         assert number is not None
         return number
 
+    def update_run(self, run: int, record: Mapping[str, Any]) -> None:
+        """Set what a run has given so far; it goes on."""
+        self._execute("update runs set record = ? where number = ?", (_json(record), run))
+
     def end_run(self, run: int, status: str, record: Mapping[str, Any]) -> None:
         """Set how a run ended and what it gave."""
-        self._execute(
-            "update runs set status = ?, record = ?, ended = ? where number = ?",
-            (status, _json(record), time.time(), run),
-        )
+        row = (status, _json(record), time.time(), run)
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("update runs set status = ?, record = ?, ended = ? where number = ?", row)
+            connection.execute("delete from running where run = ?", (run,))
+
+        self._database.write(change).result()
+
+    def close_dead_runs(self) -> list[int]:
+        """End, as `interrupted`, the runs whose process is gone, and return their numbers. They keep their records."""
+        if not self._database.read("select 1 from running limit 1"):
+            return []
+        return self._database.write(_close_dead_runs).result()
 
     async def save_call(self, run: int, call: Mapping[str, Any]) -> None:
         """Add one call to a run; returns once it is on disk."""
@@ -159,10 +184,15 @@ class Store:
         return json.loads(rows[0][0]) if rows else None
 
     def close(self) -> None:
-        """Write what waits and close the file. May be called twice."""
+        """Write what waits, give back what is claimed, and close the file. May be called twice."""
         if self._used:
             self._note_use()
+        if self._owner.is_known:
+            # Nobody waits for it: where it fails, the claims are free once this process is gone.
+            self._owner.is_known = False
+            self._database.write(self._owner.leave)
         self._database.close()
+        self._owner.forget()
 
     def _execute(self, sql: str, parameters: tuple[Any, ...]) -> None:
         self._database.write(lambda connection: connection.execute(sql, parameters)).result()
@@ -192,6 +222,20 @@ class Store:
                 "delete from answers where rowid in (select rowid from answers order by used limit ?)",
                 (_EVICTED_AT_ONCE,),
             )
+
+
+def _close_dead_runs(connection: sqlite3.Connection) -> list[int]:
+    owners = connection.execute("select distinct owner from running").fetchall()
+    dead = [owner for (owner,) in owners if not is_alive(connection, owner)]
+    closed = []
+    for owner in dead:
+        closed += [run for (run,) in connection.execute("select run from running where owner = ?", (owner,))]
+        connection.execute("delete from running where owner = ?", (owner,))
+        bury(connection, owner)
+    connection.executemany(
+        "update runs set status = 'interrupted', ended = ? where number = ?", [(time.time(), run) for run in closed]
+    )
+    return sorted(closed)
 
 
 def _run(row: tuple[Any, ...]) -> Run:

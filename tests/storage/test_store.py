@@ -333,7 +333,7 @@ def test_a_store_of_each_released_version_is_read(tmp_path: Path) -> None:
             connection.executescript(dump.read_text())
         with Store.open(folder) as store:
             assert store.cached("key") == '{"text":"é"}'
-            run = store.run("last")
+            run = store.run("1")
             assert run is not None
             assert (run.target, run.record) == ("feedback", {"output": {"mood": "good"}})
             assert store.calls(run.number) == [{"name": "vanilla"}]
