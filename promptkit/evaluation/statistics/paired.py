@@ -1,0 +1,253 @@
+"""What can be said of two variants on the same rows: never two intervals subtracted, always pairs.
+
+Rows that are missing on one side are no pairs: they are left out before they come here, or counted against
+(`missing.against`). All results are the same for any order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, sqrt
+from typing import TYPE_CHECKING, Final
+
+from promptkit.evaluation.statistics.interval import Interval, Paired, normal_quantile, t_quantile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+HALVINGS: Final = 50
+"""How often a search by bisection halves: an end is found to 1e-15."""
+ALL_FLIPS: Final = 14
+"""Up to so many differences all 2^m flips of sign are tried."""
+DRAWS: Final = 9_999
+FLIPS_AT_ONCE: Final = 4_000_000
+
+
+def tango(better: int, worse: int, n: int, *, level: float = 0.95) -> Interval:
+    """Return Tango's score interval of a paired difference of rates (Tango 1998, Statistics in Medicine 17).
+
+    In come how many of `n` rows only the first got right (`better`) and only the second (`worse`); out come the ends of
+    first minus second, in [-1, 1]. It excludes 0 exactly when McNemar's score test, (b - c)²/(b + c), rejects at the
+    same level. Of no rows it is the whole of [-1, 1]. Raises ValueError for counts that are none.
+    """
+    if better < 0 or worse < 0 or better + worse > n:
+        raise ValueError(f"{better} better and {worse} worse are no counts of {n} rows")
+    if n == 0:
+        return Interval(-1.0, 1.0)
+    if better < worse:
+        low, high = tango(worse, better, n, level=level)
+        return Interval(-high, -low)
+    z = normal_quantile(level)
+    rejects_0 = better - worse > z * sqrt(better + worse)
+    observed = (better - worse) / n
+
+    def held(difference: float) -> bool:
+        return abs(better - worse - n * difference) <= z * _tango_error(better, worse, n, difference)
+
+    # 0 is known to be in or out before the search, so that rounding cannot put it on the other side.
+    low = _edge(held, 0.0, observed) if rejects_0 else _edge(held, -1.0, 0.0)
+    return Interval(low, _edge(held, 1.0, observed))
+
+
+def _tango_error(better: int, worse: int, n: int, difference: float) -> float:
+    """Return the standard error of better - worse where the true difference is this one and the rest most likely."""
+    b = (2 * n - better + worse) * difference - better - worse
+    c = -worse * difference * (1 - difference)
+    q = (sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
+    return sqrt(max(0.0, n * (2 * q + difference * (1 - difference))))
+
+
+def _edge(held: Callable[[float], bool], outside: float, inside: float) -> float:
+    """Return where `held` begins between one number that is not held and one that is, from its inner side."""
+    for _ in range(HALVINGS):
+        middle = (outside + inside) / 2
+        if held(middle):
+            inside = middle
+        else:
+            outside = middle
+    return inside
+
+
+def mid_p(better: int, worse: int) -> float:
+    """Return McNemar's two-sided mid-p of the rows that differ (Fagerland, Lydersen & Laake 2013, BMC MRM 13:91).
+
+    2·P(X < min) + P(X = min) with X ~ Bin(better + worse, ½), so 1 where both are equal. It can be a little over
+    0.05 where Tango's interval excludes 0 (4 and 0: 0.0625); the interval is the verdict. Raises ValueError for
+    counts that are none.
+    """
+    from scipy.special import bdtr
+
+    if better < 0 or worse < 0:
+        raise ValueError(f"{better} better and {worse} worse are no counts")
+    fewer, differ = min(better, worse), better + worse
+    if better == worse:
+        return 1.0
+    below = float(bdtr(fewer - 1, differ, 0.5)) if fewer else 0.0
+    return below + float(bdtr(fewer, differ, 0.5))
+
+
+def paired_binary(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Paired:
+    """Return what rows of one cell each, scored 0 or 1, say of `a` minus `b`: Tango's interval and McNemar's mid-p.
+
+    `a` and `b` are (rows,), in the same order, independent of each other. `spread` is the discordant share
+    (b + c + 1)/(n + 2), which `power.rows_needed` takes. Of no rows the difference is 0 and the interval [-1, 1].
+    Raises ValueError for other scores than 0 and 1 and for lengths that differ.
+    """
+    import numpy as np
+
+    first, second = _same_length(a, b)
+    if not np.isin(np.concatenate([first, second]), (0.0, 1.0)).all():
+        raise ValueError("scores of this comparison are 0 or 1")
+    n = len(first)
+    better, worse = int(np.sum(first > second)), int(np.sum(first < second))
+    low, high = tango(better, worse, n, level=level)
+    return Paired(
+        difference=(better - worse) / n if n else 0.0,
+        low=low,
+        high=high,
+        p=mid_p(better, worse),
+        n=n,
+        better=better,
+        worse=worse,
+        spread=(better + worse + 1) / (n + 2),
+        method="Tango's interval, McNemar's mid-p",
+    )
+
+
+def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Paired:
+    """Return what graded scores, repeats or clusters say of the mean of `a` minus that of `b`.
+
+    `a`, `b` and `clusters` are (cells,): scores in [0, 1] and the number of what is independent (a row with its
+    repeats, a document with its rows). The interval is that of t over the differences of the clusters and two more,
+    +r and -r, with r the root mean square of those that are not 0 (1 if all are): without them it collapses where
+    nearly all are equal. (Bonett & Price 2012 add one to each side of 0/1 pairs in the same way.) It lies within
+    [-1, 1] where the scores lie in [0, 1]. p is that of `sign_flips`; `n`, `better` and `worse` count clusters, and
+    `spread` is the standard deviation of the differences that the interval is made of. Where fewer than 10 clusters
+    differ it rests on few. Of no cells the difference is 0 and the interval [-1, 1]. Raises ValueError for lengths
+    that differ.
+    """
+    import numpy as np
+
+    first, second = _same_length(a, b)
+    differences = _cluster_means(first - second, clusters)
+    n = len(differences)
+    differ = differences[differences != 0]
+    r = float(np.sqrt(np.mean(differ**2))) if len(differ) else 1.0
+    padded = np.concatenate([differences, [r, -r]])
+    spread = float(np.std(padded, ddof=1))
+    half = t_quantile(level, n + 1) * spread / sqrt(n + 2)
+    centre, difference = float(np.mean(padded)), float(np.mean(differences)) if n else 0.0
+    scores = np.concatenate([first, second])
+    bound = 1.0 if not n or (scores.min() >= 0 and scores.max() <= 1) else inf
+    return Paired(
+        difference=difference,
+        low=max(-bound, min(centre - half, difference)),
+        high=min(bound, max(centre + half, difference)),
+        p=sign_flips(differences, seed=seed),
+        n=n,
+        better=int(np.sum(differences > 0)),
+        worse=int(np.sum(differences < 0)),
+        spread=spread,
+        method="t with two pseudo-rows, sign flips",
+    )
+
+
+def sign_flips(differences: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> float:
+    """Return the two-sided p of a sum of differences, were each as likely with the other sign.
+
+    Up to 14 differences other than 0 all flips are tried and p is exact; else `draws` random ones and p is
+    (1 + hits)/(1 + draws) (Phipson & Smyth 2010, SAGMB 9:39). It assumes that differences are symmetric about 0 where
+    there is no difference. 1 where nothing differs.
+    """
+    import numpy as np
+
+    signed = np.asarray(differences, dtype=np.float64)
+    sizes = np.sort(np.abs(signed[signed != 0]))
+    total = float(sizes.sum())
+    # Sums that are equal but for rounding are hits.
+    observed = abs(float(signed.sum())) - 1e-12 * total
+    if len(sizes) <= ALL_FLIPS:
+        flips = np.arange(2 ** len(sizes))[:, None] >> np.arange(len(sizes)) & 1
+        return float(np.mean(np.abs(2 * (flips @ sizes) - total) >= observed))
+    generator = np.random.default_rng(seed)
+    hits = 0
+    at_once = max(1, FLIPS_AT_ONCE // len(sizes))
+    for start in range(0, draws, at_once):
+        count = min(at_once, draws - start)
+        hits += int(np.sum(np.abs(2 * (_bits(generator, count, len(sizes)) @ sizes) - total) >= observed))
+    return (1 + hits) / (1 + draws)
+
+
+def _bits(generator: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
+    """Return random 0s and 1s. A bit at a time costs a quarter of a number at a time."""
+    import numpy as np
+
+    width = -(-columns // 8)
+    packed = np.frombuffer(generator.bytes(rows * width), dtype=np.uint8).reshape(rows, width)
+    return np.unpackbits(packed, axis=1, count=columns).astype(np.float64)
+
+
+def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> Paired:
+    """Return what amounts (tokens, seconds) say of `a` over `b`: the ratio of geometric means, t on log differences.
+
+    `a`, `b` and `clusters` are (cells,); `difference` and the ends are ratios, 1 where both take as much. Cells where
+    either amount is 0 have no ratio: they are left out, and `method` says how many. `n`, `better` (`a` takes less) and
+    `worse` count the clusters left; `spread` is the standard deviation of their log differences. With one cluster the
+    interval is (0, inf); with none `difference` is 1. Raises ValueError for lengths that differ and negative amounts.
+    """
+    import numpy as np
+    from scipy.special import stdtr
+
+    first, second = _same_length(a, b)
+    if (first < 0).any() or (second < 0).any():
+        raise ValueError("an amount is not negative")
+    kept = (first > 0) & (second > 0)
+    logs = _cluster_means(np.log(first[kept]) - np.log(second[kept]), np.asarray(clusters)[kept])
+    n = len(logs)
+    mean = float(np.mean(logs)) if n else 0.0
+    low, high, p, spread = 0.0, inf, 1.0, 0.0
+    if n > 1:
+        spread = float(np.std(logs, ddof=1))
+        error = spread / sqrt(n)
+        half = t_quantile(level, n - 1) * error
+        # An end beyond what a number can hold is as good as none.
+        with np.errstate(over="ignore"):
+            low, high = float(np.exp(mean - half)), float(np.exp(mean + half))
+        p = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
+    left_out = len(kept) - int(kept.sum())
+    return Paired(
+        difference=float(np.exp(mean)),
+        low=low,
+        high=high,
+        p=p,
+        n=n,
+        better=int(np.sum(logs < 0)),
+        worse=int(np.sum(logs > 0)),
+        spread=spread,
+        method="ratio of geometric means, t" + (f"; {left_out} with an amount of 0 left out" if left_out else ""),
+    )
+
+
+def _same_length(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    import numpy as np
+
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"scores of shapes {first.shape} and {second.shape} are no pairs")
+    return first, second
+
+
+def _cluster_means(differences: NDArray[np.float64], clusters: ArrayLike) -> NDArray[np.float64]:
+    """Return the sum of each cluster's differences over the mean cluster size, smallest first."""
+    import numpy as np
+
+    numbers = np.asarray(clusters)
+    if numbers.shape != differences.shape:
+        raise ValueError(f"{len(numbers)} clusters for {len(differences)} pairs")
+    if not len(differences):
+        return differences
+    # Adding in one order makes the sums the same for any order of the rows.
+    order = np.lexsort((differences, numbers))
+    _, starts = np.unique(numbers[order], return_index=True)
+    return np.sort(np.add.reduceat(differences[order], starts) * len(starts) / len(differences))
