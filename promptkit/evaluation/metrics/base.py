@@ -153,18 +153,23 @@ class Askers(Protocol):
 class Metric:
     """A metric of a suite, ready to score. One class a kind; `kind` is the word that a suite names it by.
 
-    `bounds` are those of a score (None: unbounded, as tokens are). Where `asks` is true, `judge` scores, else
-    `measure`. Scores of a metric that is `costly` are kept by cell and `key`. `needs_expected` metrics have nothing to
-    say of a row without an expected answer: that is an error of the data, told before the run.
+    `bounds` are those of a score (None: unbounded, as tokens are). Where `pairs` is true, `judge_pair` scores, else
+    where `asks` is true, `judge`, else `measure`: what asks waits for a model, a sandbox or a function. `model` is the
+    reference that a metric asks instead of the run's default: its digest belongs to the key of its scores. Scores of a
+    metric that is `costly` are kept by cell and `key`. `needs_expected` metrics have nothing to say of a row without
+    an expected answer: that is an error of the data, told before the run.
     """
 
     kind: ClassVar[str]
     about: ClassVar[str]
     Parameters: ClassVar[type[Closed]] = NoParameters
+    short: ClassVar[str | None] = None  # the parameter that a value alone is (`python: FILE.py:FUNCTION`)
     bounds: tuple[float, float] | None = (0.0, 1.0)
     higher_is_better: bool = True
     needs_expected: bool = True
     asks: bool = False
+    pairs: bool = False
+    model: str | None = None
     costly: bool = False
     columns: tuple[str, ...] = ("score",)
 
@@ -187,14 +192,21 @@ class Metric:
         """Score one cell by asking a model (`asks`). Raises what asking raises."""
         raise NotImplementedError
 
+    async def judge_pair(self, given: Given, baseline: Given, askers: Askers) -> Score:
+        """Score one cell against the baseline variant's of the same row and repeat (`pairs`), flagged or not.
+
+        The baseline's own cells are scored against themselves, which asks nothing. Raises what asking raises.
+        """
+        raise NotImplementedError
+
     def wrong_expected(self, expected: Any) -> str | None:
         """Return what is wrong with an expected answer, None where it will do. Told of the row before the run."""
         return None
 
     def unanswered(self, given: Given) -> Score:
-        """Score an unparsed or cut-off answer: it is wrong."""
-        low = self.bounds[0] if self.bounds else 0.0
-        return Score(low, {"flag": given.cell.flag})
+        """Score an unparsed or cut-off answer: it is wrong, which is the worse end of the bounds."""
+        worst = (self.bounds[0] if self.higher_is_better else self.bounds[1]) if self.bounds else 0.0
+        return Score(worst, {"flag": given.cell.flag})
 
     def numbers(self, score: Score) -> Sequence[float]:
         """Return a score that has a value as the vector that the run keeps, one number a column."""
