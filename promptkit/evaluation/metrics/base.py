@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from promptkit.engine import Closed
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from promptkit.runtimes import Asker
 
 Flag = Literal["", "unparsed", "truncated"]
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Score:
     """
 
     value: float | None
-    detail: Mapping[str, Any] = NOTHING
+    detail: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
 
 
@@ -102,7 +100,7 @@ class Estimate:
     high: float | None = None
     n: int = 0
     clusters: int = 0
-    parts: Mapping[str, Any] = NOTHING
+    parts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

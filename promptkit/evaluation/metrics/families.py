@@ -5,15 +5,12 @@ A family says how one variant's scores are summed up and how two variants are co
 
 from __future__ import annotations
 
-from math import isfinite
+from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, Sample
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from promptkit.evaluation.statistics import Paired
 
 FEW = 10
@@ -55,7 +52,7 @@ class Measured(Metric):
     Two variants are compared by the ratio of their geometric means. Any answer is measured as it is.
     """
 
-    bounds = None
+    bounds: tuple[float, float] | None = None
     higher_is_better = False
     needs_expected = False
 
@@ -107,7 +104,7 @@ def graded_difference(
     width = bounds[1] - bounds[0]
     found = paired_graded(a.scores / width, b.scores / width, a.clusters, level=level, seed=0)
     differing = found.better + found.worse
-    few = (f"only {differing} rows differ: the interval rests on few",) if 0 < differing < FEW else ()
+    few = (f"only {differing} rows differ: the interval rests on few",) if differing < FEW else ()
     return told(found, higher_is_better, scale=width, notes=few)
 
 
@@ -128,17 +125,17 @@ def measured(sample: Sample) -> Estimate:
 
 
 def ratio_difference(a: Sample, b: Sample, higher_is_better: bool, level: float) -> Difference | None:
-    """Return the ratio of the geometric means of two samples on the same cells; None of no cells."""
+    """Return the ratio of the geometric means of two samples on the same cells; what is 0 on a side is left out."""
     from promptkit.evaluation.statistics import paired_ratio
 
     if not len(a):
         return None
-    zeros = int(((a.scores <= 0) | (b.scores <= 0)).sum())
-    if zeros:
-        note = f"{zeros} of {len(a)} cells are 0 on a side: a ratio needs values above 0"
-        return Difference(difference=None, n=len(a), is_ratio=True, notes=(note,))
     found = paired_ratio(a.scores, b.scores, a.clusters, level=level)
-    return told(found, higher_is_better, is_ratio=True)
+    if not found.n:
+        note = "every cell is 0 on a side: there is no ratio"
+        return Difference(difference=None, is_ratio=True, method=found.method, notes=(note,))
+    # Statistics count as better what takes less.
+    return told(found, not higher_is_better, is_ratio=True)
 
 
 def independent(sample: Sample) -> bool:
@@ -175,7 +172,7 @@ def told(
         better=better,
         worse=worse,
         is_ratio=is_ratio,
-        spread=finite(found.spread, 1.0 if found.method.startswith("Tango") else scale),
+        spread=finite(found.spread, scale),
         method=found.method,
         notes=notes,
     )
@@ -196,12 +193,14 @@ def _quantile(sample: Sample, q: float) -> tuple[float | None, float | None, flo
 
     from promptkit.evaluation.statistics import bounded_mean, quantile
 
+    value, low, high = quantile(sample.scores, q)
     if independent(sample):
-        value, low, high = (finite(each) for each in quantile(sample.scores, q))
-        return value, low, high
-    values: NDArray[np.float64] = np.sort(sample.scores)
-    value = float(quantile(values, q)[0])
+        return value, finite(low), finite(high)
+    ordered = np.sort(sample.scores)
     share = bounded_mean((sample.scores <= value).astype(float), sample.clusters, binary=True)
-    below, above = int(np.floor(share.low * len(values))) - 1, int(np.ceil(share.high * len(values))) - 1
-    reaches = share.high < 1.0
-    return value, float(values[max(0, below)]), float(values[above]) if reaches else None
+    below, above = int(share.low * len(ordered)) - 1, ceil(share.high * len(ordered))
+    return (
+        value,
+        float(ordered[below]) if below >= 0 else None,
+        float(ordered[above]) if above < len(ordered) else None,
+    )

@@ -1,0 +1,112 @@
+"""What an answer takes, how long it is, and whether it has the wanted form: nothing is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from promptkit.engine import Closed
+from promptkit.evaluation.metrics.base import Around, Difference, Estimate, Given, Sample, Score
+from promptkit.evaluation.metrics.families import Measured, Proportion, binary_difference, bounded
+from promptkit.evaluation.metrics.values import text_of
+
+
+class LengthParameters(Closed):
+    """`min` and `max` belong to the range; with either the metric tells whether the answer is that long."""
+
+    unit: Literal["words", "characters"] = "words"
+    min: int | None = Field(default=None, ge=0)
+    max: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> LengthParameters:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"no length lies between `min` {self.min} and `max` {self.max}")
+        return self
+
+
+class Length(Measured):
+    """How many words (between blanks) or characters the answer's text has; with bounds, whether it keeps them."""
+
+    kind = "length"
+    about = "words or characters of the answer; with `min` or `max`, whether it keeps them"
+    Parameters = LengthParameters
+    parameters: LengthParameters
+
+    def __init__(self, name: str, parameters: LengthParameters, around: Around) -> None:
+        super().__init__(name, parameters, around)
+        self._bounded = parameters.min is not None or parameters.max is not None
+        if self._bounded:
+            self.bounds = (0.0, 1.0)
+            self.higher_is_better = True
+
+    def measure(self, given: Given) -> Score:
+        text = text_of(given.got)
+        length = len(text.split()) if self.parameters.unit == "words" else len(text)
+        if not self._bounded:
+            return Score(float(length))
+        low, high = self.parameters.min or 0, self.parameters.max
+        keeps = low <= length and (high is None or length <= high)
+        return Score(float(keeps), {"length": length})
+
+    def unanswered(self, given: Given) -> Score:
+        return super().unanswered(given) if self._bounded else self.measure(given)
+
+    def estimate(self, sample: Sample) -> Estimate:
+        if not self._bounded:
+            return super().estimate(sample)
+        return bounded(sample, (0.0, 1.0), binary=True)
+
+    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+        if not self._bounded:
+            return super().difference(a, b, level=level)
+        return binary_difference(a, b, self.higher_is_better, level)
+
+
+class TokensParameters(Closed):
+    """Which tokens count: those sent, those made, or all."""
+
+    count: Literal["in", "out", "all"] = "all"
+
+
+class Tokens(Measured):
+    """The tokens that a cell took, over all its calls."""
+
+    kind = "tokens"
+    about = "tokens that a row takes"
+    Parameters = TokensParameters
+    parameters: TokensParameters
+
+    def measure(self, given: Given) -> Score:
+        counted: Mapping[str, Any] = {"in": given.cell.tokens_in, "out": given.cell.tokens_out}
+        which = self.parameters.count
+        return Score(float(sum(counted.values()) if which == "all" else counted[which]))
+
+    def unanswered(self, given: Given) -> Score:
+        return self.measure(given)
+
+
+class Latency(Measured):
+    """Seconds from a cell's first request to its last reply, as a run takes that has no reply stored."""
+
+    kind = "latency"
+    about = "seconds that a row takes"
+
+    def measure(self, given: Given) -> Score:
+        return Score(float(given.cell.seconds))
+
+    def unanswered(self, given: Given) -> Score:
+        return self.measure(given)
+
+
+class Format(Proportion):
+    """Whether the answer has the form of its type and was not cut off."""
+
+    kind = "format"
+    about = "the answer parses and is not cut off"
+    needs_expected = False
+
+    def measure(self, given: Given) -> Score:
+        return Score(float(not given.cell.flag))

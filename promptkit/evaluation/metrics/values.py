@@ -1,0 +1,154 @@
+"""How metrics read values: the type of an answer, an expected answer of that type, a text, a number, a label.
+
+What a model gave is never an error: what cannot be read is a wrong answer. What the data expects must be readable.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from typing import Any
+
+from promptkit.answers import AnswerType, Boolean, Json, Label, Labels, Number
+from promptkit.engine import expected_value
+from promptkit.errors import nearest
+from promptkit.evaluation.metrics.base import Given
+
+LONGEST_LABEL = 80
+_NUMBER = Number()
+_JSON = Json()
+
+
+def answer_type(given: Given) -> AnswerType | None:
+    """Return the type of what a metric got, where that is the whole output of one step."""
+    got, output = given.got, given.cell.output
+    whole = got is output or (type(got) is type(output) and got == output)
+    return given.cell.answer if whole else None
+
+
+def expected_of(answer: AnswerType | None, expected: Any) -> Any:
+    """Return an expected answer as a value of the type, as it is without one. Raises ValueError for what is none.
+
+    A label must be one of the type's: a text that only mentions a label is an error of the data, not that label.
+    """
+    if expected is None:
+        raise ValueError("nothing is expected: the expected answer is null")
+    if isinstance(answer, Label):
+        return _one_of(tuple(answer.labels), expected)
+    if isinstance(answer, Labels):
+        return _several_of(answer, expected)
+    return expected if answer is None else expected_value(answer, expected)
+
+
+def fault(read: Callable[[], Any]) -> str | None:
+    """Return what a reader says of a value that it cannot read, None where it can."""
+    try:
+        read()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def frozen(value: Any) -> Any:
+    """Return a hashable stand-in of a JSON value: 26 and 26.0 share it, 1 and true do not."""
+    return _JSON.vote_key(value)
+
+
+def text_of(value: Any) -> str:
+    """Return a value as text: a list of scalars a line each, other lists and objects as JSON, null as nothing."""
+    if value is None:
+        return ""
+    text = scalar_text(value)
+    if text is not None:
+        return text
+    if isinstance(value, list | tuple):
+        items = [scalar_text(item) for item in value]
+        if None not in items:
+            return "\n".join(item for item in items if item is not None)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def scalar_text(value: Any) -> str | None:
+    """Return a text, a number (4.0 as `4`) or a boolean as text; None for anything else."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return _NUMBER.format(value) if isfinite(value) else str(value)
+    return value if isinstance(value, str) else None
+
+
+def number_of(value: Any) -> int | float:
+    """Return a number, or the only number in a text, as the answer type `number` reads it. Raises ValueError."""
+    if isinstance(value, str):
+        return _NUMBER.parse(value)  # type: ignore[no-any-return]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{shown(value)} is no number")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{value} is no finite number")
+    return value
+
+
+def same_number(text: str, number: int | float) -> bool:
+    """Tell whether a text is this number and nothing else: `4.0` is 4."""
+    try:
+        return Decimal(text.strip()) == Decimal(number if isinstance(number, int) else repr(number))
+    except InvalidOperation:
+        return False
+
+
+def label_of(value: Any) -> str | None:
+    """Return a value as a label: a text that is not blank, a number or a boolean; None for what can be none."""
+    text = scalar_text(value)
+    return text.strip()[:LONGEST_LABEL] or None if text is not None else None
+
+
+def shown_label(value: Any) -> str:
+    """Return what stands for a value among predicted labels; what can be no label is named by its kind."""
+    label = label_of(value)
+    if label is not None:
+        return label
+    if isinstance(value, str) or value is None:
+        return "(nothing)"
+    return "(object)" if isinstance(value, dict) else "(list)"
+
+
+def declared_labels(answer: AnswerType | None) -> tuple[str, ...]:
+    """Return the labels that a type has, where they are the same for all rows."""
+    if isinstance(answer, Label | Boolean):
+        return answer.alternatives()
+    return ()
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """Return a value as messages show it, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _one_of(names: Sequence[str], expected: Any) -> str:
+    """Return the name that an expected label is, in any case where that is clear. Raises ValueError."""
+    text = (scalar_text(expected) or "").strip()
+    if text in names:
+        return text
+    alike = [name for name in names if name.casefold() == text.casefold()]
+    if len(alike) == 1:
+        return alike[0]
+    hint = nearest(text, names)
+    told = shown(expected)
+    raise ValueError(f"{told} is none of the labels that the answer may have" + (f"; {hint}" if hint else ""))
+
+
+def _several_of(answer: Labels, expected: Any) -> list[str]:
+    """Return the labels of a list, or of a text that separates them by comma, semicolon or line. Raises ValueError."""
+    names = tuple(answer.labels)
+    if isinstance(expected, str):
+        if answer.may_be_empty and expected.strip().casefold() in ("", "none"):
+            return []
+        marks = "".join(mark for mark in ",;" if not any(mark in name for name in names))
+        expected = [part for part in re.split(f"[{marks}\n]", expected) if part.strip()]
+    if not isinstance(expected, list | tuple):
+        raise ValueError(f"{shown(expected)} is no list of labels")
+    return list(dict.fromkeys(_one_of(names, item) for item in expected))
