@@ -130,13 +130,12 @@ class Server:
         self._redacted: Callable[[str], str] = lambda text: text.replace(key, "…") if key else text
         self._explain = explain
         self._unreachable = unreachable
-        self._client = httpx.AsyncClient(
-            base_url=checked(base_url),
-            headers={"Authorization": f"Bearer {key}"} if key else None,
-            transport=BoundedTransport(base_url, limit),
-            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
-            follow_redirects=False,
-        )
+        # Over the transport itself: a client of httpx adds redirects, cookies and hooks, and half of a request's CPU.
+        self._transport = BoundedTransport(base_url, limit)
+        self._base = checked(base_url)
+        self._urls: dict[str, httpx.URL] = {}
+        self._headers = httpx.Headers({"Authorization": f"Bearer {key}"} if key else None)
+        self._extensions = {"timeout": httpx.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()}
 
     async def get(self, path: str, *, within: float | None = None) -> Any:
         """Return the JSON at a path. Raises the errors of `fault`, `refusal` and `parse`."""
@@ -174,13 +173,25 @@ class Server:
 
     @asynccontextmanager
     async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx.Response]:
+        request = httpx.Request(method, self._url(path), headers=self._headers, json=body, extensions=self._extensions)
         try:
-            async with self._client.stream(method, path, json=body) as response:
+            response = await self._transport.handle_async_request(request)
+            try:
                 if not response.is_success:
                     raise self.refusal(response.status_code, response.headers, said(await response.aread()))
                 yield response
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise self.fault(error) from None
+
+    def _url(self, path: str) -> httpx.URL:
+        """Return the address of a path under the base URL, or of an address given whole, put together once."""
+        if path not in self._urls:
+            url = httpx.URL(path)
+            under = self._base.raw_path.rstrip(b"/") + url.raw_path
+            self._urls[path] = self._base.copy_with(raw_path=under) if url.is_relative_url else url
+        return self._urls[path]
 
     def fault(self, error: Exception) -> PromptkitError:
         """Return the error for what httpx raised, with the hint of this server where nothing answers."""
@@ -199,7 +210,7 @@ class Server:
 
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
 
 def checked(url: str) -> httpx.URL:
