@@ -21,6 +21,7 @@ from promptkit.answers.choice import Choice
 from promptkit.answers.code import Code
 from promptkit.answers.decide import MOST_OUTSIDE, Scores, constrained, lead_after, refuse_outside, score
 from promptkit.answers.instruct import content_free_inputs, instruction, repair_text
+from promptkit.answers.json_schema import Schema
 from promptkit.answers.json_value import Json
 from promptkit.answers.label import Label
 from promptkit.answers.labels import Labels
@@ -45,6 +46,7 @@ __all__ = [
     "ListOf",
     "Method",
     "Number",
+    "Schema",
     "Scores",
     "Spans",
     "Text",

@@ -5,13 +5,14 @@ A family says how one variant's scores are summed up and how two variants are co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, Sample
 
 if TYPE_CHECKING:
-    from promptkit.evaluation.statistics import Paired
+    from promptkit.evaluation.statistics import Mean, Paired
 
 FEW = 10
 """Below so many clusters, or differing ones, an interval is said to rest on few."""
@@ -80,6 +81,14 @@ def bounded(sample: Sample, bounds: tuple[float, float], *, binary: bool) -> Est
         clusters=found.clusters,
         notes=(f"only {found.clusters} independent rows: the interval is not reliable",) if few else (),
     )
+
+
+def from_mean(found: Mean | None, *, parts: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Estimate:
+    """Return what statistics found as an estimate; None is undefined."""
+    if found is None:
+        return Estimate(mean=None, parts=parts, notes=notes)
+    mean, low, high, n, clusters, _ = found
+    return Estimate(mean=mean, low=low, high=high, n=n, clusters=clusters, parts=parts, notes=notes)
 
 
 def binary_difference(a: Sample, b: Sample, higher_is_better: bool, level: float) -> Difference | None:

@@ -85,6 +85,7 @@ class Regex(Proportion):
     kind = "regex"
     about = "a regular expression is found in the answer"
     Parameters = RegexParameters
+    short = "pattern"
     parameters: RegexParameters
 
     def __init__(self, name: str, parameters: RegexParameters, around: Around) -> None:
@@ -137,6 +138,7 @@ class Contains(Proportion):
     kind = "contains"
     about = "the answer contains a text, or any or all of several"
     Parameters = ContainsParameters
+    short = "text"
     parameters: ContainsParameters
 
     def __init__(self, name: str, parameters: ContainsParameters, around: Around) -> None:
@@ -187,7 +189,7 @@ def _same_answer(answer: AnswerType, got: Any, expected: Any) -> bool:
         return bool(frozen(got) == frozen(expected))
     try:
         return answer.vote_key(got) == answer.vote_key(expected)
-    except (TypeError, KeyError, ValueError, AttributeError):
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError):
         # A step's `on_error` default may be a value of another kind: it equals none of the type.
         return False
 

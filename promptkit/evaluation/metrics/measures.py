@@ -77,6 +77,7 @@ class Tokens(Measured):
     kind = "tokens"
     about = "tokens that a row takes"
     Parameters = TokensParameters
+    short = "count"
     parameters: TokensParameters
 
     def measure(self, given: Given) -> Score:

@@ -30,6 +30,7 @@ class Number(Proportion):
     kind = "number"
     about = "the number is within a tolerance of the expected one"
     Parameters = NumberParameters
+    short = "tolerance"
     parameters: NumberParameters
 
     def measure(self, given: Given) -> Score:

@@ -21,7 +21,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "f1": "labels:F1",
         "set_f1": "sets:SetF1",
         "json": "fields:JsonFields",
-        "schema": "fields:Schema",
+        "schema": "fields:Fits",
         "bleu": "overlap:Bleu",
         "chrf": "overlap:Chrf",
         "rouge": "overlap:Rouge",

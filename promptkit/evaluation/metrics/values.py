@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from math import isfinite
-from typing import Any
+from typing import Any, TypeGuard
 
 from promptkit.answers import AnswerType, Boolean, Json, Label, Labels, Number
 from promptkit.engine import expected_value
@@ -18,6 +18,7 @@ from promptkit.errors import nearest
 from promptkit.evaluation.metrics.base import Given
 
 LONGEST_LABEL = 80
+TOO_DEEP = "the value is nested too deep to compare"
 _NUMBER = Number()
 _JSON = Json()
 
@@ -25,7 +26,7 @@ _JSON = Json()
 def answer_type(given: Given) -> AnswerType | None:
     """Return the type of what a metric got, where that is the whole output of one step."""
     got, output = given.got, given.cell.output
-    whole = got is output or (type(got) is type(output) and got == output)
+    whole = got is output or (isinstance(got, str | int | float) and type(got) is type(output) and got == output)
     return given.cell.answer if whole else None
 
 
@@ -53,12 +54,21 @@ def fault(read: Callable[[], Any]) -> str | None:
 
 
 def frozen(value: Any) -> Any:
-    """Return a hashable stand-in of a JSON value: 26 and 26.0 share it, 1 and true do not."""
-    return _JSON.vote_key(value)
+    """Return a hashable stand-in of a JSON value: 26 and 26.0 share it, 1 and true do not.
+
+    Raises ValueError for what is nested too deep.
+    """
+    try:
+        return _JSON.vote_key(value)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text: a list of scalars a line each, other lists and objects as JSON, null as nothing."""
+    """Return a value as text: a list of scalars a line each, other lists and objects as JSON, null as nothing.
+
+    Raises ValueError for what is nested too deep.
+    """
     if value is None:
         return ""
     text = scalar_text(value)
@@ -68,7 +78,15 @@ def text_of(value: Any) -> str:
         items = [scalar_text(item) for item in value]
         if None not in items:
             return "\n".join(item for item in items if item is not None)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json_of(value)
+
+
+def json_of(value: Any) -> str:
+    """Return a value as JSON on one line, for people. Raises ValueError for what is nested too deep."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
 
 
 def scalar_text(value: Any) -> str | None:
@@ -76,18 +94,21 @@ def scalar_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return _NUMBER.format(value) if isfinite(value) else str(value)
+        return _NUMBER.format(value) if is_number(value) else str(value)
     return value if isinstance(value, str) else None
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Tell whether a value is a finite number, and no boolean."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and isfinite(value))
 
 
 def number_of(value: Any) -> int | float:
     """Return a number, or the only number in a text, as the answer type `number` reads it. Raises ValueError."""
     if isinstance(value, str):
         return _NUMBER.parse(value)  # type: ignore[no-any-return]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise ValueError(f"{shown(value)} is no number")
-    if isinstance(value, float) and not isfinite(value):
-        raise ValueError(f"{value} is no finite number")
     return value
 
 
@@ -124,7 +145,10 @@ def declared_labels(answer: AnswerType | None) -> tuple[str, ...]:
 
 def shown(value: Any, limit: int = 60) -> str:
     """Return a value as messages show it, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json_of(value)
+    except ValueError:
+        return "what cannot be shown"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
