@@ -55,8 +55,18 @@ class Labels:
     classes: int
     cells: int
     clusters: int
-    like_rows: float
-    """How many rows at fewest say as much of a mean over classes: were the cells of a cluster all alike."""
+    rows: NDArray[np.float64]
+    """How many rows of each class say as much at fewest: were the cells of a cluster all alike."""
+
+    @property
+    def all_rows(self) -> float:
+        """How many rows that is for a mean over classes."""
+        return self.classes**2 / float((1 / self.rows).sum())
+
+    @property
+    def one_more(self) -> float:
+        """The sum over classes of the square of what one more row of it would add to a mean over classes."""
+        return float((self.rows**-2).sum()) / self.classes**2
 
     def table(self, labels: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum of weights of each unit and class."""
@@ -108,11 +118,11 @@ def f1_sums(
     return 2 * right, 2 * right + many + few
 
 
-def clustered(right: ArrayLike, of: ArrayLike, clusters: ArrayLike) -> tuple[Sums, float]:
-    """Return the sums of each cluster, and how many rows say as much at fewest.
+def clustered(right: ArrayLike, of: ArrayLike, clusters: ArrayLike, *, one: float = 1.0) -> tuple[Sums, float]:
+    """Return the sums of each cluster, and how many rows say as much at fewest: were the cells of a cluster all alike.
 
-    The last is for F1: half of what is expected and predicted, were the cells of a cluster all alike. Raises ValueError
-    for no cells, for what is no count, for a part that is more than its whole and for unlike lengths.
+    `one` is what one right thing counts in the wholes: 2 for F1. Raises ValueError for no cells, for what is no count,
+    for a part that is more than its whole and for unlike lengths.
     """
     import numpy as np
 
@@ -125,7 +135,7 @@ def clustered(right: ArrayLike, of: ArrayLike, clusters: ArrayLike) -> tuple[Sum
     groups = int(unit.max()) + 1
     sums = Sums(*(_totals(unit, each, groups)[:, None] for each in (parts, wholes)))
     alike = float((wholes**2).sum() / (sums.of**2).sum()) if wholes.any() else 1.0
-    return sums, float(wholes.sum()) / 2 * alike
+    return sums, float(wholes.sum()) / one * alike
 
 
 def read_labels(clusters: ArrayLike, expected: ArrayLike, *predicted: ArrayLike) -> Labels:
@@ -134,21 +144,19 @@ def read_labels(clusters: ArrayLike, expected: ArrayLike, *predicted: ArrayLike)
 
     codes, wanted, *got = checked_codes(clusters, expected, *predicted)
     classes, wanted = np.unique(wanted, return_inverse=True)
-    rows = np.bincount(wanted)
     size = len(classes)
     for place, labels in enumerate(got):
         near = np.minimum(np.searchsorted(classes, labels), size - 1)
         got[place] = np.where(classes[near] == labels, near, size)
     groups, unit = np.unique(codes, return_inverse=True)
-    cells, many = len(codes), np.bincount(unit)
-    count = np.ones(len(groups))
+    cells, count = len(codes), np.ones(len(groups))
+    rows = np.bincount(wanted) * cells / float((np.bincount(unit).astype(np.float64) ** 2).sum())
     if len(groups) == cells:
         shape = (size, *[size + 1] * len(got))
         kinds, times = np.unique(np.ravel_multi_index((wanted, *got), shape), return_counts=True)
         wanted, *got = np.unravel_index(kinds, shape)
         unit, count = np.arange(len(kinds)), times.astype(np.float64)
-    like_rows = size * size / float((1 / rows).sum()) * cells / float((many.astype(float) ** 2).sum())
-    return Labels(unit, wanted, tuple(got), count, size, cells, len(groups), like_rows)
+    return Labels(unit, wanted, tuple(got), count, size, cells, len(groups), rows)
 
 
 def checked_codes(clusters: ArrayLike, expected: ArrayLike, *predicted: ArrayLike) -> list[NDArray[np.int64]]:

@@ -131,7 +131,7 @@ def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level:
     if binary and groups == cells:
         effective, interval = float(cells), wilson(int(total), cells, z=normal_quantile(level))
     else:
-        effective = _effective(mean, sizes, sums, most=cells if binary else inf)
+        effective = _effective(mean, sizes, sums, most=float(cells) if binary else inf)
         interval = score_interval(mean, effective, t_quantile(level, groups - 1))
     return Mean(mean, *interval, cells, groups, effective)
 

@@ -51,7 +51,7 @@ def f1(
     """
     import numpy as np
 
-    sums, fewest = clustered(*f1_sums(true_positive, false_positive, false_negative), clusters)
+    sums, fewest = clustered(*f1_sums(true_positive, false_positive, false_negative), clusters, one=2)
     if not sums.of.any():
         return None
     groups = len(sums.of)
@@ -97,11 +97,15 @@ def precision_recall(
 
 
 def _over_classes(labels: Labels, sums: Sums, level: float) -> Mean:
-    """Return a mean over classes, with an interval that has one more cluster of the largest variance."""
+    """Return a mean over classes with an interval.
+
+    It has one more row of the largest variance in each class: one in all leaves out the class of few rows, and covers
+    72 to 84 of 100 for 95 where a class has three to five.
+    """
     mean, influences = sums.influences(labels.count)
     mean = min(1.0, mean)
     variance, largest, groups = variance_of(influences, labels.count), mean * (1 - mean), labels.clusters
-    effective = labels.like_rows
+    effective = labels.all_rows
     if variance and largest:
-        effective = largest / (((groups - 1) * variance + largest / effective) / groups)
+        effective = largest / (variance * (groups - 1) / groups + largest * labels.one_more)
     return Mean(mean, *score_interval(mean, effective, t_quantile(level, groups - 1)), labels.cells, groups, effective)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Final
 
-from promptkit.evaluation.statistics.influences import Sums, clustered, f1_sums, read_labels, variance_of
-from promptkit.evaluation.statistics.interval import Interval, Paired, t_quantile
+from promptkit.evaluation.statistics.influences import Labels, Sums, clustered, f1_sums, read_labels, variance_of
+from promptkit.evaluation.statistics.interval import Paired, ordered_sum, t_quantile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +17,7 @@ DRAWS: Final = 9_999
 ALL_SWAPS: Final = 14
 """Up to so many rows that differ all 2^m ways to swap them are tried."""
 SWAPS_AT_ONCE: Final = 2_000_000
-METHOD: Final = "t on influences, swapped rows"
+METHOD: Final = "t on influences with a pseudo-row a class, swapped rows"
 
 
 def f1_difference(
@@ -25,12 +26,12 @@ def f1_difference(
     """Return F1 of `a` minus that of `b`, None where one of them is undefined.
 
     `a` and `b` are (cells, 3), how many each cell has right, too many and too few, on the same cells in the same order.
-    See `ratio_difference`, which it is with these sums.
+    The rest is as `ratio_difference` says.
     """
     import numpy as np
 
-    (right_a, of_a), (right_b, of_b) = (f1_sums(*np.asarray(counts).T) for counts in (a, b))
-    return ratio_difference(right_a, of_a, right_b, of_b, clusters, level=level, seed=seed)
+    first, second = (f1_sums(*np.asarray(counts).T) for counts in (a, b))
+    return _of_sums(first, second, clusters, 2.0, level, seed)
 
 
 def ratio_difference(
@@ -45,19 +46,13 @@ def ratio_difference(
 ) -> Paired | None:
     """Return the ratio of sums of `a` minus that of `b`, such as precision; None where one of them is undefined.
 
-    All are (cells,): parts and wholes of both on the same cells, and their clusters. The interval is t on the
-    differences of influences; p comes from swapping the two in clusters at random, all ways where few differ. `n`,
-    `better` and `worse` count clusters, a cluster is better by what is right less what is wrong; `spread` is the
-    standard deviation of what one cluster says. Raises ValueError as `f1` does.
+    All are (cells,): how many each cell has right and of how many, for both on the same cells, and the clusters. The
+    interval is t on the differences of influences and those of one more row that differs as those that do. p comes from
+    swapping the two in clusters at random, in all ways where few differ. `n`, `better` and `worse` count clusters; one
+    is better that has more right, less what is wrong. `spread` is the standard deviation of what one cluster says.
+    Raises ValueError as `f1` does.
     """
-    import numpy as np
-
-    first, fewest_a = clustered(right_a, of_a, clusters)
-    second, fewest_b = clustered(right_b, of_b, clusters)
-    if not (first.of.any() and second.of.any()):
-        return None
-    gains = (2 * (first.right - second.right) - (first.of - second.of))[:, 0]
-    return _difference(first, second, np.ones(len(gains)), min(fewest_a, fewest_b), gains, level, seed)
+    return _of_sums((right_a, of_a), (right_b, of_b), clusters, 1.0, level, seed)
 
 
 def macro_f1_difference(
@@ -74,7 +69,7 @@ def macro_f1_difference(
     `better` and `worse` count clusters in which a has more right, or fewer.
     """
     labels = read_labels(clusters, expected, predicted_a, predicted_b)
-    return _difference(labels.f1(0), labels.f1(1), labels.count, labels.like_rows, labels.gains(), level, seed)
+    return _of_labels(labels, labels.f1(0), labels.f1(1)).compared(level, seed)
 
 
 def balanced_accuracy_difference(
@@ -88,48 +83,81 @@ def balanced_accuracy_difference(
 ) -> Paired:
     """Return balanced accuracy of `a` minus that of `b` on the same cells; as `macro_f1_difference` otherwise."""
     labels = read_labels(clusters, expected, predicted_a, predicted_b)
-    return _difference(labels.recall(0), labels.recall(1), labels.count, labels.like_rows, labels.gains(), level, seed)
+    return _of_labels(labels, labels.recall(0), labels.recall(1)).compared(level, seed)
 
 
-def _difference(
-    first: Sums,
-    second: Sums,
-    count: NDArray[np.float64],
-    like_rows: float,
-    gains: NDArray[np.float64],
+def _of_sums(
+    a: tuple[ArrayLike, ArrayLike],
+    b: tuple[ArrayLike, ArrayLike],
+    clusters: ArrayLike,
+    one: float,
     level: float,
     seed: int,
-) -> Paired:
-    (mean_a, of_a), (mean_b, of_b) = first.influences(count), second.influences(count)
-    groups, difference = round(float(count.sum())), mean_a - mean_b
-    variance = variance_of(of_a - of_b, count)
-    if groups == 1:
-        low, high = -1.0, 1.0
-    elif variance:
-        half = t_quantile(level, groups - 1) * sqrt(variance)
-        low, high = difference - half, difference + half
-    else:
-        low, high = _of_like_rows(difference, like_rows, level)
-    return Paired(
-        difference=difference,
-        low=max(-1.0, low),
-        high=min(1.0, high),
-        p=_swapped(first, second, count, abs(difference), seed),
-        n=groups,
-        better=round(float(count[gains > 0].sum())),
-        worse=round(float(count[gains < 0].sum())),
-        spread=sqrt(variance * groups),
-        method=METHOD,
-    )
+) -> Paired | None:
+    import numpy as np
+
+    first, rows_a = clustered(*a, clusters, one=one)
+    second, rows_b = clustered(*b, clusters, one=one)
+    if not (first.of.any() and second.of.any()):
+        return None
+    both = (first.of + second.of)[:, 0]
+    gains = 2 * (first.right - second.right) - (first.of - second.of)
+    one_more = (2 / (rows_a + rows_b)) ** 2
+    pair = _Pair(first, second, np.ones(len(both)), both / both.sum(), one_more, gains[:, 0])
+    return pair.compared(level, seed)
 
 
-def _of_like_rows(difference: float, rows: float, level: float) -> Interval:
-    """Return the interval of this many rows that all differ by the same, with two more as `paired_graded` has them."""
-    r = abs(difference) or 1.0
-    centre = difference * rows / (rows + 2)
-    squares = rows * (difference - centre) ** 2 + (r - centre) ** 2 + (r + centre) ** 2
-    half = t_quantile(level, rows + 1) * sqrt(squares / (rows + 1) / (rows + 2))
-    return Interval(min(centre - half, difference), max(centre + half, difference))
+def _of_labels(labels: Labels, first: Sums, second: Sums) -> _Pair:
+    expected = labels.recall(0).of
+    share = (expected / (labels.count @ expected)).mean(axis=1)
+    return _Pair(first, second, labels.count, share, labels.one_more, labels.gains())
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two systems on the same units. `share` is how far a unit could move a ratio, had it all wrong or all right.
+
+    `one_more` is the sum over classes of the square of how far one more row could.
+    """
+
+    first: Sums
+    second: Sums
+    count: NDArray[np.float64]
+    share: NDArray[np.float64]
+    one_more: float
+    gains: NDArray[np.float64]
+
+    def compared(self, level: float, seed: int) -> Paired:
+        (mean_a, of_a), (mean_b, of_b) = (each.influences(self.count) for each in (self.first, self.second))
+        groups, difference = round(float(self.count.sum())), mean_a - mean_b
+        low, high, spread = -1.0, 1.0, 0.0
+        if groups > 1:
+            variance = self._variance(of_a - of_b, groups)
+            half, spread = t_quantile(level, groups - 1) * sqrt(variance), sqrt(variance * groups)
+            low, high = max(low, difference - half), min(high, difference + half)
+        return Paired(
+            difference=difference,
+            low=low,
+            high=high,
+            p=_swapped(self.first, self.second, self.count, abs(difference), seed),
+            n=groups,
+            better=round(float(self.count[self.gains > 0].sum())),
+            worse=round(float(self.count[self.gains < 0].sum())),
+            spread=spread,
+            method=METHOD,
+        )
+
+    def _variance(self, influences: NDArray[np.float64], groups: int) -> float:
+        """Return the variance of the difference with one more row in each class, that differs as those that do.
+
+        Without it the interval collapses where few rows differ: it covers 50 to 60 of 100 for 95 at 30 rows.
+        """
+        differ = influences != 0
+        moved = 1.0
+        if differ.any():
+            count = self.count[differ]
+            moved = ordered_sum(count * (influences[differ] / self.share[differ]) ** 2) / float(count.sum())
+        return variance_of(influences, self.count) * (groups - 1) / groups + moved * self.one_more
 
 
 def _swapped(first: Sums, second: Sums, count: NDArray[np.float64], observed: float, seed: int) -> float:
@@ -144,8 +172,11 @@ def _swapped(first: Sums, second: Sums, count: NDArray[np.float64], observed: fl
     differ = moves.any(axis=1)
     if not differ.any():
         return 1.0
-    kinds, places = np.unique(moves[differ], axis=0, return_inverse=True)
-    times = np.bincount(places, weights=count[differ]).astype(np.int64)
+    moves, times = moves[differ], count[differ]
+    order = np.lexsort(moves.T)
+    moves = moves[order]
+    starts = np.flatnonzero(np.concatenate(([True], (moves[1:] != moves[:-1]).any(axis=1))))
+    kinds, times = moves[starts], np.add.reduceat(times[order], starts).astype(np.int64)
     totals = [count @ part for part in (first.right, first.of, second.right, second.of)]
 
     def hits(swapped: NDArray[np.int64], kinds: NDArray[np.float64]) -> int:
