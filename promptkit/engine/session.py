@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from promptkit.engine.events import Event, Notice, OnEvent
 from promptkit.project import Project, TemplateKind
+from promptkit.techniques import Chosen, choose
 
 if TYPE_CHECKING:
+    from promptkit.engine.pipeline import Asking
     from promptkit.runtimes import Asker, Model
 
 
@@ -59,6 +61,7 @@ class Session:
         self.now = asyncio.get_running_loop().time
         self._models = models
         self._askers: dict[str | None, Asker] = {}
+        self._techniques: dict[int, tuple[Asking, Chosen]] = {}
         self._notices: dict[str, None] = {}
 
     @property
@@ -79,6 +82,14 @@ class Session:
             self.answered[reference] = await asker.model()
             self._askers[reference] = asker
         return asker if uses_cache else asker.uncached()
+
+    def technique(self, asking: Asking) -> Chosen:
+        """Return what a step asks with, found once in a run."""
+        found = self._techniques.get(id(asking))
+        if found is None:
+            # With the step's own object, so that its id stands for no other.
+            found = self._techniques[id(asking)] = asking, choose(asking.technique, self.project)
+        return found[1]
 
 
 def _nobody(event: Event) -> None:

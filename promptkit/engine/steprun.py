@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 from promptkit.engine.contexts import step_context
@@ -17,7 +16,7 @@ from promptkit.engine.session import Session
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
 from promptkit.errors import InputError, PromptkitError, RuntimeFailure, TechniqueFailed, ToolFailed, UnparsedAnswer
 from promptkit.storage import plain
-from promptkit.techniques import Answer, Chosen, choose, perform, repair
+from promptkit.techniques import Answer, perform, repair
 
 RECOVERABLE = (RuntimeFailure, ToolFailed, TechniqueFailed, UnparsedAnswer, InputError)
 RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "Here"], Awaitable[Any]]
@@ -188,7 +187,8 @@ class StepRun:
         context = await step_context(
             self.step, self.session, path=self.path, model=self.model, values=values, here=here
         )
-        answer = await perform(self._chosen, context)
+        assert self.step.asking is not None, "only a step that asks has a technique"
+        answer = await perform(self.session.technique(self.step.asking), context)
         problem = self._problem(answer, here)
         repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
         while problem is not None and repairs > 0 and answer.last is not None:
@@ -205,12 +205,6 @@ class StepRun:
             return answer.value
         here.trace.unparsed += 1
         raise UnparsedAnswer(problem)
-
-    @cached_property
-    def _chosen(self) -> Chosen:
-        """The step's technique, found once for all of its items."""
-        assert self.step.asking is not None, "only a step that asks has a technique"
-        return choose(self.step.asking.technique, self.session.project)
 
     def _problem(self, answer: Answer, here: Here) -> str | None:
         """Say what is wrong with an answer: it has no value, was cut off, or does not pass the guard."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
@@ -53,17 +53,28 @@ class Technique:
     card: Card = field(default_factory=Card)
 
     @property
-    def parameters(self) -> dict[str, inspect.Parameter]:
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
         """The parameters that a step may set, with their defaults; `over` among them where it nests another."""
         return parameters_of(self.function)
 
     @property
     def call_files(self) -> tuple[Path, ...]:
         """The templates of its calls."""
-        return tuple(file for file in self.files if file.suffix == ".j2")
+        return tuple(self.calls_by_name.values())
+
+    @property
+    def calls_by_name(self) -> Mapping[str, Path]:
+        """The template of each call."""
+        return _calls_by_name(self.files)
 
 
-def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+@lru_cache(maxsize=1_000)
+def _calls_by_name(files: tuple[Path, ...]) -> Mapping[str, Path]:
+    return {file.stem: file for file in files if file.suffix == ".j2"}
+
+
+@lru_cache(maxsize=1_000)
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """Return the keyword-only parameters of a technique's function, or of its preparation."""
     found = inspect.signature(function).parameters
     return {name: each for name, each in found.items() if each.kind is each.KEYWORD_ONLY}

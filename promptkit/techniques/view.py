@@ -138,7 +138,7 @@ class StepView:
         return "/" in self._step.sample
 
     def _call(self, name: str) -> CallSpec:
-        files = {file.stem: file for file in self._chosen.technique.call_files}
+        files = self._chosen.technique.calls_by_name
         if name not in files:
             raise InputError(f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, files))
         return read_call(files[name])
