@@ -10,7 +10,13 @@ from collections.abc import Callable
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Final
 
-from promptkit.evaluation.statistics.interval import Interval, Paired, normal_quantile, t_quantile
+from promptkit.evaluation.statistics.interval import (
+    Interval,
+    Paired,
+    cluster_sums,
+    normal_quantile,
+    t_quantile,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +102,7 @@ def paired_binary(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Paired:
     """
     import numpy as np
 
-    first, second = _same_length(a, b)
+    first, second = _pairs(a, b)
     if not np.isin(np.concatenate([first, second]), (0.0, 1.0)).all():
         raise ValueError("scores of this comparison are 0 or 1")
     n = len(first)
@@ -118,23 +124,20 @@ def paired_binary(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Paired:
 def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Paired:
     """Return what graded scores, repeats or clusters say of the mean of `a` minus that of `b`.
 
-    `a`, `b` and `clusters` are (cells,): scores in [0, 1] and the number of what is independent (a row with its
-    repeats, a document with its rows). The interval is that of t over the differences of the clusters and two more,
-    +r and -r, with r the root mean square of those that are not 0 (1 if all are): without them it collapses where
-    nearly all are equal. (Bonett & Price 2012 add one to each side of 0/1 pairs in the same way.) It lies within
-    [-1, 1] where the scores lie in [0, 1]. p is that of `sign_flips`; `n`, `better` and `worse` count clusters, and
-    `spread` is the standard deviation of the differences that the interval is made of. Where fewer than 10 clusters
-    differ it rests on few. Of no cells the difference is 0 and the interval [-1, 1]. Raises ValueError for lengths
-    that differ.
+    `a`, `b` and `clusters` are (cells,): scores in [0, 1] and the code of what is independent (a row with its repeats,
+    a document with its rows). The interval is that of t over the differences of the clusters `with_two_more`: without
+    these it collapses where nearly all are equal. (Bonett & Price 2012, J. of Educational and Behavioral Statistics
+    37:479, add one to each side of 0/1 pairs in the same way.) It lies within [-1, 1] where the scores lie in [0, 1].
+    p is that of `sign_flips`; `n`, `better` and `worse` count clusters, and `spread` is the standard deviation of the
+    differences that the interval is made of. Where fewer than 10 clusters differ it rests on few. Of no cells the
+    difference is 0 and the interval [-1, 1]. Raises ValueError for lengths that differ and for NaN.
     """
     import numpy as np
 
-    first, second = _same_length(a, b)
-    differences = _cluster_means(first - second, clusters)
+    first, second = _pairs(a, b)
+    differences = _by_cluster(first - second, clusters)
     n = len(differences)
-    differ = differences[differences != 0]
-    r = float(np.sqrt(np.mean(differ**2))) if len(differ) else 1.0
-    padded = np.concatenate([differences, [r, -r]])
+    padded = with_two_more(differences)
     spread = float(np.std(padded, ddof=1))
     half = t_quantile(level, n + 1) * spread / sqrt(n + 2)
     centre, difference = float(np.mean(padded)), float(np.mean(differences)) if n else 0.0
@@ -151,6 +154,15 @@ def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: flo
         spread=spread,
         method="t with two pseudo-rows, sign flips",
     )
+
+
+def with_two_more(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return differences and +r and -r, r being the root mean square of those that are not 0, or 1 if all are."""
+    import numpy as np
+
+    differ = differences[differences != 0]
+    r = float(np.sqrt(np.mean(differ**2))) if len(differ) else 1.0
+    return np.concatenate([differences, [r, -r]])
 
 
 def sign_flips(differences: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> float:
@@ -194,16 +206,17 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: floa
     `a`, `b` and `clusters` are (cells,); `difference` and the ends are ratios, 1 where both take as much. Cells where
     either amount is 0 have no ratio: they are left out, and `method` says how many. `n`, `better` (`a` takes less) and
     `worse` count the clusters left; `spread` is the standard deviation of their log differences. With one cluster the
-    interval is (0, inf); with none `difference` is 1. Raises ValueError for lengths that differ and negative amounts.
+    interval is (0, inf); with none `difference` is 1. Raises ValueError for lengths that differ, NaN and
+    negative amounts.
     """
     import numpy as np
     from scipy.special import stdtr
 
-    first, second = _same_length(a, b)
+    first, second = _pairs(a, b)
     if (first < 0).any() or (second < 0).any():
         raise ValueError("an amount is not negative")
     kept = (first > 0) & (second > 0)
-    logs = _cluster_means(np.log(first[kept]) - np.log(second[kept]), np.asarray(clusters)[kept])
+    logs = _by_cluster(np.log(first[kept]) - np.log(second[kept]), np.asarray(clusters)[kept])
     n = len(logs)
     mean = float(np.mean(logs)) if n else 0.0
     low, high, p, spread = 0.0, inf, 1.0, 0.0
@@ -229,25 +242,22 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: floa
     )
 
 
-def _same_length(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pairs(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     import numpy as np
 
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"scores of shapes {first.shape} and {second.shape} are no pairs")
+    if np.isnan(first).any() or np.isnan(second).any():
+        raise ValueError("a score is not a number: missing ones are to be taken out before")
     return first, second
 
 
-def _cluster_means(differences: NDArray[np.float64], clusters: ArrayLike) -> NDArray[np.float64]:
+def _by_cluster(differences: NDArray[np.float64], clusters: ArrayLike) -> NDArray[np.float64]:
     """Return the sum of each cluster's differences over the mean cluster size, smallest first."""
     import numpy as np
 
-    numbers = np.asarray(clusters)
-    if numbers.shape != differences.shape:
-        raise ValueError(f"{len(numbers)} clusters for {len(differences)} pairs")
     if not len(differences):
         return differences
-    # Adding in one order makes the sums the same for any order of the rows.
-    order = np.lexsort((differences, numbers))
-    _, starts = np.unique(numbers[order], return_index=True)
-    return np.sort(np.add.reduceat(differences[order], starts) * len(starts) / len(differences))
+    sizes, sums = cluster_sums(differences, clusters)
+    return np.sort(sums * len(sizes) / len(differences))

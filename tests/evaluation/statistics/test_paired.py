@@ -278,7 +278,7 @@ class TestBinary:
     def test_other_scores_are_refused(self) -> None:
         with pytest.raises(ValueError, match="0 or 1"):
             paired_binary([0.5], [1])
-        with pytest.raises(ValueError, match="0 or 1"):
+        with pytest.raises(ValueError, match="not a number"):
             paired_binary([float("nan")], [1])
 
     def test_rows_that_are_no_pairs_are_refused(self) -> None:
@@ -383,8 +383,12 @@ class TestGraded:
         assert (paired.difference, paired.low, paired.high, paired.p, paired.n) == (0.0, -1.0, 1.0, 1.0, 0)
 
     def test_clusters_of_another_length_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="1 clusters for 2 pairs"):
+        with pytest.raises(ValueError, match="2 values have cluster codes"):
             paired_graded([0.5, 0.6], [0.1, 0.2], [1])
+
+    def test_missing_scores_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="not a number"):
+            paired_graded([0.5, float("nan")], [0.1, 0.2], [1, 2])
 
 
 class TestSignFlips:
