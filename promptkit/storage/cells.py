@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from promptkit.storage.database import Database
 from promptkit.storage.owners import Owner, bury, is_alive
+from promptkit.storage.traces import Model, pack, unpack
 
 _KEYS_AT_ONCE = 500
 _CELLS_AT_ONCE = 500
 _HASH_BYTES = 16
+_RUNS_NOTED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,16 @@ class RunCell(NamedTuple):
     fields: str
 
 
+class _Written(NamedTuple):
+    """What is on disk of a run: its variants' numbers, and the traces that those to come are written after."""
+
+    variants: Mapping[str, int]
+    models: Mapping[str, Model]
+
+
+_NOTHING = _Written({}, {})
+
+
 class Cells:
     """The cells in a store. Use it from any thread; every method raises StoreFailed.
 
@@ -68,7 +81,7 @@ class Cells:
     def __init__(self, database: Database, owner: Owner) -> None:
         self._database = database
         self._owner = owner
-        self._variants: dict[int, dict[str, int]] = {}
+        self._written: dict[int, _Written] = {}
 
     def find(self, keys: Sequence[bytes], *, errors: bool = True) -> dict[bytes, KeptCell]:
         """Return the newest kept cell of each key that has one; without `errors`, the newest that did not fail."""
@@ -111,20 +124,23 @@ class Cells:
 
     def name_variants(self, run: int, names: Sequence[str]) -> None:
         """Set the order of a run's variants. Those that are only saved stand in the order in which they appear."""
-        self._variants[run] = self._database.write(lambda connection: _number_variants(connection, run, names)).result()
+        variants = self._database.write(lambda connection: _number_variants(connection, run, names)).result()
+        self._note(run, _Written(variants, {}))
 
     async def save(self, run: int, placed: Sequence[Placed]) -> list[int]:
         """Put cells into a run, in place of what is there, and return their numbers; returns once all is on disk."""
-        rows = [(cell.row_key, _bytes(cell.fields)) for cell in placed]
-        new = [(cell.key, cell.failed, _bytes(cell.outcome), cell.trace) for cell in placed if cell.outcome is not None]
-        known = self._variants.get(run, {})
-        names = {cell.variant: None for cell in placed}
+        # Only what a commit has confirmed may be built on: `change` can be rolled back with others of its group.
+        written = self._written.get(run, _NOTHING)
 
-        def change(connection: sqlite3.Connection) -> tuple[list[int], Mapping[str, int]]:
-            variants = known if names.keys() <= known.keys() else _number_variants(connection, run, names)
-            connection.executemany("insert or ignore into data_rows (key, fields) values (?, ?)", rows)
-            added = iter(self._add(connection, new))
-            numbers = [_number(cell) if cell.outcome is None else next(added) for cell in placed]
+        def change(connection: sqlite3.Connection) -> tuple[list[int], _Written]:
+            variants, models = written
+            if any(cell.variant not in variants for cell in placed):
+                variants = _number_variants(connection, run, dict.fromkeys(cell.variant for cell in placed))
+            numbers, models = self._add(connection, placed, models)
+            connection.executemany(
+                "insert or ignore into data_rows (key, fields) values (?, ?)",
+                [(cell.row_key, _bytes(cell.fields)) for cell in placed],
+            )
             connection.executemany(
                 "insert or replace into run_cells"
                 " values (?, ?, ?, ?, ?, (select number from data_rows where key = ?), ?)",
@@ -133,10 +149,10 @@ class Cells:
                     for cell, number in zip(placed, numbers, strict=True)
                 ],
             )
-            return numbers, variants
+            return numbers, _Written(variants, models)
 
-        numbers, variants = await asyncio.wrap_future(self._database.write(change))
-        self._variants[run] = dict(variants)
+        numbers, written = await asyncio.wrap_future(self._database.write(change))
+        self._note(run, written)
         return numbers
 
     def of_run(self, run: int, *, variant: str | None = None) -> Iterator[RunCell]:
@@ -144,10 +160,8 @@ class Cells:
 
         Read in pages: what is saved meanwhile may appear, and no writer waits.
         """
-        names = {
-            number: name
-            for number, name in self._database.read("select number, name from run_variants where run = ?", (run,))
-        }
+        variants = self._database.read("select number, name from run_variants where run = ?", (run,))
+        names: dict[int, str] = {number: name for number, name in variants}
         wanted = [number for number, name in names.items() if variant in (None, name)]
         last = (-1, -1, -1)
         while True:
@@ -165,9 +179,21 @@ class Cells:
             last = page[-1][:3]
 
     def trace(self, number: int) -> bytes | None:
-        """Return the trace of a cell."""
-        rows = self._database.read("select trace from traces where cell = ?", (number,))
-        return rows[0][0] if rows else None
+        """Return the trace of a cell, as it was saved."""
+        rows = self._database.read(
+            "select kept.trace, kept.like, model.trace from traces kept"
+            " left join traces model on model.cell = kept.like where kept.cell = ?",
+            (number,),
+        )
+        if not rows:
+            return None
+        trace, like, model = rows[0]
+        if like is None:
+            return cast(bytes, trace)
+        try:
+            return unpack(trace, model or b"")
+        except zlib.error:
+            raise self._database.damaged(f"the trace of cell {number} cannot be read") from None
 
     def kept_scores(self, numbers: Sequence[int], key: str) -> dict[int, str]:
         """Return the scores that a metric, named by `key`, has given cells, by their numbers."""
@@ -189,16 +215,35 @@ class Cells:
             )
         )
 
-    def _add(self, connection: sqlite3.Connection, new: Sequence[tuple[bytes, bool, bytes, bytes | None]]) -> range:
-        """Add cells and return their numbers, counted here since SQLite gives no numbers for many at once."""
+    def _add(
+        self, connection: sqlite3.Connection, placed: Sequence[Placed], models: Mapping[str, Model]
+    ) -> tuple[list[int], Mapping[str, Model]]:
+        """Add the new among `placed`; return the numbers of all, and the models of the traces that follow."""
+        # Counted here, since SQLite gives no numbers for many rows at once.
         (last,) = connection.execute("select coalesce(max(number), 0) from cells").fetchone()
-        numbers = range(last + 1, last + 1 + len(new))
-        cells = zip(numbers, new, strict=True)
-        connection.executemany("insert into cells values (?, ?, ?, ?)", [(number, *cell[:3]) for number, cell in cells])
-        traces = [(number, trace) for number, (*_, trace) in zip(numbers, new, strict=True) if trace is not None]
-        connection.executemany("insert into traces values (?, ?)", traces)
-        _unclaim(connection, [(cell[0], self._owner.number) for cell in new])
-        return numbers
+        models = dict(models)
+        numbers, cells, traces, claims = [], [], [], []
+        for cell in placed:
+            if cell.outcome is None:
+                assert cell.number is not None, "a cell is new or has its number"
+                numbers.append(cell.number)
+                continue
+            last += 1
+            numbers.append(last)
+            cells.append((last, cell.key, cell.failed, _bytes(cell.outcome)))
+            claims.append((cell.key, self._owner.number))
+            if cell.trace is not None:
+                packed, models[cell.variant] = pack(last, cell.trace, models.get(cell.variant))
+                traces.append((last, *packed))
+        connection.executemany("insert into cells values (?, ?, ?, ?)", cells)
+        connection.executemany("insert into traces values (?, ?, ?)", traces)
+        _unclaim(connection, claims)
+        return numbers, models
+
+    def _note(self, run: int, written: _Written) -> None:
+        self._written[run] = written
+        if len(self._written) > _RUNS_NOTED:
+            del self._written[next(iter(self._written))]
 
     def _held(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
         """Return the keys that live others hold; what the dead hold among all claims is freed."""
@@ -231,11 +276,6 @@ def _number_variants(connection: sqlite3.Connection, run: int, names: Iterable[s
 
 def _unclaim(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int]]) -> None:
     connection.executemany("delete from claims where key = ? and owner = ?", rows)
-
-
-def _number(cell: Placed) -> int:
-    assert cell.number is not None, "a cell is new or has its number"
-    return cell.number
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

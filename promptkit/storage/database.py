@@ -76,6 +76,10 @@ class Database:
                 self._thread.submit(self._commit_group)
         return future
 
+    def damaged(self, what: str) -> StoreFailed:
+        """Return the error of a file that holds what nothing here wrote."""
+        return StoreFailed(f"the store {place(self.path)}: {what}", hint=self._move_away())
+
     def close(self) -> None:
         """Write what waits, and close. May be called twice."""
         with self._group_lock:
@@ -129,7 +133,7 @@ class Database:
     def _advice(self, error: sqlite3.Error) -> str | None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # The low byte names the kind of error.
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return f"move the file away and models are asked again: mv {self.path} {self.path}.broken"
+            return self._move_away()
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return "free space on the disk, then run the same command again; what was finished is kept"
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
@@ -137,6 +141,9 @@ class Database:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return "another process has been writing for long; run the same command again"
         return None
+
+    def _move_away(self) -> str:
+        return f"move the file away and models are asked again: mv {self.path} {self.path}.broken"
 
 
 _Write = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]

@@ -35,7 +35,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """create table cells (
              number integer primary key, key blob not null, failed integer not null, outcome blob not null)""",
         "create index cells_by_key on cells (key)",
-        "create table traces (cell integer primary key references cells, trace blob not null)",
+        # `like` is the cell whose trace is needed to read this one; null where it is whole.
+        "create table traces (cell integer primary key references cells, trace blob not null, like integer)",
         "create table data_rows (number integer primary key, key blob not null unique, fields blob not null)",
         """create table run_variants (
              run integer not null references runs, number integer not null, name text not null,

@@ -31,7 +31,7 @@ class Owner:
 
     def sign(self, connection: sqlite3.Connection, *, beats: bool) -> None:
         """Make this opening known. With `beats` it promises to come back within SILENT_SECONDS, as often as it can."""
-        seen = time.time() if beats else None
+        seen = _now() if beats else None
         connection.execute(
             "insert into owners values (?, ?, ?, ?)"
             " on conflict (number) do update set seen = coalesce(excluded.seen, seen)",
@@ -57,19 +57,20 @@ def is_alive(connection: sqlite3.Connection, number: int) -> bool:
     if found is None:
         return False
     pid, host, seen = found
-    if host == _host():
-        if pid == os.getpid() and number not in _OURS:
-            return False
-        if not _has_process(pid):
-            return False
+    if host == _host() and (not _has_process(pid) or (pid == os.getpid() and number not in _OURS)):
+        return False
     # A clock that was set back must not keep a claim for ever.
-    return seen is None or abs(time.time() - seen) <= SILENT_SECONDS
+    return seen is None or abs(_now() - seen) <= SILENT_SECONDS
 
 
 def bury(connection: sqlite3.Connection, number: int) -> None:
     """Free all that an owner claimed. Its runs stay: `Store.close_dead_runs` ends them."""
     connection.execute("delete from claims where owner = ?", (number,))
     connection.execute("delete from owners where number = ?", (number,))
+
+
+def _now() -> float:
+    return time.time()
 
 
 def _host() -> str:

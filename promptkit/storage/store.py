@@ -191,8 +191,8 @@ class Store:
             # Nobody waits for it: where it fails, the claims are free once this process is gone.
             self._owner.is_known = False
             self._database.write(self._owner.leave)
-        self._database.close()
         self._owner.forget()
+        self._database.close()
 
     def _execute(self, sql: str, parameters: tuple[Any, ...]) -> None:
         self._database.write(lambda connection: connection.execute(sql, parameters)).result()

@@ -21,6 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 import promptkit.storage
 from promptkit.errors import InputError, StoreFailed
 from promptkit.storage import Store, database, migrations
+from tests.storage.failing import FailingConnection
 
 
 @pytest.fixture
@@ -257,24 +258,6 @@ def test_a_full_disk_loses_nothing_that_was_kept(tmp_path: Path, monkeypatch: py
         keep(store, more="x")
 
 
-class FailingConnection:
-    """A connection whose N-th statement fails."""
-
-    def __init__(self, real: sqlite3.Connection, countdown: list[int], failure: BaseException) -> None:
-        self._real = real
-        self._countdown = countdown
-        self._failure = failure
-
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        self._countdown[0] -= 1
-        if self._countdown[0] == 0:
-            raise self._failure
-        return self._real.execute(*arguments)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
 @pytest.mark.parametrize(
     "failure",
     [OSError(errno.EIO, "Input/output error"), sqlite3.OperationalError("disk I/O error"), KeyboardInterrupt()],
@@ -323,26 +306,6 @@ def script(folder: Path, done: list[str]) -> None:
         done.append("end")
         store.remember("t", "c", {})
         done.append("case")
-
-
-def test_a_store_of_each_released_version_is_read(tmp_path: Path) -> None:
-    for dump in sorted((Path(__file__).parent / "data").glob("store-*.sql")):
-        folder = tmp_path / dump.stem
-        folder.mkdir()
-        with closing(sqlite3.connect(folder / "store.db")) as connection:
-            connection.executescript(dump.read_text())
-        with Store.open(folder) as store:
-            assert store.cached("key") == '{"text":"é"}'
-            run = store.run("1")
-            assert run is not None
-            assert (run.target, run.record) == ("feedback", {"output": {"mood": "good"}})
-            assert store.calls(run.number) == [{"name": "vanilla"}]
-            assert store.remembered("feedback", "mixed") == {"output": 1}
-            keep(store, new="1")
-
-
-def test_the_files_kept_are_as_many_as_the_versions() -> None:
-    assert len(list((Path(__file__).parent / "data").glob("store-*.sql"))) == len(migrations.MIGRATIONS)
 
 
 def test_a_migration_that_dies_half_way_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
