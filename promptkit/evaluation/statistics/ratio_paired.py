@@ -172,11 +172,9 @@ def _swapped(first: Sums, second: Sums, count: NDArray[np.float64], observed: fl
     differ = moves.any(axis=1)
     if not differ.any():
         return 1.0
-    moves, times = moves[differ], count[differ]
-    order = np.lexsort(moves.T)
-    moves = moves[order]
-    starts = np.flatnonzero(np.concatenate(([True], (moves[1:] != moves[:-1]).any(axis=1))))
-    kinds, times = moves[starts], np.add.reduceat(times[order], starts).astype(np.int64)
+    order = np.flatnonzero(differ)[np.lexsort(moves[differ].T)]
+    starts = np.flatnonzero(np.concatenate(([True], (moves[order[1:]] != moves[order[:-1]]).any(axis=1))))
+    kinds, times = moves[order[starts]], np.add.reduceat(count[order].astype(np.int64), starts)
     totals = [count @ part for part in (first.right, first.of, second.right, second.of)]
 
     def hits(swapped: NDArray[np.int64], kinds: NDArray[np.float64]) -> int:
