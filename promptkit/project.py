@@ -22,7 +22,7 @@ _PACKAGE = Path(__file__).resolve().parent
 LIBRARY = _PACKAGE / "library" if (_PACKAGE / "library").is_dir() else _PACKAGE.parent
 
 TemplateKind = Literal["layouts", "answers", "techniques"]
-Kind = Literal["prompts", "pipelines", "layouts", "answers", "techniques"]
+Kind = Literal["prompts", "pipelines", "layouts", "answers", "techniques", "evals"]
 
 _FOLDERS: dict[Kind, str] = {
     "prompts": "templates/prompts",
@@ -30,6 +30,7 @@ _FOLDERS: dict[Kind, str] = {
     "layouts": "templates/layouts",
     "answers": "templates/answers",
     "techniques": "templates/techniques",
+    "evals": "evals",
 }
 TECHNIQUE_PIPELINES = "pipelines/techniques"
 _TARGETS: tuple[Kind, Kind] = ("pipelines", "prompts")
@@ -139,6 +140,18 @@ class Project:
             raise InputError(f"there is no pipeline or prompt `{name}`", hint=self._nearest_target(name))
         return found
 
+    def suite(self, name: str) -> Path:
+        """Return the file of a suite that a command line names: a path, or a name in `evals/`. Raises InputError."""
+        if name and _exists(Path(name), "evals"):
+            return Path(name).resolve()
+        try:
+            found = self._find("evals", name, None)
+        except InputError:
+            found = None
+        if found is None:
+            raise InputError(f"there is no suite `{name}`", hint=nearest(name, self.names("evals")))
+        return found
+
     def _nearest_target(self, name: str) -> str | None:
         if _is_path(name):
             path = Path(name)
@@ -181,7 +194,7 @@ def _is_path(name: str) -> bool:
 
 
 def _endings(kind: Kind) -> tuple[str, ...]:
-    return {"pipelines": (".yaml", ".yml"), "techniques": ("",)}.get(kind, (".j2",))
+    return {"pipelines": (".yaml", ".yml"), "evals": (".yaml", ".yml"), "techniques": ("",)}.get(kind, (".j2",))
 
 
 def _spellings(folder: Path, name: str, kind: Kind) -> Iterator[Path]:

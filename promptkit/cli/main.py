@@ -16,13 +16,14 @@ VERBS = {
     "run": "Run a pipeline or a prompt.",
     "render": "Show the exact messages of each step; no model is asked.",
     "try": "Run the pinned cases and compare each answer with the one before.",
+    "eval": "Measure a target on data, with intervals and paired comparisons.",
     "check": "Find everything that is wrong in pipelines and prompts.",
     "techniques": "List, describe, recommend, compare and prepare prompting techniques.",
     "models": "List, fetch and describe what can answer here.",
     "init": "Make a small working project.",
     "schema": "Print the JSON Schema of a pipeline or a prompt, for editors.",
 }
-_MODULES = {"try": "try_"}
+_MODULES = {"try": "try_", "eval": "eval_"}
 
 
 class LazyVerbs(TyperGroup):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Settings
     from promptkit.project import Project
     from promptkit.reports import Progress
-    from promptkit.runtimes import Models
+    from promptkit.runtimes import Cache, Models
     from promptkit.storage import Store
 
 T = TypeVar("T")
@@ -59,8 +59,18 @@ def load(target: str, project: Project, asking: Asking) -> Pipeline:
 
 
 @asynccontextmanager
-async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -> AsyncIterator[Session]:
-    """Open the store and the models that a pipeline runs on; close them at the end of the block."""
+async def open_session(
+    pipeline: Pipeline,
+    asking: Asking,
+    progress: Progress,
+    *,
+    concurrency: int | None = None,
+    replies: Callable[[Store], Cache] | None = None,
+) -> AsyncIterator[Session]:
+    """Open the store and the models that a pipeline runs on; close them at the end of the block.
+
+    `concurrency` stands for the project's; `replies` gives what keeps replies in place of the store itself.
+    """
     from promptkit.engine import Settings
     from promptkit.reports import results_alone
     from promptkit.runtimes import Models, Recorder
@@ -73,8 +83,8 @@ async def open_session(pipeline: Pipeline, asking: Asking, progress: Progress) -
             models = Models(
                 reference,
                 why=why,
-                store=store,
-                concurrency=project.settings.concurrency,
+                store=replies(store) if replies else store,
+                concurrency=concurrency or project.settings.concurrency,
                 no_cache=asking.no_cache,
                 recorder=recorder,
                 progress=progress.fetching,

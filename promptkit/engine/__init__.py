@@ -20,9 +20,10 @@ from promptkit.engine.events import (
 )
 from promptkit.engine.example import example_file, example_run
 from promptkit.engine.files import files
-from promptkit.engine.inputs import Filled, fill
+from promptkit.engine.inputs import Filled, fill, read_text_value
 from promptkit.engine.labels import written_labels
 from promptkit.engine.load import check, load_target
+from promptkit.engine.one_step import find_step, one_step, up_to_step
 from promptkit.engine.pipeline import Case, Edge, Input, Pipeline, Step
 from promptkit.engine.prepare import (
     Preparation,
@@ -40,8 +41,10 @@ from promptkit.engine.run import Runner, run
 from promptkit.engine.schema import json_schema
 from promptkit.engine.scope import Value, compile_value, result_of
 from promptkit.engine.session import Settings
+from promptkit.engine.settings import model_named
 from promptkit.engine.spec import Closed, Report, usable, validated
-from promptkit.engine.step_rows import StepRow, StepRows, asking_step, read_step_rows
+from promptkit.engine.step_rows import StepRow, StepRows, asking_step, expected_value, read_step_rows
+from promptkit.engine.tools import Tool, find_tool
 from promptkit.engine.traces import trace_record
 
 __all__ = [
@@ -72,6 +75,7 @@ __all__ = [
     "StepRows",
     "StepStarted",
     "TextArrived",
+    "Tool",
     "Totals",
     "Trace",
     "Value",
@@ -80,19 +84,26 @@ __all__ = [
     "compile_value",
     "example_file",
     "example_run",
+    "expected_value",
     "files",
     "fill",
+    "find_step",
+    "find_tool",
     "json_schema",
     "load_target",
+    "model_named",
+    "one_step",
     "plan_preparation",
     "prepare",
     "read_parameters",
     "read_step_rows",
+    "read_text_value",
     "render",
     "result_of",
     "run",
     "trace_record",
     "unmet",
+    "up_to_step",
     "usable",
     "uses_technique",
     "validated",

@@ -13,7 +13,7 @@ from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.requirements import require
 from promptkit.engine.results import Result, StepResult, Trace, count, step_result
 from promptkit.engine.scope import STEPS
-from promptkit.engine.session import Session, Settings
+from promptkit.engine.session import Askers, Session, Settings
 from promptkit.engine.steprun import Here, StepRun
 from promptkit.engine.traces import stored_calls
 from promptkit.errors import PromptkitError, first_error
@@ -67,7 +67,7 @@ class Runner:
         self,
         pipeline: Pipeline,
         *,
-        models: Models,
+        models: Askers,
         settings: Settings | None = None,
         on_event: OnEvent | None = None,
         model: str | None = None,

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Tool:
     """A function that steps may call. It is imported when it is first called.
 
-    `takes` are its parameters' names with whether each is required, None where they are not known or open.
+    `takes` are its parameters' names with whether each is required, None where they are not known or open. `kind` is
+    what messages call it.
     """
 
     name: str
@@ -35,56 +36,68 @@ class Tool:
     file: Path | None
     root: Path
     takes: Mapping[str, bool] | None
+    kind: str = "tool"
+
+    def load(self) -> Callable[..., Any]:
+        """Import the function. Raises ToolFailed."""
+        return load_function(self.module, self.function, self.file, self.root)
 
     async def call(self, arguments: Mapping[str, Any]) -> Any:
         """Return what the function returns, as plain JSON data. Raises ToolFailed."""
+        result = await self.run(arguments)
         try:
-            function = load_function(self.module, self.function, self.file, self.root)
+            return json.loads(json.dumps(result, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ToolFailed(f"{self.kind} `{self.name}` returned what is not JSON: {error}") from error
+
+    async def run(self, arguments: Mapping[str, Any]) -> Any:
+        """Return what the function returns, whatever that is. Raises ToolFailed."""
+        try:
+            function = self.load()
             if inspect.iscoroutinefunction(function):
-                result = await function(**arguments)
-            else:
-                result = await asyncio.to_thread(_leaving_no_loop, function, arguments)
+                return await function(**arguments)
+            return await asyncio.to_thread(_leaving_no_loop, function, arguments)
         except ToolFailed:
             raise
         except (Exception, SystemExit) as error:
             where = _line_of(error, self.file)
-            raise ToolFailed(f"tool `{self.name}` raised {type(error).__name__}: {error}{where}") from error
-        try:
-            return json.loads(json.dumps(result, allow_nan=False))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ToolFailed(f"tool `{self.name}` returned what is not JSON: {error}") from error
+            raise ToolFailed(f"{self.kind} `{self.name}` raised {type(error).__name__}: {error}{where}") from error
 
 
-def find_tool(name: str, reference: str, folder: Path, project: Project) -> Tool:
-    """Return the tool that a pipeline in `folder` names, found but not run. Raises InputError without a place."""
+def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind: str = "tool") -> Tool:
+    """Return the tool that a file in `folder` names, found but not run. Raises InputError without a place.
+
+    `kind` is what messages call it.
+    """
+    named = f"{kind} `{name}`"
     module, colon, function = reference.rpartition(":")
     if not colon or not function.isidentifier():
-        raise InputError(f"tool `{name}` must be `FILE.py:FUNCTION` or `package.module:FUNCTION`, not `{reference}`")
+        raise InputError(f"{named} must be `FILE.py:FUNCTION` or `package.module:FUNCTION`, not `{reference}`")
     if module.endswith(".py"):
         path = (folder / module).resolve()
         if not project.inside(path):
-            raise InputError(f"tool `{name}`: {module} leads out of the project")
-        return Tool(name, module, function, path, project.root, _read_parameters(name, path, function))
-    return Tool(name, module, function, _find_module(name, module, project.root), project.root, None)
+            raise InputError(f"{named}: {module} leads out of the project")
+        return Tool(name, module, function, path, project.root, _read_parameters(named, path, function), kind)
+    return Tool(name, module, function, _find_module(named, module, project.root), project.root, None, kind)
 
 
-def _read_parameters(name: str, file: Path, function: str) -> Mapping[str, bool] | None:
+def _read_parameters(named: str, file: Path, function: str) -> Mapping[str, bool] | None:
     """Read a function's parameters from its file, without running it."""
     try:
         tree = ast.parse(file.read_bytes(), filename=str(file))
     except OSError:
         hint = nearest(file.name, (path.name for path in file.parent.glob("*.py")))
-        raise InputError(f"tool `{name}`: there is no file {place(file)}", hint=hint) from None
+        raise InputError(f"{named}: there is no file {place(file)}", hint=hint) from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
-        raise InputError(Problem(f"tool `{name}`: {error}", file=place(file), line=line)) from None
+        raise InputError(Problem(f"{named}: {error}", file=place(file), line=line)) from None
     defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     if function not in defined:
         if any(
             not isinstance(node, ast.FunctionDef | ast.Expr) and function in ast.unparse(node) for node in tree.body
         ):
             return None
-        raise InputError(f"tool `{name}`: {place(file)} has no function `{function}`", hint=nearest(function, defined))
+        raise InputError(f"{named}: {place(file)} has no function `{function}`", hint=nearest(function, defined))
     return _parameters(defined[function].args)
 
 
@@ -98,14 +111,14 @@ def _parameters(arguments: ast.arguments) -> Mapping[str, bool] | None:
     return takes | {argument.arg: default is None for argument, default in keyword_only}
 
 
-def _find_module(name: str, module: str, root: Path) -> Path | None:
+def _find_module(named: str, module: str, root: Path) -> Path | None:
     try:
         with _importing_from(root):
             found = importlib.util.find_spec(module)
     except (Exception, SystemExit) as error:  # the packages around a module are run to find it
-        raise InputError(f"tool `{name}`: cannot import `{module}`: {error}") from None
+        raise InputError(f"{named}: cannot import `{module}`: {error}") from None
     if found is None:
-        raise InputError(f"tool `{name}`: there is no module `{module}`")
+        raise InputError(f"{named}: there is no module `{module}`")
     return Path(found.origin) if found.origin and found.origin.endswith(".py") else None
 
 
@@ -124,11 +137,13 @@ def load_function(module: str, function: str, file: Path | None, root: Path) -> 
 
 
 def _leaving_no_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Call a function; where it wants to end the process, that is an error like others: a thread cannot."""
+    """Call a function; a thread can neither end the process nor hand on StopIteration: both are errors like others."""
     try:
         return function(**arguments)
     except SystemExit as error:
         raise ToolFailed(f"the tool's function ends the process: SystemExit: {error}") from error
+    except StopIteration as error:
+        raise RuntimeError("StopIteration") from error
 
 
 def _line_of(error: BaseException, file: Path | None) -> str:

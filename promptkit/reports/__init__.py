@@ -14,7 +14,9 @@ from promptkit.reports.text import json_text, one_line, outline, row_text, shown
 if TYPE_CHECKING:
     from promptkit.reports.catalog import catalog_text, technique_text
     from promptkit.reports.comparison import Outcome, answer_record, settle
+    from promptkit.reports.evaluation import EvaluationScreen, evaluation_text
     from promptkit.reports.models import model_text, models_text
+    from promptkit.reports.page import write_page
     from promptkit.reports.progress import Progress
     from promptkit.reports.recommendation import recommendation_record, recommendation_text
     from promptkit.reports.requests import rendered_text
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from promptkit.reports.words import compare_words, marked
 
 __all__ = [
+    "EvaluationScreen",
     "Outcome",
     "Progress",
     "TrialScreen",
@@ -36,6 +39,7 @@ __all__ = [
     "counted",
     "emit",
     "error_text",
+    "evaluation_text",
     "json_text",
     "marked",
     "measured_text",
@@ -63,12 +67,15 @@ __all__ = [
     "tokens_text",
     "trace_text",
     "visible",
+    "write_page",
 ]
 
 _LAZY = {
     "Outcome": "comparison",
     "Progress": "progress",
+    "EvaluationScreen": "evaluation",
     "TrialScreen": "trial",
+    "evaluation_text": "evaluation",
     "answer_record": "comparison",
     "catalog_text": "catalog",
     "technique_text": "catalog",
@@ -77,6 +84,7 @@ _LAZY = {
     "marked": "words",
     "model_text": "models",
     "models_text": "models",
+    "write_page": "page",
     "recommendation_record": "recommendation",
     "recommendation_text": "recommendation",
     "rendered_text": "requests",

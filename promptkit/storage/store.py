@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -91,6 +92,10 @@ class Store:
 
     async def keep(self, key: str, value: str) -> None:
         """Keep `value` under `key`, in place of what was there; returns once it is on disk."""
+        await asyncio.wrap_future(self.keep_soon(key, value))
+
+    def keep_soon(self, key: str, value: str) -> Future[None]:
+        """Keep `value` under `key`; the future is done once it is on disk. What is written later is there later."""
         # As bytes: a model may answer with half characters, which SQLite's text does not take.
         row = (key, value.encode("utf-8", "surrogatepass"), _now())
 
@@ -102,7 +107,7 @@ class Store:
             )
             self._evict(connection)
 
-        await asyncio.wrap_future(self._database.write(change))
+        return self._database.write(change)
 
     def begin_run(self, kind: str, target: str, *, model: Mapping[str, Any], inputs: Any = None) -> int:
         """Begin a run (kind: run, eval, tune) and return its number."""

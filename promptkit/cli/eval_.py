@@ -1,0 +1,231 @@
+"""`promptkit eval`: measure, and believe the number."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict
+from promptkit.errors import InputError, PromptkitError
+
+if TYPE_CHECKING:
+    from promptkit.evaluation import Evaluated, Options, Suite
+    from promptkit.project import Project
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class RunIncomplete(PromptkitError):
+    """Some cells have no answer, since a model, server or tool failed."""
+
+
+class FellShort(PromptkitError):
+    """A threshold was not met."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the command line asks of all suites."""
+
+    options: Options
+    allow_missing: bool = False
+    allow_seen: bool = False
+    smallest: float | None = None
+    against: str | None = None
+    html: Path | None = None
+    json: bool = False
+
+
+def complete_suite(incomplete: str) -> list[str]:
+    """Return the names of suites, and the files, that begin so; nothing where something is wrong."""
+    from promptkit.project import Project
+
+    try:
+        names = set(Project.find(Path.cwd()).names("evals"))
+    except PromptkitError:
+        names = set()
+    folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
+    files = {f"{path}/" if path.is_dir() else str(path) for path in folder.glob("[!.]*") if _may_lead(path)}
+    return sorted(name for name in names | files if name.startswith(incomplete))
+
+
+def _may_lead(path: Path) -> bool:
+    return path.is_dir() or path.suffix in {".yaml", ".yml"}
+
+
+@app.command(name="eval")
+def evaluate(
+    suites: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SUITE", help="By name or path; left out: all of the project.", autocompletion=complete_suite
+        ),
+    ] = None,
+    model: Model = None,
+    sets: Sets = None,
+    in_flight: Annotated[
+        int | None, typer.Option("-j", "--in-flight", metavar="N", min=1, help="Requests at once.")
+    ] = None,
+    repeat: Annotated[int | None, typer.Option("--repeat", metavar="N", min=1, help="Samples of each row.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="The first rows only; no thresholds.")
+    ] = None,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", metavar="KEY=VALUE", help="Rows with this field; repeatable.")
+    ] = None,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask again what failed, and only that.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask everything anew.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="One request at a time, so that answers repeat.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Compare though up to 2 % are missing, each counted against.")
+    ] = False,
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Measure on rows that a preparation saw; marked.")
+    ] = False,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="RUN|FILE", help="Compare with a run or a baseline's file.")
+    ] = None,
+    smallest: Annotated[
+        float | None, typer.Option("--smallest", metavar="POINTS", help="The difference worth telling (5).")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the run as one page.")] = None,
+    json: Json = False,
+    record: Record = None,
+    no_cache: NoCache = False,
+    strict: Strict = False,
+) -> None:
+    """Measure a target on data: each metric with its 95 % interval, each variant against the first.
+
+    What is finished is kept: the same command asks only for the rest.
+    """
+    from promptkit.cli.session import run_to_end
+    from promptkit.evaluation import Options
+
+    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict)
+    options = Options(in_flight=in_flight, exact=exact, fresh=fresh, retry_errors=retry_errors, strict=strict)
+    wanted = Wanted(
+        options=options,
+        allow_missing=allow_missing,
+        allow_seen=allow_seen,
+        smallest=None if smallest is None else smallest / 100,
+        against=against,
+        html=html,
+        json=json,
+    )
+    found = list(load_suites(suites or (), asking, only=read_filters(filters or ()), limit=limit, repeat=repeat))
+    if html is not None and len(found) > 1:
+        raise InputError("--html takes one suite")
+    ended = run_to_end(run_all(found, asking, wanted))
+    check_ended(ended)
+
+
+def read_filters(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return `KEY=VALUE` texts as pairs. Raises InputError."""
+    pairs = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"`--filter {text}` must be KEY=VALUE")
+        pairs.append((key, value))
+    return pairs
+
+
+def load_suites(names: Sequence[str], asking: Asking, **how: Any) -> Iterator[Suite]:
+    """Yield each suite, and after it those of its steps that have labels of their own. Raises InputError."""
+    from promptkit.evaluation import load_suite
+
+    project, paths = find_suites(names)
+    for path in paths:
+        suite = load_suite(path, project(path), sets=asking.sets, **how)
+        yield suite
+        yield from suite.steps
+
+
+def find_suites(names: Sequence[str]) -> tuple[Any, list[Path]]:
+    """Return what gives the project of a suite's file, and the files: those named, or all of the project's `evals/`."""
+    from promptkit.project import Project
+
+    here = Project.find(Path.cwd())
+
+    def project(path: Path) -> Project:
+        return here if path.is_relative_to(here.root) else Project.find(path)
+
+    if names:
+        return project, [here.suite(name) for name in names]
+    found = sorted(path for path in (here.root / "evals").glob("*") if path.suffix in (".yaml", ".yml"))
+    if not found:
+        raise InputError("there are no suites in evals/", hint="promptkit eval FILE.yaml")
+    return project, found
+
+
+async def run_all(suites: Sequence[Suite], asking: Asking, wanted: Wanted) -> list[Evaluated]:
+    """Run the suites, one after the other, and print what each says."""
+    return [await run_suite(suite, asking, wanted) for suite in suites]
+
+
+async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
+    """Run one suite, show how far it is, and print what it says. Raises what ends it."""
+    from promptkit.cli.session import open_session
+    from promptkit.evaluation import Evaluation, Judging, StoredRun, refuse_seen
+    from promptkit.evaluation.replies import Replies
+    from promptkit.reports import EvaluationScreen, Progress, emit, evaluation_text, json_text, write_page
+
+    if not wanted.allow_seen:
+        refuse_seen(suite)
+    progress, options = Progress(), wanted.options
+    concurrency = 1 if options.exact else options.in_flight or suite.concurrency
+    judging = Judging(allow_missing=wanted.allow_missing)
+    if wanted.smallest is not None:
+        judging = Judging(allow_missing=wanted.allow_missing, smallest=wanted.smallest)
+    async with open_session(
+        suite.baseline.pipeline,
+        asking,
+        progress,
+        concurrency=concurrency,
+        replies=lambda store: Replies(store, exact=options.exact),
+    ) as session:
+        evaluation = Evaluation(
+            suite,
+            models=session.models,
+            store=session.store,
+            options=options,
+            judging=judging,
+            why=session.models.why(suite.baseline.model),
+        )
+        await evaluation.open()
+        screen = EvaluationScreen(evaluation, progress)
+        try:
+            with screen.showing():
+                ended = await evaluation.run()
+        except asyncio.CancelledError:
+            screen.interrupted()
+            raise
+        run = session.store.run(str(ended.number))
+        assert run is not None, "a run that ended is in the store"
+        view = StoredRun(session.store, run)
+        screen.ended(ended)
+        emit(json_text(ended.record) if wanted.json else evaluation_text(ended.record, view))
+        if wanted.html is not None:
+            write_page(view, wanted.html)
+    return ended
+
+
+def check_ended(ended: Sequence[Evaluated]) -> None:
+    """Raise RunIncomplete where cells are missing, and FellShort where a threshold was not met."""
+    lacking = [each for each in ended if each.status == "incomplete"]
+    if lacking:
+        first = lacking[0]
+        missing = sum(variant["missing"] for variant in first.record["variants"])
+        total = sum(variant["cases"] for variant in first.record["variants"])
+        hint = "the same command asks only for the rest" if first.gave_up else "--retry-errors asks again what failed"
+        raise RunIncomplete(f"{missing} of {total} cells have no answer: {first.failure}", hint=hint)
+    short = [each["says"] for one in ended for each in one.record["thresholds"] if not each["passed"]]
+    if short:
+        raise FellShort("\n".join(short))

@@ -1,0 +1,130 @@
+"""From a row of data to what the target takes and what is expected of its answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from promptkit.engine import Pipeline, Value, fill, read_text_value
+from promptkit.errors import InputError, Problem
+from promptkit.evaluation.data import DataRow, content
+from promptkit.evaluation.outcome import KEY_BYTES
+from promptkit.evaluation.suite import Measure, Suite, Variant
+from promptkit.storage import plain
+
+EXPECT = "expect"
+_TYPED = ("number", "boolean", "list", "table", "json")
+_TEXT_FILES = (".csv", ".tsv", ".txt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundRow:
+    """A row of the suite: for each variant what its target takes, and for each measure what is expected.
+
+    `index` counts the rows that are used, from 0. A row with `problems` is not asked.
+    """
+
+    row: DataRow
+    index: int
+    inputs: tuple[Mapping[str, Any], ...]
+    expected: tuple[Any, ...]
+    expect: Any
+    key: bytes
+    text: str
+    problems: tuple[Problem, ...] = ()
+
+
+class Binder:
+    """Binds the rows of a suite."""
+
+    def __init__(self, suite: Suite) -> None:
+        self._suite = suite
+        self._texts = suite.data.file is not None and suite.data.file.suffix in _TEXT_FILES
+        self._has_own_expect = suite.expect is not None
+
+    def bind(self, row: DataRow, index: int) -> BoundRow:
+        """Return a row bound, with all that is wrong with it in `problems`."""
+        problems: list[Problem] = [row.problem] if row.problem is not None else []
+        inputs: tuple[Mapping[str, Any], ...] = ()
+        expected: tuple[Any, ...] = ()
+        expect: Any = None
+        if not problems:
+            try:
+                inputs = self._inputs(row)
+                expect = self._expect(row)
+                expected = tuple(self._expected(measure, row, expect) for measure in self._suite.measures)
+            except InputError as error:
+                problems += (row.wrong(_told(each), each.hint) for each in error.problems)
+        return BoundRow(
+            row=row,
+            index=index,
+            inputs=inputs,
+            expected=expected,
+            expect=expect,
+            key=hashlib.blake2b(content(row.fields), digest_size=KEY_BYTES).digest(),
+            text=json.dumps(row.fields, ensure_ascii=False, separators=(",", ":")),
+            problems=tuple(problems),
+        )
+
+    def _inputs(self, row: DataRow) -> tuple[Mapping[str, Any], ...]:
+        scope = {"row": row.fields}
+        given: Mapping[str, Any] | None = None
+        if self._suite.inputs is not None:
+            given = {name: value.evaluate(scope, ()) for name, value in self._suite.inputs.items()}
+        bound: list[Mapping[str, Any]] = []
+        for variant in self._suite.variants:
+            if bound and variant.pipeline.inputs == self._suite.baseline.pipeline.inputs:
+                bound.append(bound[0])
+            else:
+                bound.append(self._filled(variant, given if given is not None else row.fields))
+        return tuple(bound)
+
+    def _filled(self, variant: Variant, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        pipeline = variant.pipeline
+        taken = {name: given[name] for name in pipeline.inputs if name in given}
+        if self._texts:
+            taken = {name: self._typed(pipeline, name, value) for name, value in taken.items()}
+        missing = [name for name, each in pipeline.inputs.items() if name not in taken and not each.has_default]
+        if missing:
+            told = ", ".join(f"`{field}`" for field in given) or "none"
+            raise InputError(
+                Problem(f"nothing gives the input `{name}`", hint=f"what the row gives is {told}") for name in missing
+            )
+        # With a value for each required input no example is ever taken.
+        return fill(pipeline, taken).values if pipeline.inputs else {}
+
+    def _typed(self, pipeline: Pipeline, name: str, value: Any) -> Any:
+        spec = pipeline.inputs[name]
+        return read_text_value(spec, value) if isinstance(value, str) and spec.type in _TYPED else value
+
+    def _expect(self, row: DataRow) -> Any:
+        if self._suite.expect is not None:
+            return plain(self._suite.expect.evaluate({"row": row.fields}, ()))
+        return row.fields.get(EXPECT)
+
+    def _expected(self, measure: Measure, row: DataRow, expect: Any) -> Any:
+        metric = measure.metric
+        found = expect if measure.expect is None else plain(measure.expect.evaluate({"row": row.fields}, ()))
+        if found is None:
+            if metric.needs_expected:
+                hint = (
+                    None if self._has_own_expect or measure.expect else 'the suite may say `expect: "{{ row.FIELD }}"`'
+                )
+                raise InputError(Problem(f"`{measure.name}` finds no expected answer", hint=hint))
+            return None
+        if wrong := metric.wrong_expected(found):
+            raise InputError(Problem(f"`{measure.name}`: {wrong}"))
+        return found
+
+
+def _told(problem: Problem) -> str:
+    """Return what is wrong, with the place in the suite where a value of the row was read."""
+    return str(replace(problem, hint=None))
+
+
+def evaluate_of(value: Value, output: Any, row: Mapping[str, Any], steps: Mapping[str, Any]) -> Any:
+    """Return what a metric's `of` reads. Raises InputError."""
+    return plain(value.evaluate({"output": output, "row": row, "steps": steps}, ()))

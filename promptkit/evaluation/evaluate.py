@@ -1,0 +1,155 @@
+"""A suite from beginning to end: its data counted, its cells had, its numbers said, and all of it kept."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from promptkit.errors import InputError, Problem
+from promptkit.evaluation.data import Counted
+from promptkit.evaluation.execute import Execution, Options
+from promptkit.evaluation.suite import Suite
+from promptkit.evaluation.summary import Judging, summarize
+
+if TYPE_CHECKING:
+    from promptkit.runtimes import Model, Models
+    from promptkit.storage import Store
+
+KIND = "eval"
+Status = Literal["done", "incomplete", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """A run of a suite that ended. `record` is what `--json` prints, `failure` the first reason for a missing cell."""
+
+    number: int
+    status: Status
+    record: Mapping[str, Any]
+    failure: str = ""
+    gave_up: bool = False
+
+
+class Evaluation:
+    """One run of a suite, which may be looked at while it goes on. Make it where the event loop runs.
+
+    Raises InputError for data that cannot be read or that has no row which can be used.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        *,
+        models: Models,
+        store: Store,
+        options: Options | None = None,
+        judging: Judging | None = None,
+        why: str = "",
+        on_saved: Callable[[], None] | None = None,
+    ) -> None:
+        self.suite = suite
+        self.counted: Counted = suite.data.count()
+        self.options = options or Options()
+        self.judging = judging or Judging()
+        self.execution = Execution(
+            suite, rows=self.counted.rows, models=models, store=store, options=self.options, on_saved=on_saved
+        )
+        self.model: Model | None = None
+        self.number = 0
+        self._why = why
+        self._store = store
+        self._started = time.monotonic()
+
+    async def open(self) -> Model:
+        """Open the models and return the baseline's; nothing is asked. Raises what their absence raises."""
+        self.model = await self.execution.open()
+        return self.model
+
+    async def run(self) -> Evaluated:
+        """Have every cell, and return what they say. Raises StoreFailed; cancelled, it leaves the run `interrupted`."""
+        model = self.model or await self.open()
+        told = {"reference": model.reference, "digest": model.digest}
+        self._store.close_dead_runs()
+        self.number = self._store.begin_run(KIND, self.suite.name, model=told, inputs=self.settings())
+        self._started = time.monotonic()
+        try:
+            await self.execution.run(self.number)
+        except asyncio.CancelledError:
+            self._end("interrupted")
+            raise
+        except BaseException:
+            self._end("failed")
+            raise
+        progress = self.execution.progress
+        status: Status = "incomplete" if progress.missing or progress.done < progress.total else "done"
+        return self._end(status)
+
+    def settings(self) -> dict[str, Any]:
+        """Return how the run is made: what must be the same for two runs to be compared."""
+        suite, options = self.suite, self.options
+        return {
+            "file": suite.file.name,
+            "target": suite.target,
+            "data": self.counted.hash,
+            "metrics": [each.name for each in suite.measures],
+            "variants": {each.name: dict(each.sets) for each in suite.variants},
+            "repeat": suite.repeat,
+            "exact": options.exact,
+            "in_flight": 1 if options.exact else options.in_flight,
+            "limited": suite.data.limit is not None or bool(suite.data.only),
+        }
+
+    def so_far(self) -> dict[str, Any]:
+        """Return the record of the run as it is now; its intervals do not hold for one who stops when they please."""
+        return self._record("running", Judging(so_far=True))
+
+    def _end(self, status: Status) -> Evaluated:
+        judging = self.judging if status in ("done", "incomplete") else Judging(so_far=True)
+        record = self._record(status, judging)
+        self._store.end_run(self.number, status, record)
+        progress = self.execution.progress
+        return Evaluated(
+            number=self.number,
+            status=status,
+            record=record,
+            failure=progress.failure,
+            gave_up=progress.gave_up,
+        )
+
+    def _record(self, status: str, judging: Judging) -> dict[str, Any]:
+        execution, settings = self.execution, self.settings()
+        model = self.model
+        said = summarize(self.suite, execution.contenders, execution.clusters.array(), self.counted.rows, judging)
+        return {
+            "run": self.number,
+            "suite": self.suite.name,
+            "about": self.suite.about,
+            "target": self.suite.target,
+            "status": status,
+            "model": {
+                "reference": model.reference if model else "",
+                "digest": model.digest if model else "",
+                "why": self._why,
+            },
+            "exact": settings["exact"],
+            "in_flight": settings["in_flight"] or (model.parallel if model else None),
+            "limited": settings["limited"],
+            "data": settings["data"],
+            "known": execution.progress.known,
+            "seconds": round(time.monotonic() - self._started, 3),
+            **said,
+            "thresholds": [],
+        }
+
+
+def refuse_seen(suite: Suite) -> None:
+    """Raise InputError where a technique saw rows of the suite when it was prepared: it would look better there."""
+    from promptkit.evaluation.seen import seen_rows
+
+    found = seen_rows(suite)
+    if found:
+        hint = "evaluate on other rows, or add --allow-seen, which marks the result"
+        raise InputError(Problem(told, suite.data.where.file, suite.data.where.line, hint=hint) for told in found)

@@ -1,0 +1,459 @@
+"""Running a suite: every cell that is not known is asked, saved, and only then counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from promptkit.engine import Runner, Settings
+from promptkit.errors import BudgetSpent, ConnectionFailed, RuntimeFailure, StoreFailed, first_error
+from promptkit.evaluation.binding import Binder, BoundRow
+from promptkit.evaluation.outcome import Outcome, cell_key, outcome_of, read_outcome, variant_key
+from promptkit.evaluation.scoring import Scores, judge_cell, measure_cell, read_score, score_text, scores_text
+from promptkit.evaluation.suite import Measure, Suite, Variant, answer_type
+from promptkit.evaluation.tally import Tally
+from promptkit.storage import KeptCell, Placed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from promptkit.runtimes import Model, Models
+    from promptkit.storage import Store
+
+ROWS_AT_ONCE = 64
+GROUP_SECONDS = 0.02
+"""How long finished cells wait for others to share a commit."""
+
+MOST_UNSAVED = 4_000
+"""Finished cells in memory, after which no more rows are read until some are saved."""
+
+REFRESH_SECONDS = 30.0
+POLL_SECONDS = 0.25
+MOST_FAILURES = 10
+"""Failures one after the other after which nothing more is asked: a dead server is not asked a thousand times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to run a suite. `in_flight` is how many requests at once (None: what the model says is worth while).
+
+    `exact` asks one at a time, since answers made in a batch can differ. `fresh` asks anew what is known,
+    `retry_errors` what failed.
+    """
+
+    in_flight: int | None = None
+    exact: bool = False
+    fresh: bool = False
+    retry_errors: bool = False
+    strict: bool = False
+
+
+@dataclass(slots=True)
+class Contender:
+    """A variant at work: what runs it, what tells its cells from others, and what they say so far."""
+
+    variant: Variant
+    runner: Runner
+    key: bytes
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A cell to be had: `place` is its variant's among the variants."""
+
+    place: int
+    row: BoundRow
+    repeat: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work on a cell: to ask it, or, where it is `kept`, to score it; `scores` are those that are known already."""
+
+    planned: Planned
+    kept: KeptCell | None = None
+    scores: Scores = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A cell that is there, to be saved: new with its trace, or with the number of the kept one."""
+
+    planned: Planned
+    outcome: Outcome
+    scores: Scores
+    number: int | None = None
+    trace: bytes | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is: of `total` cells `done` are saved, `known` of them were there before, `missing` have no answer.
+
+    `failure` is the first reason for a missing answer; `gave_up` tells that nothing more was asked after many.
+    """
+
+    total: int
+    done: int = 0
+    known: int = 0
+    missing: int = 0
+    failure: str = ""
+    gave_up: bool = False
+
+
+class Execution:
+    """One run of a suite. Make it where the event loop runs; `open`, then `run`.
+
+    `contenders`, `clusters` and `progress` may be looked at meanwhile; nothing is counted in them that is not saved.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        *,
+        rows: int,
+        models: Models,
+        store: Store,
+        options: Options,
+        on_saved: Callable[[], None] | None = None,
+    ) -> None:
+        self.suite = suite
+        self.progress = Progress(total=rows * len(suite.variants) * suite.repeat)
+        self.contenders: list[Contender] = []
+        self.clusters = Clusters(suite.data.spec.cluster)
+        self._models = models
+        self._store = store
+        self._options = options
+        self._on_saved = on_saved or (lambda: None)
+        self._answer = answer_type(suite.baseline.pipeline)
+        self._plain = [(at, each) for at, each in enumerate(suite.measures) if not _is_slow(each)]
+        self._slow = [(at, each) for at, each in enumerate(suite.measures) if _is_slow(each) and not each.metric.pairs]
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=4 * ROWS_AT_ONCE)
+        self._pending: dict[bytes, list[Planned]] = {}
+        self._elsewhere: list[Planned] = []
+        self._held: list[Finished | None] = []
+        self._finished: list[Finished] = []
+        self._dirty, self._drained = asyncio.Event(), asyncio.Event()
+        self._ending = False
+        self._number = 0
+
+    async def open(self) -> Model:
+        """Open the models of all variants and return the baseline's. Raises what their absence raises."""
+        metrics = [each.metric for each in self.suite.measures]
+        settings = Settings(strict=self._options.strict, repairs=0, kind="eval")
+        for variant in self.suite.variants:
+            runner = Runner(variant.pipeline, models=self._models, settings=settings, model=variant.model)
+            await runner.open()
+            key = variant_key(variant, runner.session.answered, exact=self._options.exact)
+            self.contenders.append(Contender(variant, runner, key, Tally(metrics, self.suite.repeat)))
+        answered = self.contenders[0].runner.session.answered
+        named = answered.get(self.suite.baseline.model) or next(iter(answered.values()), None)
+        return named or await (await self._models.get()).model()
+
+    async def run(self, number: int) -> None:
+        """Have every cell, in the run of that number. Raises StoreFailed, and InputError where the data breaks off.
+
+        Where it is cancelled, what is finished is saved before that goes on.
+        """
+        self._number = number
+        self._store.cells.name_variants(number, [each.variant.name for each in self.contenders])
+        try:
+            async with asyncio.TaskGroup() as group:
+                saver = group.create_task(self._keep_saving())
+                beats = group.create_task(self._keep_claims())
+                workers = [group.create_task(self._work()) for _ in range(await self._width())]
+                await self._plan()
+                await self._jobs.join()
+                await self._wait_for_others()
+                self._let_go()
+                for worker in (*workers, beats):
+                    worker.cancel()
+                self._ending = True
+                self._dirty.set()
+                await saver
+        except BaseExceptionGroup as raised:
+            raise first_error(raised) from None
+        finally:
+            with suppress(StoreFailed):
+                await asyncio.shield(self._save())
+
+    async def _width(self) -> int:
+        """Return how many cells to work on: more than may be in flight, for an answer is also scored and saved."""
+        if self._options.exact:
+            return 1
+        model = await (await self._models.get(self.suite.baseline.model)).model()
+        return 2 * (self._options.in_flight or model.parallel) + 4
+
+    async def _plan(self) -> None:
+        binder = Binder(self.suite)
+        rows = enumerate(self.suite.data.rows())
+        while some := [binder.bind(row, index) for index, row in islice(rows, ROWS_AT_ONCE)]:
+            for bound in some:
+                self.clusters.add(bound.row.fields)
+            await self._place([each for bound in some for each in self._cells(bound)])
+            while len(self._finished) > MOST_UNSAVED:
+                self._drained.clear()
+                await self._drained.wait()
+
+    def _cells(self, row: BoundRow) -> Iterator[Planned]:
+        """Yield the cells of a row; those of a row that is wrong are finished at once."""
+        for place, contender in enumerate(self.contenders):
+            for repeat in range(self.suite.repeat):
+                if row.problems:
+                    key = cell_key(b"wrong row", {"row": row.row.number, "fields": row.text}, repeat)
+                    outcome = Outcome(flag="error", problem="; ".join(str(each) for each in row.problems))
+                    self._finish(Finished(Planned(place, row, repeat, key), outcome, {}))
+                else:
+                    yield Planned(place, row, repeat, cell_key(contender.key, row.inputs[place], repeat))
+
+    async def _place(self, planned: Sequence[Planned]) -> None:
+        """Take what is known, queue what is not, and note what another process is at work on."""
+        known: Mapping[bytes, KeptCell] = {}
+        if not self._options.fresh:
+            keys = list({each.key for each in planned})
+            known = self._store.cells.find(keys, errors=not self._options.retry_errors)
+        unknown: list[Planned] = []
+        scores = self._known_scores([kept.number for kept in known.values()])
+        for each in planned:
+            if each.key in self._pending:
+                self._pending[each.key].append(each)
+            elif (kept := known.get(each.key)) is None:
+                self._pending[each.key] = []
+                unknown.append(each)
+            elif self._slow:
+                await self._jobs.put(Job(each, kept, scores.get(kept.number, {})))
+            else:
+                self._finish_kept(each, kept)
+        ours = await self._claim([each.key for each in unknown])
+        for each in unknown:
+            if each.key in ours:
+                await self._jobs.put(Job(each))
+            else:
+                self._elsewhere.append(each)
+
+    async def _claim(self, keys: Sequence[bytes]) -> set[bytes]:
+        if self._options.fresh or not keys:
+            return set(keys)
+        return await asyncio.to_thread(self._store.cells.claim, keys, errors=not self._options.retry_errors)
+
+    async def _wait_for_others(self) -> None:
+        """Take what other processes finish, and ask what they leave."""
+        while self._elsewhere:
+            waiting, self._elsewhere = self._elsewhere, []
+            taken = {each.key: self._pending.pop(each.key, []) for each in waiting}
+            await self._place([each for first in waiting for each in (first, *taken[first.key])])
+            await self._jobs.join()
+            if self._elsewhere:
+                await asyncio.sleep(POLL_SECONDS)
+
+    def _known_scores(self, numbers: Sequence[int]) -> dict[int, Scores]:
+        found: dict[int, Scores] = {}
+        for _, measure in self._slow if numbers else ():
+            for number, text in self._store.cells.kept_scores(numbers, measure.metric.key).items():
+                found.setdefault(number, {})[measure.name] = read_score(json.loads(text))
+        return found
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._jobs.get()
+            try:
+                await self._do(job)
+            finally:
+                self._jobs.task_done()
+
+    async def _do(self, job: Job) -> None:
+        planned, number, trace = job.planned, None, None
+        if job.kept is not None:
+            number = job.kept.number
+            outcome = self._kept_outcome(job.kept)
+        elif self.progress.gave_up:
+            return
+        else:
+            contender = self.contenders[planned.place]
+            result = await contender.runner.run(planned.row.inputs[planned.place], sample=str(planned.repeat))
+            if isinstance(result.error, StoreFailed | BudgetSpent):
+                raise result.error
+            outcome = outcome_of(result, contender.variant.counted)
+            if isinstance(result.error, RuntimeFailure):
+                self._hold(Finished(planned, outcome, {}), result.error)
+                return
+            self._release_held()
+            trace = packed(outcome.trace)
+        scores = self._scores(planned, outcome)
+        if outcome.flag != "error":
+            scores |= await self._slow_scores(planned, outcome, job.scores)
+        self._finish(Finished(planned, outcome, scores, number, trace))
+
+    def _hold(self, failed: Finished, error: RuntimeFailure) -> None:
+        """Note a failure. It becomes a cell once another one succeeds: of a server that is gone it would say nothing.
+
+        That a server could not be reached never says anything of a cell.
+        """
+        self.progress.failure = self.progress.failure or str(error)
+        if self.progress.gave_up:
+            return
+        self._held.append(None if isinstance(error, ConnectionFailed) else failed)
+        if len(self._held) >= MOST_FAILURES:
+            self.progress.gave_up = True
+            self._held.clear()
+
+    def _release_held(self) -> None:
+        held, self._held = self._held, []
+        for each in held:
+            if each is not None:
+                self._finish(each)
+
+    def _let_go(self) -> None:
+        """Save the last failures and give back what was not asked."""
+        self._release_held()
+        done = {each.planned.key for each in self._finished}
+        left = [key for key in self._pending if key not in done]
+        if left and not self._options.fresh:
+            self._store.cells.release(left)
+
+    def _scores(self, planned: Planned, outcome: Outcome) -> Scores:
+        if outcome.flag == "error":
+            return {}
+        row = planned.row
+        return {
+            measure.name: measure_cell(measure, outcome, row.row.fields, row.expected[at], self._answer)
+            for at, measure in self._plain
+        }
+
+    async def _slow_scores(self, planned: Planned, outcome: Outcome, known: Scores) -> Scores:
+        """Return the scores of metrics that ask a model or take long; those that are known are not made again."""
+        found: Scores = {}
+        for at, measure in self._slow:
+            given = (measure, outcome, planned.row.row.fields, planned.row.expected[at], self._answer)
+            if measure.name in known:
+                found[measure.name] = known[measure.name]
+            elif measure.metric.asks:
+                found[measure.name] = await judge_cell(*given, self._models)
+            else:
+                found[measure.name] = await asyncio.to_thread(measure_cell, *given)
+        return found
+
+    def _finish_kept(self, planned: Planned, kept: KeptCell) -> None:
+        outcome = self._kept_outcome(kept)
+        self._finish(Finished(planned, outcome, self._scores(planned, outcome), kept.number))
+
+    def _kept_outcome(self, kept: KeptCell) -> Outcome:
+        return read_outcome(kept.outcome, lambda: json.loads(self._store.cells.trace(kept.number) or b"{}"))
+
+    def _finish(self, finished: Finished) -> None:
+        self._finished.append(finished)
+        self._dirty.set()
+
+    async def _keep_saving(self) -> None:
+        while self._finished or not self._ending:
+            await self._dirty.wait()
+            if not self._ending:
+                await asyncio.sleep(GROUP_SECONDS)
+            self._dirty.clear()
+            await self._save()
+
+    async def _save(self) -> None:
+        """Save what is finished, then count it; cells that waited for one of these follow."""
+        some, self._finished = self._finished, []
+        if not some:
+            return
+        numbers = await self._store.cells.save(self._number, [self._placed(each) for each in some])
+        await self._keep_scores(some, numbers)
+        for finished, number in zip(some, numbers, strict=True):
+            self._count(finished)
+            for other in self._pending.pop(finished.planned.key, ()):
+                self._finish(Finished(other, finished.outcome, self._scores_again(other, finished), number))
+        self._drained.set()
+        self._on_saved()
+
+    def _scores_again(self, planned: Planned, finished: Finished) -> Scores:
+        """Return the scores of a cell that is answered as another: what is expected of its row may differ."""
+        slow = {measure.name for _, measure in self._slow}
+        known = {name: score for name, score in finished.scores.items() if name in slow}
+        return {**self._scores(planned, finished.outcome), **known}
+
+    async def _keep_scores(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
+        for _, measure in self._slow:
+            kept = {}
+            for finished, number in zip(some, numbers, strict=True):
+                score = finished.scores.get(measure.name)
+                if score is not None and score.value is not None:
+                    kept[number] = score_text(score)
+            if kept:
+                await self._store.cells.keep_scores(measure.metric.key, kept)
+
+    def _placed(self, finished: Finished) -> Placed:
+        planned = finished.planned
+        row = planned.row
+        return Placed(
+            variant=self.contenders[planned.place].variant.name,
+            row=row.row.number,
+            repeat=planned.repeat,
+            key=planned.key,
+            row_key=row.key,
+            fields=row.text,
+            scores=scores_text(row.expect, finished.scores),
+            outcome=finished.outcome.text if finished.number is None else None,
+            failed=finished.outcome.flag == "error",
+            trace=finished.trace,
+            number=finished.number,
+        )
+
+    def _count(self, finished: Finished) -> None:
+        planned, progress = finished.planned, self.progress
+        known = finished.number is not None
+        tally = self.contenders[planned.place].tally
+        tally.put(planned.row.index, planned.repeat, finished.outcome, finished.scores, known=known)
+        progress.done += 1
+        progress.known += known
+        if finished.outcome.flag == "error":
+            progress.missing += 1
+            progress.failure = progress.failure or finished.outcome.problem
+
+    async def _keep_claims(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await asyncio.to_thread(self._store.cells.refresh)
+
+
+class Clusters:
+    """Which cluster each row is of, by the values of a field; without one each row stands alone."""
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._codes: dict[str, int] = {}
+        self._rows = array("q")
+
+    def add(self, fields: Mapping[str, Any]) -> None:
+        """Add the next row."""
+        if self._name is not None:
+            value = json.dumps(fields.get(self._name), sort_keys=True)
+            self._rows.append(self._codes.setdefault(value, len(self._codes)))
+
+    def array(self) -> NDArray[np.int64] | None:
+        """Return each row's cluster, None where rows stand alone."""
+        import numpy as np
+
+        return None if self._name is None else np.array(self._rows, dtype=np.int64)
+
+
+def packed(trace: Mapping[str, Any]) -> bytes:
+    """Return a trace as the store keeps it: JSON, in which a number that JSON has not is null."""
+    try:
+        return json.dumps(trace, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError:
+        text = json.dumps(trace)
+        return json.dumps(json.loads(text, parse_constant=lambda _: None), separators=(",", ":")).encode()
+
+
+def _is_slow(measure: Measure) -> bool:
+    return measure.metric.asks or measure.metric.costly or measure.metric.pairs

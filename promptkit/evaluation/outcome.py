@@ -1,0 +1,153 @@
+"""What became of one cell: as the store keeps it, and the keys that tell cells apart by all that can be read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from promptkit.engine import Pipeline, Result, files, trace_record
+from promptkit.errors import PromptkitError, UnparsedAnswer
+from promptkit.project import SETTINGS_FILE
+from promptkit.storage import load_file
+
+if TYPE_CHECKING:
+    from promptkit.engine import Trace
+    from promptkit.evaluation.suite import Variant
+    from promptkit.runtimes import Model
+
+CellFlag = Literal["", "unparsed", "truncated", "error"]
+KEY_BYTES = 16
+_VERSION = 1  # of what a cell means: a change here makes all cells new
+_UNREAD = ("name", "about", "cases", "tune")
+_READ_SETTINGS = ("model", "defaults")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cell gave. `error` is missing, for a server or tool failed; `problem` says why there is no answer.
+
+    `seconds` is the model's own time for all its requests; a kept reply counts with what it took when it was made.
+    """
+
+    output: Any = None
+    flag: CellFlag = ""
+    problem: str = ""
+    steps: Mapping[str, Any] | None = None
+    calls: int = 0
+    cached: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    read_trace: Callable[[], Mapping[str, Any]] = dict
+
+    @cached_property
+    def trace(self) -> Mapping[str, Any]:
+        """The cell's trace, as `engine.trace_record` gives it."""
+        return self.read_trace()
+
+    @property
+    def text(self) -> str:
+        """The outcome as the store keeps it."""
+        record = {
+            "output": self.output,
+            "flag": self.flag,
+            "problem": self.problem,
+            "steps": self.steps or {},
+            "calls": self.calls,
+            "cached": self.cached,
+            "tokens_in": self.tokens_in,
+            "tokens_out": self.tokens_out,
+            "seconds": round(self.seconds, 6),
+        }
+        return json.dumps(record, allow_nan=False, separators=(",", ":"))
+
+
+def read_outcome(text: str, read_trace: Callable[[], Mapping[str, Any]]) -> Outcome:
+    """Return the outcome that the store kept."""
+    return Outcome(**json.loads(text), read_trace=read_trace)
+
+
+def outcome_of(result: Result, counted: str | None) -> Outcome:
+    """Return what a run of the target gave. With `counted` only that step's requests count.
+
+    An answer that does not parse, or was cut off, is an answer, and wrong; any other failure is no answer at all.
+    """
+    steps = {name: step.value for name, step in result.steps.items()}
+    totals = result.totals if counted is None else result.steps.get(counted, result.totals)
+    flag: CellFlag = ""
+    if result.error is not None:
+        flag = "error"
+        if isinstance(result.error, UnparsedAnswer):
+            flag = "truncated" if result.totals.truncated else "unparsed"
+    elif result.totals.truncated:
+        flag = "truncated"
+    return Outcome(
+        output=result.output,
+        flag=flag,
+        problem="" if result.error is None else result.error.message,
+        steps=steps,
+        calls=totals.calls,
+        cached=totals.cached,
+        tokens_in=totals.tokens_in,
+        tokens_out=totals.tokens_out,
+        seconds=sum(_seconds(node) for node in result.trace.nodes()),
+        read_trace=lambda: trace_record(result.trace),
+    )
+
+
+def failed_outcome(error: PromptkitError) -> Outcome:
+    """Return the outcome of a cell that could not be asked."""
+    return Outcome(flag="error", problem=error.message)
+
+
+def _seconds(node: Trace) -> float:
+    return sum(call.reply.seconds for call in node.calls)
+
+
+def variant_key(variant: Variant, models: Mapping[str | None, Model], *, exact: bool) -> bytes:
+    """Return what tells a variant's cells from all others: all that the target can read, but for the row.
+
+    These are its files as they are read (prompts with parents, layouts, techniques, what was prepared, tools), what is
+    set, and the models by their digests. `exact` cells were asked one at a time.
+    """
+    digest = hashlib.blake2b(digest_size=KEY_BYTES)
+    read = sorted((path.name, _content(path, variant.pipeline)) for path in files(variant.pipeline))
+    told = {
+        "version": _VERSION,
+        "target": [variant.pipeline.name, *variant.pipeline.steps],
+        "sets": variant.sets,
+        "counted": variant.counted,
+        "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
+        "exact": exact,
+    }
+    digest.update(json.dumps(told, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
+    for name, content in read:
+        digest.update(name.encode("utf-8", "surrogatepass") + b"\0" + hashlib.blake2b(content).digest())
+    return digest.digest()
+
+
+def _content(path: Path, pipeline: Pipeline) -> bytes:
+    """Return of a file what a cell can depend on, which a pipeline's pinned cases are not."""
+    if not path.is_file():
+        return b""
+    is_pipeline = path.suffix in (".yaml", ".yml") and path == pipeline.file.resolve()
+    if not (is_pipeline or path.name == SETTINGS_FILE):
+        return path.read_bytes()
+    value = load_file(path).value or {}
+    if is_pipeline:
+        kept = {key: part for key, part in value.items() if key not in _UNREAD}
+        kept["steps"] = {name: step for name, step in (kept.get("steps") or {}).items() if name in pipeline.steps}
+    else:
+        kept = {key: value[key] for key in _READ_SETTINGS if key in value}
+    return json.dumps(kept, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
+
+
+def cell_key(variant: bytes, inputs: Mapping[str, Any], repeat: int) -> bytes:
+    """Return what tells a cell from all others: its variant, what the target takes of its row, and its repeat."""
+    text = json.dumps([inputs, repeat], sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.blake2b(variant + text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()

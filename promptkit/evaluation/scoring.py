@@ -1,0 +1,113 @@
+"""The scores of a cell: what each metric says of it, and what is said instead where a metric or its judge fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from promptkit.errors import BudgetSpent, InputError, PromptkitError, StoreFailed
+from promptkit.evaluation.binding import evaluate_of
+from promptkit.evaluation.metrics import Answered, Given, Score
+from promptkit.evaluation.outcome import Outcome
+from promptkit.evaluation.suite import Measure
+from promptkit.storage import plain
+
+if TYPE_CHECKING:
+    from promptkit.answers import AnswerType
+    from promptkit.evaluation.metrics import Askers
+
+Scores = dict[str, Score]
+
+
+def given_of(
+    measure: Measure, outcome: Outcome, row: Mapping[str, Any], expected: Any, answer: AnswerType | None
+) -> Given:
+    """Return what a metric compares. Raises InputError where its `of` finds nothing in the answer."""
+    assert outcome.flag != "error", "a missing answer is not compared"
+    steps = outcome.steps or {}
+    cell = Answered(
+        row=row,
+        output=outcome.output,
+        flag=outcome.flag,
+        steps=steps,
+        calls=outcome.calls,
+        tokens_in=outcome.tokens_in,
+        tokens_out=outcome.tokens_out,
+        seconds=outcome.seconds,
+        answer=answer,
+        trace=lambda: outcome.trace,
+    )
+    got = outcome.output
+    if measure.of is not None and not outcome.flag:
+        got = evaluate_of(measure.of, outcome.output, row, steps)
+    return Given(got, expected, cell)
+
+
+def measure_cell(
+    measure: Measure, outcome: Outcome, row: Mapping[str, Any], expected: Any, answer: AnswerType | None
+) -> Score:
+    """Return the score of a metric that asks nothing; a metric that fails gives a missing score that says why."""
+    try:
+        given = given_of(measure, outcome, row, expected, answer)
+        return checked(measure.metric.unanswered(given) if outcome.flag else measure.metric.measure(given))
+    except InputError as error:
+        return Score(None, why="; ".join(problem.message for problem in error.problems))
+    except (ValueError, PromptkitError) as error:
+        return Score(None, why=str(error))
+
+
+async def judge_cell(
+    measure: Measure,
+    outcome: Outcome,
+    row: Mapping[str, Any],
+    expected: Any,
+    answer: AnswerType | None,
+    askers: Askers,
+) -> Score:
+    """Return the score of a metric that asks a model. Raises StoreFailed and BudgetSpent alone."""
+    if outcome.flag:
+        return measure_cell(measure, outcome, row, expected, answer)
+    try:
+        return checked(await measure.metric.judge(given_of(measure, outcome, row, expected, answer), askers))
+    except (StoreFailed, BudgetSpent):
+        raise
+    except InputError as error:
+        return Score(None, why="; ".join(problem.message for problem in error.problems))
+    except (ValueError, PromptkitError) as error:
+        return Score(None, why=str(error))
+
+
+def checked(score: Score) -> Score:
+    """Return a score whose value is a number; NaN and infinity are none."""
+    if score.value is not None and not isfinite(score.value):
+        return Score(None, score.detail, f"the score is {score.value}, which is no number")
+    return score
+
+
+def scores_text(expect: Any, scores: Mapping[str, Score]) -> str:
+    """Return the scores of a cell as the store keeps them."""
+    told = {name: _told(each) for name, each in scores.items()}
+    return json.dumps({"expect": plain(expect), "scores": told}, allow_nan=False, separators=(",", ":"))
+
+
+def score_text(score: Score) -> str:
+    """Return one score as the store keeps it: `[value, detail, why]`."""
+    return json.dumps(_told(score), allow_nan=False, separators=(",", ":"))
+
+
+def read_scores(text: str) -> tuple[Any, Scores]:
+    """Return what was expected, and the scores, from what the store kept."""
+    record = json.loads(text)
+    return record["expect"], {name: read_score(each) for name, each in record["scores"].items()}
+
+
+def read_score(kept: Sequence[Any]) -> Score:
+    """Return a score from `[value, detail, why]`."""
+    value, detail, why = kept
+    return Score(value, detail, why)
+
+
+def _told(score: Score) -> list[Any]:
+    return [score.value, plain(dict(score.detail)), score.why]

@@ -1,0 +1,364 @@
+"""From a suite's file to a `Suite` in which nothing is wrong, or to everything that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from promptkit.engine import (
+    Closed,
+    Report,
+    Value,
+    compile_value,
+    find_tool,
+    load_target,
+    usable,
+    written_labels,
+)
+from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.evaluation.data import Data, DataSpec
+from promptkit.evaluation.metrics import Around, Metric, kind_named
+from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant, answer_type
+from promptkit.evaluation.suite_spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
+from promptkit.evaluation.variants import MOST_VARIANTS, Wanted, combined, read_variant
+from promptkit.project import Project
+from promptkit.storage import Document, Problems, load_file, read_rest
+
+Key = str | int
+TOTALS = ("tokens", "latency", "cost", "unparsed")
+"""What a threshold may be on besides a metric."""
+
+
+def load_suite(
+    path: Path,
+    project: Project,
+    *,
+    sets: Sequence[str] = (),
+    only: Sequence[tuple[str, str]] = (),
+    limit: int | None = None,
+    repeat: int | None = None,
+) -> Suite:
+    """Read a suite and its target; no model is called. `sets` are the command line's `--set`, for all variants.
+
+    `only`, `limit` and `repeat` are those of the command line. Raises InputError with every problem in the suite and in
+    the files that it names.
+    """
+    problems = Problems()
+    document = load_file(path)
+    spec = read_rest(document, SuiteSpec, problems)
+    if spec is None:
+        problems.check()
+        raise AssertionError("a suite that cannot be read has problems")
+    reader = _Reader(document, spec, path, project, problems, sets)
+    suite = reader.read(only=tuple(only), limit=limit, repeat=repeat)
+    problems.check()
+    assert suite is not None, "a suite without problems is one"
+    return suite
+
+
+class _Reader:
+    def __init__(
+        self,
+        document: Document,
+        spec: SuiteSpec,
+        path: Path,
+        project: Project,
+        problems: Problems,
+        sets: Sequence[str],
+    ) -> None:
+        self._document = document
+        self._spec = spec
+        self._path = path
+        self._project = project
+        self._problems = problems
+        self._sets = sets
+
+    def read(self, *, only: tuple[tuple[str, str], ...], limit: int | None, repeat: int | None) -> Suite | None:
+        spec, problems = self._spec, self._problems
+        data = self._data(only, limit)
+        inputs = self._inputs(spec.inputs, ("inputs",))
+        expect = self._value(spec.expect, ("expect",), ("row",))
+        if data is None:
+            self._target(frozenset())
+            return None
+        given = frozenset(inputs) if inputs is not None else _fields(data, problems)
+        wanted = self._target(given)
+        variants = self._variants(wanted) if wanted else ()
+        problems.check()
+        assert wanted is not None, "a target without problems is wanted"
+        measures = self._measures(spec.metrics, ("metrics",), variants[0])
+        suite = Suite(
+            name=spec.name or self._path.stem,
+            about=spec.about,
+            file=self._path,
+            project=self._project,
+            target=_shown(wanted),
+            data=data,
+            inputs=inputs,
+            expect=expect,
+            measures=measures,
+            variants=variants,
+            repeat=repeat or spec.repeat,
+            thresholds=tuple(self._thresholds(measures)),
+            concurrency=spec.concurrency,
+        )
+        return replace(suite, steps=tuple(self._steps(suite, wanted)))
+
+    def _problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        return self._document.problem(path, message, hint)
+
+    def _report(self, path: Sequence[Key]) -> Report:
+        def report(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+            return self._problem((*path, *below), message, hint)
+
+        return report
+
+    def _data(self, only: tuple[tuple[str, str], ...], limit: int | None) -> Data | None:
+        given = self._spec.data
+        values = {"file": given} if isinstance(given, str) else {"rows": given} if isinstance(given, list) else given
+        if isinstance(given, list):
+            wrong = [number for number, row in enumerate(given) if not isinstance(row, Mapping)]
+            for number in wrong:
+                self._problems.add(self._problem(("data", number), "a row must be a mapping"))
+            if wrong:
+                return None
+        spec = usable(values, DataSpec, self._report(("data",)), self._problems)
+        if spec is None:
+            return None
+        file = function = None
+        with self._problems.gather():
+            if spec.file is not None:
+                file = self._data_file(spec.file)
+            if spec.python is not None:
+                function = find_tool("data", spec.python, self._path.parent, self._project)
+                function = replace(function, name=spec.python)
+            where = self._problem(("data",), "")
+            return Data(spec=spec, file=file, function=function, where=where, only=only, limit=limit)
+        return None
+
+    def _data_file(self, text: str) -> Path:
+        path = (self._path.parent / text).resolve()
+        at = ("data",) if isinstance(self._spec.data, str) else ("data", "file")
+        if not self._project.inside(path):
+            raise InputError(self._problem(at, f"the path `{text}` leaves the project"))
+        if not path.is_file():
+            hint = nearest(path.name, (each.name for each in path.parent.glob("*"))) if path.parent.is_dir() else None
+            raise InputError(self._problem(at, f"there is no file {place(path)}", hint))
+        return path
+
+    def _target(self, given: frozenset[str]) -> Wanted | None:
+        target = self._spec.target
+        values = {"pipeline": target} if isinstance(target, str) else target
+        spec = usable(values, TargetSpec, self._report(("target",)), self._problems)
+        if spec is None:
+            return None
+        at = ("target",) if isinstance(target, str) else ("target", "pipeline")
+        try:
+            file = self._project.find_pipeline(spec.pipeline, self._path) or self._project.find_prompt(
+                spec.pipeline, self._path
+            )
+        except InputError as error:
+            self._problems.add(self._problem(at, each.message, each.hint) for each in error.problems)
+            return None
+        if file is None:
+            known = [*self._project.names("pipelines"), *self._project.names("prompts")]
+            message = f"there is no pipeline or prompt `{spec.pipeline}`"
+            self._problems.add(self._problem(at, message, nearest(spec.pipeline, known)))
+            return None
+        wanted = Wanted(target=file, project=self._project, sets=tuple(self._sets), step=spec.step, given=given)
+        return replace(wanted, recorded=spec.feed == "recorded")
+
+    def _variants(self, wanted: Wanted) -> tuple[Variant, ...]:
+        named = self._named()
+        for key, values in self._spec.matrix.items():
+            if not values:
+                self._problems.add(self._problem(("matrix", key), "there is nothing to try"))
+        matrix = {key: self._labels(("matrix", key), key, values) for key, values in self._spec.matrix.items()}
+        found: list[Variant] = []
+        for name, sets in combined(named, matrix):
+            if len(found) == MOST_VARIANTS:
+                self._problems.add(self._problem(("matrix",), f"more than {MOST_VARIANTS} variants"))
+                break
+
+            def where(key: str, name: str = name) -> Problem:
+                path = ("matrix", key) if key in self._spec.matrix else ("variants", name, key)
+                return self._problem(path if key else path[:1], "")
+
+            with self._problems.gather():
+                found.append(read_variant(name, sets, wanted, where))
+        return tuple(found)
+
+    def _named(self) -> dict[str, dict[str, Any]]:
+        """Return the named variants with their labels as they are written."""
+        named: dict[str, dict[str, Any]] = {}
+        for name, sets in self._spec.variants.items():
+            path = ("variants", name)
+            if sets is None:
+                named[name] = {}
+            elif isinstance(sets, Mapping):
+                named[name] = {key: self._labels((*path, key), key, value) for key, value in sets.items()}
+            else:
+                self._problems.add(self._problem(path, "must be a mapping of what it sets: `{STEP.KEY: VALUE}`"))
+        return named
+
+    def _labels(self, path: tuple[Key, ...], key: str, value: Any) -> Any:
+        if not key.endswith(".answer"):
+            return value
+        if isinstance(value, list):
+            return [self._labels((*path, number), key, each) for number, each in enumerate(value)]
+        return written_labels(value, lambda below: self._document.text((*path, *below)))
+
+    def _inputs(self, given: Mapping[str, Any] | None, path: tuple[Key, ...]) -> dict[str, Value] | None:
+        if given is None:
+            return None
+        found = {name: self._value(each, (*path, name), ("row",)) for name, each in given.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _value(self, value: Any, path: tuple[Key, ...], names: Sequence[str]) -> Value | None:
+        """Return a value compiled, None where there is none; what it may read is `names`."""
+        if value is None:
+            return None
+
+        def inspect(part: Value, where: Problem) -> None:
+            for name in sorted(part.names - set(names)):
+                hint = nearest(name, names) if nearest(name, names) else None
+                told = f"`row.{name}`" if "row" in names else None
+                self._problems.add(
+                    replace(where, message=f"unknown name `{name}`", hint=f"write {told}" if told else hint)
+                )
+
+        with self._problems.gather():
+            return compile_value(value, lambda below: self._problem((*path, *below), ""), inspect=inspect)
+        return None
+
+    def _measures(self, metrics: Mapping[str, Any], path: tuple[Key, ...], baseline: Variant) -> tuple[Measure, ...]:
+        built: dict[str, Metric] = {}
+        found: list[Measure] = []
+        for name, given in metrics.items():
+            around = Around(
+                project=self._project,
+                folder=self._path.parent,
+                answer=answer_type(baseline.pipeline),
+                metrics=dict(built),
+            )
+            with self._problems.gather():
+                measure = self._measure(name, given, (*path, name), around)
+                built[name] = measure.metric
+                found.append(measure)
+        return tuple(found)
+
+    def _measure(self, name: str, given: Any, path: tuple[Key, ...], around: Around) -> Measure:
+        if isinstance(given, str):
+            given = {given: None}
+        if not isinstance(given, Mapping) or len(given) != 1:
+            hint = "`NAME: KIND`, or `NAME: {KIND: {PARAMETER: VALUE}}`"
+            raise InputError(self._problem(path, f"`{name}` must be one kind of metric with what it takes", hint))
+        word, value = next(iter(given.items()))
+        try:
+            kind = kind_named(str(word))
+        except InputError as error:
+            raise InputError(
+                replace(self._problem(path, each.message), hint=each.hint) for each in error.problems
+            ) from None
+        values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
+        below = (*path, word) if value is not None else path
+        of = self._value(values.pop("of", None), (*below, "of"), ("output", "row", "steps"))
+        expect = self._value(values.pop("expect", None), (*below, "expect"), ("row",))
+        parameters = self._parameters(kind.Parameters, values, below)
+        try:
+            metric = kind(name, parameters, around)
+        except InputError as error:
+            placed = (each if each.file else self._problem(below, each.message, each.hint) for each in error.problems)
+            raise InputError(placed) from None
+        return Measure(metric=metric, of=of, expect=expect)
+
+    def _short(self, kind: type[Metric], value: Any, path: tuple[Key, ...]) -> dict[str, Any]:
+        if kind.short is None:
+            known = ", ".join(kind.Parameters.model_fields) or "nothing"
+            raise InputError(self._problem(path, f"`{kind.kind}` takes a mapping of: {known}"))
+        return {kind.short: value}
+
+    def _parameters(self, model: type[Closed], values: Mapping[str, Any], path: tuple[Key, ...]) -> Closed:
+        problems = Problems()
+        spec = usable(values, model, self._report(path), problems)
+        problems.check()
+        assert spec is not None, "parameters without problems are a model"
+        return spec
+
+    def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
+        known = [*(each.name for each in measures), *TOTALS]
+        found: list[Threshold] = []
+        for name, given in self._spec.thresholds.items():
+            path = ("thresholds", name)
+            if name not in known:
+                self._problems.add(self._problem(path, f"there is no metric `{name}`", nearest(name, known)))
+                continue
+            spec = usable(given, BoundSpec, self._report(path), self._problems)
+            if spec is not None:
+                bounds = {key: value for key, value in spec.given().items() if value is not None}
+                if not bounds.keys() - {"against"}:
+                    hint = "at_least, at_most, per_case, or against with drop_at_most"
+                    self._problems.add(self._problem(path, "the threshold says no bound", hint))
+                found.append(Threshold(name=name, bounds=bounds, where=self._problem(path, "")))
+        return found
+
+    def _steps(self, suite: Suite, wanted: Wanted) -> list[Suite]:
+        found = []
+        for name, given in self._spec.steps.items():
+            path = ("steps", name)
+            spec = usable(given, StepSuiteSpec, self._report(path), self._problems)
+            if spec is None:
+                continue
+            with self._problems.gather():
+                inputs = self._inputs(spec.inputs, (*path, "inputs"))
+                given_names = frozenset(inputs) if inputs is not None else wanted.given
+                own = replace(wanted, step=name, recorded=False, given=given_names)
+                known = list(load_target(wanted.target, self._project, sets=self._sets).steps)
+                if name not in known:
+                    raise InputError(self._problem(path, f"there is no step `{name}`", nearest(name, known)))
+                mine = {
+                    variant.name: {key: value for key, value in variant.sets.items() if _touches(key, name)}
+                    for variant in suite.variants
+                }
+                variants = tuple(_distinct(mine, own, lambda key: self._problem(("variants",), "")))
+                found.append(
+                    replace(
+                        suite,
+                        name=f"{suite.name}.{name}",
+                        about="",
+                        target=_shown(own),
+                        inputs=inputs,
+                        expect=self._value(spec.expect, (*path, "expect"), ("row",)),
+                        measures=self._measures(spec.metrics, (*path, "metrics"), variants[0]),
+                        variants=variants,
+                        thresholds=(),
+                        steps=(),
+                    )
+                )
+        return found
+
+
+def _touches(key: str, step: str) -> bool:
+    return key == "model" or key.split(".")[0] == step
+
+
+def _distinct(sets: Mapping[str, Mapping[str, Any]], wanted: Wanted, where: Callable[[str], Problem]) -> list[Variant]:
+    """Return the variants that change the step, and the baseline: others would measure the same again."""
+    found: list[Variant] = []
+    for name, own in sets.items():
+        if not found or all(own != each.sets for each in found):
+            found.append(read_variant(name, own, wanted, where))
+    return found
+
+
+def _fields(data: Data, problems: Problems) -> frozenset[str]:
+    """Return the fields of the first row that is right."""
+    with problems.gather():
+        return next((frozenset(row.fields) for row in data.rows() if row.problem is None), frozenset())
+    return frozenset()
+
+
+def _shown(wanted: Wanted) -> str:
+    return wanted.target.stem if wanted.step is None else f"{wanted.target.stem}.{wanted.step}"

@@ -1,0 +1,200 @@
+"""What a run says: each variant's metrics with intervals, and the variants against the baseline. Plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from promptkit.evaluation.metrics import Difference, Estimate, Metric
+from promptkit.evaluation.suite import Suite
+from promptkit.evaluation.tally import Tally, paired_samples
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from promptkit.evaluation.execute import Contender
+
+CONFIDENCE = 0.95
+MOST_MISSING = 0.02
+"""The share of missing cells above which nothing is said of a difference, even with `--allow-missing`."""
+
+SMALLEST = 0.05
+"""The smallest difference worth telling, where nobody says another (`--smallest`), of the range of a metric."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What is said when. `smallest` is a share of a metric's range; `so_far` marks a run that goes on."""
+
+    allow_missing: bool = False
+    smallest: float = SMALLEST
+    so_far: bool = False
+
+
+def summarize(
+    suite: Suite, contenders: Sequence[Contender], clusters: NDArray[np.int64] | None, rows: int, judging: Judging
+) -> dict[str, Any]:
+    """Return `rows`, `variants` and `comparisons` of a run, as `promptkit eval --json` prints them.
+
+    While cells are missing nothing is compared, but with `allow_missing` up to a share of MOST_MISSING, each missing
+    cell counting against a difference.
+    """
+    cells = rows * suite.repeat
+    variants = [_variant(each, cells, clusters, suite) for each in contenders]
+    told = {"rows": rows, "repeat": suite.repeat, "variants": variants, "comparisons": []}
+    if not judging.so_far:
+        told["comparisons"] = list(_comparisons(suite, contenders, cells, clusters, judging))
+    return told
+
+
+def _variant(contender: Contender, cells: int, clusters: NDArray[np.int64] | None, suite: Suite) -> dict[str, Any]:
+    tally, spent = contender.tally, contender.tally.spent
+    answered = tally.done - tally.missing
+    return {
+        "name": contender.variant.name,
+        "sets": dict(contender.variant.sets),
+        "cases": cells,
+        "missing": cells - answered,
+        "metrics": {
+            metric.name: estimate_record(metric, metric.estimate(tally.sample(metric, clusters)))
+            for metric in tally.metrics
+        },
+        "unparsed": tally.unparsed,
+        "truncated": tally.truncated,
+        "calls": spent.calls,
+        "cached": spent.cached,
+        "tokens_in": spent.tokens_in,
+        "tokens_out": spent.tokens_out,
+        "seconds": round(spent.seconds, 3),
+        "cost": cost(contender, suite),
+    }
+
+
+def estimate_record(metric: Metric, estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate as JSON."""
+    return {
+        "kind": metric.kind,
+        "mean": estimate.mean,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+        "clusters": estimate.clusters,
+        "bounds": None if metric.bounds is None else list(metric.bounds),
+        "higher_is_better": metric.higher_is_better,
+        "parts": dict(estimate.parts),
+        "notes": list(estimate.notes),
+    }
+
+
+def _comparisons(
+    suite: Suite,
+    contenders: Sequence[Contender],
+    cells: int,
+    clusters: NDArray[np.int64] | None,
+    judging: Judging,
+) -> Iterator[dict[str, Any]]:
+    """Yield each variant against the baseline; the family of Holm's order is the variants compared by one metric."""
+    from promptkit.evaluation.statistics import holm
+
+    baseline, others = contenders[0], contenders[1:]
+    for measure in suite.measures:
+        found = [
+            (each, compared(measure.metric, each.tally, baseline.tally, cells, clusters, judging, len(others)))
+            for each in others
+        ]
+        said = [(each, difference) for each, difference in found if difference is not None]
+        ps = [1.0 if difference.p is None else difference.p for _, difference in said]
+        for (each, difference), adjusted in zip(said, holm(ps), strict=True):
+            yield {
+                "a": each.variant.name,
+                "b": baseline.variant.name,
+                "metric": measure.name,
+                **difference_record(measure.metric, difference, judging.smallest),
+                "adjusted": None if difference.p is None else adjusted,
+                "comparisons": len(others),
+            }
+
+
+def compared(
+    metric: Metric,
+    a: Tally,
+    b: Tally,
+    cells: int,
+    clusters: NDArray[np.int64] | None,
+    judging: Judging,
+    family: int,
+) -> Difference | None:
+    """Return what is said of `a` against `b` at a confidence for so many comparisons; None where nothing may be."""
+    level = 1 - (1 - CONFIDENCE) / max(1, family)
+    left, right = paired_samples(metric, a, b, clusters)
+    missing = cells - len(left)
+    if missing and not (judging.allow_missing and missing <= MOST_MISSING * cells):
+        return None
+    difference = metric.difference(left, right, level=level)
+    if difference is None or not missing or metric.bounds is None:
+        return difference
+    return _counting_against(metric, difference, missing, cells)
+
+
+def _counting_against(metric: Metric, difference: Difference, missing: int, cells: int) -> Difference:
+    """Return a difference whose ends hold whatever the missing cells would have been (Manski 1989)."""
+    from dataclasses import replace
+
+    assert metric.bounds is not None
+    if difference.low is None or difference.high is None:
+        return difference
+    share, width = missing / cells, metric.bounds[1] - metric.bounds[0]
+    low = difference.low * (1 - share) - width * share
+    high = difference.high * (1 - share) + width * share
+    note = f"{missing} of {cells} cells are missing; each counts against the difference"
+    return replace(difference, low=low, high=high, notes=(*difference.notes, note))
+
+
+def difference_record(metric: Metric, difference: Difference, smallest: float) -> dict[str, Any]:
+    """Return a difference as JSON, with how many rows would show one of `smallest` four times in five."""
+    return {
+        "difference": difference.difference,
+        "low": difference.low,
+        "high": difference.high,
+        "p": difference.p,
+        "n": difference.n,
+        "better": difference.better,
+        "worse": difference.worse,
+        "is_ratio": difference.is_ratio,
+        "method": difference.method,
+        "spread": difference.spread,
+        "smallest": smallest,
+        "rows_needed": rows_to_tell(metric, difference, smallest),
+        "notes": list(difference.notes),
+    }
+
+
+def rows_to_tell(metric: Metric, difference: Difference, smallest: float) -> int | None:
+    """Return about how many rows would show a difference of `smallest` of the metric's range four times in five.
+
+    None where the spread of the pairs is not known (ratios), or the pairs hardly differ.
+    """
+    from promptkit.evaluation.statistics import rows_needed, rows_needed_graded
+
+    if difference.spread is None or metric.bounds is None or difference.is_ratio or not difference.n:
+        return None
+    if "Tango" in difference.method:
+        discordant = (difference.better + difference.worse + 1) / (difference.n + 2)
+        return rows_needed(discordant, smallest) if discordant > smallest else None
+    width = metric.bounds[1] - metric.bounds[0]
+    return rows_needed_graded(difference.spread / width, smallest)
+
+
+def cost(contender: Contender, suite: Suite) -> float | None:
+    """Return what a variant's tokens cost by `prices` of `promptkit.yaml`, None where a model has no price there.
+
+    `prices: {REFERENCE: {in: 0.15, out: 0.6}}` are for a million tokens.
+    """
+    prices: Mapping[str, Any] = suite.project.settings.prices
+    answered = {model.reference for model in contender.runner.session.answered.values()}
+    if len(answered) != 1 or (price := prices.get(answered.pop())) is None:
+        return None
+    spent = contender.tally.spent
+    return float((spent.tokens_in * price.get("in", 0) + spent.tokens_out * price.get("out", 0)) / 1_000_000)
