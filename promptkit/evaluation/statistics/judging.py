@@ -169,11 +169,11 @@ def corrected_mean(judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayL
     import numpy as np
 
     scores, corrections = _judged(judged, judged_labelled, labels)
-    mean = float(np.mean(scores) + np.mean(corrections))
-    low, high, variance = _corrected_interval(scores, corrections, mean, level)
+    estimate = float(np.mean(scores) + np.mean(corrections))
+    low, high, variance = _corrected_interval(scores, corrections, estimate, level)
+    mean, low, high = (min(1.0, max(0.0, value)) for value in (estimate, low, high))
     n = len(scores) + len(corrections)
-    within = min(1.0, max(0.0, mean))
-    return Mean(within, max(0.0, low), min(1.0, high), n, n, within * (1 - within) / variance)
+    return Mean(mean, low, high, n, n, mean * (1 - mean) / variance or float(len(corrections)))
 
 
 def corrected_difference(
@@ -190,14 +190,15 @@ def corrected_difference(
     from scipy.special import ndtr
 
     scores, corrections = _judged(judged, judged_labelled, labels)
-    difference = float(np.mean(scores) + np.mean(corrections))
-    low, high, variance = _corrected_interval(with_two_more(scores), corrections, difference, level)
+    estimate = float(np.mean(scores) + np.mean(corrections))
+    low, high, variance = _corrected_interval(with_two_more(scores), corrections, estimate, level)
+    difference, low, high = (min(1.0, max(-1.0, value)) for value in (estimate, low, high))
     told = np.concatenate([scores, np.asarray(labels, dtype=np.float64)])
     return Paired(
-        difference=min(1.0, max(-1.0, difference)),
-        low=max(-1.0, low),
-        high=min(1.0, high),
-        p=2 * float(ndtr(-abs(difference) / sqrt(variance))),
+        difference=difference,
+        low=low,
+        high=high,
+        p=2 * float(ndtr(-abs(estimate) / sqrt(variance))),
         n=len(told),
         better=int(np.sum(told > 0)),
         worse=int(np.sum(told < 0)),

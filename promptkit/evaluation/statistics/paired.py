@@ -192,7 +192,7 @@ def sign_flips(differences: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> 
 
 
 def _bits(generator: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
-    """Return random 0s and 1s. A bit at a time costs a quarter of a number at a time."""
+    """Return random 0s and 1s, in half the time that random numbers take."""
     import numpy as np
 
     width = -(-columns // 8)

@@ -226,6 +226,11 @@ class TestCorrectedMean:
 
         assert 0 <= mean.low <= mean.mean <= mean.high <= 1
 
+    def test_a_judge_far_off_by_chance_gives_no_mean_beyond_1(self) -> None:
+        mean = corrected_mean([1] * 500, [0] * 500, [1] * 500)
+
+        assert mean.low <= mean.mean == mean.high == 1
+
     def test_too_little_is_refused(self) -> None:
         with pytest.raises(ValueError, match="too few"):
             corrected_mean([1, 0], [], [])
