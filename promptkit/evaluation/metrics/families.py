@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
-from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, Sample
+from promptkit.evaluation.metrics.base import Difference, Estimate, Given, Metric, Sample, Score
 
 if TYPE_CHECKING:
     from promptkit.evaluation.statistics import Mean, Paired
@@ -50,12 +50,15 @@ class Graded(Metric):
 class Measured(Metric):
     """A metric without bounds, the lower the better: `mean` is the median, `parts` have the 95th percentile.
 
-    Two variants are compared by the ratio of their geometric means. Any answer is measured as it is.
+    Two variants are compared by the ratio of their geometric means. An unparsed or cut-off answer is measured as it is.
     """
 
     bounds: tuple[float, float] | None = None
     higher_is_better = False
     needs_expected = False
+
+    def unanswered(self, given: Given) -> Score:
+        return self.measure(given)
 
     def estimate(self, sample: Sample) -> Estimate:
         return measured(sample)

@@ -127,7 +127,8 @@ class ContainsParameters(Closed):
         named = [key for key in ("text", "any", "all") if getattr(self, key) is not None]
         if len(named) > 1:
             raise ValueError(f"{' and '.join(f'`{key}`' for key in named)} are one too many: name one")
-        if named and (not getattr(self, named[0]) or "" in getattr(self, named[0])):
+        wanted = [self.text] if self.text is not None else self.any if self.any is not None else self.all
+        if wanted is not None and not all(wanted or [""]):
             raise ValueError(f"`{named[0]}` is empty: every answer contains nothing")
         return self
 

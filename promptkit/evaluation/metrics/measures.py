@@ -52,7 +52,9 @@ class Length(Measured):
         return Score(float(keeps), {"length": length})
 
     def unanswered(self, given: Given) -> Score:
-        return super().unanswered(given) if self._bounded else self.measure(given)
+        if not self._bounded:
+            return super().unanswered(given)
+        return Score(0.0, {"flag": given.cell.flag})
 
     def estimate(self, sample: Sample) -> Estimate:
         if not self._bounded:
@@ -85,9 +87,6 @@ class Tokens(Measured):
         which = self.parameters.count
         return Score(float(sum(counted.values()) if which == "all" else counted[which]))
 
-    def unanswered(self, given: Given) -> Score:
-        return self.measure(given)
-
 
 class Latency(Measured):
     """Seconds from a cell's first request to its last reply, as a run takes that has no reply stored."""
@@ -97,9 +96,6 @@ class Latency(Measured):
 
     def measure(self, given: Given) -> Score:
         return Score(float(given.cell.seconds))
-
-    def unanswered(self, given: Given) -> Score:
-        return self.measure(given)
 
 
 class Format(Proportion):

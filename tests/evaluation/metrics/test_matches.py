@@ -1,0 +1,147 @@
+"""What counts as the expected answer."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from promptkit.answers import build
+from promptkit.errors import InputError
+from promptkit.evaluation.metrics import Metric
+from tests.evaluation.metrics.given import given, metric
+
+
+def right(of: Metric, got: Any, expected: Any = None, **cell: Any) -> bool:
+    value = of.measure(given(got, expected, **cell)).value
+    assert value in (0.0, 1.0)
+    return value == 1.0
+
+
+@pytest.mark.parametrize("expected", [4, 4.0, "4", "4.0"])
+def test_exact_reads_an_expected_number_as_the_answer_type_does(expected: Any) -> None:
+    exact, number = metric("exact"), build("number")
+    assert right(exact, 4, expected, answer=number) and right(exact, 4.0, expected, answer=number)
+    assert not right(exact, 5, expected, answer=number)
+
+
+@pytest.mark.parametrize(
+    ("answer", "got", "same", "other"),
+    [
+        ({"label": ["a", "b"]}, "a", "A", "b"),
+        ("boolean", True, "yes", False),
+        ({"list": {"of": "number"}}, [1, 2], "1\n2", [2, 1]),
+        ({"labels": ["a", "b"]}, ["b", "a"], "a, b", ["a"]),
+        ({"choice": ["left", "right"]}, "right", "B", "left"),
+        ("text", "Paris", " Paris ", "paris"),
+        ({"json": {"type": "object"}}, {"n": 1}, {"n": 1.0}, {"n": True}),
+    ],
+)
+def test_exact_compares_as_votes_are_compared_but_texts_letter_by_letter(
+    answer: Any, got: Any, same: Any, other: Any
+) -> None:
+    exact = metric("exact")
+    assert right(exact, got, same, answer=build(answer))
+    assert not right(exact, got, other, answer=build(answer))
+
+
+def test_exact_leaves_the_type_out_where_it_compares_a_part_of_the_output() -> None:
+    answer = build({"json": {"type": "object"}})
+    assert right(metric("exact"), "good", "good", output={"mood": "good"}, answer=answer)
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "same"),
+    [
+        (4, "4", True),
+        (0.1, "0.10", True),
+        (12345678901234567890, "12345678901234567891", False),
+        ("4", 4.0, True),
+        (True, "true", True),
+        (1, True, False),
+        ("4 ", "4", False),
+        ([1, 2], [1.0, 2.0], True),
+        (float("nan"), "nan", False),
+        (3, "three", False),
+        (None, "none", False),
+    ],
+)
+def test_exact_without_a_type_takes_a_number_for_the_text_that_writes_it(got: Any, expected: Any, same: bool) -> None:
+    assert right(metric("exact"), got, expected) is same
+
+
+def test_an_answer_of_another_kind_than_its_type_is_wrong() -> None:
+    spans = build({"spans": {"classes": ["x"], "text": "some text"}})
+    assert not right(metric("exact"), "left over", [{"start": 0, "end": 4, "class": "x"}], answer=spans)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "told"),
+    [
+        ("number", "none", "holds no number"),
+        ({"label": ["positive", "negative"]}, "not positive", "none of the labels"),
+        ({"label": ["positive", "negative"]}, "positiv", "did you mean `positive`?"),
+        ({"labels": ["a", "b"]}, "a, c", "none of the labels"),
+        ("text", None, "nothing is expected"),
+    ],
+)
+def test_an_expected_answer_that_the_type_does_not_have_is_an_error_of_the_data(
+    answer: Any, expected: Any, told: str
+) -> None:
+    answer = build(answer)
+    assert told in str(metric("exact", answer=answer).wrong_expected(expected))
+    with pytest.raises(ValueError, match=told.replace("?", r"\?")):
+        metric("exact").measure(given("a", expected, answer=answer))
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "same"),
+    [
+        ("The  Eiffel Tower!", "eiffel tower", True),
+        ("Denver Broncos", ["broncos", "the denver broncos"], True),
+        (["A cat", "dog."], ["cat", "Dog"], True),
+        ("theory", "ory", False),
+        ("A", "B", False),
+        ("A", "a", True),
+        ("!", "?", False),
+        (12, "12", True),
+        (None, "x", False),
+    ],
+)
+def test_normalized_compares_as_squad_does(got: Any, expected: Any, same: bool) -> None:
+    assert right(metric("normalized"), got, expected) is same
+
+
+def test_regex_searches_or_matches_the_whole() -> None:
+    assert right(metric("regex", {"pattern": r"\d+"}), "about 26 apples")
+    assert not right(metric("regex", {"pattern": r"\d+", "full": True}), "about 26 apples")
+    assert right(metric("regex", {"pattern": "ABOUT", "ignore_case": True}), "about")
+    assert right(metric("regex"), ["one", "two"], "^one\ntwo$")
+    assert not metric("regex", {"pattern": "x"}).needs_expected and metric("regex").needs_expected
+
+
+def test_a_pattern_that_is_none_is_told_before_anything_is_asked() -> None:
+    with pytest.raises(InputError, match=r"`pattern`: .* is no regular expression"):
+        metric("regex", {"pattern": "("})
+    assert "is no regular expression" in str(metric("regex").wrong_expected("("))
+    assert "is no regular expression" in str(metric("regex").wrong_expected(["a"]))
+
+
+def test_contains_takes_one_text_or_any_or_all_of_several() -> None:
+    assert right(metric("contains", {"text": "cat"}), "a cat")
+    assert right(metric("contains", {"any": ["dog", "cat"]}), "a cat")
+    assert not right(metric("contains", {"all": ["dog", "cat"]}), "a cat")
+    assert not right(metric("contains"), "a Cat", "cat")
+    assert right(metric("contains", {"ignore_case": True}), "a Cat", ["A", "cAT"])
+    missing = metric("contains").measure(given("a cat", ["cat", "dog"]))
+    assert missing.value == 0 and missing.detail == {"missing": ["dog"]}
+
+
+@pytest.mark.parametrize("parameters", [{"text": ""}, {"any": []}, {"all": ["a", ""]}, {"text": "a", "all": ["b"]}])
+def test_contains_refuses_what_says_nothing(parameters: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        metric("contains", parameters)
+
+
+@pytest.mark.parametrize("expected", ["", [], [""], {"a": 1}, None, [["a"]]])
+def test_contains_needs_a_text_to_look_for(expected: Any) -> None:
+    assert metric("contains").wrong_expected(expected)
