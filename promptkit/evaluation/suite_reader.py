@@ -268,7 +268,8 @@ class _Reader:
         expect = self._value(values.pop("expect", None), (*below, "expect"), ("row",))
         parameters = self._parameters(kind.Parameters, values, below)
         try:
-            metric = kind(name, parameters, around)
+            # What `of` reads need not have the type of the output.
+            metric = kind(name, parameters, around if of is None else replace(around, answer=None))
         except InputError as error:
             placed = (each if each.file else self._problem(below, each.message, each.hint) for each in error.problems)
             raise InputError(placed) from None

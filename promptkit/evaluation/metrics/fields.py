@@ -117,7 +117,7 @@ class JsonFields(Graded):
         if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
             return len(got) == len(expected) and all(map(self._same, got, expected))
         if is_number(got) and is_number(expected):
-            return near(exact(got), exact(expected), self.parameters.tolerance)
+            return got == expected or near(exact(got), exact(expected), self.parameters.tolerance)
         return bool(frozen(got) == frozen(expected))
 
 
