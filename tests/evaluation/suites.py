@@ -1,0 +1,156 @@
+"""A project with a small target and suites, run on a scripted model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptkit.errors import InputError, Problem
+from promptkit.evaluation import Evaluated, Evaluation, Judging, Options, StoredRun, Suite, load_suite
+from promptkit.evaluation.replies import Replies
+from promptkit.runtimes import Asker, Models, Request, Runtime, Scripted
+from promptkit.runtimes.scripted import Script
+from promptkit.storage import Store
+from tests.engine.helpers import Folder
+
+PROMPT = """
+---
+inputs: {text: {}}
+answer: {label: [good, bad]}
+decide: generate
+---
+{% block instructions %}Say whether it is good or bad.{% endblock %}
+{% block input %}{{ text }}{% endblock %}
+{% block cue %}Mood:{% endblock %}
+"""
+PIPELINE = """
+name: mood
+inputs: {text: {example: fine}}
+steps:
+  mood: {prompt: mood}
+"""
+SUITE = """
+data: rows.jsonl
+target: mood
+metrics: {accuracy: label}
+"""
+
+
+def rows_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def moods(count: int) -> list[dict[str, Any]]:
+    """Return rows whose text says what is expected of it."""
+    return [{"text": f"{'good' if number % 2 else 'bad'} {number}", "expect": "bad"} for number in range(count)]
+
+
+def echo(request: Request) -> str:
+    """Answer with the first word of the row's text."""
+    text = request.messages[-1].content
+    return "good" if "\ngood " in text else "bad"
+
+
+class Given(Models):
+    """Models of a scripted runtime, whose replies go through a cache."""
+
+    def __init__(self, runtime: Runtime, replies: Replies | None = None, *, concurrency: int | None = None) -> None:
+        super().__init__("scripted:given.yaml")
+        self._own = Asker(runtime, store=replies, attempts=1, concurrency=concurrency)
+
+    async def get(self, reference: str | None = None) -> Asker:
+        return self._own
+
+
+@dataclass
+class Ran:
+    """A run that ended, with what its model was asked."""
+
+    evaluated: Evaluated
+    view: StoredRun
+    runtime: Scripted
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        return self.evaluated.record
+
+    def variant(self, name: str | None = None) -> Mapping[str, Any]:
+        found: Sequence[Mapping[str, Any]] = self.record["variants"]
+        return next(each for each in found if name in (None, each["name"]))
+
+    def metric(self, metric: str = "accuracy", variant: str | None = None) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.variant(variant)["metrics"][metric]
+        return found
+
+    @property
+    def flags(self) -> list[str]:
+        return [cell.flag for cell in self.view.cells()]
+
+
+class Bench:
+    """A folder with a target, rows and suites. `rows` are those of `rows.jsonl`."""
+
+    def __init__(self, folder: Folder, rows: Sequence[Mapping[str, Any]] | None = None) -> None:
+        self.folder = folder
+        folder.write("templates/prompts/mood.j2", PROMPT)
+        folder.write("pipelines/mood.yaml", PIPELINE)
+        self.rows(moods(4) if rows is None else rows)
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        (self.folder.root / "evals").mkdir(exist_ok=True)
+        (self.folder.root / "evals/rows.jsonl").write_text(rows_text(rows), encoding="utf-8")
+
+    def suite(self, text: str = SUITE, **how: Any) -> Suite:
+        """Write a suite and read it."""
+        return load_suite(self.folder.write("evals/test.yaml", text), self.folder.project, **how)
+
+    def problems(self, text: str, **how: Any) -> list[Problem]:
+        """Return what is wrong with a suite."""
+        try:
+            self.suite(text, **how)
+        except InputError as error:
+            return list(error.problems)
+        return []
+
+    @property
+    def store_folder(self) -> Path:
+        return self.folder.root / ".promptkit"
+
+    async def run(
+        self,
+        text: str | Suite = SUITE,
+        script: Script | Scripted = echo,
+        *,
+        options: Options | None = None,
+        judging: Judging | None = None,
+        cached: bool = True,
+        concurrency: int | None = None,
+        **how: Any,
+    ) -> Ran:
+        """Run a suite on a model that answers by `script`, in the folder's store."""
+        suite = text if isinstance(text, Suite) else self.suite(text, **how)
+        runtime = script if isinstance(script, Scripted) else Scripted(script)
+        options = options or Options()
+        with Store.open(self.store_folder) as store:
+            replies = Replies(store, exact=options.exact) if cached else None
+            models = Given(runtime, replies, concurrency=concurrency)
+            evaluation = Evaluation(suite, models=models, store=store, options=options, judging=judging)
+            evaluated = await evaluation.run()
+        return self.look(evaluated, runtime)
+
+    def look(self, evaluated: Evaluated, runtime: Scripted) -> Ran:
+        """Return a run with its cells read from a store that is opened anew."""
+        with Store.open(self.store_folder) as store:
+            run = store.run(str(evaluated.number))
+            assert run is not None
+            view = StoredRun(store, run)
+            cells = list(view.cells())
+            traces = {cell.cell: view.trace(cell.cell) for cell in cells}
+        view.cells = lambda variant=None: (  # type: ignore[method-assign]
+            cell for cell in cells if variant in (None, cell.variant)
+        )
+        view.trace = traces.get  # type: ignore[method-assign,assignment]
+        return Ran(evaluated, view, runtime)

@@ -1,0 +1,312 @@
+"""Running a suite: each cell is asked once, kept before it counts, and never scored as what it is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from promptkit.errors import ConnectionFailed, InputError, RequestRefused
+from promptkit.evaluation import Evaluation, Options
+from promptkit.evaluation.execute import MOST_FAILURES
+from promptkit.evaluation.replies import Replies
+from promptkit.runtimes import Reply, Request, Scripted
+from promptkit.storage import Store
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import PROMPT, SUITE, Bench, Given, echo, moods
+
+TWO = """
+data: rows.jsonl
+target: mood
+metrics: {accuracy: label}
+variants:
+  plain: {}
+  marked: {mood.layout: prefix}
+"""
+
+
+@pytest.fixture
+def bench(folder: Folder) -> Bench:
+    return Bench(folder, moods(40))
+
+
+def says(request: Request, line: str) -> bool:
+    return line in request.messages[-1].content.split("\n")
+
+
+async def test_each_cell_is_asked_once_and_found_in_the_store_with_its_row_answer_score_and_trace(bench: Bench) -> None:
+    ran = await bench.run(TWO)
+
+    assert ran.record["status"] == "done"
+    assert len(ran.runtime.requests) == 80
+    cells = list(ran.view.cells())
+    assert [(cell.row, cell.variant) for cell in cells[:4]] == [
+        (1, "plain"),
+        (1, "marked"),
+        (2, "plain"),
+        (2, "marked"),
+    ]
+    assert cells[0].fields == {"text": "bad 0", "expect": "bad"}
+    assert (cells[0].output, cells[0].expect, cells[0].scores["accuracy"].value) == ("bad", "bad", 1.0)
+    assert (cells[2].output, cells[2].scores["accuracy"].value) == ("good", 0.0)
+    trace = ran.view.trace(cells[2].cell)
+    assert trace is not None
+    assert "good 1" in trace["parts"][0]["calls"][0]["messages"][-1]["content"]
+    assert ran.metric()["mean"] == 0.5
+    assert ran.metric()["n"] == 40
+
+
+async def test_a_second_run_asks_nothing_and_says_the_same(bench: Bench) -> None:
+    first = await bench.run(TWO)
+    second = await bench.run(TWO)
+
+    assert second.runtime.requests == []
+    assert second.metric() == first.metric()
+    assert second.variant()["calls"] == second.variant()["cached"] == 40
+
+
+async def test_a_changed_metric_is_scored_anew_without_asking(bench: Bench) -> None:
+    await bench.run()
+    ran = await bench.run(SUITE.replace("accuracy: label", "same: exact"))
+
+    assert ran.runtime.requests == []
+    assert ran.metric("same")["mean"] == 0.5
+
+
+async def test_an_edit_of_the_prompt_asks_all_rows_again_and_an_edit_of_the_cases_asks_none(bench: Bench) -> None:
+    await bench.run()
+    bench.folder.write("pipelines/mood.yaml", (bench.folder.root / "pipelines/mood.yaml").read_text() + "cases: []\n")
+    unchanged = await bench.run()
+    bench.folder.write("templates/prompts/mood.j2", PROMPT.replace("Say whether", "Tell whether"))
+    edited = await bench.run()
+
+    assert unchanged.runtime.requests == []
+    assert len(edited.runtime.requests) == 40
+
+
+async def test_a_row_more_asks_for_that_row_alone(bench: Bench) -> None:
+    await bench.run()
+    bench.rows(moods(41))
+    ran = await bench.run()
+
+    assert len(ran.runtime.requests) == 1
+    assert ran.record["rows"] == 41
+
+
+async def test_a_changed_label_is_scored_anew_without_asking(bench: Bench) -> None:
+    await bench.run()
+    bench.rows([{**row, "expect": "good"} for row in moods(40)])
+    ran = await bench.run()
+
+    assert ran.runtime.requests == []
+    assert ran.metric()["mean"] == 0.5
+
+
+async def test_equal_rows_are_asked_once_and_each_scored_with_its_own_label(bench: Bench) -> None:
+    bench.rows([{"text": "good one", "expect": "good"}, {"text": "good one", "expect": "bad"}])
+    ran = await bench.run(cached=False)
+
+    assert len(ran.runtime.requests) == 1
+    assert [cell.scores["accuracy"].value for cell in ran.view.cells()] == [1.0, 0.0]
+
+
+async def test_repeats_are_different_samples_of_the_same_row(bench: Bench) -> None:
+    ran = await bench.run(SUITE + "repeat: 3\n", limit=5)
+
+    assert Counter(request.sample for request in ran.runtime.requests) == {"0": 5, "1": 5, "2": 5}
+    assert ran.metric()["n"] == 15
+    assert ran.metric()["clusters"] == 5
+
+
+async def test_an_unparsed_answer_is_wrong_and_counted(bench: Bench) -> None:
+    ran = await bench.run(
+        script=lambda request: "no idea" if "bad 0" in request.messages[-1].content else echo(request)
+    )
+
+    assert ran.record["status"] == "done"
+    assert ran.variant()["unparsed"] == 1
+    assert ran.variant()["missing"] == 0
+    assert ran.metric()["mean"] == pytest.approx(19 / 40)
+    assert ran.metric()["n"] == 40
+
+
+async def test_a_cut_off_answer_is_wrong_and_counted_apart(bench: Bench) -> None:
+    def cut(request: Request) -> Any:
+        if "bad 0" in request.messages[-1].content:
+            return Reply(text="well, I think that it may", finish="length")
+        return echo(request)
+
+    ran = await bench.run(script=cut)
+
+    assert (ran.variant()["truncated"], ran.variant()["unparsed"]) == (1, 0)
+    assert ran.metric()["mean"] == pytest.approx(19 / 40)
+
+
+async def test_nothing_is_repaired_so_that_the_prompt_is_measured(bench: Bench) -> None:
+    ran = await bench.run(script=lambda request: "no idea")
+
+    assert len(ran.runtime.requests) == 40
+    assert ran.metric()["mean"] == 0
+
+
+async def test_a_failure_of_one_request_is_a_missing_cell_with_its_reason_and_the_run_is_incomplete(
+    bench: Bench,
+) -> None:
+    def refuse(request: Request) -> Any:
+        return RequestRefused("no such word") if says(request, "bad 2") else echo(request)
+
+    ran = await bench.run(script=refuse)
+
+    assert ran.record["status"] == "incomplete"
+    assert ran.variant()["missing"] == 1
+    assert ran.metric()["n"] == 39
+    wrong = [cell for cell in ran.view.cells() if cell.flag == "error"]
+    assert len(wrong) == 1 and "no such word" in wrong[0].problem
+    assert wrong[0].scores == {}
+
+
+async def test_only_retry_errors_asks_a_failed_cell_again(bench: Bench) -> None:
+    def refuse(request: Request) -> Any:
+        return RequestRefused("not now") if says(request, "bad 2") else echo(request)
+
+    await bench.run(script=refuse)
+    again = await bench.run()
+    retried = await bench.run(options=Options(retry_errors=True))
+
+    assert again.runtime.requests == []
+    assert again.record["status"] == "incomplete"
+    assert len(retried.runtime.requests) == 1
+    assert retried.record["status"] == "done"
+
+
+async def test_a_server_that_is_gone_is_not_asked_a_thousand_times_and_the_same_command_asks_the_rest(
+    bench: Bench,
+) -> None:
+    asked = 0
+
+    def die(request: Request) -> Any:
+        nonlocal asked
+        asked += 1
+        return ConnectionFailed("nobody there") if asked > 15 else echo(request)
+
+    ran = await bench.run(script=die, options=Options(in_flight=2), concurrency=2)
+    after = await bench.run()
+
+    assert ran.record["status"] == "incomplete"
+    assert ran.evaluated.gave_up
+    assert "nobody there" in ran.evaluated.failure
+    assert asked < 15 + MOST_FAILURES + 10
+    assert ran.metric()["n"] == 15
+    assert len(after.runtime.requests) == 25
+    assert after.record["status"] == "done"
+
+
+async def test_a_connection_that_fails_for_good_leaves_no_cell(bench: Bench) -> None:
+    bench.rows(moods(3))
+    ran = await bench.run(script=lambda request: ConnectionFailed("nobody there"))
+
+    assert ran.record["status"] == "incomplete"
+    assert list(ran.view.cells()) == []
+    assert ran.variant()["missing"] == 3
+
+
+async def test_a_wrong_row_is_missing_with_its_place_and_the_others_are_measured(bench: Bench) -> None:
+    path = bench.folder.root / "evals/rows.jsonl"
+    path.write_text(path.read_text() + '{"text": "good"\n{"expect": "bad"}\n{"text": "bad x", "expect": "meh"}\n')
+
+    ran = await bench.run()
+
+    assert ran.record["status"] == "incomplete"
+    problems = [cell.problem for cell in ran.view.cells() if cell.flag == "error"]
+    assert "rows.jsonl:41" in problems[0] and "not JSON" in problems[0]
+    assert "rows.jsonl:42" in problems[1] and "nothing gives the input `text`" in problems[1]
+    assert "rows.jsonl:43" in problems[2] and "meh" in problems[2]
+    assert ran.metric()["n"] == 40
+    assert len(ran.runtime.requests) == 40
+
+
+async def test_fresh_asks_what_is_known_and_keeps_the_old_run_as_it_was(bench: Bench) -> None:
+    first = await bench.run()
+    fresh = await bench.run(script=lambda request: "bad", options=Options(fresh=True), cached=False)
+
+    assert len(fresh.runtime.requests) == 40
+    assert fresh.metric()["mean"] == 1
+    assert bench.look(first.evaluated, first.runtime).metric()["mean"] == 0.5
+    assert [cell.output for cell in bench.look(first.evaluated, first.runtime).view.cells()][:2] == ["bad", "good"]
+
+
+async def test_exact_asks_one_at_a_time_and_takes_nothing_that_was_asked_otherwise(bench: Bench) -> None:
+    async def slow(request: Request) -> str:
+        await asyncio.sleep(0.001)
+        return echo(request)
+
+    together = Scripted(slow)
+    alone = Scripted(slow)
+    await bench.run(script=together)
+    ran = await bench.run(script=alone, options=Options(exact=True))
+
+    assert together.peak > 1
+    assert alone.peak == 1
+    assert len(alone.requests) == 40
+    assert ran.record["exact"] is True and ran.record["in_flight"] == 1
+
+
+async def test_what_is_finished_is_kept_when_a_run_is_cancelled(bench: Bench) -> None:
+    suite = bench.suite()
+    reached = asyncio.Event()
+    asked = 0
+
+    async def stop(request: Request) -> str:
+        nonlocal asked
+        asked += 1
+        if asked > 20:
+            reached.set()
+            await asyncio.sleep(60)
+        return echo(request)
+
+    with Store.open(bench.store_folder) as store:
+        evaluation = Evaluation(suite, models=Given(Scripted(stop), Replies(store)), store=store)
+        running = asyncio.create_task(evaluation.run())
+        await reached.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        run = store.run("last")
+    assert run is not None and run.status == "interrupted"
+
+    ran = await bench.run()
+
+    assert len(ran.runtime.requests) == 20
+    assert ran.record["status"] == "done"
+
+
+async def test_two_runs_at_once_share_the_work(bench: Bench) -> None:
+    runtime = Scripted(_slowly)
+    first, second = await asyncio.gather(
+        bench.run(script=runtime, cached=False), bench.run(script=runtime, cached=False)
+    )
+
+    assert len(runtime.requests) == 40
+    assert first.metric() == second.metric()
+    assert first.record["status"] == second.record["status"] == "done"
+
+
+async def _slowly(request: Request) -> str:
+    await asyncio.sleep(0.005)
+    return echo(request)
+
+
+async def test_data_that_breaks_off_is_told_before_anything_is_asked(bench: Bench) -> None:
+    bench.folder.write("evals/rows.csv", 'text,expect\n"good 1,bad\n')
+
+    with pytest.raises(InputError, match=r"rows\.csv"):
+        await bench.run(SUITE.replace("jsonl", "csv"))
+
+
+async def test_a_clustered_field_makes_its_rows_one_cluster(bench: Bench) -> None:
+    bench.rows([{**row, "document": number // 4} for number, row in enumerate(moods(40))])
+    ran = await bench.run(SUITE.replace("data: rows.jsonl", "data: {file: rows.jsonl, cluster: document}"))
+
+    assert ran.metric()["clusters"] == 10
