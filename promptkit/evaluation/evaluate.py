@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.data import Counted
 from promptkit.evaluation.execute import Execution, Options
+from promptkit.evaluation.pairing import score_pairs
 from promptkit.evaluation.suite import Suite
 from promptkit.evaluation.summary import Judging, summarize
 
@@ -60,6 +61,7 @@ class Evaluation:
         self.model: Model | None = None
         self.number = 0
         self._why = why
+        self._models = models
         self._store = store
         self._started = time.monotonic()
 
@@ -77,6 +79,9 @@ class Evaluation:
         self._started = time.monotonic()
         try:
             await self.execution.run(self.number)
+            await score_pairs(
+                self.suite, self.execution.contenders, models=self._models, store=self._store, number=self.number
+            )
         except asyncio.CancelledError:
             self._end("interrupted")
             raise
