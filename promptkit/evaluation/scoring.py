@@ -36,7 +36,7 @@ def given_of(
         tokens_in=outcome.tokens_in,
         tokens_out=outcome.tokens_out,
         seconds=outcome.seconds,
-        answer=answer,
+        answer=answer if measure.of is None else None,
         trace=lambda: outcome.trace,
     )
     got = outcome.output

@@ -42,7 +42,8 @@ class Answered:
 
     An unparsed answer has no output; a truncated one may have what was there. `steps` holds the value of each step,
     `seconds` is the time from its first request to its last reply as a fresh run takes it, `trace()` the record of
-    `engine.trace_record`. `answer` is the type of the output where it is one step's.
+    `engine.trace_record`. `answer` is the type of what is compared: of the output where it is one step's, None where
+    `of` reads something else.
     """
 
     row: Mapping[str, Any]
@@ -133,7 +134,7 @@ class NoParameters(Closed):
 class Around:
     """Where a metric stands: paths in its parameters are relative to the suite's `folder`.
 
-    `answer` is the type of the target's output where it is one step's; `metrics` are those built before it, by name.
+    `answer` is the type of what is compared, as in `Answered`; `metrics` are those built before it, by name.
     """
 
     project: Project

@@ -22,7 +22,6 @@ from promptkit.evaluation.metrics.families import (
     told,
 )
 from promptkit.evaluation.metrics.values import (
-    answer_type,
     declared_labels,
     expected_of,
     fault,
@@ -79,11 +78,11 @@ class Labelled(Metric):
         self._numbers: dict[str, int] = {}
 
     def measure(self, given: Given) -> Score:
-        expected = expected_label(answer_type(given), given.expected)
+        expected = expected_label(given.cell.answer, given.expected)
         return _scored(expected, shown_label(given.got))
 
     def unanswered(self, given: Given) -> Score:
-        return _scored(expected_label(answer_type(given), given.expected), f"({given.cell.flag})")
+        return _scored(expected_label(given.cell.answer, given.expected), f"({given.cell.flag})")
 
     def wrong_expected(self, expected: Any) -> str | None:
         return fault(lambda: expected_label(self.around.answer, expected))

@@ -14,7 +14,6 @@ from promptkit.errors import InputError
 from promptkit.evaluation.metrics.base import Around, Given, Score
 from promptkit.evaluation.metrics.families import Proportion
 from promptkit.evaluation.metrics.values import (
-    answer_type,
     expected_of,
     fault,
     frozen,
@@ -39,7 +38,7 @@ class Exact(Proportion):
     about = "the answer equals the expected one"
 
     def measure(self, given: Given) -> Score:
-        answer = answer_type(given)
+        answer = given.cell.answer
         expected = expected_of(answer, given.expected)
         if answer is None:
             return Score(float(_same(given.got, expected)))

@@ -11,7 +11,7 @@ from promptkit.answers import AnswerType, Labels, ListOf, Spans
 from promptkit.engine import Closed
 from promptkit.evaluation.metrics.base import Difference, Estimate, Given, Sample, Score
 from promptkit.evaluation.metrics.families import NOTHING_SCORED, Graded, from_mean, told
-from promptkit.evaluation.metrics.values import answer_type, expected_of, fault, frozen, shown
+from promptkit.evaluation.metrics.values import expected_of, fault, frozen, shown
 
 
 class SetF1Parameters(Closed):
@@ -37,7 +37,7 @@ class SetF1(Graded):
     parameters: SetF1Parameters
 
     def measure(self, given: Given) -> Score:
-        answer = answer_type(given)
+        answer = given.cell.answer
         expected = self._counted(expected_list(answer, given.expected), answer)
         if not isinstance(given.got, list | tuple):
             return _scored(0, 1, expected.total(), {"problem": f"{shown(given.got)} is no list"})
@@ -46,7 +46,7 @@ class SetF1(Graded):
         return _scored(right, got.total() - right, expected.total() - right)
 
     def unanswered(self, given: Given) -> Score:
-        answer = answer_type(given)
+        answer = given.cell.answer
         expected = self._counted(expected_list(answer, given.expected), answer)
         return _scored(0, 1, expected.total(), {"flag": given.cell.flag})
 

@@ -16,7 +16,7 @@ from typing import Any
 from promptkit.answers import AnswerType, Labels, ListOf
 from promptkit.evaluation.metrics.base import Given, Score
 from promptkit.evaluation.metrics.families import Proportion
-from promptkit.evaluation.metrics.values import answer_type, expected_of, fault, scalar_text, shown
+from promptkit.evaluation.metrics.values import expected_of, fault, scalar_text, shown
 
 SAME = 1e-6
 """Numbers nearer than this are one."""
@@ -61,7 +61,7 @@ class Table(Proportion):
     about = "the values that a table answers with are the expected ones, in any order"
 
     def measure(self, given: Given) -> Score:
-        expected = expected_cells(answer_type(given), given.expected)
+        expected = expected_cells(given.cell.answer, given.expected)
         try:
             got = cells(given.got)
         except ValueError as error:
