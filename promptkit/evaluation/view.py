@@ -44,14 +44,29 @@ class RunView(Protocol):
     "prefix"}`).
     """
 
-    number: int
-    suite: str
-    status: str
-    started: float
-    record: Mapping[str, Any]
-    variants: tuple[str, ...]
-    metrics: tuple[str, ...]
-    settings: Mapping[str, Mapping[str, Any]]
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def suite(self) -> str: ...
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def started(self) -> float: ...
+
+    @property
+    def record(self) -> Mapping[str, Any]: ...
+
+    @property
+    def variants(self) -> tuple[str, ...]: ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]: ...
+
+    @property
+    def settings(self) -> Mapping[str, Mapping[str, Any]]: ...
 
     def cells(self, variant: str | None = None) -> Iterator[CellView]:
         """Yield the cells in the order of rows, then variants, then repeats; of one variant where it is named."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from promptkit.errors import InputError, Problem, StoreFailed, nearest, place
@@ -61,13 +62,14 @@ def decode_bytes(data: bytes, *, file: str, first_line: int = 1) -> str:
         raise InputError(Problem("not UTF-8", file, line, column, "save the file as UTF-8")) from None
 
 
-def write_atomic(path: Path, data: str | bytes, *, mode: int | None = None) -> None:
+def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int | None = None) -> None:
     """Write a file whole or not at all: who reads it finds the old content or the new.
 
-    A symlink's target is written. `mode` is the permissions; left out, those of the old file, else the umask's.
-    Raises StoreFailed.
+    Data that comes in parts is written part by part. A symlink's target is written. `mode` is the permissions; left
+    out, those of the old file, else the umask's. Raises StoreFailed.
     """
-    content = data.encode() if isinstance(data, str) else data
+    whole = data.encode() if isinstance(data, str) else data
+    content = [whole] if isinstance(whole, bytes) else whole
     try:
         target = path.resolve()
         if target.is_dir():
@@ -109,12 +111,12 @@ def _permissions(target: Path) -> int | None:
         return None
 
 
-def _write_new(path: Path, content: bytes, mode: int | None) -> None:
+def _write_new(path: Path, content: Iterable[bytes], mode: int | None) -> None:
     # The mode is set on opening: a file meant for its owner is never open to others, not even empty.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, _NEW_FILE if mode is None else mode)
     with open(descriptor, "wb") as file:
-        file.write(content)
+        file.writelines(content)
     if mode is not None:
         path.chmod(mode)
 

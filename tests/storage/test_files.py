@@ -6,7 +6,7 @@ import errno
 import os
 import resource
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,20 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     path.chmod(0o604)
     write_atomic(path, "x")
     assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+def test_a_part_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_atomic(path, iter([b"in ", b"parts"]))
+
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise KeyError("gone")
+
+    with pytest.raises(KeyError):
+        write_atomic(path, broken())
+    assert path.read_text() == "in parts"
+    assert os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_a_secret_is_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
