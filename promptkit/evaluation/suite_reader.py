@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.engine import (
-    Closed,
-    Report,
-    Value,
-    compile_value,
+    Tool,
     find_tool,
     load_target,
     usable,
@@ -19,8 +16,8 @@ from promptkit.engine import (
 )
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.evaluation.data import Data, DataSpec
-from promptkit.evaluation.metrics import Around, Metric, kind_named
-from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant, answer_type
+from promptkit.evaluation.part_reader import PartReader
+from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant
 from promptkit.evaluation.suite_spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.evaluation.variants import MOST_VARIANTS, Wanted, combined, read_variant
 from promptkit.project import Project
@@ -74,12 +71,13 @@ class _Reader:
         self._project = project
         self._problems = problems
         self._sets = sets
+        self._parts = PartReader(document, path, project, problems)
 
     def read(self, *, only: tuple[tuple[str, str], ...], limit: int | None, repeat: int | None) -> Suite | None:
         spec, problems = self._spec, self._problems
         data = self._data(only, limit)
-        inputs = self._inputs(spec.inputs, ("inputs",))
-        expect = self._value(spec.expect, ("expect",), ("row",))
+        inputs = self._parts.inputs(spec.inputs, ("inputs",))
+        expect = self._parts.value(spec.expect, ("expect",), ("row",))
         if data is None:
             self._target(frozenset())
             return None
@@ -88,7 +86,7 @@ class _Reader:
         variants = self._variants(wanted) if wanted else ()
         problems.check()
         assert wanted is not None, "a target without problems is wanted"
-        measures = self._measures(spec.metrics, ("metrics",), variants[0])
+        measures = self._parts.measures(spec.metrics, ("metrics",), variants[0])
         suite = Suite(
             name=spec.name or self._path.stem,
             about=spec.about,
@@ -109,12 +107,6 @@ class _Reader:
     def _problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
         return self._document.problem(path, message, hint)
 
-    def _report(self, path: Sequence[Key]) -> Report:
-        def report(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-            return self._problem((*path, *below), message, hint)
-
-        return report
-
     def _data(self, only: tuple[tuple[str, str], ...], limit: int | None) -> Data | None:
         given = self._spec.data
         values = {"file": given} if isinstance(given, str) else {"rows": given} if isinstance(given, list) else given
@@ -124,7 +116,7 @@ class _Reader:
                 self._problems.add(self._problem(("data", number), "a row must be a mapping"))
             if wrong:
                 return None
-        spec = usable(values, DataSpec, self._report(("data",)), self._problems)
+        spec = usable(values, DataSpec, self._parts.report(("data",)), self._problems)
         if spec is None:
             return None
         file = function = None
@@ -132,11 +124,18 @@ class _Reader:
             if spec.file is not None:
                 file = self._data_file(spec.file)
             if spec.python is not None:
-                function = find_tool("data", spec.python, self._path.parent, self._project)
-                function = replace(function, name=spec.python)
+                function = self._function(spec.python)
             where = self._problem(("data",), "")
             return Data(spec=spec, file=file, function=function, where=where, only=only, limit=limit)
         return None
+
+    def _function(self, text: str) -> Tool:
+        try:
+            return replace(find_tool("data", text, self._path.parent, self._project), name=text)
+        except InputError as error:
+            at = ("data", "python")
+            placed = (each if each.file else self._problem(at, each.message, each.hint) for each in error.problems)
+            raise InputError(placed) from None
 
     def _data_file(self, text: str) -> Path:
         path = (self._path.parent / text).resolve()
@@ -151,14 +150,12 @@ class _Reader:
     def _target(self, given: frozenset[str]) -> Wanted | None:
         target = self._spec.target
         values = {"pipeline": target} if isinstance(target, str) else target
-        spec = usable(values, TargetSpec, self._report(("target",)), self._problems)
+        spec = usable(values, TargetSpec, self._parts.report(("target",)), self._problems)
         if spec is None:
             return None
         at = ("target",) if isinstance(target, str) else ("target", "pipeline")
         try:
-            file = self._project.find_pipeline(spec.pipeline, self._path) or self._project.find_prompt(
-                spec.pipeline, self._path
-            )
+            file = self._target_file(spec.pipeline)
         except InputError as error:
             self._problems.add(self._problem(at, each.message, each.hint) for each in error.problems)
             return None
@@ -169,6 +166,14 @@ class _Reader:
             return None
         wanted = Wanted(target=file, project=self._project, sets=tuple(self._sets), step=spec.step, given=given)
         return replace(wanted, recorded=spec.feed == "recorded")
+
+    def _target_file(self, name: str) -> Path | None:
+        """Return the target's file. What lies beside a suite may be suites named as their targets, so it comes last."""
+        for beside in (self._path,) if "/" in name else (None, self._path):
+            file = self._project.find_pipeline(name, beside) or self._project.find_prompt(name, beside)
+            if file is not None and file != self._path.resolve():
+                return file
+        return None
 
     def _variants(self, wanted: Wanted) -> tuple[Variant, ...]:
         named = self._named()
@@ -210,84 +215,6 @@ class _Reader:
             return [self._labels((*path, number), key, each) for number, each in enumerate(value)]
         return written_labels(value, lambda below: self._document.text((*path, *below)))
 
-    def _inputs(self, given: Mapping[str, Any] | None, path: tuple[Key, ...]) -> dict[str, Value] | None:
-        if given is None:
-            return None
-        found = {name: self._value(each, (*path, name), ("row",)) for name, each in given.items()}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def _value(self, value: Any, path: tuple[Key, ...], names: Sequence[str]) -> Value | None:
-        """Return a value compiled, None where there is none; what it may read is `names`."""
-        if value is None:
-            return None
-
-        def inspect(part: Value, where: Problem) -> None:
-            for name in sorted(part.names - set(names)):
-                hint = nearest(name, names) if nearest(name, names) else None
-                told = f"`row.{name}`" if "row" in names else None
-                self._problems.add(
-                    replace(where, message=f"unknown name `{name}`", hint=f"write {told}" if told else hint)
-                )
-
-        with self._problems.gather():
-            return compile_value(value, lambda below: self._problem((*path, *below), ""), inspect=inspect)
-        return None
-
-    def _measures(self, metrics: Mapping[str, Any], path: tuple[Key, ...], baseline: Variant) -> tuple[Measure, ...]:
-        built: dict[str, Metric] = {}
-        found: list[Measure] = []
-        for name, given in metrics.items():
-            around = Around(
-                project=self._project,
-                folder=self._path.parent,
-                answer=answer_type(baseline.pipeline),
-                metrics=dict(built),
-            )
-            with self._problems.gather():
-                measure = self._measure(name, given, (*path, name), around)
-                built[name] = measure.metric
-                found.append(measure)
-        return tuple(found)
-
-    def _measure(self, name: str, given: Any, path: tuple[Key, ...], around: Around) -> Measure:
-        if isinstance(given, str):
-            given = {given: None}
-        if not isinstance(given, Mapping) or len(given) != 1:
-            hint = "`NAME: KIND`, or `NAME: {KIND: {PARAMETER: VALUE}}`"
-            raise InputError(self._problem(path, f"`{name}` must be one kind of metric with what it takes", hint))
-        word, value = next(iter(given.items()))
-        try:
-            kind = kind_named(str(word))
-        except InputError as error:
-            raise InputError(
-                replace(self._problem(path, each.message), hint=each.hint) for each in error.problems
-            ) from None
-        values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
-        below = (*path, word) if value is not None else path
-        of = self._value(values.pop("of", None), (*below, "of"), ("output", "row", "steps"))
-        expect = self._value(values.pop("expect", None), (*below, "expect"), ("row",))
-        parameters = self._parameters(kind.Parameters, values, below)
-        try:
-            # What `of` reads need not have the type of the output.
-            metric = kind(name, parameters, around if of is None else replace(around, answer=None))
-        except InputError as error:
-            placed = (each if each.file else self._problem(below, each.message, each.hint) for each in error.problems)
-            raise InputError(placed) from None
-        return Measure(metric=metric, of=of, expect=expect)
-
-    def _short(self, kind: type[Metric], value: Any, path: tuple[Key, ...]) -> dict[str, Any]:
-        if kind.short is None:
-            known = ", ".join(kind.Parameters.model_fields) or "nothing"
-            raise InputError(self._problem(path, f"`{kind.kind}` takes a mapping of: {known}"))
-        return {kind.short: value}
-
-    def _parameters(self, model: type[Closed], values: Mapping[str, Any], path: tuple[Key, ...]) -> Closed:
-        problems = Problems()
-        spec = usable(values, model, self._report(path), problems)
-        problems.check()
-        assert spec is not None, "parameters without problems are a model"
-        return spec
-
     def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
         known = [*(each.name for each in measures), *TOTALS]
         found: list[Threshold] = []
@@ -296,7 +223,7 @@ class _Reader:
             if name not in known:
                 self._problems.add(self._problem(path, f"there is no metric `{name}`", nearest(name, known)))
                 continue
-            spec = usable(given, BoundSpec, self._report(path), self._problems)
+            spec = usable(given, BoundSpec, self._parts.report(path), self._problems)
             if spec is not None:
                 bounds = {key: value for key, value in spec.given().items() if value is not None}
                 if not bounds.keys() - {"against"}:
@@ -309,11 +236,11 @@ class _Reader:
         found = []
         for name, given in self._spec.steps.items():
             path = ("steps", name)
-            spec = usable(given, StepSuiteSpec, self._report(path), self._problems)
+            spec = usable(given, StepSuiteSpec, self._parts.report(path), self._problems)
             if spec is None:
                 continue
             with self._problems.gather():
-                inputs = self._inputs(spec.inputs, (*path, "inputs"))
+                inputs = self._parts.inputs(spec.inputs, (*path, "inputs"))
                 given_names = frozenset(inputs) if inputs is not None else wanted.given
                 own = replace(wanted, step=name, recorded=False, given=given_names)
                 known = list(load_target(wanted.target, self._project, sets=self._sets).steps)
@@ -331,8 +258,8 @@ class _Reader:
                         about="",
                         target=_shown(own),
                         inputs=inputs,
-                        expect=self._value(spec.expect, (*path, "expect"), ("row",)),
-                        measures=self._measures(spec.metrics, (*path, "metrics"), variants[0]),
+                        expect=self._parts.value(spec.expect, (*path, "expect"), ("row",)),
+                        measures=self._parts.measures(spec.metrics, (*path, "metrics"), variants[0]),
                         variants=variants,
                         thresholds=(),
                         steps=(),

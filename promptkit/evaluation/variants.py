@@ -100,6 +100,7 @@ def _short_keys(matrix: Mapping[str, Sequence[Any]]) -> list[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping) and len(value) == 1:
         name, parameters = next(iter(value.items()))
-        return f"{name}{_shown(parameters)}" if parameters else str(name)
+        if isinstance(parameters, Mapping):
+            return f"{name}({','.join(f'{key}={_shown(each)}' for key, each in parameters.items())})"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= 40 else f"{text[:39]}…"
