@@ -116,7 +116,7 @@ def graded_difference(
     width = bounds[1] - bounds[0]
     found = paired_graded(a.scores / width, b.scores / width, a.clusters, level=level, seed=0)
     differing = found.better + found.worse
-    few = (f"only {differing} rows differ: the interval rests on few",) if differing < FEW else ()
+    few = (f"only {differing} of {found.n} rows differ: the interval rests on few",) if differing < FEW else ()
     return told(found, higher_is_better, scale=width, notes=few)
 
 
@@ -132,7 +132,7 @@ def measured(sample: Sample) -> Estimate:
         high=high,
         n=len(sample),
         clusters=count_clusters(sample),
-        parts={"mean is": "the median", "p95": upper, "average": float(sample.scores.mean())},
+        parts={"mean_is": "median", "p95": upper, "average": float(sample.scores.mean())},
     )
 
 

@@ -82,7 +82,7 @@ class JsonFields(Graded):
             return NOTHING_SCORED
         found = super().estimate(sample)
         extra = int((sample.values[:, 3] > 0).sum())
-        return replace(found, parts={"fields": self._by_field(sample), "rows with further fields": extra})
+        return replace(found, parts={"fields": self._by_field(sample), "with_extra_fields": extra})
 
     def _by_field(self, sample: Sample) -> dict[str, dict[str, float | int]]:
         """Return for each field the share of cells in which it is right, with its interval."""

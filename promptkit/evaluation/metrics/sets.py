@@ -15,8 +15,10 @@ from promptkit.evaluation.metrics.values import expected_of, fault, frozen, show
 
 
 class SetF1Parameters(Closed):
-    """`row`: the mean of each row's F1. `micro`: F1 over all items of all rows. `duplicates`: an item counts as often
-    as it stands in the list."""
+    """`by: row` is the mean of the rows' F1, `by: micro` one F1 over all items of all rows.
+
+    With `duplicates` an item counts as often as it stands in the list.
+    """
 
     by: Literal["row", "micro"] = "row"
     duplicates: bool = False

@@ -74,8 +74,11 @@ class Table(Proportion):
 
 
 def expected_cells(answer: AnswerType | None, expected: Any) -> list[Cell]:
-    """Return the different values that are expected. Raises ValueError for what is no value."""
-    known = answer if isinstance(answer, Labels | ListOf) else None
+    """Return the different values that are expected; a text is read as a list where the answer's type is one.
+
+    Raises ValueError for what is no value.
+    """
+    known = answer if isinstance(answer, Labels | ListOf) and isinstance(expected, str) else None
     return cells(expected_of(known, expected))
 
 

@@ -5,6 +5,7 @@ What a model gave is never an error: what cannot be read is a wrong answer. What
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -121,9 +122,15 @@ def same_number(text: str, number: int | float) -> bool:
 
 
 def label_of(value: Any) -> str | None:
-    """Return a value as a label: a text that is not blank, a number or a boolean; None for what can be none."""
-    text = scalar_text(value)
-    return text.strip()[:LONGEST_LABEL] or None if text is not None else None
+    """Return a value as a label: a text that is not blank, a number or a boolean; None for what can be none.
+
+    A long text is cut, and told from others that begin like it by a hash.
+    """
+    text = (scalar_text(value) or "").strip()
+    if len(text) <= LONGEST_LABEL:
+        return text or None
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{text[:LONGEST_LABEL]}… ({digest[:8]})"
 
 
 def shown_label(value: Any) -> str:

@@ -80,7 +80,7 @@ def test_where_less_is_better_a_fall_is_for_the_better(halves: Metric) -> None:
 
 def test_a_graded_difference_of_few_rows_says_so(halves: Metric) -> None:
     found = halves.difference(sample([1.0] * 20), sample([1.0] * 17 + [2.0] * 3))
-    assert found is not None and found.notes == ("only 3 rows differ: the interval rests on few",)
+    assert found is not None and found.notes == ("only 3 of 20 rows differ: the interval rests on few",)
 
 
 @pytest.mark.parametrize("family", [Proportion, Graded, Measured])

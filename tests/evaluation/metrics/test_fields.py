@@ -51,7 +51,7 @@ def test_each_field_has_its_share_with_an_interval() -> None:
     ]
     found = told(metric("json"), cells)
     assert found.mean == approx((1 + 1 / 3 + 1 + 0) / 4)
-    assert found.parts["rows with further fields"] == 1
+    assert found.parts["with_extra_fields"] == 1
     name, age = found.parts["fields"]["name"], found.parts["fields"]["age"]
     assert (name["right"], name["n"], age["right"], age["n"]) == (0.75, 4, approx(1 / 3), 3)
     assert (age["low"], age["high"]) == approx(wilson(1, 3))

@@ -163,3 +163,11 @@ def test_a_difference_is_between_the_same_rows(word: str, parameters: Any, diffe
     assert found.difference == approx(difference)
     assert found.low is not None and 0 < found.low < difference and found.p is not None and found.p < 0.01
     assert (found.better, found.worse, found.n) == (12, 0, 48)
+
+
+def test_long_labels_that_begin_alike_are_not_the_same() -> None:
+    begin = "the option that is long " * 10
+    choice = build({"choice": [f"{begin}one", f"{begin}two"]})
+    of = metric("label")
+    assert of.measure(given(f"{begin}one", f"{begin}two", answer=choice)).value == 0
+    assert of.measure(given(f"{begin}one", "A", answer=choice)).value == 1

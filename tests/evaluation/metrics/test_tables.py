@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.answers import build
 from tests.evaluation.metrics.given import given, metric
 
 
@@ -40,6 +41,12 @@ from tests.evaluation.metrics.given import given, metric
 )
 def test_answers_are_sets_of_numbers_dates_and_texts(got: Any, expected: Any, right: bool) -> None:
     assert metric("table").measure(given(got, expected)).value == float(right)
+
+
+def test_a_text_is_read_as_a_list_where_the_answer_is_one() -> None:
+    answer = build({"list": {"of": "number", "separator": ";"}})
+    assert metric("table").measure(given([3, 1200], "1200; 3", answer=answer)).value == 1
+    assert metric("table").measure(given([3, 1200], ["1,200", "3"], answer=answer)).value == 1
 
 
 @pytest.mark.parametrize("expected", [None, {"a": 1}, [None]])
