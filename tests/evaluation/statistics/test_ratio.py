@@ -15,7 +15,6 @@ from scipy.stats import t
 from promptkit.evaluation.statistics import (
     Mean,
     balanced_accuracy,
-    bounded_mean,
     f1,
     macro_f1,
     precision_recall,
@@ -204,10 +203,12 @@ def test_a_class_that_is_never_expected_has_no_part(metric: OverClasses, definit
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=60))
-def test_balanced_accuracy_of_one_class_is_the_mean_of_its_rows(right: list[bool]) -> None:
-    found = balanced_accuracy([3] * len(right), [3 if each else 1 for each in right], range(len(right)))
+def test_balanced_accuracy_of_one_class_is_accuracy_with_one_more_row(right: list[bool]) -> None:
+    n = len(right)
+    found = balanced_accuracy([3] * n, [3 if each else 1 for each in right], range(n))
 
-    assert found == pytest.approx(bounded_mean(right, range(len(right)), binary=False))
+    assert found.mean == pytest.approx(sum(right) / n)
+    assert found.effective == pytest.approx(n if sum(right) in (0, n) else n * n / (n + 1))
 
 
 def test_precision_and_recall_of_independent_rows_are_wilsons() -> None:
