@@ -23,11 +23,13 @@ _SMALLEST = 1e-12
 class Scores:
     """What `score` found. `logprobs` are before calibration, by written alternative (label, letter, true, false).
 
-    `outside` are the labels that the runtime's alternatives did not show; they count as the last alternative shown.
+    `offsets` are what calibration added to them. `outside` are the labels that the runtime's alternatives did not show;
+    they count as the last alternative shown.
     """
 
     value: Any
     logprobs: Mapping[str, float]
+    offsets: Mapping[str, float] = field(default_factory=dict)
     outside: tuple[str, ...] = ()
     requests: int = 0
     tokens_in: int | None = None
@@ -98,6 +100,7 @@ async def score(
     return Scores(
         value=answer_type.parse(winner),
         logprobs=logprobs,
+        offsets=calibrate.offsets if calibrate else {},
         outside=tuple(label for label in labels if label in walk.outside),
         requests=len(walk.replies),
         tokens_in=_sum(reply.tokens_in for reply in walk.replies),

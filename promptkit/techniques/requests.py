@@ -91,7 +91,9 @@ def read_answer(step: StepContext, exchange: Exchange) -> Answer:
     record.deciding = True
     if exchange.scores is not None:
         record.parsed = exchange.scores.value
-        extra = {"scores": exchange.scores.logprobs, "outside": exchange.scores.outside}
+        extra: dict[str, Any] = {"scores": exchange.scores.logprobs, "outside": exchange.scores.outside}
+        if exchange.scores.offsets:
+            extra["offsets"] = exchange.scores.offsets
         return Answer(value=exchange.scores.value, extra=extra, last=exchange)
     try:
         value = _value(step, exchange)

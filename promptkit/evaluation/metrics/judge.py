@@ -1,0 +1,274 @@
+"""A model as a judge of one answer, by a rubric and levels: what it says, and how far it can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from promptkit.answers import probabilities
+from promptkit.engine import Closed
+from promptkit.evaluation.metrics.base import Around, Askers, Difference, Estimate, Given, Sample, Score
+from promptkit.evaluation.metrics.families import Graded, bounded, finite, graded_difference, told
+from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of, read_of
+from promptkit.evaluation.metrics.values import scalar_text, shown, text_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MOST_LEVELS = 11
+WANTED_LABELS = 50
+GIVES = frozenset({"rubric", "levels", "question", "answer", "expected"})
+_HARD = "the model gives no log-probabilities: a score is the level that it named, not the mean of its levels"
+
+
+class JudgeParameters(Closed):
+    """`levels` go from the worst to the best: words, or words with what they mean; or `scale` is two whole numbers.
+
+    `question` is what was asked: an expression, or a field of the row; left out, the row's fields but what is expected.
+    `labels` is a person's level of this very answer, where there is one: an expression, or a field of the row.
+    """
+
+    rubric: str = Field(min_length=1)
+    levels: list[str] | dict[str, str] | None = None
+    scale: list[int] | None = Field(default=None, min_length=2, max_length=2)
+    model: str | None = None
+    prompt: str = "judge"
+    question: str | None = None
+    labels: str | None = None
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> JudgeParameters:
+        if (self.levels is None) == (self.scale is None):
+            raise ValueError("a judge needs one of `levels: [poor, fair, good]` and `scale: [1, 5]`")
+        count = len(self.names)
+        if not 2 <= count <= MOST_LEVELS:
+            raise ValueError(f"a judge tells 2 to {MOST_LEVELS} levels apart, not {count}")
+        if len({name.strip().casefold() for name in self.names}) < count or not all(map(str.strip, self.names)):
+            raise ValueError("`levels` must be different words")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The levels as the judge writes them, from the worst to the best."""
+        if self.scale is not None:
+            low, high = self.scale
+            return [str(level) for level in range(low, min(high, low + MOST_LEVELS) + 1)]
+        return list(self.levels or ())
+
+
+class Judge(Graded):
+    """The level that a model gives by a rubric: on `scale` itself, words from 0 (the worst) to 1 (the best).
+
+    Where the runtime gives log-probabilities the score is the mean of the levels, weighed by them, else the level that
+    was named. A reply that is no level is the judge's failure, not the answer's: the score is missing.
+
+    With `labels`, `parts` tell how far the judge agrees with them, and mean and difference are put right by them
+    (prediction-powered inference), so that they are those of the labels however bad the judge.
+    """
+
+    kind = "judge"
+    about = "a model's judgement of the answer, by a rubric and levels"
+    Parameters = JudgeParameters
+    parameters: JudgeParameters
+    needs_expected = False
+    asks = True
+    costly = True
+    columns = ("score", "level", "label", "tokens", "weighed", "same_model")
+
+    def __init__(self, name: str, parameters: JudgeParameters, around: Around) -> None:
+        super().__init__(name, parameters, around)
+        self._names = parameters.names
+        if parameters.scale is not None:
+            self.bounds = (float(parameters.scale[0]), float(parameters.scale[-1]))
+        low, high = self._bounds
+        step = (high - low) / (len(self._names) - 1)
+        self._values = {name: low + step * place for place, name in enumerate(self._names)}
+        self._hidden = frozenset(fields_read(parameters.labels))
+        list(fields_read(parameters.question))
+        self._prompt = JudgePrompt(parameters.prompt, parameters.model, around, GIVES)
+        self.model = self._prompt.model
+
+    @property
+    def key(self) -> str:
+        return f"{super().key}:{self._prompt.key}"
+
+    async def judge(self, given: Given, askers: Askers) -> Score:
+        label = self._label(given)
+        wanted = self.parameters
+        values = {
+            "rubric": wanted.rubric,
+            "levels": wanted.levels if isinstance(wanted.levels, dict) else self._names,
+            "question": question_of(given, wanted.question, self._hidden),
+            "answer": text_of(given.got),
+            "expected": text_of(given.expected),
+        }
+        try:
+            verdict = await self._prompt.ask(values, askers)
+        except Babble as babble:
+            return Score(None, why=str(babble))
+        if verdict.value not in self._names:
+            return Score(None, why=f"the judge's verdict {shown(verdict.value)} is none of the levels")
+        detail: dict[str, Any] = {"level": verdict.value, "tokens": given.cell.tokens_out}
+        value = self._values[verdict.value]
+        if verdict.logprobs:
+            shares = probabilities(verdict.logprobs)
+            detail["probabilities"] = {name: round(share, 4) for name, share in shares.items()}
+            value = sum(shares[name] * level for name, level in self._values.items())
+        if label is not None:
+            detail["label"] = label
+        if await self._prompt.is_judged(askers):
+            detail["same_model"] = True
+        low, high = self._bounds
+        return Score(min(max(value, low), high), detail)
+
+    def unanswered(self, given: Given) -> Score:
+        """Score an answer that is none as the worst; a person's label of it stands all the same."""
+        label = self._label(given)
+        return Score(self._bounds[0], {"flag": given.cell.flag, **({} if label is None else {"label": label})})
+
+    def numbers(self, score: Score) -> Sequence[float]:
+        assert score.value is not None, "a missing score has no numbers"
+        said = score.detail
+        level, label = (float(self._names.index(said[key])) if key in said else nan for key in ("level", "label"))
+        weighed = float("probabilities" in said) if "level" in said else nan
+        return (score.value, level, label, said.get("tokens", nan), weighed, float("same_model" in said))
+
+    def estimate(self, sample: Sample) -> Estimate:
+        import numpy as np
+
+        found = super().estimate(sample)
+        if not len(sample):
+            return found
+        _, level, label, tokens, weighed, same_model = sample.values.T
+        judged, labelled = ~np.isnan(level), ~np.isnan(label)
+        parts: dict[str, Any] = {}
+        notes = list(found.notes)
+        if judged.any():
+            parts["score and tokens"] = _correlation(sample.scores[judged], tokens[judged])
+        if labelled.any():
+            parts["judged"] = {"mean": found.mean, "low": found.low, "high": found.high}
+            found = self._corrected(sample, found)
+            if (judged & labelled).any():
+                parts["agreement with labels"] = self._agreement(level[judged & labelled], label[judged & labelled])
+            if labelled.sum() < WANTED_LABELS:
+                notes.append(f"only {labelled.sum()} answers have a label: {WANTED_LABELS} at least are wanted")
+        if same_model.any():
+            notes.append(SAME_MODEL)
+        if (weighed == 0).any():
+            notes.append(_HARD)
+        return replace(found, parts=parts, notes=tuple(notes))
+
+    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+        import numpy as np
+
+        from promptkit.evaluation.statistics.judging import corrected_difference
+
+        if not len(a):
+            return None
+        labels = self._labels(a) - self._labels(b)
+        apart, of_labels = _by_cluster(a.clusters, self._scaled(a) - self._scaled(b), labels)
+        labelled = ~np.isnan(of_labels)
+        if not labelled.any():
+            return super().difference(a, b, level=level)
+        if (~labelled).sum() < 2:
+            known = ~np.isnan(labels)
+            return graded_difference(self._labelled(a, known), self._labelled(b, known), self._bounds, True, level)
+        found = corrected_difference(apart[~labelled], apart[labelled], of_labels[labelled], level=level)
+        return told(found, True, scale=self._width)
+
+    def _corrected(self, sample: Sample, judged: Estimate) -> Estimate:
+        """Return the mean that labels would give. Where nearly all answers have one, it is that of the labels."""
+        import numpy as np
+
+        from promptkit.evaluation.statistics.judging import corrected_mean
+
+        labels = self._labels(sample)
+        scores, of_labels = _by_cluster(sample.clusters, self._scaled(sample), labels)
+        labelled = ~np.isnan(of_labels)
+        if (~labelled).sum() < 2:
+            return bounded(self._labelled(sample, ~np.isnan(labels)), self._bounds, binary=False)
+        found = corrected_mean(scores[~labelled], scores[labelled], of_labels[labelled])
+        low, width = self._bounds[0], self._width
+        return replace(
+            judged, mean=low + width * found.mean, low=low + width * found.low, high=low + width * found.high
+        )
+
+    def _agreement(self, level: NDArray[np.float64], label: NDArray[np.float64]) -> dict[str, Any]:
+        from promptkit.evaluation.statistics.judging import agreement_with_labels
+
+        classes = len(self._names)
+        found = agreement_with_labels(level.astype(int), label.astype(int), ordinal=classes > 2, classes=classes)
+        return {
+            "n": len(level),
+            "equal": {"mean": found.raw.mean, "low": found.raw.low, "high": found.raw.high},
+            "method": found.method,
+            "value": finite(found.value),
+            "low": finite(found.low),
+            "high": finite(found.high),
+        }
+
+    def _label(self, given: Given) -> str | None:
+        """Return the level that a person gave this answer, if one did. Raises ValueError for what is no level."""
+        if self.parameters.labels is None:
+            return None
+        value = read_of(self.parameters.labels, given)
+        text = (scalar_text(value) or "").strip() if value is not None else ""
+        if not text and value in (None, ""):
+            return None
+        for name in self._names:
+            if name.casefold() == text.casefold():
+                return name
+        raise ValueError(f"the label {shown(value)} is none of the levels {', '.join(self._names)}")
+
+    def _labels(self, sample: Sample) -> NDArray[np.float64]:
+        """Return the labels from 0 to 1, NaN where there is none."""
+        labels: NDArray[np.float64] = sample.values[:, 2] / (len(self._names) - 1)
+        return labels
+
+    def _labelled(self, sample: Sample, chosen: NDArray[np.bool_]) -> Sample:
+        """Return the chosen cells with their labels as scores."""
+        scores = self._bounds[0] + self._width * self._labels(sample)[chosen]
+        return Sample(scores[:, None], sample.rows[chosen], sample.clusters[chosen])
+
+    def _scaled(self, sample: Sample) -> NDArray[np.float64]:
+        scaled: NDArray[np.float64] = (sample.scores - self._bounds[0]) / self._width
+        return scaled
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        assert self.bounds is not None, "a judge's levels are bounds"
+        return self.bounds
+
+    @property
+    def _width(self) -> float:
+        return self._bounds[1] - self._bounds[0]
+
+
+def _correlation(scores: NDArray[np.float64], tokens: NDArray[np.float64]) -> float | None:
+    from promptkit.evaluation.statistics.judging import length_correlation
+
+    return finite(length_correlation(scores, tokens))
+
+
+def _by_cluster(
+    clusters: NDArray[np.int64], judged: NDArray[np.float64], labels: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean of what was judged and of the labels (NaN: none) of each cluster.
+
+    Where a cluster has labels, both means are those of its cells that have one.
+    """
+    import numpy as np
+
+    known = ~np.isnan(labels)
+    _, places = np.unique(clusters, return_inverse=True)
+    labelled = np.bincount(places, weights=known) > 0
+    weights = np.where(labelled[places], known, True).astype(float)
+    totals = np.bincount(places, weights=weights)
+    of_judged = np.bincount(places, weights=weights * judged) / totals
+    of_labels = np.bincount(places, weights=weights * np.nan_to_num(labels)) / totals
+    return of_judged, np.where(labelled, of_labels, np.nan)

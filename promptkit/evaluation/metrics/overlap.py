@@ -1,0 +1,257 @@
+"""How much of an expected text an answer's words or characters share: BLEU, chrF and ROUGE of the standard packages.
+
+BLEU and chrF are scores of a corpus, not means of rows: a cell's numbers are counts, of which a corpus has the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from promptkit.engine import Closed
+from promptkit.errors import MissingExtra
+from promptkit.evaluation.metrics.base import Around, Difference, Estimate, Given, Metric, Sample, Score
+from promptkit.evaluation.metrics.families import NOTHING_SCORED, Graded, finite
+from promptkit.evaluation.metrics.values import text_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ENOUGH_ROWS = 100
+_FEW = f"fewer than {ENOUGH_ROWS} rows: the interval of a corpus score is rough"
+
+
+class _Sacrebleu(Protocol):
+    """What is used of a metric of sacrebleu; its own bootstrap goes the same way from counts to a corpus score."""
+
+    def _extract_corpus_statistics(self, texts: Sequence[str], references: Any) -> list[list[int]]: ...
+    def _compute_score_from_stats(self, counts: Any) -> Any: ...
+
+
+class Corpus(Metric):
+    """A corpus score from 0 to 100, by sacrebleu. The score of a cell is the sentence's, for people to look at.
+
+    Interval: percentile bootstrap over rows, 2,000 resamples (Koehn 2004, EMNLP). Difference: the bootstrap of both
+    on the same rows, and p by swapping the outputs of a row (Riezler & Maxwell 2005).
+    """
+
+    bounds = (0.0, 100.0)
+
+    def __init__(self, name: str, parameters: Any, around: Around) -> None:
+        super().__init__(name, parameters, around)
+        _require("sacrebleu", self.kind)
+
+    def measure(self, given: Given) -> Score:
+        return self._scored(text_of(given.got), given)
+
+    def unanswered(self, given: Given) -> Score:
+        """Score an answer that is none as an empty text, which shares nothing."""
+        return self._scored("", given, flag=given.cell.flag)
+
+    def numbers(self, score: Score) -> Sequence[float]:
+        assert score.value is not None, "a missing score has no numbers"
+        return (score.value, *score.detail["counts"])
+
+    def estimate(self, sample: Sample) -> Estimate:
+        from promptkit.evaluation.statistics import percentile_interval
+
+        if not len(sample):
+            return NOTHING_SCORED
+        counts = _by_cluster(sample)
+        rows = len(counts)
+        interval = percentile_interval(lambda chosen: self._corpus(_drawn(counts, chosen)), rows, seed=0)
+        return Estimate(
+            mean=self._corpus(counts.sum(axis=0)),
+            low=finite(interval.low),
+            high=finite(interval.high),
+            n=len(sample),
+            clusters=rows,
+            parts={"mean of sentences": float(sample.scores.mean()), "by": f"sacrebleu {version('sacrebleu')}"},
+            notes=(_FEW,) if rows < ENOUGH_ROWS else (),
+        )
+
+    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+        from promptkit.evaluation.statistics import percentile_interval, swap_test
+
+        if not len(a):
+            return None
+        of_a, of_b = _by_cluster(a), _by_cluster(b)
+        all_a, all_b, apart = of_a.sum(axis=0), of_b.sum(axis=0), of_b - of_a
+        rows = len(of_a)
+
+        def resampled(chosen: NDArray[np.int64]) -> float:
+            return self._corpus(_drawn(of_a, chosen)) - self._corpus(_drawn(of_b, chosen))
+
+        def swapped(mask: NDArray[np.bool_]) -> float:
+            moved = mask @ apart
+            return self._corpus(all_a + moved) - self._corpus(all_b - moved)
+
+        interval = percentile_interval(resampled, rows, level=level, seed=0)
+        width = interval.high - interval.low
+        return Difference(
+            difference=self._corpus(all_a) - self._corpus(all_b),
+            low=finite(interval.low),
+            high=finite(interval.high),
+            p=swap_test(swapped, rows, seed=0),
+            n=rows,
+            better=int((a.scores > b.scores).sum()),
+            worse=int((a.scores < b.scores).sum()),
+            # That of a mean whose interval is as wide: what a row adds to the corpus score is no number of its own.
+            spread=finite(width / (2 * NormalDist().inv_cdf((1 + level) / 2)) * rows**0.5),
+            method="percentile bootstrap, swaps",
+            notes=(_FEW,) if rows < ENOUGH_ROWS else (),
+        )
+
+    @cached_property
+    def _library(self) -> _Sacrebleu:
+        raise NotImplementedError
+
+    @cached_property
+    def _sentences(self) -> _Sacrebleu:
+        """What scores one sentence."""
+        return self._library
+
+    def _scored(self, text: str, given: Given, **detail: str) -> Score:
+        references = [[reference] for reference in _references(given.expected)]
+        counts = self._library._extract_corpus_statistics([text], references)[0]
+        value = float(self._sentences._compute_score_from_stats(counts).score)
+        return Score(min(value, 100.0), {**detail, "counts": [int(count) for count in counts]})
+
+    def _corpus(self, counts: NDArray[np.float64]) -> float:
+        return float(self._library._compute_score_from_stats(counts.astype(int).tolist()).score)
+
+
+class BleuParameters(Closed):
+    """`tokenize` is sacrebleu's: `13a` for languages with blanks, `zh` or `char` for those without."""
+
+    tokenize: Literal["13a", "intl", "zh", "char", "none"] = "13a"
+    lowercase: bool = False
+
+
+class Bleu(Corpus):
+    """BLEU (Papineni et al. 2002, ACL): shared word sequences of up to four words, short answers punished."""
+
+    kind = "bleu"
+    about = "BLEU of the whole corpus, 0 to 100 (sacrebleu)"
+    Parameters = BleuParameters
+    columns = ("score", "length", "expected_length", *(f"{what}_{n}" for what in ("shared", "of") for n in range(1, 5)))
+
+    @cached_property
+    def _library(self) -> _Sacrebleu:
+        return self._bleu(effective_order=False)
+
+    @cached_property
+    def _sentences(self) -> _Sacrebleu:
+        # A sentence often shares no four words in a row; of a corpus the same would hide a 0.
+        return self._bleu(effective_order=True)
+
+    def _bleu(self, *, effective_order: bool) -> _Sacrebleu:
+        from sacrebleu.metrics.bleu import BLEU
+
+        wanted = self.parameters
+        made = BLEU(lowercase=wanted.lowercase, tokenize=wanted.tokenize, effective_order=effective_order)
+        return cast(_Sacrebleu, made)
+
+
+class ChrfParameters(Closed):
+    """`word_order: 2` is chrF++."""
+
+    word_order: Literal[0, 1, 2] = 0
+    lowercase: bool = False
+
+
+class Chrf(Corpus):
+    """chrF (Popović 2015, WMT): shared character sequences, which suits languages with many forms of a word."""
+
+    kind = "chrf"
+    about = "chrF of the whole corpus, 0 to 100 (sacrebleu)"
+    Parameters = ChrfParameters
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        orders = [*(f"characters_{n}" for n in range(1, 7)), *(f"words_{n}" for n in range(1, self._words + 1))]
+        return ("score", *(f"{what}_{order}" for order in orders for what in ("answer", "expected", "shared")))
+
+    @cached_property
+    def _library(self) -> _Sacrebleu:
+        from sacrebleu.metrics.chrf import CHRF
+
+        return cast(_Sacrebleu, CHRF(word_order=self._words, lowercase=self.parameters.lowercase))
+
+    @property
+    def _words(self) -> int:
+        return int(self.parameters.word_order)
+
+
+class RougeParameters(Closed):
+    """`variant`: `rouge1` and `rouge2` compare words and pairs of words, `rougeL` the longest common subsequence."""
+
+    variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
+    stemmer: bool = False
+
+
+class Rouge(Graded):
+    """ROUGE (Lin 2004), F1 of one answer and its expected text, of several the nearest; 0 to 1."""
+
+    kind = "rouge"
+    about = "ROUGE F1 of shared words, 0 to 1 (rouge-score)"
+    Parameters = RougeParameters
+    # The longest common subsequence of two long texts takes a second.
+    costly = True
+
+    def __init__(self, name: str, parameters: Any, around: Around) -> None:
+        super().__init__(name, parameters, around)
+        _require("rouge_score", self.kind)
+
+    def measure(self, given: Given) -> Score:
+        text = text_of(given.got)
+        found = [self._scorer.score(reference, text)[self.parameters.variant] for reference in self._known(given)]
+        best = max(found, key=lambda each: each.fmeasure)
+        return Score(float(best.fmeasure), {"precision": float(best.precision), "recall": float(best.recall)})
+
+    @cached_property
+    def _scorer(self) -> Any:
+        from rouge_score.rouge_scorer import RougeScorer
+
+        return RougeScorer([self.parameters.variant], use_stemmer=self.parameters.stemmer)
+
+    def _known(self, given: Given) -> list[str]:
+        """Return the references. Raises ValueError where the package sees nothing in them: it knows a-z and digits."""
+        references = [each for each in _references(given.expected) if any(c.isascii() and c.isalnum() for c in each)]
+        if not references:
+            raise ValueError("ROUGE sees the letters a-z and digits only, and the expected text has none; use `chrf`")
+        return references
+
+
+def _references(expected: Any) -> list[str]:
+    """Return what is expected as one text or, of a list of texts, each of them."""
+    several = isinstance(expected, list | tuple) and expected and all(isinstance(each, str) for each in expected)
+    return list(expected) if several else [text_of(expected)]
+
+
+def _by_cluster(sample: Sample) -> NDArray[np.float64]:
+    """Return the counts summed up over each cluster, in the clusters' order: (clusters, columns - 1)."""
+    import numpy as np
+
+    _, places = np.unique(sample.clusters, return_inverse=True)
+    sums = np.zeros((int(places.max()) + 1, sample.values.shape[1] - 1))
+    np.add.at(sums, places, sample.values[:, 1:])
+    return sums
+
+
+def _drawn(counts: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the sums over the chosen rows, some more than once."""
+    import numpy as np
+
+    return np.bincount(chosen, minlength=len(counts)).astype(float) @ counts
+
+
+def _require(package: str, metric: str) -> None:
+    """Raise MissingExtra where a package is not there, without loading it."""
+    if find_spec(package) is None:
+        raise MissingExtra(f"the metric `{metric}`", "text")

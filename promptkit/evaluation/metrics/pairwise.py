@@ -1,0 +1,183 @@
+"""A model as a judge of two answers, shown in both orders: which of them is better, and how far order sways it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import nan
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import Field
+
+from promptkit.engine import Closed
+from promptkit.evaluation.metrics.base import Around, Askers, Difference, Estimate, Given, Metric, Sample, Score
+from promptkit.evaluation.metrics.families import NOTHING_SCORED, binary_difference, count_clusters, independent
+from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of
+from promptkit.evaluation.metrics.values import frozen, shown, text_of
+
+if TYPE_CHECKING:
+    from promptkit.evaluation.statistics.judging import Orders
+
+GIVES = frozenset({"rubric", "question", "first", "second", "expected"})
+LEAST_CONSISTENT = 0.7
+VERDICTS: Final = {"first": 1, "second": -1}
+_UNSURE: Final = "no verdict from this judge: it keeps to its own in too few pairs when their order is turned"
+
+
+class PairwiseParameters(Closed):
+    """`question` is what was asked: an expression, or a field of the row; left out, the row's fields but what is
+    expected."""
+
+    rubric: str = Field(min_length=1)
+    model: str | None = None
+    prompt: str = "judge_pair"
+    question: str | None = None
+
+
+class Pairwise(Metric):
+    """1 where a model prefers the answer to the baseline's in both orders, 0 where it prefers the baseline's, else 0.5.
+
+    Equal answers are a tie and are not asked about; an answer that is none loses to one. Interval and difference are
+    Tango's, of consistent wins against losses; with repeats or clusters they are those of graded scores. Below a
+    consistency of 0.7 neither is given (Zheng et al. 2023, NeurIPS, on judges swayed by order).
+    """
+
+    kind = "pairwise"
+    about = "a model's preference to the baseline's answer, asked in both orders"
+    Parameters = PairwiseParameters
+    parameters: PairwiseParameters
+    needs_expected = False
+    asks = True
+    pairs = True
+    costly = True
+    columns = ("score", "shown_first", "shown_last", "same_model")
+
+    def __init__(self, name: str, parameters: PairwiseParameters, around: Around) -> None:
+        super().__init__(name, parameters, around)
+        list(fields_read(parameters.question))
+        self._prompt = JudgePrompt(parameters.prompt, parameters.model, around, GIVES)
+        self.model = self._prompt.model
+
+    @property
+    def key(self) -> str:
+        return f"{super().key}:{self._prompt.key}"
+
+    async def judge_pair(self, given: Given, baseline: Given, askers: Askers) -> Score:
+        ours, theirs = given.cell.flag, baseline.cell.flag
+        if ours or theirs:
+            value = 0.5 if ours and theirs else 0.0 if ours else 1.0
+            return Score(value, {"flag": ours, "baseline's flag": theirs})
+        if frozen(given.got) == frozen(baseline.got):
+            return Score(0.5, {"equal": True})
+        values = {
+            "rubric": self.parameters.rubric,
+            "question": question_of(given, self.parameters.question, frozenset()),
+            "expected": text_of(given.expected),
+        }
+        pair = text_of(given.got), text_of(baseline.got)
+        verdicts = []
+        for first, second in (pair, pair[::-1]):
+            try:
+                said = await self._prompt.ask({**values, "first": first, "second": second}, askers)
+            except Babble as babble:
+                return Score(None, why=str(babble))
+            if said.value not in VERDICTS:
+                return Score(None, why=f"the judge's verdict {shown(said.value)} is neither `first` nor `second`")
+            verdicts.append(said.value)
+        return await self._scored(verdicts, askers)
+
+    def numbers(self, score: Score) -> Sequence[float]:
+        assert score.value is not None, "a missing score has no numbers"
+        said = score.detail
+        shown_first, shown_last = said.get("verdicts", (None, None))
+        return (
+            score.value,
+            float(VERDICTS[shown_first]) if shown_first else nan,
+            float(-VERDICTS[shown_last]) if shown_last else nan,
+            float("same_model" in said),
+        )
+
+    def estimate(self, sample: Sample) -> Estimate:
+        if not len(sample):
+            return NOTHING_SCORED
+        apart = _apart(sample, 0.95)
+        return Estimate(
+            mean=float(sample.scores.mean()),
+            low=None if apart.low is None else 0.5 + apart.low,
+            high=None if apart.high is None else 0.5 + apart.high,
+            n=len(sample),
+            clusters=count_clusters(sample),
+            parts=_parts(sample),
+            notes=(*apart.notes, *((SAME_MODEL,) if sample.values[:, 3].any() else ())),
+        )
+
+    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+        """Return how far the variant that is not the baseline lies from a tie; None of two that are both not."""
+        if not len(a):
+            return None
+        if (b.scores == 0.5).all():
+            return _apart(a, level)
+        if (a.scores == 0.5).all():
+            turned = Sample(1 - b.values[:, :1], b.rows, b.clusters)
+            return _apart(b, level, turned)
+        return None
+
+    async def _scored(self, verdicts: Sequence[str], askers: Askers) -> Score:
+        detail: dict[str, Any] = {"verdicts": list(verdicts)}
+        if await self._prompt.is_judged(askers):
+            detail["same_model"] = True
+        wins = (verdicts[0] == "first") + (verdicts[1] == "second")
+        return Score(wins / 2, detail)
+
+
+def _apart(sample: Sample, level: float, turned: Sample | None = None) -> Difference:
+    """Return how far the mean score lies from a tie: half of wins less losses, as a share of all cells.
+
+    Without an interval where the judge is not consistent. `turned` are the same scores seen from the baseline.
+    """
+    scores = (turned or sample).scores
+    wins, losses = (Sample((scores == at)[:, None].astype(float), sample.rows, sample.clusters) for at in (1.0, 0.0))
+    found = binary_difference(wins, losses, True, level)
+    assert found is not None and found.difference is not None, "there are cells"
+    orders = _orders(sample)
+    if orders.n and orders.same / orders.n < LEAST_CONSISTENT:
+        return replace(
+            found, difference=found.difference / 2, low=None, high=None, p=None, spread=None, notes=(_UNSURE,)
+        )
+    return replace(
+        found,
+        difference=found.difference / 2,
+        low=_half(found.low),
+        high=_half(found.high),
+        # A discordant share goes with the square of a difference, a standard deviation with the difference.
+        spread=_half(_half(found.spread) if independent(sample) else found.spread),
+    )
+
+
+def _half(value: float | None) -> float | None:
+    return None if value is None else value / 2
+
+
+def _orders(sample: Sample) -> Orders:
+    """Return what the judge said of the pairs that it was asked about."""
+    import numpy as np
+
+    from promptkit.evaluation.statistics.judging import both_orders
+
+    asked = ~np.isnan(sample.values[:, 1])
+    return both_orders(sample.values[asked, 1].astype(int), sample.values[asked, 2].astype(int))
+
+
+def _parts(sample: Sample) -> dict[str, Any]:
+    """Return what people see of a judge: its verdicts, and how far the order sways it."""
+    from promptkit.evaluation.statistics.judging import consistency, position_bias
+
+    wins, losses = int((sample.scores == 1).sum()), int((sample.scores == 0).sum())
+    parts: dict[str, Any] = {"wins": wins, "losses": losses, "ties": len(sample) - wins - losses}
+    orders = _orders(sample)
+    parts["asked"] = orders.n
+    if orders.n:
+        same, sway = consistency(orders.same, orders.n), position_bias(orders.first, orders.last)
+        parts["consistency"] = {"mean": same.mean, "low": same.low, "high": same.high}
+        parts["position bias"] = {"value": sway.bias, "p": sway.p, "first": orders.first, "last": orders.last}
+    return parts

@@ -1,0 +1,247 @@
+"""What the repeats of a row say together: whether they agree, and whether one or all of k are right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import isnan, nan
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from promptkit.engine import Closed
+from promptkit.errors import InputError, nearest
+from promptkit.evaluation.metrics.base import (
+    Around,
+    Askers,
+    Difference,
+    Estimate,
+    Given,
+    Metric,
+    NoParameters,
+    Sample,
+    Score,
+)
+from promptkit.evaluation.metrics.families import NOTHING_SCORED, bounded, finite, graded_difference
+from promptkit.evaluation.metrics.matches import Exact
+from promptkit.evaluation.metrics.values import answer_type
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_NO_REPEATS = "no row has two answers: agreement needs `repeat: 2` or more, and a temperature above 0"
+_ALL_ONE = "all answers are one and the same: alpha, which is beyond chance, is not defined"
+
+
+class Agreement(Metric):
+    """Krippendorff's alpha of the repeats of a row, as judges of it (nominal): 1 is full agreement, 0 is chance.
+
+    Answers are the same where their type's votes say so. An unparsed or cut-off one is an answer of its own kind. A
+    cell alone agrees with itself, so its score says nothing. Interval: percentile bootstrap over rows.
+    """
+
+    kind = "agreement"
+    about = "agreement of the repeats of a row (Krippendorff's alpha)"
+    bounds = (-1.0, 1.0)
+    needs_expected = False
+    columns = ("score", "answer")
+
+    def measure(self, given: Given) -> Score:
+        answer = answer_type(given)
+        return Score(1.0, {"same": _code(given.got if answer is None else answer.vote_key(given.got))})
+
+    def unanswered(self, given: Given) -> Score:
+        return Score(1.0, {"same": 0, "flag": given.cell.flag})
+
+    def numbers(self, score: Score) -> Sequence[float]:
+        assert score.value is not None, "a missing score has no numbers"
+        return (score.value, float(score.detail["same"]))
+
+    def estimate(self, sample: Sample) -> Estimate:
+        from promptkit.evaluation.statistics import percentile_interval
+
+        if not len(sample):
+            return NOTHING_SCORED
+        alpha, clusters, rows = _alpha_of(sample)
+        told = Estimate(mean=None, n=len(sample), clusters=clusters, parts={"rows with repeats": rows})
+        if not rows:
+            return replace(told, notes=(_NO_REPEATS,))
+        value = alpha(None)
+        if isnan(value):
+            return replace(told, notes=(_ALL_ONE,))
+        try:
+            low, high = percentile_interval(alpha, clusters, seed=0)
+        except ValueError:  # no resample has two different answers
+            low = high = nan
+        return replace(told, mean=value, low=finite(low), high=finite(high))
+
+    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+        return None
+
+
+def _code(key: Any) -> int:
+    """Return a number below 2**48 that stands for an answer, in every process the same; 0 is for none."""
+    digest = hashlib.sha256(json.dumps(_ordered(key), ensure_ascii=True, default=repr).encode()).digest()
+    return int.from_bytes(digest[:6], "big") or 1
+
+
+def _ordered(key: Any) -> Any:
+    """Return a vote key as JSON in which what has no order has one, and 26.0 is 26."""
+    if isinstance(key, set | frozenset):
+        return ["set", *sorted((_ordered(item) for item in key), key=repr)]
+    if isinstance(key, Mapping):
+        return ["set", *sorted(([name, _ordered(item)] for name, item in key.items()), key=repr)]
+    if isinstance(key, list | tuple):
+        return [_ordered(item) for item in key]
+    return int(key) if isinstance(key, float) and key.is_integer() else key
+
+
+def _alpha_of(sample: Sample) -> tuple[Callable[[NDArray[np.int64] | None], float], int, int]:
+    """Return nominal alpha as a function of resampled clusters (None: as they are), and of how many clusters and rows.
+
+    1 - (N - 1) Σ_u D_u / (N² - Σ_c n_c²), D_u = (m_u² - Σ_c n_uc²) / (m_u - 1) of a row u with m_u > 1 answers, n_c
+    of them alike (Krippendorff 2004, Content Analysis, chapter 11). As sums over rows it needs no table of answers.
+    """
+    import numpy as np
+
+    names, clusters = np.unique(sample.clusters, return_inverse=True)
+    _, rows = np.unique(sample.rows, return_inverse=True)
+    sizes = np.bincount(rows)
+    used = sizes[rows] > 1
+    if not used.any():
+        return (lambda chosen: nan), len(names), 0
+    rows, clusters = rows[used], clusters[used]
+    _, answers = np.unique(sample.values[used, 1], return_inverse=True)
+    first = np.unique(rows, return_index=True)[1]
+    of_row = clusters[first]
+    pairs = np.unique(np.stack([rows, answers]), axis=1, return_counts=True)
+    alike = np.bincount(pairs[0][0], weights=pairs[1].astype(float) ** 2, minlength=len(sizes))
+    kept = sizes[rows[first]].astype(float)
+    disagreement = (kept**2 - alike[rows[first]]) / (kept - 1)
+
+    def alpha(chosen: NDArray[np.int64] | None) -> float:
+        weights = np.ones(len(names)) if chosen is None else np.bincount(chosen, minlength=len(names)).astype(float)
+        total = float(weights[of_row] @ kept)
+        of_answers = np.bincount(answers, weights=weights[clusters])
+        expected = total**2 - float(of_answers @ of_answers)
+        return 1 - (total - 1) * float(weights[of_row] @ disagreement) / expected if expected else nan
+
+    return alpha, len(names), len(first)
+
+
+class PassParameters(Closed):
+    """Of `k` answers; `metric` names one of the suite above this one that tells which are right, else `exact` does."""
+
+    k: int = Field(ge=1)
+    metric: str | None = None
+
+
+class Passes(Metric):
+    """Of k answers to a row, whether they are right; a cell is 1 where its metric gives it the best score, else 0.
+
+    The score of a row is the mean over all ways to draw k of its answers; rows are compared, never cells.
+    """
+
+    Parameters = PassParameters
+    parameters: PassParameters
+
+    def __init__(self, name: str, parameters: PassParameters, around: Around) -> None:
+        super().__init__(name, parameters, around)
+        self._right = self._metric(parameters.metric)
+        self.needs_expected, self.asks = self._right.needs_expected, self._right.asks
+        self.costly, self.model = self._right.costly, self._right.model
+
+    @property
+    def key(self) -> str:
+        return f"{super().key}:{self._right.key}"
+
+    def wrong_expected(self, expected: Any) -> str | None:
+        return self._right.wrong_expected(expected)
+
+    def measure(self, given: Given) -> Score:
+        return self._passed(self._right.measure(given))
+
+    async def judge(self, given: Given, askers: Askers) -> Score:
+        return self._passed(await self._right.judge(given, askers))
+
+    def unanswered(self, given: Given) -> Score:
+        return self._passed(self._right.unanswered(given))
+
+    def estimate(self, sample: Sample) -> Estimate:
+        import numpy as np
+
+        if not len(sample):
+            return NOTHING_SCORED
+        k = self.parameters.k
+        rows = self._rows(sample)
+        lacking = len(np.unique(sample.rows)) - len(rows)
+        if not len(rows):
+            told = f"no row has {k} answers: set `repeat: {k}` or more, and a temperature above 0"
+            return Estimate(mean=None, notes=(told,))
+        found = bounded(rows, (0.0, 1.0), binary=False)
+        notes = (f"{lacking} rows with fewer than {k} answers are left out",) if lacking else ()
+        return replace(found, parts={"rows": len(rows), "k": k}, notes=(*found.notes, *notes))
+
+    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+        return graded_difference(self._rows(a), self._rows(b), (0.0, 1.0), True, level)
+
+    def _rows(self, sample: Sample) -> Sample:
+        """Return the rows with at least k answers as a sample, a score each."""
+        import numpy as np
+
+        names, first, places, sizes = np.unique(sample.rows, return_index=True, return_inverse=True, return_counts=True)
+        right = np.bincount(places, weights=sample.scores, minlength=len(names)).astype(int)
+        kept = np.flatnonzero(sizes >= self.parameters.k)
+        made = [self._row_score(int(sizes[at]), int(right[at]), self.parameters.k) for at in kept]
+        return Sample(np.array(made, dtype=float)[:, None], names[kept], sample.clusters[first[kept]])
+
+    def _row_score(self, n: int, c: int, k: int) -> float:
+        """Return the score of a row with c of n answers right."""
+        raise NotImplementedError
+
+    def _passed(self, score: Score) -> Score:
+        if score.value is None:
+            return score
+        assert self._right.bounds is not None, "checked when it was named"
+        best = self._right.bounds[1 if self._right.higher_is_better else 0]
+        return replace(score, value=float(abs(score.value - best) < 1e-9))
+
+    def _metric(self, named: str | None) -> Metric:
+        """Return the metric that tells what is right. Raises InputError for one that cannot."""
+        if named is None:
+            return Exact(self.name, NoParameters(), self.around)
+        if named not in self.around.metrics:
+            raise InputError(
+                f"no metric `{named}` stands above `{self.name}`", hint=nearest(named, self.around.metrics)
+            )
+        found = self.around.metrics[named]
+        if found.bounds is None or found.pairs or isinstance(found, Agreement | Passes):
+            raise InputError(f"the metric `{named}` does not tell whether an answer is right")
+        return found
+
+
+class PassAt(Passes):
+    """pass@k: that at least one of k answers is right, without bias (Chen et al. 2021)."""
+
+    kind = "pass_at"
+    about = "at least one of k answers is right (needs `repeat`)"
+
+    def _row_score(self, n: int, c: int, k: int) -> float:
+        from promptkit.evaluation.statistics.passes import pass_at
+
+        return pass_at(n, c, k)
+
+
+class PassAll(Passes):
+    """pass^k: that all of k answers are right, without bias (Yao et al. 2024)."""
+
+    kind = "pass_all"
+    about = "all of k answers are right (needs `repeat`)"
+
+    def _row_score(self, n: int, c: int, k: int) -> float:
+        from promptkit.evaluation.statistics.passes import pass_all
+
+        return pass_all(n, c, k)

@@ -1,0 +1,122 @@
+"""BLEU, chrF and ROUGE: what the packages say, from counts, with intervals."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from promptkit.errors import MissingExtra
+from promptkit.evaluation.metrics import Given
+from tests.evaluation.metrics.given import between, given, metric, scored, told
+
+GOT = ["The cat sat on the mat.", "A dog barks.", "It rains in the north today.", "Nobody answers the phone."]
+WANTED = ["The cat is on the mat.", "A dog was barking.", "It rains in the north.", "Nobody picks up the phone."]
+
+
+def cells(got: list[str], wanted: list[Any]) -> list[Given]:
+    return [given(each, expected) for each, expected in zip(got, wanted, strict=True)]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"lowercase": True}, {"tokenize": "char"}])
+def test_bleu_is_sacrebleus_of_the_whole_corpus(parameters: dict[str, Any]) -> None:
+    from sacrebleu.metrics.bleu import BLEU
+
+    theirs = BLEU(**parameters).corpus_score(GOT, [WANTED]).score
+    found = told(metric("bleu", parameters), cells(GOT, WANTED))
+    assert found.mean == pytest.approx(theirs)
+    assert found.low is not None and found.high is not None and 0 <= found.low <= theirs <= found.high <= 100
+
+
+@pytest.mark.parametrize("word_order", [0, 2])
+def test_chrf_is_sacrebleus_of_the_whole_corpus(word_order: int) -> None:
+    from sacrebleu.metrics.chrf import CHRF
+
+    of = metric("chrf", {"word_order": word_order})
+    theirs = CHRF(word_order=word_order).corpus_score(GOT, [WANTED]).score
+    assert told(of, cells(GOT, WANTED)).mean == pytest.approx(theirs)
+    assert len(list(of.numbers(of.measure(given("a", "b"))))) == len(of.columns)
+
+
+def test_the_score_of_a_cell_is_the_sentences() -> None:
+    from sacrebleu.metrics.bleu import BLEU
+
+    score = metric("bleu").measure(given(GOT[0], WANTED[0]))
+    assert score.value == pytest.approx(BLEU(effective_order=True).sentence_score(GOT[0], [WANTED[0]]).score)
+
+
+@pytest.mark.parametrize("word", ["bleu", "chrf"])
+def test_a_corpus_score_is_no_mean_of_its_sentences(word: str) -> None:
+    found = told(metric(word), cells([*GOT, "a"], [*WANTED, "a"]))
+    assert found.mean != pytest.approx(found.parts["mean of sentences"])
+
+
+@pytest.mark.parametrize("word", ["bleu", "chrf"])
+def test_of_several_expected_texts_any_may_be_met(word: str) -> None:
+    of = metric(word)
+    several = of.measure(given("a small dog barks loudly", ["a cat", "a small dog barks loudly"])).value
+    assert several == pytest.approx(100)
+
+
+@pytest.mark.parametrize("word", ["bleu", "chrf"])
+def test_an_answer_that_is_none_is_an_empty_text_of_the_corpus(word: str) -> None:
+    of = metric(word)
+    unparsed = [*cells(GOT, WANTED), given(None, WANTED[0], flag="unparsed")]
+    empty = [*cells(GOT, WANTED), given("", WANTED[0])]
+    assert of.unanswered(unparsed[-1]).value == 0
+    assert told(of, unparsed).mean == told(of, empty).mean
+    # The corpus is longer by what was not said.
+    with_it, without = told(of, unparsed).mean, told(of, cells(GOT, WANTED)).mean
+    assert with_it is not None and without is not None and with_it < without
+
+
+@pytest.mark.parametrize("word", ["bleu", "chrf"])
+def test_a_variant_that_is_nearer_everywhere_is_better_and_a_variant_is_not_better_than_itself(word: str) -> None:
+    rows = 12
+    near = [given(f"The line of customer {n} drops every evening", f"The line of customer {n} drops every evening now")
+            for n in range(rows)]  # fmt: skip
+    far = [given(f"Something is wrong with {n}", f"The line of customer {n} drops every evening now")
+           for n in range(rows)]  # fmt: skip
+    found = between(metric(word), near, far)
+    assert found.low is not None and found.low > 0 and found.p is not None and found.p < 0.01
+    assert (found.better, found.worse, found.n) == (rows, 0, rows)
+    turned = between(metric(word), far, near)
+    assert turned.difference == pytest.approx(-(found.difference or 0))
+    same = between(metric(word), near, near)
+    assert (same.difference, same.p) == (0, 1)
+
+
+def test_few_rows_are_said_to_be_few() -> None:
+    assert any("100" in note for note in told(metric("chrf"), cells(GOT, WANTED)).notes)
+
+
+def test_repeats_of_a_row_are_one_row_of_the_bootstrap() -> None:
+    of = metric("chrf")
+    twice = of.estimate(scored(of, cells(GOT * 2, WANTED * 2), [0, 1, 2, 3] * 2))
+    once = told(of, cells(GOT, WANTED))
+    assert (twice.mean, twice.low, twice.high) == (once.mean, once.low, once.high)
+    assert (twice.n, twice.clusters) == (8, 4)
+
+
+@pytest.mark.parametrize(("variant", "value"), [("rouge1", 1.0), ("rouge2", 0.5), ("rougeL", 2 / 3)])
+def test_rouge_counts_shared_words(variant: str, value: float) -> None:
+    score = metric("rouge", {"variant": variant}).measure(given("sat the cat", "the cat sat"))
+    assert score.value == pytest.approx(value)
+
+
+def test_rouge_of_several_expected_texts_is_that_of_the_nearest() -> None:
+    assert metric("rouge").measure(given("a dog", ["a cat sat", "a dog"])).value == 1
+
+
+def test_rouge_says_that_it_cannot_read_a_script() -> None:
+    with pytest.raises(ValueError, match="a-z"):
+        metric("rouge").measure(given("кошка", "кошка"))
+
+
+@pytest.mark.parametrize("word", ["bleu", "chrf", "rouge"])
+def test_without_its_package_a_metric_says_what_to_install(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("sacrebleu", "rouge_score"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=r"promptkit\[text\]"):
+        metric(word)
