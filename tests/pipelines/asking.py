@@ -28,7 +28,17 @@ from promptkit.runtimes import (
 from promptkit.runtimes.base import OnText
 
 GOLDEN = Path(__file__).parent / "golden"
-PIPELINES = ("ambiguity", "classify", "extract", "feedback", "sentiment", "sentiment_plain", "summarize")
+PIPELINES = (
+    "ambiguity",
+    "arithmetic",
+    "classify",
+    "extract",
+    "feedback",
+    "sentiment",
+    "sentiment_plain",
+    "summarize",
+    "table_questions",
+)
 ANSWERS: Mapping[str, str] = {
     "Issues:": " The internet has been down since Monday; I was charged for it anyway; The support agent hung up on me",
     "Recommendation:": " Repair the line.",
@@ -37,6 +47,7 @@ ANSWERS: Mapping[str, str] = {
     "Record:": ' {"customer": "Maria Lopez", "product": "blue blankets", "quantity": 5, "due": "12 June"}',
     "Sentiment:": " positive",
     "Summary:": " The council repairs the bridge.",
+    "Answer:": " 27",
     "": "positive",
 }
 CATEGORIES = {"internet": "service", "charged": "pricing", "agent": "customer"}

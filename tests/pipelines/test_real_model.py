@@ -36,6 +36,16 @@ async def test_ambiguity_answers_with_a_reading_and_its_reasoning(embedded: Embe
     assert all(isinstance(text, str) and text.strip() for text in output.values())
 
 
+async def test_arithmetic_answers_with_a_number(embedded: Embedded) -> None:
+    assert isinstance((await answered(embedded, "arithmetic")).output, int | float)
+
+
+async def test_table_questions_answers_with_a_list_of_values(embedded: Embedded) -> None:
+    output = (await answered(embedded, "table_questions")).output
+    assert 0 < len(output) <= 12
+    assert all(isinstance(value, str) for value in output)
+
+
 async def test_classify_gives_each_object_one_of_the_classes(embedded: Embedded) -> None:
     output = (await answered(embedded, "classify", {"objects": ["oak", "rose"], "classes": ["tree", "flower"]})).output
     assert list(output) == ["oak", "rose"]
