@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,8 +9,7 @@ from typing import Any
 
 from promptkit.engine import Pipeline, Value, fill, read_text_value
 from promptkit.errors import InputError, Problem
-from promptkit.evaluation.data import DataRow, content
-from promptkit.evaluation.outcome import KEY_BYTES
+from promptkit.evaluation.data import DataRow, row_key
 from promptkit.evaluation.suite import Measure, Suite, Variant
 from promptkit.storage import plain
 
@@ -64,7 +62,7 @@ class Binder:
             inputs=inputs,
             expected=expected,
             expect=expect,
-            key=hashlib.blake2b(content(row.fields), digest_size=KEY_BYTES).digest(),
+            key=row_key(row.fields),
             text=json.dumps(row.fields, ensure_ascii=False, separators=(",", ":")),
             problems=tuple(problems),
         )

@@ -20,6 +20,7 @@ from promptkit.errors import InputError, Problem, place
 from promptkit.storage import read_numbered
 
 SHARE_DIGITS = 2**32
+ROW_KEY_BYTES = 16
 
 
 class SplitSpec(Closed):
@@ -199,6 +200,11 @@ def content(fields: Mapping[str, Any]) -> bytes:
     """Return what a row holds, the order of its fields left aside."""
     text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "surrogatepass")
+
+
+def row_key(fields: Mapping[str, Any]) -> bytes:
+    """Return what tells a row from others by all that it holds."""
+    return hashlib.blake2b(content(fields), digest_size=ROW_KEY_BYTES).digest()
 
 
 def _text(value: Any) -> str:

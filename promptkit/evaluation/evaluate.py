@@ -14,6 +14,7 @@ from promptkit.evaluation.execute import Execution, Options
 from promptkit.evaluation.pairing import score_pairs
 from promptkit.evaluation.suite import Suite
 from promptkit.evaluation.summary import Judging, summarize
+from promptkit.storage import holding_files
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Model, Models
@@ -78,10 +79,11 @@ class Evaluation:
         self.number = self._store.begin_run(KIND, self.suite.name, model=told, inputs=self.settings())
         self._started = time.monotonic()
         try:
-            await self.execution.run(self.number)
-            await score_pairs(
-                self.suite, self.execution.contenders, models=self._models, store=self._store, number=self.number
-            )
+            with holding_files():
+                await self.execution.run(self.number)
+                await score_pairs(
+                    self.suite, self.execution.contenders, models=self._models, store=self._store, number=self.number
+                )
         except asyncio.CancelledError:
             self._end("interrupted")
             raise

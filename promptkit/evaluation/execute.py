@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from promptkit.answers import AnswerType
     from promptkit.runtimes import Model, Models
     from promptkit.storage import Store
 
@@ -63,6 +64,7 @@ class Contender:
     runner: Runner
     key: bytes
     tally: Tally
+    answer: AnswerType | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,6 @@ class Execution:
         self._store = store
         self._options = options
         self._on_saved = on_saved or (lambda: None)
-        self._answer = answer_type(suite.baseline.pipeline)
         self._plain = [(at, each) for at, each in enumerate(suite.measures) if not _is_slow(each)]
         self._slow = [(at, each) for at, each in enumerate(suite.measures) if _is_slow(each) and not each.metric.pairs]
         self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=4 * ROWS_AT_ONCE)
@@ -154,7 +155,8 @@ class Execution:
             runner = Runner(variant.pipeline, models=self._models, settings=settings, model=variant.model)
             await runner.open()
             key = variant_key(variant, runner.session.answered, exact=self._options.exact)
-            self.contenders.append(Contender(variant, runner, key, Tally(metrics, self.suite.repeat)))
+            tally = Tally(metrics, self.suite.repeat)
+            self.contenders.append(Contender(variant, runner, key, tally, answer_type(variant.pipeline)))
         answered = self.contenders[0].runner.session.answered
         named = answered.get(self.suite.baseline.model) or next(iter(answered.values()), None)
         return named or await (await self._models.get()).model()
@@ -323,17 +325,18 @@ class Execution:
     def _scores(self, planned: Planned, outcome: Outcome) -> Scores:
         if outcome.flag == "error":
             return {}
-        row = planned.row
+        row, answer = planned.row, self.contenders[planned.place].answer
         return {
-            measure.name: measure_cell(measure, outcome, row.row.fields, row.expected[at], self._answer)
+            measure.name: measure_cell(measure, outcome, row.row.fields, row.expected[at], answer)
             for at, measure in self._plain
         }
 
     async def _slow_scores(self, planned: Planned, outcome: Outcome, known: Scores) -> Scores:
         """Return the scores of metrics that ask a model or take long; those that are known are not made again."""
         found: Scores = {}
+        answer = self.contenders[planned.place].answer
         for at, measure in self._slow:
-            given = (measure, outcome, planned.row.row.fields, planned.row.expected[at], self._answer)
+            given = (measure, outcome, planned.row.row.fields, planned.row.expected[at], answer)
             if measure.name in known:
                 found[measure.name] = known[measure.name]
             elif measure.metric.asks:

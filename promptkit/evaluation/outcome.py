@@ -109,26 +109,35 @@ def _seconds(node: Trace) -> float:
     return sum(call.reply.seconds for call in node.calls)
 
 
+def content_hash(pipeline: Pipeline, *told: object) -> bytes:
+    """Return what tells apart all the files that a target reads: prompts with parents, layouts, techniques, tools …
+
+    `told` is plain data that says how it was read.
+    """
+    text = json.dumps(told, sort_keys=True, default=str)
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES)
+    for name, content in sorted((path.name, _content(path, pipeline)) for path in files(pipeline)):
+        digest.update(name.encode("utf-8", "surrogatepass") + b"\0" + hashlib.blake2b(content).digest())
+    return digest.digest()
+
+
 def variant_key(variant: Variant, models: Mapping[str | None, Model], *, exact: bool) -> bytes:
     """Return what tells a variant's cells from all others: all that the target can read, but for the row.
 
-    These are its files as they are read (prompts with parents, layouts, techniques, what was prepared, tools), what is
-    set, and the models by their digests. `exact` cells were asked one at a time.
+    These are its files as they were read, what is set, and the models by their digests. `exact` cells were asked one
+    at a time.
     """
-    digest = hashlib.blake2b(digest_size=KEY_BYTES)
-    read = sorted((path.name, _content(path, variant.pipeline)) for path in files(variant.pipeline))
     told = {
         "version": _VERSION,
         "target": [variant.pipeline.name, *variant.pipeline.steps],
+        "files": variant.content.hex(),
         "sets": variant.sets,
         "counted": variant.counted,
         "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
         "exact": exact,
     }
-    digest.update(json.dumps(told, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
-    for name, content in read:
-        digest.update(name.encode("utf-8", "surrogatepass") + b"\0" + hashlib.blake2b(content).digest())
-    return digest.digest()
+    text = json.dumps(told, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
 
 
 def _content(path: Path, pipeline: Pipeline) -> bytes:

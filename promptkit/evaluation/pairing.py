@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from promptkit.errors import BudgetSpent, InputError, PromptkitError, StoreFailed
 from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.metrics import Score
 from promptkit.evaluation.outcome import Outcome, read_outcome
-from promptkit.evaluation.scoring import checked, given_of, read_scores, scores_text
+from promptkit.evaluation.scoring import given_of, judge_pair, read_scores, scores_text
 from promptkit.evaluation.suite import Measure, Suite, answer_type
 from promptkit.storage import Placed
 
@@ -46,17 +45,8 @@ async def score_pairs(
 
     async def score(pair: Pair, at: int, measure: Measure) -> Score:
         row, expected = pair.row.row.fields, pair.row.expected[at]
-        try:
-            given, other = (
-                given_of(measure, outcome, row, expected, answer) for outcome in (pair.outcome, pair.baseline)
-            )
-            return checked(await measure.metric.judge_pair(given, other, models))
-        except (StoreFailed, BudgetSpent):
-            raise
-        except InputError as error:
-            return Score(None, why="; ".join(problem.message for problem in error.problems))
-        except (ValueError, PromptkitError) as error:
-            return Score(None, why=str(error))
+        ours, theirs = (given_of(measure, each, row, expected, answer) for each in (pair.outcome, pair.baseline))
+        return await judge_pair(measure, ours, theirs, models)
 
     async def finish(pair: Pair) -> Placed:
         cell, row = pair.cell, pair.row

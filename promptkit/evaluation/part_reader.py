@@ -93,6 +93,7 @@ class PartReader:
             ) from None
         values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
         below = (*path, word) if value is not None else path
+        texts = (values.get("of"), values.get("expect", self._expect(path)))
         of = self.value(values.pop("of", None), (*below, "of"), ("output", "row", "steps"))
         expect = self.value(values.pop("expect", None), (*below, "expect"), ("row",))
         parameters = self._parameters(kind.Parameters, values, below)
@@ -102,7 +103,14 @@ class PartReader:
         except InputError as error:
             placed = (each if each.file else self._problem(below, each.message, each.hint) for each in error.problems)
             raise InputError(placed) from None
-        return Measure(metric=metric, of=of, expect=expect)
+        return Measure(metric=metric, of=of, expect=expect, texts=texts)
+
+    def _expect(self, path: tuple[Key, ...]) -> Any:
+        """Return the `expect:` that stands beside the metric at `path`, as it is written."""
+        beside = self._document.value
+        for key in path[:-2]:
+            beside = beside[key]
+        return beside.get("expect")
 
     def _short(self, kind: type[Metric], value: Any, path: tuple[Key, ...]) -> dict[str, Any]:
         if kind.short is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ Scores = dict[str, Score]
 def given_of(
     measure: Measure, outcome: Outcome, row: Mapping[str, Any], expected: Any, answer: AnswerType | None
 ) -> Given:
-    """Return what a metric compares. Raises InputError where its `of` finds nothing in the answer."""
+    """Return an answer with what is expected of it; what a metric's `of` reads of it is not yet read."""
     assert outcome.flag != "error", "a missing answer is not compared"
     steps = outcome.steps or {}
     cell = Answered(
@@ -39,23 +40,45 @@ def given_of(
         answer=answer if measure.of is None else None,
         trace=lambda: outcome.trace,
     )
-    got = outcome.output
-    if measure.of is not None and not outcome.flag:
-        got = evaluate_of(measure.of, outcome.output, row, steps)
-    return Given(got, expected, cell)
+    return Given(outcome.output, expected, cell)
+
+
+def _got(measure: Measure, given: Given) -> Given:
+    """Return what a metric compares, with what its `of` reads. Raises InputError where that finds nothing."""
+    if measure.of is None:
+        return given
+    cell = given.cell
+    return replace(given, got=evaluate_of(measure.of, cell.output, cell.row, cell.steps))
+
+
+def _unread(measure: Measure, given: Given, error: InputError) -> Score:
+    """Return the score of an answer in which a metric's `of` finds nothing: it is wrong, as one that does not parse.
+
+    Where `of` does not read the answer, nothing is said of it.
+    """
+    why = "; ".join(problem.message for problem in error.problems)
+    assert measure.of is not None, "only what is read can be missed"
+    if "output" not in measure.of.names:
+        return Score(None, why=why)
+    wrong = measure.metric.unanswered(given)
+    return replace(wrong, detail={**wrong.detail, "flag": "unparsed"}, why=why)
 
 
 def measure_cell(
     measure: Measure, outcome: Outcome, row: Mapping[str, Any], expected: Any, answer: AnswerType | None
 ) -> Score:
     """Return the score of a metric that asks nothing; a metric that fails gives a missing score that says why."""
+    given = given_of(measure, outcome, row, expected, answer)
     try:
-        given = given_of(measure, outcome, row, expected, answer)
-        return checked(measure.metric.unanswered(given) if outcome.flag else measure.metric.measure(given))
-    except InputError as error:
-        return Score(None, why="; ".join(problem.message for problem in error.problems))
+        if outcome.flag:
+            return checked(measure.metric.unanswered(given))
+        try:
+            given = _got(measure, given)
+        except InputError as error:
+            return _unread(measure, given, error)
+        return checked(measure.metric.measure(given))
     except (ValueError, PromptkitError) as error:
-        return Score(None, why=str(error))
+        return Score(None, why=_why(error))
 
 
 async def judge_cell(
@@ -69,14 +92,34 @@ async def judge_cell(
     """Return the score of a metric that asks a model. Raises StoreFailed and BudgetSpent alone."""
     if outcome.flag:
         return measure_cell(measure, outcome, row, expected, answer)
+    given = given_of(measure, outcome, row, expected, answer)
     try:
-        return checked(await measure.metric.judge(given_of(measure, outcome, row, expected, answer), askers))
+        try:
+            given = _got(measure, given)
+        except InputError as error:
+            return _unread(measure, given, error)
+        return checked(await measure.metric.judge(given, askers))
     except (StoreFailed, BudgetSpent):
         raise
-    except InputError as error:
-        return Score(None, why="; ".join(problem.message for problem in error.problems))
     except (ValueError, PromptkitError) as error:
-        return Score(None, why=str(error))
+        return Score(None, why=_why(error))
+
+
+async def judge_pair(measure: Measure, given: Given, baseline: Given, askers: Askers) -> Score:
+    """Return the score of an answer against the baseline's. Raises StoreFailed and BudgetSpent alone."""
+    try:
+        ours, theirs = _got(measure, given), _got(measure, baseline)
+        return checked(await measure.metric.judge_pair(ours, theirs, askers))
+    except (StoreFailed, BudgetSpent):
+        raise
+    except (ValueError, PromptkitError) as error:
+        return Score(None, why=_why(error))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return "; ".join(problem.message for problem in error.problems)
+    return error.message if isinstance(error, PromptkitError) else str(error)
 
 
 def checked(score: Score) -> Score:

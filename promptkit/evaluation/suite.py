@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,33 +17,46 @@ if TYPE_CHECKING:
     from promptkit.evaluation.metrics import Metric
     from promptkit.project import Project
 
+KEY_BYTES = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One way of asking. `sets` is what it changes, as in `--set`; `model` answers steps that name none.
 
-    `pipeline` is the target so changed: a pipeline, or the step that is measured as one. `counted` is the step whose
-    requests count, where the steps before it run too.
+    `pipeline` is the target so changed: a pipeline, or the step that is measured as one; `content` tells apart the
+    files and settings it was read from. `counted` is the step whose requests count, where the steps before it run too.
     """
 
     name: str
     sets: Mapping[str, Any]
     pipeline: Pipeline
+    content: bytes
     model: str | None = None
     counted: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A metric with what it compares: `of` (None: the output) and `expect` (None: the suite's)."""
+    """A metric with what it compares: `of` (None: the output) and `expect` (None: the suite's).
+
+    `texts` are both as they are written, that of `expect` the suite's where the metric has none.
+    """
 
     metric: Metric
     of: Value | None = None
     expect: Value | None = None
+    texts: tuple[Any, Any] = (None, None)
 
     @property
     def name(self) -> str:
         return self.metric.name
+
+    @property
+    def key(self) -> str:
+        """What tells its scores from those that another measure gives to the same answers to the same rows."""
+        text = json.dumps([self.metric.key, *self.texts], sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

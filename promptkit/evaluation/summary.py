@@ -135,10 +135,10 @@ def compared(
     difference = metric.difference(left, right, level=level)
     if difference is None or not missing or metric.bounds is None:
         return difference
-    return _counting_against(metric, difference, missing, cells)
+    return counting_against(metric, difference, missing, cells)
 
 
-def _counting_against(metric: Metric, difference: Difference, missing: int, cells: int) -> Difference:
+def counting_against(metric: Metric, difference: Difference, missing: int, cells: int) -> Difference:
     """Return a difference whose ends hold whatever the missing cells would have been (Manski 1989)."""
     from dataclasses import replace
 

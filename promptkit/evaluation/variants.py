@@ -11,6 +11,7 @@ from typing import Any
 
 from promptkit.engine import Pipeline, find_step, load_target, one_step, up_to_step
 from promptkit.errors import InputError, Problem
+from promptkit.evaluation.outcome import content_hash
 from promptkit.evaluation.suite import Variant
 from promptkit.project import Project
 from promptkit.runtimes import parse_reference
@@ -79,7 +80,8 @@ def read_variant(name: str, sets: Mapping[str, Any], wanted: Wanted, where: Call
     problems.check()
     assert pipeline is not None, "a target without problems is a pipeline"
     counted = wanted.step if wanted.recorded else None
-    return Variant(name=name, sets=sets, pipeline=pipeline, model=model, counted=counted)
+    content = content_hash(pipeline, list(wanted.sets), wanted.step, wanted.recorded)
+    return Variant(name=name, sets=sets, pipeline=pipeline, content=content, model=model, counted=counted)
 
 
 def _in_variant(problem: Problem, name: str, changes: Mapping[str, Any], where: Callable[[str], Problem]) -> Problem:

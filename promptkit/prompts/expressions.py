@@ -31,6 +31,7 @@ class Expression:
     names: frozenset[str]
     typed: bool
     _template: Template
+    _builds: bool = False
 
     @classmethod
     def parse(cls, text: str, *, bare: bool = False) -> Expression:
@@ -49,7 +50,7 @@ class Expression:
             with budget():
                 context = self._template.new_context(dict(scope))
                 text = joined(self._template.root_render_func(context))
-                return _plain(context.vars[_RESULT]) if self.typed else text
+                return _plain(context.vars[_RESULT], self._builds) if self.typed else text
         except Exception as error:  # an expression can make Python raise anything
             raise InputError(_unplaced(rendering_problem(error, None, scope))) from error
 
@@ -133,7 +134,8 @@ def _compile(text: str, bare: bool) -> Expression | Problem:
     except Exception as error:  # Jinja lets a number too long for Python and the like through
         problem = _unplaced(syntax_problem(error, None))
         return replace(problem, hint=getattr(error, "hint", None) or problem.hint)
-    return Expression(text, used, expression is not None, template)
+    builds = next(tree.find_all((nodes.List, nodes.Tuple, nodes.Dict, nodes.Filter)), None) is not None
+    return Expression(text, used, expression is not None, template, builds)
 
 
 def _lone_expression(text: str, bare: bool) -> nodes.Expr | None:
@@ -176,12 +178,29 @@ class _UnknownName(TemplateSyntaxError):
         self.hint = nearest(name, known)
 
 
-def _plain(value: Any) -> Any:
-    """Return an expression's value, what is read only once as a list. Raises for an undefined one."""
+def _plain(value: Any, is_built: bool) -> Any:
+    """Return an expression's value, what is read only once as a list. Raises for an undefined one.
+
+    Where the expression builds what it gives, rather than names it, undefined parts are looked for too.
+    """
     if isinstance(value, Undefined):
         return str(value)
     if callable(value) or isinstance(value, Namespace):
         raise TemplateRuntimeError(f"a {type(value).__name__} is no value")
     if isinstance(value, Iterator | range | KeysView | ValuesView | ItemsView):
-        return list(charge(value))
+        value = list(charge(value))
+    if is_built:
+        _refuse_undefined(value)
     return value
+
+
+def _refuse_undefined(value: Any) -> None:
+    """Raise what an undefined value raises, where one is part of `value`."""
+    if isinstance(value, Undefined):
+        str(value)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            _refuse_undefined(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _refuse_undefined(part)

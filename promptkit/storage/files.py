@@ -6,7 +6,8 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from promptkit.errors import InputError, Problem, StoreFailed, nearest, place
@@ -15,11 +16,33 @@ _NEW_FILE = 0o666
 Stamp = tuple[int, int]
 
 
+_held: ContextVar[dict[Path, Stamp | None] | None] = ContextVar("held_stamps", default=None)
+
+
+@contextlib.contextmanager
+def holding_files() -> Iterator[None]:
+    """Inside the block, and in what it starts, a file that was looked at once counts as unchanged."""
+    token = _held.set({})
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
 def file_stamp(path: Path) -> Stamp | None:
     """Return what changes when a file or folder does: its time in nanoseconds and its size in bytes.
 
     None where there is none, as of a name too long for one.
     """
+    held = _held.get()
+    if held is None:
+        return _stamp(path)
+    if path not in held:
+        held[path] = _stamp(path)
+    return held[path]
+
+
+def _stamp(path: Path) -> Stamp | None:
     try:
         status = path.stat()
     except (OSError, ValueError):

@@ -86,6 +86,28 @@ async def test_an_edit_of_the_prompt_asks_all_rows_again_and_an_edit_of_the_case
     assert len(edited.runtime.requests) == 40
 
 
+async def test_what_is_set_on_the_command_line_makes_other_cells(bench: Bench) -> None:
+    await bench.run()
+    ran = await bench.run(sets=["mood.cue=Verdict"])
+
+    assert len(ran.runtime.requests) == 40
+
+
+async def test_an_edit_while_a_run_goes_on_is_for_the_next_run(bench: Bench) -> None:
+    layout = bench.folder.root / "templates/layouts/mine.j2"
+    bench.folder.write("templates/layouts/mine.j2", "one {{ sections.input }}")
+
+    def edit(request: Request) -> str:
+        layout.write_text("another {{ sections.input }}", encoding="utf-8")
+        return "bad"
+
+    ran = await bench.run(script=edit, sets=["mood.layout=mine"], options=Options(in_flight=1))
+
+    assert all(request.messages[-1].content.startswith("one") for request in ran.runtime.requests)
+    after = await bench.run(sets=["mood.layout=mine"])
+    assert len(after.runtime.requests) == 40
+
+
 async def test_a_row_more_asks_for_that_row_alone(bench: Bench) -> None:
     await bench.run()
     bench.rows(moods(41))
