@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from promptkit.evaluation import CellFlag, CellView
 from promptkit.evaluation.metrics import Score
 from promptkit.evaluation.statistics import Z_95, wilson
+from promptkit.evaluation.view import CellFlag, CellView
 
 LABELS = ("negative", "neutral", "positive")
 LENGTHS = ("short", "medium", "long")
@@ -287,6 +287,7 @@ class DemoView:
                         "is_ratio": ratio,
                         "method": "ratio of geometric means, t" if ratio else "Tango, McNemar mid-p",
                         "comparisons": 4,
+                        "smallest": 0.05,
                         "rows_needed": None if ratio else 420,
                         "notes": [],
                     }

@@ -195,7 +195,7 @@ def test_the_summary_says_each_metric_with_its_interval(page: Written) -> None:
 
 
 def test_comparisons_say_difference_p_and_rows(page: Written) -> None:
-    assert "adjusted for 4 comparisons (Holm)" in page.text
+    assert "4 comparisons: intervals hold at 95 % for all of them together" in page.text
     assert re.search(r"thinking short tokens 2\.\d{3} × \[2\.\d{3}, 2\.\d{3}\] < 0.001 < 0.001 ▲ 31 ▼ 14", page.text)
     assert "420 240 here" in page.text
 
@@ -216,7 +216,7 @@ def test_an_incomplete_run_says_what_is_missing_and_compares_nothing(tmp_path: P
 
 def test_a_run_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
     page = written(Few((), status="running"), tmp_path)
-    assert "No variant has an answer yet." in page.text
+    assert "There is no summary: the run did not come to its end." in page.text
     assert page.blocks("rows") == page.blocks("opened") == []
 
 

@@ -98,6 +98,12 @@ async def test_rows_are_filtered_by_variant_and_what_became_of_them(page: Tab) -
     assert await found(page) == len(cells_where("thinking", flag="truncated"))
 
 
+async def test_one_variant_is_shown_alone(page: Tab) -> None:
+    await page.choose("variant", "2")
+    heads = "[...document.querySelectorAll('table.list thead th')].map((head) => head.innerText.trim())"
+    assert await page.run(heads) == ["Row", "text", "Expected", "examples", "Tokens", "Time"]
+
+
 async def test_rows_are_filtered_by_the_value_of_a_field(page: Tab) -> None:
     await page.choose("field", "source")
     await page.choose("value", "forum")
@@ -133,7 +139,7 @@ async def test_a_row_opens_with_its_trace_read_then(page: Tab) -> None:
     await page.choose("search", "number 00093.")
     await page.click("tr.row td")
     await page.until("document.querySelector('.detail')")
-    trace = ".cell[aria-label=thinking] details.trace"
+    trace = ".cell[aria-label=thinking] details.fold:last-of-type"
     assert await page.run(f"document.querySelector('{trace} .call') === null")
     await page.click(f"{trace} summary")
     await page.until(f"document.querySelector('{trace} .call')")
@@ -194,7 +200,7 @@ async def test_the_whole_journey_needs_no_mouse(page: Tab) -> None:
         if await page.run("document.activeElement.textContent") == "Trace":
             break
     await page.press("Enter")
-    await page.until("document.querySelector('details.trace[open] .call')")
+    await page.until("document.querySelector('.cell > details.fold:last-of-type[open] .call')")
     await page.press("Escape")
     assert await page.run("document.querySelector('.detail') === null")
     assert await page.run(FOCUS) == "Row 93"
@@ -248,6 +254,13 @@ async def test_figures_and_slices_follow_what_is_chosen(page: Tab) -> None:
     assert table[2].split()[:3] == ["short", str(len(short)), f"{share:.3f}"]
     await page.choose("slice-metric", "1")
     assert "No interval" in await page.run("document.getElementById('slice-table').innerText")
+
+
+async def test_the_name_of_a_slice_lists_its_rows(page: Tab) -> None:
+    await page.choose("slice-field", "source")
+    await page.click("#slice-table tbody tr:nth-child(3) button")
+    assert await found(page) == sum(cell.fields["source"] == "letter" for cell in DemoView().cells("short"))
+    assert await page.run(FOCUS) == "rows"
 
 
 @pytest.mark.parametrize("width", [1400, 420])

@@ -33,11 +33,17 @@ def comparison_table(record: Mapping[str, Any]) -> str:
         for each in said
     ]
     methods = {each["method"] for each in said if each.get("method")}
-    told = [f"{each['a']} against {each['b']}, {each['metric']}: {line}" for each in said for line in each["notes"]]
+    told = [
+        f"{each['a']} against {each['b']}, {each['metric']}: {line}"
+        for each in said
+        for line in each.get("notes") or ()
+    ]
     several = max((each.get("comparisons") or 1) for each in said)
-    told += [f"p values are adjusted for {several} comparisons (Holm)"] if several > 1 else []
+    if several > 1:
+        told.append(f"{several} comparisons: intervals hold at 95 % for all of them together, p is adjusted (Holm)")
+    told += [_telling_note(each["smallest"]) for each in said[:1] if each.get("smallest")]
     told += [f"method: {method}" for method in sorted(methods)]
-    return table("Differences on the same rows with their 95 % intervals", _HEAD, rows) + notes(told)
+    return table("Differences on the same rows with their intervals", _HEAD, rows) + notes(told)
 
 
 def _null(each: Mapping[str, Any]) -> float:
@@ -70,6 +76,10 @@ def _signed(value: float, sign: str) -> str:
 
 def _rows(each: Mapping[str, Any], key: str, mark: str) -> str:
     return f'<span aria-hidden="true">{mark}</span> {count(each.get(key))}'
+
+
+def _telling_note(smallest: float) -> str:
+    return f"rows that would tell: a difference of {smallest:.0%} of the metric's range, four times in five"
 
 
 def _telling(each: Mapping[str, Any]) -> str:

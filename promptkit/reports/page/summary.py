@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from promptkit.evaluation import RunView
 
 _BAD = {"incomplete", "interrupted", "failed"}
+_SO_FAR = {"running", "interrupted"}
 
 
 def headline(view: RunView) -> str:
@@ -35,7 +36,8 @@ def headline(view: RunView) -> str:
 
 def _chips(view: RunView) -> str:
     record = view.record
-    chips = [("bad" if view.status in _BAD else "good", view.status)]
+    chips = [("bad" if view.status in _BAD else "good" if view.status == "done" else "warn", view.status)]
+    chips += [("warn", "so far")] if view.status in _SO_FAR else []
     missing = sum(variant.get("missing") or 0 for variant in record.get("variants", ()))
     chips += [("bad", f"{count(missing)} missing")] if missing else []
     chips += [("warn", "limited: thresholds are off")] if record.get("limited") else []
@@ -65,7 +67,7 @@ def summary(view: RunView) -> str:
     """Return the table of variants and metrics, and what the metrics note."""
     said = list(view.record.get("variants", ()))
     if not said:
-        return '<p class="aside">No variant has an answer yet.</p>'
+        return '<p class="aside">There is no summary: the run did not come to its end.</p>'
     scales = {name: _scale(said, name) for name in view.metrics}
     priced = any(variant.get("cost") is not None for variant in said)
     head = ["Variant", *(_metric_head(name, scales[name], said) for name in view.metrics), *_counts_head(priced)]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from promptkit.evaluation import RunView
 
 _PLACE = re.compile(r"<!--(\w+)-->")
+# `start` is the last, as it uses all the others.
+_SCRIPTS = ("text", "run", "filters", "list", "opened", "trace", "words", "figures", "slices", "start")
 _COPIED = 1 << 20
 
 
@@ -36,7 +38,7 @@ def write_page(view: RunView, path: Path) -> None:
 
 def page_parts(view: RunView) -> Iterator[bytes]:
     """Yield the page in order."""
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = _asset("page.css"), _script()
     parts: dict[str, Callable[[], str]] = {
         "policy": lambda: _policy(style, script),
         "title": lambda: text(f"{view.suite}, run {view.number}"),
@@ -99,5 +101,11 @@ def _hash(content: str) -> str:
     return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
 
 
-def _asset(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+def _script() -> str:
+    """Return the parts of the script as one, in a scope of its own."""
+    parts = "\n".join(_asset("script", f"{name}.js") for name in _SCRIPTS)
+    return f'"use strict";\n{{\n{parts}}}'
+
+
+def _asset(*name: str) -> str:
+    return files(__package__).joinpath(*name).read_text(encoding="utf-8")
