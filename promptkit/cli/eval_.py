@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,8 +179,8 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
 
     if not wanted.allow_seen:
         refuse_seen(suite)
-    progress, options = Progress(), wanted.options
-    concurrency = 1 if options.exact else options.in_flight or suite.concurrency
+    progress = Progress()
+    options = replace(wanted.options, in_flight=wanted.options.in_flight or suite.concurrency)
     judging = Judging(allow_missing=wanted.allow_missing)
     if wanted.smallest is not None:
         judging = Judging(allow_missing=wanted.allow_missing, smallest=wanted.smallest)
@@ -188,7 +188,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
         suite.baseline.pipeline,
         asking,
         progress,
-        concurrency=concurrency,
+        concurrency=1 if options.exact else options.in_flight,
         replies=lambda store: Replies(store, exact=options.exact),
     ) as session:
         evaluation = Evaluation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,7 +65,7 @@ async def open_session(
     progress: Progress,
     *,
     concurrency: int | None = None,
-    replies: Callable[[Store], Cache] | None = None,
+    replies: Callable[[Store], AbstractContextManager[Cache]] | None = None,
 ) -> AsyncIterator[Session]:
     """Open the store and the models that a pipeline runs on; close them at the end of the block.
 
@@ -79,11 +79,13 @@ async def open_session(
     reference, why, base = default_model(project, pipeline, asking)
     recorder = Recorder(asking.record) if asking.record else None
     try:
-        with results_alone(), open_store(project, progress) as store:
+        with ExitStack() as stack:
+            stack.enter_context(results_alone())
+            store = stack.enter_context(open_store(project, progress))
             models = Models(
                 reference,
                 why=why,
-                store=replies(store) if replies else store,
+                store=stack.enter_context(replies(store)) if replies else store,
                 concurrency=concurrency or project.settings.concurrency,
                 no_cache=asking.no_cache,
                 recorder=recorder,

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from promptkit.evaluation.stored_run import StoredRun
 
 HEADER = {"promptkit": "baseline", "version": 1}
-DIGITS = 6
 LONGEST = 200
 """Texts of a score that are longer are for people: no comparison needs them."""
 
@@ -57,7 +56,7 @@ def _lines(view: StoredRun) -> Iterator[str]:
         "limited": record["limited"],
         "made": reference.made,
         "metrics": {
-            name: {"key": reference.keys[name], "mean": _rounded(each["mean"]), "n": each["n"]}
+            name: {"key": reference.keys[name], "mean": each["mean"], "n": each["n"]}
             for name, each in record["variants"][0]["metrics"].items()
         },
     }
@@ -82,10 +81,6 @@ def _kept_score(score: Score) -> Any:
     return [score.value, detail] if detail else score.value
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)
-
-
 def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, allow_nan=False)
 
@@ -98,7 +93,8 @@ def read_baseline(path: Path) -> Reference:
         record = parse_json(text)
         if not isinstance(record, dict) or {key: record.get(key) for key in HEADER} != HEADER:
             raise InputError(Problem("this is no baseline of this version of promptkit", file, 1, hint=_HINT))
-        rows = numbered((bytes.fromhex(key), _row(repeats)) for key, repeats in record["rows"])
+        repeat = int(record["repeat"])
+        rows = numbered((bytes.fromhex(key), _row(repeats, repeat)) for key, repeats in record["rows"])
         return _reference(record, file, rows)
     except json.JSONDecodeError as error:
         hint = "a merge left its marks here: make it anew" if "<<<<<<<" in text else _HINT
@@ -122,7 +118,9 @@ def _reference(record: Mapping[str, Any], file: str, rows: Mapping[RowKey, RowSc
     )
 
 
-def _row(repeats: list[Mapping[str, Any]]) -> RowScores:
+def _row(repeats: list[Mapping[str, Any]], repeat: int) -> RowScores:
+    if len(repeats) != repeat:
+        raise ValueError(f"a row has {len(repeats)} of {repeat} repeats")
     return RowScores(0, tuple({name: _score(kept) for name, kept in scores.items()} for scores in repeats))
 
 

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.errors import InputError, Problem
+from promptkit.evaluation.bounds import threshold_references
 from promptkit.evaluation.data import Counted
 from promptkit.evaluation.execute import Execution, Options
+from promptkit.evaluation.gates import Gated, judge
+from promptkit.evaluation.matching import Beside
 from promptkit.evaluation.pairing import score_pairs
+from promptkit.evaluation.reference import Reference
+from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite import Suite
 from promptkit.evaluation.summary import Judging, summarize
 from promptkit.storage import holding_files
@@ -38,7 +43,7 @@ class Evaluated:
 class Evaluation:
     """One run of a suite, which may be looked at while it goes on. Make it where the event loop runs.
 
-    Raises InputError for data that cannot be read or that has no row which can be used.
+    `against` is what its record compares it with, beside what its thresholds name. Raises InputError for data that cannot be read or that has no row which can be used.
     """
 
     def __init__(
@@ -49,10 +54,12 @@ class Evaluation:
         store: Store,
         options: Options | None = None,
         judging: Judging | None = None,
+        against: Reference | None = None,
         why: str = "",
         on_saved: Callable[[], None] | None = None,
     ) -> None:
         self.suite = suite
+        self.against = against
         self.counted: Counted = suite.data.count()
         self.options = options or Options()
         self.judging = judging or Judging()
@@ -64,11 +71,16 @@ class Evaluation:
         self._why = why
         self._models = models
         self._store = store
+        self._references: Mapping[str, Reference | None] = {}
         self._started = time.monotonic()
 
     async def open(self) -> Model:
-        """Open the models and return the baseline's; nothing is asked. Raises what their absence raises."""
+        """Open the models and return the baseline's; nothing is asked. Raises what their absence raises.
+
+        Raises InputError for a threshold that compares with what is not there or was made on another model.
+        """
         self.model = await self.execution.open()
+        self._references = threshold_references(self.suite, self._store, self.model)
         return self.model
 
     async def run(self) -> Evaluated:
@@ -102,6 +114,7 @@ class Evaluation:
             "target": suite.target,
             "data": self.counted.hash,
             "metrics": [each.name for each in suite.measures],
+            "keys": {each.name: each.key for each in suite.measures},
             "variants": {each.name: dict(each.sets) for each in suite.variants},
             "repeat": suite.repeat,
             "exact": options.exact,
@@ -148,7 +161,38 @@ class Evaluation:
             "known": execution.progress.known,
             "seconds": round(time.monotonic() - self._started, 3),
             **said,
-            "thresholds": [],
+            **self._gated(said["variants"][0], judging),
+        }
+
+    def _gated(self, variant: Mapping[str, Any], judging: Judging) -> dict[str, Any]:
+        """Return what a run that ended says of its thresholds, and against what it was to be compared with."""
+        run = self._store.run(str(self.number))
+        if judging.so_far or run is None or self.model is None:
+            return {"missing_allowed": False, "thresholds": [], "against": None}
+        settings, baseline, cells = self.settings(), self.execution.contenders[0], variant["cases"]
+        beside = Beside(
+            self.suite,
+            StoredRun(self._store, run),
+            rows=self.counted.rows,
+            model={"reference": self.model.reference, "digest": self.model.digest},
+            exact=settings["exact"],
+            in_flight=settings["in_flight"] or self.model.parallel,
+            allow_missing=judging.allow_missing,
+        )
+        gated = Gated(
+            suite=self.suite,
+            variant=variant,
+            tally=baseline.tally,
+            clusters=self.execution.clusters.array(),
+            cells=cells,
+            limited=settings["limited"],
+            beside=beside,
+            references=self._references,
+        )
+        return {
+            "missing_allowed": gated.may_lack(variant["missing"]),
+            "thresholds": judge(gated),
+            "against": None if self.against is None else beside.record(self.against, smallest=judging.smallest),
         }
 
 

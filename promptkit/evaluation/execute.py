@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptkit.engine import Runner, Settings
 from promptkit.errors import BudgetSpent, ConnectionFailed, RuntimeFailure, StoreFailed, first_error
 from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.outcome import Outcome, cell_key, outcome_of, read_outcome, variant_key
-from promptkit.evaluation.scoring import Scores, judge_cell, measure_cell, read_score, score_text, scores_text
+from promptkit.evaluation.saving import Finished, Planned, Saver, packed
+from promptkit.evaluation.scoring import Scores, judge_cell, measure_cell, read_score
 from promptkit.evaluation.suite import Measure, Suite, Variant, answer_type
-from promptkit.evaluation.tally import Tally
-from promptkit.storage import KeptCell, Placed
+from promptkit.evaluation.tally import Clusters, Tally
+from promptkit.storage import KeptCell
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from promptkit.answers import AnswerType
     from promptkit.runtimes import Model, Models
     from promptkit.storage import Store
 
 ROWS_AT_ONCE = 64
-GROUP_SECONDS = 0.02
-"""How long finished cells wait for others to share a commit."""
-
-MOST_UNSAVED = 4_000
-"""Finished cells in memory, after which no more rows are read until some are saved."""
-
 REFRESH_SECONDS = 30.0
 POLL_SECONDS = 0.25
 MOST_FAILURES = 10
@@ -68,33 +59,12 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A cell to be had: `place` is its variant's among the variants."""
-
-    place: int
-    row: BoundRow
-    repeat: int
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
     """Work on a cell: to ask it, or, where it is `kept`, to score it; `scores` are those that are known already."""
 
     planned: Planned
     kept: KeptCell | None = None
     scores: Scores = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A cell that is there, to be saved: new with its trace, or with the number of the kept one."""
-
-    planned: Planned
-    outcome: Outcome
-    scores: Scores
-    number: int | None = None
-    trace: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -142,10 +112,7 @@ class Execution:
         self._pending: dict[bytes, list[Planned]] = {}
         self._elsewhere: list[Planned] = []
         self._held: list[Finished | None] = []
-        self._finished: list[Finished] = []
-        self._dirty, self._drained = asyncio.Event(), asyncio.Event()
-        self._ending = False
-        self._number = 0
+        self._saver: Saver
 
     async def open(self) -> Model:
         """Open the models of all variants and return the baseline's. Raises what their absence raises."""
@@ -166,27 +133,28 @@ class Execution:
 
         Where it is cancelled, what is finished is saved before that goes on.
         """
-        self._number = number
-        self._store.cells.name_variants(number, [each.variant.name for each in self.contenders])
+        names = [each.variant.name for each in self.contenders]
+        self._store.cells.name_variants(number, names)
+        self._saver = Saver(self._store, number, names, [each for _, each in self._slow], self._saved)
         try:
             async with asyncio.TaskGroup() as group:
-                saver = group.create_task(self._keep_saving())
+                saving = group.create_task(self._saver.keep_saving())
                 beats = group.create_task(self._keep_claims())
                 workers = [group.create_task(self._work()) for _ in range(await self._width())]
                 await self._plan()
                 await self._jobs.join()
                 await self._wait_for_others()
-                self._let_go()
+                self._release_held()
                 for worker in (*workers, beats):
                     worker.cancel()
-                self._ending = True
-                self._dirty.set()
-                await saver
+                self._saver.end()
+                await saving
+            self._give_back()
         except BaseExceptionGroup as raised:
             raise first_error(raised) from None
         finally:
             with suppress(StoreFailed):
-                await asyncio.shield(self._save())
+                await asyncio.shield(self._saver.save())
 
     async def _width(self) -> int:
         """Return how many cells to work on: more than may be in flight, for an answer is also scored and saved."""
@@ -202,9 +170,7 @@ class Execution:
             for bound in some:
                 self.clusters.add(bound.row.fields)
             await self._place([each for bound in some for each in self._cells(bound)])
-            while len(self._finished) > MOST_UNSAVED:
-                self._drained.clear()
-                await self._drained.wait()
+            await self._saver.room()
 
     def _cells(self, row: BoundRow) -> Iterator[Planned]:
         """Yield the cells of a row; those of a row that is wrong are finished at once."""
@@ -213,7 +179,7 @@ class Execution:
                 if row.problems:
                     key = cell_key(b"wrong row", {"row": row.row.number, "fields": row.text}, repeat)
                     outcome = Outcome(flag="error", problem="; ".join(str(each) for each in row.problems))
-                    self._finish(Finished(Planned(place, row, repeat, key), outcome, {}))
+                    self._saver.add(Finished(Planned(place, row, repeat, key), outcome, {}))
                 else:
                     yield Planned(place, row, repeat, cell_key(contender.key, row.inputs[place], repeat))
 
@@ -293,7 +259,7 @@ class Execution:
         scores = self._scores(planned, outcome)
         if outcome.flag != "error":
             scores |= await self._slow_scores(planned, outcome, job.scores)
-        self._finish(Finished(planned, outcome, scores, number, trace))
+        self._saver.add(Finished(planned, outcome, scores, number, trace))
 
     def _hold(self, failed: Finished, error: RuntimeFailure) -> None:
         """Note a failure. It becomes a cell once another one succeeds: of a server that is gone it would say nothing.
@@ -312,15 +278,12 @@ class Execution:
         held, self._held = self._held, []
         for each in held:
             if each is not None:
-                self._finish(each)
+                self._saver.add(each)
 
-    def _let_go(self) -> None:
-        """Save the last failures and give back what was not asked."""
-        self._release_held()
-        done = {each.planned.key for each in self._finished}
-        left = [key for key in self._pending if key not in done]
-        if left and not self._options.fresh:
-            self._store.cells.release(left)
+    def _give_back(self) -> None:
+        """Let others ask what was claimed and not asked."""
+        if self._pending and not self._options.fresh:
+            self._store.cells.release(self._pending)
 
     def _scores(self, planned: Planned, outcome: Outcome) -> Scores:
         if outcome.flag == "error":
@@ -347,35 +310,17 @@ class Execution:
 
     def _finish_kept(self, planned: Planned, kept: KeptCell) -> None:
         outcome = self._kept_outcome(kept)
-        self._finish(Finished(planned, outcome, self._scores(planned, outcome), kept.number))
+        self._saver.add(Finished(planned, outcome, self._scores(planned, outcome), kept.number))
 
     def _kept_outcome(self, kept: KeptCell) -> Outcome:
         return read_outcome(kept.outcome, lambda: json.loads(self._store.cells.trace(kept.number) or b"{}"))
 
-    def _finish(self, finished: Finished) -> None:
-        self._finished.append(finished)
-        self._dirty.set()
-
-    async def _keep_saving(self) -> None:
-        while self._finished or not self._ending:
-            await self._dirty.wait()
-            if not self._ending:
-                await asyncio.sleep(GROUP_SECONDS)
-            self._dirty.clear()
-            await self._save()
-
-    async def _save(self) -> None:
-        """Save what is finished, then count it; cells that waited for one of these follow."""
-        some, self._finished = self._finished, []
-        if not some:
-            return
-        numbers = await self._store.cells.save(self._number, [self._placed(each) for each in some])
-        await self._keep_scores(some, numbers)
+    def _saved(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
+        """Count cells that are on disk; those that waited for one of them follow."""
         for finished, number in zip(some, numbers, strict=True):
             self._count(finished)
             for other in self._pending.pop(finished.planned.key, ()):
-                self._finish(Finished(other, finished.outcome, self._scores_again(other, finished), number))
-        self._drained.set()
+                self._saver.add(Finished(other, finished.outcome, self._scores_again(other, finished), number))
         self._on_saved()
 
     def _scores_again(self, planned: Planned, finished: Finished) -> Scores:
@@ -383,33 +328,6 @@ class Execution:
         slow = {measure.name for _, measure in self._slow}
         known = {name: score for name, score in finished.scores.items() if name in slow}
         return {**self._scores(planned, finished.outcome), **known}
-
-    async def _keep_scores(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
-        for _, measure in self._slow:
-            kept = {}
-            for finished, number in zip(some, numbers, strict=True):
-                score = finished.scores.get(measure.name)
-                if score is not None and score.value is not None:
-                    kept[number] = score_text(score)
-            if kept:
-                await self._store.cells.keep_scores(measure.metric.key, kept)
-
-    def _placed(self, finished: Finished) -> Placed:
-        planned = finished.planned
-        row = planned.row
-        return Placed(
-            variant=self.contenders[planned.place].variant.name,
-            row=row.row.number,
-            repeat=planned.repeat,
-            key=planned.key,
-            row_key=row.key,
-            fields=row.text,
-            scores=scores_text(row.expect, finished.scores),
-            outcome=finished.outcome.text if finished.number is None else None,
-            failed=finished.outcome.flag == "error",
-            trace=finished.trace,
-            number=finished.number,
-        )
 
     def _count(self, finished: Finished) -> None:
         planned, progress = finished.planned, self.progress
@@ -426,36 +344,6 @@ class Execution:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             await asyncio.to_thread(self._store.cells.refresh)
-
-
-class Clusters:
-    """Which cluster each row is of, by the values of a field; without one each row stands alone."""
-
-    def __init__(self, name: str | None) -> None:
-        self._name = name
-        self._codes: dict[str, int] = {}
-        self._rows = array("q")
-
-    def add(self, fields: Mapping[str, Any]) -> None:
-        """Add the next row."""
-        if self._name is not None:
-            value = json.dumps(fields.get(self._name), sort_keys=True)
-            self._rows.append(self._codes.setdefault(value, len(self._codes)))
-
-    def array(self) -> NDArray[np.int64] | None:
-        """Return each row's cluster, None where rows stand alone."""
-        import numpy as np
-
-        return None if self._name is None else np.array(self._rows, dtype=np.int64)
-
-
-def packed(trace: Mapping[str, Any]) -> bytes:
-    """Return a trace as the store keeps it: JSON, in which a number that JSON has not is null."""
-    try:
-        return json.dumps(trace, allow_nan=False, separators=(",", ":")).encode()
-    except ValueError:
-        text = json.dumps(trace)
-        return json.dumps(json.loads(text, parse_constant=lambda _: None), separators=(",", ":")).encode()
 
 
 def _is_slow(measure: Measure) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,21 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError
 from promptkit.evaluation.data import row_key
-from promptkit.evaluation.metrics import Difference, Metric, Sample, Score
+from promptkit.evaluation.metrics import Score
 from promptkit.evaluation.stored_run import StoredRun
-from promptkit.evaluation.suite import Measure
-from promptkit.evaluation.summary import MOST_MISSING, counting_against
 
 if TYPE_CHECKING:
-    from promptkit.evaluation.view import RunView
     from promptkit.storage import Run, Store
 
 KIND = "eval"
 LATEST = 200
 """How many runs of a suite `last` is looked for among."""
-
-RIGHT = 1e-9
-"""How near the best score is the best score."""
 
 RowKey = tuple[bytes, int]
 """A row by what it holds; of equal rows the second is 1."""
@@ -66,32 +60,9 @@ class Reference:
         return self.model["digest"] == model["digest"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matched:
-    """The rows that are here and there, as pairs in the order of the data here, and how many are only on one side.
-
-    `repeat` is how many repeats both sides have; `lost` rows have no answer at all here, and may be there.
-    """
-
-    pairs: Sequence[tuple[RowScores, RowScores]]
-    repeat: int
-    new: int
-    gone: int
-    lost: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """What is said of one metric against a reference; `difference` None: nothing may be, and `why` says why.
-
-    `regressions` are the numbers of rows that were right there and are wrong here. `missing` cells have no score on one
-    side.
-    """
-
-    difference: Difference | None
-    regressions: tuple[int, ...] = ()
-    missing: int = 0
-    why: str = ""
+def names_run(text: str) -> bool:
+    """Tell whether a text names a run, and no file."""
+    return _RUN.fullmatch(text) is not None
 
 
 def find_reference(text: str, suite: str, store: Store, *, folder: Path) -> Reference | None:
@@ -137,7 +108,7 @@ def reference_of(view: StoredRun, *, name: str) -> Reference:
     )
 
 
-def scored_rows(view: RunView, cluster: str | None = None) -> dict[RowKey, RowScores]:
+def scored_rows(view: StoredRun, cluster: str | None = None) -> dict[RowKey, RowScores]:
     """Return the scores of a run's first variant, by row in the data's order; `cluster` is a field of the rows."""
     return numbered(_rows(view, cluster))
 
@@ -152,135 +123,13 @@ def numbered(rows: Iterable[tuple[bytes, RowScores]]) -> dict[RowKey, RowScores]
     return found
 
 
-def _rows(view: RunView, cluster: str | None) -> Iterator[tuple[bytes, RowScores]]:
-    repeat = view.record["repeat"]
+def _rows(view: StoredRun, cluster: str | None) -> Iterator[tuple[bytes, RowScores]]:
+    repeat = view.how["repeat"]
     for number, cells in groupby(view.cells(view.variants[0]), key=lambda cell: cell.row):
         found = {cell.repeat: cell for cell in cells}
         fields = next(iter(found.values())).fields
         scores = tuple(found[at].scores if at in found else {} for at in range(repeat))
         yield row_key(fields), RowScores(number, scores, fields.get(cluster) if cluster else None)
-
-
-def match(here: Mapping[RowKey, RowScores], reference: Reference, *, rows: int, repeat: int) -> Matched:
-    """Return the rows of both sides that hold the same. `rows` are those of the data here, answered or not."""
-    there = reference.read_rows()
-    pairs = [(row, there[key]) for key, row in here.items() if key in there]
-    absent = len(there) - len(pairs)
-    lost = min(rows - len(here), absent)
-    return Matched(
-        pairs=pairs,
-        repeat=min(repeat, reference.repeat),
-        new=len(here) - len(pairs),
-        gone=absent - lost,
-        lost=lost,
-    )
-
-
-def compare(measure: Measure, reference: Reference, matched: Matched, *, allow_missing: bool) -> Compared:
-    """Return what the rows that match say of a metric, here against there.
-
-    A score that is missing on a side leaves nothing to be said, but with `allow_missing` up to a share of MOST_MISSING.
-    """
-    metric = measure.metric
-    if (why := _incomparable(measure, reference)) or not matched.pairs:
-        return Compared(difference=None, why=why or f"no row of {reference.name} is in the data any more")
-    cells = matched.repeat * (len(matched.pairs) + matched.lost)
-    here, there, rows = _scores(metric, matched)
-    missing = cells - len(rows)
-    if missing and not (allow_missing and missing <= MOST_MISSING * cells):
-        return Compared(difference=None, missing=missing, why=f"{missing} of {cells} cells have no score on a side")
-    clusters = _clusters(matched)
-    difference = metric.difference(*(_sample(metric, scores, rows, clusters) for scores in (here, there)))
-    if difference is None or difference.difference is None:
-        return Compared(difference=None, why=f"`{measure.name}` has no difference to show")
-    if missing and metric.bounds is not None:
-        difference = counting_against(metric, difference, missing, cells)
-    return Compared(difference=difference, regressions=_regressions(metric, matched), missing=missing)
-
-
-def _incomparable(measure: Measure, reference: Reference) -> str:
-    """Return why a metric cannot be compared with a reference at all."""
-    if measure.metric.pairs:
-        return f"`{measure.name}` compares variants of one run"
-    if measure.name not in reference.keys:
-        return f"{reference.name} has no metric `{measure.name}`"
-    if reference.keys[measure.name] != measure.key:
-        return f"`{measure.name}` of {reference.name} was measured otherwise: its metric was another"
-    return ""
-
-
-def _scores(metric: Metric, matched: Matched) -> tuple[list[Score], list[Score], list[int]]:
-    """Return the scores of the cells that have one on both sides, and the index of each one's row."""
-    here, there, rows = [], [], []
-    for index, (ours, theirs) in enumerate(matched.pairs):
-        for at in range(matched.repeat):
-            a, b = (side.repeats[at].get(metric.name) for side in (ours, theirs))
-            if a is not None and b is not None and a.value is not None and b.value is not None:
-                here.append(a)
-                there.append(b)
-                rows.append(index)
-    return here, there, rows
-
-
-def _clusters(matched: Matched) -> list[int]:
-    """Return the cluster of each row; a row of no cluster is one."""
-    codes: dict[str, int] = {}
-    return [
-        codes.setdefault(str(index) if here.cluster is None else f"cluster {here.cluster!r}", len(codes))
-        for index, (here, _) in enumerate(matched.pairs)
-    ]
-
-
-def _sample(metric: Metric, scores: Sequence[Score], rows: Sequence[int], clusters: Sequence[int]) -> Sample:
-    import numpy as np
-
-    values = np.array([metric.numbers(score) for score in scores], dtype=np.float64).reshape(-1, len(metric.columns))
-    places = np.array(rows, dtype=np.int64)
-    return Sample(values, places, np.array(clusters, dtype=np.int64)[places])
-
-
-def _regressions(metric: Metric, matched: Matched) -> tuple[int, ...]:
-    """Return the rows of which most repeats were right there, and no longer are here."""
-    repeat = matched.repeat
-    return tuple(
-        here.number
-        for here, there in matched.pairs
-        if 2 * right_ones(metric, there, repeat) > repeat >= 2 * right_ones(metric, here, repeat)
-    )
-
-
-def right_ones(metric: Metric, row: RowScores, repeat: int) -> int:
-    """Return how many of a row's first repeats have the best score; 0 for a metric that has none."""
-    if metric.bounds is None:
-        return 0
-    best = metric.bounds[1 if metric.higher_is_better else 0]
-    values = (scores[metric.name].value for scores in row.repeats[:repeat] if metric.name in scores)
-    return sum(value is not None and abs(value - best) < RIGHT for value in values)
-
-
-def notes(
-    reference: Reference, matched: Matched, *, model: Mapping[str, str], exact: bool, in_flight: int | None, repeat: int
-) -> list[str]:
-    """Return what is not the same here and there, so that no difference is taken for the prompt's alone."""
-    said = []
-    if not reference.is_of(model):
-        told = f"{reference.name} was made on {reference.model['reference']}, this run on {model['reference']}"
-        said.append(f"{told}: the difference is the models' too")
-    if (exact, in_flight) != (reference.exact, reference.in_flight):
-        there, here = _way(reference.exact, reference.in_flight), _way(exact, in_flight)
-        said.append(f"{reference.name} was asked {there}, this run {here}: that alone changes some answers")
-    if matched.new or matched.gone:
-        told = f"{len(matched.pairs)} rows are in both; {matched.new} here are new, {matched.gone} there are gone"
-        said.append(told)
-    if matched.pairs and repeat != reference.repeat:
-        said.append(f"{reference.repeat} repeats there, {repeat} here: the first {matched.repeat} are compared")
-    return said
-
-
-def _way(exact: bool, in_flight: int | None) -> str:
-    if exact:
-        return "one at a time (--exact)"
-    return "several at once" if in_flight is None else f"{in_flight} at once"
 
 
 def _last(store: Store, suite: str, back: int) -> Run | None:

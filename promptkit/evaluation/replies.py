@@ -1,28 +1,50 @@
-"""Replies as an evaluation keeps them: without waiting, and apart where they were made one at a time."""
+"""Replies as an evaluation keeps them: in groups, without waiting, and apart where they were made one at a time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from promptkit.storage import Store
 
+GROUP_SECONDS = 0.02
+
 
 class Replies:
-    """A cache of replies for `runtimes.Models`.
+    """A cache of replies for `runtimes.Models`; what it holds is written at the end of its block.
 
-    A reply is on its way to the disk before the cell that it belongs to, which is what is waited for: so keeping one
-    waits for nothing. Replies of an `exact` run are never those that were made several at once.
+    Nobody waits for a reply to be kept: what is waited for is the cell that it belongs to. So a process that is killed
+    loses replies of cells that were not finished, and no cell. Replies of an `exact` run are never those that were made
+    several at once. Reading raises StoreFailed; that a reply could not be kept shows when its cell is saved.
     """
 
     def __init__(self, store: Store, *, exact: bool = False) -> None:
         self._store = store
         self._prefix = "exact:" if exact else ""
+        self._waiting: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._write()
 
     def cached(self, key: str) -> str | None:
         """Return what was kept under `key`."""
-        return self._store.cached(self._prefix + key)
+        key = self._prefix + key
+        return self._waiting.get(key) or self._store.cached(key)
 
     async def keep(self, key: str, value: str) -> None:
-        """Keep `value` under `key`; a failure of the store is told by the cell that is saved next."""
-        self._store.keep_soon(self._prefix + key, value)
+        """Keep `value` under `key`, with the next group."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(GROUP_SECONDS, self._write)
+        self._waiting[self._prefix + key] = value
+
+    def _write(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            self._store.keep_all(waiting)

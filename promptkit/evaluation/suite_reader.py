@@ -15,6 +15,7 @@ from promptkit.engine import (
     written_labels,
 )
 from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.evaluation.bounds import wrong_bounds
 from promptkit.evaluation.data import Data, DataSpec
 from promptkit.evaluation.part_reader import PartReader
 from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant
@@ -26,6 +27,8 @@ from promptkit.storage import Document, Problems, load_file, read_rest
 Key = str | int
 TOTALS = ("tokens", "latency", "cost", "unparsed")
 """What a threshold may be on besides a metric."""
+MEASURED = ("tokens", "latency")
+"""Those that are metrics, and are measured where a threshold is on them."""
 
 
 def load_suite(
@@ -86,7 +89,8 @@ class _Reader:
         variants = self._variants(wanted) if wanted else ()
         problems.check()
         assert wanted is not None, "a target without problems is wanted"
-        measures = self._parts.measures(spec.metrics, ("metrics",), variants[0])
+        bounded = {name: name for name in MEASURED if name in spec.thresholds and name not in spec.metrics}
+        measures = self._parts.measures({**spec.metrics, **bounded}, ("metrics",), variants[0])
         suite = Suite(
             name=spec.name or self._path.stem,
             about=spec.about,
@@ -226,9 +230,12 @@ class _Reader:
             spec = usable(given, BoundSpec, self._parts.report(path), self._problems)
             if spec is not None:
                 bounds = {key: value for key, value in spec.given().items() if value is not None}
-                if not bounds.keys() - {"against"}:
+                if not bounds:
                     hint = "at_least, at_most, per_case, or against with drop_at_most"
                     self._problems.add(self._problem(path, "the threshold says no bound", hint))
+                measure = next((each for each in measures if each.name == name), None)
+                for key, message, hint in wrong_bounds(name, bounds, measure):
+                    self._problems.add(self._problem((*path, key) if key else path, message, hint))
                 found.append(Threshold(name=name, bounds=bounds, where=self._problem(path, "")))
         return found
 

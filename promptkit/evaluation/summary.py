@@ -111,7 +111,7 @@ def _comparisons(
                 "a": each.variant.name,
                 "b": baseline.variant.name,
                 "metric": measure.name,
-                **difference_record(measure.metric, difference, judging.smallest),
+                **difference_record(measure.metric, difference, judging.smallest, level=family_level(len(others))),
                 "adjusted": None if difference.p is None else adjusted,
                 "comparisons": len(others),
             }
@@ -127,15 +127,19 @@ def compared(
     family: int,
 ) -> Difference | None:
     """Return what is said of `a` against `b` at a confidence for so many comparisons; None where nothing may be."""
-    level = 1 - (1 - CONFIDENCE) / max(1, family)
     left, right = paired_samples(metric, a, b, clusters)
     missing = cells - len(left)
     if missing and not (judging.allow_missing and missing <= MOST_MISSING * cells):
         return None
-    difference = metric.difference(left, right, level=level)
+    difference = metric.difference(left, right, level=family_level(family))
     if difference is None or not missing or metric.bounds is None:
         return difference
     return counting_against(metric, difference, missing, cells)
+
+
+def family_level(family: int) -> float:
+    """Return the confidence of each of so many intervals that all shall hold at once (Bonferroni)."""
+    return 1 - (1 - CONFIDENCE) / max(1, family)
 
 
 def counting_against(metric: Metric, difference: Difference, missing: int, cells: int) -> Difference:
@@ -152,8 +156,14 @@ def counting_against(metric: Metric, difference: Difference, missing: int, cells
     return replace(difference, low=low, high=high, notes=(*difference.notes, note))
 
 
-def difference_record(metric: Metric, difference: Difference, smallest: float) -> dict[str, Any]:
-    """Return a difference as JSON, with how many rows would show one of `smallest` four times in five."""
+def difference_record(
+    metric: Metric, difference: Difference, smallest: float, *, level: float = CONFIDENCE
+) -> dict[str, Any]:
+    """Return a difference as JSON, with how many rows would show one of `smallest` four times in five.
+
+    `smallest_shown` is what the rows that are there would show so; both are shares of the metric's range.
+    """
+    rows_needed, smallest_shown = rows_to_tell(metric, difference, smallest, level=level)
     return {
         "difference": difference.difference,
         "low": difference.low,
@@ -166,25 +176,38 @@ def difference_record(metric: Metric, difference: Difference, smallest: float) -
         "method": difference.method,
         "spread": difference.spread,
         "smallest": smallest,
-        "rows_needed": rows_to_tell(metric, difference, smallest),
+        "rows_needed": rows_needed,
+        "smallest_shown": smallest_shown,
         "notes": list(difference.notes),
     }
 
 
-def rows_to_tell(metric: Metric, difference: Difference, smallest: float) -> int | None:
-    """Return about how many rows would show a difference of `smallest` of the metric's range four times in five.
+def rows_to_tell(
+    metric: Metric, difference: Difference, smallest: float, *, level: float
+) -> tuple[int | None, float | None]:
+    """Return about how many rows would show a difference of `smallest` of the metric's range four times in five, and
+    the smallest that the rows which are there would show so.
 
     None where the spread of the pairs is not known (ratios), or the pairs hardly differ.
     """
-    from promptkit.evaluation.statistics import rows_needed, rows_needed_graded
+    from promptkit.evaluation.statistics import (
+        rows_needed,
+        rows_needed_graded,
+        smallest_shown,
+        smallest_shown_graded,
+    )
 
     if difference.spread is None or metric.bounds is None or difference.is_ratio or not difference.n:
-        return None
+        return None, None
     if "Tango" in difference.method:
         discordant = (difference.better + difference.worse + 1) / (difference.n + 2)
-        return rows_needed(discordant, smallest) if discordant > smallest else None
-    width = metric.bounds[1] - metric.bounds[0]
-    return rows_needed_graded(difference.spread / width, smallest)
+        needed = rows_needed(discordant, smallest, level=level) if discordant > smallest else None
+        return needed, smallest_shown(discordant, difference.n, level=level)
+    spread = difference.spread / (metric.bounds[1] - metric.bounds[0])
+    return (
+        rows_needed_graded(spread, smallest, level=level),
+        smallest_shown_graded(spread, difference.n, level=level),
+    )
 
 
 def cost(contender: Contender, suite: Suite) -> float | None:

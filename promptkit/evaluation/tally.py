@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.metrics import Metric, Sample, Score
 from promptkit.evaluation.outcome import Outcome
@@ -96,6 +97,15 @@ class Tally:
         values = self.values(metric)
         return _sample(values, np.flatnonzero(~np.isnan(values[:, 0])), self._repeat, clusters)
 
+    def unanswered(self, clusters: NDArray[np.int64] | None = None) -> Sample:
+        """Return the cells that are there: 1 where the answer does not parse or was cut off, else 0."""
+        import numpy as np
+
+        states = np.frombuffer(bytes(self._states), dtype=np.uint8)
+        values = ((states == UNPARSED) | (states == TRUNCATED)).astype(np.float64)[:, None]
+        there = np.flatnonzero((states != PENDING) & (states != MISSING))
+        return _sample(values, there, self._repeat, clusters)
+
     def _reach(self, at: int) -> None:
         if at >= len(self._states):
             more = max(_ROWS_AT_ONCE * self._repeat, at + 1 - len(self._states))
@@ -103,6 +113,27 @@ class Tally:
             self._counts[PENDING] += more
             for metric in self.metrics:
                 self._columns[metric.name].extend([_NAN] * (more * len(metric.columns)))
+
+
+class Clusters:
+    """Which cluster each row is of, by the values of a field; without one each row stands alone."""
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._codes: dict[str, int] = {}
+        self._rows = array("q")
+
+    def add(self, fields: Mapping[str, Any]) -> None:
+        """Add the next row."""
+        if self._name is not None:
+            value = json.dumps(fields.get(self._name), sort_keys=True)
+            self._rows.append(self._codes.setdefault(value, len(self._codes)))
+
+    def array(self) -> NDArray[np.int64] | None:
+        """Return each row's cluster, None where rows stand alone."""
+        import numpy as np
+
+        return None if self._name is None else np.array(self._rows, dtype=np.int64)
 
 
 def paired_samples(

@@ -92,18 +92,19 @@ class Store:
 
     async def keep(self, key: str, value: str) -> None:
         """Keep `value` under `key`, in place of what was there; returns once it is on disk."""
-        await asyncio.wrap_future(self.keep_soon(key, value))
+        await asyncio.wrap_future(self.keep_all({key: value}))
 
-    def keep_soon(self, key: str, value: str) -> Future[None]:
-        """Keep `value` under `key`; the future is done once it is on disk. What is written later is there later."""
+    def keep_all(self, values: Mapping[str, str]) -> Future[None]:
+        """Keep values by their keys; the future is done once they are on disk. What is written later is there later."""
         # As bytes: a model may answer with half characters, which SQLite's text does not take.
-        row = (key, value.encode("utf-8", "surrogatepass"), _now())
+        now = _now()
+        rows = [(key, value.encode("utf-8", "surrogatepass"), now) for key, value in values.items()]
 
         def change(connection: sqlite3.Connection) -> None:
-            connection.execute(
+            connection.executemany(
                 "insert into answers values (?, ?, ?)"
                 " on conflict (key) do update set value = excluded.value, used = excluded.used",
-                row,
+                rows,
             )
             self._evict(connection)
 
@@ -221,12 +222,11 @@ class Store:
         )
 
     def _evict(self, connection: sqlite3.Connection) -> None:
-        (size,) = connection.execute("select bytes from answers_size").fetchone()
-        if size > self._cache_size:
-            connection.execute(
-                "delete from answers where rowid in (select rowid from answers order by used limit ?)",
-                (_EVICTED_AT_ONCE,),
-            )
+        while connection.execute("select bytes from answers_size").fetchone()[0] > self._cache_size:
+            oldest = "select rowid from answers order by used limit ?"
+            removed = connection.execute(f"delete from answers where rowid in ({oldest})", (_EVICTED_AT_ONCE,))
+            if not removed.rowcount:
+                return
 
 
 def _close_dead_runs(connection: sqlite3.Connection) -> list[int]:

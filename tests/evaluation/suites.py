@@ -134,9 +134,8 @@ class Bench:
         suite = text if isinstance(text, Suite) else self.suite(text, **how)
         runtime = script if isinstance(script, Scripted) else Scripted(script)
         options = options or Options()
-        with Store.open(self.store_folder) as store:
-            replies = Replies(store, exact=options.exact) if cached else None
-            models = Given(runtime, replies, concurrency=concurrency)
+        with Store.open(self.store_folder) as store, Replies(store, exact=options.exact) as replies:
+            models = Given(runtime, replies if cached else None, concurrency=concurrency)
             evaluation = Evaluation(suite, models=models, store=store, options=options, judging=judging)
             evaluated = await evaluation.run()
         return self.look(evaluated, runtime)

@@ -1,0 +1,82 @@
+"""Thresholds before a run: what in them cannot be, and what they compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from promptkit.errors import InputError, Problem
+from promptkit.evaluation.reference import Reference, find_reference, names_run
+from promptkit.evaluation.suite import Measure, Suite
+from promptkit.storage import Problems
+
+if TYPE_CHECKING:
+    from promptkit.runtimes import Model
+    from promptkit.storage import Store
+
+ENDS = ("at_least", "at_most")
+
+
+def wrong_bounds(
+    name: str, bounds: Mapping[str, Any], measure: Measure | None
+) -> Iterator[tuple[str, str, str | None]]:
+    """Yield the keys of a threshold that cannot be, with what is wrong and a hint. `measure` None: it is on a total."""
+    metric = measure.metric if measure else None
+    limits = metric.bounds if metric else (0.0, 1.0) if name == "unparsed" else None
+    for key in ENDS:
+        value = bounds.get(key)
+        if value is not None and not isfinite(value):
+            yield key, f"{value} is no bound", None
+        elif value is not None and limits is not None and not limits[0] <= value <= limits[1]:
+            yield key, f"`{name}` is never {value:g}: it lies between {limits[0]:g} and {limits[1]:g}", None
+    if metric is not None and metric.pairs:
+        yield "", f"`{name}` compares variants, and thresholds are on the first of them", None
+    if "per_case" in bounds and (metric is None or metric.bounds is None):
+        yield "per_case", f"`{name}` does not tell what is right", "a metric with scores within bounds does"
+    if ("against" in bounds) != ("drop_at_most" in bounds):
+        lacking = "drop_at_most" if "against" in bounds else "against"
+        hint = "{against: FILE, drop_at_most: 0.02}: how far below the run or baseline the difference may reach"
+        yield "", f"`{lacking}` is missing", hint
+    elif "against" in bounds and metric is None:
+        yield "against", f"`{name}` is not known of each row", "the metric `format` can be compared"
+
+
+def threshold_references(suite: Suite, store: Store, model: Model) -> dict[str, Reference | None]:
+    """Return what a suite's thresholds compare with, by the text that names it; None where there is no such run yet.
+
+    Raises InputError for what is not there, is of another suite, or was made on another model: nobody would see that a
+    difference is the models'.
+    """
+    problems = Problems()
+    found: dict[str, Reference | None] = {}
+    for threshold in suite.thresholds:
+        text = str(threshold.bounds.get("against", ""))
+        if text and text not in found:
+            with problems.gather():
+                found[text] = _threshold_reference(text, suite, store, model, threshold.where)
+    problems.check()
+    return found
+
+
+def _threshold_reference(text: str, suite: Suite, store: Store, model: Model, where: Problem) -> Reference | None:
+    if not names_run(text) and not suite.project.inside(suite.file.parent / text):
+        raise InputError(replace(where, message=f"the path `{text}` leaves the project"))
+    try:
+        reference = find_reference(text, suite.name, store, folder=suite.file.parent)
+    except InputError as error:
+        raise InputError(
+            replace(each, file=each.file or where.file, line=each.line or where.line) for each in error.problems
+        ) from None
+    if reference is None:
+        return None
+    if reference.suite != suite.name:
+        raise InputError(
+            replace(where, message=f"{reference.name} is of the suite `{reference.suite}`, not `{suite.name}`")
+        )
+    if not reference.is_of({"reference": model.reference, "digest": model.digest}):
+        told = f"{reference.name} was made on {reference.model['reference']}, and {model.reference} answers now"
+        hint = f"make it anew on this model; to see the difference all the same: --against {text}"
+        raise InputError(replace(where, message=f"{told}: the difference would be the models'", hint=hint))
+    return reference

@@ -1,0 +1,139 @@
+"""Finished cells on their way to the disk: in groups, and none is told of before it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from promptkit.evaluation.outcome import Outcome
+from promptkit.evaluation.scoring import Scores, score_text, scores_text
+from promptkit.storage import Placed
+
+if TYPE_CHECKING:
+    from promptkit.evaluation.binding import BoundRow
+    from promptkit.evaluation.suite import Measure
+    from promptkit.storage import Store
+
+GROUP_SECONDS = 0.02
+"""How long finished cells wait for others to share a commit."""
+
+MOST_UNSAVED = 4_000
+"""Finished cells in memory, after which `room` waits until some are saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A cell to be had: `place` is its variant's among the variants."""
+
+    place: int
+    row: BoundRow
+    repeat: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A cell that is there, to be saved: new with its trace, or with the number of the kept one."""
+
+    planned: Planned
+    outcome: Outcome
+    scores: Scores
+    number: int | None = None
+    trace: bytes | None = None
+
+
+class Saver:
+    """Saves the cells of one run. `variants` are the names of its variants, `keeping` the measures with costly scores.
+
+    `on_saved` is told of each group once it is on disk, with the cells' numbers.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: int,
+        variants: Sequence[str],
+        keeping: Sequence[Measure],
+        on_saved: Callable[[Sequence[Finished], Sequence[int]], None],
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._variants = variants
+        self._keeping = keeping
+        self._on_saved = on_saved
+        self._finished: list[Finished] = []
+        self._dirty, self._drained = asyncio.Event(), asyncio.Event()
+        self._ending = False
+
+    def add(self, finished: Finished) -> None:
+        """Take a cell, to be saved with the next group."""
+        self._finished.append(finished)
+        self._dirty.set()
+
+    async def room(self) -> None:
+        """Wait while too much is unsaved."""
+        while len(self._finished) > MOST_UNSAVED:
+            self._drained.clear()
+            await self._drained.wait()
+
+    async def keep_saving(self) -> None:
+        """Save group after group until `end`, and then what is left. Raises StoreFailed."""
+        while self._finished or not self._ending:
+            await self._dirty.wait()
+            if not self._ending:
+                await asyncio.sleep(GROUP_SECONDS)
+            self._dirty.clear()
+            await self.save()
+
+    def end(self) -> None:
+        """Let `keep_saving` end once nothing is left."""
+        self._ending = True
+        self._dirty.set()
+
+    async def save(self) -> None:
+        """Save what is finished now. Raises StoreFailed."""
+        some, self._finished = self._finished, []
+        if not some:
+            return
+        numbers = await self._store.cells.save(self._run, [self._placed(each) for each in some])
+        await self._keep_scores(some, numbers)
+        self._on_saved(some, numbers)
+        self._drained.set()
+
+    async def _keep_scores(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
+        for measure in self._keeping:
+            found = (
+                (number, finished.scores.get(measure.name)) for finished, number in zip(some, numbers, strict=True)
+            )
+            kept = {number: score_text(score) for number, score in found if score and score.value is not None}
+            if kept:
+                await self._store.cells.keep_scores(measure.metric.key, kept)
+
+    def _placed(self, finished: Finished) -> Placed:
+        planned = finished.planned
+        row = planned.row
+        return Placed(
+            variant=self._variants[planned.place],
+            row=row.row.number,
+            repeat=planned.repeat,
+            key=planned.key,
+            row_key=row.key,
+            fields=row.text,
+            scores=scores_text(row.expect, finished.scores),
+            outcome=finished.outcome.text if finished.number is None else None,
+            failed=finished.outcome.flag == "error",
+            trace=finished.trace,
+            number=finished.number,
+        )
+
+
+def packed(trace: Mapping[str, Any]) -> bytes:
+    """Return a trace as the store keeps it: JSON, in which a number that JSON has not is null."""
+    try:
+        return json.dumps(trace, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError:
+        text = json.dumps(trace)
+        return json.dumps(json.loads(text, parse_constant=lambda _: None), separators=(",", ":")).encode()
