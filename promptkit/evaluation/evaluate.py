@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,7 +43,8 @@ class Evaluated:
 class Evaluation:
     """One run of a suite, which may be looked at while it goes on. Make it where the event loop runs.
 
-    `against` is what its record compares it with, beside what its thresholds name. Raises InputError for data that cannot be read or that has no row which can be used.
+    `against` is what its record compares it with, beside what its thresholds name. Raises InputError for data that
+    cannot be read or that has no row which can be used.
     """
 
     def __init__(
@@ -161,15 +162,15 @@ class Evaluation:
             "known": execution.progress.known,
             "seconds": round(time.monotonic() - self._started, 3),
             **said,
-            **self._gated(said["variants"][0], judging),
+            **self._gated(said["variants"], judging),
         }
 
-    def _gated(self, variant: Mapping[str, Any], judging: Judging) -> dict[str, Any]:
+    def _gated(self, variants: Sequence[Mapping[str, Any]], judging: Judging) -> dict[str, Any]:
         """Return what a run that ended says of its thresholds, and against what it was to be compared with."""
         run = self._store.run(str(self.number))
         if judging.so_far or run is None or self.model is None:
             return {"missing_allowed": False, "thresholds": [], "against": None}
-        settings, baseline, cells = self.settings(), self.execution.contenders[0], variant["cases"]
+        settings, baseline = self.settings(), self.execution.contenders[0]
         beside = Beside(
             self.suite,
             StoredRun(self._store, run),
@@ -181,16 +182,16 @@ class Evaluation:
         )
         gated = Gated(
             suite=self.suite,
-            variant=variant,
+            variant=variants[0],
             tally=baseline.tally,
             clusters=self.execution.clusters.array(),
-            cells=cells,
+            cells=variants[0]["cases"],
             limited=settings["limited"],
             beside=beside,
             references=self._references,
         )
         return {
-            "missing_allowed": gated.may_lack(variant["missing"]),
+            "missing_allowed": all(gated.may_lack(each["missing"]) for each in variants),
             "thresholds": judge(gated),
             "against": None if self.against is None else beside.record(self.against, smallest=judging.smallest),
         }

@@ -234,8 +234,8 @@ class _Reader:
                     hint = "at_least, at_most, per_case, or against with drop_at_most"
                     self._problems.add(self._problem(path, "the threshold says no bound", hint))
                 measure = next((each for each in measures if each.name == name), None)
-                for key, message, hint in wrong_bounds(name, bounds, measure):
-                    self._problems.add(self._problem((*path, key) if key else path, message, hint))
+                for key, message, way_out in wrong_bounds(name, bounds, measure):
+                    self._problems.add(self._problem((*path, key) if key else path, message, way_out))
                 found.append(Threshold(name=name, bounds=bounds, where=self._problem(path, "")))
         return found
 
