@@ -27,7 +27,13 @@ from promptkit.evaluation.statistics.judging import (
 from promptkit.evaluation.statistics.missing import against, missing_bounds
 from promptkit.evaluation.statistics.paired import mid_p, paired_binary, paired_graded, paired_ratio, sign_flips, tango
 from promptkit.evaluation.statistics.passes import pass_all, pass_at
-from promptkit.evaluation.statistics.power import rows_for_bound, rows_needed, rows_needed_graded, smallest_shown
+from promptkit.evaluation.statistics.power import (
+    rows_for_bound,
+    rows_needed,
+    rows_needed_graded,
+    smallest_shown,
+    smallest_shown_graded,
+)
 from promptkit.evaluation.statistics.ratio import ClassScores, balanced_accuracy, f1, macro_f1, precision_recall
 from promptkit.evaluation.statistics.ratio_paired import (
     balanced_accuracy_difference,
@@ -83,6 +89,7 @@ __all__ = [
     "rows_needed_graded",
     "sign_flips",
     "smallest_shown",
+    "smallest_shown_graded",
     "swap_test",
     "tango",
     "wilson",

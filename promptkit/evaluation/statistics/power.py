@@ -70,6 +70,14 @@ def smallest_shown(discordant: float, rows: int, *, level: float = 0.95, power: 
     return high
 
 
+def smallest_shown_graded(sd: float, rows: int, *, level: float = 0.95, power: float = POWER) -> float | None:
+    """Return the smallest difference that so many pairs of graded scores show in 80 of 100 runs: `rows_needed_graded`
+    turned round. None of fewer than 3 pairs. Raises ValueError for a negative deviation."""
+    if sd < 0:
+        raise ValueError(f"{sd} is no deviation")
+    return None if rows < 3 else (normal_quantile(level) + NormalDist().inv_cdf(power)) * sd / sqrt(rows - 2)
+
+
 def _differing(rows: int, discordant: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return how many rows may differ, but for what is too rare to matter, and how likely each number is."""
     import numpy as np

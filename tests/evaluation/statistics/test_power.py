@@ -14,6 +14,7 @@ from promptkit.evaluation.statistics import (
     rows_needed,
     rows_needed_graded,
     smallest_shown,
+    smallest_shown_graded,
     tango,
     wilson,
 )
@@ -136,6 +137,21 @@ class TestSmallestShown:
 
     def test_without_rows_that_differ_none_is_shown(self) -> None:
         assert smallest_shown(0.0, 100) is None
+
+
+class TestSmallestShownGraded:
+    @given(st.floats(0.05, 1), st.integers(10, 10_000), st.sampled_from([0.95, 0.975, 0.99]))
+    def test_so_many_rows_are_needed_for_it(self, sd: float, rows: int, level: float) -> None:
+        smallest = smallest_shown_graded(sd, rows, level=level)
+
+        assert smallest is not None and abs(rows_needed_graded(sd, smallest, level=level) - rows) <= 1
+
+    def test_two_rows_show_none(self) -> None:
+        assert smallest_shown_graded(0.5, 2) is None
+
+    def test_a_negative_deviation_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="no deviation"):
+            smallest_shown_graded(-0.1, 10)
 
 
 class TestRowsForBound:
