@@ -173,6 +173,7 @@ async def test_hostile_answers_are_text(page: Tab) -> None:
         await page.click("tr.row td")
         await page.until("document.querySelector('.detail')")
         await page.run("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+        await page.until("document.querySelector('.detail .call')")
     assert await page.run("document.querySelectorAll('#list :is(img, script)').length") == 0
     await page.choose("search", "separator")
     shown = await page.run("document.getElementById('list').innerText")
@@ -180,13 +181,16 @@ async def test_hostile_answers_are_text(page: Tab) -> None:
     assert not set("\u202e\u2028\x07") & set(shown)
 
 
-async def test_a_script_in_an_answer_would_be_stopped_by_the_policy(browser: Tab, file: Path) -> None:
+async def test_the_policy_stops_other_scripts_and_requests(browser: Tab, file: Path) -> None:
     await browser.open(file)
+    browser.complaints.clear()
     await browser.run(
         "document.body.append(Object.assign(document.createElement('script'), {textContent: 'document.title = 1'}))"
     )
-    await browser.run("fetch('https://example.invalid').catch(() => null)")
+    assert await browser.run("fetch('https://example.invalid').catch((problem) => problem.name)") == "TypeError"
     assert await browser.run("document.title") == "sentiment, run 12"
+    refused = [complaint for complaint in browser.complaints if "Content Security Policy" in complaint]
+    assert ["script-src" in refused[0], "default-src" in refused[1]] == [True, True]
 
 
 async def test_the_whole_journey_needs_no_mouse(page: Tab) -> None:
@@ -226,6 +230,16 @@ async def test_focus_is_always_seen(page: Tab) -> None:
     assert await page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     await page.press("Shift+Tab")
     assert await page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+async def test_a_table_is_a_tab_stop_only_where_it_scrolls(page: Tab) -> None:
+    stops = (
+        "[...document.querySelectorAll('.scroll')].map((each) => [each.tabIndex, each.scrollWidth > each.clientWidth])"
+    )
+    assert {tuple(each) for each in await page.run(stops)} == {(-1, False)}
+    await page.show(width=420)
+    await page.until("document.querySelector('#summary .scroll').tabIndex === 0")
+    assert {tuple(each) for each in await page.run(stops)} == {(-1, False), (0, True)}
 
 
 async def test_what_a_screen_reader_needs_is_there(page: Tab) -> None:

@@ -76,7 +76,7 @@ def _classes(classes: Mapping[str, Mapping[str, Any]]) -> str:
         [text(name), *(_value(value, key) for key in ("precision", "recall", "f1")), count(value.get("n"))]
         for name, value in classes.items()
     ]
-    return table("By expected class", ["Class", "Precision", "Recall", "F1", "Rows"], rows, kind="numbers")
+    return table("By expected class", ["Class", "Precision", "Recall", "F1", "Rows"], rows, kind="classes")
 
 
 def _value(value: Mapping[str, Any], key: str) -> str:

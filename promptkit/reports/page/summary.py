@@ -86,7 +86,9 @@ def summary(view: RunView) -> str:
 
 def _scale(said: Iterable[Mapping[str, Any]], name: str) -> tuple[float, float]:
     each = [variant.get("metrics", {}).get(name) or {} for variant in said]
-    return ends(metric.get(key) for metric in each for key in ("mean", "low", "high"))
+    least, most = ends(metric.get(key) for metric in each for key in ("mean", "low", "high"))
+    low, high = each[0].get("bounds") or (least, most)
+    return max(least, low), min(most, high)
 
 
 def _metric_head(name: str, scale: tuple[float, float], said: Iterable[Mapping[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 
 const LONG_FIELD = 40;
 
-const textBlock = (value) => make("pre", { tabindex: "0" }, shown(value, 2));
+const textBlock = (value) => make("pre", {}, shown(value, 2));
 const described = (name, value, kind) =>
   make("div", { class: kind }, make("dt", {}, name), make("dd", {}, value));
 
@@ -91,7 +91,7 @@ function differenceView(cells) {
   setOptions(from, names, "0");
   setOptions(to, names, String(other > 0 ? other : 1));
   setOptions(what, [["output", "what came out"], ["sent", "what was sent"]]);
-  const place = make("div", { class: "difference", tabindex: "0", "aria-live": "polite" });
+  const place = make("div", { class: "difference", "aria-live": "polite" });
   const tags = { kept: "span", removed: "del", added: "ins" };
   const show = () => {
     const read = what.value === "sent" ? (cell) => visible(sentText(cell.trace)) : outputText;

@@ -30,9 +30,10 @@ function showSlices() {
   const intervals = "Wilson intervals at 95 %, a row counted once.";
   const none = "No interval: this score is not only right or wrong.";
   find("slice-table").replaceChildren(
-    make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `${metric.name} by ${field}` }, table),
+    make("div", { class: "scroll", role: "region", "aria-label": `${metric.name} by ${field}` }, table),
     make("p", { class: "aside" }, metric.binary ? intervals : none),
   );
+  tabOnlyToScroll();
 }
 
 // A slice's name lists its rows; there is no filter for an empty value.

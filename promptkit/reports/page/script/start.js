@@ -12,6 +12,14 @@ function showFigures() {
   showLatency();
 }
 
+// A table takes a place in the tab order only where it is wider than its room.
+function tabOnlyToScroll() {
+  for (const each of document.querySelectorAll(".scroll")) {
+    if (each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+    else each.removeAttribute("tabindex");
+  }
+}
+
 function listen() {
   const form = find("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -44,6 +52,7 @@ function listen() {
     if (width === innerWidth) return;
     width = innerWidth;
     showFigures();
+    tabOnlyToScroll();
   });
 }
 
