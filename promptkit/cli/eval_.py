@@ -14,8 +14,10 @@ from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, St
 from promptkit.errors import InputError, PromptkitError
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import Evaluated, Options, Suite
+    from promptkit.evaluation import Evaluated, Options, Reference, Suite
     from promptkit.project import Project
+    from promptkit.reports import Progress
+    from promptkit.storage import Store
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -32,13 +34,14 @@ class FellShort(PromptkitError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the command line asks of all suites."""
+    """What the command line asks of all suites; `alone` where there is one."""
 
     options: Options
     allow_missing: bool = False
     allow_seen: bool = False
     smallest: float | None = None
     against: str | None = None
+    alone: bool = True
     html: Path | None = None
     json: bool = False
 
@@ -109,7 +112,9 @@ def evaluate(
     from promptkit.evaluation import Options
 
     asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict)
-    options = Options(in_flight=in_flight, exact=exact, fresh=fresh, retry_errors=retry_errors, strict=strict)
+    # A recording must hold every request, those of known cells too: kept replies answer them.
+    anew = fresh or record is not None
+    options = Options(in_flight=in_flight, exact=exact, fresh=anew, retry_errors=retry_errors, strict=strict)
     wanted = Wanted(
         options=options,
         allow_missing=allow_missing,
@@ -120,7 +125,8 @@ def evaluate(
         json=json,
     )
     found = list(load_suites(suites or (), asking, only=read_filters(filters or ()), limit=limit, repeat=repeat))
-    if html is not None and len(found) > 1:
+    wanted = replace(wanted, alone=len(found) == 1)
+    if html is not None and not wanted.alone:
         raise InputError("--html takes one suite")
     ended = run_to_end(run_all(found, asking, wanted))
     check_ended(ended)
@@ -197,6 +203,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             store=session.store,
             options=options,
             judging=judging,
+            against=find_against(wanted, suite, session.store, progress),
             why=session.models.why(suite.baseline.model),
         )
         await evaluation.open()
@@ -217,15 +224,47 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     return ended
 
 
+def find_against(wanted: Wanted, suite: Suite, store: Store, progress: Progress) -> Reference | None:
+    """Return what `--against` names for a suite. None, with a notice, where there is no earlier run of it, and where a
+    run or file is of another one of several suites. Raises InputError.
+    """
+    from promptkit.evaluation import find_reference
+
+    if wanted.against is None:
+        return None
+    found = find_reference(wanted.against, suite.name, store, folder=Path.cwd())
+    if found is None:
+        progress.notice(f"`{suite.name}` has no earlier run that is done and had all rows: nothing is compared")
+        return None
+    if found.suite == suite.name:
+        return found
+    told = f"{found.name} is of the suite `{found.suite}`, not `{suite.name}`"
+    if wanted.alone:
+        raise InputError(told)
+    progress.notice(f"{told}: nothing is compared")
+    return None
+
+
 def check_ended(ended: Sequence[Evaluated]) -> None:
-    """Raise RunIncomplete where cells are missing, and FellShort where a threshold was not met."""
-    lacking = [each for each in ended if each.status == "incomplete"]
-    if lacking:
-        first = lacking[0]
-        missing = sum(variant["missing"] for variant in first.record["variants"])
-        total = sum(variant["cases"] for variant in first.record["variants"])
-        hint = "the same command asks only for the rest" if first.gave_up else "--retry-errors asks again what failed"
-        raise RunIncomplete(f"{missing} of {total} cells have no answer: {first.failure}", hint=hint)
-    short = [each["says"] for one in ended for each in one.record["thresholds"] if not each["passed"]]
+    """Raise RunIncomplete where missing cells leave something open, and FellShort where a threshold was not met."""
+    for each in ended:
+        if (failure := what_is_open(each)) is not None:
+            raise failure
+    short = [each["says"] for one in ended for each in one.record["thresholds"] if each["passed"] is False]
     if short:
         raise FellShort("\n".join(short))
+
+
+def what_is_open(ended: Evaluated) -> RunIncomplete | None:
+    """Return what to say of a run in which missing cells or scores leave something open."""
+    record = ended.record
+    undecided = [each["says"] for each in record["thresholds"] if each["missing"]]
+    if ended.status == "incomplete" and (undecided or not record["missing_allowed"]):
+        missing = sum(variant["missing"] for variant in record["variants"])
+        total = sum(variant["cases"] for variant in record["variants"])
+        hint = "the same command asks only for the rest" if ended.gave_up else "--retry-errors asks again what failed"
+        told = f"{missing} of {total} cells have no answer: {ended.failure}"
+        return RunIncomplete(told, hint=None if record["model"]["replayed"] else hint)
+    if undecided:
+        return RunIncomplete("\n".join(undecided), hint="the same command scores again what has no score")
+    return None

@@ -6,9 +6,12 @@ await evaluation.open()
 evaluated = await evaluation.run()
 """
 
+from promptkit.evaluation.baseline import write_baseline
 from promptkit.evaluation.data import Data, DataRow
 from promptkit.evaluation.evaluate import KIND, Evaluated, Evaluation, refuse_seen
 from promptkit.evaluation.execute import Options, Progress
+from promptkit.evaluation.reference import Reference, find_reference
+from promptkit.evaluation.schema import suite_schema
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant
 from promptkit.evaluation.suite_reader import load_suite
@@ -26,11 +29,15 @@ __all__ = [
     "Measure",
     "Options",
     "Progress",
+    "Reference",
     "RunView",
     "StoredRun",
     "Suite",
     "Threshold",
     "Variant",
+    "find_reference",
     "load_suite",
     "refuse_seen",
+    "suite_schema",
+    "write_baseline",
 ]

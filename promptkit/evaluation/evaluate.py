@@ -154,6 +154,7 @@ class Evaluation:
                 "reference": model.reference if model else "",
                 "digest": model.digest if model else "",
                 "why": self._why,
+                "replayed": self._models.replayed(self.suite.baseline.model),
             },
             "exact": settings["exact"],
             "in_flight": settings["in_flight"] or (model.parallel if model else None),

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -105,6 +105,7 @@ class Execution:
         self._models = models
         self._store = store
         self._options = options
+        self._fresh = options.fresh
         self._on_saved = on_saved or (lambda: None)
         self._plain = [(at, each) for at, each in enumerate(suite.measures) if not _is_slow(each)]
         self._slow = [(at, each) for at, each in enumerate(suite.measures) if _is_slow(each) and not each.metric.pairs]
@@ -121,12 +122,21 @@ class Execution:
         for variant in self.suite.variants:
             runner = Runner(variant.pipeline, models=self._models, settings=settings, model=variant.model)
             await runner.open()
-            key = variant_key(variant, runner.session.answered, exact=self._options.exact)
+            key = variant_key(variant, self._answering(runner), exact=self._options.exact)
             tally = Tally(metrics, self.suite.repeat)
             self.contenders.append(Contender(variant, runner, key, tally, answer_type(variant.pipeline)))
         answered = self.contenders[0].runner.session.answered
         named = answered.get(self.suite.baseline.model) or next(iter(answered.values()), None)
         return named or await (await self._models.get()).model()
+
+    def _answering(self, runner: Runner) -> dict[str | None, Model]:
+        """Return what answers a variant. A recording is not the model: what it answers is never taken for known."""
+        found = dict(runner.session.answered)
+        for name, model in found.items():
+            if recording := self._models.replayed(name):
+                self._fresh = True
+                found[name] = replace(model, reference=recording)
+        return found
 
     async def run(self, number: int) -> None:
         """Have every cell, in the run of that number. Raises StoreFailed, and InputError where the data breaks off.
@@ -186,7 +196,7 @@ class Execution:
     async def _place(self, planned: Sequence[Planned]) -> None:
         """Take what is known, queue what is not, and note what another process is at work on."""
         known: Mapping[bytes, KeptCell] = {}
-        if not self._options.fresh:
+        if not self._fresh:
             keys = list({each.key for each in planned})
             known = self._store.cells.find(keys, errors=not self._options.retry_errors)
         unknown: list[Planned] = []
@@ -209,7 +219,7 @@ class Execution:
                 self._elsewhere.append(each)
 
     async def _claim(self, keys: Sequence[bytes]) -> set[bytes]:
-        if self._options.fresh or not keys:
+        if self._fresh or not keys:
             return set(keys)
         return await asyncio.to_thread(self._store.cells.claim, keys, errors=not self._options.retry_errors)
 
@@ -282,7 +292,7 @@ class Execution:
 
     def _give_back(self) -> None:
         """Let others ask what was claimed and not asked."""
-        if self._pending and not self._options.fresh:
+        if self._pending and not self._fresh:
             self._store.cells.release(self._pending)
 
     def _scores(self, planned: Planned, outcome: Outcome) -> Scores:
