@@ -1,4 +1,4 @@
-"""A loopback server of fixed latency that speaks just enough of Ollama's API, for measuring what stands in front of it.
+"""A loopback server of fixed latency, for measuring what stands in front of it: a little of Ollama's API and OpenAI's.
 
     with ollama_server(latency=0.05) as server:
         ...  # ask server.url; then server.requests() tells how many it answered
@@ -89,6 +89,8 @@ class Bench:
     async def _respond(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
         if path == "/api/chat":
             return 200, await self._chat(body)
+        if path == "/v1/chat/completions":
+            return 200, await self._completion(body)
         described = {
             "/api/version": {"version": VERSION},
             "/api/tags": {"models": [_listed()]},
@@ -99,6 +101,7 @@ class Bench:
                 "details": _listed()["details"],
                 "model_info": {"general.architecture": "bench", "bench.context_length": CONTEXT},
             },
+            "/v1/models": {"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "bench"}]},
             "/bench/requests": {"requests": self._requests},
         }
         if path == "/bench/log":
@@ -108,15 +111,11 @@ class Bench:
         return 404, json.dumps({"error": f"no route {path}"}).encode()
 
     async def _chat(self, body: dict[str, Any]) -> bytes:
-        self._requests += 1
-        self._log.append((time.time(), "\n".join(message["content"] for message in body["messages"])))
-        if self._latency:
-            await asyncio.sleep(self._latency)
-        words = sum(len(message["content"].split()) for message in body["messages"])
+        words = await self._take(body)
         ended = {
             "done": True,
             "done_reason": "stop",
-            "prompt_eval_count": max(1, words),
+            "prompt_eval_count": words,
             "eval_count": 1,
             "total_duration": int(self._latency * 1e9),
         }
@@ -125,6 +124,34 @@ class Bench:
             return json.dumps({**said, **ended}).encode()
         last = {"model": MODEL, "message": {"role": "assistant", "content": ""}, **ended}
         return b"".join(json.dumps(line).encode() + b"\n" for line in ({**said, "done": False}, last))
+
+    async def _completion(self, body: dict[str, Any]) -> bytes:
+        """Answer as OpenAI's servers do; none of the clients that are measured here has to stream."""
+        words = await self._take(body)
+        message = {"role": "assistant", "content": self._answer}
+        completion = {
+            "id": f"chatcmpl-{self._requests}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": MODEL,
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": words, "completion_tokens": 1, "total_tokens": words + 1},
+        }
+        return json.dumps(completion).encode()
+
+    async def _take(self, body: dict[str, Any]) -> int:
+        """Count and log a request, take its time, and return how many words it has."""
+        texts = [_text(message["content"]) for message in body["messages"]]
+        self._requests += 1
+        self._log.append((time.time(), "\n".join(texts)))
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        return max(1, sum(len(text.split()) for text in texts))
+
+
+def _text(content: Any) -> str:
+    """Return the text of a message, which OpenAI's protocol may send in parts."""
+    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
 
 
 def _listed() -> dict[str, Any]:
