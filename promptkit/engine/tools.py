@@ -141,7 +141,7 @@ def _leaving_no_loop(function: Callable[..., Any], arguments: Mapping[str, Any])
     try:
         return function(**arguments)
     except SystemExit as error:
-        raise ToolFailed(f"the tool's function ends the process: SystemExit: {error}") from error
+        raise ToolFailed(f"the function ends the process: SystemExit: {error}") from error
     except StopIteration as error:
         raise RuntimeError("StopIteration") from error
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
-from promptkit.engine import Pipeline, Runner, Settings, compile_value, files, load_target, model_named
+from promptkit.engine import Pipeline, Runner, Settings, Trace, compile_value, files, load_target, model_named
 from promptkit.errors import InputError, Problem, PromptkitError, UnparsedAnswer, nearest
 from promptkit.evaluation.metrics.base import Around, Askers, Given
 from promptkit.evaluation.metrics.values import shown, text_of
@@ -43,17 +45,19 @@ class JudgePrompt:
         if path is None:
             raise InputError(f"there is no prompt `{prompt}`", hint=nearest(prompt, around.project.names("prompts")))
         self.model = None if model is None else model_named(model, around.folder, around.project)
-        self._pipeline = load_target(path, around.project)
+        self._pipeline = _with_model(load_target(path, around.project), self.model)
         lacking = [name for name, each in self._pipeline.inputs.items() if name not in gives and not each.has_default]
         if lacking:
             told = (
                 f"the prompt `{prompt}` needs {', '.join(f'`{name}`' for name in lacking)}, which a judge is not given"
             )
             raise InputError(told, hint=nearest(lacking[0], gives))
+        # A project's own prompt may have a technique that thinks first.
+        self._thinks = any(step.asking and step.asking.technique != "vanilla" for step in self._pipeline.steps.values())
         self._askers: Askers | None = None
         self._opening: asyncio.Task[tuple[Runner, bool]] | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Changes with any file that the judge's prompt is made of."""
         return _hash(self._pipeline)
@@ -63,16 +67,22 @@ class JudgePrompt:
         runner, _ = await self._opened(askers)
         inputs = {name: values.get(name, each.default) for name, each in self._pipeline.inputs.items()}
         result = await runner.run(inputs)
-        step = result.trace.children[0]
-        if isinstance(result.error, UnparsedAnswer):
-            raise Babble(f"the judge's reply is no verdict: {shown(step.calls[-1].reply.text, _BEGINNING)}")
-        if result.error is not None:
+        if result.error is not None and not isinstance(result.error, UnparsedAnswer):
             raise result.error
+        step = result.trace.children[0]
+        if result.error is not None or not self._is_verdict(step, result.output):
+            raise Babble(f"the judge's reply is no verdict: {shown(step.calls[-1].reply.text, _BEGINNING)}")
         return Verdict(result.output, step.extra.get("scores"))
 
     async def is_judged(self, askers: Askers) -> bool:
         """Tell whether the judge is the run's own model."""
         return (await self._opened(askers))[1]
+
+    def _is_verdict(self, step: Trace, value: Any) -> bool:
+        """Tell whether a reply that nothing held to the choices begins with one; thoughts may come before it."""
+        request = step.calls[-1].request
+        held = "scores" in step.extra or request.grammar is not None or request.schema is not None
+        return held or self._thinks or _begins_with(step.calls[-1].reply.text, value)
 
     async def _opened(self, askers: Askers) -> tuple[Runner, bool]:
         if self._opening is None or self._askers is not askers:
@@ -81,7 +91,7 @@ class JudgePrompt:
         return await asyncio.shield(self._opening)
 
     async def _open(self, askers: Askers) -> tuple[Runner, bool]:
-        runner = Runner(self._pipeline, models=askers, settings=Settings(repairs=0), model=self.model)
+        runner = Runner(self._pipeline, models=askers, settings=Settings(repairs=0))
         await runner.open()
         digests = {model.digest for model in runner.session.answered.values()}
         try:
@@ -89,6 +99,16 @@ class JudgePrompt:
         except PromptkitError:  # steps name their models, and the default one is not there
             return runner, False
         return runner, own in digests
+
+
+def _begins_with(reply: str, value: Any) -> bool:
+    """Tell whether a free reply begins with a verdict, perhaps after a cue (`Level: good`).
+
+    One that only mentions it (`I cannot say whether it is good`) is none, though an answer would be read from it.
+    """
+    return (
+        re.match(rf"[\W_]*(?:\w[\w ]{{0,30}}:[\W_]*)?{re.escape(str(value))}(?!\w)", reply, re.IGNORECASE) is not None
+    )
 
 
 def question_of(given: Given, question: str | None, hidden: frozenset[str]) -> dict[str, str]:
@@ -127,6 +147,13 @@ def fields_read(text: str | None) -> Iterator[str]:
         return
     value = compile_value(text, lambda path: Problem(""))
     yield from (attribute for name, attribute in value.attributes if name == "row")
+
+
+def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
+    """Return a pipeline whose steps ask this model, whatever the project's defaults say."""
+    if model is None:
+        return pipeline
+    return replace(pipeline, steps={name: replace(step, model=model) for name, step in pipeline.steps.items()})
 
 
 def _hash(pipeline: Pipeline) -> str:

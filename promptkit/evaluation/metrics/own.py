@@ -79,7 +79,7 @@ class Own(Metric):
             returned = await self._tool.run({name: GIVEN[name](given) for name in takes if name in GIVEN})
         except ToolFailed as error:
             return Score(None, why=str(error))
-        return self._score(returned)
+        return self.read(returned)
 
     def estimate(self, sample: Sample) -> Estimate:
         if self.bounds is None:
@@ -97,7 +97,8 @@ class Own(Metric):
         scores = sample.scores
         return self.bounds == (0.0, 1.0) and bool(((scores == 0) | (scores == 1)).all())
 
-    def _score(self, returned: Any) -> Score:
+    def read(self, returned: Any) -> Score:
+        """Return the score that a function has returned, missing where it is none."""
         value, detail = returned, {}
         if isinstance(returned, Mapping):
             if "score" not in returned:
@@ -113,7 +114,7 @@ class Own(Metric):
             return Score(None, why=told)
         try:
             return Score(number, json.loads(json.dumps(detail, allow_nan=False, default=str)))
-        except (TypeError, ValueError, RecursionError) as error:
+        except Exception as error:  # its text is made by objects of the user's own
             return Score(None, why=f"what the function returned beside the score is not JSON: {error}")
 
 
