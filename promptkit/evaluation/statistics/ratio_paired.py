@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Final
 
-from promptkit.evaluation.statistics.influences import Labels, Sums, clustered, f1_sums, read_labels, variance_of
+from promptkit.evaluation.statistics.influences import (
+    ROUNDING,
+    Labels,
+    Sums,
+    clustered,
+    f1_sums,
+    read_labels,
+    variance_of,
+)
 from promptkit.evaluation.statistics.interval import Paired, ordered_sum, t_quantile
 
 if TYPE_CHECKING:
@@ -152,8 +160,8 @@ class _Pair:
 
         Without it the interval collapses where few rows differ: it covers 50 to 60 of 100 for 95 at 30 rows.
         """
-        differ = influences != 0
-        moved = 1.0
+        differ = abs(influences) > ROUNDING * self.share
+        influences, moved = influences * differ, 1.0
         if differ.any():
             count = self.count[differ]
             moved = ordered_sum(count * (influences[differ] / self.share[differ]) ** 2) / float(count.sum())

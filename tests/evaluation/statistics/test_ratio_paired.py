@@ -151,6 +151,18 @@ def test_repeats_that_all_agree_say_no_more(
     assert again[4:7] == once[4:7]
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_influences_that_cancel_but_for_rounding_are_none(times: int) -> None:
+    expected = [1] * 6 + [2] * 9
+    a = [0] * 13 + [2, 2]
+    b = [0] * 4 + [1, 1] + [0] * 6 + [2, 0, 2]
+    clusters = [0, 0, 1, 1] + [0] * 8 + [1, 0, 0]
+
+    found = balanced_accuracy_difference(expected * times, a * times, b * times, clusters * times)
+
+    assert found[1:3] == (-1, 1)
+
+
 def test_one_cluster_says_nothing() -> None:
     found = macro_f1_difference([0, 1, 1], [0, 1, 1], [1, 1, 0], [5, 5, 5])
 
