@@ -108,6 +108,7 @@ def evaluate(
 
     What is finished is kept: the same command asks only for the rest.
     """
+    from promptkit.cli.eval_next import show_next
     from promptkit.cli.session import run_to_end
     from promptkit.evaluation import Options
 
@@ -129,6 +130,8 @@ def evaluate(
     if html is not None and not wanted.alone:
         raise InputError("--html takes one suite")
     ended = run_to_end(run_all(found, asking, wanted))
+    if wanted.alone and not json:
+        show_next(ended[0], suites[0] if suites else found[0].file.stem, asking, html=html is not None)
     check_ended(ended)
 
 
@@ -181,7 +184,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     from promptkit.cli.session import open_session
     from promptkit.evaluation import Evaluation, Judging, StoredRun, refuse_seen
     from promptkit.evaluation.replies import Replies
-    from promptkit.reports import EvaluationScreen, Progress, emit, evaluation_text, json_text, write_page
+    from promptkit.reports import EvaluationScreen, Progress, emit, json_text, print_evaluation, write_page
 
     if not wanted.allow_seen:
         refuse_seen(suite)
@@ -206,7 +209,8 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             against=find_against(wanted, suite, session.store, progress),
             why=session.models.why(suite.baseline.model),
         )
-        await evaluation.open()
+        with progress.showing():
+            await evaluation.open()
         screen = EvaluationScreen(evaluation, progress)
         try:
             with screen.showing():
@@ -217,8 +221,10 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
         run = session.store.run(str(ended.number))
         assert run is not None, "a run that ended is in the store"
         view = StoredRun(session.store, run)
-        screen.ended(ended)
-        emit(json_text(ended.record) if wanted.json else evaluation_text(ended.record, view))
+        if wanted.json:
+            emit(json_text(ended.record, indent=2 if wanted.alone else None))
+        else:
+            print_evaluation(ended.record, view)
         if wanted.html is not None:
             write_page(view, wanted.html)
     return ended

@@ -10,6 +10,7 @@ from promptkit.evaluation.baseline import write_baseline
 from promptkit.evaluation.data import Data, DataRow
 from promptkit.evaluation.evaluate import KIND, Evaluated, Evaluation, refuse_seen
 from promptkit.evaluation.execute import Options, Progress
+from promptkit.evaluation.looking import SoFar, cost_so_far, estimates_so_far
 from promptkit.evaluation.reference import Reference, find_reference
 from promptkit.evaluation.schema import suite_schema
 from promptkit.evaluation.stored_run import StoredRun
@@ -31,10 +32,13 @@ __all__ = [
     "Progress",
     "Reference",
     "RunView",
+    "SoFar",
     "StoredRun",
     "Suite",
     "Threshold",
     "Variant",
+    "cost_so_far",
+    "estimates_so_far",
     "find_reference",
     "load_suite",
     "refuse_seen",

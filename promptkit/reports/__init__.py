@@ -14,7 +14,7 @@ from promptkit.reports.text import json_text, one_line, outline, row_text, shown
 if TYPE_CHECKING:
     from promptkit.reports.catalog import catalog_text, technique_text
     from promptkit.reports.comparison import Outcome, answer_record, settle
-    from promptkit.reports.evaluation import EvaluationScreen, evaluation_text
+    from promptkit.reports.evaluation import EvaluationScreen, evaluation_text, metric_text, print_evaluation
     from promptkit.reports.models import model_text, models_text
     from promptkit.reports.page import write_page
     from promptkit.reports.progress import Progress
@@ -43,6 +43,7 @@ __all__ = [
     "json_text",
     "marked",
     "measured_text",
+    "metric_text",
     "model_text",
     "models_text",
     "note",
@@ -51,6 +52,7 @@ __all__ = [
     "paragraph",
     "prepared_text",
     "print_error",
+    "print_evaluation",
     "recommendation_record",
     "recommendation_text",
     "rendered_text",
@@ -76,6 +78,8 @@ _LAZY = {
     "EvaluationScreen": "evaluation",
     "TrialScreen": "trial",
     "evaluation_text": "evaluation",
+    "metric_text": "evaluation",
+    "print_evaluation": "evaluation",
     "answer_record": "comparison",
     "catalog_text": "catalog",
     "technique_text": "catalog",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from promptkit.engine import (
 )
 from promptkit.reports.numbers import calls_text, counted, seconds_text, size_text, tokens_text
 from promptkit.reports.output import note
-from promptkit.reports.screen import report_console
+from promptkit.reports.screen import redraws, report_console
 from promptkit.reports.text import hint_in_brackets, one_line, visible
 
 if TYPE_CHECKING:
@@ -58,16 +58,25 @@ class Progress:
         self._whole: set[str] = set()
         self._rows: _Work | None = None
         self._live: Live | None = None
+        self._more: Callable[[int], Iterable[Text]] | None = None
+
+    @property
+    def redraws(self) -> bool:
+        """Whether the screen is one that `showing` keeps up to date."""
+        return redraws(self._console)
 
     @contextmanager
-    def showing(self, *, rows: int | None = None) -> Iterator[None]:
+    def showing(
+        self, *, rows: int | None = None, lines: Callable[[int], Iterable[Text]] | None = None
+    ) -> Iterator[None]:
         """Keep the steps at work on the screen, where stderr is a terminal, until the block ends.
 
-        Of `rows` one line says how many are finished.
+        Of `rows` one line says how many are finished. `lines` gives more for a width, called by the screen's thread.
         """
         self._at_work.clear()
         self._rows = None if rows is None else _Work(items=rows)
-        if not self._console.is_terminal:
+        self._more = lines
+        if not self.redraws:
             yield
             return
         from rich.live import Live
@@ -202,7 +211,12 @@ class Progress:
             lines.append(f"… {visible(name) + counts:<{NAME_WIDTH}} {_spent(work)}")
             if work.tail:
                 lines.append(f"    {_last(work.tail, self._console.width - 8)}")
-        return Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
+        said = Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
+        if self._more is None:
+            return said
+        more = Text("\n").join(self._more(self._console.width))
+        more.no_wrap, more.overflow = True, "ellipsis"
+        return Text("\n").join([said, more]) if lines else more
 
 
 def _spent(work: _Work) -> str:

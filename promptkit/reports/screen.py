@@ -17,12 +17,26 @@ def terminal_width() -> int | None:
     return console.width if console.is_terminal else None
 
 
+def redraws(console: Console) -> bool:
+    """Tell whether lines may be drawn anew in place: not in pipes, on dumb terminals, or where `NO_COLOR` is set."""
+    return console.is_terminal and not console.is_dumb_terminal and not os.environ.get("NO_COLOR")
+
+
 def report_console(*, stderr: bool = False) -> Console:
     """Return a console that prints text as it is: no markup, no emoji codes, no highlighting, no wrapping in pipes."""
     from rich.console import Console
 
     file = None if stderr else result_stream()
-    console = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = Console(
+        file=file,
+        stderr=stderr,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=True,
+        # Rich would leave bold and dim as escapes under NO_COLOR.
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+    )
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 120
     return console

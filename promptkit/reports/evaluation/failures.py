@@ -1,0 +1,123 @@
+"""The rows of a run that failed: those without an answer that can be read first, then the wrong ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from heapq import nsmallest
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from promptkit.reports.evaluation.grid import GAP, Cell, cell_width, grid, shortened
+from promptkit.reports.text import one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from promptkit.evaluation import CellView, RunView
+
+MOST_SHOWN = 10
+MOST_FLAGGED = 5
+"""How many of those shown may be ones without an answer, where others are wrong."""
+
+MOST_READ = 10_000
+"""Cells that are looked through: a run of a million rows is not read again to show ten of them."""
+
+WIDEST_ANSWER = 24
+FLAGS = {"unparsed": "unparsed", "truncated": "cut off", "error": "missing"}
+
+
+def find_failures(view: RunView, record: Mapping[str, Any]) -> list[CellView]:
+    """Return at most MOST_SHOWN failing cells of the baseline: those without an answer, then by the aim the worst.
+
+    Of equal ones the first come. No more cells are read than are needed, and never more than MOST_READ.
+    """
+    variant = record["variants"][0]
+    unanswered = min(MOST_FLAGGED, variant["missing"] + variant["unparsed"] + variant["truncated"])
+    flagged: list[CellView] = []
+    wrong: list[tuple[float, CellView]] = []
+    hopeless = 0
+    for cell in islice(view.cells(variant["name"]), MOST_READ):
+        goodness = goodness_of(cell, variant["metrics"])
+        if cell.flag:
+            flagged.append(cell)
+        elif goodness < 1:
+            wrong.append((goodness, cell))
+            hopeless += goodness <= 0
+        if len(flagged) >= unanswered and hopeless >= MOST_SHOWN:
+            break
+    worst = [cell for _, cell in nsmallest(MOST_SHOWN, wrong, key=lambda found: found[0])]
+    first = flagged[: max(MOST_FLAGGED, MOST_SHOWN - len(worst))]
+    return [*first, *worst[: MOST_SHOWN - len(first)]]
+
+
+def goodness_of(cell: CellView, metrics: Mapping[str, Mapping[str, Any]]) -> float:
+    """Return how good a cell's score of the aim is, from 0 to 1; 1 where the aim has no bounds, 0 without a score."""
+    aim, metric = next(iter(metrics.items()), ("", {}))
+    if not metric.get("bounds") or (score := cell.scores.get(aim)) is None:
+        return 1.0
+    if score.value is None:
+        return 0.0
+    low, high = metric["bounds"]
+    share = float((score.value - low) / (high - low))
+    return share if metric.get("higher_is_better", True) else 1 - share
+
+
+def failure_lines(view: RunView, record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    """Yield failing rows of the baseline, each in one line: expected, answer or what is wrong, and the inputs."""
+    from rich.text import Text
+
+    cells = find_failures(view, record)
+    if not cells:
+        return
+    aim = next(iter(record["variants"][0]["metrics"]), "")
+    several = len(record["variants"]) > 1
+    yield Text("failing rows" + (f" of {one_line(cells[0].variant, width // 2)}" if several else ""), style="bold")
+    rows = [_row(cell, aim, repeats=record["repeat"] > 1) for cell in cells]
+    head = [(each, "dim") for each in ("row", "expected", "answer", "of")]
+    taken = sum(max(cell_width(row[at][0]) for row in (head, *rows)) for at in range(3))
+    left = max(width - taken - 4 * GAP - 1, 10)
+    table: list[list[Cell]] = [[*head]]
+    for row in rows:
+        table.append([*row[:-1], shortened(row[-1][0], left)])
+    yield from grid(table, right=(0,), width=width, indent=2)
+
+
+def _row(cell: CellView, aim: str, *, repeats: bool) -> list[tuple[str, str]]:
+    number = f"{cell.row}/{cell.repeat + 1}" if repeats else str(cell.row)
+    return [
+        (number, ""),
+        (_short(_expected(cell, aim)), "green"),
+        (
+            _short(_answer(cell, aim), 2 * WIDEST_ANSWER if cell.flag else WIDEST_ANSWER),
+            "yellow" if cell.flag else "red",
+        ),
+        (_inputs(cell), ""),
+    ]
+
+
+def _expected(cell: CellView, aim: str) -> Any:
+    score = cell.scores.get(aim)
+    return score.detail.get("expected", cell.expect) if score else cell.expect
+
+
+def _answer(cell: CellView, aim: str) -> str:
+    if cell.flag:
+        return ": ".join(filter(None, (FLAGS[cell.flag], one_line(cell.problem))))
+    score = cell.scores.get(aim)
+    if score is not None and score.value is None:
+        return f"no score: {one_line(score.why)}"
+    return one_line(cell.output)
+
+
+def _inputs(cell: CellView) -> str:
+    """Return a row's fields in one line, the longest first and without its name, what is expected left out."""
+    fields = {name: one_line(value) for name, value in cell.fields.items() if value is None or value != cell.expect}
+    if not fields:
+        return ""
+    longest = max(fields, key=lambda name: len(fields[name]))
+    first = fields.pop(longest)
+    return " · ".join([first, *(f"{name}: {value}" for name, value in fields.items())])
+
+
+def _short(value: Any, width: int = WIDEST_ANSWER) -> str:
+    return "" if value is None else shortened(one_line(value), width)

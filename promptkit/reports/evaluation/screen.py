@@ -1,0 +1,182 @@
+"""How far a run of a suite is: on a terminal a live table, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from promptkit.reports.evaluation.text import print_evaluation
+from promptkit.reports.evaluation.variants import cost_text, metric_lines
+from promptkit.reports.numbers import calls_text, seconds_text, tokens_text
+from promptkit.reports.output import note
+from promptkit.reports.text import hint_in_brackets, one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from promptkit.evaluation import Evaluation
+    from promptkit.reports.progress import Progress
+
+TICK = 0.25
+PLAIN_SECONDS = 30.0
+"""How long it takes to the next line where there is no terminal."""
+
+LOOK_SECONDS = 1.0
+LOOK_SHARE = 0.02
+"""The share of the time that the running means may take: with many cells they are reckoned less often."""
+
+RATE_SECONDS = 20.0
+"""Of how long ago the rate is that the time left is reckoned from."""
+
+BAR = 24
+
+
+class EvaluationScreen:
+    """Shows how far an evaluation is. `showing` wraps its run; made and used where the event loop runs."""
+
+    def __init__(self, evaluation: Evaluation, progress: Progress) -> None:
+        self._evaluation = evaluation
+        self._progress = progress
+        self._means: dict[str, dict[str, Mapping[str, Any]]] = {}
+        self._pace = Pace()
+        self._looked = self._failed = self._gave_up = False
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Keep the table on the screen until the block ends, and say what fails as it comes."""
+        live = self._progress.redraws
+        if not live:
+            note(self._begun())
+        tasks = [asyncio.ensure_future(self._watch(live))]
+        tasks += [asyncio.ensure_future(self._look())] if live else []
+        try:
+            with self._progress.showing(lines=self._lines):
+                yield
+        finally:
+            for task in tasks:
+                task.cancel()
+        self._tell_failures()
+
+    def interrupted(self) -> None:
+        """Show what is finished."""
+        print_evaluation(self._evaluation.so_far(), stderr=True)
+
+    def _begun(self) -> str:
+        suite, progress = self._evaluation.suite, self._evaluation.execution.progress
+        variants = f", {len(suite.variants)} variants" if len(suite.variants) > 1 else ""
+        return f"{suite.name}: {progress.total:,} cells ({self._evaluation.counted.rows:,} rows{variants})"
+
+    async def _watch(self, live: bool) -> None:
+        said = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK)
+            progress = self._evaluation.execution.progress
+            self._pace.add(progress.done)
+            self._tell_failures()
+            if not live and time.monotonic() - said >= PLAIN_SECONDS:
+                said = time.monotonic()
+                note(
+                    f"{self._evaluation.suite.name}: {' · '.join([self._done(), *self._pace_parts(), *self._spent()])}"
+                )
+
+    async def _look(self) -> None:
+        """Reckon the running means anew, for no more than a share of the time."""
+        from promptkit.evaluation import estimates_so_far
+
+        await asyncio.sleep(LOOK_SECONDS)
+        while True:
+            seconds = 0.0
+            async for each in estimates_so_far(self._evaluation):
+                self._means.setdefault(each.variant, {})[each.metric] = each.estimate
+                seconds += each.seconds if self._looked else 0.0  # the first time loads what reckons
+            self._looked = True
+            await asyncio.sleep(max(LOOK_SECONDS, seconds / LOOK_SHARE))
+
+    def _tell_failures(self) -> None:
+        progress = self._evaluation.execution.progress
+        if progress.failure and not self._failed:
+            self._failed = True
+            self._progress.notice(f"the first failure: {hint_in_brackets(progress.failure)}")
+        if progress.gave_up and not self._gave_up:
+            self._gave_up = True
+            self._progress.notice("the model does not answer: nothing more is asked")
+
+    def _lines(self, width: int) -> Iterator[Text]:
+        """Yield the screen's lines. Called by the screen's own thread."""
+        from rich.text import Text
+
+        progress = self._evaluation.execution.progress
+        full = BAR * progress.done // max(1, progress.total)
+        yield Text.assemble(
+            (one_line(self._evaluation.suite.name, 30), "bold"),
+            " ",
+            ("━" * full, "cyan"),
+            ("━" * (BAR - full), "dim"),
+            " ",
+            " · ".join([self._done(), *self._pace_parts()]),
+        )
+        yield Text("  " + " · ".join(self._spent()), style="dim")
+        means = [
+            {"name": each.variant.name, "metrics": self._means[each.variant.name]}
+            for each in self._evaluation.execution.contenders
+            if len(self._means.get(each.variant.name, ())) == len(self._evaluation.suite.measures)
+        ]
+        if means:
+            yield from metric_lines(means, width, mark="so far")
+
+    def _done(self) -> str:
+        progress = self._evaluation.execution.progress
+        known = f" ({progress.known:,} known)" if progress.known else ""
+        return f"{progress.done:,} of {progress.total:,}{known}"
+
+    def _pace_parts(self) -> Iterator[str]:
+        """Yield how many cells a second are finished, and how long the rest takes at that pace."""
+        progress = self._evaluation.execution.progress
+        left = progress.total - progress.done
+        rate = self._pace.rate
+        if not left:
+            yield "scoring" if any(each.metric.pairs for each in self._evaluation.suite.measures) else "summing up"
+        elif rate:
+            yield f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.0f}/min"
+            yield f"{seconds_text(left / rate)} left"
+
+    def _spent(self) -> Iterator[str]:
+        """Yield what the cells took, and how many have no answer that can be read."""
+        from promptkit.evaluation import cost_so_far
+
+        contenders = self._evaluation.execution.contenders
+        tallies = [each.tally for each in contenders]
+        spent = [tally.spent for tally in tallies]
+        yield calls_text(sum(each.calls for each in spent), sum(each.cached for each in spent))
+        yield tokens_text(sum(each.tokens_in for each in spent), sum(each.tokens_out for each in spent))
+        counts = {"unparsed": 0, "cut off": 0, "failed": 0}
+        for tally in tallies:
+            counts["unparsed"] += tally.unparsed
+            counts["cut off"] += tally.truncated
+            counts["failed"] += tally.missing
+        yield from (f"{count:,} {what}" for what, count in counts.items() if count)
+        if (cost := cost_so_far(self._evaluation)) is not None:
+            yield f"cost {cost_text(cost)}"
+
+
+class Pace:
+    """How many cells a second were finished of late."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def add(self, done: int) -> None:
+        """Note how many are finished now."""
+        now = time.monotonic()
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:
+            self._seen.popleft()
+
+    @property
+    def rate(self) -> float:
+        (began, before), (now, done) = self._seen[0], self._seen[-1]
+        return (done - before) / (now - began) if now - began >= 2 * TICK else 0.0

@@ -1,0 +1,150 @@
+"""The variants of a run with what their metrics say, and what they took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from promptkit.reports.evaluation.figures import metric_decimals, metric_parts
+from promptkit.reports.evaluation.grid import GAP, Cell, cell_width, grid
+from promptkit.reports.numbers import seconds_text
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+Variants = Sequence[Mapping[str, Any]]
+WIDEST_NAME = 0.4
+"""The share of the width that the names of variants may take before they are broken into lines."""
+
+
+def metric_lines(variants: Variants, width: int, *, mark: str = "") -> Iterator[Text]:
+    """Yield each metric of each variant with its 95 % interval, in as many tables as the width asks for.
+
+    `mark` stands in the head: what the intervals are not to be taken for.
+    """
+    names = list(variants[0]["metrics"]) if variants else []
+    if len(variants) == 1:
+        yield from _single(variants[0], names, width, mark)
+        return
+    columns = [_column(name, variants) for name in names]
+    first = min(max(cell_width(str(each["name"])) for each in variants), int(WIDEST_NAME * width))
+    for number, some in enumerate(_fitting(columns, width - max(first, cell_width(mark)))):
+        if number:
+            yield from _blank()
+        head: list[Cell] = [(mark, "dim"), *((column[0], "bold") for column in some)]
+        rows = [[each["name"], *(column[at + 1] for column in some)] for at, each in enumerate(variants)]
+        yield from grid([head, *rows], right=range(1, len(some) + 1), width=width)
+
+
+def _single(variant: Mapping[str, Any], names: Sequence[str], width: int, mark: str) -> Iterator[Text]:
+    rows: list[list[Cell]] = []
+    for name in names:
+        value, interval = metric_parts(variant["metrics"][name])
+        rows.append([_head(name, variant["metrics"][name]), (value, "bold"), interval])
+    yield from grid([[(mark, "dim"), "", ""], *rows] if mark else rows, right=(1,), width=width)
+
+
+def _column(name: str, variants: Variants) -> list[str]:
+    """Return a metric's head and its cells, values and intervals each under each other."""
+    metrics = [each["metrics"][name] for each in variants]
+    decimals = metric_decimals(metrics)
+    parts = [metric_parts(metric, decimals) for metric in metrics]
+    widths = [max(len(part) for part in column) for column in zip(*parts, strict=True)]
+    cells = [f"{value:>{widths[0]}} {interval:<{widths[1]}}" if widths[1] else value for value, interval in parts]
+    return [_head(name, metrics[0]), *cells]
+
+
+def _head(name: str, metric: Mapping[str, Any]) -> str:
+    of = (metric.get("parts") or {}).get("mean_is")
+    return f"{name} ({of})" if of else name
+
+
+def _fitting(columns: Sequence[list[str]], width: int) -> Iterator[list[list[str]]]:
+    """Yield the columns in groups that fit the width, one at least in each."""
+    some: list[list[str]] = []
+    left = width
+    for column in columns:
+        needed = GAP + max(map(cell_width, column))
+        if some and needed > left:
+            yield some
+            some, left = [], width
+        some.append(column)
+        left -= needed
+    yield some
+
+
+def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
+    """Yield what each variant's answers are worth and took, without columns in which nothing is."""
+    columns: list[list[Cell]] = [
+        ["answers", *(_answers(each) for each in variants)],
+        ["unparsed", *(_alarming(each["unparsed"]) for each in variants)],
+        ["cut off", *(_alarming(each["truncated"]) for each in variants)],
+        *_of_parsed(variants),
+        ["calls", *(f"{each['calls']:,}" for each in variants)],
+        ["cached", *(f"{each['cached']:,}" if each["cached"] else "" for each in variants)],
+        ["tokens in", *(f"{each['tokens_in']:,}" for each in variants)],
+        ["out", *(f"{each['tokens_out']:,}" for each in variants)],
+        ["model time", *(seconds_text(each["seconds"]) for each in variants)],
+        ["cost", *("" if each.get("cost") is None else cost_text(each["cost"]) for each in variants)],
+    ]
+    kept = [column for column in columns if any(column[1:])]
+    if len(variants) > 1:
+        kept.insert(0, ["", *(each["name"] for each in variants)])
+    head, *rows = zip(*kept, strict=True)
+    right = range(len(variants) > 1, len(kept))
+    yield from grid([[(str(each), "dim") for each in head], *rows], right=right, width=width)
+
+
+def _answers(variant: Mapping[str, Any]) -> Cell:
+    """Return how many cells have an answer, of how many where some have none."""
+    cases, missing = variant["cases"], variant["missing"]
+    return (f"{cases - missing:,} of {cases:,}", "bold red") if missing else f"{cases:,}"
+
+
+def _alarming(count: int) -> Cell:
+    return (f"{count:,}", "yellow") if count else "0"
+
+
+def _of_parsed(variants: Variants) -> Iterator[list[Cell]]:
+    """Yield what the aim is among the answers that parse, where some do not."""
+    name = next(iter(variants[0]["metrics"]), None)
+    if name is None:
+        return
+    metrics = [each["metrics"][name] for each in variants]
+    if any(metric.get("of_parsed") is not None for metric in metrics):
+        told = [{**metric, "mean": metric.get("of_parsed"), "low": None, "high": None} for metric in metrics]
+        decimals = metric_decimals(metrics)
+        yield [f"{name} of parsed", *(metric_parts(each, decimals)[0] for each in told)]
+
+
+def cost_text(cost: float) -> str:
+    """Return a cost to a tenth of a thousandth, to the cent from 10 on."""
+    return f"{cost:,.2f}" if cost >= 10 else f"{cost:.4f}"
+
+
+def _blank() -> Iterator[Text]:
+    from rich.text import Text
+
+    yield Text()
+
+
+def metric_notes(variants: Variants) -> Iterator[str]:
+    """Yield each note once, with the metric that makes it and, where it is not of all, the variants."""
+    names = list(variants[0]["metrics"]) if variants else []
+    for name in names:
+        of: dict[str, list[str]] = {}
+        for variant in variants:
+            for line in variant["metrics"][name]["notes"]:
+                of.setdefault(line, []).append(variant["name"])
+        for line, some in of.items():
+            of_some = "" if len(some) == len(variants) else f" ({', '.join(some)})"
+            yield f"{name}{of_some}: {line}"
+        yield from _unscored(name, variants)
+
+
+def _unscored(name: str, variants: Variants) -> Iterator[str]:
+    """Yield of which variants some answers have no score: a metric or its judge failed."""
+    for variant in variants:
+        answered, n = variant["cases"] - variant["missing"], variant["metrics"][name]["n"]
+        if 0 < n < answered:
+            yield f"{name} ({variant['name']}): {answered - n} of {answered} answers have no score"
