@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import InputError, Problem
-from promptkit.evaluation.reference import Reference, find_reference, names_run
+from promptkit.errors import InputError, Problem, place
+from promptkit.evaluation.reference import KIND, Reference, find_reference, names_run
 from promptkit.evaluation.suite import Measure, Suite
 from promptkit.storage import Problems
 
@@ -27,9 +26,7 @@ def wrong_bounds(
     limits = metric.bounds if metric else (0.0, 1.0) if name == "unparsed" else None
     for key in ENDS:
         value = bounds.get(key)
-        if value is not None and not isfinite(value):
-            yield key, f"{value} is no bound", None
-        elif value is not None and limits is not None and not limits[0] <= value <= limits[1]:
+        if value is not None and limits is not None and not limits[0] <= value <= limits[1]:
             yield key, f"`{name}` is never {value:g}: it lies between {limits[0]:g} and {limits[1]:g}", None
     if metric is not None and metric.pairs:
         yield "", f"`{name}` compares variants, and thresholds are on the first of them", None
@@ -43,14 +40,14 @@ def wrong_bounds(
         yield "against", f"`{name}` is not known of each row", "the metric `format` can be compared"
 
 
-def threshold_references(suite: Suite, store: Store, model: Model) -> dict[str, Reference | None]:
+def threshold_references(suite: Suite, store: Store, model: Model) -> dict[str, Reference | str | None]:
     """Return what a suite's thresholds compare with, by the text that names it; None where there is no such run yet.
 
-    Raises InputError for what is not there, is of another suite, or was made on another model: nobody would see that a
-    difference is the models'.
+    A text says why nothing may be compared: what is named is not there, is of another suite, or was made on another
+    model, and nobody would see that a difference is the models'. Raises InputError for a file that is no baseline.
     """
     problems = Problems()
-    found: dict[str, Reference | None] = {}
+    found: dict[str, Reference | str | None] = {}
     for threshold in suite.thresholds:
         text = str(threshold.bounds.get("against", ""))
         if text and text not in found:
@@ -60,23 +57,22 @@ def threshold_references(suite: Suite, store: Store, model: Model) -> dict[str, 
     return found
 
 
-def _threshold_reference(text: str, suite: Suite, store: Store, model: Model, where: Problem) -> Reference | None:
-    if not names_run(text) and not suite.project.inside(suite.file.parent / text):
-        raise InputError(replace(where, message=f"the path `{text}` leaves the project"))
-    try:
-        reference = find_reference(text, suite.name, store, folder=suite.file.parent)
-    except InputError as error:
-        raise InputError(
-            replace(each, file=each.file or where.file, line=each.line or where.line) for each in error.problems
-        ) from None
+def _threshold_reference(text: str, suite: Suite, store: Store, model: Model, where: Problem) -> Reference | str | None:
+    file = suite.file.parent / text
+    if not names_run(text):
+        if not suite.project.inside(file):
+            raise InputError(replace(where, message=f"the path `{text}` leaves the project"))
+        if not file.exists():
+            return f"there is no baseline {place(file)} yet"
+    elif text.isdigit() and ((run := store.run(text, kind=KIND)) is None or run.status != "done"):
+        return f"there is no run {text} of a suite" if run is None else f"run {text} is {run.status}"
+    reference = find_reference(text, suite.name, store, folder=suite.file.parent)
     if reference is None:
         return None
     if reference.suite != suite.name:
-        raise InputError(
-            replace(where, message=f"{reference.name} is of the suite `{reference.suite}`, not `{suite.name}`")
-        )
+        return f"{reference.name} is of the suite `{reference.suite}`"
     if not reference.is_of({"reference": model.reference, "digest": model.digest}):
-        told = f"{reference.name} was made on {reference.model['reference']}, and {model.reference} answers now"
-        hint = f"make it anew on this model; to see the difference all the same: --against {text}"
-        raise InputError(replace(where, message=f"{told}: the difference would be the models'", hint=hint))
+        told = f"{reference.name} was made on {reference.model['reference']}, this run on {model.reference}"
+        named = text if names_run(text) else place(file)
+        return f"{told} (--against {named} shows the difference all the same)"
     return reference

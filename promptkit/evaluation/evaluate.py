@@ -72,13 +72,13 @@ class Evaluation:
         self._why = why
         self._models = models
         self._store = store
-        self._references: Mapping[str, Reference | None] = {}
+        self._references: Mapping[str, Reference | str | None] = {}
         self._started = time.monotonic()
 
     async def open(self) -> Model:
         """Open the models and return the baseline's; nothing is asked. Raises what their absence raises.
 
-        Raises InputError for a threshold that compares with what is not there or was made on another model.
+        Raises InputError for a threshold that compares with a file that is no baseline.
         """
         self.model = await self.execution.open()
         self._references = threshold_references(self.suite, self._store, self.model)

@@ -31,8 +31,7 @@ LIMITED = "not judged, since --limit or --filter leave rows out"
 class Gated:
     """What thresholds are judged by: the first variant's record and tally, and of how many `cells` these should be.
 
-    `beside` has the run's rows; `references` what thresholds compare with, by the text that names it (None: there is no
-    such run yet).
+    `beside` has the run's rows; `references` what thresholds compare with, as `bounds.threshold_references` gives it.
     """
 
     suite: Suite
@@ -42,7 +41,7 @@ class Gated:
     cells: int
     limited: bool
     beside: Beside
-    references: Mapping[str, Reference | None]
+    references: Mapping[str, Reference | str | None]
 
     def may_lack(self, missing: int) -> bool:
         """Tell whether something may be said though so many cells are missing."""
@@ -189,7 +188,7 @@ def _per_case(threshold: Threshold, run: Gated) -> Verdict:
     missing = run.cells - len(run.tally.sample(metric))
     if not run.may_lack(missing):
         return _open(threshold.name, missing, run.cells)
-    told = f"{threshold.name}: {wanted:g} of every row's answers right is wanted"
+    told = f"{threshold.name}: of each row's answers a share of {wanted:g} is to be right"
     least = min((share for _, share, _ in shares), default=None)
     if short:
         names = [f"{row.number} ({right_ones(metric, row, repeat)} of {repeat})" for row in short]
@@ -197,7 +196,7 @@ def _per_case(threshold: Threshold, run: Gated) -> Verdict:
         return Verdict(passed=False, shown=least, says=f"{told}, {said}", rows=[row.number for row in short])
     if undecided:
         return _open(threshold.name, missing, run.cells)
-    return Verdict(passed=True, shown=least, says=f"{told}; all {len(rows)} rows have as many")
+    return Verdict(passed=True, shown=least, says=f"{told}; all {len(rows)} rows have it")
 
 
 def _share(metric: Metric, row: RowScores) -> tuple[float, float]:
@@ -219,12 +218,18 @@ def _drop(threshold: Threshold, run: Gated) -> Verdict:
     reference = run.references[str(threshold.bounds["against"])]
     if reference is None:
         return Verdict(passed=None, says=f"{measure.name}: not judged, since `{run.suite.name}` has no earlier run")
+    if isinstance(reference, str):
+        return Verdict(passed=False, says=f"{measure.name}: compared with nothing, since {reference}; {_anew(run)}")
     found = run.beside.compare(measure, reference)
     if found.missing and (found.difference is None or measure.metric.bounds is None):
         return _open(measure.name, found.missing, run.cells)
     if found.difference is None:
-        return Verdict(passed=False, says=f"{measure.name}: nothing shows how far it dropped: {found.why}")
+        return Verdict(passed=False, says=f"{measure.name}: compared with nothing, since {found.why}; {_anew(run)}")
     return _drop_verdict(measure.metric, wanted, found, reference.name, run.beside.notes(reference))
+
+
+def _anew(run: Gated) -> str:
+    return f"to keep this run as the baseline: promptkit runs export {run.beside.number} --baseline FILE"
 
 
 def _drop_verdict(metric: Metric, wanted: float, found: Compared, name: str, notes: Sequence[str]) -> Verdict:

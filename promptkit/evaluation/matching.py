@@ -71,6 +71,11 @@ class Beside:
         self._in_flight = in_flight
         self._matched: dict[str, Matched] = {}
 
+    @property
+    def number(self) -> int:
+        """The run's own."""
+        return self._view.number
+
     @cached_property
     def rows(self) -> Mapping[RowKey, RowScores]:
         """The scores of its first variant, by row."""
