@@ -66,8 +66,8 @@ def f1(
 def macro_f1(expected: ArrayLike, predicted: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> Mean:
     """Return the mean of F1 over the classes that are expected, with an interval.
 
-    All are (cells,), labels as codes. It covers less than it says where a class has few rows (84 to 96 of 100 for 95 at five): say so
-    below ten. Raises ValueError for no cells, for what is no code, and for unlike lengths.
+    All are (cells,), labels as codes. Where a class has few rows it covers less than it says, 84 to 96 of 100 for 95 at
+    five: say so below ten. Raises ValueError for no cells, for what is no code, and for unlike lengths.
     """
     labels = read_labels(clusters, expected, predicted)
     return _over_classes(labels, labels.f1(0), level)
