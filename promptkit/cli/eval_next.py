@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from shlex import join
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,9 @@ def show_next(ended: Evaluated, named: str, asking: Asking, *, html: bool) -> No
     """
     from promptkit.reports import note
 
-    lines = list(_next(ended, named, asking, html=html))[:MOST]
-    width = max(len(line) for line, _ in lines)
     note("next:")
-    for line, what in lines:
-        note(f"  {line:<{width}}  # {what}")
+    for line, what in islice(_next(ended, named, asking, html=html), MOST):
+        note(f"  {line}  # {what}")
 
 
 def _next(ended: Evaluated, named: str, asking: Asking, *, html: bool) -> Iterator[tuple[str, str]]:
@@ -34,13 +33,13 @@ def _next(ended: Evaluated, named: str, asking: Asking, *, html: bool) -> Iterat
     record = ended.record
     if ended.status == "incomplete":
         retry = "" if ended.gave_up else " --retry-errors"
-        yield f"{typed}{retry}", "ask for what has no answer, and only for that"
+        yield f"{typed}{retry}", "only what has no answer"
     if _fails(record["variants"][0]):
-        yield f"promptkit runs show {ended.number} --failures", "the rows that failed, each with its messages"
+        yield f"promptkit runs show {ended.number} --failures", "what failed, with its messages"
     if record["limited"]:
-        yield typed, "all rows; what is known is not asked again"
+        yield typed, "all rows, these not asked again"
     if not html:
-        yield f"{typed} --html {record['suite']}.html", "the run as a page: each row, each message"
+        yield f"{typed} --html {record['suite']}.html", "as one page"
     yield f"promptkit runs show {ended.number}", "this again"
 
 

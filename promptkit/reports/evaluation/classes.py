@@ -29,7 +29,7 @@ def class_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     of = f"{variant['name']}: " if len(record["variants"]) > 1 else ""
     lines = _matrix(parts["confusion"], parts.get("classes") or {})
     if lines is not None and max(line.cell_len for line in lines) <= width:
-        yield Text(f"{of}expected, and the answers across", style="bold")
+        yield Text(f"{of}expected classes down, answers across", style="bold")
         yield from lines
         return
     pairs = _pairs(parts["confusion"])

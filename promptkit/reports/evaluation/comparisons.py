@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from promptkit.reports.columns import paragraph
 from promptkit.reports.evaluation.figures import (
     chance_text,
+    difference_decimals,
     difference_parts,
     difference_unit,
     is_share,
     verdict_of,
 )
 from promptkit.reports.evaluation.grid import Cell, grid
+from promptkit.reports.evaluation.tags import variant_tags
 from promptkit.reports.text import visible
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 Comparison = Mapping[str, Any]
+MOST_COMPARISONS = 12
 MOST_TOLD = 3
-"""Of how many comparisons it is said how many rows would tell."""
+"""How often it is said how many rows would tell."""
 
 _COLOURS = {"better": "bold green", "worse": "bold red", "not shown": "dim"}
 
@@ -30,7 +33,8 @@ _COLOURS = {"better": "bold green", "worse": "bold red", "not shown": "dim"}
 def comparison_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     """Yield the differences on the same rows with interval, p, rows that moved and a verdict; nothing where none is.
 
-    A family is what one metric compares: its p values are adjusted by Holm, its intervals by Bonferroni.
+    A family is what one metric compares: its p values are adjusted by Holm, its intervals by Bonferroni. Of many
+    comparisons those by other metrics than the aim are left out where they show nothing.
     """
     from rich.text import Text
 
@@ -38,14 +42,30 @@ def comparison_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     if not said:
         return
     metrics = record["variants"][0]["metrics"]
+    tags = variant_tags(record["variants"], width)
     others = list(dict.fromkeys(each["a"] for each in said))
-    who = f"{others[0]} against {said[0]['b']}" if len(others) == 1 else f"against {said[0]['b']}"
-    yield Text.assemble((who, "bold"), (" on the same rows", "bold"))
-    yield from comparison_grid(said, metrics, width)
+    who = f"{tags[others[0]]} against " if len(others) == 1 else "against "
+    yield Text(f"{visible(who + tags[said[0]['b']])} on the same rows", style="bold")
+    shown = told_comparisons(said, metrics)
+    yield from comparison_grid([{**each, "a": tags[each["a"]]} for each in shown], metrics, width)
+    if left := len(said) - len(shown):
+        yield Text(f"  and {left} by other metrics that show nothing", style="dim")
+
+
+def told_comparisons(said: Sequence[Comparison], metrics: Mapping[str, Any]) -> Sequence[Comparison]:
+    """Return the comparisons that are told: all of a few, else those by the aim and those that show something."""
+    if len(said) <= MOST_COMPARISONS:
+        return said
+    aim = next(iter(metrics))
+    return [
+        each
+        for each in said
+        if each["metric"] == aim or verdict_of(metrics[each["metric"]], each) in ("better", "worse")
+    ]
 
 
 def comparison_grid(said: Sequence[Comparison], metrics: Mapping[str, Any], width: int) -> list[Text]:
-    """Return comparisons as a table, under each metric those that are made of it; of one each in one line."""
+    """Return comparisons as a table, under each metric those that are made by it; of one each in one line."""
     if not said:
         return []
     several = len({each["a"] for each in said}) > 1
@@ -56,7 +76,8 @@ def comparison_grid(said: Sequence[Comparison], metrics: Mapping[str, Any], widt
         unit = difference_unit(metrics[name], some[0])
         title = f"{name}, {unit}" if unit else name
         rows += [[(title, "bold")]] if several else []
-        rows += [_row(f"  {each['a']}" if several else title, metrics[name], each) for each in some]
+        decimals = difference_decimals(metrics[name], some)
+        rows += [_row(f"  {each['a']}" if several else title, metrics[name], each, decimals) for each in some]
     return grid(rows, right=(1, 3, 4, 5), width=width, indent=2)
 
 
@@ -64,9 +85,9 @@ def _family(each: Comparison) -> int:
     return int(each.get("comparisons") or 1)
 
 
-def _row(title: str, metric: Mapping[str, Any], each: Comparison) -> list[Cell]:
+def _row(title: str, metric: Mapping[str, Any], each: Comparison, decimals: int) -> list[Cell]:
     verdict = verdict_of(metric, each)
-    value, interval = difference_parts(metric, each)
+    value, interval = difference_parts(metric, each, decimals)
     chance = each["p"] if _family(each) == 1 else each["adjusted"]
     better, worse = f"{each['better']:,}", f"{each['worse']:,}"
     return [
@@ -80,8 +101,8 @@ def _row(title: str, metric: Mapping[str, Any], each: Comparison) -> list[Cell]:
     ]
 
 
-def comparison_notes(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield how many rows would tell, of the aim, what the comparisons note, and how several are judged."""
+def comparison_notes(record: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[str]:
+    """Yield how many rows would tell, by the aim, what the comparisons note, and how several are judged."""
     said: Sequence[Comparison] = record["comparisons"]
     if not said:
         return
@@ -89,11 +110,12 @@ def comparison_notes(record: Mapping[str, Any]) -> Iterator[str]:
     aim = next(iter(metrics))
     undecided = [each for each in said if each["metric"] == aim and verdict_of(metrics[aim], each) == "not shown"]
     several = len({each["a"] for each in said}) > 1
-    for each in undecided[:MOST_TOLD]:
-        told = rows_text(metrics[aim], each)
-        if told:
-            yield f"{each['a']}: {told}" if several else told
-    yield from _own_notes(said)
+    of: dict[str, list[str]] = {}
+    for each in undecided:
+        of.setdefault(rows_text(metrics[aim], each), []).append(tags[each["a"]])
+    for told, names in [(told, names) for told, names in of.items() if told][:MOST_TOLD]:
+        yield f"{', '.join(names)}: {told}" if several else told
+    yield from _own_notes(told_comparisons(said, metrics), tags)
     family = max(map(_family, said))
     if family > 1:
         yield f"each metric's p values are adjusted for {family} comparisons (Holm), its intervals too (Bonferroni)"
@@ -101,13 +123,15 @@ def comparison_notes(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"{aim} is the aim; that another metric differs is worth a look, and no more"
 
 
-def _own_notes(said: Iterable[Comparison]) -> Iterator[str]:
+def _own_notes(said: Sequence[Comparison], tags: Mapping[str, str]) -> Iterator[str]:
+    """Yield each note of the comparisons once, with the variants where it is not of all."""
     of: dict[tuple[str, str], list[str]] = {}
     for each in said:
         for line in each["notes"]:
-            of.setdefault((each["metric"], line), []).append(each["a"])
+            of.setdefault((each["metric"], line), []).append(tags[each["a"]])
     for (metric, line), names in of.items():
-        yield f"{metric} ({', '.join(names)}): {line}"
+        of_all = len(names) == sum(each["metric"] == metric for each in said)
+        yield f"{metric}: {line}" if of_all else f"{metric} ({', '.join(names)}): {line}"
 
 
 def rows_text(metric: Mapping[str, Any], each: Comparison) -> str:
@@ -116,17 +140,23 @@ def rows_text(metric: Mapping[str, Any], each: Comparison) -> str:
     `about 20 % of rows flip; 626 rows would show a difference of 5 points four times in five; the 100 here show 12 or
     more`. Nothing where it is not known.
     """
-    needed, shown = each.get("rows_needed"), each.get("smallest_shown")
-    parts = []
-    if each["n"] and is_share(metric) and each["better"] + each["worse"]:
-        flipping = (each["better"] + each["worse"]) / each["n"]
-        parts.append(f"about {100 * flipping:.0f} % of rows flip" if flipping >= 0.01 else "under 1 % of rows flip")
+    needed, shown, n = each.get("rows_needed"), each.get("smallest_shown"), each["n"]
+    if not n or each.get("is_ratio"):
+        return ""
+    moved = each["better"] + each["worse"]
+    if not moved:
+        return "no row differs"
+    smallest = size_text(metric, each["smallest"])
+    here = "" if shown is None else f"; the {n:,} here show {size_text(metric, shown, bare=True)} or more"
+    flipping = f"about {100 * moved / n:.0f} %" if moved >= n / 100 else "less than 1 %"
     if needed:
-        smallest = size_text(metric, each["smallest"])
-        parts.append(f"{needed:,} rows would show a difference of {smallest} four times in five")
-        if shown is not None:
-            parts.append(f"the {each['n']:,} here show {size_text(metric, shown, bare=True)} or more")
-    return "; ".join(parts) if needed else ""
+        told = f"{needed:,} rows would show a difference of {smallest} four times in five"
+        return f"{flipping} of rows {_moves(metric)}; {told}{here}"
+    return f"{flipping} of rows {_moves(metric)}, too few for a difference of {smallest}{here}" if shown else ""
+
+
+def _moves(metric: Mapping[str, Any]) -> str:
+    return "flip" if is_share(metric) else "differ"
 
 
 def size_text(metric: Mapping[str, Any], share: float, *, bare: bool = False) -> str:

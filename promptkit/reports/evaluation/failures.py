@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.evaluation.grid import GAP, Cell, cell_width, grid, shortened
+from promptkit.reports.evaluation.grid import GAP, Cell, column_width, grid, shortened
 from promptkit.reports.text import one_line
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MOST_FLAGGED = 5
 MOST_READ = 10_000
 """Cells that are looked through: a run of a million rows is not read again to show ten of them."""
 
-WIDEST_ANSWER = 24
+INDENT = 2
 FLAGS = {"unparsed": "unparsed", "truncated": "cut off", "error": "missing"}
 
 
@@ -72,26 +73,21 @@ def failure_lines(view: RunView, record: Mapping[str, Any], width: int) -> Itera
     aim = next(iter(record["variants"][0]["metrics"]), "")
     several = len(record["variants"]) > 1
     yield Text("failing rows" + (f" of {one_line(cells[0].variant, width // 2)}" if several else ""), style="bold")
-    rows = [_row(cell, aim, repeats=record["repeat"] > 1) for cell in cells]
-    head = [(each, "dim") for each in ("row", "expected", "answer", "of")]
-    taken = sum(max(cell_width(row[at][0]) for row in (head, *rows)) for at in range(3))
-    left = max(width - taken - 4 * GAP - 1, 10)
-    table: list[list[Cell]] = [[*head]]
-    for row in rows:
-        table.append([*row[:-1], shortened(row[-1][0], left)])
-    yield from grid(table, right=(0,), width=width, indent=2)
+    rows = [_row(cell, aim, width, repeats=record["repeat"] > 1) for cell in cells]
+    table: list[list[Cell]] = [[(each, "dim") for each in ("row", "expected", "answer", "of")]]
+    left = width - INDENT - sum(GAP + column_width(column) for column in zip(*(row[:3] for row in rows), strict=True))
+    table += [[*row, shortened(_inputs(cell), max(left, 10))] for row, cell in zip(rows, cells, strict=True)]
+    yield from grid(table, right=(0,), width=width, indent=INDENT)
 
 
-def _row(cell: CellView, aim: str, *, repeats: bool) -> list[tuple[str, str]]:
+def _row(cell: CellView, aim: str, width: int, *, repeats: bool) -> list[Cell]:
+    """Return a cell's row, what was expected and what came, each within its share of the width."""
     number = f"{cell.row}/{cell.repeat + 1}" if repeats else str(cell.row)
+    expected, colour = _expected(cell, aim), "yellow" if cell.flag else "red"
     return [
-        (number, ""),
-        (_short(_expected(cell, aim)), "green"),
-        (
-            _short(_answer(cell, aim), 2 * WIDEST_ANSWER if cell.flag else WIDEST_ANSWER),
-            "yellow" if cell.flag else "red",
-        ),
-        (_inputs(cell), ""),
+        number,
+        ("" if expected is None else shortened(one_line(expected), width // 5), "green"),
+        (shortened(_answer(cell, aim), width * 2 // 5), colour),
     ]
 
 
@@ -102,7 +98,8 @@ def _expected(cell: CellView, aim: str) -> Any:
 
 def _answer(cell: CellView, aim: str) -> str:
     if cell.flag:
-        return ": ".join(filter(None, (FLAGS[cell.flag], one_line(cell.problem))))
+        why = re.sub(r"^step `[^`]*`: ", "", cell.problem)
+        return ": ".join(filter(None, (FLAGS[cell.flag], one_line(why))))
     score = cell.scores.get(aim)
     if score is not None and score.value is None:
         return f"no score: {one_line(score.why)}"
@@ -117,7 +114,3 @@ def _inputs(cell: CellView) -> str:
     longest = max(fields, key=lambda name: len(fields[name]))
     first = fields.pop(longest)
     return " · ".join([first, *(f"{name}: {value}" for name, value in fields.items())])
-
-
-def _short(value: Any, width: int = WIDEST_ANSWER) -> str:
-    return "" if value is None else shortened(one_line(value), width)

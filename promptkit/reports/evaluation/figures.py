@@ -106,21 +106,35 @@ def difference_unit(metric: Mapping[str, Any], difference: Mapping[str, Any]) ->
     return "points" if is_share(metric) else "seconds" if metric.get("kind") == "latency" else ""
 
 
-def difference_parts(metric: Mapping[str, Any], difference: Mapping[str, Any]) -> tuple[str, str]:
+def difference_parts(
+    metric: Mapping[str, Any], difference: Mapping[str, Any], decimals: int | None = None
+) -> tuple[str, str]:
     """Return a difference and its interval: `+2` and `[−3, +7]` points, `×1.31` and `[1.28, 1.34]`."""
-    value, low, high = (difference.get(key) for key in ("difference", "low", "high"))
+    value, low, high = _scaled(metric, difference)
     if value is None:
         return NONE, ""
     ratio = bool(difference.get("is_ratio"))
-    times = 100 if is_share(metric) and not ratio else 1
-    scaled = [None if each is None else each * times for each in (value, low, high)]
-    places = decimals_of(*scaled)
-    if ratio:
-        places = max(2, places)
-    said = ("×" if ratio else "") + number_text(scaled[0], places, sign=not ratio)
-    if low is None and high is None:
-        return said, ""
-    return said, _interval(low, high, times, places, sign=not ratio)
+    places = difference_decimals(metric, [difference]) if decimals is None else decimals
+    said = ("×" if ratio else "") + number_text(value, places, sign=not ratio)
+    return said, "" if low is None and high is None else _interval(low, high, 1, places, sign=not ratio)
+
+
+def difference_decimals(metric: Mapping[str, Any], differences: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many decimals the narrowest interval of some differences by a metric supports; of ratios 2 or 3."""
+    found = [
+        min(max(2, decimals_of(*_scaled(metric, each))), 3)
+        if each.get("is_ratio")
+        else decimals_of(*_scaled(metric, each))
+        for each in differences
+        if each.get("difference") is not None
+    ]
+    return max(found, default=0)
+
+
+def _scaled(metric: Mapping[str, Any], difference: Mapping[str, Any]) -> list[float | None]:
+    times = 100 if is_share(metric) and not difference.get("is_ratio") else 1
+    ends = (difference.get(key) for key in ("difference", "low", "high"))
+    return [None if each is None else each * times for each in ends]
 
 
 def verdict_of(metric: Mapping[str, Any], difference: Mapping[str, Any]) -> Verdict | None:

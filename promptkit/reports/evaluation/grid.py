@@ -24,16 +24,18 @@ def grid(
 ) -> list[Text]:
     """Return each row as a line, the columns `right` set to the right; what is not `visible` in a cell is escaped.
 
-    With a `width` the first column is broken into lines where it takes more than its share, and lines are cut there.
+    A row of one cell is a heading over all columns. With a `width` the first column is broken into lines where it
+    takes more than its share, and lines are cut there.
     """
     cells = [[_cell(each) for each in row] for row in rows]
-    first = max((cell_width(row[0][0]) for row in cells), default=0)
+    first = max((cell_width(row[0][0]) for row in cells if len(row) > 1), default=0)
     if width is not None:
         others = [max((cell_width(row[at][0]) for row in cells if at < len(row)), default=0) for at in _rest(cells)]
         room = width - indent - sum(others) - GAP * len(others)
         first = min(first, max(room, int(MOST_OF_FIRST * width)))
-    broken = [line for row in cells for line in _broken(row, first)]
-    widths = [max(cell_width(text) for text, _ in column) for column in zip_longest(*broken, fillvalue=("", ""))]
+    broken = [line for row in cells for line in ([row] if len(row) == 1 else _broken(row, first))]
+    whole = [row for row in broken if len(row) > 1]
+    widths = [max(cell_width(text) for text, _ in column) for column in zip_longest(*whole, fillvalue=("", ""))]
     return [_line(row, widths, right, width, indent) for row in broken]
 
 
@@ -44,6 +46,11 @@ def cell_width(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
+
+
+def column_width(cells: Iterable[Cell]) -> int:
+    """Return how many columns of a terminal the widest of some cells takes."""
+    return max((cell_width(_cell(each)[0]) for each in cells), default=0)
 
 
 def shortened(text: str, width: int) -> str:
@@ -67,7 +74,7 @@ def _rest(cells: Sequence[Sequence[tuple[str, str]]]) -> range:
 def _broken(row: Sequence[tuple[str, str]], width: int) -> list[list[tuple[str, str]]]:
     text, style = row[0]
     first, *more = broken_text(text, width)
-    return [[(first, style), *row[1:]], *([(line, style)] for line in more)]
+    return [[(first, style), *row[1:]], *([(line, style), *[("", "")] * (len(row) - 1)] for line in more)]
 
 
 def broken_text(text: str, width: int) -> list[str]:
@@ -93,7 +100,7 @@ def _line(
 
     line = Text(" " * indent, no_wrap=True)
     for at, (text, style) in enumerate(row):
-        blank = " " * (widths[at] - cell_width(text))
+        blank = " " * (widths[at] - cell_width(text)) if len(row) > 1 else ""
         line.append(" " * GAP if at else "")
         line.append(blank if at in right else "")
         line.append(text, style)

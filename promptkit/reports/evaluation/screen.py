@@ -43,7 +43,7 @@ class EvaluationScreen:
         self._progress = progress
         self._means: dict[str, dict[str, Mapping[str, Any]]] = {}
         self._pace = Pace()
-        self._looked = self._failed = self._gave_up = False
+        self._failed = self._gave_up = False
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -87,13 +87,16 @@ class EvaluationScreen:
         """Reckon the running means anew, for no more than a share of the time."""
         from promptkit.evaluation import estimates_so_far
 
+        reckoned: set[str] = set()
         await asyncio.sleep(LOOK_SECONDS)
         while True:
             seconds = 0.0
             async for each in estimates_so_far(self._evaluation):
                 self._means.setdefault(each.variant, {})[each.metric] = each.estimate
-                seconds += each.seconds if self._looked else 0.0  # the first time loads what reckons
-            self._looked = True
+                if each.metric in reckoned:
+                    seconds += each.seconds
+                elif each.estimate["n"]:
+                    reckoned.add(each.metric)  # The first time loads what reckons, which is no measure of it.
             await asyncio.sleep(max(LOOK_SECONDS, seconds / LOOK_SHARE))
 
     def _tell_failures(self) -> None:
@@ -120,13 +123,13 @@ class EvaluationScreen:
             " · ".join([self._done(), *self._pace_parts()]),
         )
         yield Text("  " + " · ".join(self._spent()), style="dim")
-        means = [
+        means: list[dict[str, Any]] = [
             {"name": each.variant.name, "metrics": self._means[each.variant.name]}
             for each in self._evaluation.execution.contenders
             if len(self._means.get(each.variant.name, ())) == len(self._evaluation.suite.measures)
         ]
-        if means:
-            yield from metric_lines(means, width, mark="so far")
+        if any(metric["n"] for each in means for metric in each["metrics"].values()):
+            yield from metric_lines(means, width, mark="so far", whole=False)
 
     def _done(self) -> str:
         progress = self._evaluation.execution.progress
@@ -140,7 +143,9 @@ class EvaluationScreen:
         rate = self._pace.rate
         if not left:
             yield "scoring" if any(each.metric.pairs for each in self._evaluation.suite.measures) else "summing up"
-        elif rate:
+        elif not rate:
+            yield seconds_text(self._pace.seconds)
+        else:
             yield f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.0f}/min"
             yield f"{seconds_text(left / rate)} left"
 
@@ -167,7 +172,8 @@ class Pace:
     """How many cells a second were finished of late."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._began = time.monotonic()
+        self._seen: deque[tuple[float, int]] = deque([(self._began, 0)])
 
     def add(self, done: int) -> None:
         """Note how many are finished now."""
@@ -175,6 +181,11 @@ class Pace:
         self._seen.append((now, done))
         while len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:
             self._seen.popleft()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been."""
+        return time.monotonic() - self._began
 
     @property
     def rate(self) -> float:

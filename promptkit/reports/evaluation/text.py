@@ -10,6 +10,7 @@ from promptkit.reports.evaluation.classes import class_lines
 from promptkit.reports.evaluation.comparisons import comparison_lines, comparison_notes, threshold_lines
 from promptkit.reports.evaluation.failures import failure_lines
 from promptkit.reports.evaluation.reference import reference_lines
+from promptkit.reports.evaluation.tags import variant_tags
 from promptkit.reports.evaluation.variants import metric_lines, metric_notes, spent_lines
 from promptkit.reports.numbers import counted, seconds_text
 from promptkit.reports.screen import report_console
@@ -24,6 +25,7 @@ WIDTH = 80
 """How wide a report is where no terminal says it."""
 
 WIDEST = 140
+TIME = "time is the model's own: of all requests, and of kept answers when they were made"
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
 
 
@@ -113,7 +115,9 @@ def note_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     """Yield what is to be known of the numbers, each once."""
     from rich.text import Text
 
-    for told in dict.fromkeys((*record.get("notes", ()), *metric_notes(record["variants"]), *comparison_notes(record))):
+    tags = variant_tags(record["variants"], width)
+    said = (*record.get("notes", ()), *metric_notes(record["variants"], tags), *comparison_notes(record, tags), TIME)
+    for told in dict.fromkeys(said):
         for at, line in enumerate(paragraph(visible(told), width=width - 2)):
             yield Text(("· " if not at else "  ") + line, style="dim")
     if record["status"] == "incomplete":

@@ -6,34 +6,64 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptkit.reports.evaluation.figures import metric_decimals, metric_parts
-from promptkit.reports.evaluation.grid import GAP, Cell, cell_width, grid
+from promptkit.reports.evaluation.grid import GAP, Cell, column_width, grid
+from promptkit.reports.evaluation.tags import variant_tags
 from promptkit.reports.numbers import seconds_text
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 Variants = Sequence[Mapping[str, Any]]
-WIDEST_NAME = 0.4
-"""The share of the width that the names of variants may take before they are broken into lines."""
 
 
-def metric_lines(variants: Variants, width: int, *, mark: str = "") -> Iterator[Text]:
+def metric_lines(variants: Variants, width: int, *, mark: str = "", whole: bool = True) -> Iterator[Text]:
     """Yield each metric of each variant with its 95 % interval, in as many tables as the width asks for.
 
-    `mark` stands in the head: what the intervals are not to be taken for.
+    `mark` stands in the head: what the intervals are not to be taken for. Without `whole` the first table is all.
     """
-    names = list(variants[0]["metrics"]) if variants else []
+    from rich.text import Text
+
+    names = list(variants[0]["metrics"])
     if len(variants) == 1:
         yield from _single(variants[0], names, width, mark)
         return
-    columns = [_column(name, variants) for name in names]
-    first = min(max(cell_width(str(each["name"])) for each in variants), int(WIDEST_NAME * width))
-    for number, some in enumerate(_fitting(columns, width - max(first, cell_width(mark)))):
+    tags = variant_tags(variants, width)
+    first: list[Cell] = [_named(each["name"], tags) for each in variants]
+    rest: list[Cell] = [tags[each["name"]] for each in variants]
+    columns: list[list[Cell]] = [_column(name, variants) for name in names]
+    for number, some in enumerate(_fitting(columns, [mark, *first], [mark, *rest], width)):
+        if number and not whole:
+            return
         if number:
-            yield from _blank()
-        head: list[Cell] = [(mark, "dim"), *((column[0], "bold") for column in some)]
-        rows = [[each["name"], *(column[at + 1] for column in some)] for at, each in enumerate(variants)]
-        yield from grid([head, *rows], right=range(1, len(some) + 1), width=width)
+            yield Text()
+        yield from _table([mark, *(rest if number else first)], some, width)
+
+
+def _named(name: str, tags: Mapping[str, str]) -> str:
+    return name if tags[name] == name else f"{tags[name]} {name}"
+
+
+def _table(first: Sequence[Cell], columns: Sequence[Sequence[Cell]], width: int) -> list[Text]:
+    """Return columns, the heads at their top, beside the first one."""
+    head, *rows = zip(first, *columns, strict=True)
+    heads: list[Cell] = [(str(head[0]), "dim"), *((str(each), "bold") for each in head[1:])]
+    return grid([heads, *rows], right=range(1, len(heads)), width=width)
+
+
+def _fitting(
+    columns: Sequence[Sequence[Cell]], first: Sequence[Cell], rest: Sequence[Cell], width: int
+) -> Iterator[list[Sequence[Cell]]]:
+    """Yield the columns in groups that fit the width beside the first column, one at least in each."""
+    some: list[Sequence[Cell]] = []
+    left = width - column_width(first)
+    for column in columns:
+        needed = GAP + column_width(column)
+        if some and needed > left:
+            yield some
+            some, left = [], width - column_width(rest)
+        some.append(column)
+        left -= needed
+    yield some
 
 
 def _single(variant: Mapping[str, Any], names: Sequence[str], width: int, mark: str) -> Iterator[Text]:
@@ -44,7 +74,7 @@ def _single(variant: Mapping[str, Any], names: Sequence[str], width: int, mark: 
     yield from grid([[(mark, "dim"), "", ""], *rows] if mark else rows, right=(1,), width=width)
 
 
-def _column(name: str, variants: Variants) -> list[str]:
+def _column(name: str, variants: Variants) -> list[Cell]:
     """Return a metric's head and its cells, values and intervals each under each other."""
     metrics = [each["metrics"][name] for each in variants]
     decimals = metric_decimals(metrics)
@@ -59,22 +89,10 @@ def _head(name: str, metric: Mapping[str, Any]) -> str:
     return f"{name} ({of})" if of else name
 
 
-def _fitting(columns: Sequence[list[str]], width: int) -> Iterator[list[list[str]]]:
-    """Yield the columns in groups that fit the width, one at least in each."""
-    some: list[list[str]] = []
-    left = width
-    for column in columns:
-        needed = GAP + max(map(cell_width, column))
-        if some and needed > left:
-            yield some
-            some, left = [], width
-        some.append(column)
-        left -= needed
-    yield some
-
-
 def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
     """Yield what each variant's answers are worth and took, without columns in which nothing is."""
+    from rich.text import Text
+
     columns: list[list[Cell]] = [
         ["answers", *(_answers(each) for each in variants)],
         ["unparsed", *(_alarming(each["unparsed"]) for each in variants)],
@@ -84,15 +102,18 @@ def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
         ["cached", *(f"{each['cached']:,}" if each["cached"] else "" for each in variants)],
         ["tokens in", *(f"{each['tokens_in']:,}" for each in variants)],
         ["out", *(f"{each['tokens_out']:,}" for each in variants)],
-        ["model time", *(seconds_text(each["seconds"]) for each in variants)],
+        ["time", *(seconds_text(each["seconds"]) for each in variants)],
         ["cost", *("" if each.get("cost") is None else cost_text(each["cost"]) for each in variants)],
     ]
     kept = [column for column in columns if any(column[1:])]
-    if len(variants) > 1:
-        kept.insert(0, ["", *(each["name"] for each in variants)])
-    head, *rows = zip(*kept, strict=True)
-    right = range(len(variants) > 1, len(kept))
-    yield from grid([[(str(each), "dim") for each in head], *rows], right=right, width=width)
+    tags = variant_tags(variants, width)
+    names: list[Cell] = ["", *(tags[each["name"]] if len(variants) > 1 else "" for each in variants)]
+    for number, some in enumerate(_fitting(kept, names, names, width)):
+        if number:
+            yield Text()
+        head, *rows = zip(*(some if len(variants) == 1 else [names, *some]), strict=True)
+        right = range(len(variants) > 1, len(head))
+        yield from grid([[(str(each), "dim") for each in head], *rows], right=right, width=width)
 
 
 def _answers(variant: Mapping[str, Any]) -> Cell:
@@ -122,29 +143,23 @@ def cost_text(cost: float) -> str:
     return f"{cost:,.2f}" if cost >= 10 else f"{cost:.4f}"
 
 
-def _blank() -> Iterator[Text]:
-    from rich.text import Text
-
-    yield Text()
-
-
-def metric_notes(variants: Variants) -> Iterator[str]:
+def metric_notes(variants: Variants, tags: Mapping[str, str]) -> Iterator[str]:
     """Yield each note once, with the metric that makes it and, where it is not of all, the variants."""
     names = list(variants[0]["metrics"]) if variants else []
     for name in names:
         of: dict[str, list[str]] = {}
         for variant in variants:
             for line in variant["metrics"][name]["notes"]:
-                of.setdefault(line, []).append(variant["name"])
+                of.setdefault(line, []).append(tags[variant["name"]])
         for line, some in of.items():
             of_some = "" if len(some) == len(variants) else f" ({', '.join(some)})"
             yield f"{name}{of_some}: {line}"
-        yield from _unscored(name, variants)
+        yield from _unscored(name, variants, tags)
 
 
-def _unscored(name: str, variants: Variants) -> Iterator[str]:
+def _unscored(name: str, variants: Variants, tags: Mapping[str, str]) -> Iterator[str]:
     """Yield of which variants some answers have no score: a metric or its judge failed."""
     for variant in variants:
         answered, n = variant["cases"] - variant["missing"], variant["metrics"][name]["n"]
         if 0 < n < answered:
-            yield f"{name} ({variant['name']}): {answered - n} of {answered} answers have no score"
+            yield f"{name} ({tags[variant['name']]}): {answered - n} of {answered} answers have no score"
