@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _STEPS = re.compile(rb"^steps\s*:", re.MULTILINE)
+_METRICS = re.compile(rb"^metrics\s*:", re.MULTILINE)
 # What a script of answers has and a pipeline has not.
 _SCRIPT = re.compile(rb"^(rules|replies|otherwise)\s*:", re.MULTILINE)
 _NOT_PROMPTS = {"layouts", "answers", "techniques"}
@@ -27,7 +29,7 @@ _NOT_PROMPTS = {"layouts", "answers", "techniques"}
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A target as the command line names it, or as it lies in a `folder` that is named."""
+    """A target or a suite as the command line names it, or as it lies in a `folder` that is named."""
 
     target: str
     folder: Path | None = None
@@ -49,7 +51,7 @@ def check(
     graph: Annotated[bool, typer.Option("--graph", help="Print which step needs which, and why.")] = False,
     json: Json = False,
 ) -> None:
-    """Find everything that is wrong in pipelines and prompts; no model is called."""
+    """Find everything that is wrong in pipelines, prompts and suites; no model is called."""
     from promptkit.reports import counted, emit, json_text, note, visible
 
     files, problems, edges = check_all(find_targets(targets or ["."]))
@@ -76,6 +78,11 @@ def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[
     for named in targets:
         try:
             project = named.project()
+            suite = find_suite(named, project)
+            if suite is not None:
+                files.append(place(suite) or named.target)
+                check_suite(suite, project)
+                continue
             name = place(project.target(named.target)) or named.target
             files.append(name)
             pipeline = load_target(named.target, project)
@@ -84,6 +91,33 @@ def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[
         except InputError as error:
             problems.update(dict.fromkeys(error.problems))
     return files, list(problems), edges
+
+
+def find_suite(named: Named, project: Project) -> Path | None:
+    """Return the file of the suite that is named; None where a pipeline or prompt is, or nothing."""
+    path = Path(named.target)
+    if path.is_file():
+        return path.resolve() if is_suite(path) else None
+    try:
+        project.target(named.target)
+    except InputError:
+        with suppress(InputError):
+            return project.suite(named.target)
+    return None
+
+
+def check_suite(path: Path, project: Project) -> None:
+    """Raise InputError with everything that is wrong in a suite, its target and its rows."""
+    from promptkit.evaluation import load_suite
+
+    counted = load_suite(path, project).data.count()
+    if counted.problems:
+        raise InputError(counted.problems)
+
+
+def is_suite(path: Path) -> bool:
+    """Tell a suite from what else is YAML: it has metrics."""
+    return path.suffix in {".yaml", ".yml"} and bool(_METRICS.search(path.read_bytes()))
 
 
 def find_targets(paths: Iterable[str]) -> Iterator[Named]:
@@ -98,7 +132,7 @@ def find_targets(paths: Iterable[str]) -> Iterator[Named]:
 
 
 def _is_target(path: Path, folder: Path) -> bool:
-    """Tell pipelines and prompts from what else lies in a project."""
+    """Tell pipelines, prompts and suites from what else lies in a project."""
     from promptkit.project import is_artifact
 
     folders = path.relative_to(folder).parts[:-1]
@@ -109,6 +143,8 @@ def _is_target(path: Path, folder: Path) -> bool:
     if path.suffix not in {".yaml", ".yml"} or is_artifact(path):
         return False
     text = path.read_bytes()
+    if _METRICS.search(text):
+        return True
     return bool(_STEPS.search(text)) or ("pipelines" in folders and not _SCRIPT.search(text))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is not there.")] = Path(),
 ) -> None:
-    """Make a small working project: a pipeline of two steps, its prompts and its cases."""
+    """Make a small working project: a pipeline of two steps, its prompts, its cases and a suite."""
     from promptkit.reports import emit, note
 
     for path in make_project(folder):
@@ -25,6 +25,7 @@ def init(
         "next:",
         *([f"  cd {folder}"] if folder != Path() else []),
         "  promptkit run mail",
+        "  promptkit eval mail",
         "  promptkit check",
     ):
         note(line)
@@ -32,7 +33,7 @@ def init(
 
 def make_project(folder: Path) -> list[Path]:
     """Write the files of a new project and return their paths. Raises InputError if one of them is there already."""
-    from promptkit.cli.schema import json_schema
+    from promptkit.cli.schema import Format, json_schema
     from promptkit.project import LIBRARY
     from promptkit.reports import json_text
     from promptkit.storage import write_atomic
@@ -41,7 +42,7 @@ def make_project(folder: Path) -> list[Path]:
     files = {path.relative_to(source): path.read_text("utf-8") for path in source.rglob("*") if path.is_file()}
     # A wheel's builder would leave out a file of that name.
     files[Path(".gitignore")] = files.pop(Path("gitignore"))
-    files |= {Path("schemas", f"{of}.json"): json_text(json_schema(of)) + "\n" for of in ("pipeline", "prompt")}
+    files |= {Path("schemas", f"{of}.json"): json_text(json_schema(of)) + "\n" for of in get_args(Format)}
     paths = {folder / name: text for name, text in sorted(files.items())}
     try:
         there = [path for path in paths if path.exists()]

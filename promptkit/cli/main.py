@@ -17,11 +17,11 @@ VERBS = {
     "render": "Show the exact messages of each step; no model is asked.",
     "try": "Run the pinned cases and compare each answer with the one before.",
     "eval": "Measure a target on data, with intervals and paired comparisons.",
-    "check": "Find everything that is wrong in pipelines and prompts.",
+    "check": "Find everything that is wrong in pipelines, prompts and suites.",
     "techniques": "List, describe, recommend, compare and prepare prompting techniques.",
     "models": "List, fetch and describe what can answer here.",
     "init": "Make a small working project.",
-    "schema": "Print the JSON Schema of a pipeline or a prompt, for editors.",
+    "schema": "Print the JSON Schema of a pipeline, a prompt or a suite, for editors.",
 }
 _MODULES = {"try": "try_", "eval": "eval_"}
 

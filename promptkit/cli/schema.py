@@ -1,4 +1,4 @@
-"""`promptkit schema`: what editors complete and check pipelines and prompts by."""
+"""`promptkit schema`: what editors complete and check pipelines, prompts and suites by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from promptkit.errors import InputError, nearest
 
-Format: TypeAlias = Literal["pipeline", "prompt"]
+Format: TypeAlias = Literal["pipeline", "prompt", "suite"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -16,10 +16,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def schema(
     of: Annotated[
-        str, typer.Argument(metavar="{pipeline|prompt}", help="Which file: a pipeline, or a prompt's front matter.")
+        str,
+        typer.Argument(metavar="{pipeline|prompt|suite}", help="Which file: of a prompt it is the front matter."),
     ] = "pipeline",
 ) -> None:
-    """Print the JSON Schema of a pipeline or of a prompt's front matter."""
+    """Print the JSON Schema of a pipeline, a prompt's front matter or a suite."""
     from promptkit.reports import emit, json_text
 
     for known in get_args(Format):
@@ -30,6 +31,10 @@ def schema(
 
 def json_schema(of: Format) -> dict[str, Any]:
     """Return the JSON Schema of a file format, made from the models that read it."""
-    from promptkit import engine
+    if of == "suite":
+        from promptkit.evaluation import suite_schema
 
-    return engine.json_schema(of)
+        return suite_schema()
+    from promptkit.engine import json_schema
+
+    return json_schema(of)
