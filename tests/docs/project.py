@@ -6,6 +6,7 @@ from pathlib import Path
 
 from promptkit import engine
 from promptkit.errors import InputError
+from promptkit.evaluation import load_suite
 from promptkit.project import SETTINGS_FILE, Project
 from promptkit.prompts import compose
 from promptkit.runtimes.scripts import load_script
@@ -33,6 +34,10 @@ def _problems(path: Path, folder: Path) -> list[str]:
             assert find(path.parent.name, project) is not None
         elif path.suffix == ".j2" or "pipelines" in path.parts:
             return [str(problem) for problem in engine.check(path, project)]
+        elif path.suffix in (".yaml", ".yml") and "evals" in path.parts:
+            load_suite(path, project).data.count()
+        elif ".github" in path.parts or path.name == ".pre-commit-config.yaml":
+            load_file(path)
         elif path.name != SETTINGS_FILE:
             load_script(path, f"scripted:{path}")
     except InputError as error:
