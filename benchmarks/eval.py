@@ -40,8 +40,9 @@ from overhead import PROMPT, bare
 from server import MODEL, Server, ollama_server
 
 from promptkit.evaluation import Evaluation, Options, load_suite
+from promptkit.evaluation.replies import Replies
 from promptkit.project import Project
-from promptkit.runtimes import Asker, Message, Model, Models, OnText, Reply, Request
+from promptkit.runtimes import Asker, Cache, Message, Model, Models, OnText, Reply, Request
 from promptkit.storage import Store
 from promptkit.storage.database import Database
 
@@ -166,11 +167,13 @@ async def by_call(suite: Path, in_flight: int, profile: cProfile.Profile | None)
     """Evaluate a suite in this process with a store of its own, and again; return both costs, and what is in there."""
     folder = suite.parent / "called"
     with commits() as count, Store.open(folder) as store:
-        async with Models(REFERENCE, store=store, concurrency=in_flight) as models:
-            first = await evaluate(suite, models, store, in_flight, profile)
+        with Replies(store) as replies:
+            async with Models(REFERENCE, store=replies, concurrency=in_flight) as models:
+                first = await evaluate(suite, models, store, in_flight, profile)
         made = count[0]
-        async with Models(REFERENCE, store=store, concurrency=in_flight) as models:
-            again = await evaluate(suite, models, store, in_flight, None)
+        with Replies(store) as replies:
+            async with Models(REFERENCE, store=replies, concurrency=in_flight) as models:
+                again = await evaluate(suite, models, store, in_flight, None)
     return first, again, look_into(folder / "store.db", made)
 
 
@@ -311,7 +314,7 @@ class AtOnce:
 class OneModel(Models):
     """The one model that there is."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Cache) -> None:
         super().__init__(REFERENCE)
         self._asker = Asker(AtOnce(), store=store)  # type: ignore[arg-type]
 
@@ -323,8 +326,8 @@ async def grown(rows: int) -> dict[str, float]:
     """Evaluate so many rows in this process, and return what that took."""
     with tempfile.TemporaryDirectory() as folder:
         suite = write_suite(Path(folder, "bench"), rows)
-        with Store.open(suite.parent / "called") as store:
-            used = await evaluate(suite, OneModel(store), store, 20, None)
+        with Store.open(suite.parent / "called") as store, Replies(store) as replies:
+            used = await evaluate(suite, OneModel(replies), store, 20, None)
         size = (suite.parent / "called" / "store.db").stat().st_size
     status = Path("/proc/self/status").read_text()
     peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024

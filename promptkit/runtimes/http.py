@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, NoReturn
 
+import aiohttp
 import httpx
 
 from promptkit.errors import (
@@ -23,7 +24,7 @@ from promptkit.errors import (
     ServerBusy,
     ServerFailed,
 )
-from promptkit.runtimes.transport import BODY_LIMIT, SHOWN, BoundedTransport
+from promptkit.runtimes.transport import BODY_LIMIT, SHOWN, Sender, Sent
 
 LINE_LIMIT = 4 * 2**20
 CONNECT_SECONDS = 5.0
@@ -56,7 +57,7 @@ def fault(error: Exception, place: str) -> PromptkitError:
 def parse(text: bytes, place: str) -> Any:
     """Return strict JSON's value; raise BadReply for anything else, NaN and endless nesting included."""
     try:
-        return json.loads(text.decode(), parse_constant=_refuse)
+        return _from_json(text.decode())
     except (ValueError, RecursionError):
         start = text[:SHOWN].decode(errors="replace")
         raise BadReply(
@@ -66,6 +67,10 @@ def parse(text: bytes, place: str) -> Any:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
+
+
+_from_json = json.JSONDecoder(parse_constant=_refuse).decode
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def refusal(status: int, headers: Mapping[str, str], said: str, place: str) -> RuntimeFailure:
@@ -130,12 +135,13 @@ class Server:
         self._redacted: Callable[[str], str] = lambda text: text.replace(key, "…") if key else text
         self._explain = explain
         self._unreachable = unreachable
-        # Over the transport itself: a client of httpx adds redirects, cookies and hooks, and half of a request's CPU.
-        self._transport = BoundedTransport(base_url, limit)
-        self._base = checked(base_url)
-        self._urls: dict[str, httpx.URL] = {}
+        self._base = str(checked(base_url)).rstrip("/")
+        self._sender = Sender(base_url, limit)
+        self._timeout = aiohttp.ClientTimeout(
+            connect=read_seconds, sock_connect=CONNECT_SECONDS, sock_read=read_seconds
+        )
+        # Of httpx, whose own text does not show the key.
         self._headers = httpx.Headers({"Authorization": f"Bearer {key}"} if key else None)
-        self._extensions = {"timeout": httpx.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()}
 
     async def get(self, path: str, *, within: float | None = None) -> Any:
         """Return the JSON at a path. Raises the errors of `fault`, `refusal` and `parse`."""
@@ -147,8 +153,8 @@ class Server:
 
     async def _whole(self, method: str, path: str, body: Mapping[str, Any] | None, within: float | None) -> Any:
         try:
-            async with asyncio.timeout(within), self._open(method, path, body) as response:
-                content = await response.aread()
+            async with asyncio.timeout(within), self._open(method, path, body) as sent:
+                content = await sent.read()
         except TimeoutError:
             raise ConnectionFailed(f"the server at {self.place} gave no answer within {within} s") from None
         return parse(content, self.place)
@@ -158,10 +164,10 @@ class Server:
 
         Closing the iterator closes the connection, and with it the generation behind it.
         """
-        async with self._open("POST", path, body) as response:
+        async with self._open("POST", path, body) as sent:
             rest = b""
             # Not httpx's aiter_lines: it also breaks at U+2028 and U+0085, which JSON allows inside a string.
-            async for chunk in response.aiter_raw():
+            async for chunk in sent.pieces():
                 *whole, rest = (rest + chunk).split(b"\n")
                 for line in whole:
                     if line.strip():
@@ -172,26 +178,22 @@ class Server:
                 yield rest
 
     @asynccontextmanager
-    async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx.Response]:
-        request = httpx.Request(method, self._url(path), headers=self._headers, json=body, extensions=self._extensions)
+    async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[Sent]:
+        headers, content = dict(self._headers), None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = _to_json(body).encode()
+        url = path if "://" in path else self._base + path
         try:
-            response = await self._transport.handle_async_request(request)
+            sent = await self._sender.send(method, url, headers=headers, content=content, timeout=self._timeout)
             try:
-                if not response.is_success:
-                    raise self.refusal(response.status_code, response.headers, said(await response.aread()))
-                yield response
+                if not 200 <= sent.status < 300:
+                    raise self.refusal(sent.status, sent.headers, said(await sent.read()))
+                yield sent
             finally:
-                await response.aclose()
+                await sent.close()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise self.fault(error) from None
-
-    def _url(self, path: str) -> httpx.URL:
-        """Return the address of a path under the base URL, or of an address given whole, put together once."""
-        if path not in self._urls:
-            url = httpx.URL(path)
-            under = self._base.raw_path.rstrip(b"/") + url.raw_path
-            self._urls[path] = self._base.copy_with(raw_path=under) if url.is_relative_url else url
-        return self._urls[path]
 
     def fault(self, error: Exception) -> PromptkitError:
         """Return the error for what httpx raised, with the hint of this server where nothing answers."""
@@ -210,7 +212,7 @@ class Server:
 
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
-        await self._transport.aclose()
+        await self._sender.close()
 
 
 def checked(url: str) -> httpx.URL:
