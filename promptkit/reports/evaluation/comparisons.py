@@ -109,12 +109,12 @@ def comparison_notes(record: Mapping[str, Any], tags: Mapping[str, str]) -> Iter
     metrics = record["variants"][0]["metrics"]
     aim = next(iter(metrics))
     undecided = [each for each in said if each["metric"] == aim and verdict_of(metrics[aim], each) == "not shown"]
-    several = len({each["a"] for each in said}) > 1
+    others = len({each["a"] for each in said})
     of: dict[str, list[str]] = {}
     for each in undecided:
         of.setdefault(rows_text(metrics[aim], each), []).append(tags[each["a"]])
     for told, names in [(told, names) for told, names in of.items() if told][:MOST_TOLD]:
-        yield f"{', '.join(names)}: {told}" if several else told
+        yield told if len(names) == others else f"{', '.join(names)}: {told}"
     yield from _own_notes(told_comparisons(said, metrics), tags)
     family = max(map(_family, said))
     if family > 1:

@@ -63,7 +63,7 @@ class EvaluationScreen:
 
     def interrupted(self) -> None:
         """Show what is finished."""
-        print_evaluation(self._evaluation.so_far(), stderr=True)
+        print_evaluation({**self._evaluation.so_far(), "status": "interrupted"}, stderr=True)
 
     def _begun(self) -> str:
         suite, progress = self._evaluation.suite, self._evaluation.execution.progress

@@ -25,7 +25,8 @@ WIDTH = 80
 """How wide a report is where no terminal says it."""
 
 WIDEST = 140
-TIME = "time is the model's own: of all requests, and of kept answers when they were made"
+TIME = "time is the model's own, that of kept answers included"
+OVER = ("done", "incomplete")
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
 
 
@@ -46,16 +47,17 @@ def evaluation_lines(record: Mapping[str, Any], view: RunView | None, width: int
     """Yield the lines of a run's report: parts with a blank line between them."""
     from rich.text import Text
 
+    over = record["status"] in OVER
     parts = [
         heading(record, width),
         failure_lines(view, record, width) if view is not None else (),
-        class_lines(record, width),
-        metric_lines(record["variants"], width),
+        class_lines(record, width) if over else (),
+        metric_lines(record["variants"], width, mark="" if over else "so far"),
         spent_lines(record["variants"], width),
         comparison_lines(record, width),
         reference_lines(record, width),
         threshold_lines(record, width),
-        note_lines(record, width),
+        note_lines(record, width) if over else (),
     ]
     first = True
     for part in parts:
@@ -85,6 +87,9 @@ def heading(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     )
     model = record["model"]
     yield Text(f"answered by {one_line(model['reference'])} (named by {model['why']}){_digest(model)}", style="dim")
+    for each in record["variants"]:
+        if other := each["sets"].get("model"):
+            yield Text(one_line(f"{each['name']}: answered by {other} (named by the variant)", width), style="dim")
     for line in paragraph(", ".join(_made(record, cells)), width=width):
         yield Text(line, style="dim")
 

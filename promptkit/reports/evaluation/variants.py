@@ -144,16 +144,17 @@ def cost_text(cost: float) -> str:
 
 
 def metric_notes(variants: Variants, tags: Mapping[str, str]) -> Iterator[str]:
-    """Yield each note once, with the metric that makes it and, where it is not of all, the variants."""
-    names = list(variants[0]["metrics"]) if variants else []
-    for name in names:
-        of: dict[str, list[str]] = {}
-        for variant in variants:
-            for line in variant["metrics"][name]["notes"]:
-                of.setdefault(line, []).append(tags[variant["name"]])
-        for line, some in of.items():
-            of_some = "" if len(some) == len(variants) else f" ({', '.join(some)})"
-            yield f"{name}{of_some}: {line}"
+    """Yield each note once, with the metrics that make it and, where it is not of all, the variants."""
+    of: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name in variants[0]["metrics"]:
+        notes = dict.fromkeys(line for variant in variants for line in variant["metrics"][name]["notes"])
+        for line in notes:
+            some = (tags[each["name"]] for each in variants if line in each["metrics"][name]["notes"])
+            of.setdefault((line, tuple(some)), []).append(name)
+    for (line, some), names in of.items():
+        of_some = "" if len(some) == len(variants) else f" ({', '.join(some)})"
+        yield f"{', '.join(names)}{of_some}: {line}"
+    for name in variants[0]["metrics"]:
         yield from _unscored(name, variants, tags)
 
 
