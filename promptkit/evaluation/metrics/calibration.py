@@ -11,7 +11,7 @@ from promptkit.answers import AnswerType, probabilities
 from promptkit.engine import Closed
 from promptkit.evaluation.metrics.base import Estimate, Given, Sample, Score
 from promptkit.evaluation.metrics.families import Graded
-from promptkit.evaluation.metrics.values import answer_type, expected_of, scalar_text, shown
+from promptkit.evaluation.metrics.values import answer_type, expected_of, fault, scalar_text, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +57,10 @@ class Calibration(Graded):
             "outside": list(said.get("outside", ())),
         }
         return Score(min(brier, 1.0), told)
+
+    def wrong_expected(self, expected: Any) -> str | None:
+        answer = self.around.answer
+        return None if answer is None else fault(lambda: answer.write(expected_of(answer, expected)))
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"

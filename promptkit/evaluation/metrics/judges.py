@@ -18,6 +18,7 @@ from promptkit.project import LIBRARY
 from promptkit.prompts import Expression
 
 SAME_MODEL: Final = "the judge is the model that is judged: models like their own answers; name another by `model`"
+SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
 _BEGINNING = 120
 
 
@@ -139,13 +140,15 @@ def read_of(text: str, given: Given) -> Any:
 
 
 def fields_read(text: str | None) -> Iterator[str]:
-    """Yield the fields of the row that such a text reads. Raises InputError for a broken expression."""
+    """Yield the fields of the row that such a text reads. Raises InputError for what `read_of` could not evaluate."""
     if text is None:
         return
     if "{{" not in text:
         yield text
         return
     value = compile_value(text, lambda path: Problem(""))
+    for unknown in sorted(value.names - SCOPE):
+        raise InputError(f"`{text}`: unknown name `{unknown}`", hint=nearest(unknown, SCOPE))
     yield from (attribute for name, attribute in value.attributes if name == "row")
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ENOUGH_ROWS = 100
+_UNSEEN = "ROUGE sees the letters a-z and digits only, and the expected text has none; use `chrf`"
 _FEW = f"fewer than {ENOUGH_ROWS} rows: the interval of a corpus score is rough"
 
 
@@ -83,6 +84,7 @@ class Corpus(Metric):
         of_a, of_b = _by_cluster(a), _by_cluster(b)
         all_a, all_b, apart = of_a.sum(axis=0), of_b.sum(axis=0), of_b - of_a
         rows = len(of_a)
+        rows_apart = _summed(a.scores - b.scores, a.clusters)
 
         def resampled(chosen: NDArray[np.int64]) -> float:
             return self._corpus(_drawn(of_a, chosen)) - self._corpus(_drawn(of_b, chosen))
@@ -99,8 +101,8 @@ class Corpus(Metric):
             high=finite(interval.high),
             p=swap_test(swapped, rows, seed=0),
             n=rows,
-            better=int((a.scores > b.scores).sum()),
-            worse=int((a.scores < b.scores).sum()),
+            better=int((rows_apart > 0).sum()),
+            worse=int((rows_apart < 0).sum()),
             # That of a mean whose interval is as wide: what a row adds to the corpus score is no number of its own.
             spread=finite(width / (2 * NormalDist().inv_cdf((1 + level) / 2)) * rows**0.5),
             method="percentile bootstrap, swaps",
@@ -209,8 +211,10 @@ class Rouge(Graded):
         _require("rouge_score", self.kind)
 
     def measure(self, given: Given) -> Score:
+        if problem := self.wrong_expected(given.expected):
+            raise ValueError(problem)
         text = text_of(given.got)
-        found = [self._scorer.score(reference, text)[self.parameters.variant] for reference in self._known(given)]
+        found = [self._scorer.score(each, text)[self.parameters.variant] for each in _references(given.expected)]
         best = max(found, key=lambda each: each.fmeasure)
         return Score(float(best.fmeasure), {"precision": float(best.precision), "recall": float(best.recall)})
 
@@ -220,12 +224,13 @@ class Rouge(Graded):
 
         return RougeScorer([self.parameters.variant], use_stemmer=self.parameters.stemmer)
 
-    def _known(self, given: Given) -> list[str]:
-        """Return the references. Raises ValueError where the package sees nothing in them: it knows a-z and digits."""
-        references = [each for each in _references(given.expected) if any(c.isascii() and c.isalnum() for c in each)]
-        if not references:
-            raise ValueError("ROUGE sees the letters a-z and digits only, and the expected text has none; use `chrf`")
-        return references
+    def wrong_expected(self, expected: Any) -> str | None:
+        return None if any(map(_is_seen, _references(expected))) else _UNSEEN
+
+
+def _is_seen(text: str) -> bool:
+    """Tell whether ROUGE's tokenizer finds anything in a text: it knows a-z and digits."""
+    return any(character.isascii() and character.isalnum() for character in text)
 
 
 def _references(expected: Any) -> list[str]:
@@ -235,12 +240,17 @@ def _references(expected: Any) -> list[str]:
 
 
 def _by_cluster(sample: Sample) -> NDArray[np.float64]:
-    """Return the counts summed up over each cluster, in the clusters' order: (clusters, columns - 1)."""
+    """Return the counts summed up over each cluster: (clusters, columns - 1)."""
+    return _summed(sample.values[:, 1:], sample.clusters)
+
+
+def _summed(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the sums of cells' values over each cluster, in the clusters' order."""
     import numpy as np
 
-    _, places = np.unique(sample.clusters, return_inverse=True)
-    sums = np.zeros((int(places.max()) + 1, sample.values.shape[1] - 1))
-    np.add.at(sums, places, sample.values[:, 1:])
+    names, places = np.unique(clusters, return_inverse=True)
+    sums = np.zeros((len(names), *values.shape[1:]))
+    np.add.at(sums, places, values)
     return sums
 
 

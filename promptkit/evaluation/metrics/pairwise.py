@@ -151,6 +151,7 @@ def _apart(sample: Sample, level: float, turned: Sample | None = None) -> Differ
         high=_half(found.high),
         # A discordant share goes with the square of a difference, a standard deviation with the difference.
         spread=_half(_half(found.spread) if independent(sample) else found.spread),
+        notes=found.notes if orders.n else (),
     )
 
 

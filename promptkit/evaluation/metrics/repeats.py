@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from promptkit.evaluation.metrics.base import (
 )
 from promptkit.evaluation.metrics.families import NOTHING_SCORED, bounded, finite, graded_difference
 from promptkit.evaluation.metrics.matches import Exact
-from promptkit.evaluation.metrics.values import answer_type
+from promptkit.evaluation.metrics.values import TOO_DEEP, answer_type, frozen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,11 @@ class Agreement(Metric):
 
     def measure(self, given: Given) -> Score:
         answer = answer_type(given)
-        return Score(1.0, {"same": _code(given.got if answer is None else answer.vote_key(given.got))})
+        try:
+            key = frozen(given.got) if answer is None else answer.vote_key(given.got)
+        except (TypeError, KeyError, AttributeError):  # a step's `on_error` default may be of another kind
+            key = frozen(given.got)
+        return Score(1.0, {"same": _code(key)})
 
     def unanswered(self, given: Given) -> Score:
         return Score(1.0, {"same": 0, "flag": given.cell.flag})
@@ -83,19 +87,23 @@ class Agreement(Metric):
 
 
 def _code(key: Any) -> int:
-    """Return a number below 2**48 that stands for an answer, in every process the same; 0 is for none."""
-    digest = hashlib.sha256(json.dumps(_ordered(key), ensure_ascii=True, default=repr).encode()).digest()
-    return int.from_bytes(digest[:6], "big") or 1
+    """Return a number below 2**48 that stands for a vote key, in every process the same; 0 is for no answer.
+
+    Raises ValueError for what is nested too deep.
+    """
+    try:
+        text = json.dumps(_ordered(key), default=repr)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") or 1
 
 
 def _ordered(key: Any) -> Any:
     """Return a vote key as JSON in which what has no order has one, and 26.0 is 26."""
-    if isinstance(key, set | frozenset):
-        return ["set", *sorted((_ordered(item) for item in key), key=repr)]
-    if isinstance(key, Mapping):
-        return ["set", *sorted(([name, _ordered(item)] for name, item in key.items()), key=repr)]
+    if isinstance(key, frozenset):
+        return ["set", *sorted(map(_ordered, key), key=json.dumps)]
     if isinstance(key, list | tuple):
-        return [_ordered(item) for item in key]
+        return list(map(_ordered, key))
     return int(key) if isinstance(key, float) and key.is_integer() else key
 
 

@@ -125,3 +125,8 @@ def test_score_and_error_stay_within_their_bounds(cells: list[tuple[float, str]]
     found = of.estimate(scored(of, [cell(*each) for each in cells]))
     assert found.mean is not None and 0 <= found.mean <= 1
     assert 0 <= found.parts["ece"] <= 1
+
+
+def test_an_expected_answer_that_is_no_label_is_told_before_the_run() -> None:
+    of = metric("calibration", answer=MOOD)
+    assert "positve" in (of.wrong_expected("positve") or "") and of.wrong_expected("Positive") is None

@@ -185,6 +185,7 @@ answer: {label: "{{ levels }}"}
         ({"model": "nonsense"}, "nonsense"),
         ({"labels": "{{ row. }}"}, "expected name"),
         ({"question": "{{ row. }}"}, "expected name"),
+        ({"labels": "{{ rwo.human }}"}, "did you mean `row`"),
     ],
 )
 def test_a_judge_that_cannot_work_is_told_before_the_run(

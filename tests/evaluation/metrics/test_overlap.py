@@ -6,6 +6,9 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from promptkit.errors import MissingExtra
 from promptkit.evaluation.metrics import Given
@@ -87,6 +90,18 @@ def test_a_variant_that_is_nearer_everywhere_is_better_and_a_variant_is_not_bett
     assert (same.difference, same.p) == (0, 1)
 
 
+@pytest.mark.parametrize("word", ["bleu", "chrf"])
+@settings(max_examples=40)
+@drawn(
+    st.text(max_size=30) | st.none() | st.integers() | st.lists(st.text()), st.text(max_size=30) | st.lists(st.text())
+)
+def test_any_answer_has_a_score_within_the_bounds_and_its_counts(word: str, got: Any, expected: Any) -> None:
+    of = metric(word)
+    numbers = list(of.numbers(of.measure(given(got, expected))))
+    assert 0 <= numbers[0] <= 100 and len(numbers) == len(of.columns)
+    assert all(number >= 0 and number == int(number) for number in numbers[1:])
+
+
 def test_few_rows_are_said_to_be_few() -> None:
     assert any("100" in note for note in told(metric("chrf"), cells(GOT, WANTED)).notes)
 
@@ -110,6 +125,7 @@ def test_rouge_of_several_expected_texts_is_that_of_the_nearest() -> None:
 
 
 def test_rouge_says_that_it_cannot_read_a_script() -> None:
+    assert metric("rouge").wrong_expected("кошка") and not metric("rouge").wrong_expected("a cat")
     with pytest.raises(ValueError, match="a-z"):
         metric("rouge").measure(given("кошка", "кошка"))
 
