@@ -49,13 +49,22 @@ class Options:
 
 @dataclass(slots=True)
 class Contender:
-    """A variant at work: what runs it, what tells its cells from others, and what they say so far."""
+    """A variant at work: what runs it, what tells its cells from others, and what they say so far.
+
+    `again` counts the variants before it that are the same but for the name: it is asked anew, to show by how much
+    answers differ when nothing does.
+    """
 
     variant: Variant
     runner: Runner
     key: bytes
     tally: Tally
     answer: AnswerType | None
+    again: int = 0
+
+    def sample(self, repeat: int) -> str:
+        """Return the number of the sample that a repeat is."""
+        return f"{repeat}+{self.again}" if self.again else str(repeat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +132,9 @@ class Execution:
             runner = Runner(variant.pipeline, models=self._models, settings=settings, model=variant.model)
             await runner.open()
             key = variant_key(variant, self._answering(runner), exact=self._options.exact)
+            again = sum(each.key == key for each in self.contenders)
             tally = Tally(metrics, self.suite.repeat)
-            self.contenders.append(Contender(variant, runner, key, tally, answer_type(variant.pipeline)))
+            self.contenders.append(Contender(variant, runner, key, tally, answer_type(variant.pipeline), again))
         answered = self.contenders[0].runner.session.answered
         named = answered.get(self.suite.baseline.model) or next(iter(answered.values()), None)
         return named or await (await self._models.get()).model()
@@ -187,11 +197,12 @@ class Execution:
         for place, contender in enumerate(self.contenders):
             for repeat in range(self.suite.repeat):
                 if row.problems:
-                    key = cell_key(b"wrong row", {"row": row.row.number, "fields": row.text}, repeat)
+                    key = cell_key(b"wrong row", {"row": row.row.number, "fields": row.text}, str(repeat))
                     outcome = Outcome(flag="error", problem="; ".join(str(each) for each in row.problems))
                     self._saver.add(Finished(Planned(place, row, repeat, key), outcome, {}))
                 else:
-                    yield Planned(place, row, repeat, cell_key(contender.key, row.inputs[place], repeat))
+                    key = cell_key(contender.key, row.inputs[place], contender.sample(repeat))
+                    yield Planned(place, row, repeat, key)
 
     async def _place(self, planned: Sequence[Planned]) -> None:
         """Take what is known, queue what is not, and note what another process is at work on."""
@@ -257,7 +268,8 @@ class Execution:
             return
         else:
             contender = self.contenders[planned.place]
-            result = await contender.runner.run(planned.row.inputs[planned.place], sample=str(planned.repeat))
+            inputs = planned.row.inputs[planned.place]
+            result = await contender.runner.run(inputs, sample=contender.sample(planned.repeat))
             if isinstance(result.error, StoreFailed | BudgetSpent):
                 raise result.error
             outcome = outcome_of(result, contender.variant.counted)

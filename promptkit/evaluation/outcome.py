@@ -156,7 +156,7 @@ def _content(path: Path, pipeline: Pipeline) -> bytes:
     return json.dumps(kept, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
 
 
-def cell_key(variant: bytes, inputs: Mapping[str, Any], repeat: int) -> bytes:
-    """Return what tells a cell from all others: its variant, what the target takes of its row, and its repeat."""
-    text = json.dumps([inputs, repeat], sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+def cell_key(variant: bytes, inputs: Mapping[str, Any], sample: str) -> bytes:
+    """Return what tells a cell from all others: its variant, what the target takes of its row, and its sample."""
+    text = json.dumps([inputs, sample], sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.blake2b(variant + text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()

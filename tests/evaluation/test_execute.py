@@ -142,6 +142,14 @@ async def test_repeats_are_different_samples_of_the_same_row(bench: Bench) -> No
     assert ran.metric()["clusters"] == 5
 
 
+async def test_a_variant_that_is_the_same_as_another_is_asked_anew(bench: Bench) -> None:
+    ran = await bench.run(SUITE + "variants: {a: {}, b: {}}\n")
+    again = await bench.run(SUITE + "variants: {a: {}, b: {}}\n")
+
+    assert Counter(request.sample for request in ran.runtime.requests) == {"0": 40, "0+1": 40}
+    assert again.runtime.requests == []
+
+
 async def test_an_unparsed_answer_is_wrong_and_counted(bench: Bench) -> None:
     ran = await bench.run(
         script=lambda request: "no idea" if "bad 0" in request.messages[-1].content else echo(request)
