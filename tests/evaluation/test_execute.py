@@ -296,8 +296,8 @@ async def test_what_is_finished_is_kept_when_a_run_is_cancelled(bench: Bench) ->
             await asyncio.sleep(60)
         return echo(request)
 
-    with Store.open(bench.store_folder) as store:
-        evaluation = Evaluation(suite, models=Given(Scripted(stop), Replies(store)), store=store)
+    with Store.open(bench.store_folder) as store, Replies(store) as replies:
+        evaluation = Evaluation(suite, models=Given(Scripted(stop), replies), store=store)
         running = asyncio.create_task(evaluation.run())
         await reached.wait()
         running.cancel()
