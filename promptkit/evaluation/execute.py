@@ -15,7 +15,7 @@ from promptkit.errors import BudgetSpent, ConnectionFailed, RuntimeFailure, Stor
 from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.outcome import Outcome, cell_key, outcome_of, read_outcome, variant_key
 from promptkit.evaluation.saving import Finished, Planned, Saver, packed
-from promptkit.evaluation.scoring import Scores, judge_cell, measure_cell, read_score
+from promptkit.evaluation.scoring import Scores, judge_cell, measure_cell, read_kept_score
 from promptkit.evaluation.suite import Measure, Suite, Variant, answer_type
 from promptkit.evaluation.tally import Clusters, Tally
 from promptkit.storage import KeptCell
@@ -219,7 +219,8 @@ class Execution:
                 self._pending[each.key] = []
                 unknown.append(each)
             elif self._slow:
-                await self._jobs.put(Job(each, kept, scores.get(kept.number, {})))
+                said = {name: read_kept_score(text, each.row.key) for name, text in scores.get(kept.number, {}).items()}
+                await self._jobs.put(Job(each, kept, {name: score for name, score in said.items() if score}))
             else:
                 self._finish_kept(each, kept)
         ours = await self._claim([each.key for each in unknown])
@@ -244,11 +245,12 @@ class Execution:
             if self._elsewhere:
                 await asyncio.sleep(POLL_SECONDS)
 
-    def _known_scores(self, numbers: Sequence[int]) -> dict[int, Scores]:
-        found: dict[int, Scores] = {}
+    def _known_scores(self, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
+        """Return what slow measures have said of kept cells, as the store has it, by the cells' numbers."""
+        found: dict[int, dict[str, str]] = {}
         for _, measure in self._slow if numbers else ():
-            for number, text in self._store.cells.kept_scores(numbers, measure.metric.key).items():
-                found.setdefault(number, {})[measure.name] = read_score(json.loads(text))
+            for number, text in self._store.cells.kept_scores(numbers, measure.key).items():
+                found.setdefault(number, {})[measure.name] = text
         return found
 
     async def _work(self) -> None:

@@ -106,11 +106,12 @@ class Saver:
     async def _keep_scores(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
         for measure in self._keeping:
             found = (
-                (number, finished.scores.get(measure.name)) for finished, number in zip(some, numbers, strict=True)
+                (number, finished.scores.get(measure.name), finished.planned.row.key)
+                for finished, number in zip(some, numbers, strict=True)
             )
-            kept = {number: score_text(score) for number, score in found if score and score.value is not None}
+            kept = {number: score_text(score, row) for number, score, row in found if score and score.value is not None}
             if kept:
-                await self._store.cells.keep_scores(measure.metric.key, kept)
+                await self._store.cells.keep_scores(measure.key, kept)
 
     def _placed(self, finished: Finished) -> Placed:
         planned = finished.planned

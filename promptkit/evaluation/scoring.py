@@ -135,9 +135,18 @@ def scores_text(expect: Any, scores: Mapping[str, Score]) -> str:
     return json.dumps({"expect": plain(expect), "scores": told}, allow_nan=False, separators=(",", ":"))
 
 
-def score_text(score: Score) -> str:
-    """Return one score as the store keeps it: `[value, detail, why]`."""
-    return json.dumps(_told(score), allow_nan=False, separators=(",", ":"))
+def score_text(score: Score, row: bytes) -> str:
+    """Return one score as the store keeps it: `[value, detail, why, row]`, the row by its key.
+
+    A metric sees the whole row, and the target may not: one answer of two rows can have two scores.
+    """
+    return json.dumps([*_told(score), row.hex()], allow_nan=False, separators=(",", ":"))
+
+
+def read_kept_score(text: str, row: bytes) -> Score | None:
+    """Return a score that the store kept of an answer, None where it was given for another row."""
+    value, detail, why, *rows = json.loads(text)
+    return Score(value, detail, why) if rows == [row.hex()] else None
 
 
 def read_scores(text: str) -> tuple[Any, Scores]:

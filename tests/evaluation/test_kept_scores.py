@@ -1,0 +1,57 @@
+"""Scores that are slow to make are made once for an answer to a row, and never taken for another's."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import SUITE, Bench, Ran, moods
+
+TEXT = SUITE.replace("accuracy: label", "mine: {python: mine.py:score}")
+METRIC = """\
+from pathlib import Path
+
+def score(output, expected):
+    with Path(__file__).with_name("scored.txt").open("a") as file:
+        file.write("x")
+    return float(output == expected)
+"""
+
+
+@pytest.fixture
+def bench(folder: Folder) -> Bench:
+    bench = Bench(folder, moods(10))
+    folder.write("evals/mine.py", METRIC)
+    return bench
+
+
+def scored(bench: Bench) -> int:
+    return len((bench.folder.root / "evals/scored.txt").read_text())
+
+
+def scores(ran: Ran) -> list[float | None]:
+    return [cell.scores["mine"].value for cell in ran.view.cells()]
+
+
+async def test_a_score_is_made_once(bench: Bench) -> None:
+    first, second = [await bench.run(TEXT) for _ in range(2)]
+
+    assert scores(first) == scores(second) == [1.0, 0.0] * 5
+    assert scored(bench) == 10
+
+
+async def test_a_changed_label_is_scored_anew_without_asking(bench: Bench) -> None:
+    await bench.run(TEXT)
+    bench.rows([{**row, "expect": "good"} for row in moods(10)])
+    ran = await bench.run(TEXT)
+
+    assert ran.runtime.requests == []
+    assert scores(ran) == [0.0, 1.0] * 5
+
+
+async def test_what_is_compared_is_part_of_the_measure(bench: Bench) -> None:
+    await bench.run(TEXT)
+    ran = await bench.run(TEXT + "expect: good\n")
+
+    assert ran.runtime.requests == []
+    assert scores(ran) == [0.0, 1.0] * 5
