@@ -1,0 +1,198 @@
+"""An evaluation that is killed, interrupted or left by its server loses nothing that was finished, and asks it once."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.journeys.project import finish, start
+from tests.runtimes.ollama_server import Answer, FakeModel, OllamaServer
+
+ROWS = 120
+IN_FLIGHT = 10
+PAUSE = 0.05
+KILLS = 10
+ARGUMENTS = ["eval", "evals/moods.yaml", "--model", "ollama/tiny", "-j", str(IN_FLIGHT), "--json"]
+PROMPT = """\
+---
+inputs: {text: {}}
+answer: {label: [positive, negative]}
+decide: generate
+---
+{% block instructions %}Say what mood the review is of.{% endblock %}
+{% block input %}{{ text }}{% endblock %}
+"""
+SUITE = """\
+name: moods
+data: rows.jsonl
+target: mood
+expect: "{{ row.mood }}"
+metrics: {right: exact}
+"""
+ROW = re.compile(r"review (\d+)")
+Make = Callable[[str], Path]
+OF_THE_RUN = {"run", "seconds", "known", "cached"}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Return what makes a project of a name, with a suite of so many rows of which a model gets a third wrong."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path / name
+        (folder / "templates" / "prompts").mkdir(parents=True)
+        (folder / "evals").mkdir()
+        (folder / "promptkit.yaml").touch()
+        (folder / "templates" / "prompts" / "mood.j2").write_text(PROMPT)
+        (folder / "evals" / "moods.yaml").write_text(SUITE)
+        rows = [{"text": f"review {number}", "mood": mood_of(number)} for number in range(ROWS)]
+        (folder / "evals" / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder
+
+    return make
+
+
+def mood_of(number: int) -> str:
+    return "positive" if number % 2 else "negative"
+
+
+def tiny() -> FakeModel:
+    async def respond(prompt: str, body: dict[str, Any]) -> Answer:
+        match = ROW.search(prompt)
+        number = int(match[1]) if match else 0
+        return Answer("positive" if number % 3 == 0 else mood_of(number), pause=PAUSE if match else 0)
+
+    return FakeModel("tiny", respond=respond)
+
+
+def asked(server: OllamaServer) -> list[int]:
+    """Return the rows that the server was asked for, in order."""
+    texts = [json.dumps(seen.body["messages"]) for seen in server.requests if seen.path == "/api/chat"]
+    return [int(match[1]) for text in texts if (match := ROW.search(text))]
+
+
+def wait_for(server: OllamaServer, count: int, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 30
+    while len(asked(server)) < count and process.poll() is None:
+        assert time.monotonic() < end, "the server was not asked"
+        time.sleep(0.005)
+
+
+def in_store(folder: Path) -> dict[int, Any]:
+    """Return the finished cells by row, without what they took, from a store that is whole."""
+    file = folder / ".promptkit" / "store.db"
+    if not file.exists():
+        return {}
+    with closing(sqlite3.connect(file)) as store:
+        assert store.execute("pragma integrity_check").fetchone() == ("ok",)
+        found = store.execute(
+            "select fields, outcome, scores from run_cells join cells on cells.number = run_cells.cell"
+            " join data_rows on data_rows.number = row_number join traces on traces.cell = cells.number order by run"
+        ).fetchall()
+    return {
+        int(match[1]): (without_times(json.loads(outcome)), json.loads(scores))
+        for fields, outcome, scores in found
+        if (match := ROW.search(fields.decode()))
+    }
+
+
+def without_times(value: Any) -> Any:
+    """Return a record without what differs between two runs of the same."""
+    if isinstance(value, dict):
+        return {key: without_times(each) for key, each in value.items() if key not in OF_THE_RUN}
+    return [without_times(each) for each in value] if isinstance(value, list) else value
+
+
+def killed(folder: Path, server: OllamaServer, chance: random.Random) -> bool:
+    """Begin the evaluation and kill it at a random moment after its first request; tell whether it was still there."""
+    victim = start(folder, server.url, *ARGUMENTS)
+    wait_for(server, len(asked(server)) + 1, victim)
+    time.sleep(chance.uniform(0, ROWS * PAUSE / IN_FLIGHT))
+    victim.kill()
+    victim.communicate()
+    time.sleep(0.1)  # until the server has read what was sent
+    return victim.returncode == -signal.SIGKILL
+
+
+def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_no_finished_row_again(make: Make) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")  # shown where this fails
+    chance = random.Random(seed)
+    whole = make("whole")
+    with OllamaServer(tiny(), parallel=IN_FLIGHT) as server:
+        undisturbed = finish(whole, server.url, *ARGUMENTS)
+        assert undisturbed.returncode == 0, undisturbed.stderr
+        assert sorted(asked(server)) == list(range(ROWS))
+
+    kills = 0
+    while kills < KILLS:
+        folder = make(f"killed-{kills}")
+        with OllamaServer(tiny(), parallel=IN_FLIGHT) as server:
+            finished: dict[int, Any] = {}
+            for _ in range(chance.randint(1, 4)):
+                seen = len(asked(server))
+                kills += killed(folder, server, chance)
+                assert finished.keys().isdisjoint(asked(server)[seen:])
+                finished = in_store(folder)
+            seen = len(asked(server))
+            again = finish(folder, server.url, *ARGUMENTS)
+            last = asked(server)[seen:]
+
+        assert again.returncode == 0, again.stderr
+        assert finished.keys().isdisjoint(last)
+        assert len(set(last)) == len(last)
+        assert without_times(json.loads(again.stdout)) == without_times(json.loads(undisturbed.stdout))
+        assert in_store(folder) == in_store(whole)
+
+
+def test_interrupted_it_says_so_keeps_what_was_answered_and_goes_on_from_there(make: Make) -> None:
+    folder = make("interrupted")
+    with OllamaServer(tiny(), parallel=IN_FLIGHT) as server:
+        victim = start(folder, server.url, *ARGUMENTS)
+        wait_for(server, ROWS // 2, victim)
+        victim.send_signal(signal.SIGINT)
+        said, complaint = victim.communicate(timeout=30)
+        finished, seen = in_store(folder), len(asked(server))
+
+        again = finish(folder, server.url, *ARGUMENTS)
+
+        assert victim.returncode == 130
+        assert "Traceback" not in said + complaint
+        assert "the same command asks only what is missing" in complaint
+        assert len(finished) >= ROWS // 2 - 2 * IN_FLIGHT
+        assert again.returncode == 0, again.stderr
+        assert sorted(asked(server)[seen:]) == sorted(set(range(ROWS)) - finished.keys())
+    record = json.loads(again.stdout)
+    assert (record["status"], record["known"]) == ("done", len(finished))
+
+
+def test_left_by_its_server_it_ends_incomplete_and_the_same_command_completes_it(make: Make) -> None:
+    folder = make("left")
+    with OllamaServer(tiny(), parallel=IN_FLIGHT) as server:
+        process = start(folder, server.url, *ARGUMENTS)
+        wait_for(server, ROWS // 2, process)
+    said, complaint = process.communicate(timeout=60)
+    finished = in_store(folder)
+    with OllamaServer(tiny(), parallel=IN_FLIGHT) as server:
+        again = finish(folder, server.url, *ARGUMENTS)
+        missing = asked(server)
+
+    assert process.returncode == 3
+    assert "Traceback" not in said + complaint
+    record = json.loads(said)
+    assert record["status"] == "incomplete"
+    assert record["variants"][0]["missing"] == ROWS - len(finished) > 0
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["status"] == "done"
+    assert sorted(missing) == sorted(set(range(ROWS)) - finished.keys())
