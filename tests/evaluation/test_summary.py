@@ -1,0 +1,158 @@
+"""What a run says of its variants: on the same rows, with intervals, and nothing where cells are missing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from promptkit.errors import RequestRefused
+from promptkit.evaluation import Judging
+from promptkit.evaluation.statistics import tango, wilson
+from promptkit.runtimes import Request
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import SUITE, Bench, echo
+
+TWO = SUITE + "variants: {plain: {}, other: {mood.layout: prefix}}\n"
+HARD = re.compile(r"\b[5-9]\d\b")
+
+
+@pytest.fixture
+def bench(folder: Folder) -> Bench:
+    rows = [{"text": f"{'good' if number % 2 else 'bad'} {number}", "expect": "good"} for number in range(10, 100)]
+    return Bench(folder, [{**row, "expect": str(row["text"]).split()[0]} for row in rows])
+
+
+def is_other(request: Request) -> bool:
+    return "TASK:" in request.messages[-1].content
+
+
+def is_hard(request: Request) -> bool:
+    return HARD.search(request.messages[-1].content) is not None
+
+
+def right(request: Request) -> str:
+    return "good" if re.search(r"\bgood \d", request.messages[-1].content) else "bad"
+
+
+def wrong(request: Request) -> str:
+    return "bad" if right(request) == "good" else "good"
+
+
+async def test_a_variant_is_compared_with_the_baseline_row_by_row(bench: Bench) -> None:
+    def script(request: Request) -> str:
+        return wrong(request) if is_hard(request) and not is_other(request) else right(request)
+
+    ran = await bench.run(TWO, script)
+
+    (comparison,) = ran.record["comparisons"]
+    assert (comparison["a"], comparison["b"], comparison["n"]) == ("other", "plain", 90)
+    assert (comparison["better"], comparison["worse"]) == (50, 0)
+    assert comparison["difference"] == pytest.approx(50 / 90)
+    assert (comparison["low"], comparison["high"]) == pytest.approx(tuple(tango(50, 0, 90)))
+
+
+async def test_a_variant_that_answers_only_the_easy_rows_loses(bench: Bench) -> None:
+    """The baseline is right on 4 hard rows of 5; the other is right on each row that it answers."""
+
+    def script(request: Request) -> str:
+        if is_other(request):
+            return "that is hard to say" if is_hard(request) else right(request)
+        return wrong(request) if re.search(r"\b[5-9][05]\b", request.messages[-1].content) else right(request)
+
+    ran = await bench.run(TWO, script)
+
+    (comparison,) = ran.record["comparisons"]
+    assert ran.variant("other")["unparsed"] == 50
+    assert ran.metric(variant="other")["mean"] == pytest.approx(40 / 90)
+    assert comparison["high"] < 0
+
+
+async def test_a_variant_whose_hard_rows_fail_on_the_server_is_not_compared_at_all(bench: Bench) -> None:
+    failed = 0
+
+    def script(request: Request) -> Any:
+        nonlocal failed
+        if is_other(request) and is_hard(request) and failed < 5:
+            failed += 1
+            return RequestRefused("too hard")
+        return right(request)
+
+    ran = await bench.run(TWO, script)
+    allowed = await bench.run(TWO, script, judging=Judging(allow_missing=True))
+
+    assert ran.record["status"] == "incomplete"
+    assert ran.variant("other")["missing"] == 5
+    assert ran.record["comparisons"] == []
+    assert allowed.record["comparisons"] == [], "5 of 90 are more than 2 %"
+
+
+async def test_few_missing_cells_may_be_allowed_and_then_count_against_the_difference(bench: Bench) -> None:
+    def script(request: Request) -> Any:
+        if "bad 10" in request.messages[-1].content and is_other(request):
+            return RequestRefused("no")
+        return wrong(request) if is_hard(request) and not is_other(request) else right(request)
+
+    ran = await bench.run(TWO, script, judging=Judging(allow_missing=True))
+
+    (comparison,) = ran.record["comparisons"]
+    complete = tango(50, 0, 89)
+    assert comparison["low"] < complete.low - 1 / 90
+    assert any("counts against" in note for note in comparison["notes"])
+
+
+async def test_several_comparisons_are_drawn_wider_and_ordered_by_holm(bench: Bench) -> None:
+    def script(request: Request) -> str:
+        return wrong(request) if is_hard(request) and not is_other(request) else right(request)
+
+    one = await bench.run(TWO, script)
+    three = await bench.run(
+        SUITE + "variants: {plain: {}, other: {mood.layout: prefix}, b: {mood.layout: json}, c: {mood.cue: M}}\n",
+        script,
+    )
+
+    first = three.record["comparisons"][0]
+    assert first["comparisons"] == 3
+    assert first["adjusted"] == pytest.approx(min(1, 3 * first["p"]))
+    assert first["low"] < one.record["comparisons"][0]["low"]
+
+
+async def test_prices_give_what_a_variant_cost(bench: Bench) -> None:
+    bench.folder.write("promptkit.yaml", "model: auto\nprices: {scripted:function: {in: 1000000, out: 2000000}}\n")
+    ran = await bench.run(limit=2)
+    variant = ran.variant()
+    reference = ran.record["model"]["reference"]
+    bench.folder.write("promptkit.yaml", f"prices: {{'{reference}': {{in: 1000000, out: 2000000}}}}\n")
+    priced = (await bench.run(limit=2)).variant()
+
+    assert variant["cost"] is None or reference == "scripted:function"
+    assert priced["cost"] == priced["tokens_in"] + 2 * priced["tokens_out"]
+
+
+@given(st.lists(st.sampled_from(["right", "wrong", "unparsed"]), min_size=1, max_size=30), st.randoms())
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_the_order_of_rows_says_nothing_and_a_failed_row_never_raises_the_mean(
+    folder: Folder, fates: list[str], random: Any
+) -> None:
+    says = {"right": "good", "wrong": "bad", "unparsed": "hm"}
+
+    async def mean(order: list[str]) -> Any:
+        bench = Bench(folder, [{"text": f"{fate} {n}", "expect": "good"} for n, fate in enumerate(order)])
+        script = lambda request: says[re.findall(r"(right|wrong|unparsed) \d", request.messages[-1].content)[-1]]  # noqa: E731
+        return (await bench.run(SUITE, script)).metric()
+
+    first = await mean(fates)
+    shuffled = random.sample(fates, len(fates))
+    assert await mean(shuffled) == first
+    assert (first["low"], first["high"]) == pytest.approx(tuple(wilson(fates.count("right"), len(fates))))
+    worse = await mean([*fates, "unparsed"])
+    assert worse["mean"] <= first["mean"]
+
+
+async def test_a_run_that_goes_on_says_what_it_has_so_far_and_compares_nothing(bench: Bench) -> None:
+    ran = await bench.run(TWO, echo, judging=Judging(so_far=True))
+
+    assert ran.record["comparisons"] == []
