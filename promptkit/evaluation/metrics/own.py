@@ -81,6 +81,11 @@ class Own(Metric):
             return Score(None, why=str(error))
         return self.read(returned)
 
+    def unanswered(self, given: Given) -> Score:
+        if self.bounds is None:
+            return Score(None, why="an answer that is none has no worst score where the metric has no `bounds`")
+        return super().unanswered(given)
+
     def estimate(self, sample: Sample) -> Estimate:
         if self.bounds is None:
             return measured(sample)

@@ -25,8 +25,7 @@ _UNSURE: Final = "no verdict from this judge: it keeps to its own in too few pai
 
 
 class PairwiseParameters(Closed):
-    """`question` is what was asked: an expression, or a field of the row; left out, the row's fields but what is
-    expected."""
+    """`question` is what was asked: an expression, or a field of the row; left out, all fields but what is expected."""
 
     rubric: str = Field(min_length=1)
     model: str | None = None
@@ -81,7 +80,7 @@ class Pairwise(Metric):
                 said = await self._prompt.ask({**values, "first": first, "second": second}, askers)
             except Babble as babble:
                 return Score(None, why=str(babble))
-            if said.value not in VERDICTS:
+            if said.value not in tuple(VERDICTS):
                 return Score(None, why=f"the judge's verdict {shown(said.value)} is neither `first` nor `second`")
             verdicts.append(said.value)
         return await self._scored(verdicts, askers)
@@ -115,9 +114,9 @@ class Pairwise(Metric):
         """Return how far the variant that is not the baseline lies from a tie; None of two that are both not."""
         if not len(a):
             return None
-        if (b.scores == 0.5).all():
+        if _is_baseline(b):
             return _apart(a, level)
-        if (a.scores == 0.5).all():
+        if _is_baseline(a):
             turned = Sample(1 - b.values[:, :1], b.rows, b.clusters)
             return _apart(b, level, turned)
         return None
@@ -128,6 +127,11 @@ class Pairwise(Metric):
             detail["same_model"] = True
         wins = (verdicts[0] == "first") + (verdicts[1] == "second")
         return Score(wins / 2, detail)
+
+
+def _is_baseline(sample: Sample) -> bool:
+    """Tell whether a variant never differs from the baseline: nothing was asked of it."""
+    return bool((sample.scores == 0.5).all()) and not _orders(sample).n
 
 
 def _apart(sample: Sample, level: float, turned: Sample | None = None) -> Difference:

@@ -18,6 +18,9 @@ GOT = ["The cat sat on the mat.", "A dog barks.", "It rains in the north today."
 WANTED = ["The cat is on the mat.", "A dog was barking.", "It rains in the north.", "Nobody picks up the phone."]
 
 
+texts = st.text(max_size=30)
+
+
 def cells(got: list[str], wanted: list[Any]) -> list[Given]:
     return [given(each, expected) for each, expected in zip(got, wanted, strict=True)]
 

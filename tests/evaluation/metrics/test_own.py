@@ -160,6 +160,14 @@ def test_bounds_of_ones_own_are_those_of_the_mean(folder: Folder) -> None:
     assert found.mean == 3 and found.low is not None and found.low >= 1
 
 
+def test_an_answer_that_is_none_is_the_worst_where_there_is_a_worst(folder: Folder) -> None:
+    source, unparsed = "def score():\n    return 1\n", given(None, flag="unparsed")
+    assert mine(folder, source).unanswered(unparsed).value == 0
+    assert mine(folder, source, bounds=[1, 5], higher_is_better=False).unanswered(unparsed).value == 5
+    unbounded = mine(folder, source, bounds=None).unanswered(unparsed)
+    assert unbounded.value is None and "bounds" in unbounded.why
+
+
 class Odd:
     def __repr__(self) -> str:
         raise RuntimeError("no text")

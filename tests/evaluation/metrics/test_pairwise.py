@@ -143,6 +143,8 @@ def test_a_judge_that_is_not_consistent_gives_no_verdict(folder: Folder) -> None
     assert found.mean is not None and (found.low, found.high) == (None, None)
     assert any("no verdict from this judge" in note for note in found.notes)
     assert apart is not None and (apart.low, apart.high, apart.p) == (None, None, None)
+    swayed = of.difference(baseline, sampled(of, verdicts("f" * 20)))
+    assert swayed is not None and swayed.low is None
     assert any("no verdict from this judge" in note for note in apart.notes)
 
 
