@@ -186,12 +186,13 @@ class Passes(Metric):
         k = self.parameters.k
         rows = self._rows(sample)
         lacking = len(np.unique(sample.rows)) - len(rows)
+        cells = int(np.isin(sample.rows, rows.rows).sum())
         if not len(rows):
             told = f"no row has {k} answers: set `repeat: {k}` or more, and a temperature above 0"
             return Estimate(mean=None, notes=(told,))
         found = bounded(rows, (0.0, 1.0), binary=False)
         notes = (f"{lacking} rows with fewer than {k} answers are left out",) if lacking else ()
-        return replace(found, parts={"rows": len(rows), "k": k}, notes=(*found.notes, *notes))
+        return replace(found, n=cells, parts={"rows": len(rows), "k": k}, notes=(*found.notes, *notes))
 
     def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
         return graded_difference(self._rows(a), self._rows(b), (0.0, 1.0), True, level)

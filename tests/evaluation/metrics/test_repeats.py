@@ -85,13 +85,13 @@ def test_a_row_is_scored_over_all_ways_to_draw_k(word: str, value: float) -> Non
     cells, rows = right("11100", "11111")
     found = told(metric(word, {"k": 2}), expecting(cells), rows)
     assert found.mean == pytest.approx((value + 1) / 2)
-    assert (found.n, found.clusters, found.parts["k"]) == (2, 2, 2)
+    assert (found.n, found.clusters, found.parts["rows"], found.parts["k"]) == (10, 2, 2, 2)
 
 
 def test_rows_without_k_answers_are_left_out_and_told() -> None:
     cells, rows = right("111", "1")
     found = told(metric("pass_at", {"k": 3}), expecting(cells), rows)
-    assert found.n == 1 and any("1 rows with fewer than 3" in note for note in found.notes)
+    assert (found.n, found.parts["rows"]) == (3, 1) and any("1 rows with fewer than 3" in note for note in found.notes)
 
 
 def test_too_few_repeats_say_what_to_set() -> None:
