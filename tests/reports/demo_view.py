@@ -226,6 +226,7 @@ class DemoView:
                 "wanted": 0.05,
                 "shown": 0.012,
                 "passed": True if judged else None,
+                "says": "so few do not parse" if judged else "answers are missing",
             },
         ]
 

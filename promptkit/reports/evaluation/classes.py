@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.reports.evaluation.figures import metric_parts
 from promptkit.reports.evaluation.grid import Cell, grid, shortened
+from promptkit.reports.text import visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,7 +27,7 @@ def class_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     parts: Mapping[str, Any] | None = next(with_classes, None)
     if parts is None:
         return
-    of = f"{variant['name']}: " if len(record["variants"]) > 1 else ""
+    of = f"{shortened(visible(variant['name']), width // 3)}: " if len(record["variants"]) > 1 else ""
     lines = _matrix(parts["confusion"], parts.get("classes") or {})
     if lines is not None and max(line.cell_len for line in lines) <= width:
         yield Text(f"{of}expected classes down, answers across", style="bold")

@@ -15,7 +15,7 @@ from promptkit.reports.evaluation.figures import (
     is_share,
     verdict_of,
 )
-from promptkit.reports.evaluation.grid import Cell, grid
+from promptkit.reports.evaluation.grid import Cell, grid, shortened
 from promptkit.reports.evaluation.tags import variant_tags
 from promptkit.reports.text import visible
 
@@ -45,7 +45,7 @@ def comparison_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     tags = variant_tags(record["variants"], width)
     others = list(dict.fromkeys(each["a"] for each in said))
     who = f"{tags[others[0]]} against " if len(others) == 1 else "against "
-    yield Text(f"{visible(who + tags[said[0]['b']])} on the same rows", style="bold")
+    yield Text(shortened(f"{visible(who + tags[said[0]['b']])} on the same rows", width), style="bold")
     shown = told_comparisons(said, metrics)
     yield from comparison_grid([{**each, "a": tags[each["a"]]} for each in shown], metrics, width)
     if left := len(said) - len(shown):
@@ -101,13 +101,17 @@ def _row(title: str, metric: Mapping[str, Any], each: Comparison, decimals: int)
     ]
 
 
-def comparison_notes(record: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[str]:
-    """Yield how many rows would tell, by the aim, what the comparisons note, and how several are judged."""
+def comparison_notes(record: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Yield how many rows would tell, by the aim, what the comparisons note, and how several are judged.
+
+    `tags` are what variants are called, left out their names.
+    """
     said: Sequence[Comparison] = record["comparisons"]
     if not said:
         return
     metrics = record["variants"][0]["metrics"]
     aim = next(iter(metrics))
+    tags = tags or {each["a"]: each["a"] for each in said}
     undecided = [each for each in said if each["metric"] == aim and verdict_of(metrics[aim], each) == "not shown"]
     others = len({each["a"] for each in said})
     of: dict[str, list[str]] = {}

@@ -86,12 +86,13 @@ def heading(record: Mapping[str, Any], width: int) -> Iterator[Text]:
         f"  {' × '.join(size)}, {seconds_text(record['seconds'])}",
     )
     model = record["model"]
-    yield Text(f"answered by {one_line(model['reference'])} (named by {model['why']}){_digest(model)}", style="dim")
+    told = [f"answered by {model['reference']} (named by {model['why']}){_digest(model)}"]
     for each in record["variants"]:
         if other := each["sets"].get("model"):
-            yield Text(one_line(f"{each['name']}: answered by {other} (named by the variant)", width), style="dim")
-    for line in paragraph(", ".join(_made(record, cells)), width=width):
-        yield Text(line, style="dim")
+            told.append(f"{each['name']}: answered by {other} (named by the variant)")
+    for each in (*told, ", ".join(_made(record, cells))):
+        for line in paragraph(visible(each), width=width):
+            yield Text(line, style="dim")
 
 
 def counted_large(count: int, what: str) -> str:
@@ -101,7 +102,7 @@ def counted_large(count: int, what: str) -> str:
 
 def _digest(model: Mapping[str, Any]) -> str:
     digest = str(model.get("digest") or "").removeprefix("sha256:")
-    return f" {visible(digest[:12])}" if digest else ""
+    return f" {digest[:12]}" if digest else ""
 
 
 def _made(record: Mapping[str, Any], cells: int) -> Iterator[str]:

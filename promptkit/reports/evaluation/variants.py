@@ -149,8 +149,8 @@ def metric_notes(variants: Variants, tags: Mapping[str, str]) -> Iterator[str]:
     for name in variants[0]["metrics"]:
         notes = dict.fromkeys(line for variant in variants for line in variant["metrics"][name]["notes"])
         for line in notes:
-            some = (tags[each["name"]] for each in variants if line in each["metrics"][name]["notes"])
-            of.setdefault((line, tuple(some)), []).append(name)
+            told = tuple(tags[each["name"]] for each in variants if line in each["metrics"][name]["notes"])
+            of.setdefault((line, told), []).append(name)
     for (line, some), names in of.items():
         of_some = "" if len(some) == len(variants) else f" ({', '.join(some)})"
         yield f"{', '.join(names)}{of_some}: {line}"
