@@ -19,7 +19,7 @@ FEWEST_DIGITS, MOST_DIGITS = 2, 6
 class Amount:
     """What is known of a metric: `mean` with its interval, from `cells`, of which `rows` are independent.
 
-    `noun` says what the mean is a share of (`right`), `what` else which middle it is; `lack` why there is none.
+    `noun` says what the mean is a share of (`right`), `what` else what it is; `lack` why there is none.
     """
 
     mean: float | None
@@ -66,7 +66,7 @@ def remedy_told(amount: Amount, end: float, wanted: float, up: bool) -> str:
     mean = end if amount.mean is None else amount.mean
     if amount.rows == 0:
         return "it would have to cost less"
-    name = "rate" if amount.noun else "median" if amount.bounds is None else "mean"
+    name = "rate" if amount.noun else "median" if amount.bounds is None else "value"
     if mean <= wanted if up else mean >= wanted:
         told = apart(mean, wanted, amount)
         if mean == wanted:

@@ -57,7 +57,6 @@ class Verdict:
     shown: float | None = None
     missing: int = 0
     rows: Sequence[int] = ()
-    notes: Sequence[str] = ()
 
 
 def judge(run: Gated) -> list[dict[str, Any]]:
@@ -78,7 +77,6 @@ def judge(run: Gated) -> list[dict[str, Any]]:
             "missing": verdict.missing,
             "says": verdict.says,
             "rows": list(verdict.rows),
-            "notes": list(verdict.notes),
         }
         for threshold in run.suite.thresholds
         for kind, verdict in _verdicts(threshold, run)
@@ -149,7 +147,7 @@ def _amount(name: str, run: Gated) -> Amount:
             cells=cells,
             rows=record["clusters"],
             bounds=metric.bounds,
-            what="" if isinstance(metric, Proportion) else "on average" if metric.bounds else "in the median",
+            what="" if isinstance(metric, Proportion) else "observed" if metric.bounds else "in the median",
             noun="right" if isinstance(metric, Proportion) else "",
             lack="; ".join(record["notes"]),
         )
@@ -243,10 +241,9 @@ def _drop_verdict(metric: Metric, wanted: float, found: Compared, name: str, not
     return Verdict(
         passed=passed,
         shown=end,
-        says=drop_told(metric, wanted, loss, most, found, name),
+        says="; ".join([drop_told(metric, wanted, loss, most, found, name), *notes]),
         missing=found.missing if passed is None else 0,
         rows=found.regressions,
-        notes=notes,
     )
 
 

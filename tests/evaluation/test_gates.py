@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from promptkit.errors import RequestRefused
-from promptkit.evaluation import Judging
-from promptkit.evaluation.statistics import tango, wilson
+from promptkit.evaluation import Judging, Options
+from promptkit.evaluation.gate_texts import Amount, needed_rows
+from promptkit.evaluation.statistics import Z_95, tango, wilson
+from promptkit.evaluation.statistics.interval import score_interval
 from promptkit.runtimes import Reply, Request
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench, Ran, echo
@@ -185,6 +189,32 @@ async def test_above_two_in_a_hundred_missing_nothing_is_judged_though_it_is_all
     assert ran.record["missing_allowed"] is False
 
 
+async def test_a_missing_score_is_as_a_missing_answer(bench: Bench) -> None:
+    bench.folder.write("evals/mine.py", "def score(row):\n    return 1 / (0 if row['text'] == 'bad 7' else 1)\n")
+    text = SUITE.replace("accuracy: label", "mine: {python: mine.py:score}")
+    ran = await bench.run(f"{text}thresholds: {{mine: {{at_least: 0.1}}}}\n")
+
+    assert ran.record["status"] == "done"
+    assert (only(ran)["passed"], only(ran)["missing"]) == (None, 1)
+
+
+async def test_another_way_of_asking_is_told_with_the_verdict(bench: Bench) -> None:
+    await bench.run()
+    ran = await bench.run(gated("against: last, drop_at_most: 0.5"), options=Options(exact=True))
+
+    assert only(ran)["passed"] is True
+    assert "this run one at a time (--exact): that alone changes some answers" in only(ran)["says"]
+
+
+async def test_a_graded_metric_says_what_was_observed_and_how_many_rows_would_do(bench: Bench) -> None:
+    text = SUITE.replace("accuracy: label", "near: edit")
+    ran = await bench.run(f"{text}thresholds: {{near: {{at_least: 0.85}}}}\n")
+
+    assert ran.metric("near")["low"] < 0.85 < ran.metric("near")["mean"] == pytest.approx(0.925)
+    assert "(0.92 observed); about" in only(ran)["says"]
+    assert "rows at this value would do" in only(ran)["says"]
+
+
 async def test_a_limit_switches_thresholds_off_and_says_so(bench: Bench) -> None:
     ran = await bench.run(gated("at_least: 0.99"), limit=5)
 
@@ -253,6 +283,20 @@ async def test_another_metric_of_the_name_is_not_compared(bench: Bench) -> None:
 
     assert only(ran)["passed"] is False
     assert "was measured otherwise" in only(ran)["says"]
+
+
+@given(st.integers(2, 500), st.data())
+def test_so_many_rows_as_are_said_would_do_at_the_same_rate_and_half_would_not(n: int, data: st.DataObject) -> None:
+    right = data.draw(st.integers(1, n - 1))
+    low, rate = wilson(right, n).low, right / n
+    bound = data.draw(st.floats(low + (rate - low) * 0.01, low + (rate - low) * 0.9))
+    amount = Amount(mean=rate, low=low, high=1, cells=n, rows=n, bounds=(0, 1), noun="right")
+    rows = needed_rows(amount, low, bound)
+
+    assert rows > n
+    assert score_interval(rate, 1.05 * rows, Z_95).low >= bound
+    if rows > 2 * n:
+        assert score_interval(rate, rows / 2, Z_95).low < bound
 
 
 @pytest.mark.parametrize(
