@@ -31,9 +31,11 @@ async def estimates_so_far(evaluation: Evaluation) -> AsyncIterator[SoFar]:
     """
     for contender in evaluation.execution.contenders:
         for metric in contender.tally.metrics:
+            began = time.thread_time()
             sample = contender.tally.sample(metric, evaluation.execution.clusters.array())
+            copied = time.thread_time() - began
             estimate, seconds = await asyncio.to_thread(_timed, metric, sample)
-            yield SoFar(contender.variant.name, metric.name, estimate_record(metric, estimate), seconds)
+            yield SoFar(contender.variant.name, metric.name, estimate_record(metric, estimate), copied + seconds)
 
 
 def cost_so_far(evaluation: Evaluation) -> float | None:

@@ -85,7 +85,7 @@ class Progress:
             console=self._console,
             get_renderable=self._render,
             transient=True,
-            refresh_per_second=12,
+            refresh_per_second=4 if lines else 12,
             redirect_stdout=False,
             redirect_stderr=False,
         ) as self._live:
