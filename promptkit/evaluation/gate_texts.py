@@ -80,17 +80,18 @@ def remedy_told(amount: Amount, end: float, wanted: float, up: bool) -> str:
 def needed_rows(amount: Amount, end: float, wanted: float) -> int:
     """Return about how many rows would bring an interval's end to what is wanted, were the mean to stay.
 
-    The rows that there are say as much as so many independent ones as give this end; that number grows with the rows.
+    An end b of Wilson's form around p stands for z² b(1 - b) / (p - b)² independent rows. That number grows with the
+    rows, however much one of them says.
     """
     from promptkit.evaluation.statistics import rows_for_bound
 
     assert amount.bounds is not None and amount.mean is not None, "what has no bounds is not reckoned so"
     low, width = amount.bounds[0], amount.bounds[1] - amount.bounds[0]
     rate, bound, now = ((value - low) / width for value in (amount.mean, wanted, end))
-    needed = rows_for_bound(rate, bound)
-    assert needed is not None, "the mean is beyond what is wanted"
-    there = rows_for_bound(rate, now) if 0 < now < 1 else amount.rows
-    return max(amount.rows + 1, _about(amount.rows * needed / (there or amount.rows)))
+    if not 0 < now < 1:
+        return max(amount.rows + 1, rows_for_bound(rate, bound) or 0)
+    more = bound * (1 - bound) / (rate - bound) ** 2 / (now * (1 - now) / (rate - now) ** 2)
+    return max(amount.rows + 1, _about(amount.rows * more))
 
 
 def drop_told(metric: Metric, wanted: float, loss: float | None, most: float | None, found: Compared, name: str) -> str:

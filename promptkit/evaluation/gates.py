@@ -218,9 +218,13 @@ def _drop(threshold: Threshold, run: Gated) -> Verdict:
         return Verdict(passed=None, says=f"{measure.name}: not judged, since `{run.suite.name}` has no earlier run")
     if isinstance(reference, str):
         return Verdict(passed=False, says=f"{measure.name}: compared with nothing, since {reference}; {_anew(run)}")
+    missing = run.cells - len(run.tally.sample(measure.metric))
+    if not run.may_lack(missing):
+        return _open(measure.name, missing, run.cells)
     found = run.beside.compare(measure, reference)
     if found.missing and (found.difference is None or measure.metric.bounds is None):
-        return _open(measure.name, found.missing, run.cells)
+        why = found.why or f"{found.missing} cells have no score on a side"
+        return Verdict(passed=None, missing=found.missing, says=f"{measure.name}: not judged, since {why}")
     if found.difference is None:
         return Verdict(passed=False, says=f"{measure.name}: compared with nothing, since {found.why}; {_anew(run)}")
     return _drop_verdict(measure.metric, wanted, found, reference.name, run.beside.notes(reference))

@@ -260,6 +260,14 @@ async def test_last_is_the_newest_whole_run_of_the_suite(bench: Bench) -> None:
     assert f"than in run {none.evaluated.number} is wanted" in only(there)["says"]
 
 
+async def test_nothing_dropped_or_not_while_cells_are_missing_though_they_are_of_new_rows(bench: Bench) -> None:
+    await bench.run()
+    bench.rows(mixed(21, wrong=2))
+    ran = await bench.run(gated("against: last, drop_at_most: 0.5"), refusing(20))
+
+    assert (only(ran)["passed"], only(ran)["missing"]) == (None, 1)
+
+
 async def test_tokens_may_grow_by_a_share(bench: Bench) -> None:
     await bench.run(gated("at_most: 100000", name="tokens"))
     text = changed(bench).replace(
