@@ -36,13 +36,14 @@ _HINT = "a baseline is made by `promptkit runs export RUN --baseline FILE`"
 
 def write_baseline(view: StoredRun, path: Path) -> None:
     """Write the first variant of a run as a baseline. Raises InputError for a run that is not done, and StoreFailed."""
+    write_atomic(path, "".join(baseline_lines(view)))
+
+
+def baseline_lines(view: StoredRun) -> Iterator[str]:
+    """Yield the lines of a baseline's file. Raises InputError for a run that is not done."""
     if view.status != "done":
         hint = "`promptkit eval SUITE --retry-errors` asks again what failed" if view.status == "incomplete" else None
         raise InputError(f"run {view.number} is {view.status}: a baseline has an answer to each row", hint=hint)
-    write_atomic(path, "".join(_lines(view)))
-
-
-def _lines(view: StoredRun) -> Iterator[str]:
     reference, record = reference_of(view, name=""), view.record
     told = {
         "suite": reference.suite,

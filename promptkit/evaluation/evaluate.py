@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import relpath
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.errors import InputError, Problem
@@ -15,6 +16,7 @@ from promptkit.evaluation.execute import Execution, Options
 from promptkit.evaluation.gates import Gated, judge
 from promptkit.evaluation.matching import Beside
 from promptkit.evaluation.pairing import score_pairs
+from promptkit.evaluation.rebuilt import kind_record
 from promptkit.evaluation.reference import Reference
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite import Suite
@@ -108,14 +110,18 @@ class Evaluation:
         return self._end(status)
 
     def settings(self) -> dict[str, Any]:
-        """Return how the run is made: what must be the same for two runs to be compared."""
+        """Return how the run is made: what two runs that are compared must share, and what builds its metrics."""
         suite, options = self.suite, self.options
         return {
             "file": suite.file.name,
+            "folder": relpath(suite.file.parent, suite.project.root),
             "target": suite.target,
             "data": self.counted.hash,
+            "rows": self.counted.rows,
+            "cluster": suite.data.spec.cluster,
             "metrics": [each.name for each in suite.measures],
             "keys": {each.name: each.key for each in suite.measures},
+            "kinds": {each.name: kind_record(each.metric) for each in suite.measures},
             "variants": {each.name: dict(each.sets) for each in suite.variants},
             "repeat": suite.repeat,
             "exact": options.exact,

@@ -101,7 +101,7 @@ class Beside:
             )
             said.append(f"{told}: the difference is the models' too")
         if (self._exact, self._in_flight) != (reference.exact, reference.in_flight):
-            there, here = _way(reference.exact, reference.in_flight), _way(self._exact, self._in_flight)
+            there, here = way_text(reference.exact, reference.in_flight), way_text(self._exact, self._in_flight)
             said.append(f"{reference.name} was asked {there}, this run {here}: that alone changes some answers")
         if matched.new or matched.gone:
             both = len(matched.pairs)
@@ -240,7 +240,8 @@ def right_ones(metric: Metric, row: RowScores, repeat: int) -> int:
     return sum(value is not None and abs(value - best) < RIGHT for value in values)
 
 
-def _way(exact: bool, in_flight: int | None) -> str:
+def way_text(exact: bool, in_flight: int | None) -> str:
+    """Return how a run was asked, as it stands after `asked`."""
     if exact:
         return "one at a time (--exact)"
     return "several at once" if in_flight is None else f"{in_flight} at once"

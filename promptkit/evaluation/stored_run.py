@@ -22,15 +22,20 @@ class StoredRun:
         self.suite = run.target
         self.status = run.status
         self.started = run.started
+        self.ended = run.ended
+        self.model: Mapping[str, str] = run.model
         self.record: Mapping[str, Any] = run.record
         self.how: Mapping[str, Any] = run.inputs or {}
         self.settings: Mapping[str, Mapping[str, Any]] = self.how.get("variants", {})
-        self.variants = tuple(self.settings)
+        self.variants: tuple[str, ...] = tuple(self.settings)
         self.metrics: tuple[str, ...] = tuple(self.how.get("metrics", ()))
 
-    def cells(self, variant: str | None = None) -> Iterator[CellView]:
-        """Yield the cells in the order of rows, then variants, then repeats; of one variant where it is named."""
-        for kept in self._store.cells.of_run(self.number, variant=variant):
+    def cells(self, variant: str | None = None, *, first: int = 0) -> Iterator[CellView]:
+        """Yield the cells in the order of rows, then variants, then repeats; of one variant where it is named.
+
+        `first` is the number of the row to begin with.
+        """
+        for kept in self._store.cells.of_run(self.number, variant=variant, first=first):
             outcome = json.loads(kept.outcome)
             expect, scores = read_scores(kept.scores)
             yield CellView(

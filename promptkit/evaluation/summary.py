@@ -42,21 +42,31 @@ def summarize(
     cell counting against a difference.
     """
     cells = rows * suite.repeat
-    variants = [_variant(each, cells, clusters, suite) for each in contenders]
+    variants = [
+        variant_record(each.variant.name, each.variant.sets, each.tally, cells, clusters, cost(each, suite))
+        for each in contenders
+    ]
     told = {"rows": rows, "repeat": suite.repeat, "variants": variants, "comparisons": []}
     if not judging.so_far:
         told["comparisons"] = list(_comparisons(suite, contenders, cells, clusters, judging))
     return told
 
 
-def _variant(contender: Contender, cells: int, clusters: NDArray[np.int64] | None, suite: Suite) -> dict[str, Any]:
-    tally, spent = contender.tally, contender.tally.spent
-    answered = tally.done - tally.missing
+def variant_record(
+    name: str,
+    sets: Mapping[str, Any],
+    tally: Tally,
+    cells: int,
+    clusters: NDArray[np.int64] | None,
+    cost: float | None,
+) -> dict[str, Any]:
+    """Return what is said of a variant that should have so many cells, as JSON."""
+    spent = tally.spent
     return {
-        "name": contender.variant.name,
-        "sets": dict(contender.variant.sets),
+        "name": name,
+        "sets": dict(sets),
         "cases": cells,
-        "missing": cells - answered,
+        "missing": cells - (tally.done - tally.missing),
         "metrics": {
             metric.name: estimate_record(metric, metric.estimate(tally.sample(metric, clusters)))
             for metric in tally.metrics
@@ -68,7 +78,7 @@ def _variant(contender: Contender, cells: int, clusters: NDArray[np.int64] | Non
         "tokens_in": spent.tokens_in,
         "tokens_out": spent.tokens_out,
         "seconds": round(spent.seconds, 3),
-        "cost": cost(contender, suite),
+        "cost": cost,
     }
 
 

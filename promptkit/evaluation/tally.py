@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from promptkit.evaluation.view import CellView
+
 PENDING, ANSWERED, UNPARSED, TRUNCATED, MISSING = range(5)
 _STATES = {"": ANSWERED, "unparsed": UNPARSED, "truncated": TRUNCATED, "error": MISSING}
 _NAN = float("nan")
@@ -43,7 +45,9 @@ class Tally:
         self._counts = [0] * 5
         self._columns = {metric.name: array("d") for metric in metrics}
 
-    def put(self, row: int, repeat: int, outcome: Outcome, scores: Mapping[str, Score], *, known: bool) -> None:
+    def put(
+        self, row: int, repeat: int, outcome: Outcome | CellView, scores: Mapping[str, Score], *, known: bool
+    ) -> None:
         """Add a cell, or set it anew. The requests of a `known` cell were made by an earlier run."""
         at = row * self._repeat + repeat
         self._reach(at)

@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from promptkit.reports.catalog import catalog_text, technique_text
     from promptkit.reports.comparison import Outcome, answer_record, settle
     from promptkit.reports.evaluation import EvaluationScreen, evaluation_text, metric_text, print_evaluation
+    from promptkit.reports.evaluation.failures import goodness_of
+    from promptkit.reports.export import cell_record, csv_parts, is_right, jsonl_parts, junit_parts
     from promptkit.reports.models import model_text, models_text
     from promptkit.reports.page import write_page
     from promptkit.reports.progress import Progress
     from promptkit.reports.recommendation import recommendation_record, recommendation_text
     from promptkit.reports.requests import rendered_text
+    from promptkit.reports.runs import cells_text, run_record, run_text, runs_text
     from promptkit.reports.screen import report_console, terminal_width
     from promptkit.reports.techniques import comparison_text, measured_text, prepared_text
     from promptkit.reports.trace import trace_text
     from promptkit.reports.trial import TrialScreen
+    from promptkit.reports.versus import find_flips, flip_record, print_versus
     from promptkit.reports.words import compare_words, marked
 
 __all__ = [
@@ -34,13 +38,22 @@ __all__ = [
     "answer_record",
     "calls_text",
     "catalog_text",
+    "cell_record",
+    "cells_text",
     "compare_words",
     "comparison_text",
     "counted",
+    "csv_parts",
     "emit",
     "error_text",
     "evaluation_text",
+    "find_flips",
+    "flip_record",
+    "goodness_of",
+    "is_right",
     "json_text",
+    "jsonl_parts",
+    "junit_parts",
     "marked",
     "measured_text",
     "metric_text",
@@ -53,6 +66,7 @@ __all__ = [
     "prepared_text",
     "print_error",
     "print_evaluation",
+    "print_versus",
     "recommendation_record",
     "recommendation_text",
     "rendered_text",
@@ -60,6 +74,9 @@ __all__ = [
     "result_stream",
     "results_alone",
     "row_text",
+    "run_record",
+    "run_text",
+    "runs_text",
     "seconds_text",
     "settle",
     "shown",
@@ -98,6 +115,19 @@ _LAZY = {
     "measured_text": "techniques",
     "prepared_text": "techniques",
     "trace_text": "trace",
+    "cell_record": "export",
+    "csv_parts": "export",
+    "goodness_of": "evaluation.failures",
+    "is_right": "export",
+    "jsonl_parts": "export",
+    "junit_parts": "export",
+    "cells_text": "runs",
+    "run_record": "runs",
+    "run_text": "runs",
+    "runs_text": "runs",
+    "find_flips": "versus",
+    "flip_record": "versus",
+    "print_versus": "versus",
 }
 
 

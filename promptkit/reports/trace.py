@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +17,27 @@ if TYPE_CHECKING:
 
 def trace_text(trace: Trace) -> str:
     """Return the tree of a run, one node a line, every text in it made visible."""
-    return "\n".join([_title(trace), *_branches(trace, "")])
+    return "\n".join([_title(trace), *_branches(trace)])
 
 
-def _branches(trace: Trace, margin: str) -> Iterator[str]:
+def _branches(trace: Trace) -> Iterator[str]:
     """Yield the lines under a node, calls and children in the order in which they began."""
     parts = [(call.started, _call_title(call), _call_lines(call)) for call in trace.calls]
-    parts += [(child.started, _title(child), _branches(child, "")) for child in trace.children]
+    parts += [(child.started, _title(child), _branches(child)) for child in trace.children]
     parts.sort(key=lambda part: part[0])
-    parts += [(inf, _beside(name, value), iter(())) for name, value in trace.extra.items()]
-    for number, (_, title, lines) in enumerate(parts, start=1):
+    parts += [(inf, beside(name, value), iter(())) for name, value in trace.extra.items()]
+    yield from tree([(title, lines) for _, title, lines in parts])
+
+
+def tree(parts: Sequence[tuple[str, Iterable[str]]]) -> Iterator[str]:
+    """Yield the lines of a tree: each title with its lines under it."""
+    for number, (title, lines) in enumerate(parts, start=1):
         last = number == len(parts)
-        yield f"{margin}{'└─ ' if last else '├─ '}{title}"
-        yield from (f"{margin}{'   ' if last else '│  '}{line}" for line in lines)
+        yield f"{'└─ ' if last else '├─ '}{title}"
+        yield from (f"{'   ' if last else '│  '}{line}" for line in lines)
 
 
-def _beside(name: str, value: Any) -> str:
+def beside(name: str, value: Any) -> str:
     """Return what a technique says beside its answer, in one line."""
     return visible(f"{name}: {json.dumps(value, ensure_ascii=False)}")
 
@@ -66,21 +71,22 @@ def _call_title(call: CallRecord) -> str:
 def _call_lines(call: CallRecord) -> Iterator[str]:
     """Yield what was sent, what came back and what was read from it."""
     for message in call.request.messages:
-        yield from _block(message.role, message.content)
+        yield from block(message.role, message.content)
     if call.request.prompt is not None:
-        yield from _block("prompt", call.request.prompt)
+        yield from block("prompt", call.request.prompt)
     if call.request.begun:
-        yield from _block("begun", call.request.begun)
+        yield from block("begun", call.request.begun)
     if call.reply.thoughts:
-        yield from _block("thoughts", call.reply.thoughts)
-    yield from _block("reply", call.reply.text)
+        yield from block("thoughts", call.reply.thoughts)
+    yield from block("reply", call.reply.text)
     if call.parsed is not None:
-        yield from _block("parsed", shown(call.parsed))
+        yield from block("parsed", shown(call.parsed))
     if call.problem:
-        yield from _block("problem", call.problem)
+        yield from block("problem", call.problem)
 
 
-def _block(name: str, text: str) -> Iterator[str]:
+def block(name: str, text: str) -> Iterator[str]:
+    """Yield a named text, its further lines under the first."""
     first, *rest = visible(text).split("\n")
     yield f"{name}: {first}"
     yield from (f"  {line}" for line in rest)

@@ -155,15 +155,17 @@ class Cells:
         self._note(run, written)
         return numbers
 
-    def of_run(self, run: int, *, variant: str | None = None) -> Iterator[RunCell]:
+    def of_run(self, run: int, *, variant: str | None = None, first: int = 0) -> Iterator[RunCell]:
         """Yield the cells of a run by row, then variant, then repeat; of one variant where it is named.
+
+        `first` is the row to begin with.
 
         Read in pages: what is saved meanwhile may appear, and no writer waits.
         """
         variants = self._database.read("select number, name from run_variants where run = ?", (run,))
         names: dict[int, str] = {number: name for number, name in variants}
         wanted = [number for number, name in names.items() if variant in (None, name)]
-        last = (-1, -1, -1)
+        last = (first, -1, -1)
         while True:
             page = self._database.read(
                 "select row, variant, repeat, cell, outcome, scores, fields from run_cells"

@@ -148,8 +148,8 @@ class Bench:
             view = StoredRun(store, run)
             cells = list(view.cells())
             traces = {cell.cell: view.trace(cell.cell) for cell in cells}
-        view.cells = lambda variant=None: (  # type: ignore[method-assign]
-            cell for cell in cells if variant in (None, cell.variant)
+        view.cells = lambda variant=None, *, first=0: (  # type: ignore[method-assign]
+            cell for cell in cells if variant in (None, cell.variant) and cell.row >= first
         )
         view.trace = traces.get  # type: ignore[method-assign,assignment]
         return Ran(evaluated, view, runtime)

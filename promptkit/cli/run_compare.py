@@ -1,0 +1,72 @@
+"""`promptkit runs compare`: two evaluations, or two variants, on the rows of both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptkit.cli.options import Json
+from promptkit.cli.run_find import complete_run
+from promptkit.errors import InputError
+
+if TYPE_CHECKING:
+    from promptkit.cli.run_find import Kept
+    from promptkit.evaluation import Side
+
+_HELP = "RUN or RUN:VARIANT; a run is its number, `last` or `last~1`."
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help=f"What is judged: {_HELP}", autocompletion=complete_run)],
+    b: Annotated[str, typer.Argument(metavar="B", help="What it is judged against.", autocompletion=complete_run)],
+    metric: Annotated[
+        str | None, typer.Option("--metric", metavar="M", help="One metric alone; rows flip by it.")
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option("--variant", metavar="V", help="The variant of both, where none is named.")
+    ] = None,
+    rows: Annotated[
+        int, typer.Option("--rows", metavar="N", min=0, help="How many rows of each change to show in full (1).")
+    ] = 1,
+    json: Json = False,
+) -> None:
+    """Compare two evaluations on the rows of both: the difference with its interval, and the rows that flipped.
+
+    Rows are paired by what they hold. `last` is the newest evaluation. It ends with 0 whatever it finds: what must
+    stop a build is a threshold of the suite.
+    """
+    from promptkit.cli.run_find import open_kept
+    from promptkit.evaluation import SMALLEST, compare_sides
+    from promptkit.reports import emit, find_flips, flip_record, json_text, print_versus
+
+    with open_kept() as kept:
+        versus = compare_sides(*read_sides(kept, a, b, variant), kept.project, aim=metric)
+        record, found = versus.record(smallest=SMALLEST), find_flips(versus, rows)
+        if json:
+            emit(json_text({**record, "rows_shown": [flip_record(versus, each) for each in found]}))
+        else:
+            print_versus(versus, record, found, rows)
+
+
+def read_sides(kept: Kept, a: str, b: str, variant: str | None) -> tuple[Side, Side]:
+    """Return what `RUN:VARIANT` texts name. Raises InputError for what is not there, and for one thing named twice."""
+    from promptkit.cli.run_find import find_evaluation
+    from promptkit.evaluation import Side, named_variant
+
+    named = []
+    for text in (a, b):
+        number, colon, own = text.partition(":")
+        view = find_evaluation(kept, number)
+        named.append((view, named_variant(view, own if colon else variant)))
+    (one, first), (other, second) = named
+    if one.number == other.number and first == second:
+        others = [name for name in one.variants if name != first]
+        hint = f"promptkit runs compare {one.number}:{others[0]} {one.number}:{first}" if others else None
+        raise InputError(f"both are `{first}` of run {one.number}", hint=hint or "name another run")
+    if one.number == other.number:
+        return Side(one, first, first), Side(other, second, second)
+    shown = first != second or first != one.variants[0]
+    return tuple(  # type: ignore[return-value]
+        Side(view, name, f"run {view.number} ({name})" if shown else f"run {view.number}") for view, name in named
+    )

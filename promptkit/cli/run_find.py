@@ -1,0 +1,109 @@
+"""The store of the project that one stands in, and the runs that a person names in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+
+import typer
+
+from promptkit.errors import InputError, PromptkitError, nearest
+
+if TYPE_CHECKING:
+    from promptkit.evaluation import StoredRun
+    from promptkit.project import Project
+    from promptkit.storage import Run, Store
+
+LATEST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A project with its open store."""
+
+    project: Project
+    store: Store
+
+    def view(self, run: Run) -> StoredRun:
+        """Return an evaluation as reports see it."""
+        from promptkit.evaluation import StoredRun
+
+        return StoredRun(self.store, run)
+
+    def record(self, view: StoredRun) -> Mapping[str, Any]:
+        """Return what a run said; of one that was killed or goes on, what its cells say."""
+        from promptkit.evaluation import rebuilt_record
+
+        return view.record or rebuilt_record(view, self.project)
+
+
+@contextmanager
+def open_kept() -> Iterator[Kept]:
+    """Open the project's store, and end in it the runs whose process is gone."""
+    from promptkit.project import Project
+    from promptkit.storage import Store
+
+    project = Project.find(Path.cwd())
+    with Store.open(project.store_folder, cache_size=project.settings.cache.size) as store:
+        store.close_dead_runs()
+        yield Kept(project, store)
+
+
+def find_run(kept: Kept, text: str) -> Run:
+    """Return the run that a person names: its number, or `last` among all. Raises InputError."""
+    run = kept.store.run(text)
+    if run is None:
+        raise InputError(f"there is no run `{text}`", hint=_latest(kept.store, None))
+    return run
+
+
+def find_evaluation(kept: Kept, text: str) -> StoredRun:
+    """Return the evaluation that a person names: its number, or `last` among evaluations. Raises InputError."""
+    from promptkit.evaluation import KIND
+
+    run = kept.store.run(text, kind=KIND)
+    if run is not None:
+        return kept.view(run)
+    other = kept.store.run(text) if text.isdigit() else None
+    if other is not None:
+        told = f"run {text} is no evaluation: it is a `{other.kind}` of `{other.target}`"
+        raise InputError(told, hint=_latest(kept.store, KIND))
+    raise InputError(f"there is no evaluation `{text}`", hint=_latest(kept.store, KIND))
+
+
+def _latest(store: Store, kind: str | None) -> str:
+    numbers = [str(run.number) for run in store.runs(kind=kind, limit=LATEST)]
+    if not numbers:
+        return "nothing was run here yet" if kind is None else "promptkit eval SUITE"
+    what = "runs" if kind is None else "evaluations"
+    return f"the latest {what} are {', '.join(numbers)}; `promptkit runs list` shows more"
+
+
+def refuse_target(kept: Kept, target: str, kind: str | None) -> NoReturn:
+    """Raise InputError, with the nearest name, for a target of which there is no run."""
+    known = {run.target for run in kept.store.runs(kind=kind, limit=1000)}
+    raise InputError(f"there is no run of `{target}`", hint=nearest(target, known) or "nothing was run here yet")
+
+
+def complete_run(incomplete: str) -> list[tuple[str, str]]:
+    """Return the numbers of runs that begin so, each with what it is; nothing where something is wrong."""
+    try:
+        with open_kept() as kept:
+            runs = kept.store.runs()
+    except PromptkitError:
+        return []
+    found = [(str(run.number), f"{run.kind} of {run.target}, {run.status}") for run in runs]
+    return (
+        [("last", "the newest"), *found]
+        if not incomplete
+        else [each for each in found if each[0].startswith(incomplete)]
+    )
+
+
+RunName: TypeAlias = Annotated[
+    str, typer.Argument(metavar="RUN", help="Its number, `last` or `last~1`.", autocompletion=complete_run)
+]
+OneVariant: TypeAlias = Annotated[str | None, typer.Option("--variant", metavar="V", help="One variant of it.")]

@@ -1,0 +1,161 @@
+"""`promptkit runs show`: what a run said, and its rows with every request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from heapq import nsmallest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptkit.cli.options import Json
+from promptkit.cli.run_find import OneVariant, RunName
+from promptkit.errors import InputError
+
+if TYPE_CHECKING:
+    from promptkit.cli.run_find import Kept
+    from promptkit.evaluation import CellView, StoredRun
+    from promptkit.storage import Run
+
+MOST_SHOWN = 10
+
+
+def show(
+    run: RunName,
+    variant: OneVariant = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help=f"The {MOST_SHOWN} worst rows, each with its requests.")
+    ] = False,
+    row: Annotated[
+        int | None, typer.Option("--row", metavar="N", min=1, help="One row in full, with its requests.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write an evaluation as one page.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a run: of an evaluation what it said, of a run of a target its steps and requests.
+
+    `last` is the newest run; with an option of evaluations it is the newest evaluation.
+    """
+    from promptkit.cli.run_find import find_evaluation, find_run, open_kept
+    from promptkit.evaluation import KIND, named_variant
+
+    if failures and row is not None:
+        raise InputError("--failures and --row are two views: give one of them")
+    of_evaluation = failures or any(each is not None for each in (variant, row, html))
+    with open_kept() as kept:
+        found = None if of_evaluation else find_run(kept, run)
+        if found is not None and found.kind != KIND:
+            return show_run(kept, found, json=json)
+        view = find_evaluation(kept, run) if found is None else kept.view(found)
+        if variant is not None:
+            named_variant(view, variant)
+        if html is not None:
+            write_html(kept, view, html)
+        if row is not None:
+            show_row(view, row, variant, json=json)
+        elif failures:
+            show_failures(kept, view, named_variant(view, variant), json=json)
+        else:
+            show_evaluation(kept, view, variant, json=json)
+
+
+def show_run(kept: Kept, run: Run, *, json: bool) -> None:
+    """Print a run of a target."""
+    from promptkit.reports import emit, json_text, run_record, run_text
+
+    calls = kept.store.calls(run.number)
+    if json:
+        told = {key: value for key, value in run_record(run).items() if key != "metric"}
+        emit(json_text({**told, "inputs": run.inputs, **run.record, "calls": calls}))
+    else:
+        emit(run_text(run, calls))
+
+
+def show_evaluation(kept: Kept, view: StoredRun, variant: str | None, *, json: bool) -> None:
+    """Print what an evaluation said, of one variant where it is named."""
+    from promptkit.reports import emit, json_text, note, print_evaluation
+
+    record = of_variant(kept.record(view), variant)
+    if json:
+        emit(json_text(record))
+        return
+    print_evaluation(record, view)
+    if not view.record:
+        for told in record["notes"]:
+            note(told)
+
+
+def of_variant(record: Mapping[str, Any], variant: str | None) -> Mapping[str, Any]:
+    """Return a run's record with one variant alone; what is said of others, or of two, is left out."""
+    if variant is None:
+        return record
+    alone = {"variants": [each for each in record["variants"] if each["name"] == variant], "comparisons": []}
+    is_baseline = record["variants"][0]["name"] == variant
+    return {**record, **alone, "known": 0, **({} if is_baseline else {"thresholds": [], "against": None})}
+
+
+def write_html(kept: Kept, view: StoredRun, path: Path) -> None:
+    """Write an evaluation as a page; of one that was killed, what its cells say."""
+    from promptkit.reports import note, write_page
+
+    view.record = kept.record(view)
+    write_page(view, path)
+    note(f"the page is {path}")
+
+
+def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
+    """Print a row with its cells. Raises InputError for one that the run has not."""
+    from promptkit.evaluation import row_cells
+    from promptkit.reports import cell_record, cells_text, emit, json_text
+
+    cells = row_cells(view, row, variant)
+    if not cells:
+        following = next(view.cells(variant, first=row), None)
+        hint = f"the next that it has is {following.row}" if following else "its last row comes before that"
+        raise InputError(f"run {view.number} has no row {row}", hint=hint)
+    if json:
+        told = [{**cell_record(cell), "trace": view.trace(cell.cell)} for cell in cells]
+        emit(json_text({"run": view.number, "row": row, "cells": told}))
+    else:
+        emit(cells_text(view, cells))
+
+
+def show_failures(kept: Kept, view: StoredRun, variant: str, *, json: bool) -> None:
+    """Print the rows of a variant that fail: those without an answer first, then the worst by the first metric."""
+    from promptkit.reports import cell_record, cells_text, emit, json_text, note
+
+    said = next(each for each in kept.record(view)["variants"] if each["name"] == variant)
+    metrics = said["metrics"]
+    if json:
+        cells = [cell_record(cell) for cell in failing(view, variant, metrics)]
+        return emit(json_text({"run": view.number, "variant": variant, "failing": len(cells), "cells": cells}))
+    count = 0
+
+    def counted() -> Iterator[CellView]:
+        nonlocal count
+        for cell in failing(view, variant, metrics):
+            count += 1
+            yield cell
+
+    worst = nsmallest(MOST_SHOWN, counted(), key=lambda cell: badness(cell, metrics))
+    for at, cell in enumerate(worst):
+        emit(("\n" if at else "") + cells_text(view, [cell]))
+    told = f"{count} of {said['cases']} cells of `{variant}` fail"
+    note(f"{told}; the {len(worst)} worst are shown, `runs export` has all" if count > len(worst) else told)
+
+
+def failing(view: StoredRun, variant: str, metrics: Mapping[str, Any]) -> Iterator[CellView]:
+    """Yield the cells of a variant that have no answer, or less than the best score of the first metric."""
+    from promptkit.reports import is_right
+
+    return (cell for cell in view.cells(variant) if not is_right(cell, metrics))
+
+
+def badness(cell: CellView, metrics: Mapping[str, Any]) -> tuple[bool, float]:
+    """Return what orders failing cells: those without an answer come first, then the lowest score."""
+    from promptkit.reports import goodness_of
+
+    return not cell.flag, goodness_of(cell, metrics)

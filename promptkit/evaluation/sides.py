@@ -1,0 +1,113 @@
+"""Runs of the store side by side: one variant of each, and what is not the same of the two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from promptkit.errors import InputError, nearest
+from promptkit.evaluation.matching import way_text
+
+if TYPE_CHECKING:
+    from promptkit.evaluation.stored_run import StoredRun
+    from promptkit.evaluation.view import CellView
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One variant of a run. `name` is what messages call it."""
+
+    view: StoredRun
+    variant: str
+    name: str
+
+    @property
+    def sets(self) -> Mapping[str, Any]:
+        return self.view.settings[self.variant]
+
+    @property
+    def way(self) -> tuple[bool, int | None]:
+        """Whether it was asked one at a time to repeat, and how many requests at once (None: not known)."""
+        record = self.view.record or self.view.how
+        return record["exact"], record["in_flight"]
+
+
+class Differs(NamedTuple):
+    """What is not the same of two sides; `says` is a sentence."""
+
+    what: str
+    a: Any
+    b: Any
+    says: str
+
+
+def named_variant(view: StoredRun, variant: str | None) -> str:
+    """Return a variant of a run, the baseline where none is named. Raises InputError with the nearest name."""
+    if variant is None:
+        return view.variants[0]
+    if variant not in view.variants:
+        raise InputError(f"run {view.number} has no variant `{variant}`", hint=nearest(variant, view.variants))
+    return variant
+
+
+def row_cells(view: StoredRun, row: int, variant: str | None = None) -> list[CellView]:
+    """Return the cells of one row, by variant and repeat."""
+    number, cells = next(groupby(view.cells(variant, first=row), key=lambda cell: cell.row), (0, iter(())))
+    return list(cells) if number == row else []
+
+
+def differing(a: Side, b: Side) -> Iterator[Differs]:
+    """Yield all that is not the same but the rows and the answers, so that no difference is taken for the prompt's."""
+    one, other = a.view, b.view
+    if one.suite != other.suite:
+        yield Differs("suite", one.suite, other.suite, f"{a.name} is of `{one.suite}`, {b.name} of `{other.suite}`")
+    if one.how["target"] != other.how["target"]:
+        targets = one.how["target"], other.how["target"]
+        yield Differs("target", *targets, f"{a.name} asked `{targets[0]}`, {b.name} `{targets[1]}`")
+    if dict(a.sets) != dict(b.sets):
+        yield Differs("sets", dict(a.sets), dict(b.sets), f"{a.name} sets {_set(a.sets)}, {b.name} {_set(b.sets)}")
+    if one.model["digest"] != other.model["digest"]:
+        told = f"{a.name} was made on {one.model['reference']}, {b.name} on {other.model['reference']}"
+        yield Differs("model", dict(one.model), dict(other.model), f"{told}: the difference is the models' too")
+    if one.how["data"] != other.how["data"]:
+        told = "the data are not the same: rows that are in both are compared"
+        yield Differs("data", one.how["data"], other.how["data"], told)
+    if a.way != b.way:
+        told = f"{a.name} was asked {way_text(*a.way)}, {b.name} {way_text(*b.way)}: that alone changes some answers"
+        yield Differs("asked", _asked(a), _asked(b), told)
+    if one.how["repeat"] != other.how["repeat"]:
+        repeats = one.how["repeat"], other.how["repeat"]
+        told = f"{a.name} has {repeats[0]} repeats, {b.name} {repeats[1]}: the first {min(repeats)} are compared"
+        yield Differs("repeat", *repeats, told)
+    for side in (a, b):
+        if side.view.status != "done":
+            told = f"{side.name} is {side.view.status}: it may lack answers"
+            yield Differs("status", one.status, other.status, told)
+
+
+def _asked(side: Side) -> dict[str, Any]:
+    exact, in_flight = side.way
+    return {"exact": exact, "in_flight": in_flight}
+
+
+def _set(sets: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sets.items()) or "nothing"
+
+
+def side_record(side: Side) -> dict[str, Any]:
+    """Return what a side is as JSON."""
+    view = side.view
+    return {
+        "name": side.name,
+        "run": view.number,
+        "suite": view.suite,
+        "variant": side.variant,
+        "sets": dict(side.sets),
+        "status": view.status,
+        "model": dict(view.model),
+        **_asked(side),
+        "repeat": view.how["repeat"],
+        "started": view.started,
+    }

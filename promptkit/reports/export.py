@@ -1,0 +1,187 @@
+"""A run for other programs: a cell a line of JSON, a table for spreadsheets, test cases for a CI. Part by part."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import StringIO
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape, quoteattr
+
+from promptkit.reports.evaluation.failures import goodness_of
+from promptkit.reports.text import json_text, one_line, outline, visible
+
+if TYPE_CHECKING:
+    from promptkit.evaluation import CellView, RunView
+    from promptkit.evaluation.metrics import Score
+
+SPENT = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NO_CHARACTER = re.compile("[\ufffe\uffff]")
+_NAME_WIDTH = 60
+_NEAR = 1e-9
+
+
+def cell_record(cell: CellView) -> dict[str, Any]:
+    """Return all of a cell but its trace as JSON."""
+    return {
+        "variant": cell.variant,
+        "row": cell.row,
+        "repeat": cell.repeat,
+        "fields": dict(cell.fields),
+        "expect": cell.expect,
+        "output": cell.output,
+        "flag": cell.flag,
+        "problem": cell.problem,
+        "scores": {name: score_record(score) for name, score in cell.scores.items()},
+        "steps": dict(cell.steps),
+        **{name: getattr(cell, name) for name in SPENT},
+        "cell": cell.cell,
+    }
+
+
+def score_record(score: Score) -> dict[str, Any]:
+    """Return a score as JSON."""
+    return {"value": score.value, "detail": dict(score.detail), "why": score.why}
+
+
+def jsonl_parts(cells: Iterable[CellView]) -> Iterator[str]:
+    """Yield each cell as a line of JSON."""
+    return (json_text(cell_record(cell), indent=None) + "\n" for cell in cells)
+
+
+def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
+    """Yield a table, a cell a line: `field.NAME` for each field of any row, `score.NAME` for each metric.
+
+    A text that a spreadsheet would take for a formula has a quote before it; what is not a number or a text is JSON.
+    """
+    fields = list(dict.fromkeys(name for cell in view.cells(variant) for name in cell.fields))
+    heads = [*(f"field.{name}" for name in fields), "expect", "output", "flag", "problem"]
+    yield _line(["variant", "row", "repeat", *heads, *(f"score.{name}" for name in view.metrics), *SPENT])
+    for cell in view.cells(variant):
+        scores = (cell.scores.get(name) for name in view.metrics)
+        yield _line(
+            [
+                cell.variant,
+                cell.row,
+                cell.repeat,
+                *(cell.fields.get(name) for name in fields),
+                cell.expect,
+                cell.output,
+                cell.flag,
+                cell.problem,
+                *(None if score is None else score.value for score in scores),
+                *(getattr(cell, name) for name in SPENT),
+            ]
+        )
+
+
+def _line(values: Sequence[Any]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerow([_plain(value) for value in values])
+    return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Iterator[str]:
+    """Yield JUnit XML: a test case a row of one variant, a failure where it is wrong, an error where it is missing.
+
+    A row is right where most of its repeats have the best score of the suite's first metric.
+    """
+    said = next(each for each in record["variants"] if each["name"] == variant)
+    counts = {"": 0, "failure": 0, "error": 0}
+    seconds = 0.0
+    for cells in _rows(view, variant):
+        counts[_verdict(cells, said["metrics"])] += 1
+        seconds += sum(cell.seconds for cell in cells)
+    totals = _attributes(tests=sum(counts.values()), failures=counts["failure"], errors=counts["error"], skipped=0)
+    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(view.started))
+    name = _attributes(name=view.suite)
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n'
+    yield f"<testsuites{name}{totals}{_attributes(time=f'{seconds:.3f}')}>\n"
+    yield f"<testsuite{name}{totals}{_attributes(time=f'{seconds:.3f}', timestamp=when)}>\n<properties>\n"
+    for key, value in _properties(view, record, said).items():
+        yield f"<property{_attributes(name=key, value=value)}/>\n"
+    yield "</properties>\n"
+    for cells in _rows(view, variant):
+        yield from _test_case(cells, f"{view.suite}.{variant}", said["metrics"])
+    yield "</testsuite>\n</testsuites>\n"
+
+
+def _rows(view: RunView, variant: str) -> Iterator[list[CellView]]:
+    return (list(cells) for _, cells in groupby(view.cells(variant), key=lambda cell: cell.row))
+
+
+def _properties(view: RunView, record: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    told = {
+        "run": view.number,
+        "status": view.status,
+        "variant": said["name"],
+        "model": record["model"]["reference"],
+        "digest": record["model"]["digest"],
+    }
+    for name, metric in said["metrics"].items():
+        told |= {f"{name}.{key}": metric[key] for key in ("mean", "low", "high", "n") if metric[key] is not None}
+    return told
+
+
+def _verdict(cells: Sequence[CellView], metrics: Mapping[str, Any]) -> str:
+    """Return `failure` where most repeats of a row are not right, `error` where those that are missing decide it."""
+    right = sum(is_right(cell, metrics) for cell in cells)
+    missing = sum(_is_missing(cell, metrics) for cell in cells)
+    if 2 * right > len(cells):
+        return ""
+    return "error" if 2 * (right + missing) > len(cells) else "failure"
+
+
+def is_right(cell: CellView, metrics: Mapping[str, Any]) -> bool:
+    """Tell whether a cell has an answer with the best score of the first metric; any answer where that has no best."""
+    return not cell.flag and not _is_missing(cell, metrics) and goodness_of(cell, metrics) > 1 - _NEAR
+
+
+def _is_missing(cell: CellView, metrics: Mapping[str, Any]) -> bool:
+    score = cell.scores.get(next(iter(metrics), ""))
+    return cell.flag == "error" or (score is not None and score.value is None)
+
+
+def _test_case(cells: Sequence[CellView], of: str, metrics: Mapping[str, Any]) -> Iterator[str]:
+    first = cells[0]
+    name = f"row {first.row}: {one_line(next(iter(first.fields.values()), ''), _NAME_WIDTH)}"
+    head = f"<testcase{_attributes(classname=of, name=name, time=f'{sum(cell.seconds for cell in cells):.3f}')}"
+    verdict = _verdict(cells, metrics)
+    if not verdict:
+        yield f"{head}/>\n"
+        return
+    found = (cell for cell in cells if not is_right(cell, metrics))
+    wrong = next(cell for cell in found if (verdict == "error") == _is_missing(cell, metrics))
+    score = wrong.scores.get(next(iter(metrics), ""))
+    kind = {"error": "missing", "": "no score" if verdict == "error" else "wrong"}.get(wrong.flag, wrong.flag)
+    why = wrong.problem or (score.why if score else "") or f"expected {one_line(wrong.expect)}"
+    message = f"{why}, the answer is {one_line(wrong.output)}" if kind == "wrong" else why
+    told = {"row": dict(first.fields), "expected": wrong.expect, "answer": wrong.output, "problem": wrong.problem}
+    scores = {name: score_record(each) for name, each in wrong.scores.items()}
+    yield f"{head}>\n<{verdict}{_attributes(message=one_line(message), type=kind)}>"
+    yield f"{_xml(outline({**told, 'scores': scores}))}</{verdict}>\n</testcase>\n"
+
+
+def _attributes(**values: Any) -> str:
+    return "".join(f" {name}={quoteattr(_shown(str(value)))}" for name, value in values.items())
+
+
+def _xml(text: str) -> str:
+    return escape(_shown(text))
+
+
+def _shown(text: str) -> str:
+    """Return text in characters that XML has: control characters and halves of others are shown as escapes."""
+    return _NO_CHARACTER.sub("", visible(text))

@@ -1,0 +1,168 @@
+"""What the store holds: its runs in a table, one run of a target, and rows of an evaluation in full."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from promptkit.reports.columns import columns
+from promptkit.reports.evaluation.figures import metric_text
+from promptkit.reports.export import SPENT
+from promptkit.reports.kept_trace import kept_trace_text
+from promptkit.reports.numbers import calls_text, seconds_text, tokens_text
+from promptkit.reports.text import one_line, outline, shown, visible
+from promptkit.reports.trace import block, tree
+
+if TYPE_CHECKING:
+    from promptkit.evaluation import CellView, RunView
+    from promptkit.evaluation.metrics import Score
+    from promptkit.storage import Run
+
+HEAD = ("run", "when", "kind", "target", "status", "model", "time", "said")
+_SAID_WIDTH = 40
+_LONGEST = 200
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """Return a run as `runs list --json` prints it; `metric` is the first one of an evaluation's first variant."""
+    name, metric = _first_metric(run)
+    said = {"name": name, **{key: metric[key] for key in ("mean", "low", "high", "n")}} if metric else None
+    return {
+        "run": run.number,
+        "kind": run.kind,
+        "target": run.target,
+        "status": run.status,
+        "model": dict(run.model),
+        "started": run.started,
+        "ended": run.ended,
+        "seconds": None if run.ended is None else round(run.ended - run.started, 3),
+        "metric": said,
+    }
+
+
+def runs_text(runs: Sequence[Run], *, width: int | None) -> str:
+    """Return runs as a table, a run a line."""
+    return "\n".join(columns([HEAD, *map(_run_line, runs)], right=(0, 6), width=width))
+
+
+def _run_line(run: Run) -> tuple[str, ...]:
+    return (
+        str(run.number),
+        when_text(run.started),
+        run.kind,
+        one_line(run.target),
+        run.status,
+        one_line(run.model.get("reference", "")),
+        "" if run.ended is None else seconds_text(run.ended - run.started),
+        _said(run),
+    )
+
+
+def when_text(seconds: float) -> str:
+    """Return a time by the clock here: `2026-11-25 01:16`."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _said(run: Run) -> str:
+    name, metric = _first_metric(run)
+    if metric:
+        return f"{name} {metric_text(metric)}"
+    told = run.record.get("error") or run.record.get("output")
+    return "" if told is None else one_line(told, _SAID_WIDTH)
+
+
+def _first_metric(run: Run) -> tuple[str, Mapping[str, Any]]:
+    variants = run.record.get("variants") or [{}]
+    return next(iter(variants[0].get("metrics", {}).items()), ("", {}))
+
+
+def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
+    """Return a run of a target: its inputs, its steps, each request with what it said, and the output."""
+    lines = [f"{visible(run.target)}  run {run.number}  {run.status}  {when_text(run.started)}"]
+    if run.model:
+        lines.append(f"answered by {one_line(run.model['reference'])}")
+    if run.inputs:
+        lines += ["", *outline(run.inputs).split("\n")]
+    steps = run.record.get("steps", {})
+    if steps:
+        lines += ["", *columns([_step_line(name, step) for name, step in steps.items()])]
+    for call in calls:
+        lines += ["", *tree([(_call_title(call), _call_lines(call))])]
+    for name in ("error", "output"):
+        if run.record.get(name) is not None:
+            lines += ["", f"{name}:", shown(run.record[name])]
+    if not run.record:
+        lines += ["", "it was ended before it kept anything of this"]
+    return "\n".join(lines)
+
+
+def _step_line(name: str, step: Mapping[str, Any]) -> tuple[str, ...]:
+    spent = calls_text(step["calls"], step["cached"]), tokens_text(step["tokens_in"], step["tokens_out"])
+    return (name, step["status"], *spent, seconds_text(step["seconds"]))
+
+
+def _call_title(call: Mapping[str, Any]) -> str:
+    reply = call["reply"]
+    marks = [name for name in ("cached", "repair") if call[name]]
+    spent = tokens_text(reply.get("tokens_in") or 0, reply.get("tokens_out") or 0)
+    return visible(" · ".join(["/".join([*call["path"], call["call"]]), spent, *marks]))
+
+
+def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
+    request = call["request"]
+    for message in request.get("messages") or ():
+        yield from block(message["role"], message["content"])
+    for name in ("prompt", "begun"):
+        if request.get(name):
+            yield from block(name, request[name])
+    yield from block("reply", call["reply"]["text"])
+    if call["problem"]:
+        yield from block("problem", call["problem"])
+
+
+def cells_text(view: RunView, cells: Sequence[CellView]) -> str:
+    """Return a row in full: its fields, what is expected, and each cell with its scores and every request."""
+    first = cells[0]
+    lines = [f"row {first.row}", *_indented(outline(dict(first.fields)))]
+    if first.expect is not None and first.expect not in first.fields.values():
+        lines += _named("expected", first.expect)
+    several = len({cell.repeat for cell in cells}) > 1
+    for cell in cells:
+        lines += ["", f"{visible(cell.variant)}{f', repeat {cell.repeat + 1}' if several else ''}"]
+        lines += answer_lines(cell)
+        trace = view.trace(cell.cell)
+        lines += _indented(kept_trace_text(trace)) if trace is not None else []
+    return "\n".join(lines)
+
+
+def answer_lines(cell: CellView) -> Iterator[str]:
+    """Yield what a cell gave: its answer or what is wrong with it, its scores, and what it took."""
+    if cell.flag:
+        yield f"  {'missing' if cell.flag == 'error' else cell.flag}: {one_line(cell.problem)}"
+    if cell.output is not None:
+        yield from _named("answer", cell.output)
+    for name, score in cell.scores.items():
+        yield f"  {visible(name)}: {score_text(score)}"
+    spent = {name: getattr(cell, name) for name in SPENT}
+    calls, tokens = calls_text(spent["calls"], spent["cached"]), tokens_text(spent["tokens_in"], spent["tokens_out"])
+    yield f"  {calls} · {tokens} · {seconds_text(spent['seconds'])}"
+
+
+def score_text(score: Score) -> str:
+    """Return a score with what it is made of, in one line."""
+    value = "no score" if score.value is None else f"{score.value:.4g}"
+    details = [f"{name} {one_line(each, _LONGEST)}" for name, each in score.detail.items()]
+    return " · ".join([value, *details, *([one_line(score.why)] if score.why else [])])
+
+
+def _named(name: str, value: Any) -> list[str]:
+    """Return a value under its name, in one line where it has one."""
+    lines = outline(value).split("\n")
+    if len(lines) == 1:
+        return [f"  {name}: {lines[0]}"]
+    return [f"  {name}:", *(f"    {line}" for line in lines)]
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.split("\n")]

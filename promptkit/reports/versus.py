@@ -1,0 +1,226 @@
+"""Two runs beside each other as people read it: what differs, the differences, and the rows that flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from promptkit.reports.columns import paragraph
+from promptkit.reports.evaluation.comparisons import comparison_grid, rows_text
+from promptkit.reports.evaluation.figures import verdict_of
+from promptkit.reports.evaluation.grid import Cell, grid, shortened
+from promptkit.reports.evaluation.text import WIDEST, WIDTH
+from promptkit.reports.export import score_record
+from promptkit.reports.kept_trace import Prompt, prompts
+from promptkit.reports.runs import score_text, when_text
+from promptkit.reports.screen import report_console
+from promptkit.reports.text import one_line, outline, visible
+from promptkit.reports.words import marked
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from promptkit.evaluation import CellView, Flip, Side, Versus
+
+MOST_LISTED = 10
+"""How many of the rows that became better, and of those that became worse, stand in the table."""
+
+_ANSWER = 24
+_STYLES = {"worse": "red", "better": "green"}
+Found = tuple["Flip", "CellView", "CellView"]
+
+
+def find_flips(versus: Versus, full: int) -> list[Found]:
+    """Return the flips to show with their cells: those that differ most, worse ones first; all of `full` are there."""
+    most = max(MOST_LISTED, full)
+    chosen = [flip for change in _STYLES for flip in [each for each in versus.flips if each.change == change][:most]]
+    return [(flip, *versus.cells_of(flip)) for flip in chosen]
+
+
+def flip_record(versus: Versus, found: Found) -> dict[str, Any]:
+    """Return a row that flipped as JSON, with both answers and all that was said for them."""
+    flip, a, b = found
+    return {
+        "row": flip.row,
+        "row_b": flip.row_b,
+        "repeat": a.repeat,
+        "change": flip.change,
+        "difference": flip.a_minus_b,
+        "fields": dict(a.fields),
+        "expect": a.expect,
+        "a": _answer_record(versus.a, a),
+        "b": _answer_record(versus.b, b),
+    }
+
+
+def _answer_record(side: Side, cell: CellView) -> dict[str, Any]:
+    return {
+        "output": cell.output,
+        "flag": cell.flag,
+        "problem": cell.problem,
+        "scores": {name: score_record(score) for name, score in cell.scores.items()},
+        "prompts": [prompt._asdict() for prompt in _prompts(side, cell)],
+    }
+
+
+def _prompts(side: Side, cell: CellView) -> list[Prompt]:
+    trace = side.view.trace(cell.cell)
+    return [] if trace is None else list(prompts(trace))
+
+
+def print_versus(versus: Versus, record: Mapping[str, Any], found: Sequence[Found], full: int) -> None:
+    """Print a comparison as a result; of each change the first `full` rows are shown with their prompts."""
+    console = report_console()
+    width = min(console.width, WIDEST) if console.is_terminal else WIDTH
+    for line in versus_lines(versus, record, found, full, width):
+        console.print(line)
+
+
+def versus_lines(
+    versus: Versus, record: Mapping[str, Any], found: Sequence[Found], full: int, width: int
+) -> Iterator[Text]:
+    """Yield the lines of a comparison."""
+    from rich.text import Text
+
+    parts = [
+        _sides(versus, width),
+        _differences(versus, record, width),
+        _listed(versus, found, width),
+        *(_full(versus, each) for each in _first(found, full)),
+    ]
+    for number, part in enumerate(parts):
+        lines = list(part)
+        if lines and number:
+            yield Text()
+        yield from lines
+
+
+def _first(found: Sequence[Found], full: int) -> list[Found]:
+    return [each for change in _STYLES for each in [one for one in found if one[0].change == change][:full]]
+
+
+def _sides(versus: Versus, width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    yield Text(f"{versus.a.name} against {versus.b.name}", style="bold")
+    rows: list[list[Cell]] = []
+    for side in (versus.a, versus.b):
+        view, model = side.view, side.view.model["reference"]
+        rows.append([side.name, view.suite, side.variant, view.status, when_text(view.started), one_line(model)])
+    yield from grid(rows, width=width, indent=2)
+    for each in versus.differs:
+        yield from _wrapped(each.says, width, "yellow")
+    if not versus.differs:
+        yield from _wrapped("suite, data, model, settings and the way of asking are the same", width, "dim")
+
+
+def _differences(versus: Versus, record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    rows = record["rows"]
+    yield Text(f"on the {rows['both']:,} rows of both", style="bold")
+    said = [{**each, "a": ""} for each in record["comparisons"]]
+    yield from comparison_grid(said, record["metrics"], width)
+    for line in _notes(versus, record):
+        yield from _wrapped(line, width, "dim")
+
+
+def _notes(versus: Versus, record: Mapping[str, Any]) -> Iterator[str]:
+    yield f"a difference is {versus.a.name} minus {versus.b.name}, better and worse are rows of {versus.a.name}"
+    if versus.only_a or versus.only_b:
+        yield f"{versus.only_a} rows are in {versus.a.name} alone, {versus.only_b} in {versus.b.name} alone: left out"
+    if versus.kept:
+        yield (
+            f"{versus.kept} of {versus.cells} answers are the same kept one on both sides:"
+            " nothing was asked anew for them (`--fresh` asks)"
+        )
+    for each in record["comparisons"]:
+        metric = record["metrics"][each["metric"]]
+        if (
+            each["metric"] == versus.aim
+            and verdict_of(metric, each) == "not shown"
+            and (told := rows_text(metric, each))
+        ):
+            yield told
+        yield from (f"{each['metric']}: {note}" for note in each["notes"])
+    if len(record["comparisons"]) > 1:
+        yield f"{versus.aim} is the aim; that another metric differs is worth a look, and no more"
+    for name, why in versus.unsaid.items():
+        yield f"{name}: {why}"
+
+
+def _listed(versus: Versus, found: Sequence[Found], width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    if not versus.flips:
+        return
+    counts = {change: sum(flip.change == change for flip in versus.flips) for change in _STYLES}
+    told = ", ".join(f"{count:,} {change}" for change, count in counts.items())
+    yield Text(f"rows that differ by {visible(versus.aim)}: {told}", style="bold")
+    listed = _first(found, MOST_LISTED)
+    heads = ["", "row", "expected", versus.b.name, versus.a.name, "of"]
+    rows: list[list[Cell]] = [[(head, "dim") for head in heads]]
+    for flip, a, b in listed:
+        style = _STYLES[flip.change]
+        number = str(flip.row) if flip.row == flip.row_b else f"{flip.row} ({flip.row_b})"
+        values = [one_line(each) for each in a.fields.values() if each != a.expect]
+        answers = [shortened(_answer(cell, versus.aim), _ANSWER) for cell in (b, a)]
+        expected = "" if a.expect is None else shortened(one_line(a.expect), _ANSWER)
+        rows.append([(flip.change, style), number, expected, answers[0], (answers[1], style), " · ".join(values)])
+    yield from grid(rows, right=(1,), width=width, indent=2)
+    if len(versus.flips) > len(listed):
+        yield from _wrapped(f"and {len(versus.flips) - len(listed):,} more (--json has all numbers)", width, "dim")
+
+
+def _answer(cell: CellView, aim: str) -> str:
+    told = cell.flag if cell.flag else one_line(cell.output)
+    score = cell.scores.get(aim)
+    plain = score is None or score.value in (None, 0, 1)
+    return told if plain or score is None else f"{score.value:.4g} {told}"
+
+
+def _full(versus: Versus, found: Found) -> Iterator[Text]:
+    """Yield one row: its fields, both answers with their scores, and the prompts word by word."""
+    from rich.text import Text
+
+    flip, a, b = found
+    repeat = f", repeat {a.repeat + 1}" if versus.a.view.how["repeat"] > 1 else ""
+    yield Text.assemble((f"row {flip.row}{repeat}  ", "bold"), (flip.change, _STYLES[flip.change]))
+    yield from _indented(Text(outline(dict(a.fields))))
+    if a.expect is not None and a.expect not in a.fields.values():
+        yield from _indented(Text(outline({"expected": a.expect})))
+    for side, cell in ((versus.b, b), (versus.a, a)):
+        answer = {cell.flag: cell.problem} if cell.flag else cell.output
+        yield from _indented(Text(outline({f"{side.name} answers": answer})))
+        score = cell.scores.get(versus.aim)
+        if score is not None:
+            yield from _indented(Text(f"  {visible(versus.aim)}: {score_text(score)}", style="dim"))
+    yield from _said(_prompts(versus.b, b), _prompts(versus.a, a), versus)
+
+
+def _said(old: Sequence[Prompt], new: Sequence[Prompt], versus: Versus) -> Iterator[Text]:
+    from rich.text import Text
+
+    if [each.text for each in old] == [each.text for each in new]:
+        yield Text("  both were asked the same:" if old else "  no prompts are kept of it", style="dim")
+        for prompt in new:
+            yield from _indented(Text(f"{visible(prompt.call)}\n{prompt.text}"))
+        return
+    yield Text(f"  prompts, [-{versus.b.name}-] {{+{versus.a.name}+}}:", style="dim")
+    for before, after in zip_longest(old, new, fillvalue=Prompt("")):
+        yield Text(f"  {visible(after.call or before.call)}", style="dim")
+        yield from _indented(marked(before.text, after.text))
+
+
+def _indented(text: Text) -> Iterator[Text]:
+    from rich.text import Text
+
+    return (Text("  ") + line for line in text.split("\n", allow_blank=True))
+
+
+def _wrapped(told: str, width: int, style: str) -> Iterator[Text]:
+    from rich.text import Text
+
+    for at, line in enumerate(paragraph(visible(told), width=width - 2)):
+        yield Text(("  " if at else "· ") + line, style=style)
