@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from promptkit.engine import Runner, Settings
 from promptkit.errors import BudgetSpent, ConnectionFailed, RuntimeFailure, StoreFailed, first_error
 from promptkit.evaluation.binding import Binder, BoundRow
-from promptkit.evaluation.outcome import Outcome, cell_key, outcome_of, read_outcome, variant_key
+from promptkit.evaluation.outcome import KEY_BYTES, Outcome, cell_key, outcome_of, read_outcome, variant_key
 from promptkit.evaluation.saving import Finished, Planned, Saver, packed
 from promptkit.evaluation.scoring import Scores, judge_cell, measure_cell, read_kept_score
 from promptkit.evaluation.suite import Measure, Suite, Variant, answer_type
@@ -213,10 +213,10 @@ class Execution:
         unknown: list[Planned] = []
         scores = self._known_scores([kept.number for kept in known.values()])
         for each in planned:
-            if each.key in self._pending:
-                self._pending[each.key].append(each)
+            if (lot := self._lot(each)) in self._pending:
+                self._pending[lot].append(each)
             elif (kept := known.get(each.key)) is None:
-                self._pending[each.key] = []
+                self._pending[lot] = []
                 unknown.append(each)
             elif self._slow:
                 said = {name: read_kept_score(text, each.row.key) for name, text in scores.get(kept.number, {}).items()}
@@ -230,6 +230,10 @@ class Execution:
             else:
                 self._elsewhere.append(each)
 
+    def _lot(self, planned: Planned) -> bytes:
+        """Return what cells share that are had as one: what is asked, and where metrics are slow, the row they see."""
+        return planned.key + planned.row.key if self._slow else planned.key
+
     async def _claim(self, keys: Sequence[bytes]) -> set[bytes]:
         if self._fresh or not keys:
             return set(keys)
@@ -239,8 +243,8 @@ class Execution:
         """Take what other processes finish, and ask what they leave."""
         while self._elsewhere:
             waiting, self._elsewhere = self._elsewhere, []
-            taken = {each.key: self._pending.pop(each.key, []) for each in waiting}
-            await self._place([each for first in waiting for each in (first, *taken[first.key])])
+            taken = [(each, self._pending.pop(self._lot(each), [])) for each in waiting]
+            await self._place([each for first, others in taken for each in (first, *others)])
             await self._jobs.join()
             if self._elsewhere:
                 await asyncio.sleep(POLL_SECONDS)
@@ -307,7 +311,7 @@ class Execution:
     def _give_back(self) -> None:
         """Let others ask what was claimed and not asked."""
         if self._pending and not self._fresh:
-            self._store.cells.release(self._pending)
+            self._store.cells.release({lot[:KEY_BYTES] for lot in self._pending})
 
     def _scores(self, planned: Planned, outcome: Outcome) -> Scores:
         if outcome.flag == "error":
@@ -343,7 +347,7 @@ class Execution:
         """Count cells that are on disk; those that waited for one of them follow."""
         for finished, number in zip(some, numbers, strict=True):
             self._count(finished)
-            for other in self._pending.pop(finished.planned.key, ()):
+            for other in self._pending.pop(self._lot(finished.planned), ()):
                 self._saver.add(Finished(other, finished.outcome, self._scores_again(other, finished), number))
         self._on_saved()
 

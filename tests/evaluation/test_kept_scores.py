@@ -55,3 +55,12 @@ async def test_what_is_compared_is_part_of_the_measure(bench: Bench) -> None:
 
     assert ran.runtime.requests == []
     assert scores(ran) == [0.0, 1.0] * 5
+
+
+async def test_equal_rows_with_labels_of_their_own_have_scores_of_their_own(bench: Bench) -> None:
+    bench.rows([{"text": "good one", "expect": label} for label in ("good", "bad", "good")])
+    ran = await bench.run(TEXT)
+
+    assert len(ran.runtime.requests) == 1
+    assert scores(ran) == [1.0, 0.0, 1.0]
+    assert scores(await bench.run(TEXT)) == [1.0, 0.0, 1.0]
