@@ -1,0 +1,141 @@
+"""`promptkit eval` as a person runs it, on a script that answers for a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+
+SUITE = """\
+data: rows.jsonl
+target: {pipeline: mail, step: topic}
+expect: "{{ row.topic }}"
+metrics: {accuracy: label, size: tokens}
+"""
+VARIANTS = "variants: {plain: {}, prefix: {topic.layout: prefix}}\n"
+MAILS = [
+    ("My card was charged.", "payment", "web"),
+    ("The parcel is late.", "delivery", "web"),
+    ("Where is my refund?", "payment", "shop"),
+    ("The box was open.", "delivery", "shop"),
+]
+
+
+@pytest.fixture
+def suite(project: Path) -> Path:
+    """Return a suite of four rows, of which the script gets one wrong."""
+    folder = project / "evals"
+    folder.mkdir()
+    rows = [{"mail": mail, "topic": topic, "source": source} for mail, topic, source in MAILS]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (folder / "topic.yaml").write_text(SUITE, "utf-8")
+    return folder / "topic.yaml"
+
+
+def record_of(text: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(text)
+    return record
+
+
+@pytest.mark.usefixtures("suite")
+def test_the_report_is_on_stdout_and_how_it_goes_on_stderr(promptkit: Run) -> None:
+    done = promptkit("eval", "topic")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("topic  run 1  done  4 rows, ")
+    assert "answered by scripted:script.yaml (named by promptkit.yaml)" in done.stdout
+    assert "    3  payment   delivery  Where is my refund?" in done.stdout
+    assert "accuracy       75 %  [30, 95]" in done.stdout
+    assert done.stderr.splitlines() == [
+        "topic: 4 cells (4 rows)",
+        "next:",
+        "  promptkit runs show 1 --failures  # what failed, with its messages",
+        "  promptkit eval topic --html topic.html  # as one page",
+        "  promptkit runs show 1  # this again",
+    ]
+
+
+def test_variants_are_compared_with_the_first(promptkit: Run, suite: Path) -> None:
+    suite.write_text(SUITE + VARIANTS)
+    said = promptkit("eval", "topic").stdout
+    assert "prefix against plain on the same rows" in said
+    assert "not shown" in said and "no row differs" in said
+
+
+@pytest.mark.usefixtures("suite")
+def test_a_second_time_nothing_is_asked(promptkit: Run) -> None:
+    promptkit("eval", "topic")
+    said = promptkit("eval", "topic").stdout
+    assert "4 of 4 cells known before" in said
+
+
+@pytest.mark.usefixtures("suite")
+def test_json_is_one_object_and_nothing_else(promptkit: Run) -> None:
+    done = promptkit("eval", "topic", "--json")
+    record = record_of(done.stdout)
+    assert {"run", "suite", "status", "model", "variants", "comparisons", "thresholds"} <= record.keys()
+    assert record["variants"][0]["metrics"]["accuracy"]["mean"] == 0.75
+    assert "next:" not in done.stderr
+
+
+def test_several_suites_are_run_one_after_the_other_an_object_a_line(promptkit: Run, suite: Path) -> None:
+    (suite.parent / "other.yaml").write_text(SUITE)
+    done = promptkit("eval", "--json")
+    assert [record_of(line)["suite"] for line in done.stdout.splitlines()] == ["other", "topic"]
+    said = promptkit("eval", "topic", "other").stdout
+    assert [line.split()[0] for line in said.splitlines() if "  run " in line] == ["topic", "other"]
+
+
+@pytest.mark.usefixtures("suite")
+def test_a_limited_run_says_so_and_how_to_run_all(promptkit: Run) -> None:
+    done = promptkit("eval", "topic", "--limit", "3")
+    assert "3 rows" in done.stdout.splitlines()[0] and "limited by --limit or --filter" in done.stdout
+    assert "  promptkit eval topic  # all rows, these not asked again" in done.stderr
+    filtered = record_of(promptkit("eval", "topic", "--filter", "source=shop", "--json").stdout)
+    assert filtered["rows"] == 2 and filtered["limited"]
+
+
+@pytest.mark.usefixtures("suite")
+def test_repeats_are_cells_of_their_own(promptkit: Run) -> None:
+    done = promptkit("eval", "topic", "--repeat", "2")
+    assert "4 rows × 2 repeats" in done.stdout.splitlines()[0]
+    assert "  3/2  payment" in done.stdout
+
+
+@pytest.mark.usefixtures("suite")
+def test_what_was_typed_is_typed_again_in_what_comes_next(promptkit: Run) -> None:
+    done = promptkit("eval", "topic", "--model", "scripted:script.yaml", "--set", "topic.layout=prefix")
+    typed = "promptkit eval topic --model scripted:script.yaml --set topic.layout=prefix --html topic.html"
+    assert typed in done.stderr
+
+
+@pytest.mark.usefixtures("suite")
+def test_the_page_is_written_where_it_is_asked_for(promptkit: Run, project: Path) -> None:
+    done = promptkit("eval", "topic", "--html", "run.html")
+    assert done.returncode == 0, done.stderr
+    assert (project / "run.html").read_text("utf-8").startswith("<!")
+    assert "as one page" not in done.stderr
+
+
+def test_of_several_suites_no_page_is_made(promptkit: Run, suite: Path) -> None:
+    (suite.parent / "other.yaml").write_text(SUITE)
+    done = promptkit("eval", "--html", "run.html")
+    assert done.returncode == 2 and "--html takes one suite" in done.stderr
+
+
+def test_a_row_that_cannot_be_asked_leaves_the_run_incomplete(promptkit: Run, suite: Path) -> None:
+    rows = suite.parent / "rows.jsonl"
+    rows.write_text(rows.read_text("utf-8") + '{"topic": "payment"}\n', "utf-8")
+    done = promptkit("eval", "topic")
+    assert done.returncode == 3
+    assert "4 of 5" in done.stdout and "1 cell without an answer" in done.stdout
+    assert "missing: " in done.stdout
+    assert "1 of 5 cells have no answer" in done.stderr and "promptkit eval topic --retry-errors" in done.stderr
+
+
+def test_a_folder_without_suites_says_how_to_name_one(promptkit: Run) -> None:
+    done = promptkit("eval")
+    assert done.returncode == 2 and "promptkit eval FILE.yaml" in done.stderr
