@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -150,28 +150,28 @@ def load_suites(names: Sequence[str], asking: Asking, **how: Any) -> Iterator[Su
     """Yield each suite, and after it those of its steps that have labels of their own. Raises InputError."""
     from promptkit.evaluation import load_suite
 
-    project, paths = find_suites(names)
-    for path in paths:
-        suite = load_suite(path, project(path), sets=asking.sets, **how)
+    for path, project in find_suites(names):
+        suite = load_suite(path, project, sets=asking.sets, **how)
         yield suite
         yield from suite.steps
 
 
-def find_suites(names: Sequence[str]) -> tuple[Any, list[Path]]:
-    """Return what gives the project of a suite's file, and the files: those named, or all of the project's `evals/`."""
+def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
+    """Yield each suite's file with its project: those named, or all of the project's `evals/`.
+
+    A path belongs to the project it lies in, a name to that of the working folder. Raises InputError.
+    """
     from promptkit.project import Project
 
     here = Project.find(Path.cwd())
-
-    def project(path: Path) -> Project:
-        return here if path.is_relative_to(here.root) else Project.find(path)
-
-    if names:
-        return project, [here.suite(name) for name in names]
-    found = sorted(path for path in (here.root / "evals").glob("*") if path.suffix in (".yaml", ".yml"))
-    if not found:
-        raise InputError("there are no suites in evals/", hint="promptkit eval FILE.yaml")
-    return project, found
+    for name in names:
+        path = here.suite(name)
+        yield path, Project.find(path) if Path(name).is_file() else here
+    if not names:
+        found = sorted(path for path in (here.root / "evals").glob("*") if path.suffix in (".yaml", ".yml"))
+        if not found:
+            raise InputError("there are no suites in evals/", hint="promptkit eval FILE.yaml")
+        yield from ((path, here) for path in found)
 
 
 async def run_all(suites: Sequence[Suite], asking: Asking, wanted: Wanted) -> list[Evaluated]:
@@ -261,6 +261,11 @@ def check_ended(ended: Sequence[Evaluated]) -> None:
         raise FellShort("\n".join(short))
 
 
+def unscored(variant: Mapping[str, Any]) -> list[str]:
+    """Return the metrics that have no score for some answers of a variant."""
+    return [name for name, metric in variant["metrics"].items() if metric["unscored"]]
+
+
 def what_is_open(ended: Evaluated) -> RunIncomplete | None:
     """Return what to say of a run in which missing cells or scores leave something open."""
     record = ended.record
@@ -270,6 +275,10 @@ def what_is_open(ended: Evaluated) -> RunIncomplete | None:
         total = sum(variant["cases"] for variant in record["variants"])
         hint = "the same command asks only for the rest" if ended.gave_up else "--retry-errors asks again what failed"
         told = f"{missing} of {total} cells have no answer: {ended.failure}"
+        if not missing:
+            lacking = sorted({name for each in record["variants"] for name in unscored(each)})
+            told = f"some answers have no score by {', '.join(f'`{name}`' for name in lacking)}: {ended.failure}"
+            hint = "the same command scores again what has no score"
         return RunIncomplete(told, hint=None if record["model"]["replayed"] else hint)
     if undecided:
         return RunIncomplete("\n".join(undecided), hint="the same command scores again what has no score")

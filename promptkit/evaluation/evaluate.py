@@ -105,9 +105,7 @@ class Evaluation:
         except BaseException:
             self._end("failed")
             raise
-        progress = self.execution.progress
-        status: Status = "incomplete" if progress.missing or progress.done < progress.total else "done"
-        return self._end(status)
+        return self._end("incomplete" if self.execution.lacks() else "done")
 
     def settings(self) -> dict[str, Any]:
         """Return how the run is made: what two runs that are compared must share, and what builds its metrics."""
@@ -198,10 +196,15 @@ class Evaluation:
             references=self._references,
         )
         return {
-            "missing_allowed": all(gated.may_lack(each["missing"]) for each in variants),
+            "missing_allowed": all(gated.may_lack(each["missing"] + _unscored(each)) for each in variants),
             "thresholds": judge(gated),
             "against": None if self.against is None else beside.record(self.against, smallest=judging.smallest),
         }
+
+
+def _unscored(variant: Mapping[str, Any]) -> int:
+    """Return how many answers of a variant have no score by the metric that lacks most."""
+    return max((metric["unscored"] for metric in variant["metrics"].values()), default=0)
 
 
 def refuse_seen(suite: Suite) -> None:

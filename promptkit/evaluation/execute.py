@@ -122,6 +122,7 @@ class Execution:
         self._pending: dict[bytes, list[Planned]] = {}
         self._elsewhere: list[Planned] = []
         self._held: list[Finished | None] = []
+        self._score_keys: dict[str, str] = {}
         self._saver: Saver
 
     async def open(self) -> Model:
@@ -135,9 +136,22 @@ class Execution:
             again = sum(each.key == key for each in self.contenders)
             tally = Tally(metrics, self.suite.repeat)
             self.contenders.append(Contender(variant, runner, key, tally, answer_type(variant.pipeline), again))
+        for _, measure in self._slow:
+            judge = await (await self._models.get(measure.metric.model)).model() if measure.metric.asks else None
+            self._score_keys[measure.name] = f"{measure.key} {judge.digest}" if judge else measure.key
         answered = self.contenders[0].runner.session.answered
         named = answered.get(self.suite.baseline.model) or next(iter(answered.values()), None)
         return named or await (await self._models.get()).model()
+
+    def lacks(self) -> bool:
+        """Tell whether a cell has no answer, or an answer no score."""
+        progress = self.progress
+        tallies = (each.tally for each in self.contenders)
+        return (
+            progress.missing > 0
+            or progress.done < progress.total
+            or any(tally.unscored(metric) > 0 for tally in tallies for metric in tally.metrics)
+        )
 
     def _answering(self, runner: Runner) -> dict[str | None, Model]:
         """Return what answers a variant. A recording is not the model: what it answers is never taken for known."""
@@ -155,7 +169,7 @@ class Execution:
         """
         names = [each.variant.name for each in self.contenders]
         self._store.cells.name_variants(number, names)
-        self._saver = Saver(self._store, number, names, [each for _, each in self._slow], self._saved)
+        self._saver = Saver(self._store, number, names, self._score_keys, self._saved)
         try:
             async with asyncio.TaskGroup() as group:
                 saving = group.create_task(self._saver.keep_saving())
@@ -253,7 +267,7 @@ class Execution:
         """Return what slow measures have said of kept cells, as the store has it, by the cells' numbers."""
         found: dict[int, dict[str, str]] = {}
         for _, measure in self._slow if numbers else ():
-            for number, text in self._store.cells.kept_scores(numbers, measure.key).items():
+            for number, text in self._store.cells.kept_scores(numbers, self._score_keys[measure.name]).items():
                 found.setdefault(number, {})[measure.name] = text
         return found
 
@@ -367,6 +381,8 @@ class Execution:
         if finished.outcome.flag == "error":
             progress.missing += 1
             progress.failure = progress.failure or finished.outcome.problem
+        unscored = next((score.why for score in finished.scores.values() if score.value is None), "")
+        progress.failure = progress.failure or unscored
 
     async def _keep_claims(self) -> None:
         while True:

@@ -14,7 +14,6 @@ from promptkit.storage import Placed
 
 if TYPE_CHECKING:
     from promptkit.evaluation.binding import BoundRow
-    from promptkit.evaluation.suite import Measure
     from promptkit.storage import Store
 
 GROUP_SECONDS = 0.02
@@ -46,7 +45,8 @@ class Finished:
 
 
 class Saver:
-    """Saves the cells of one run. `variants` are the names of its variants, `keeping` the measures with costly scores.
+    """Saves the cells of one run. `variants` are the names of its variants, `keeping` what tells apart the scores of
+    each measure whose scores are kept, by its name.
 
     `on_saved` is told of each group once it is on disk, with the cells' numbers.
     """
@@ -56,7 +56,7 @@ class Saver:
         store: Store,
         run: int,
         variants: Sequence[str],
-        keeping: Sequence[Measure],
+        keeping: Mapping[str, str],
         on_saved: Callable[[Sequence[Finished], Sequence[int]], None],
     ) -> None:
         self._store = store
@@ -104,14 +104,14 @@ class Saver:
         self._drained.set()
 
     async def _keep_scores(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
-        for measure in self._keeping:
+        for name, key in self._keeping.items():
             found = (
-                (number, finished.scores.get(measure.name), finished.planned.row.key)
+                (number, finished.scores.get(name), finished.planned.row.key)
                 for finished, number in zip(some, numbers, strict=True)
             )
             kept = {number: score_text(score, row) for number, score, row in found if score and score.value is not None}
             if kept:
-                await self._store.cells.keep_scores(measure.key, kept)
+                await self._store.cells.keep_scores(key, kept)
 
     def _placed(self, finished: Finished) -> Placed:
         planned = finished.planned

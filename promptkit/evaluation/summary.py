@@ -68,7 +68,10 @@ def variant_record(
         "cases": cells,
         "missing": cells - (tally.done - tally.missing),
         "metrics": {
-            metric.name: estimate_record(metric, metric.estimate(tally.sample(metric, clusters)))
+            metric.name: {
+                **estimate_record(metric, metric.estimate(tally.sample(metric, clusters))),
+                "unscored": tally.unscored(metric),
+            }
             for metric in tally.metrics
         },
         "unparsed": tally.unparsed,

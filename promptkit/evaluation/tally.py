@@ -88,6 +88,12 @@ class Tally:
     def truncated(self) -> int:
         return self._counts[TRUNCATED]
 
+    def unscored(self, metric: Metric) -> int:
+        """Return how many answered cells have no score by a metric: it, or its judge, failed."""
+        import numpy as np
+
+        return self.done - self.missing - int((~np.isnan(self.values(metric)[:, 0])).sum())
+
     def values(self, metric: Metric) -> NDArray[np.float64]:
         """Return the numbers of all cells, (cells, columns); NaN where a cell is missing or has no score."""
         import numpy as np
