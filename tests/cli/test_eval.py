@@ -102,7 +102,7 @@ def test_a_limited_run_says_so_and_how_to_run_all(promptkit: Run) -> None:
 def test_repeats_are_cells_of_their_own(promptkit: Run) -> None:
     done = promptkit("eval", "topic", "--repeat", "2")
     assert "4 rows × 2 repeats" in done.stdout.splitlines()[0]
-    assert "  3/2  payment" in done.stdout
+    assert "  2 × 3  payment" in done.stdout
 
 
 @pytest.mark.usefixtures("suite")

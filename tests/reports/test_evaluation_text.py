@@ -126,9 +126,13 @@ class TestFailures:
         said = evaluation_text(DemoView(rows=100).record, DemoView(rows=100))
         assert said.replace("\n", "").isprintable()
 
-    def test_a_repeat_is_told_with_its_row(self) -> None:
-        view, record = Cells(cell(1, repeat=2)), changed(DemoView(rows=20).record, repeat=3)
-        assert part(lines_of(record, view), "failing rows")[2].split()[0] == "1/3"
+    def test_a_row_is_shown_once_with_how_many_of_its_repeats_failed(self) -> None:
+        view = Cells(cell(1, repeat=1), cell(1, None, repeat=2, flag="truncated"), cell(2, repeat=0))
+        shown = part(lines_of(DemoView(rows=20).record, view), "failing rows")[2:]
+        assert [line.split()[:4] for line in shown] == [
+            ["2", "×", "1", "positive"],
+            ["2", "positive", "negative", "text"],
+        ]
 
 
 class TestTable:

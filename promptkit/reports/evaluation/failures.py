@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -27,27 +28,44 @@ INDENT = 2
 FLAGS = {"unparsed": "unparsed", "truncated": "cut off", "error": "missing"}
 
 
-def find_failures(view: RunView, record: Mapping[str, Any]) -> list[CellView]:
-    """Return at most MOST_SHOWN failing cells of the baseline: those without an answer, then by the aim the worst.
+@dataclass(slots=True)
+class Failure:
+    """A failing row of the baseline: its worst cell, how good that is (0 to 1), and how many of its cells failed."""
+
+    cell: CellView
+    goodness: float
+    cells: int = 1
+
+
+def find_failures(view: RunView, record: Mapping[str, Any]) -> list[Failure]:
+    """Return at most MOST_SHOWN failing rows of the baseline: those without an answer, then by the aim the worst.
 
     Of equal ones the first come. No more cells are read than are needed, and never more than MOST_READ.
     """
     variant = record["variants"][0]
     unanswered = min(MOST_FLAGGED, variant["missing"] + variant["unparsed"] + variant["truncated"])
-    flagged: list[CellView] = []
-    wrong: list[tuple[float, CellView]] = []
-    hopeless = 0
+    failures: dict[int, Failure] = {}
+    flagged = hopeless = 0
     for cell in islice(view.cells(variant["name"]), MOST_READ):
-        goodness = goodness_of(cell, variant["metrics"])
-        if cell.flag:
-            flagged.append(cell)
-        elif goodness < 1:
-            wrong.append((goodness, cell))
-            hopeless += goodness <= 0
-        if len(flagged) >= unanswered and hopeless >= MOST_SHOWN:
+        goodness = -1.0 if cell.flag else goodness_of(cell, variant["metrics"])
+        if goodness >= 1:
+            continue
+        if flagged >= unanswered and hopeless >= MOST_SHOWN and cell.row not in failures:
             break
-    worst = [cell for _, cell in nsmallest(MOST_SHOWN, wrong, key=lambda found: found[0])]
-    first = flagged[: max(MOST_FLAGGED, MOST_SHOWN - len(worst))]
+        flagged += bool(cell.flag)
+        hopeless += goodness == 0
+        known = failures.get(cell.row)
+        if known is None:
+            failures[cell.row] = Failure(cell, goodness)
+            continue
+        known.cells += 1
+        if goodness < known.goodness:
+            known.cell, known.goodness = cell, goodness
+    first = [each for each in failures.values() if each.cell.flag]
+    worst = nsmallest(
+        MOST_SHOWN, (each for each in failures.values() if not each.cell.flag), key=lambda each: each.goodness
+    )
+    first = first[: max(MOST_FLAGGED, MOST_SHOWN - len(worst))]
     return [*first, *worst[: MOST_SHOWN - len(first)]]
 
 
@@ -67,25 +85,28 @@ def failure_lines(view: RunView, record: Mapping[str, Any], width: int) -> Itera
     """Yield failing rows of the baseline, each in one line: expected, answer or what is wrong, and the inputs."""
     from rich.text import Text
 
-    cells = find_failures(view, record)
-    if not cells:
+    failures = find_failures(view, record)
+    if not failures:
         return
-    aim = next(iter(record["variants"][0]["metrics"]), "")
-    several = len(record["variants"]) > 1
-    yield Text("failing rows" + (f" of {one_line(cells[0].variant, width // 2)}" if several else ""), style="bold")
-    rows = [_row(cell, aim, width, repeats=record["repeat"] > 1) for cell in cells]
+    variant = record["variants"][0]
+    of = f" of {shortened(one_line(variant['name']), width // 2)}" if len(record["variants"]) > 1 else ""
+    yield Text(f"failing rows{of}", style="bold")
+    aim = next(iter(variant["metrics"]))
+    rows = [_row(each, aim, width) for each in failures]
     table: list[list[Cell]] = [[(each, "dim") for each in ("row", "expected", "answer", "of")]]
     left = width - INDENT - sum(GAP + column_width(column) for column in zip(*(row[:3] for row in rows), strict=True))
-    table += [[*row, shortened(_inputs(cell), max(left, 10))] for row, cell in zip(rows, cells, strict=True)]
+    table += [
+        [*row, shortened(inputs_line(each.cell), max(left, 10))] for row, each in zip(rows, failures, strict=True)
+    ]
     yield from grid(table, right=(0,), width=width, indent=INDENT)
 
 
-def _row(cell: CellView, aim: str, width: int, *, repeats: bool) -> list[Cell]:
-    """Return a cell's row, what was expected and what came, each within its share of the width."""
-    number = f"{cell.row}/{cell.repeat + 1}" if repeats else str(cell.row)
+def _row(failure: Failure, aim: str, width: int) -> list[Cell]:
+    """Return a row's number, what was expected and what came, each within its share of the width."""
+    cell = failure.cell
     expected, colour = _expected(cell, aim), "yellow" if cell.flag else "red"
     return [
-        number,
+        f"{failure.cells} × {cell.row}" if failure.cells > 1 else str(cell.row),
         ("" if expected is None else shortened(one_line(expected), width // 5), "green"),
         (shortened(_answer(cell, aim), width * 2 // 5), colour),
     ]
@@ -106,7 +127,7 @@ def _answer(cell: CellView, aim: str) -> str:
     return one_line(cell.output)
 
 
-def _inputs(cell: CellView) -> str:
+def inputs_line(cell: CellView) -> str:
     """Return a row's fields in one line, the longest first and without its name, what is expected left out."""
     fields = {name: one_line(value) for name, value in cell.fields.items() if value is None or value != cell.expect}
     if not fields:

@@ -122,7 +122,7 @@ def note_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     from rich.text import Text
 
     tags = variant_tags(record["variants"], width)
-    said = (*record.get("notes", ()), *metric_notes(record["variants"], tags), *comparison_notes(record, tags), TIME)
+    said = (*record.get("notes", ()), *comparison_notes(record, tags), *metric_notes(record["variants"], tags), TIME)
     for told in dict.fromkeys(said):
         for at, line in enumerate(paragraph(visible(told), width=width - 2)):
             yield Text(("· " if not at else "  ") + line, style="dim")
