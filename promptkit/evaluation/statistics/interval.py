@@ -203,6 +203,8 @@ def cluster_sums(values: NDArray[np.float64], clusters: ArrayLike) -> tuple[NDAr
     codes = np.asarray(clusters)
     if codes.shape != values.shape:
         raise ValueError(f"{len(values)} values have cluster codes of shape {codes.shape}")
+    if (codes[1:] > codes[:-1]).all():
+        return np.ones(len(codes), dtype=np.int64), values
     order = np.lexsort((values, codes))
     codes = codes[order]
     starts = np.flatnonzero(np.concatenate(([True], codes[1:] != codes[:-1])))

@@ -173,7 +173,9 @@ def corrected_mean(judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayL
     low, high, variance = _corrected_interval(scores, corrections, estimate, level)
     mean, low, high = (min(1.0, max(0.0, value)) for value in (estimate, low, high))
     n = len(scores) + len(corrections)
-    return Mean(mean, low, high, n, n, mean * (1 - mean) / variance or float(len(corrections)))
+    # A variance can round to 0 where scores are smaller than any that a judge gives.
+    effective = mean * (1 - mean) / variance if variance else 0.0
+    return Mean(mean, low, high, n, n, effective or float(len(corrections)))
 
 
 def corrected_difference(
