@@ -67,13 +67,7 @@ def variant_record(
         "sets": dict(sets),
         "cases": cells,
         "missing": cells - (tally.done - tally.missing),
-        "metrics": {
-            metric.name: {
-                **estimate_record(metric, metric.estimate(tally.sample(metric, clusters))),
-                "unscored": tally.unscored(metric),
-            }
-            for metric in tally.metrics
-        },
+        "metrics": {metric.name: _metric(metric, tally, clusters) for metric in tally.metrics},
         "unparsed": tally.unparsed,
         "truncated": tally.truncated,
         "calls": spent.calls,
@@ -83,6 +77,15 @@ def variant_record(
         "seconds": round(spent.seconds, 3),
         "cost": cost,
     }
+
+
+def _metric(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | None) -> dict[str, Any]:
+    """Return what is said of a variant by a metric; `of_parsed` is its value without answers that cannot be read."""
+    of_parsed = None
+    if metric.bounds is not None and tally.unparsed + tally.truncated:
+        of_parsed = metric.estimate(tally.parsed(metric, clusters)).mean
+    said = estimate_record(metric, metric.estimate(tally.sample(metric, clusters)))
+    return {**said, "of_parsed": of_parsed, "unscored": tally.unscored(metric)}
 
 
 def estimate_record(metric: Metric, estimate: Estimate) -> dict[str, Any]:

@@ -107,6 +107,14 @@ class Tally:
         values = self.values(metric)
         return _sample(values, np.flatnonzero(~np.isnan(values[:, 0])), self._repeat, clusters)
 
+    def parsed(self, metric: Metric, clusters: NDArray[np.int64] | None = None) -> Sample:
+        """Return the cells that have a score, and an answer that parses and was not cut off."""
+        import numpy as np
+
+        values = self.values(metric)
+        answered = np.frombuffer(bytes(self._states), dtype=np.uint8) == ANSWERED
+        return _sample(values, np.flatnonzero(answered & ~np.isnan(values[:, 0])), self._repeat, clusters)
+
     def unanswered(self, clusters: NDArray[np.int64] | None = None) -> Sample:
         """Return the cells that are there: 1 where the answer does not parse or was cut off, else 0."""
         import numpy as np

@@ -156,3 +156,17 @@ async def test_a_run_that_goes_on_says_what_it_has_so_far_and_compares_nothing(b
     ran = await bench.run(TWO, echo, judging=Judging(so_far=True))
 
     assert ran.record["comparisons"] == []
+
+
+async def test_what_the_value_is_among_answers_that_parse_stands_beside_it(bench: Bench) -> None:
+    ran = await bench.run(SUITE, lambda request: "perhaps" if is_hard(request) else right(request))
+
+    accuracy = ran.metric()
+    assert accuracy["mean"] == pytest.approx(40 / 90) and ran.variant()["unparsed"] == 50
+    assert accuracy["of_parsed"] == 1.0
+
+
+async def test_where_all_answers_parse_there_is_no_second_value(bench: Bench) -> None:
+    ran = await bench.run(SUITE, right)
+
+    assert ran.metric()["of_parsed"] is None

@@ -175,6 +175,10 @@ class TestTable:
         assert "of parsed" not in evaluation_text(record)
         assert "accuracy of parsed" in evaluation_text(with_metric(record, "accuracy", of_parsed=0.9))
 
+    def test_answers_without_a_score_are_told(self) -> None:
+        record = with_metric(DemoView(rows=20).record, "similarity", unscored=3)
+        assert "similarity (thinking): 3 of 20 answers have no score" in evaluation_text(record)
+
     def test_each_note_is_told_once(self) -> None:
         said = evaluation_text(DemoView(rows=20).record)
         assert said.count("unparsed and cut-off answers count as wrong") == 1

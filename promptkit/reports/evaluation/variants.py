@@ -161,6 +161,7 @@ def metric_notes(variants: Variants, tags: Mapping[str, str]) -> Iterator[str]:
 def _unscored(name: str, variants: Variants, tags: Mapping[str, str]) -> Iterator[str]:
     """Yield of which variants some answers have no score: a metric or its judge failed."""
     for variant in variants:
-        answered, n = variant["cases"] - variant["missing"], variant["metrics"][name]["n"]
-        if 0 < n < answered:
-            yield f"{name} ({tags[variant['name']]}): {answered - n} of {answered} answers have no score"
+        if unscored := variant["metrics"][name].get("unscored"):
+            answered = variant["cases"] - variant["missing"]
+            of = f" ({tags[variant['name']]})" if len(variants) > 1 else ""
+            yield f"{name}{of}: {unscored:,} of {answered:,} answers have no score"
