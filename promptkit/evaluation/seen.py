@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
-from promptkit.engine import Pipeline
+from promptkit.engine import Pipeline, Step
 from promptkit.evaluation.binding import Binder
 from promptkit.evaluation.suite import Suite
 from promptkit.techniques import read_artifact, row_hash
@@ -16,9 +17,9 @@ def seen_rows(suite: Suite) -> list[str]:
     A row is known by what a step takes of it, as the preparation knew it.
     """
     prepared = {
-        f"`{technique}` of the step `{step}` in variant `{variant.name}`": (rows, frozenset(names))
+        f"`{technique}` of the step `{step.name}` in variant `{variant.name}`": (rows, step)
         for variant in suite.variants
-        for step, technique, rows, names in _prepared(variant.pipeline)
+        for step, technique, rows in _prepared(variant.pipeline)
     }
     if not prepared:
         return []
@@ -30,19 +31,46 @@ def seen_rows(suite: Suite) -> list[str]:
         total += 1
         if bound.problems:
             continue
-        for told, (rows, names) in prepared.items():
-            counts[told] += any(
-                row_hash({name: given[name] for name in names if name in given}) in rows for given in bound.inputs
-            )
+        names = given_names(suite, row.fields)
+        for told, (rows, step) in prepared.items():
+            counts[told] += any(row_hash(own_inputs(step, given, names)) in rows for given in bound.inputs)
     return [f"{told} saw {seen} of {total} rows when it was prepared" for told, seen in counts.items() if seen]
 
 
-def _prepared(pipeline: Pipeline) -> Iterator[tuple[str, str, frozenset[str], tuple[str, ...]]]:
-    """Yield step, technique, hashes of the rows seen and the names of a row's own inputs."""
-    for name, step in pipeline.steps.items():
+def given_names(suite: Suite, fields: Mapping[str, Any]) -> Collection[str]:
+    """Return which of a target's inputs a row gives; the others have their defaults."""
+    return fields.keys() if suite.inputs is None else suite.inputs.keys()
+
+
+def own_inputs(step: Step, given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return what a step takes of a row, defaults left aside: by this a preparation tells rows apart.
+
+    `given` are the target's inputs, `names` those of them that the row gives. What comes of other steps is not known.
+    """
+    assert step.asking is not None, "only a step that asks is prepared for"
+    inputs: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for name in step.asking.inputs:
+        argument = step.arguments.get(name)
+        if argument is not None and argument.names <= given.keys() and not argument.statuses:
+            inputs[name] = argument.evaluate(given, ())
+            is_own = not argument.names.isdisjoint(names)
+        elif name in given:
+            inputs[name] = given[name]
+            is_own = name in names
+        else:
+            continue
+        if is_own:
+            own[name] = inputs[name]
+    return own or inputs
+
+
+def _prepared(pipeline: Pipeline) -> Iterator[tuple[Step, str, frozenset[str]]]:
+    """Yield step, technique and the hashes of the rows that it saw."""
+    for step in pipeline.steps.values():
         if step.asking is None:
             continue
         for technique, file in step.asking.artifacts.items():
             artifact = read_artifact(file)
             if artifact is not None and artifact.rows:
-                yield name, technique, frozenset(artifact.rows), tuple(step.asking.inputs)
+                yield step, technique, frozenset(artifact.rows)
