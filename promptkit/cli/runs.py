@@ -8,6 +8,7 @@ import typer
 
 from promptkit.cli.options import Json
 from promptkit.cli.run_compare import compare
+from promptkit.cli.run_errors import errors
 from promptkit.cli.run_export import export
 from promptkit.cli.run_show import show
 
@@ -15,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List, show, compare and export runs.",
+    help="List, show, compare and export runs, and group what fails.",
 )
 
 
@@ -51,4 +52,5 @@ def list_(
 
 app.command()(show)
 app.command()(compare)
+app.command()(errors)
 app.command()(export)

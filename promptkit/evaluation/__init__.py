@@ -8,6 +8,18 @@ evaluated = await evaluation.run()
 
 from promptkit.evaluation.baseline import baseline_lines, write_baseline
 from promptkit.evaluation.data import Data, DataRow
+from promptkit.evaluation.error_groups import (
+    APART,
+    ErrorGroup,
+    Errors,
+    Failure,
+    errors_record,
+    find_errors,
+    reply_of,
+)
+from promptkit.evaluation.error_groups_draft import GuidelinePlan, draft_guideline, plan_guideline
+from promptkit.evaluation.error_groups_fields import ErrorSlice
+from promptkit.evaluation.error_groups_similar import SimilarErrors
 from promptkit.evaluation.evaluate import KIND, Evaluated, Evaluation, refuse_seen
 from promptkit.evaluation.execute import Options, Progress
 from promptkit.evaluation.looking import SoFar, cost_so_far, estimates_so_far
@@ -23,14 +35,20 @@ from promptkit.evaluation.versus import Flip, Versus, compare_sides
 from promptkit.evaluation.view import CellView, RunView
 
 __all__ = [
+    "APART",
     "KIND",
     "SMALLEST",
     "CellView",
     "Data",
     "DataRow",
+    "ErrorGroup",
+    "ErrorSlice",
+    "Errors",
     "Evaluated",
     "Evaluation",
+    "Failure",
     "Flip",
+    "GuidelinePlan",
     "Judging",
     "Measure",
     "Options",
@@ -38,6 +56,7 @@ __all__ = [
     "Reference",
     "RunView",
     "Side",
+    "SimilarErrors",
     "SoFar",
     "StoredRun",
     "Suite",
@@ -47,12 +66,17 @@ __all__ = [
     "baseline_lines",
     "compare_sides",
     "cost_so_far",
+    "draft_guideline",
+    "errors_record",
     "estimates_so_far",
+    "find_errors",
     "find_reference",
     "load_suite",
     "named_variant",
+    "plan_guideline",
     "rebuilt_record",
     "refuse_seen",
+    "reply_of",
     "row_cells",
     "suite_schema",
     "write_baseline",

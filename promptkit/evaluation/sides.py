@@ -12,7 +12,7 @@ from promptkit.evaluation.matching import way_text
 
 if TYPE_CHECKING:
     from promptkit.evaluation.stored_run import StoredRun
-    from promptkit.evaluation.view import CellView
+    from promptkit.evaluation.view import CellView, RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Differs(NamedTuple):
     says: str
 
 
-def named_variant(view: StoredRun, variant: str | None) -> str:
+def named_variant(view: RunView, variant: str | None) -> str:
     """Return a variant of a run, the baseline where none is named. Raises InputError with the nearest name."""
     if variant is None:
         return view.variants[0]

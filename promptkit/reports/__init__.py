@@ -14,6 +14,7 @@ from promptkit.reports.text import json_text, one_line, outline, row_text, shown
 if TYPE_CHECKING:
     from promptkit.reports.catalog import catalog_text, technique_text
     from promptkit.reports.comparison import Outcome, answer_record, settle
+    from promptkit.reports.error_groups import errors_text, print_errors
     from promptkit.reports.evaluation import EvaluationScreen, evaluation_text, metric_text, print_evaluation
     from promptkit.reports.evaluation.failures import goodness_of
     from promptkit.reports.export import cell_record, csv_parts, is_right, jsonl_parts, junit_parts
@@ -46,6 +47,7 @@ __all__ = [
     "csv_parts",
     "emit",
     "error_text",
+    "errors_text",
     "evaluation_text",
     "find_flips",
     "flip_record",
@@ -65,6 +67,7 @@ __all__ = [
     "paragraph",
     "prepared_text",
     "print_error",
+    "print_errors",
     "print_evaluation",
     "print_versus",
     "recommendation_record",
@@ -111,6 +114,8 @@ _LAZY = {
     "rendered_text": "requests",
     "report_console": "screen",
     "terminal_width": "screen",
+    "errors_text": "error_groups",
+    "print_errors": "error_groups",
     "comparison_text": "techniques",
     "measured_text": "techniques",
     "prepared_text": "techniques",

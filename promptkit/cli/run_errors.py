@@ -1,0 +1,127 @@
+"""`promptkit runs errors`: what fails in an evaluation, and a draft of rules against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptkit.cli.options import Json
+from promptkit.cli.run_find import OneVariant, RunName
+
+if TYPE_CHECKING:
+    from promptkit.cli.run_find import Kept
+    from promptkit.evaluation import Errors, GuidelinePlan, StoredRun
+
+AUTO = "auto"
+
+
+def errors(
+    run: RunName,
+    variant: OneVariant = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", metavar="M", help="What tells right from wrong (the first metric).")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="FIELD", help="Failures by each value of a field of the data.")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="Typical rows of each group (3).")] = 3,
+    write: Annotated[
+        str | None,
+        typer.Option(
+            "--write", metavar="FILE|auto", help="Write a draft of rules; auto: where annotation_guideline reads it."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a draft or an artifact that is there.")] = False,
+    json: Json = False,
+) -> None:
+    """Group what fails in an evaluation, the largest group first, each with rows that are typical of it.
+
+    Groups are answers that cannot be read or were cut off, labels by pair (expected → got), fields of the data with
+    values of which clearly more fail, and rows with similar texts. --write makes of the pairs a draft for the technique
+    annotation_guideline: a rule for each, with the typical rows as its cases. No model is asked.
+    """
+    from promptkit.cli.run_find import find_evaluation, open_kept
+    from promptkit.evaluation import errors_record, find_errors
+    from promptkit.reports import emit, json_text, print_errors
+
+    with open_kept() as kept:
+        view = find_evaluation(kept, run)
+        found = find_errors(view, kept.record(view), variant=variant, metric=metric, by=by, most=rows)
+        plan = file = None
+        if write is not None:
+            plan = plan_writing(kept, view, found)
+            file = plan.file if write == AUTO else Path(write)
+            options = {"--variant": variant, "--metric": metric, "--by": by, "--rows": None if rows == 3 else str(rows)}
+            typed = [part for name, value in options.items() if value is not None for part in (name, value)]
+            command = join(["promptkit", "runs", "errors", str(view.number), *typed, "--write", write])
+            write_draft(found, view, plan, file, command=command, force=force, automatic=write == AUTO)
+        if json:
+            emit(json_text({**errors_record(found, view), "file": None if file is None else str(file)}))
+            return
+        print_errors(found, view)
+        if plan is not None and file is not None:
+            show_written(plan, file)
+        else:
+            show_next(found)
+
+
+def plan_writing(kept: Kept, view: StoredRun, found: Errors) -> GuidelinePlan:
+    """Return where the draft belongs."""
+    from promptkit.evaluation import plan_guideline
+
+    return plan_guideline(view, found.variant, kept.project)
+
+
+def write_draft(
+    found: Errors, view: StoredRun, plan: GuidelinePlan, file: Path, *, command: str, force: bool, automatic: bool
+) -> None:
+    """Write the draft. Raises InputError for a file that is there, without `force`, and beside what is shipped."""
+    from promptkit.cli.shipped import refuse_shipped
+    from promptkit.engine import write_artifact
+    from promptkit.errors import InputError, Problem, place
+    from promptkit.evaluation import draft_guideline
+
+    if automatic:
+        refuse_shipped(plan.pipeline, "no draft can be written beside it", "write it there")
+    if file.exists() and not force:
+        message = "there is an artifact already, and a person may have edited it"
+        raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
+    write_artifact(draft_guideline(found, view, plan), file, command)
+
+
+def show_written(plan: GuidelinePlan, file: Path) -> None:
+    """Show where the draft is, and what a person would do with it next."""
+    from promptkit.engine import uses_technique
+    from promptkit.errors import place
+    from promptkit.reports import note
+    from promptkit.techniques import read_artifact
+
+    name, step = "annotation_guideline", plan.step.name
+    artifact = read_artifact(file)
+    assert artifact is not None, "it was just written"
+    note(f"{len(artifact.items)} rules from {len(artifact.rows)} rows in {place(file)}")
+    if file.resolve() != plan.file.resolve():
+        note(f"the step `{step}` would read them in {place(plan.file)}")
+    note("next:")
+    note(f"  edit {place(file)}    # a rule says which answers are confused; only a person can say why")
+    if not uses_technique(plan.pipeline.steps[step], name):
+        note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `guideline`")
+    typed = ["promptkit", "techniques", "prepare", name, plan.pipeline.name, "--step", step, "--data", "FILE"]
+    note(f"  {join(typed)} --force    # or let a model write rules, and keep those that help")
+    note(f"  promptkit eval {plan.suite.file.stem}    # on other rows: these are known to the draft")
+
+
+def show_next(found: Errors) -> None:
+    """Show the lines that go on from the groups."""
+    from promptkit.reports import note
+
+    if not found.failed:
+        return
+    note("next:")
+    first = next(row for group in found.groups for row in group.rows)
+    note(f"  promptkit runs show {found.run} --row {first.cell.row}    # a row with its requests")
+    if found.pairs:
+        note(f"  promptkit runs errors {found.run} --write auto    # a rule for each pair, to edit and try")

@@ -1,0 +1,179 @@
+"""What fails in a run as a person reads it: the groups, the largest first, each with typical rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from promptkit.evaluation import APART, reply_of
+from promptkit.reports.columns import paragraph
+from promptkit.reports.evaluation.failures import inputs_line
+from promptkit.reports.evaluation.figures import chance_text, metric_parts
+from promptkit.reports.evaluation.grid import Cell, grid, shortened
+from promptkit.reports.evaluation.text import WIDEST, WIDTH
+from promptkit.reports.screen import report_console
+from promptkit.reports.text import one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from promptkit.evaluation import ErrorGroup, Errors, ErrorSlice, Failure, RunView, SimilarErrors
+
+KINDS = {
+    "unparsed": "unparsed",
+    "truncated": "cut off",
+    "other": "other wrong answers",
+    "low": "the lowest scores",
+    "unscored": "without a score (not the prompt's)",
+    "missing": "missing: a server or tool failed (not the prompt's)",
+}
+INDENT = 4
+EXPLORED = "For looking around, not shown by this run: q is the share of such finds that chance alone would make."
+
+
+def errors_text(errors: Errors, view: RunView, *, width: int = WIDTH) -> str:
+    """Return what fails, without colours."""
+    return "\n".join(line.plain.rstrip() for line in errors_lines(errors, view, width))
+
+
+def print_errors(errors: Errors, view: RunView) -> None:
+    """Print what fails as a result: as wide as the terminal, in its colours; 80 characters wide elsewhere."""
+    console = report_console()
+    width = min(console.width, WIDEST) if console.is_terminal else WIDTH
+    for line in errors_lines(errors, view, width):
+        console.print(line)
+
+
+def errors_lines(errors: Errors, view: RunView, width: int) -> Iterator[Text]:
+    """Yield the lines of the report, none wider than `width`."""
+    for line in _lines(errors, view, width):
+        line.truncate(width, overflow="ellipsis")
+        yield line
+
+
+def _lines(errors: Errors, view: RunView, width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    yield from _heading(errors, width)
+    for group in errors.groups:
+        yield Text()
+        yield from _group_lines(group, view, width)
+    if errors.slices:
+        yield Text()
+        yield from _slice_lines(errors, width)
+    if errors.similar:
+        yield Text()
+        yield Text("failing rows with similar texts", style="bold")
+        for alike in errors.similar:
+            yield from _similar_lines(alike, width)
+    if errors.notes:
+        yield Text()
+        for told in errors.notes:
+            yield Text(one_line(f"· {told}", width), style="dim")
+
+
+def _heading(errors: Errors, width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    yield Text.assemble(
+        (one_line(errors.suite, width // 3), "bold"),
+        f"  run {errors.run}  {one_line(errors.variant, width // 4)}, by {one_line(errors.metric, width // 4)}",
+    )
+    apart = sum(group.count for group in errors.groups if group.kind in APART)
+    told = f"{errors.failed:,} of {errors.read - apart:,} answers fail"
+    if errors.graded and errors.low is not None:
+        told = f"the lowest {told.removesuffix(' fail')}, with at most {errors.low:.3g} of 1"
+    yield Text(told if errors.failed else "no answer fails")
+
+
+def _group_lines(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    if group.kind == "pair":
+        expected, got = one_line(group.expected, width // 4), one_line(group.got, width // 4)
+        title = f"{expected} → {got}"
+        share = f"{_percent(group.share)} of failures, {group.count} of {group.of_expected:,} that should be {expected}"
+    else:
+        title = KINDS[group.kind]
+        share = f"{_percent(group.share)} of {'all cells' if group.kind in APART else 'failures'}"
+    yield Text.assemble((f"{group.count:,} × ", "bold red"), (title, "bold"), (f"  {share}", "dim"))
+    rows = [_row(group.kind, failure, view, width) for failure in group.rows]
+    yield from grid(rows, right=(0,), width=width, indent=INDENT)
+
+
+def _row(kind: str, failure: Failure, view: RunView, width: int) -> list[Cell]:
+    """Return a typical row: its number, what the heading does not say of it, and its inputs."""
+    expected: Cell = (shortened(_text(failure.expected), width // 5), "green")
+    got: Cell = (shortened(_text(failure.got), width // 5), "red")
+    middle: list[Cell] = []
+    if kind in ("unparsed", "truncated"):
+        reply = reply_of(view.trace(failure.cell.cell))
+        said = failure.why if reply is None else f"“{one_line(reply)}”"
+        middle = [expected, (shortened(one_line(said), width * 2 // 5), "yellow")]
+    elif kind in APART:
+        middle = [(shortened(one_line(failure.why), width * 2 // 5), "yellow")]
+    elif kind == "low":
+        middle = [f"{failure.goodness:.2f}", expected, got]
+    elif kind == "other":
+        middle = [expected, got]
+    return [_number(failure), *middle, inputs_line(failure.cell)]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _number(failure: Failure) -> str:
+    """Return a cell's row, with its repeat where that is not the first."""
+    cell = failure.cell
+    return f"{cell.row}/{cell.repeat + 1}" if cell.repeat else str(cell.row)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else one_line(value)
+
+
+def _slice_lines(errors: Errors, width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    by = one_line(errors.by, width // 3) if errors.by is not None else None
+    title = f"by {by}" if by is not None else "where more rows fail than elsewhere"
+    yield Text.assemble((title, "bold"), (f"  of {errors.slices_tried} slices tried" if by is None else "", "dim"))
+    head: list[Cell] = [(each, "dim") for each in ("", "fail", "", "95 %", "elsewhere", "q")]
+    yield from grid([head, *map(_slice_row, errors.slices)], right=(1, 2, 4, 5), width=width, indent=2)
+    for each in errors.slices if by is None else ():
+        yield Text(one_line(f"{each.field} = {each.value}", width - 2).join(("  ", "")), style="dim")
+        yield from _inputs_of(each.typical, width)
+    for line in paragraph(EXPLORED, width=width):
+        yield Text(line, style="dim")
+
+
+def _slice_row(each: ErrorSlice) -> list[Cell]:
+    share = {"kind": "label", "bounds": [0, 1], "low": each.low, "high": each.high}
+    value, interval = metric_parts({**share, "mean": each.rate})
+    elsewhere = "" if each.elsewhere is None else _percent(each.elsewhere)
+    name = f"{one_line(each.field, 24)} = {one_line(each.value, 24)}"
+    return [name, f"{each.failed} of {each.rows}", value, interval, elsewhere, chance_text(each.q)]
+
+
+def _similar_lines(alike: SimilarErrors, width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    words = ", ".join(one_line(each.word, 24) for each in alike.words)
+    first = alike.words[0]
+    told = f"  {first.failed} of {first.rows} rows with “{one_line(first.word, 24)}” fail"
+    yield Text.assemble((f"{alike.count:,} × ", "bold red"), (words, "bold"), (told, "dim"))
+    yield from _inputs_of(alike.rows, width)
+
+
+def _inputs_of(failures: Sequence[Failure], width: int) -> Iterator[Text]:
+    rows: list[list[Cell]] = [[_number(each), _pair(each, width), inputs_line(each.cell)] for each in failures]
+    yield from grid(rows, right=(0,), width=width, indent=INDENT)
+
+
+def _pair(failure: Failure, width: int) -> Cell:
+    """Return what was expected and what came, in one cell."""
+    if failure.fails != "wrong":
+        return (KINDS[failure.fails], "yellow")
+    expected, got = (shortened(_text(each), width // 6) for each in (failure.expected, failure.got))
+    return (f"{expected} → {got}" if expected else got, "red")
