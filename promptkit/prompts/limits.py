@@ -55,6 +55,8 @@ def charge(value: Any) -> Any:
     spender = _budget.get()
     if isinstance(value, str):
         spender.spend(1 + len(value) // CHARACTERS_A_STEP)
+    elif isinstance(value, dict | list | tuple):  # before what is slow to tell
+        spender.spend(1 + len(value))
     elif isinstance(value, Iterator):
         return _counted(value, spender)
     elif isinstance(value, Sized) and not isinstance(value, Undefined):

@@ -31,13 +31,16 @@ def parse_json(text: str | bytes) -> Any:
 
 def plain(value: Any) -> Any:
     """Return any value as data that JSON can hold: what it cannot is text, a set a list in the order of its texts."""
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind is str or value is None or kind is int:  # the most, and the rest is slow to tell
+        return value
+    if kind is dict or isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
     if isinstance(value, set | frozenset):
         return [plain(part) for part in sorted(value, key=str)]
-    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)
 
