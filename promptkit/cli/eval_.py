@@ -111,6 +111,7 @@ def evaluate(
     from promptkit.cli.eval_next import show_next
     from promptkit.cli.session import run_to_end
     from promptkit.evaluation import Options
+    from promptkit.storage import holding_files
 
     asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict)
     # A recording must hold every request, those of known cells too: kept replies answer them.
@@ -125,11 +126,13 @@ def evaluate(
         html=html,
         json=json,
     )
-    found = list(load_suites(suites or (), asking, only=read_filters(filters or ()), limit=limit, repeat=repeat))
-    wanted = replace(wanted, alone=len(found) == 1)
-    if html is not None and not wanted.alone:
-        raise InputError("--html takes one suite")
-    ended = run_to_end(run_all(found, asking, wanted))
+    # What is measured is the files as they are now: an edit meanwhile is for the next run.
+    with holding_files():
+        found = list(load_suites(suites or (), asking, only=read_filters(filters or ()), limit=limit, repeat=repeat))
+        wanted = replace(wanted, alone=len(found) == 1)
+        if html is not None and not wanted.alone:
+            raise InputError("--html takes one suite")
+        ended = run_to_end(run_all(found, asking, wanted))
     if wanted.alone and not json:
         show_next(ended[0], suites[0] if suites else found[0].file.stem, asking, html=html is not None)
     check_ended(ended)

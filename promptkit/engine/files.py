@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from promptkit.engine.imported import imported_files
 from promptkit.engine.pipeline import Asking, Pipeline, Step
 from promptkit.project import SETTINGS_FILE
 from promptkit.techniques import technique_files
@@ -30,7 +31,7 @@ def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
     if step.pipeline is not None:
         yield from files(step.pipeline)
     if step.tool is not None and step.tool.file is not None:
-        yield step.tool.file
+        yield from imported_files(step.tool.file, step.tool.root)
     if step.asking is not None:
         yield from _asking_files(step.asking, pipeline)
 
@@ -38,7 +39,9 @@ def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
 def _asking_files(asking: Asking, pipeline: Pipeline) -> Iterator[Path]:
     yield from asking.prompt.files
     yield from asking.data
-    yield from (tool.file for tool in asking.tools.values() if tool.file is not None)
+    for tool in asking.tools.values():
+        if tool.file is not None:
+            yield from imported_files(tool.file, tool.root)
     if isinstance(asking.layout, Path):
         yield asking.layout
     yield from technique_files(asking.technique, pipeline.project, asking.technique_folder)

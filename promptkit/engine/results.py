@@ -22,7 +22,8 @@ class Trace:
     """A node of the trace: the run, a step, an item of `for_each`, a round of `repeat` or a sub-pipeline.
 
     `started` is seconds on the event loop's clock, as in the calls. `unparsed` and `truncated` count the node's own
-    answers that no repair could mend. `extra` is what the technique says beside its answer: votes, scores, verdicts.
+    answers that no repair could mend. `failure` is what `on_error` let pass. `extra` is what the technique says beside
+    its answer: votes, scores, verdicts.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Trace:
     waited: float = 0.0
     unparsed: int = 0
     truncated: int = 0
+    failure: PromptkitError | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     calls: list[CallRecord] = field(default_factory=list)
     children: list[Trace] = field(default_factory=list)

@@ -139,6 +139,7 @@ class StepRun:
         here.trace.problem, here.trace.status = str(error), "failed"
         if self.step.on_error.ends_run:
             raise error
+        here.trace.failure = error
         return Outcome("failed", self.step.on_error.default)
 
     async def _rounds(self, repeat: Repeat, here: Here) -> Outcome:

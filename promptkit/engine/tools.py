@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError, Problem, ToolFailed, nearest, place
+from promptkit.storage import Stamp, file_stamp, read_bytes
 
 if TYPE_CHECKING:
     from promptkit.project import Project
@@ -153,18 +154,18 @@ def _line_of(error: BaseException, file: Path | None) -> str:
     return f" ({place(file)}:{line})" if line else ""
 
 
-_loaded: dict[Path, tuple[int, Any]] = {}
+_loaded: dict[Path, tuple[Stamp | None, Any]] = {}
 
 
 def _load_file(file: Path) -> Any:
-    changed = file.stat().st_mtime_ns
+    changed = file_stamp(file)
     known = _loaded.get(file)
     if known and known[0] == changed:
         return known[1]
     spec = importlib.util.spec_from_file_location(f"promptkit_tool_{file.stem}", file)
-    assert spec and spec.loader
+    assert spec
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    exec(compile(read_bytes(file), str(file), "exec"), module.__dict__)
     _loaded[file] = (changed, module)
     return module
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.engine import Pipeline, Value, fill, read_text_value
-from promptkit.errors import InputError, Problem
+from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.data import DataRow, row_key
 from promptkit.evaluation.suite import Measure, Suite, Variant
 from promptkit.storage import plain
@@ -49,6 +49,10 @@ class Binder:
         inputs: tuple[Mapping[str, Any], ...] = ()
         expected: tuple[Any, ...] = ()
         expect: Any = None
+        cluster = self._suite.data.spec.cluster
+        if not problems and cluster is not None and cluster not in row.fields:
+            hint = nearest(cluster, row.fields)
+            problems.append(row.wrong(f"there is no field `{cluster}`, which `cluster` names", hint))
         if not problems:
             try:
                 inputs = self._inputs(row)
@@ -84,6 +88,7 @@ class Binder:
         pipeline = variant.pipeline
         taken = {name: given[name] for name in pipeline.inputs if name in given}
         if self._texts:
+            taken = {name: value for name, value in taken.items() if not self._is_left_out(pipeline, name, value)}
             taken = {name: self._typed(pipeline, name, value) for name, value in taken.items()}
         missing = [name for name, each in pipeline.inputs.items() if name not in taken and not each.has_default]
         if missing:
@@ -93,6 +98,11 @@ class Binder:
             )
         # With a value for each required input no example is ever taken.
         return fill(pipeline, taken).values if pipeline.inputs else {}
+
+    def _is_left_out(self, pipeline: Pipeline, name: str, value: Any) -> bool:
+        """Tell whether a blank field of a table, which has no other way to say it, leaves an input to its default."""
+        spec = pipeline.inputs[name]
+        return value == "" and spec.has_default and spec.type in _TYPED
 
     def _typed(self, pipeline: Pipeline, name: str, value: Any) -> Any:
         spec = pipeline.inputs[name]

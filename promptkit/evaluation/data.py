@@ -110,20 +110,24 @@ class Data:
 
     def count(self) -> Counted:
         """Read all rows once. Raises InputError for data that cannot be read, and for none at all."""
-        rows, wrong = 0, 0
+        wrong, digest = 0, RowsHash()
         problems: list[Problem] = []
-        digest = hashlib.blake2b(digest_size=16)
         for row in self.rows():
-            rows += 1
-            digest.update(content(row.fields))
+            digest.add(row_key(row.fields))
             if row.problem is not None:
                 wrong += 1
                 problems += [row.problem] if len(problems) < 20 else []
+        rows = digest.rows
         if wrong and wrong == rows:
             raise InputError(problems)
         if rows == 0:
             raise InputError(self._nothing())
         return Counted(rows=rows, wrong=wrong, problems=tuple(problems), hash=digest.hexdigest())
+
+    def changed(self) -> Problem:
+        """Return that the rows are not those that were counted."""
+        hint = "a function must give the same rows each time: seed what it draws" if self.function else None
+        return replace(self.where, message=f"the rows of {self.shown} changed while they were read", hint=hint)
 
     def _nothing(self) -> Problem:
         narrowed = [
@@ -200,6 +204,23 @@ def content(fields: Mapping[str, Any]) -> bytes:
     """Return what a row holds, the order of its fields left aside."""
     text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "surrogatepass")
+
+
+class RowsHash:
+    """What tells rows from others, in their order, by the key of each."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._digest = hashlib.blake2b(digest_size=ROW_KEY_BYTES)
+
+    def add(self, key: bytes) -> None:
+        """Add the next row's key."""
+        self.rows += 1
+        self._digest.update(key)
+
+    def hexdigest(self) -> str:
+        """Return the hash of the rows so far."""
+        return self._digest.hexdigest()
 
 
 def row_key(fields: Mapping[str, Any]) -> bytes:

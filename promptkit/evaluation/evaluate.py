@@ -67,7 +67,7 @@ class Evaluation:
         self.options = options or Options()
         self.judging = judging or Judging()
         self.execution = Execution(
-            suite, rows=self.counted.rows, models=models, store=store, options=self.options, on_saved=on_saved
+            suite, counted=self.counted, models=models, store=store, options=self.options, on_saved=on_saved
         )
         self.model: Model | None = None
         self.number = 0

@@ -8,12 +8,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from promptkit.engine import Runner, Settings
-from promptkit.errors import BudgetSpent, ConnectionFailed, RuntimeFailure, StoreFailed, first_error
+from promptkit.errors import BudgetSpent, ConnectionFailed, InputError, RuntimeFailure, StoreFailed, first_error
 from promptkit.evaluation.binding import Binder, BoundRow
-from promptkit.evaluation.outcome import KEY_BYTES, Outcome, cell_key, outcome_of, read_outcome, variant_key
+from promptkit.evaluation.data import RowsHash
+from promptkit.evaluation.metrics import Score
+from promptkit.evaluation.outcome import (
+    KEY_BYTES,
+    OF_THE_REQUEST,
+    Outcome,
+    cell_key,
+    failure_of,
+    outcome_of,
+    read_outcome,
+    variant_key,
+)
 from promptkit.evaluation.saving import Finished, Planned, Saver, packed
 from promptkit.evaluation.scoring import Scores, judge_cell, measure_cell, read_kept_score
 from promptkit.evaluation.suite import Measure, Suite, Variant, answer_type
@@ -22,6 +33,7 @@ from promptkit.storage import KeptCell
 
 if TYPE_CHECKING:
     from promptkit.answers import AnswerType
+    from promptkit.evaluation.data import Counted
     from promptkit.runtimes import Model, Models
     from promptkit.storage import Store
 
@@ -101,16 +113,17 @@ class Execution:
         self,
         suite: Suite,
         *,
-        rows: int,
+        counted: Counted,
         models: Models,
         store: Store,
         options: Options,
         on_saved: Callable[[], None] | None = None,
     ) -> None:
         self.suite = suite
-        self.progress = Progress(total=rows * len(suite.variants) * suite.repeat)
+        self.progress = Progress(total=counted.rows * len(suite.variants) * suite.repeat)
         self.contenders: list[Contender] = []
         self.clusters = Clusters(suite.data.spec.cluster)
+        self._counted = counted
         self._models = models
         self._store = store
         self._options = options
@@ -122,6 +135,7 @@ class Execution:
         self._pending: dict[bytes, list[Planned]] = {}
         self._elsewhere: list[Planned] = []
         self._held: list[Finished | None] = []
+        self._judge_failures = 0
         self._score_keys: dict[str, str] = {}
         self._saver: Saver
 
@@ -176,14 +190,13 @@ class Execution:
                 beats = group.create_task(self._keep_claims())
                 workers = [group.create_task(self._work()) for _ in range(await self._width())]
                 await self._plan()
-                await self._jobs.join()
-                await self._wait_for_others()
-                self._release_held()
+                await self._settle()
+                while self._elsewhere and not self.progress.gave_up:
+                    await self._take_from_others()
                 for worker in (*workers, beats):
                     worker.cancel()
                 self._saver.end()
                 await saving
-            self._give_back()
         except BaseExceptionGroup as raised:
             raise first_error(raised) from None
         finally:
@@ -198,13 +211,21 @@ class Execution:
         return 2 * (self._options.in_flight or model.parallel) + 4
 
     async def _plan(self) -> None:
-        binder = Binder(self.suite)
+        """Bring the cells of all rows on their way. Raises InputError where they are not the rows that were counted."""
+        binder, digest = Binder(self.suite), RowsHash()
         rows = enumerate(self.suite.data.rows())
         while some := [binder.bind(row, index) for index, row in islice(rows, ROWS_AT_ONCE)]:
             for bound in some:
                 self.clusters.add(bound.row.fields)
+                digest.add(bound.key)
+            if digest.rows > self._counted.rows:
+                break
             await self._place([each for bound in some for each in self._cells(bound)])
             await self._saver.room()
+            if self.progress.gave_up:
+                return
+        if digest.hexdigest() != self._counted.hash:
+            raise InputError(self.suite.data.changed())
 
     def _cells(self, row: BoundRow) -> Iterator[Planned]:
         """Yield the cells of a row; those of a row that is wrong are finished at once."""
@@ -253,15 +274,26 @@ class Execution:
             return set(keys)
         return await asyncio.to_thread(self._store.cells.claim, keys, errors=not self._options.retry_errors)
 
-    async def _wait_for_others(self) -> None:
-        """Take what other processes finish, and ask what they leave."""
-        while self._elsewhere:
-            waiting, self._elsewhere = self._elsewhere, []
-            taken = [(each, self._pending.pop(self._lot(each), [])) for each in waiting]
-            await self._place([each for first, others in taken for each in (first, *others)])
-            await self._jobs.join()
-            if self._elsewhere:
-                await asyncio.sleep(POLL_SECONDS)
+    async def _settle(self) -> None:
+        """Wait until all that was begun is saved, and let others ask what was claimed and not asked."""
+        await self._jobs.join()
+        self._release_held()
+        await self._saver.all_saved()
+        elsewhere = {self._lot(each) for each in self._elsewhere}
+        left = [lot for lot in self._pending if lot not in elsewhere]
+        if left and not self._fresh:
+            await asyncio.to_thread(self._store.cells.release, {lot[:KEY_BYTES] for lot in left})
+        for lot in left:
+            del self._pending[lot]
+
+    async def _take_from_others(self) -> None:
+        """Take what other processes have finished meanwhile, and ask what they left."""
+        waiting, self._elsewhere = self._elsewhere, []
+        taken = [(each, self._pending.pop(self._lot(each), [])) for each in waiting]
+        await self._place([each for first, others in taken for each in (first, *others)])
+        await self._settle()
+        if self._elsewhere:
+            await asyncio.sleep(POLL_SECONDS)
 
     def _known_scores(self, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
         """Return what slow measures have said of kept cells, as the store has it, by the cells' numbers."""
@@ -292,11 +324,12 @@ class Execution:
             result = await contender.runner.run(inputs, sample=contender.sample(planned.repeat))
             if isinstance(result.error, StoreFailed | BudgetSpent):
                 raise result.error
-            outcome = outcome_of(result, contender.variant.counted)
-            if isinstance(result.error, RuntimeFailure):
-                self._hold(Finished(planned, outcome, {}), result.error)
+            outcome, failure = outcome_of(result, contender.variant), failure_of(result)
+            if isinstance(failure, RuntimeFailure) and not isinstance(failure, OF_THE_REQUEST):
+                self._hold(Finished(planned, outcome, {}), failure)
                 return
-            self._release_held()
+            if failure is None:
+                self._release_held()
             trace = packed(outcome.trace)
         scores = self._scores(planned, outcome)
         if outcome.flag != "error":
@@ -322,11 +355,6 @@ class Execution:
             if each is not None:
                 self._saver.add(each)
 
-    def _give_back(self) -> None:
-        """Let others ask what was claimed and not asked."""
-        if self._pending and not self._fresh:
-            self._store.cells.release({lot[:KEY_BYTES] for lot in self._pending})
-
     def _scores(self, planned: Planned, outcome: Outcome) -> Scores:
         if outcome.flag == "error":
             return {}
@@ -345,10 +373,24 @@ class Execution:
             if measure.name in known:
                 found[measure.name] = known[measure.name]
             elif measure.metric.asks:
-                found[measure.name] = await judge_cell(*given, self._models)
+                found[measure.name] = await self._judged(*given)
             else:
                 found[measure.name] = await asyncio.to_thread(measure_cell, *given)
         return found
+
+    async def _judged(
+        self, measure: Measure, outcome: Outcome, row: Mapping[str, Any], expected: Any, answer: AnswerType | None
+    ) -> Score:
+        """Return what a judge says; one that has failed again and again is not asked any more."""
+        if self._judge_failures >= MOST_FAILURES:
+            return Score(None, why=f"not judged: the judge has failed {MOST_FAILURES} times, one after the other")
+        try:
+            score = await judge_cell(measure, outcome, row, expected, answer, self._models)
+        except RuntimeFailure as failure:
+            self._judge_failures += 1
+            return Score(None, why=failure.message)
+        self._judge_failures = 0
+        return score
 
     def _finish_kept(self, planned: Planned, kept: KeptCell) -> None:
         outcome = self._kept_outcome(kept)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.engine import Pipeline, Result, files, trace_record
-from promptkit.errors import PromptkitError, UnparsedAnswer
-from promptkit.project import SETTINGS_FILE
-from promptkit.storage import load_file
+from promptkit.errors import ContextOverflow, PromptkitError, RequestRefused, RuntimeFailure, UnparsedAnswer
+from promptkit.project import LIBRARY, SETTINGS_FILE
+from promptkit.storage import load_file, read_bytes
 
 if TYPE_CHECKING:
     from promptkit.engine import Trace
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CellFlag = Literal["", "unparsed", "truncated", "error"]
 KEY_BYTES = 16
 _VERSION = 1  # of what a cell means: a change here makes all cells new
+OF_THE_REQUEST = (RequestRefused, ContextOverflow)
+"""Failures that say something of the request, and nothing of the server."""
+
 _UNREAD = ("name", "about", "cases", "tune")
 _READ_SETTINGS = ("model", "defaults")
 
@@ -72,24 +75,31 @@ def read_outcome(text: str, read_trace: Callable[[], Mapping[str, Any]]) -> Outc
     return Outcome(**json.loads(text), read_trace=read_trace)
 
 
-def outcome_of(result: Result, counted: str | None) -> Outcome:
-    """Return what a run of the target gave. With `counted` only that step's requests count.
+def outcome_of(result: Result, variant: Variant) -> Outcome:
+    """Return what a run of the target gave.
 
-    An answer that does not parse, or was cut off, is an answer, and wrong; any other failure is no answer at all.
+    An answer that does not parse, or was cut off, is an answer, and wrong; any other failure is no answer at all. Of
+    the steps those that the output reads are looked at: what became of the others shows in the output.
     """
     steps = {name: step.value for name, step in result.steps.items()}
+    counted = variant.counted
     totals = result.totals if counted is None else result.steps.get(counted, result.totals)
+    failure = failure_of(result)
     flag: CellFlag = ""
-    if result.error is not None:
+    if failure is not None:
         flag = "error"
-        if isinstance(result.error, UnparsedAnswer):
+        if isinstance(failure, UnparsedAnswer):
             flag = "truncated" if result.totals.truncated else "unparsed"
-    elif result.totals.truncated:
-        flag = "truncated"
+    else:
+        read = [result.steps[name] for name in variant.pipeline.output.names if name in result.steps]
+        if any(step.truncated for step in read):
+            flag = "truncated"
+        elif any(step.unparsed and step.value is None for step in read):
+            flag = "unparsed"
     return Outcome(
         output=result.output,
         flag=flag,
-        problem="" if result.error is None else result.error.message,
+        problem="" if failure is None else failure.message,
         steps=steps,
         calls=totals.calls,
         cached=totals.cached,
@@ -100,9 +110,15 @@ def outcome_of(result: Result, counted: str | None) -> Outcome:
     )
 
 
-def failed_outcome(error: PromptkitError) -> Outcome:
-    """Return the outcome of a cell that could not be asked."""
-    return Outcome(flag="error", problem=error.message)
+def failure_of(result: Result) -> PromptkitError | None:
+    """Return what ended a run; else the failure of a server that a step's `on_error` let pass, for it is no answer.
+
+    What a server says of the request itself (too long, refused) is the target's own doing, and `on_error` holds.
+    """
+    if result.error is not None:
+        return result.error
+    passed = (node.failure for node in result.trace.nodes() if isinstance(node.failure, RuntimeFailure))
+    return next((each for each in passed if not isinstance(each, OF_THE_REQUEST)), None)
 
 
 def _seconds(node: Trace) -> float:
@@ -116,7 +132,7 @@ def content_hash(pipeline: Pipeline, *told: object) -> bytes:
     """
     text = json.dumps(told, sort_keys=True, default=str)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES)
-    for name, content in sorted((path.name, _content(path, pipeline)) for path in files(pipeline)):
+    for name, content in sorted((_named(path, pipeline), _content(path, pipeline)) for path in files(pipeline)):
         digest.update(name.encode("utf-8", "surrogatepass") + b"\0" + hashlib.blake2b(content).digest())
     return digest.digest()
 
@@ -140,13 +156,21 @@ def variant_key(variant: Variant, models: Mapping[str | None, Model], *, exact: 
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
 
 
+def _named(path: Path, pipeline: Pipeline) -> str:
+    """Return a file's path as it is the same wherever a project lies."""
+    for folder in (pipeline.project.root.resolve(), LIBRARY):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return path.name
+
+
 def _content(path: Path, pipeline: Pipeline) -> bytes:
     """Return of a file what a cell can depend on, which a pipeline's pinned cases are not."""
     if not path.is_file():
         return b""
     is_pipeline = path.suffix in (".yaml", ".yml") and path == pipeline.file.resolve()
     if not (is_pipeline or path.name == SETTINGS_FILE):
-        return path.read_bytes()
+        return read_bytes(path)
     value = load_file(path).value or {}
     if is_pipeline:
         kept = {key: part for key, part in value.items() if key not in _UNREAD}

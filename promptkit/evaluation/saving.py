@@ -67,15 +67,24 @@ class Saver:
         self._finished: list[Finished] = []
         self._dirty, self._drained = asyncio.Event(), asyncio.Event()
         self._ending = False
+        self._unsaved = 0
 
     def add(self, finished: Finished) -> None:
         """Take a cell, to be saved with the next group."""
         self._finished.append(finished)
+        self._unsaved += 1
         self._dirty.set()
 
     async def room(self) -> None:
         """Wait while too much is unsaved."""
-        while len(self._finished) > MOST_UNSAVED:
+        await self._until(MOST_UNSAVED)
+
+    async def all_saved(self) -> None:
+        """Wait until nothing is unsaved."""
+        await self._until(0)
+
+    async def _until(self, most: int) -> None:
+        while self._unsaved > most:
             self._drained.clear()
             await self._drained.wait()
 
@@ -101,6 +110,7 @@ class Saver:
         numbers = await self._store.cells.save(self._run, [self._placed(each) for each in some])
         await self._keep_scores(some, numbers)
         self._on_saved(some, numbers)
+        self._unsaved -= len(some)
         self._drained.set()
 
     async def _keep_scores(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:

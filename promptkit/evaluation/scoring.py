@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import BudgetSpent, InputError, PromptkitError, StoreFailed
+from promptkit.errors import BudgetSpent, InputError, PromptkitError, RuntimeFailure, StoreFailed
 from promptkit.evaluation.binding import evaluate_of
 from promptkit.evaluation.metrics import Answered, Given, Score
 from promptkit.evaluation.outcome import Outcome
@@ -58,7 +58,7 @@ def _unread(measure: Measure, given: Given, error: InputError) -> Score:
     """
     why = "; ".join(problem.message for problem in error.problems)
     assert measure.of is not None, "only what is read can be missed"
-    if "output" not in measure.of.names:
+    if "output" not in measure.of.names and not measure.of.statuses:
         return Score(None, why=why)
     wrong = measure.metric.unanswered(given)
     return replace(wrong, detail={**wrong.detail, "flag": "unparsed"}, why=why)
@@ -89,7 +89,7 @@ async def judge_cell(
     answer: AnswerType | None,
     askers: Askers,
 ) -> Score:
-    """Return the score of a metric that asks a model. Raises StoreFailed and BudgetSpent alone."""
+    """Return the score of a metric that asks a model. Raises RuntimeFailure, StoreFailed and BudgetSpent alone."""
     if outcome.flag:
         return measure_cell(measure, outcome, row, expected, answer)
     given = given_of(measure, outcome, row, expected, answer)
@@ -99,7 +99,7 @@ async def judge_cell(
         except InputError as error:
             return _unread(measure, given, error)
         return checked(await measure.metric.judge(given, askers))
-    except (StoreFailed, BudgetSpent):
+    except (StoreFailed, BudgetSpent, RuntimeFailure):
         raise
     except (ValueError, PromptkitError) as error:
         return Score(None, why=_why(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -40,14 +41,18 @@ def combined(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each variant's name with what it sets: named ones times all products of the matrix, in order.
 
-    A variant of the matrix alone is called by its values: `layout=xml decide=score`.
+    A variant of the matrix alone is called by its values: `layout=xml decide=score`. Of two with one name the second
+    has a number.
     """
     keys = _short_keys(matrix)
+    seen: Counter[str] = Counter()
     for name, sets in (named or {"": {}}).items():
         for values in product(*matrix.values()):
             own = dict(zip(matrix, values, strict=True))
             told = " ".join(f"{short}={_shown(value)}" for short, value in zip(keys, values, strict=True))
-            yield " ".join(part for part in (name, told) if part) or BASELINE, {**sets, **own}
+            full = " ".join(part for part in (name, told) if part) or BASELINE
+            seen[full] += 1
+            yield full if seen[full] == 1 else f"{full} #{seen[full]}", {**sets, **own}
 
 
 def read_variant(name: str, sets: Mapping[str, Any], wanted: Wanted, where: Callable[[str], Problem]) -> Variant:

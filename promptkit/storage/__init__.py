@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from promptkit.storage.cells import Cells, KeptCell, Placed, RunCell
 from promptkit.storage.edit import append_item, block_text
-from promptkit.storage.files import Stamp, append_line, check_there, file_stamp, holding_files, read_text, write_atomic
+from promptkit.storage.files import (
+    Stamp,
+    append_line,
+    check_there,
+    file_stamp,
+    holding_files,
+    read_bytes,
+    read_text,
+    write_atomic,
+)
 from promptkit.storage.models import Problems, read_model, read_rest, wording
 from promptkit.storage.rows import Numbered, read_numbered, read_rows
 from promptkit.storage.store import Run, Store
@@ -32,6 +41,7 @@ __all__ = [
     "load_file",
     "parse_json",
     "plain",
+    "read_bytes",
     "read_model",
     "read_numbered",
     "read_rest",

@@ -8,6 +8,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptkit.errors import InputError, Problem, StoreFailed, nearest, place
@@ -16,13 +17,21 @@ _NEW_FILE = 0o666
 Stamp = tuple[int, int]
 
 
-_held: ContextVar[dict[Path, Stamp | None] | None] = ContextVar("held_stamps", default=None)
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Files as they were when they were first looked at."""
+
+    stamps: dict[Path, Stamp | None] = field(default_factory=dict)
+    contents: dict[Path, bytes] = field(default_factory=dict)
+
+
+_held: ContextVar[_Held | None] = ContextVar("held_files", default=None)
 
 
 @contextlib.contextmanager
 def holding_files() -> Iterator[None]:
-    """Inside the block, and in what it starts, a file that was looked at once counts as unchanged."""
-    token = _held.set({})
+    """Inside the block, and in what it starts, a file stays as it was when it was first looked at or read whole."""
+    token = _held.set(_held.get() or _Held())
     try:
         yield
     finally:
@@ -37,9 +46,9 @@ def file_stamp(path: Path) -> Stamp | None:
     held = _held.get()
     if held is None:
         return _stamp(path)
-    if path not in held:
-        held[path] = _stamp(path)
-    return held[path]
+    if path not in held.stamps:
+        held.stamps[path] = _stamp(path)
+    return held.stamps[path]
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -52,12 +61,18 @@ def _stamp(path: Path) -> Stamp | None:
 
 def read_bytes(path: Path) -> bytes:
     """Return what a file holds. Raises InputError, with the nearest name in the folder where the file is missing."""
+    held = _held.get()
+    if held is not None and path in held.contents:
+        return held.contents[path]
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(Problem("no such file", place(path), hint=_nearest_file(path))) from None
     except (OSError, ValueError) as error:
         raise InputError(Problem(f"cannot be read: {_reason(error)}", place(path))) from None
+    if held is not None:
+        held.contents[path] = content
+    return content
 
 
 def check_there(path: Path) -> None:

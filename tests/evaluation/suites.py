@@ -13,7 +13,7 @@ from promptkit.evaluation import Evaluated, Evaluation, Judging, Options, Stored
 from promptkit.evaluation.replies import Replies
 from promptkit.runtimes import Asker, Models, Request, Runtime, Scripted
 from promptkit.runtimes.scripted import Script
-from promptkit.storage import Store
+from promptkit.storage import Store, holding_files
 from tests.engine.helpers import Folder
 
 PROMPT = """
@@ -131,7 +131,19 @@ class Bench:
         **how: Any,
     ) -> Ran:
         """Run a suite on a model that answers by `script`, in the folder's store."""
-        suite = text if isinstance(text, Suite) else self.suite(text, **how)
+        with holding_files():
+            suite = text if isinstance(text, Suite) else self.suite(text, **how)
+            return await self._run(suite, script, options, judging, cached, concurrency)
+
+    async def _run(
+        self,
+        suite: Suite,
+        script: Script | Scripted,
+        options: Options | None,
+        judging: Judging | None,
+        cached: bool,
+        concurrency: int | None,
+    ) -> Ran:
         runtime = script if isinstance(script, Scripted) else Scripted(script)
         options = options or Options()
         with Store.open(self.store_folder) as store, Replies(store, exact=options.exact) as replies:

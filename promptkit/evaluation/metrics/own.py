@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from promptkit.engine import Closed, find_tool
+from promptkit.engine import Closed, find_tool, imported_files
 from promptkit.errors import InputError, ToolFailed, nearest
 from promptkit.evaluation.metrics.base import Around, Askers, Difference, Estimate, Given, Metric, Sample, Score
 from promptkit.evaluation.metrics.families import (
@@ -22,6 +22,7 @@ from promptkit.evaluation.metrics.families import (
     ratio_difference,
 )
 from promptkit.evaluation.metrics.values import shown
+from promptkit.storage import read_bytes
 
 GIVEN: Final[Mapping[str, Callable[[Given], Any]]] = {
     "row": lambda given: dict(given.cell.row),
@@ -68,10 +69,11 @@ class Own(Metric):
 
     @property
     def key(self) -> str:
-        """Changes with the function's file; what that imports is not seen."""
-        file = self._tool.file
-        source = hashlib.sha256(file.read_bytes()).hexdigest() if file is not None and file.is_file() else ""
-        return f"{super().key}:{source}"
+        """Changes with the function's file and with the project's files that it imports."""
+        digest = hashlib.sha256()
+        for file in imported_files(self._tool.file, self._tool.root) if self._tool.file is not None else ():
+            digest.update(hashlib.sha256(read_bytes(file)).digest())
+        return f"{super().key}:{digest.hexdigest()}"
 
     async def judge(self, given: Given, askers: Askers) -> Score:
         try:
