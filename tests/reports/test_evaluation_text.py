@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from promptkit.evaluation import CellView
+from promptkit.evaluation.metrics import Score
 from promptkit.reports import evaluation_text, print_evaluation
 from promptkit.reports.evaluation.grid import cell_width
 from tests.reports.demo_view import DemoView
@@ -51,8 +53,6 @@ class Cells:
 
 def cell(row: int, output: Any = "negative", **more: Any) -> CellView:
     given = {"variant": "short", "repeat": 0, "fields": {"text": f"text {row}"}, "expect": "positive"}
-    from promptkit.evaluation.metrics import Score
-
     value = more.pop("value", 0.0)
     scores = {"accuracy": Score(value, {"expected": "positive", "predicted": output}, more.pop("why", ""))}
     return CellView(**{**given, "row": row, "output": output, "scores": scores, **more})
@@ -173,7 +173,10 @@ class TestTable:
     def test_what_the_aim_is_among_parsed_answers_stands_where_some_do_not_parse(self) -> None:
         record = DemoView(rows=20).record
         assert "of parsed" not in evaluation_text(record)
-        assert "accuracy of parsed" in evaluation_text(with_metric(record, "accuracy", of_parsed=0.9))
+        record = with_metric(record, "accuracy", mean=0.8, low=0.58, high=0.92, of_parsed=0.9)
+        assert "thinking  80 % [58, 92]       90 %" in evaluation_text(record)
+        alone = changed(record, variants=record["variants"][:1], comparisons=[])
+        assert re.search(r"accuracy +80 % +\[58, 92\] +of parsed 90 %", evaluation_text(alone))
 
     def test_answers_without_a_score_are_told(self) -> None:
         record = with_metric(DemoView(rows=20).record, "similarity", unscored=3)
@@ -216,7 +219,7 @@ class TestComparisons:
         one = record["comparisons"][0]
         one |= {"low": -0.1, "high": 0.1, "better": 12, "worse": 8, "n": 100, "rows_needed": 626}
         one |= {"smallest": 0.05, "smallest_shown": 0.12}
-        told = "about 20 % of rows flip; 626 rows would show a difference of 5 points four times in five; "
+        told = "accuracy: about 20 % of rows flip; 626 rows would show a difference of 5 points four times in five; "
         assert told + "the 100 here show 12 or more" in " ".join(map(str.strip, lines_of(record)))
 
     def test_of_many_those_by_other_metrics_that_show_nothing_are_counted_only(self) -> None:

@@ -94,3 +94,19 @@ def test_a_reply_that_an_item_ended_without_hides_no_other(streaming: Streaming)
     screen = streaming.shown_after(streaming.text("a", "Brok", item=0), ended, streaming.text("b", "Two.", item=1))
 
     assert "Two." in screen and "Brok" not in screen
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_where_nothing_is_to_be_drawn_anew_a_terminal_gets_plain_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, value)
+    progress = Progress()
+    with progress.showing(rows=3):
+        progress.row_finished()
+        progress.notice("read")
+
+    assert not progress.redraws
+    assert "\x1b[2K" not in (said := capsys.readouterr().err) and "read" in said and "1 of 3" not in said

@@ -118,7 +118,7 @@ def comparison_notes(record: Mapping[str, Any], tags: Mapping[str, str] | None =
     for each in undecided:
         of.setdefault(rows_text(metrics[aim], each), []).append(tags[each["a"]])
     for told, names in [(told, names) for told, names in of.items() if told][:MOST_TOLD]:
-        yield told if len(names) == others else f"{', '.join(names)}: {told}"
+        yield f"{aim}: {told}" if len(names) == others else f"{aim} ({', '.join(names)}): {told}"
     yield from _own_notes(told_comparisons(said, metrics), tags)
     family = max(map(_family, said))
     if family > 1:

@@ -88,7 +88,7 @@ def heading(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     model = record["model"]
     told = [f"answered by {model['reference']} (named by {model['why']}){_digest(model)}"]
     for each in record["variants"]:
-        if other := each["sets"].get("model"):
+        if (other := each["sets"].get("model")) and other != model["reference"]:
             told.append(f"{each['name']}: answered by {other} (named by the variant)")
     for each in (*told, ", ".join(_made(record, cells))):
         for line in paragraph(visible(each), width=width):

@@ -30,7 +30,7 @@ def metric_lines(variants: Variants, width: int, *, mark: str = "", whole: bool 
     tags = variant_tags(variants, width)
     first: list[Cell] = [_named(each["name"], tags) for each in variants]
     rest: list[Cell] = [tags[each["name"]] for each in variants]
-    columns: list[list[Cell]] = [_column(name, variants) for name in names]
+    columns = [column for name in names for column in _columns(name, variants)]
     for number, some in enumerate(_fitting(columns, [mark, *first], [mark, *rest], width)):
         if number and not whole:
             return
@@ -67,21 +67,32 @@ def _fitting(
 
 
 def _single(variant: Mapping[str, Any], names: Sequence[str], width: int, mark: str) -> Iterator[Text]:
-    rows: list[list[Cell]] = []
+    rows: list[list[Cell]] = [[(mark, "dim"), "", "", ""]] if mark else []
     for name in names:
-        value, interval = metric_parts(variant["metrics"][name])
-        rows.append([_head(name, variant["metrics"][name]), (value, "bold"), interval])
-    yield from grid([[(mark, "dim"), "", ""], *rows] if mark else rows, right=(1,), width=width)
+        metric = variant["metrics"][name]
+        value, interval = metric_parts(metric)
+        of_parsed = "" if metric.get("of_parsed") is None else f"of parsed {_of_parsed(metric)}"
+        rows.append([_head(name, metric), (value, "bold"), interval, (of_parsed, "dim")])
+    yield from grid(rows, right=(1,), width=width)
 
 
-def _column(name: str, variants: Variants) -> list[Cell]:
-    """Return a metric's head and its cells, values and intervals each under each other."""
+def _columns(name: str, variants: Variants) -> Iterator[list[Cell]]:
+    """Yield a metric's head and its cells, values and intervals each under each other; what it is of parsed answers."""
     metrics = [each["metrics"][name] for each in variants]
     decimals = metric_decimals(metrics)
     parts = [metric_parts(metric, decimals) for metric in metrics]
     widths = [max(len(part) for part in column) for column in zip(*parts, strict=True)]
     cells = [f"{value:>{widths[0]}} {interval:<{widths[1]}}" if widths[1] else value for value, interval in parts]
-    return [_head(name, metrics[0]), *cells]
+    yield [_head(name, metrics[0]), *cells]
+    if any(metric.get("of_parsed") is not None for metric in metrics):
+        yield ["of parsed", *(_of_parsed(metric, decimals) for metric in metrics)]
+
+
+def _of_parsed(metric: Mapping[str, Any], decimals: int | None = None) -> str:
+    """Return what a metric is among answers that parse: where all do, what it is."""
+    mean = metric["mean"] if metric.get("of_parsed") is None else metric["of_parsed"]
+    places = metric_decimals([metric]) if decimals is None else decimals
+    return metric_parts({**metric, "mean": mean, "low": None, "high": None}, places)[0]
 
 
 def _head(name: str, metric: Mapping[str, Any]) -> str:
@@ -97,7 +108,6 @@ def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
         ["answers", *(_answers(each) for each in variants)],
         ["unparsed", *(_alarming(each["unparsed"]) for each in variants)],
         ["cut off", *(_alarming(each["truncated"]) for each in variants)],
-        *_of_parsed(variants),
         ["calls", *(f"{each['calls']:,}" for each in variants)],
         ["cached", *(f"{each['cached']:,}" if each["cached"] else "" for each in variants)],
         ["tokens in", *(f"{each['tokens_in']:,}" for each in variants)],
@@ -124,18 +134,6 @@ def _answers(variant: Mapping[str, Any]) -> Cell:
 
 def _alarming(count: int) -> Cell:
     return (f"{count:,}", "yellow") if count else "0"
-
-
-def _of_parsed(variants: Variants) -> Iterator[list[Cell]]:
-    """Yield what the aim is among the answers that parse, where some do not."""
-    name = next(iter(variants[0]["metrics"]), None)
-    if name is None:
-        return
-    metrics = [each["metrics"][name] for each in variants]
-    if any(metric.get("of_parsed") is not None for metric in metrics):
-        told = [{**metric, "mean": metric.get("of_parsed"), "low": None, "high": None} for metric in metrics]
-        decimals = metric_decimals(metrics)
-        yield [f"{name} of parsed", *(metric_parts(each, decimals)[0] for each in told)]
 
 
 def cost_text(cost: float) -> str:
