@@ -96,13 +96,13 @@ def show_written(plan: GuidelinePlan, file: Path) -> None:
     """Show where the draft is, and what a person would do with it next."""
     from promptkit.engine import uses_technique
     from promptkit.errors import place
-    from promptkit.reports import note
+    from promptkit.reports import counted, note
     from promptkit.techniques import read_artifact
 
     name, step = "annotation_guideline", plan.step.name
     artifact = read_artifact(file)
     assert artifact is not None, "it was just written"
-    note(f"{len(artifact.items)} rules from {len(artifact.rows)} rows in {place(file)}")
+    note(f"{counted(len(artifact.items), 'rule')} from {counted(len(artifact.rows), 'row')} in {place(file)}")
     if file.resolve() != plan.file.resolve():
         note(f"the step `{step}` would read them in {place(plan.file)}")
     note("next:")

@@ -1,0 +1,154 @@
+"""`runs errors` as a person runs it: the groups, JSON, the draft of rules and what follows from it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import COMMAND, PIPELINE, REPLY, Run, environment
+
+SORT = """\
+---
+inputs:
+  mail: {}
+  guideline: {default: A payment is whatever is about money.}
+---
+{% block instructions %}Sort the mail.{% endblock %}
+{% block input %}{{ mail }}{% endblock %}
+"""
+SCRIPT = """\
+rules:
+  - {contains: unclear, reply: "\\e[2J hard to say"}
+  - {contains: card, reply: payment}
+otherwise: delivery
+"""
+SUITE = """\
+data: mails.jsonl
+target: {pipeline: mail, step: topic}
+metrics: {accuracy: label}
+variants:
+  plain: {topic.decide: generate}
+"""
+MAILS = [
+    *((f"My card {number} was charged.", "payment") for number in range(6)),
+    *((f"A refund {number}, please.", "payment") for number in range(4)),
+    ("This is unclear.", "payment"),
+    *((f"The parcel {number} is late.", "delivery") for number in range(6)),
+]
+DRAFT = "pipelines/mail.topic.annotation_guideline.yaml"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project after one run of its suite, in which refunds are taken for deliveries."""
+    folder = tmp_path_factory.mktemp("measured")
+    files = {
+        "promptkit.yaml": "model: scripted:script.yaml\n",
+        "script.yaml": SCRIPT,
+        "pipelines/mail.yaml": PIPELINE,
+        "templates/prompts/sort_mail.j2": SORT,
+        "templates/prompts/write_reply.j2": REPLY,
+        "evals/topics.yaml": SUITE,
+        "evals/mails.jsonl": "".join(json.dumps({"mail": mail, "expect": topic}) + "\n" for mail, topic in MAILS),
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    command = [*COMMAND, "eval", "topics"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def project(measured: Path, tmp_path: Path) -> Path:
+    """Return a copy of it."""
+    return Path(shutil.copytree(measured, tmp_path / "project"))
+
+
+def test_the_groups_are_shown_and_what_to_type_next(promptkit: Run) -> None:
+    done = promptkit("runs", "errors", "last")
+
+    assert done.returncode == 0, done.stderr
+    assert "5 of 17 answers fail" in done.stdout
+    assert "4 × payment → delivery  80 % of failures, 4 of 11 that should be payment" in done.stdout
+    assert "1 × unparsed" in done.stdout and "\\x1b[2J hard to say" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "promptkit runs errors 1 --write auto" in done.stderr
+
+
+def test_programs_get_one_object(promptkit: Run) -> None:
+    found = json.loads(promptkit("runs", "errors", "1", "--rows", "1", "--json").stdout)
+
+    assert {key: found[key] for key in ("run", "suite", "variant", "metric", "cells", "read", "failed", "file")} == {
+        "run": 1,
+        "suite": "topics",
+        "variant": "plain",
+        "metric": "accuracy",
+        "cells": 17,
+        "read": 17,
+        "failed": 5,
+        "file": None,
+    }
+    pair, unparsed = found["groups"]
+    assert (pair["kind"], pair["expected"], pair["got"], pair["count"]) == ("pair", "payment", "delivery", 4)
+    assert [len(group["rows"]) for group in found["groups"]] == [1, 1]
+    assert unparsed["rows"][0]["reply"] == "\x1b[2J hard to say"
+
+
+def test_the_draft_lies_where_the_technique_reads_it_and_the_next_run_asks_with_it(
+    project: Path, promptkit: Run
+) -> None:
+    done = promptkit("runs", "errors", "1", "--write", "auto")
+
+    text = (project / DRAFT).read_text("utf-8")
+    assert done.returncode == 0, done.stderr
+    assert text.startswith("# Made by `promptkit runs errors 1 --write auto`.")
+    assert f"1 rule from 17 rows in {DRAFT}" in done.stderr
+    asked = promptkit("run", "mail", "--set", "topic.technique=annotation_guideline", "--trace")
+    assert asked.returncode == 0, asked.stderr
+    assert 'Before you answer "delivery", make sure that the answer is not "payment".' in asked.stderr
+    assert "A refund" in asked.stderr
+
+
+def test_rows_that_the_draft_saw_are_refused(promptkit: Run) -> None:
+    promptkit("runs", "errors", "1", "--write", "auto")
+    sets = ("--set", "topic.technique=annotation_guideline")
+
+    refused = promptkit("eval", "topics", *sets)
+    allowed = promptkit("eval", "topics", *sets, "--allow-seen")
+
+    assert refused.returncode == 2
+    assert "`annotation_guideline` of the step `topic`" in refused.stderr and "saw 17 of 17 rows" in refused.stderr
+    assert allowed.returncode == 0, allowed.stderr
+
+
+def test_what_a_person_may_have_edited_is_not_written_over_without_force(project: Path, promptkit: Run) -> None:
+    (project / DRAFT).write_text("mine: true\n")
+    refused = promptkit("runs", "errors", "1", "--write", "auto")
+    kept = (project / DRAFT).read_text()
+    forced = promptkit("runs", "errors", "1", "--write", "auto", "--force")
+
+    assert (refused.returncode, refused.stdout, kept) == (2, "", "mine: true\n")
+    assert "a person may have edited it" in refused.stderr and "--force" in refused.stderr
+    assert forced.returncode == 0
+    assert "technique: annotation_guideline" in (project / DRAFT).read_text()
+
+
+def test_a_draft_may_be_written_elsewhere_and_where_it_would_be_read_is_said(project: Path, promptkit: Run) -> None:
+    done = promptkit("runs", "errors", "1", "--write", "draft.yaml", "--json")
+    again = promptkit("runs", "errors", "1", "--write", "draft.yaml", "--force")
+
+    assert json.loads(done.stdout)["file"] == "draft.yaml"
+    assert (project / "draft.yaml").is_file() and not (project / DRAFT).exists()
+    assert f"the step `topic` would read them in {DRAFT}" in again.stderr
+
+
+def test_a_mistake_is_told_with_what_was_meant(promptkit: Run) -> None:
+    done = promptkit("runs", "errors", "1", "--by", "mails")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no field `mails`" in done.stderr and "did you mean `mail`?" in done.stderr
