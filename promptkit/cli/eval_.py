@@ -179,7 +179,14 @@ def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
 
 async def run_all(suites: Sequence[Suite], asking: Asking, wanted: Wanted) -> list[Evaluated]:
     """Run the suites, one after the other, and print what each says."""
-    return [await run_suite(suite, asking, wanted) for suite in suites]
+    from promptkit.reports import emit
+
+    ended: list[Evaluated] = []
+    for suite in suites:
+        if ended and not wanted.json:
+            emit("")
+        ended.append(await run_suite(suite, asking, wanted))
+    return ended
 
 
 async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
@@ -191,6 +198,9 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
 
     if not wanted.allow_seen:
         refuse_seen(suite)
+    if asking.no_cache and any(variant.counted for variant in suite.variants):
+        hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"
+        raise InputError("`feed: recorded` needs the kept answers of the steps before", hint=hint)
     progress = Progress()
     options = replace(wanted.options, in_flight=wanted.options.in_flight or suite.concurrency)
     judging = Judging(allow_missing=wanted.allow_missing)
@@ -278,6 +288,8 @@ def what_is_open(ended: Evaluated) -> RunIncomplete | None:
         total = sum(variant["cases"] for variant in record["variants"])
         hint = "the same command asks only for the rest" if ended.gave_up else "--retry-errors asks again what failed"
         told = f"{missing} of {total} cells have no answer: {ended.failure}"
+        if missing and missing == ended.wrong:
+            hint = "mend the rows; the others are measured and kept"
         if not missing:
             lacking = sorted({name for each in record["variants"] for name in unscored(each)})
             told = f"some answers have no score by {', '.join(f'`{name}`' for name in lacking)}: {ended.failure}"

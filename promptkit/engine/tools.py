@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,12 @@ class Tool:
             raise ToolFailed(f"{self.kind} `{self.name}` returned what is not JSON: {error}") from error
 
     async def run(self, arguments: Mapping[str, Any]) -> Any:
-        """Return what the function returns, whatever that is. Raises ToolFailed."""
+        """Return what the function returns, whatever that is. Raises ToolFailed.
+
+        What it is given is its own: a function may change it, and nobody else sees that.
+        """
         try:
-            function = self.load()
+            function, arguments = self.load(), deepcopy(arguments)
             if inspect.iscoroutinefunction(function):
                 return await function(**arguments)
             return await asyncio.to_thread(_leaving_no_loop, function, arguments)

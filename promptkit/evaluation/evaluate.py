@@ -33,13 +33,17 @@ Status = Literal["done", "incomplete", "interrupted", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """A run of a suite that ended. `record` is what `--json` prints, `failure` the first reason for a missing cell."""
+    """A run of a suite that ended. `record` is what `--json` prints, `failure` the first reason for a missing cell.
+
+    `wrong` cells are of rows that are wrong.
+    """
 
     number: int
     status: Status
     record: Mapping[str, Any]
     failure: str = ""
     gave_up: bool = False
+    wrong: int = 0
 
 
 class Evaluation:
@@ -96,9 +100,14 @@ class Evaluation:
         try:
             with holding_files():
                 await self.execution.run(self.number)
-                await score_pairs(
-                    self.suite, self.execution.contenders, models=self._models, store=self._store, number=self.number
-                )
+                if not self.execution.progress.gave_up:
+                    await score_pairs(
+                        self.suite,
+                        self.execution.contenders,
+                        models=self._models,
+                        store=self._store,
+                        number=self.number,
+                    )
         except asyncio.CancelledError:
             self._end("interrupted")
             raise
@@ -121,6 +130,8 @@ class Evaluation:
             "keys": {each.name: each.key for each in suite.measures},
             "kinds": {each.name: kind_record(each.metric) for each in suite.measures},
             "variants": {each.name: dict(each.sets) for each in suite.variants},
+            "contents": {each.name: each.content.hex() for each in suite.variants},
+            "set": list(suite.sets),
             "repeat": suite.repeat,
             "exact": options.exact,
             "in_flight": 1 if options.exact else options.in_flight,
@@ -142,6 +153,7 @@ class Evaluation:
             record=record,
             failure=progress.failure,
             gave_up=progress.gave_up,
+            wrong=progress.wrong,
         )
 
     def _record(self, status: str, judging: Judging) -> dict[str, Any]:

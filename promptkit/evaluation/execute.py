@@ -92,7 +92,8 @@ class Job:
 class Progress:
     """How far a run is: of `total` cells `done` are saved, `known` of them were there before, `missing` have no answer.
 
-    `failure` is the first reason for a missing answer; `gave_up` tells that nothing more was asked after many.
+    `failure` is the first reason for a missing answer; `gave_up` tells that nothing more was asked after many. `wrong`
+    of the cells are of rows that are wrong.
     """
 
     total: int
@@ -101,6 +102,7 @@ class Progress:
     missing: int = 0
     failure: str = ""
     gave_up: bool = False
+    wrong: int = 0
 
 
 class Execution:
@@ -234,7 +236,10 @@ class Execution:
                 if row.problems:
                     key = cell_key(b"wrong row", {"row": row.row.number, "fields": row.text}, str(repeat))
                     outcome = Outcome(flag="error", problem="; ".join(str(each) for each in row.problems))
-                    self._saver.add(Finished(Planned(place, row, repeat, key), outcome, {}))
+                    kept = self._store.cells.find([key]).get(key)
+                    number = None if kept is None else kept.number
+                    self._saver.add(Finished(Planned(place, row, repeat, key), outcome, {}, number))
+                    self.progress.wrong += 1
                 else:
                     key = cell_key(contender.key, row.inputs[place], contender.sample(repeat))
                     yield Planned(place, row, repeat, key)
@@ -332,7 +337,7 @@ class Execution:
                 self._release_held()
             trace = packed(outcome.trace)
         scores = self._scores(planned, outcome)
-        if outcome.flag != "error":
+        if outcome.flag != "error" and not self.progress.gave_up:
             scores |= await self._slow_scores(planned, outcome, job.scores)
         self._saver.add(Finished(planned, outcome, scores, number, trace))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.engine import Pipeline, Result, files, trace_record
-from promptkit.errors import ContextOverflow, PromptkitError, RequestRefused, RuntimeFailure, UnparsedAnswer
+from promptkit.errors import ContextOverflow, InputError, PromptkitError, RequestRefused, RuntimeFailure, UnparsedAnswer
 from promptkit.project import LIBRARY, SETTINGS_FILE
 from promptkit.storage import load_file, read_bytes
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 CellFlag = Literal["", "unparsed", "truncated", "error"]
 KEY_BYTES = 16
+# Keys are hashed in the order in which they stand: it is that in which labels and examples are shown.
 _VERSION = 1  # of what a cell means: a change here makes all cells new
 OF_THE_REQUEST = (RequestRefused, ContextOverflow)
 """Failures that say something of the request, and nothing of the server."""
 
 _UNREAD = ("name", "about", "cases", "tune")
-_READ_SETTINGS = ("model", "defaults")
+_READ_SETTINGS = ("model", "defaults", "feeds")
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,16 @@ def outcome_of(result: Result, variant: Variant) -> Outcome:
     the steps those that the output reads are looked at: what became of the others shows in the output.
     """
     steps = {name: step.value for name, step in result.steps.items()}
+    trace = result.trace
     counted = variant.counted
     totals = result.totals if counted is None else result.steps.get(counted, result.totals)
+    took = next((each for each in trace.children if each.name == counted), trace)
     failure = failure_of(result)
     flag: CellFlag = ""
     if failure is not None:
         flag = "error"
-        if isinstance(failure, UnparsedAnswer):
+        # Once a model has answered, an expression that fails does so on what it said.
+        if isinstance(failure, UnparsedAnswer) or (isinstance(failure, InputError) and result.totals.calls):
             flag = "truncated" if result.totals.truncated else "unparsed"
     else:
         read = [result.steps[name] for name in variant.pipeline.output.names if name in result.steps]
@@ -105,8 +109,8 @@ def outcome_of(result: Result, variant: Variant) -> Outcome:
         cached=totals.cached,
         tokens_in=totals.tokens_in,
         tokens_out=totals.tokens_out,
-        seconds=sum(_seconds(node) for node in result.trace.nodes()),
-        read_trace=lambda: trace_record(result.trace),
+        seconds=sum(_seconds(node) for node in took.nodes()),
+        read_trace=lambda: trace_record(trace),
     )
 
 
@@ -130,7 +134,7 @@ def content_hash(pipeline: Pipeline, *told: object) -> bytes:
 
     `told` is plain data that says how it was read.
     """
-    text = json.dumps(told, sort_keys=True, default=str)
+    text = json.dumps(told, default=str)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES)
     for name, content in sorted((_named(path, pipeline), _content(path, pipeline)) for path in files(pipeline)):
         digest.update(name.encode("utf-8", "surrogatepass") + b"\0" + hashlib.blake2b(content).digest())
@@ -152,7 +156,7 @@ def variant_key(variant: Variant, models: Mapping[str | None, Model], *, exact: 
         "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
         "exact": exact,
     }
-    text = json.dumps(told, sort_keys=True, default=str)
+    text = json.dumps(told, default=str)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
 
 
@@ -177,10 +181,10 @@ def _content(path: Path, pipeline: Pipeline) -> bytes:
         kept["steps"] = {name: step for name, step in (kept.get("steps") or {}).items() if name in pipeline.steps}
     else:
         kept = {key: value[key] for key in _READ_SETTINGS if key in value}
-    return json.dumps(kept, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
+    return json.dumps(kept, default=str).encode("utf-8", "surrogatepass")
 
 
 def cell_key(variant: bytes, inputs: Mapping[str, Any], sample: str) -> bytes:
     """Return what tells a cell from all others: its variant, what the target takes of its row, and its sample."""
-    text = json.dumps([inputs, sample], sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = json.dumps([inputs, sample], ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.blake2b(variant + text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()

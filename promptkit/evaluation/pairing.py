@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
+from promptkit.errors import RuntimeFailure
 from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.metrics import Score
 from promptkit.evaluation.outcome import Outcome, read_outcome
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from promptkit.storage import RunCell, Store
 
 ROWS_AT_ONCE = 32
+MOST_FAILURES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,21 @@ async def score_pairs(
         return
     tallies = {each.variant.name: each.tally for each in contenders}
     answer = answer_type(suite.baseline.pipeline)
+    failures = 0
 
     async def score(pair: Pair, at: int, measure: Measure) -> Score:
         row, expected = pair.row.row.fields, pair.row.expected[at]
+        nonlocal failures
+        if failures >= MOST_FAILURES:
+            return Score(None, why=f"not judged: the judge has failed {MOST_FAILURES} times, one after the other")
         ours, theirs = (given_of(measure, each, row, expected, answer) for each in (pair.outcome, pair.baseline))
-        return await judge_pair(measure, ours, theirs, models)
+        try:
+            said = await judge_pair(measure, ours, theirs, models)
+        except RuntimeFailure as failure:
+            failures += 1
+            return Score(None, why=failure.message)
+        failures = 0
+        return said
 
     async def finish(pair: Pair) -> Placed:
         cell, row = pair.cell, pair.row

@@ -15,6 +15,8 @@ from promptkit.project import Project
 from promptkit.storage import Document, Problems
 
 Key = str | int
+TOTALS = ("tokens", "latency", "cost", "unparsed")
+"""What a threshold may be on besides a metric."""
 
 
 class PartReader:
@@ -66,6 +68,11 @@ class PartReader:
         built: dict[str, Metric] = {}
         found: list[Measure] = []
         for name, given in metrics.items():
+            kind = given if isinstance(given, str) else next(iter(given), "") if isinstance(given, Mapping) else ""
+            if name in TOTALS and kind != name:
+                hint = "take another name"
+                self._problems.add(self._problem((*path, name), f"`{name}` is what a threshold calls a total", hint))
+                continue
             around = Around(
                 project=self._project,
                 folder=self._path.parent,

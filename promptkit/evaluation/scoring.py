@@ -57,8 +57,7 @@ def _unread(measure: Measure, given: Given, error: InputError) -> Score:
     Where `of` does not read the answer, nothing is said of it.
     """
     why = "; ".join(problem.message for problem in error.problems)
-    assert measure.of is not None, "only what is read can be missed"
-    if "output" not in measure.of.names and not measure.of.statuses:
+    if _reads_row_alone(measure):
         return Score(None, why=why)
     wrong = measure.metric.unanswered(given)
     return replace(wrong, detail={**wrong.detail, "flag": "unparsed"}, why=why)
@@ -106,14 +105,30 @@ async def judge_cell(
 
 
 async def judge_pair(measure: Measure, given: Given, baseline: Given, askers: Askers) -> Score:
-    """Return the score of an answer against the baseline's. Raises StoreFailed and BudgetSpent alone."""
+    """Return the score of an answer against the baseline's. Raises RuntimeFailure, StoreFailed, BudgetSpent alone."""
     try:
-        ours, theirs = _got(measure, given), _got(measure, baseline)
+        ours, theirs = _one_of_a_pair(measure, given), _one_of_a_pair(measure, baseline)
         return checked(await measure.metric.judge_pair(ours, theirs, askers))
-    except (StoreFailed, BudgetSpent):
+    except (StoreFailed, BudgetSpent, RuntimeFailure):
         raise
     except (ValueError, PromptkitError) as error:
         return Score(None, why=_why(error))
+
+
+def _one_of_a_pair(measure: Measure, given: Given) -> Given:
+    """Return what a metric of pairs compares; an answer in which its `of` finds nothing counts as unparsed."""
+    if given.cell.flag:
+        return given
+    try:
+        return _got(measure, given)
+    except InputError:
+        if _reads_row_alone(measure):
+            raise
+        return replace(given, got=None, cell=replace(given.cell, flag="unparsed"))
+
+
+def _reads_row_alone(measure: Measure) -> bool:
+    return measure.of is not None and "output" not in measure.of.names and not measure.of.statuses
 
 
 def _why(error: Exception) -> str:

@@ -75,8 +75,9 @@ class Threshold:
 class Suite:
     """A suite, ready to run. The first variant is the baseline, the first measure the aim.
 
-    `inputs` and `expect` are left out (None) where fields of the same names, and the field `expect`, are meant. `steps`
-    are the suites of steps that have labels of their own, each measured alone.
+    `sets` are those of the command line, which change all variants. `inputs` and `expect` are left out (None) where
+    fields of the same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of
+    their own, each measured alone.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Suite:
     repeat: int = 1
     thresholds: tuple[Threshold, ...] = ()
     concurrency: int | None = None
+    sets: tuple[str, ...] = ()
     steps: tuple[Suite, ...] = field(default=())
 
     @property

@@ -17,7 +17,7 @@ from promptkit.engine import (
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.evaluation.bounds import wrong_bounds
 from promptkit.evaluation.data import Data, DataSpec
-from promptkit.evaluation.part_reader import PartReader
+from promptkit.evaluation.part_reader import TOTALS, PartReader
 from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant
 from promptkit.evaluation.suite_spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.evaluation.variants import MOST_VARIANTS, Wanted, combined, read_variant
@@ -25,8 +25,6 @@ from promptkit.project import Project
 from promptkit.storage import Document, Problems, load_file, read_rest
 
 Key = str | int
-TOTALS = ("tokens", "latency", "cost", "unparsed")
-"""What a threshold may be on besides a metric."""
 MEASURED = ("tokens", "latency")
 """Those that are metrics, and are measured where a threshold is on them."""
 
@@ -105,6 +103,7 @@ class _Reader:
             repeat=repeat or spec.repeat,
             thresholds=tuple(self._thresholds(measures)),
             concurrency=spec.concurrency,
+            sets=tuple(self._sets),
         )
         return replace(suite, steps=tuple(self._steps(suite, wanted)))
 

@@ -75,11 +75,11 @@ def read_variant(name: str, sets: Mapping[str, Any], wanted: Wanted, where: Call
         pipeline = load_target(wanted.target, wanted.project, sets=wanted.sets, changes=changes) if changes else before
         if wanted.step is not None:
             find_step(pipeline, wanted.step)
-            pipeline = (
-                up_to_step(pipeline, wanted.step, before)
-                if wanted.recorded
-                else one_step(pipeline, wanted.step, wanted.given)
-            )
+            if wanted.recorded:
+                # The model is that of the step alone: what it is given must be the same in all variants.
+                pipeline, model = up_to_step(_asking(pipeline, wanted.step, model), wanted.step, before), None
+            else:
+                pipeline = one_step(pipeline, wanted.step, wanted.given)
     except InputError as error:
         problems.add(_in_variant(each, name, changes, where) for each in error.problems)
     problems.check()
@@ -87,6 +87,12 @@ def read_variant(name: str, sets: Mapping[str, Any], wanted: Wanted, where: Call
     counted = wanted.step if wanted.recorded else None
     content = content_hash(pipeline, list(wanted.sets), wanted.step, wanted.recorded)
     return Variant(name=name, sets=sets, pipeline=pipeline, content=content, model=model, counted=counted)
+
+
+def _asking(pipeline: Pipeline, step: str, model: str | None) -> Pipeline:
+    """Return the pipeline with what answers one of its steps, where that names none."""
+    changed = replace(pipeline.steps[step], model=pipeline.steps[step].model or model)
+    return replace(pipeline, steps={**pipeline.steps, step: changed})
 
 
 def _in_variant(problem: Problem, name: str, changes: Mapping[str, Any], where: Callable[[str], Problem]) -> Problem:
