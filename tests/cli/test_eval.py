@@ -87,6 +87,7 @@ def test_several_suites_are_run_one_after_the_other_an_object_a_line(promptkit: 
     assert [record_of(line)["suite"] for line in done.stdout.splitlines()] == ["other", "topic"]
     said = promptkit("eval", "topic", "other").stdout
     assert [line.split()[0] for line in said.splitlines() if "  run " in line] == ["topic", "other"]
+    assert "\n\nother  run " in said
 
 
 @pytest.mark.usefixtures("suite")

@@ -108,6 +108,12 @@ class TestFailures:
         view = Cells(cell(1, value=None, why="division by zero"))
         assert "no score: division by zero" in "\n".join(lines_of(DemoView(rows=20).record, view))
 
+    def test_where_nothing_is_expected_there_is_no_column_for_it(self) -> None:
+        failing = CellView(
+            variant="short", row=1, repeat=0, fields={"text": "x"}, output="y", expect=None, flag="error"
+        )
+        assert part(lines_of(DemoView(rows=20).record, Cells(failing)), "failing")[1].split() == ["row", "answer", "of"]
+
     def test_no_more_cells_are_read_than_are_needed(self) -> None:
         read = []
 

@@ -92,39 +92,38 @@ def failure_lines(view: RunView, record: Mapping[str, Any], width: int) -> Itera
     of = f" of {shortened(one_line(variant['name']), width // 2)}" if len(record["variants"]) > 1 else ""
     yield Text(f"failing rows{of}", style="bold")
     aim = next(iter(variant["metrics"]))
-    rows = [_row(each, aim, width) for each in failures]
-    table: list[list[Cell]] = [[(each, "dim") for each in ("row", "expected", "answer", "of")]]
-    left = width - INDENT - sum(GAP + column_width(column) for column in zip(*(row[:3] for row in rows), strict=True))
-    table += [
-        [*row, shortened(inputs_line(each.cell), max(left, 10))] for row, each in zip(rows, failures, strict=True)
+    columns: list[list[Cell]] = [
+        [("row", "dim"), *(_number(each) for each in failures)],
+        [("expected", "dim"), *((_expected(each.cell, aim, width // 5), "green") for each in failures)],
+        [("answer", "dim"), *(_answer(each.cell, aim, width * 2 // 5) for each in failures)],
     ]
-    yield from grid(table, right=(0,), width=width, indent=INDENT)
+    if not column_width(columns[1][1:]):
+        del columns[1]
+    left = max(10, width - INDENT - sum(GAP + column_width(column) for column in columns))
+    inputs: list[Cell] = [("of", "dim"), *(shortened(inputs_line(each.cell), left) for each in failures)]
+    yield from grid(list(zip(*columns, inputs, strict=True)), right=(0,), width=width, indent=INDENT)
 
 
-def _row(failure: Failure, aim: str, width: int) -> list[Cell]:
-    """Return a row's number, what was expected and what came, each within its share of the width."""
-    cell = failure.cell
-    expected, colour = _expected(cell, aim), "yellow" if cell.flag else "red"
-    return [
-        f"{failure.cells} × {cell.row}" if failure.cells > 1 else str(cell.row),
-        ("" if expected is None else shortened(one_line(expected), width // 5), "green"),
-        (shortened(_answer(cell, aim), width * 2 // 5), colour),
-    ]
+def _number(failure: Failure) -> str:
+    """Return a row's number, behind how many of its cells failed where it is more than one."""
+    return f"{failure.cells} × {failure.cell.row}" if failure.cells > 1 else str(failure.cell.row)
 
 
-def _expected(cell: CellView, aim: str) -> Any:
+def _expected(cell: CellView, aim: str, width: int) -> str:
     score = cell.scores.get(aim)
-    return score.detail.get("expected", cell.expect) if score else cell.expect
+    expected = score.detail.get("expected", cell.expect) if score else cell.expect
+    return "" if expected is None else shortened(one_line(expected), width)
 
 
-def _answer(cell: CellView, aim: str) -> str:
+def _answer(cell: CellView, aim: str, width: int) -> Cell:
+    """Return what came, or why nothing did."""
     if cell.flag:
         why = re.sub(r"^step `[^`]*`: ", "", cell.problem)
-        return ": ".join(filter(None, (FLAGS[cell.flag], one_line(why))))
+        return shortened(": ".join(filter(None, (FLAGS[cell.flag], one_line(why)))), width), "yellow"
     score = cell.scores.get(aim)
     if score is not None and score.value is None:
-        return f"no score: {one_line(score.why)}"
-    return one_line(cell.output)
+        return shortened(f"no score: {one_line(score.why)}", width), "yellow"
+    return shortened(one_line(cell.output), width), "red"
 
 
 def inputs_line(cell: CellView) -> str:
