@@ -28,6 +28,12 @@ class Side:
         return self.view.settings[self.variant]
 
     @property
+    def model(self) -> Mapping[str, Any]:
+        """What answers steps that name no model; of one that the variant sets no digest is kept."""
+        own = self.sets.get("model")
+        return self.view.model if own is None else {"reference": own, "digest": None}
+
+    @property
     def way(self) -> tuple[bool, int | None]:
         """Whether it was asked one at a time to repeat, and how many requests at once (None: not known)."""
         record = self.view.record or self.view.how
@@ -68,9 +74,17 @@ def differing(a: Side, b: Side) -> Iterator[Differs]:
         yield Differs("target", *targets, f"{a.name} asked `{targets[0]}`, {b.name} `{targets[1]}`")
     if dict(a.sets) != dict(b.sets):
         yield Differs("sets", dict(a.sets), dict(b.sets), f"{a.name} sets {_set(a.sets)}, {b.name} {_set(b.sets)}")
-    if one.model["digest"] != other.model["digest"]:
-        told = f"{a.name} was made on {one.model['reference']}, {b.name} on {other.model['reference']}"
-        yield Differs("model", dict(one.model), dict(other.model), f"{told}: the difference is the models' too")
+    if one.how["set"] != other.how["set"]:
+        given = [" ".join(f"--set {each}" for each in view.how["set"]) or "no --set" for view in (one, other)]
+        yield Differs(
+            "set", one.how["set"], other.how["set"], f"{a.name} was made with {given[0]}, {b.name} with {given[1]}"
+        )
+    elif dict(a.sets) == dict(b.sets) and _content(a) != _content(b):
+        told = "the target's files are not the same: a prompt, or what belongs to it, was edited"
+        yield Differs("files", _content(a), _content(b), told)
+    if not _same_model(a.model, b.model):
+        told = f"{a.name} was made on {a.model['reference']}, {b.name} on {b.model['reference']}"
+        yield Differs("model", dict(a.model), dict(b.model), f"{told}: the difference is the models' too")
     if one.how["data"] != other.how["data"]:
         told = "the data are not the same: rows that are in both are compared"
         yield Differs("data", one.how["data"], other.how["data"], told)
@@ -85,6 +99,15 @@ def differing(a: Side, b: Side) -> Iterator[Differs]:
         if side.view.status != "done":
             told = f"{side.name} is {side.view.status}: it may lack answers"
             yield Differs("status", one.status, other.status, told)
+
+
+def _content(side: Side) -> str:
+    return str(side.view.how["contents"][side.variant])
+
+
+def _same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    known = "digest" if one["digest"] and other["digest"] else "reference"
+    return bool(one[known] == other[known])
 
 
 def _asked(side: Side) -> dict[str, Any]:
@@ -106,7 +129,7 @@ def side_record(side: Side) -> dict[str, Any]:
         "variant": side.variant,
         "sets": dict(side.sets),
         "status": view.status,
-        "model": dict(view.model),
+        "model": dict(side.model),
         **_asked(side),
         "repeat": view.how["repeat"],
         "started": view.started,

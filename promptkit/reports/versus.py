@@ -106,7 +106,7 @@ def _sides(versus: Versus, width: int) -> Iterator[Text]:
     yield Text(f"{versus.a.name} against {versus.b.name}", style="bold")
     rows: list[list[Cell]] = []
     for side in (versus.a, versus.b):
-        view, model = side.view, side.view.model["reference"]
+        view, model = side.view, side.model["reference"]
         rows.append([side.name, view.suite, side.variant, view.status, when_text(view.started), one_line(model)])
     yield from grid(rows, width=width, indent=2)
     for each in versus.differs:

@@ -11,7 +11,7 @@ from promptkit.errors import InputError
 from promptkit.evaluation import Options, Side, Versus, compare_sides
 from promptkit.runtimes import Request
 from tests.engine.helpers import Folder
-from tests.evaluation.suites import SUITE, Bench, Ran, echo
+from tests.evaluation.suites import PROMPT, SUITE, Bench, Ran, echo
 
 VARIANTS = f"{SUITE}variants: {{plain: {{}}, prefix: {{mood.layout: prefix}}}}\n"
 
@@ -157,6 +157,30 @@ async def test_what_differs_beside_the_prompt_is_told(bench: Bench) -> None:
 
     assert told.keys() == {"data", "asked", "repeat"}
     assert told["asked"].startswith("run 2 was asked one at a time (--exact), run 1 4 at once")
+
+
+async def test_settings_of_the_command_line_are_told(bench: Bench) -> None:
+    one = await bench.run()
+    other = await bench.run(sets=["mood.layout=prefix"])
+    (told,) = compare(bench, other, one).differs
+
+    assert (told.what, told.says) == ("set", "run 2 was made with --set mood.layout=prefix, run 1 with no --set")
+
+
+async def test_an_edit_of_a_prompt_is_told(bench: Bench) -> None:
+    one = await bench.run()
+    bench.folder.write("templates/prompts/mood.j2", PROMPT.replace("Say whether", "Tell whether"))
+    (told,) = compare(bench, await bench.run(), one).differs
+
+    assert told.what == "files" and "was edited" in told.says
+
+
+async def test_a_model_that_a_variant_sets_is_its_model(bench: Bench) -> None:
+    ran = await bench.run(f"{SUITE}variants: {{plain: {{}}, other: {{model: 'scripted:given.yaml'}}}}\n")
+    one, other = side(ran, variant="other"), side(ran, variant="plain")
+
+    assert one.model == {"reference": "scripted:given.yaml", "digest": None}
+    assert {each.what for each in compare_sides(one, other, bench.folder.project).differs} <= {"sets", "model"}
 
 
 async def test_another_model_is_told(bench: Bench) -> None:
