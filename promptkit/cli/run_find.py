@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
 import typer
@@ -42,14 +43,16 @@ class Kept:
 
 @contextmanager
 def open_kept() -> Iterator[Kept]:
-    """Open the project's store, and end in it the runs whose process is gone."""
+    """Open the project's store, and end in it the runs whose process is gone. Where there is none, none is made."""
     from promptkit.project import Project
     from promptkit.storage import Store
 
     project = Project.find(Path.cwd())
-    with Store.open(project.store_folder, cache_size=project.settings.cache.size) as store:
-        store.close_dead_runs()
-        yield Kept(project, store)
+    with TemporaryDirectory(prefix="promptkit-") as nothing:
+        folder = project.store_folder if project.store_folder.is_dir() else Path(nothing)
+        with Store.open(folder, cache_size=project.settings.cache.size) as store:
+            store.close_dead_runs()
+            yield Kept(project, store)
 
 
 def find_run(kept: Kept, text: str) -> Run:

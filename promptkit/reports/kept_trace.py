@@ -50,13 +50,17 @@ def _title(record: Record) -> str:
     parts = [visible(record["name"])]
     parts += [record["status"]] if record["status"] != "done" else []
     parts.append(seconds_text(record["seconds"]))
+    parts += [f"waited for {seconds_text(record['waited'])}"] if record["waited"] else []
     parts += [one_line(hint_in_brackets(record["problem"]))] if record.get("problem") else []
     return " · ".join(parts)
 
 
 def _call_title(call: Record) -> str:
     parts = [f"call {visible(call['call'])}"]
-    parts += [f"sample {call['sample']}"] if "/" in call["sample"] else []
+    if "/" in call["sample"]:
+        parts.append(f"sample {call['sample']}")
+        warm = call["options"]["temperature"]
+        parts += [f"temperature {warm:g}"] if warm else []
     parts.append(tokens_text(call["tokens_in"] or 0, call["tokens_out"] or 0))
     parts.append("cached" if call["cached"] else seconds_text(call["seconds"]))
     parts += [mark for mark, holds in (("repair", call["repair"]), ("cut off", call["finish"] == "length")) if holds]

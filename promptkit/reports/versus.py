@@ -103,7 +103,7 @@ def _first(found: Sequence[Found], full: int) -> list[Found]:
 def _sides(versus: Versus, width: int) -> Iterator[Text]:
     from rich.text import Text
 
-    yield Text(f"{versus.a.name} against {versus.b.name}", style="bold")
+    yield Text(visible(f"{versus.a.name} against {versus.b.name}"), style="bold")
     rows: list[list[Cell]] = []
     for side in (versus.a, versus.b):
         view, model = side.view, side.model["reference"]
@@ -207,7 +207,7 @@ def _said(old: Sequence[Prompt], new: Sequence[Prompt], versus: Versus) -> Itera
         for prompt in new:
             yield from _indented(Text(f"{visible(prompt.call)}\n{prompt.text}"))
         return
-    yield Text(f"  prompts, [-{versus.b.name}-] {{+{versus.a.name}+}}:", style="dim")
+    yield Text(visible(f"  prompts, [-{versus.b.name}-] {{+{versus.a.name}+}}:"), style="dim")
     for before, after in zip_longest(old, new, fillvalue=Prompt("")):
         yield Text(f"  {visible(after.call or before.call)}", style="dim")
         yield from _indented(marked(before.text, after.text))

@@ -62,6 +62,7 @@ def test_a_project_without_runs_says_so(tmp_path: Path) -> None:
     assert (done.code, done.out, done.err) == (0, "", "there are no runs here yet\n")
     assert empty("runs", "show", "last").err == "error: there is no run `last`\n  hint: nothing was run here yet\n"
     assert "promptkit eval SUITE" in empty("runs", "compare", "last", "last~1").err
+    assert not (tmp_path / ".promptkit").exists()
 
 
 def test_an_evaluation_is_shown_as_its_end_printed_it(here: Here, tmp_path: Path) -> None:
