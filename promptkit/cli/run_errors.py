@@ -12,7 +12,6 @@ from promptkit.cli.options import Json
 from promptkit.cli.run_find import OneVariant, RunName
 
 if TYPE_CHECKING:
-    from promptkit.cli.run_find import Kept
     from promptkit.evaluation import Errors, GuidelinePlan, StoredRun
 
 AUTO = "auto"
@@ -30,9 +29,7 @@ def errors(
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="Typical rows of each group (3).")] = 3,
     write: Annotated[
         str | None,
-        typer.Option(
-            "--write", metavar="FILE|auto", help="Write a draft of rules; auto: where annotation_guideline reads it."
-        ),
+        typer.Option("--write", metavar="FILE", help="Write a draft of rules; `auto`: where the technique reads it."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a draft or an artifact that is there.")] = False,
     json: Json = False,
@@ -44,7 +41,7 @@ def errors(
     annotation_guideline: a rule for each, with the typical rows as its cases. No model is asked.
     """
     from promptkit.cli.run_find import find_evaluation, open_kept
-    from promptkit.evaluation import errors_record, find_errors
+    from promptkit.evaluation import errors_record, find_errors, plan_guideline
     from promptkit.reports import emit, json_text, print_errors
 
     with open_kept() as kept:
@@ -52,7 +49,7 @@ def errors(
         found = find_errors(view, kept.record(view), variant=variant, metric=metric, by=by, most=rows)
         plan = file = None
         if write is not None:
-            plan = plan_writing(kept, view, found)
+            plan = plan_guideline(view, found.variant, kept.project)
             file = plan.file if write == AUTO else Path(write)
             options = {"--variant": variant, "--metric": metric, "--by": by, "--rows": None if rows == 3 else str(rows)}
             typed = [part for name, value in options.items() if value is not None for part in (name, value)]
@@ -66,13 +63,6 @@ def errors(
             show_written(plan, file)
         else:
             show_next(found)
-
-
-def plan_writing(kept: Kept, view: StoredRun, found: Errors) -> GuidelinePlan:
-    """Return where the draft belongs."""
-    from promptkit.evaluation import plan_guideline
-
-    return plan_guideline(view, found.variant, kept.project)
 
 
 def write_draft(

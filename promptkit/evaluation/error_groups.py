@@ -188,7 +188,8 @@ def _low(grades: Sequence[float]) -> float | None:
     """Return up to which score the answers of a graded metric count as failing; None where each is right or wrong."""
     if all(each in (0.0, 1.0) for each in grades):
         return None
-    return grades[ceil(LOWEST * len(grades)) - 1]
+    cut = grades[ceil(LOWEST * len(grades)) - 1]
+    return max(each for each in grades if each <= cut and each < 1)
 
 
 def _failure(cell: CellView, score: Score | None, fails: Fails, goodness: float, why: str) -> Failure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
@@ -93,9 +93,21 @@ def similar(
     others = {cell.row: cell for cell in passed if cell.row not in by_row}
     holding = failing + Counter(word for cell in others.values() for word in _words(row_text(cell, fields)))
     count = min(MOST_GROUPS, max(2, isqrt(len(compared) // 2)))
+    vectors, words_of = word_vectors(texts), [_words(text) for text in texts]
+
+    def telling(members: Sequence[int]) -> list[str]:
+        return _telling([words_of[at] for at in members], holding, failing, (len(rows), len(rows) + len(others)))
+
+    # Parts that one word tells from all others are one: k-means makes as many parts as it is asked for.
+    by_word: defaultdict[str, list[int]] = defaultdict(list)
+    for members in clusters(vectors, count):
+        if words := telling(members):
+            by_word[words[0]] += members
     found = []
-    for members in clusters(word_vectors(texts), count):
-        words = _telling([_words(texts[at]) for at in members], holding, failing, (len(rows), len(rows) + len(others)))
+    for merged in by_word.values():
+        words = telling(merged)
+        alike = [at for at in merged if not words_of[at].isdisjoint(words)]
+        members = [alike[at] for part in clusters([vectors[at] for at in alike], 1) for at in part]
         if len(members) >= FEWEST_ALIKE and words:
             found.append(
                 SimilarErrors(
@@ -113,17 +125,21 @@ def _telling(
 ) -> list[str]:
     """Return the words that most rows of a group have and few of all, the most telling first.
 
-    Of the rows with such a word more fail than of all: what is merely frequent says nothing of failures.
+    Of the rows with such a word at least as many fail as of all: what is merely frequent says nothing of failures.
+    Where of some clearly more do (Wilson's lower end), these alone are taken.
     """
+    from promptkit.evaluation.statistics import wilson
+
     failed, rows = failed_of
     inside = Counter(word for words in members for word in words)
     telling: dict[str, float] = {}
     for word, count in inside.items():
         share = count / len(members)
         more = share - holding[word] / rows
-        if share >= OFTEN and more >= TELLING and failing[word] * rows > holding[word] * failed:
+        if share >= OFTEN and more >= TELLING and failing[word] / holding[word] >= failed / rows:
             telling[word] = more
-    return sorted(telling, key=lambda word: (-round(telling[word], 2), -len(word), word))[:MOST_WORDS]
+    clear = [word for word in telling if wilson(failing[word], holding[word]).low > failed / rows]
+    return sorted(clear or telling, key=lambda word: (-round(telling[word], 2), -len(word), word))[:MOST_WORDS]
 
 
 def _words(text: str) -> frozenset[str]:

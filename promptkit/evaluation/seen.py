@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from promptkit.engine import Pipeline, Step
+from promptkit.errors import InputError
 from promptkit.evaluation.binding import Binder
 from promptkit.evaluation.suite import Suite
 from promptkit.techniques import read_artifact, row_hash
@@ -53,7 +54,10 @@ def own_inputs(step: Step, given: Mapping[str, Any], names: Collection[str]) -> 
     for name in step.asking.inputs:
         argument = step.arguments.get(name)
         if argument is not None and argument.names <= given.keys() and not argument.statuses:
-            inputs[name] = argument.evaluate(given, ())
+            try:
+                inputs[name] = argument.evaluate(given, ())
+            except InputError:  # The row's own cell will say so.
+                continue
             is_own = not argument.names.isdisjoint(names)
         elif name in given:
             inputs[name] = given[name]

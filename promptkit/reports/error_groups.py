@@ -142,7 +142,8 @@ def _slice_lines(errors: Errors, width: int) -> Iterator[Text]:
     head: list[Cell] = [(each, "dim") for each in ("", "fail", "", "95 %", "elsewhere", "q")]
     yield from grid([head, *map(_slice_row, errors.slices)], right=(1, 2, 4, 5), width=width, indent=2)
     for each in errors.slices if by is None else ():
-        yield Text(one_line(f"{each.field} = {each.value}", width - 2).join(("  ", "")), style="dim")
+        if len(errors.slices) > 1:
+            yield Text(f"  {one_line(each.field, 24)} = {one_line(each.value, 24)}", style="dim")
         yield from _inputs_of(each.typical, width)
     for line in paragraph(EXPLORED, width=width):
         yield Text(line, style="dim")

@@ -192,6 +192,11 @@ def test_of_a_graded_metric_the_lowest_quarter_fails_that_is_short_of_the_best()
     assert [row.cell.row for row in errors.groups[0].rows] == [1, 2, 3]
 
 
+def test_of_a_graded_metric_the_best_answers_never_fail() -> None:
+    errors = View([*(graded(row, 1.0) for row in range(1, 10)), graded(10, 0.5)]).errors()
+    assert (errors.low, kinds(errors)) == (0.5, [("low", 1)])
+
+
 def test_where_lower_is_better_the_highest_scores_fail() -> None:
     errors = View([graded(row, row / 20) for row in range(1, 21)], higher_is_better=False).errors()
     assert [row.cell.row for row in errors.groups[0].rows] == [20, 19, 18]
