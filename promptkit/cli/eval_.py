@@ -196,8 +196,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     from promptkit.evaluation.replies import Replies
     from promptkit.reports import EvaluationScreen, Progress, emit, json_text, print_evaluation, write_page
 
-    if not wanted.allow_seen:
-        refuse_seen(suite)
+    seen = refuse_seen(suite, allow=wanted.allow_seen)
     if asking.no_cache and any(variant.counted for variant in suite.variants):
         hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"
         raise InputError("`feed: recorded` needs the kept answers of the steps before", hint=hint)
@@ -221,6 +220,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             judging=judging,
             against=find_against(wanted, suite, session.store, progress),
             why=session.models.why(suite.baseline.model),
+            notes=seen,
         )
         with progress.showing():
             await evaluation.open()

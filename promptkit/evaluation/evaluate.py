@@ -49,8 +49,8 @@ class Evaluated:
 class Evaluation:
     """One run of a suite, which may be looked at while it goes on. Make it where the event loop runs.
 
-    `against` is what its record compares it with, beside what its thresholds name. Raises InputError for data that
-    cannot be read or that has no row which can be used.
+    `against` is what its record compares it with, beside what its thresholds name; `notes` are to be known of the run.
+    Raises InputError for data that cannot be read or that has no row which can be used.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Evaluation:
         judging: Judging | None = None,
         against: Reference | None = None,
         why: str = "",
+        notes: Sequence[str] = (),
         on_saved: Callable[[], None] | None = None,
     ) -> None:
         self.suite = suite
@@ -76,6 +77,7 @@ class Evaluation:
         self.model: Model | None = None
         self.number = 0
         self._why = why
+        self._notes = notes
         self._models = models
         self._store = store
         self._references: Mapping[str, Reference | str | None] = {}
@@ -178,6 +180,7 @@ class Evaluation:
             "data": settings["data"],
             "known": execution.progress.known,
             "seconds": round(time.monotonic() - self._started, 3),
+            "notes": list(dict.fromkeys([*self._notes, *execution.notices])),
             **said,
             **self._gated(said["variants"], judging),
         }
@@ -219,11 +222,15 @@ def _unscored(variant: Mapping[str, Any]) -> int:
     return max((metric["unscored"] for metric in variant["metrics"].values()), default=0)
 
 
-def refuse_seen(suite: Suite) -> None:
-    """Raise InputError where a technique saw rows of the suite when it was prepared: it would look better there."""
+def refuse_seen(suite: Suite, *, allow: bool = False) -> list[str]:
+    """Return which techniques saw rows of the suite when they were prepared: on these they look better than they are.
+
+    Raises InputError where there are any and they are not to be allowed.
+    """
     from promptkit.evaluation.seen import seen_rows
 
     found = seen_rows(suite)
-    if found:
+    if found and not allow:
         hint = "evaluate on other rows, or add --allow-seen, which marks the result"
         raise InputError(Problem(told, suite.data.where.file, suite.data.where.line, hint=hint) for told in found)
+    return found

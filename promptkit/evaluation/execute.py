@@ -159,6 +159,11 @@ class Execution:
         named = answered.get(self.suite.baseline.model) or next(iter(answered.values()), None)
         return named or await (await self._models.get()).model()
 
+    @property
+    def notices(self) -> list[str]:
+        """What the variants' runs had to say, each line once."""
+        return list(dict.fromkeys(line for each in self.contenders for line in each.runner.session.notices))
+
     def lacks(self) -> bool:
         """Tell whether a cell has no answer, or an answer no score."""
         progress = self.progress
