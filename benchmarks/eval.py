@@ -101,15 +101,8 @@ class Side:
     @property
     def further_ms(self) -> float:
         """CPU of a further row in milliseconds."""
-        return self._further({rows: used.cpu for rows, used in self.used.items()})
-
-    @property
-    def further_wall_ms(self) -> float:
-        return self._further({rows: used.wall for rows, used in self.used.items()})
-
-    def _further(self, seconds: Mapping[int, float]) -> float:
-        few, many = min(seconds), max(seconds)
-        return (seconds[many] - seconds[few]) * 1000 / (many - few)
+        few, many = min(self.used), max(self.used)
+        return (self.used[many].cpu - self.used[few].cpu) * 1000 / (many - few)
 
 
 def measured(command: Sequence[str], *, folder: Path, variables: Mapping[str, str]) -> tuple[Used, str]:
@@ -282,14 +275,15 @@ def show(turns: Sequence[Sequence[Side]], stored: Stored, latency: float, in_fli
     called, plain = by_name["promptkit, called"], by_name["bare httpx"]
     added = median(ours.further_ms - theirs.further_ms for ours, theirs in zip(called, plain, strict=True))
     all_in = median(side.further_ms for side in called)
+    base = median(side.further_ms for side in plain)
     print(f"\na further row adds {added:.3f} ms of CPU to the bare client (bound {OVER_BARE_MS})", end=", ")
-    print(f"{all_in:.3f} ms all in (aim {ALL_IN_MS})")
+    print(f"{all_in:.3f} ms all in (aim {ALL_IN_MS}), {all_in / base:.2f} times the bare client")
     if floor:
         wall = median(side.used[most].wall for side in called)
         print(f"{wall / floor:.3f} of the time that the latency allows (bound {OVER_FLOOR})")
     again = median(most / side.used[most].wall for side in by_name["again, called"])
-    further = median(1000 / side.further_wall_ms for side in by_name["again, called"])
-    print(f"known cells: {again:.0f} a second, further ones {further:.0f} (bound {KNOWN_A_SECOND})")
+    by_cpu = median(most / side.used[most].cpu for side in by_name["again, called"])
+    print(f"known cells: {again:.0f} a second, {by_cpu:.0f} by CPU (bound {KNOWN_A_SECOND})")
     print(f"in the store: {stored.rows} rows, {stored.traces} traces, from {stored.commits} commits")
 
 
