@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.data import row_key
 from promptkit.evaluation.metrics import Difference, Metric
-from promptkit.evaluation.rebuilt import build_metrics
+from promptkit.evaluation.rebuilt import BuiltMetrics, build_metrics
 from promptkit.evaluation.reference import RowKey
 from promptkit.evaluation.sides import Differs, Side, differing, row_cells, side_record
 from promptkit.evaluation.summary import MOST_MISSING, Judging, compared, difference_record
@@ -113,7 +113,7 @@ def compare_sides(a: Side, b: Side, project: Project, *, aim: str | None = None)
     InputError for sides that have no row in common, and for an `aim` that is no metric of theirs.
     """
     built = build_metrics(a.view, project)
-    unsaid = dict(_incomparable(a, b, built.gone))
+    unsaid = dict(_incomparable(a, b, built))
     metrics = {name: metric for name, metric in built.metrics.items() if name not in unsaid}
     if aim is not None:
         _check_named(aim, a)
@@ -133,7 +133,7 @@ def compare_sides(a: Side, b: Side, project: Project, *, aim: str | None = None)
             unsaid[name] = _unsaid(name, missing[name], paired.cells)
         else:
             differences[name] = said
-    by = aim or next(iter(differences), next(iter(metrics), a.view.metrics[0]))
+    by = aim or next(iter(metrics), a.view.metrics[0])
     return Versus(
         a=a,
         b=b,
@@ -241,7 +241,7 @@ def _unsaid(name: str, missing: int, cells: int) -> str:
     return f"`{name}` has no difference to show"
 
 
-def _incomparable(a: Side, b: Side, gone: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _incomparable(a: Side, b: Side, built: BuiltMetrics) -> Iterator[tuple[str, str]]:
     """Yield the metrics that cannot be compared at all with the reason, those of one side alone among them."""
     keys_a, keys_b = a.view.how["keys"], b.view.how["keys"]
     for name in keys_a:
@@ -249,10 +249,10 @@ def _incomparable(a: Side, b: Side, gone: Mapping[str, str]) -> Iterator[tuple[s
             yield name, f"it is a metric of {a.name} alone"
         elif keys_a[name] != keys_b[name]:
             yield name, f"{b.name} measured it otherwise: its metric was another"
-        elif a.view.how["kinds"][name]["kind"] == "pairwise":
+        elif name in built.gone:
+            yield name, f"it cannot be measured any more: {built.gone[name]}"
+        elif built.metrics[name].pairs:
             yield name, "it compares variants of one run"
-        elif name in gone:
-            yield name, f"it cannot be measured any more: {gone[name]}"
     yield from ((name, f"it is a metric of {b.name} alone") for name in keys_b if name not in keys_a)
 
 

@@ -227,6 +227,24 @@ async def test_a_metric_whose_function_is_gone_is_told_and_the_others_compared(b
     assert versus.unsaid["half"].startswith("it cannot be measured any more: ")
 
 
+async def test_the_aim_stays_the_first_metric_where_nothing_is_said_of_it(bench: Bench) -> None:
+    own = "def odd(row, expected):\n    return None if row['text'] == 'bad 0' else 1\n"
+    bench.folder.write("evals/own.py", own)
+    suite = SUITE.replace("{accuracy: label}", "{odd: {python: 'own.py:odd'}, accuracy: label}")
+    one, other = await bench.run(suite), await bench.run(suite, **ANEW)
+    versus = compare(bench, other, one)
+
+    assert (versus.aim, list(versus.differences), list(versus.unsaid)) == ("odd", ["accuracy"], ["odd"])
+
+
+async def test_a_judge_of_pairs_is_not_compared_between_runs(bench: Bench) -> None:
+    suite = f"{SUITE}variants: {{plain: {{}}, prefix: {{mood.layout: prefix}}}}\n".replace(
+        "{accuracy: label}", "{accuracy: label, better: {pairwise: {rubric: Is it kinder?}}}"
+    )
+    one, other = await bench.run(suite), await bench.run(suite, **ANEW)
+    assert compare(bench, other, one).unsaid == {"better": "it compares variants of one run"}
+
+
 async def test_a_metric_alone_is_compared_and_rows_flip_by_it(bench: Bench) -> None:
     suite = SUITE.replace("{accuracy: label}", "{accuracy: label, size: {length: {unit: characters}}}")
     one, other = await bench.run(suite), await bench.run(suite, wrong_on("good 3"), **ANEW)
