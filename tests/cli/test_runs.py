@@ -13,6 +13,7 @@ import pytest
 from promptkit.evaluation.baseline import read_baseline
 from promptkit.storage import Store
 from tests.cli.runs_project import Here, lines_with, make_project
+from tests.docs.pages import ROOT
 
 FIRST, SECOND, ASKED, LACKING = "1", "2", "3", "4"
 
@@ -263,3 +264,24 @@ def test_looking_writes_nothing_into_the_store(here: Here) -> None:
     for arguments in (("list",), ("show", "1"), ("compare", "2", "1"), ("export", "1", "--csv", "-")):
         here("runs", *arguments)
     assert runs() == before
+
+
+def test_every_key_for_programs_is_documented(here: Here) -> None:
+    page = (ROOT / "docs/runs.md").read_text("utf-8")
+    compared = here("runs", "compare", SECOND, FIRST, "--json").json
+    row = here("runs", "show", FIRST, "--row", "1", "--json").json
+    found = {
+        *compared,
+        *compared["a"],
+        *compared["differs"][0],
+        *compared["rows"],
+        *compared["metrics"]["accuracy"],
+        *compared["rows_shown"][0],
+        *compared["rows_shown"][0]["a"],
+        *row,
+        *row["cells"][0],
+        *row["cells"][0]["scores"]["accuracy"],
+        *here("runs", "show", FIRST, "--failures", "--json").json,
+        *here("runs", "show", ASKED, "--json").json,
+    }
+    assert {key for key in found if f"`{key}`" not in page} == set()
