@@ -184,6 +184,11 @@ class TestTable:
         alone = changed(record, variants=record["variants"][:1], comparisons=[])
         assert re.search(r"accuracy +80 % +\[58, 92\] +of parsed 90 %", evaluation_text(alone))
 
+    def test_answers_that_cannot_be_read_are_counted_with_their_share(self) -> None:
+        record = DemoView(rows=200).record
+        record["variants"][0] |= {"unparsed": 11, "truncated": 1, "missing": 0, "cases": 200}
+        assert re.search(r"short +200 +11 \(6 %\) +1 \(<1 %\)", evaluation_text(record))
+
     def test_answers_without_a_score_are_told(self) -> None:
         record = with_metric(DemoView(rows=20).record, "similarity", unscored=3)
         assert "similarity (thinking): 3 of 20 answers have no score" in evaluation_text(record)

@@ -30,7 +30,7 @@ def metric_lines(variants: Variants, width: int, *, mark: str = "", whole: bool 
     tags = variant_tags(variants, width)
     first: list[Cell] = [_named(each["name"], tags) for each in variants]
     rest: list[Cell] = [tags[each["name"]] for each in variants]
-    columns = [column for name in names for column in _columns(name, variants)]
+    columns = [*_columns(names[0], variants), *(next(_columns(name, variants)) for name in names[1:])]
     for number, some in enumerate(_fitting(columns, [mark, *first], [mark, *rest], width)):
         if number and not whole:
             return
@@ -77,7 +77,8 @@ def _single(variant: Mapping[str, Any], names: Sequence[str], width: int, mark: 
 
 
 def _columns(name: str, variants: Variants) -> Iterator[list[Cell]]:
-    """Yield a metric's head and its cells, values and intervals each under each other; what it is of parsed answers."""
+    """Yield a metric's head and its cells, values and intervals each under each other; then its values of parsed
+    answers, where some do not parse."""
     metrics = [each["metrics"][name] for each in variants]
     decimals = metric_decimals(metrics)
     parts = [metric_parts(metric, decimals) for metric in metrics]
@@ -106,8 +107,8 @@ def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
 
     columns: list[list[Cell]] = [
         ["answers", *(_answers(each) for each in variants)],
-        ["unparsed", *(_alarming(each["unparsed"]) for each in variants)],
-        ["cut off", *(_alarming(each["truncated"]) for each in variants)],
+        ["unparsed", *(_alarming(each, "unparsed") for each in variants)],
+        ["cut off", *(_alarming(each, "truncated") for each in variants)],
         ["calls", *(f"{each['calls']:,}" for each in variants)],
         ["cached", *(f"{each['cached']:,}" if each["cached"] else "" for each in variants)],
         ["tokens in", *(f"{each['tokens_in']:,}" for each in variants)],
@@ -132,8 +133,13 @@ def _answers(variant: Mapping[str, Any]) -> Cell:
     return (f"{cases - missing:,} of {cases:,}", "bold red") if missing else f"{cases:,}"
 
 
-def _alarming(count: int) -> Cell:
-    return (f"{count:,}", "yellow") if count else "0"
+def _alarming(variant: Mapping[str, Any], name: str) -> Cell:
+    """Return how many answers cannot be read, with their share where it is not 0."""
+    count, answers = variant[name], variant["cases"] - variant["missing"]
+    if not count:
+        return "0"
+    share = f"{100 * count / answers:.0f} %" if count >= answers / 100 else "<1 %"
+    return f"{count:,} ({share})", "yellow"
 
 
 def cost_text(cost: float) -> str:
