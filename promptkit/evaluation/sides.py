@@ -95,9 +95,9 @@ def differing(a: Side, b: Side) -> Iterator[Differs]:
         repeats = one.how["repeat"], other.how["repeat"]
         told = f"{a.name} has {repeats[0]} repeats, {b.name} {repeats[1]}: the first {min(repeats)} are compared"
         yield Differs("repeat", *repeats, told)
-    for side in (a, b):
-        if side.view.status != "done":
-            told = f"{side.name} is {side.view.status}: it may lack answers"
+    for view in (one,) if one.number == other.number else (one, other):
+        if view.status != "done":
+            told = f"run {view.number} is {view.status}: it may lack answers"
             yield Differs("status", one.status, other.status, told)
 
 

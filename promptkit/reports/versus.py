@@ -13,6 +13,7 @@ from promptkit.reports.evaluation.grid import Cell, grid, shortened
 from promptkit.reports.evaluation.text import WIDEST, WIDTH
 from promptkit.reports.export import score_record
 from promptkit.reports.kept_trace import Prompt, prompts
+from promptkit.reports.numbers import counted
 from promptkit.reports.runs import score_text, when_text
 from promptkit.reports.screen import report_console
 from promptkit.reports.text import one_line, outline, visible
@@ -119,7 +120,7 @@ def _differences(versus: Versus, record: Mapping[str, Any], width: int) -> Itera
     from rich.text import Text
 
     rows = record["rows"]
-    yield Text(f"on the {rows['both']:,} rows of both", style="bold")
+    yield Text(f"on the {counted(rows['both'], 'row')} of both", style="bold")
     said = [{**each, "a": ""} for each in record["comparisons"]]
     yield from comparison_grid(said, record["metrics"], width)
     for line in _notes(versus, record):

@@ -86,7 +86,8 @@ def heading(record: Mapping[str, Any], width: int) -> Iterator[Text]:
         f"  {' × '.join(size)}, {seconds_text(record['seconds'])}",
     )
     model = record["model"]
-    told = [f"answered by {model['reference']} (named by {model['why']}){_digest(model)}"]
+    why = f" (named by {model['why']})" if model["why"] else ""
+    told = [f"answered by {model['reference']}{why}{_digest(model)}"]
     for each in record["variants"]:
         if (other := each["sets"].get("model")) and other != model["reference"]:
             told.append(f"{each['name']}: answered by {other} (named by the variant)")
