@@ -96,7 +96,7 @@ def show_written(plan: GuidelinePlan, file: Path) -> None:
     if file.resolve() != plan.file.resolve():
         note(f"the step `{step}` would read them in {place(plan.file)}")
     note("next:")
-    note(f"  edit {place(file)}    # a rule says which answers are confused; only a person can say why")
+    note(f"  edit {place(file)}    # read it: its cases are texts of the data, and why is for you to say")
     if not uses_technique(plan.pipeline.steps[step], name):
         note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `guideline`")
     typed = ["promptkit", "techniques", "prepare", name, plan.pipeline.name, "--step", step, "--data", "FILE"]

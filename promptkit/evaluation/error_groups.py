@@ -131,11 +131,12 @@ def find_errors(
     ours = [each for each in failures if each.fails not in APART]
     few = few_valued(cells)
     texts = text_fields(cells, few)
+    answered = [*passed, *(each.cell for each in ours)]
     if by is None:
-        found, tried = slices([*passed, *(each.cell for each in ours)], ours, few, most=most)
+        found, tried = slices(answered, ours, few, texts, most=most)
     else:
         _check_field(by, cells)
-        found, tried = slices_of(by, [*passed, *(each.cell for each in ours)], ours, most=most)
+        found, tried = slices_of(by, answered, ours, texts, most=most)
     return Errors(
         run=view.number,
         suite=view.suite,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, lgamma
 from typing import TYPE_CHECKING, Any
 
+from promptkit.evaluation.error_groups_similar import typical
 from promptkit.evaluation.metrics.values import scalar_text
 
 if TYPE_CHECKING:
     from promptkit.evaluation.error_groups import Failure
     from promptkit.evaluation.view import CellView
 
-MOST_VALUES = 12
+MOST_VALUES = 20
 """How many values a field may have to be looked at by value."""
 FEWEST_ROWS = 5
 """How many rows a value must have, and all others together."""
@@ -96,12 +97,18 @@ def _expected_fields(cells: Sequence[CellView]) -> frozenset[str]:
 
 
 def slices(
-    answered: Sequence[CellView], failures: Sequence[Failure], fields: Iterable[str], *, most: int
+    answered: Sequence[CellView],
+    failures: Sequence[Failure],
+    fields: Iterable[str],
+    texts: Sequence[str],
+    *,
+    most: int,
 ) -> tuple[tuple[ErrorSlice, ...], int]:
     """Return the slices of some fields in which clearly more rows fail than elsewhere, and how many were tried.
 
-    Rows are counted, as a row's repeats depend on each other: one fails if half of its answers do. Clearly more is
-    where Wilson's lower end lies above the rate elsewhere, and p is at most 0.05.
+    `texts` are the fields that hold a row's texts. Rows are counted, as a row's repeats depend on each other: one fails
+    if half of its answers do. Clearly more is where Wilson's lower end lies above the rate elsewhere, and p is at most
+    0.05.
     """
     from promptkit.evaluation.statistics import benjamini_hochberg
 
@@ -114,7 +121,7 @@ def slices(
     ]
     ps = [1.0 if each.p is None else each.p for each in tried]
     found = [
-        _with(each, failures, q=q, most=most)
+        _with(each, failures, texts, q=q, most=most)
         for each, q in zip(tried, benjamini_hochberg(ps), strict=True)
         if each.elsewhere is not None and each.low > each.elsewhere and each.p is not None and each.p <= CLEARLY
     ]
@@ -123,14 +130,14 @@ def slices(
 
 
 def slices_of(
-    name: str, answered: Sequence[CellView], failures: Sequence[Failure], *, most: int
+    name: str, answered: Sequence[CellView], failures: Sequence[Failure], texts: Sequence[str], *, most: int
 ) -> tuple[tuple[ErrorSlice, ...], int]:
     """Return the slices of one field, those with most failing rows first, at most MOST_VALUES, and how many it has."""
     from promptkit.evaluation.statistics import benjamini_hochberg
 
     found = list(_slices(name, answered, _failing(answered, failures)))
     qs = benjamini_hochberg([1.0 if each.p is None else each.p for each in found])
-    told = [_with(each, failures, q=q, most=most) for each, q in zip(found, qs, strict=True)]
+    told = [_with(each, failures, texts, q=q, most=most) for each, q in zip(found, qs, strict=True)]
     told.sort(key=lambda each: (-each.failed, -each.rate, each.value))
     return tuple(told[:MOST_VALUES]), len(found)
 
@@ -174,15 +181,16 @@ def _slices(
         )
 
 
-def _with(each: ErrorSlice, failures: Sequence[Failure], *, q: float, most: int) -> ErrorSlice:
-    from dataclasses import replace
-
-    rows: dict[int, Failure] = {}
-    for failure in failures:
-        fields = failure.cell.fields
-        if each.field in fields and value_text(fields[each.field]) == each.value:
-            rows.setdefault(failure.cell.row, failure)
-    return replace(each, q=None if each.p is None else q, typical=tuple(rows.values())[:most])
+def _with(each: ErrorSlice, failures: Sequence[Failure], texts: Sequence[str], *, q: float, most: int) -> ErrorSlice:
+    """Return a slice with its q, and those of its failures that are typical by their `texts`."""
+    name = each.field
+    members = [
+        failure
+        for failure in failures
+        if name in failure.cell.fields and value_text(failure.cell.fields[name]) == each.value
+    ]
+    near = typical([failure.cell for failure in members], texts, most)
+    return replace(each, q=None if each.p is None else q, typical=tuple(members[at] for at in near))
 
 
 def fisher(failed_here: int, here: int, failed: int, total: int) -> float:

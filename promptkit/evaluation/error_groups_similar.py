@@ -58,7 +58,10 @@ def row_text(cell: CellView, fields: Sequence[str]) -> str:
 
 
 def typical(cells: Sequence[CellView], fields: Sequence[str], most: int) -> list[int]:
-    """Return the positions of at most `most` cells whose texts are nearest the centre of all, each of another row."""
+    """Return the positions of at most `most` cells that are typical by their texts, each of another row.
+
+    They are the shortest of the half that is nearest the centre of all: a person reads them, and a rule may quote them.
+    """
     from promptkit.prompts import word_vectors
     from promptkit.techniques.methods.kmeans import clusters
 
@@ -68,8 +71,9 @@ def typical(cells: Sequence[CellView], fields: Sequence[str], most: int) -> list
     chosen = _evenly(list(rows.values()))
     if len(chosen) <= most:
         return chosen[:most]
-    vectors = word_vectors([row_text(cells[at], fields) for at in chosen])
-    return [chosen[at] for at in clusters(vectors, 1)[0][:most]]
+    texts = [row_text(cells[at], fields) for at in chosen]
+    near = clusters(word_vectors(texts), 1)[0][: max(most, len(chosen) // 2)]
+    return [chosen[at] for at in sorted(near, key=lambda at: len(texts[at]))[:most]]
 
 
 def similar(
@@ -77,7 +81,7 @@ def similar(
 ) -> tuple[SimilarErrors, ...]:
     """Return the groups of failing rows that words tell from the others, the largest first.
 
-    The texts are compared by TF-IDF and parted by k-means; a part without a telling word is no group: k-means parts
+    The texts are compared by TF-IDF and parted by k-means. A part without a telling word is no group: k-means parts
     what has no parts as well.
     """
     from promptkit.prompts import word_vectors
@@ -125,8 +129,8 @@ def _telling(
 ) -> list[str]:
     """Return the words that most rows of a group have and few of all, the most telling first.
 
-    Of the rows with such a word at least as many fail as of all: what is merely frequent says nothing of failures.
-    Where of some clearly more do (Wilson's lower end), these alone are taken.
+    Of the rows with such a word clearly more fail than of all (Wilson's lower end): what is merely frequent says
+    nothing of failures.
     """
     from promptkit.evaluation.statistics import wilson
 
@@ -136,10 +140,9 @@ def _telling(
     for word, count in inside.items():
         share = count / len(members)
         more = share - holding[word] / rows
-        if share >= OFTEN and more >= TELLING and failing[word] / holding[word] >= failed / rows:
+        if share >= OFTEN and more >= TELLING and wilson(failing[word], holding[word]).low > failed / rows:
             telling[word] = more
-    clear = [word for word in telling if wilson(failing[word], holding[word]).low > failed / rows]
-    return sorted(clear or telling, key=lambda word: (-round(telling[word], 2), -len(word), word))[:MOST_WORDS]
+    return sorted(telling, key=lambda word: (-round(telling[word], 2), -len(word), word))[:MOST_WORDS]
 
 
 def _words(text: str) -> frozenset[str]:

@@ -12,7 +12,7 @@ from promptkit.reports.evaluation.figures import chance_text, metric_parts
 from promptkit.reports.evaluation.grid import Cell, grid, shortened
 from promptkit.reports.evaluation.text import WIDEST, WIDTH
 from promptkit.reports.screen import report_console
-from promptkit.reports.text import one_line
+from promptkit.reports.text import one_line, visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -28,7 +28,8 @@ KINDS = {
     "missing": "missing: a server or tool failed (not the prompt's)",
 }
 INDENT = 4
-EXPLORED = "For looking around, not shown by this run: q is the share of such finds that chance alone would make."
+EXPLORED = "for looking around: where to look was found in the same rows; evaluate on new ones before you believe it"
+CHANCE = "q is the share of such finds that chance alone would make"
 
 
 def errors_text(errors: Errors, view: RunView, *, width: int = WIDTH) -> str:
@@ -66,10 +67,12 @@ def _lines(errors: Errors, view: RunView, width: int) -> Iterator[Text]:
         yield Text("failing rows with similar texts", style="bold")
         for alike in errors.similar:
             yield from _similar_lines(alike, width)
-    if errors.notes:
-        yield Text()
-        for told in errors.notes:
-            yield Text(one_line(f"· {told}", width), style="dim")
+    notes = [*([CHANCE] if errors.slices else []), *([EXPLORED] if errors.slices or errors.similar else [])]
+    for number, told in enumerate([*notes, *errors.notes]):
+        if not number:
+            yield Text()
+        for line in paragraph(visible(told), width=width, first="· ", rest="  "):
+            yield Text(line, style="dim")
 
 
 def _heading(errors: Errors, width: int) -> Iterator[Text]:
@@ -145,8 +148,6 @@ def _slice_lines(errors: Errors, width: int) -> Iterator[Text]:
         if len(errors.slices) > 1:
             yield Text(f"  {one_line(each.field, 24)} = {one_line(each.value, 24)}", style="dim")
         yield from _inputs_of(each.typical, width)
-    for line in paragraph(EXPLORED, width=width):
-        yield Text(line, style="dim")
 
 
 def _slice_row(each: ErrorSlice) -> list[Cell]:
