@@ -28,9 +28,8 @@ NONE = "(none)"
 class ErrorSlice:
     """The rows with one value of a field. `rate` is the share of them that fails, with Wilson's 95 % interval.
 
-    `elsewhere` is the share of all other rows; `p` is Fisher's, one-sided, of as many failures here by chance, and `q`
-    is it among all slices tried (Benjamini and Hochberg), None where one field was asked for and the value is not
-    compared.
+    `elsewhere` is the share of all other rows, `p` the chance of as many failures here if the value decided nothing
+    (Fisher, one-sided), and `q` what it is among all slices tried (Benjamini and Hochberg); None without other rows.
     """
 
     field: str
