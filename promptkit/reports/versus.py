@@ -29,6 +29,7 @@ MOST_LISTED = 10
 
 _ANSWER = 24
 _STYLES = {"worse": "red", "better": "green"}
+"""What became of a row, in the order in which rows are shown."""
 Found = tuple["Flip", "CellView", "CellView"]
 
 
@@ -130,7 +131,8 @@ def _differences(versus: Versus, record: Mapping[str, Any], width: int) -> Itera
 def _notes(versus: Versus, record: Mapping[str, Any]) -> Iterator[str]:
     yield f"a difference is {versus.a.name} minus {versus.b.name}, better and worse are rows of {versus.a.name}"
     if versus.only_a or versus.only_b:
-        yield f"{versus.only_a} rows are in {versus.a.name} alone, {versus.only_b} in {versus.b.name} alone: left out"
+        only_a = counted(versus.only_a, "row")
+        yield f"left out: {only_a} of {versus.a.name} alone, {versus.only_b} of {versus.b.name} alone"
     if versus.kept:
         yield (
             f"{versus.kept} of {versus.cells} answers are the same kept one on both sides:"
