@@ -139,7 +139,7 @@ def in_terminal(project: Path, *arguments: str) -> str:
     with subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=project,
-        env={**environment(), "TERM": "xterm", "COLUMNS": "100"},
+        env={**environment(), "NO_COLOR": "", "TERM": "xterm", "COLUMNS": "100"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
