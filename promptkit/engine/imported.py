@@ -13,16 +13,23 @@ from promptkit.storage import read_bytes
 def imported_files(file: Path, root: Path) -> tuple[Path, ...]:
     """Return a Python file and all files under `root` that it imports, directly or not, without running any.
 
-    A module that is not found there is somebody else's; what a string names (`import_module(name)`) is not seen.
+    A module that is not found there, and one that was installed, is somebody else's and not looked into; what a string
+    names (`import_module(name)`) is not seen.
     """
     found = {file: None}
-    waiting = [file]
+    waiting = [file] if _is_own(file, root) else []
     while waiting:
         for each in _imports(waiting.pop(), root):
-            if each not in found:
+            if each not in found and _is_own(each, root):
                 found[each] = None
                 waiting.append(each)
     return tuple(found)
+
+
+def _is_own(file: Path, root: Path) -> bool:
+    """Tell whether a file is of the project, and not of a virtual environment that lies in it."""
+    path = file.resolve()
+    return path.is_relative_to(root.resolve()) and "site-packages" not in path.parts
 
 
 def _imports(file: Path, root: Path) -> Iterator[Path]:

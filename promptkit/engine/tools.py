@@ -176,9 +176,11 @@ def _load_file(file: Path) -> Any:
 
 @contextmanager
 def _importing_from(root: Path) -> Iterator[None]:
-    """Let a project's own packages be imported inside the block."""
+    """Let a project's own packages be imported inside the block before all others, and after all others ever after."""
     sys.path.insert(0, str(root))
     try:
         yield
     finally:
         sys.path.remove(str(root))
+        if str(root) not in sys.path:  # a function may import when it is called
+            sys.path.append(str(root))

@@ -16,7 +16,6 @@ from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.data import RowsHash
 from promptkit.evaluation.metrics import Score
 from promptkit.evaluation.outcome import (
-    KEY_BYTES,
     OF_THE_REQUEST,
     Outcome,
     cell_key,
@@ -137,6 +136,7 @@ class Execution:
         self._pending: dict[bytes, list[Planned]] = {}
         self._elsewhere: list[Planned] = []
         self._held: list[Finished | None] = []
+        self._again: list[Job] = []
         self._judge_failures = 0
         self._score_keys: dict[str, str] = {}
         self._saver: Saver
@@ -258,10 +258,10 @@ class Execution:
         unknown: list[Planned] = []
         scores = self._known_scores([kept.number for kept in known.values()])
         for each in planned:
-            if (lot := self._lot(each)) in self._pending:
-                self._pending[lot].append(each)
+            if each.key in self._pending:
+                self._pending[each.key].append(each)
             elif (kept := known.get(each.key)) is None:
-                self._pending[lot] = []
+                self._pending[each.key] = []
                 unknown.append(each)
             elif self._slow:
                 said = {name: read_kept_score(text, each.row.key) for name, text in scores.get(kept.number, {}).items()}
@@ -275,10 +275,6 @@ class Execution:
             else:
                 self._elsewhere.append(each)
 
-    def _lot(self, planned: Planned) -> bytes:
-        """Return what cells share that are had as one: what is asked, and where metrics are slow, the row they see."""
-        return planned.key + planned.row.key if self._slow else planned.key
-
     async def _claim(self, keys: Sequence[bytes]) -> set[bytes]:
         if self._fresh or not keys:
             return set(keys)
@@ -286,20 +282,28 @@ class Execution:
 
     async def _settle(self) -> None:
         """Wait until all that was begun is saved, and let others ask what was claimed and not asked."""
+        await self._all_saved()
+        while self._again:
+            again, self._again = self._again, []
+            for job in again:
+                await self._jobs.put(job)
+            await self._all_saved()
+        elsewhere = {each.key for each in self._elsewhere}
+        left = [key for key in self._pending if key not in elsewhere]
+        if left and not self._fresh:
+            await asyncio.to_thread(self._store.cells.release, left)
+        for key in left:
+            del self._pending[key]
+
+    async def _all_saved(self) -> None:
         await self._jobs.join()
         self._release_held()
         await self._saver.all_saved()
-        elsewhere = {self._lot(each) for each in self._elsewhere}
-        left = [lot for lot in self._pending if lot not in elsewhere]
-        if left and not self._fresh:
-            await asyncio.to_thread(self._store.cells.release, {lot[:KEY_BYTES] for lot in left})
-        for lot in left:
-            del self._pending[lot]
 
     async def _take_from_others(self) -> None:
         """Take what other processes have finished meanwhile, and ask what they left."""
         waiting, self._elsewhere = self._elsewhere, []
-        taken = [(each, self._pending.pop(self._lot(each), [])) for each in waiting]
+        taken = [(each, self._pending.pop(each.key, [])) for each in waiting]
         await self._place([each for first, others in taken for each in (first, *others)])
         await self._settle()
         if self._elsewhere:
@@ -397,7 +401,7 @@ class Execution:
         try:
             score = await judge_cell(measure, outcome, row, expected, answer, self._models)
         except RuntimeFailure as failure:
-            self._judge_failures += 1
+            self._judge_failures += not isinstance(failure, OF_THE_REQUEST)
             return Score(None, why=failure.message)
         self._judge_failures = 0
         return score
@@ -413,12 +417,15 @@ class Execution:
         """Count cells that are on disk; those that waited for one of them follow."""
         for finished, number in zip(some, numbers, strict=True):
             self._count(finished)
-            for other in self._pending.pop(self._lot(finished.planned), ()):
-                self._saver.add(Finished(other, finished.outcome, self._scores_again(other, finished), number))
+            for other in self._pending.pop(finished.planned.key, ()):
+                if self._slow and other.row.key != finished.planned.row.key:
+                    self._again.append(Job(other, KeptCell(number, finished.outcome.text)))
+                else:
+                    self._saver.add(Finished(other, finished.outcome, self._scores_again(other, finished), number))
         self._on_saved()
 
     def _scores_again(self, planned: Planned, finished: Finished) -> Scores:
-        """Return the scores of a cell that is answered as another: what is expected of its row may differ."""
+        """Return the scores of a cell that is answered as another; a slow metric tells only rows apart."""
         slow = {measure.name for _, measure in self._slow}
         known = {name: score for name, score in finished.scores.items() if name in slow}
         return {**self._scores(planned, finished.outcome), **known}

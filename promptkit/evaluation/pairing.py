@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from promptkit.errors import RuntimeFailure
 from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.metrics import Score
-from promptkit.evaluation.outcome import Outcome, read_outcome
+from promptkit.evaluation.outcome import OF_THE_REQUEST, Outcome, read_outcome
 from promptkit.evaluation.scoring import given_of, judge_pair, read_scores, scores_text
 from promptkit.evaluation.suite import Measure, Suite, answer_type
 from promptkit.storage import Placed
@@ -55,7 +55,7 @@ async def score_pairs(
         try:
             said = await judge_pair(measure, ours, theirs, models)
         except RuntimeFailure as failure:
-            failures += 1
+            failures += not isinstance(failure, OF_THE_REQUEST)
             return Score(None, why=failure.message)
         failures = 0
         return said

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from promptkit.engine import Closed, find_tool, imported_files
+from promptkit.engine import Closed, Tool, find_tool, imported_files
 from promptkit.errors import InputError, ToolFailed, nearest
 from promptkit.evaluation.metrics.base import Around, Askers, Difference, Estimate, Given, Metric, Sample, Score
 from promptkit.evaluation.metrics.families import (
@@ -66,14 +66,12 @@ class Own(Metric):
         self._tool = find_tool(name, parameters.function, around.folder, around.project, kind="metric")
         if self._tool.takes is not None:
             _check_takes(name, self._tool.takes)
+        self._content = _content(self._tool)
 
     @property
     def key(self) -> str:
         """Changes with the function's file and with the project's files that it imports."""
-        digest = hashlib.sha256()
-        for file in imported_files(self._tool.file, self._tool.root) if self._tool.file is not None else ():
-            digest.update(hashlib.sha256(read_bytes(file)).digest())
-        return f"{super().key}:{digest.hexdigest()}"
+        return f"{super().key}:{self._content}"
 
     async def judge(self, given: Given, askers: Askers) -> Score:
         try:
@@ -123,6 +121,13 @@ class Own(Metric):
             return Score(number, json.loads(json.dumps(detail, allow_nan=False, default=str)))
         except Exception as error:  # its text is made by objects of the user's own
             return Score(None, why=f"what the function returned beside the score is not JSON: {error}")
+
+
+def _content(tool: Tool) -> str:
+    digest = hashlib.sha256()
+    for file in imported_files(tool.file, tool.root) if tool.file is not None else ():
+        digest.update(hashlib.sha256(read_bytes(file)).digest())
+    return digest.hexdigest()
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
