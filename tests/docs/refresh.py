@@ -11,9 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.docs import catalog, commands
+from tests.docs import catalog, commands, metrics
 from tests.docs.pages import agrees, examples, normal, pages, record, run, write_files
 from tests.docs.pages import commands as commands_in
+
+MADE = {commands.PAGE: commands.reference, catalog.PAGE: catalog.catalog, metrics.PAGE: metrics.page}
+"""The pages that are made from the code, metrics in part."""
 
 
 def refresh(page: Path, folder: Path, *, records: bool = False) -> str:
@@ -44,12 +47,11 @@ def merged(shown: str, printed: str) -> str:
 
 
 def main() -> None:
-    """Refresh the pages named, or all with the command reference and the catalog."""
+    """Refresh the pages named, or all."""
     names = [name for name in sys.argv[1:] if name != "--record"]
-    if not names:
-        commands.PAGE.write_text(commands.reference(), "utf-8")
-        catalog.PAGE.write_text(catalog.catalog(), "utf-8")
-    for page in map(Path.resolve, map(Path, names)) if names else pages():
+    for page in [Path(name).resolve() for name in names] or pages():
+        if page in MADE:
+            page.write_text(MADE[page](), "utf-8")
         with tempfile.TemporaryDirectory() as folder:
             page.write_text(refresh(page, Path(folder), records="--record" in sys.argv), "utf-8")
 

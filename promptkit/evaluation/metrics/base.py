@@ -41,9 +41,9 @@ class Answered:
     """One finished cell as metrics see it: its row, what came out, what it took, and, when asked for, its trace.
 
     An unparsed answer has no output; a truncated one may have what was there. `steps` holds the value of each step,
-    `seconds` is the time from its first request to its last reply as a fresh run takes it, `trace()` the record of
-    `engine.trace_record`. `answer` is the type of what is compared: of the output where it is one step's, None where
-    `of` reads something else.
+    `seconds` is the model's own time for all its requests, a kept reply counting with what it once took; `trace()` is
+    the record of `engine.trace_record`. `answer` is the type of what is compared: of the output where it is one
+    step's, None where `of` reads something else.
     """
 
     row: Mapping[str, Any]

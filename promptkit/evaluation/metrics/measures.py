@@ -89,7 +89,7 @@ class Tokens(Measured):
 
 
 class Latency(Measured):
-    """Seconds from a cell's first request to its last reply, as a run takes that has no reply stored."""
+    """The model's own seconds for all requests of a cell; a kept reply counts with what it took when it was made."""
 
     kind = "latency"
     about = "seconds that a row takes"
