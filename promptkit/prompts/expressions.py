@@ -21,6 +21,9 @@ Path = Sequence[str | int]
 
 _RESULT: Final = "promptkit_result"
 _OPENING: Final = ("{{", "{%", "{#")
+_ABSENT: Final = object()
+_DATA: Final = frozenset({str, int, float, bool, list, dict, type(None)})
+"""The kinds of values that are given as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Expression:
     typed: bool
     _template: Template
     _builds: bool = False
+    _path: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str, *, bare: bool = False) -> Expression:
@@ -46,6 +50,10 @@ class Expression:
 
     def evaluate(self, scope: Mapping[str, Any]) -> Any:
         """Return the value; a generator as a list. Raises InputError (no place) for undefined names and the like."""
+        if self._path:
+            found = _at(scope, self._path)
+            if type(found) in _DATA:
+                return found
         try:
             with budget():
                 context = self._template.new_context(dict(scope))
@@ -134,8 +142,10 @@ def _compile(text: str, bare: bool) -> Expression | Problem:
     except Exception as error:  # Jinja lets a number too long for Python and the like through
         problem = _unplaced(syntax_problem(error, None))
         return replace(problem, hint=getattr(error, "hint", None) or problem.hint)
+    path = () if expression is None else _path(expression)
+    path = path if path[:1] and path[0] in used else ()
     builds = next(tree.find_all((nodes.List, nodes.Tuple, nodes.Dict, nodes.Filter)), None) is not None
-    return Expression(text, used, expression is not None, template, builds)
+    return Expression(text, used, expression is not None, template, builds, path)
 
 
 def _lone_expression(text: str, bare: bool) -> nodes.Expr | None:
@@ -151,6 +161,27 @@ def _lone_expression(text: str, bare: bool) -> nodes.Expr | None:
                 return expression
         return None
     return _parse_bare(inner) if bare else None
+
+
+def _path(expression: nodes.Node) -> tuple[str, ...]:
+    """Return the names in `NAME.KEY.KEY`, none for any other expression."""
+    match expression:
+        case nodes.Name(name=name):
+            return (name,)
+        case nodes.Getattr(node=inner, attr=key):
+            path = _path(inner)
+            return (*path, key) if path else ()
+    return ()
+
+
+def _at(scope: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """Return what stands at `NAME.KEY.KEY` in mappings, _ABSENT where that is for Jinja to say."""
+    found: Any = scope
+    for key in path:
+        if type(found) is not dict or key not in found:
+            return _ABSENT
+        found = found[key]
+    return found
 
 
 def _parse_bare(text: str) -> nodes.Expr:

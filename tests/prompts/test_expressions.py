@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptkit.errors import InputError
 from promptkit.prompts import GLOBALS, Expression, check, evaluate, names
 from promptkit.storage import load
 from tests.prompts.conftest import problems_of
@@ -66,6 +67,23 @@ def test_a_lone_expression_keeps_its_type_and_all_else_is_text(text: str, value:
 @given(st.text())
 def test_a_value_passes_through_an_expression_unchanged(value: str) -> None:
     assert evaluate("{{ value }}", {"value": value}) == value
+
+
+KEPT = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.just(Pairs([1])),
+    lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.sampled_from(["a", "items", "_b"]), inner),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "items", "_b"]), KEPT), st.sampled_from(["a", "items", "_b", "a.a"]))
+def test_a_key_of_a_mapping_gives_what_it_gives_within_a_larger_expression(row: dict[str, Any], keys: str) -> None:
+    def found(text: str) -> Any:
+        try:
+            return "value", evaluate(text, {"row": row})
+        except InputError as error:
+            return "error", [problem.message for problem in error.problems]
+
+    assert found(f"{{{{ row.{keys} }}}}") == found(f"{{{{ row.{keys} if true else 0 }}}}")
 
 
 def test_generators_and_other_things_read_once_become_lists() -> None:
