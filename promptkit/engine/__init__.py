@@ -20,7 +20,6 @@ from promptkit.engine.events import (
 )
 from promptkit.engine.example import example_file, example_run
 from promptkit.engine.files import files
-from promptkit.engine.imported import imported_files
 from promptkit.engine.inputs import Filled, fill, read_text_value
 from promptkit.engine.labels import written_labels
 from promptkit.engine.load import check, load_target
@@ -90,7 +89,6 @@ __all__ = [
     "fill",
     "find_step",
     "find_tool",
-    "imported_files",
     "json_schema",
     "load_target",
     "model_named",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from promptkit.engine.imported import imported_files
 from promptkit.engine.pipeline import Asking, Pipeline, Step
 from promptkit.project import SETTINGS_FILE
+from promptkit.storage import imported_files
 from promptkit.techniques import technique_files
 
 

@@ -11,7 +11,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine import Runner, Settings
-from promptkit.errors import BudgetSpent, ConnectionFailed, InputError, RuntimeFailure, StoreFailed, first_error
+from promptkit.errors import (
+    BudgetSpent,
+    ConnectionFailed,
+    InputError,
+    PromptkitError,
+    RuntimeFailure,
+    StoreFailed,
+    first_error,
+)
 from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.data import RowsHash
 from promptkit.evaluation.metrics import Score
@@ -39,6 +47,9 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 64
 REFRESH_SECONDS = 30.0
 POLL_SECONDS = 0.25
+MOST_REFUSED = 100
+"""Refusals after which nothing more is asked, where nothing was answered yet."""
+
 MOST_FAILURES = 10
 """Failures one after the other after which nothing more is asked: a dead server is not asked a thousand times."""
 
@@ -137,7 +148,8 @@ class Execution:
         self._elsewhere: list[Planned] = []
         self._held: list[Finished | None] = []
         self._again: list[Job] = []
-        self._judge_failures = 0
+        self._judge_failures = self._refused = 0
+        self._answers = False
         self._score_keys: dict[str, str] = {}
         self._saver: Saver
 
@@ -239,8 +251,9 @@ class Execution:
         for place, contender in enumerate(self.contenders):
             for repeat in range(self.suite.repeat):
                 if row.problems:
-                    key = cell_key(b"wrong row", {"row": row.row.number, "fields": row.text}, str(repeat))
                     outcome = Outcome(flag="error", problem="; ".join(str(each) for each in row.problems))
+                    told = {"row": row.row.number, "fields": row.text, "problem": outcome.problem}
+                    key = cell_key(b"wrong row", told, str(repeat))
                     kept = self._store.cells.find([key]).get(key)
                     number = None if kept is None else kept.number
                     self._saver.add(Finished(Planned(place, row, repeat, key), outcome, {}, number))
@@ -342,13 +355,22 @@ class Execution:
             if isinstance(failure, RuntimeFailure) and not isinstance(failure, OF_THE_REQUEST):
                 self._hold(Finished(planned, outcome, {}), failure)
                 return
-            if failure is None:
-                self._release_held()
+            self._note(failure)
             trace = packed(outcome.trace)
         scores = self._scores(planned, outcome)
         if outcome.flag != "error" and not self.progress.gave_up:
             scores |= await self._slow_scores(planned, outcome, job.scores)
         self._saver.add(Finished(planned, outcome, scores, number, trace))
+
+    def _note(self, failure: PromptkitError | None) -> None:
+        """Note that the model answers, or refuses: where there are only refusals it is not asked for ever."""
+        if failure is None:
+            self._answers = True
+            self._release_held()
+        elif isinstance(failure, OF_THE_REQUEST) and not self._answers:
+            self._refused += 1
+            self.progress.failure = self.progress.failure or str(failure)
+            self.progress.gave_up = self._refused >= MOST_REFUSED
 
     def _hold(self, failed: Finished, error: RuntimeFailure) -> None:
         """Note a failure. It becomes a cell once another one succeeds: of a server that is gone it would say nothing.

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -96,7 +97,7 @@ def outcome_of(result: Result, variant: Variant) -> Outcome:
             flag = "truncated" if result.totals.truncated else "unparsed"
     else:
         read = [result.steps[name] for name in variant.pipeline.output.names if name in result.steps]
-        if any(step.truncated for step in read):
+        if any(_is_cut(each) for each in trace.children if each.name in variant.pipeline.output.names):
             flag = "truncated"
         elif any(step.unparsed and step.value is None for step in read):
             flag = "unparsed"
@@ -125,6 +126,11 @@ def failure_of(result: Result) -> PromptkitError | None:
     return next((each for each in passed if not isinstance(each, OF_THE_REQUEST)), None)
 
 
+def _is_cut(step: Trace) -> bool:
+    """Tell whether a step's answer, or one below it that stands, was cut off."""
+    return any(node.truncated and (node is step or node.value is not None) for node in step.nodes())
+
+
 def _seconds(node: Trace) -> float:
     return sum(call.reply.seconds for call in node.calls)
 
@@ -148,7 +154,7 @@ def variant_key(variant: Variant, models: Mapping[str | None, Model], *, exact: 
     at a time.
     """
     told = {
-        "version": _VERSION,
+        "version": [_VERSION, version("promptkit")],
         "target": [variant.pipeline.name, *variant.pipeline.steps],
         "files": variant.content.hex(),
         "sets": variant.sets,

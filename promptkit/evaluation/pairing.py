@@ -18,11 +18,22 @@ from promptkit.storage import Placed
 
 if TYPE_CHECKING:
     from promptkit.evaluation.execute import Contender
-    from promptkit.runtimes import Models
+    from promptkit.runtimes import Asker, Models
     from promptkit.storage import RunCell, Store
 
 ROWS_AT_ONCE = 32
 MOST_FAILURES = 10
+
+
+class Gone:
+    """What stands for a judge that has failed again and again: pairs that need none are still scored."""
+
+    async def get(self, reference: str | None = None) -> Asker:
+        """Raises RuntimeFailure."""
+        raise RuntimeFailure(f"not judged: the judge has failed {MOST_FAILURES} times, one after the other")
+
+
+GONE = Gone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +60,14 @@ async def score_pairs(
     async def score(pair: Pair, at: int, measure: Measure) -> Score:
         row, expected = pair.row.row.fields, pair.row.expected[at]
         nonlocal failures
-        if failures >= MOST_FAILURES:
-            return Score(None, why=f"not judged: the judge has failed {MOST_FAILURES} times, one after the other")
+        is_gone = failures >= MOST_FAILURES
         ours, theirs = (given_of(measure, each, row, expected, answer) for each in (pair.outcome, pair.baseline))
         try:
-            said = await judge_pair(measure, ours, theirs, models)
+            said = await judge_pair(measure, ours, theirs, GONE if is_gone else models)
         except RuntimeFailure as failure:
             failures += not isinstance(failure, OF_THE_REQUEST)
             return Score(None, why=failure.message)
-        failures = 0
+        failures = failures if is_gone else 0
         return said
 
     async def finish(pair: Pair) -> Placed:

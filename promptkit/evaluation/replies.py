@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -24,6 +25,7 @@ class Replies:
         self._store = store
         self._prefix = "exact:" if exact else ""
         self._waiting: dict[str, str] = {}
+        self._writing: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -36,7 +38,7 @@ class Replies:
     def cached(self, key: str) -> str | None:
         """Return what was kept under `key`."""
         key = self._prefix + key
-        return self._waiting.get(key) or self._store.cached(key)
+        return self._waiting.get(key) or self._writing.get(key) or self._store.cached(key)
 
     async def keep(self, key: str, value: str) -> None:
         """Keep `value` under `key`, with the next group."""
@@ -47,4 +49,10 @@ class Replies:
     def _write(self) -> None:
         if self._waiting:
             waiting, self._waiting = self._waiting, {}
-            self._store.keep_all(waiting)
+            self._writing |= waiting
+            self._store.keep_all(waiting).add_done_callback(lambda _: self._written(waiting))
+
+    def _written(self, written: Mapping[str, str]) -> None:
+        """Let go of what can be found in the store. Called by the store's own thread."""
+        for key in written:
+            self._writing.pop(key, None)

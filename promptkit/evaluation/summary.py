@@ -159,7 +159,10 @@ def family_level(family: int) -> float:
 
 
 def counting_against(metric: Metric, difference: Difference, missing: int, cells: int) -> Difference:
-    """Return a difference whose ends hold whatever the missing cells would have been (Manski 1989)."""
+    """Return a difference whose ends hold whatever the missing cells would have been (Manski 1989).
+
+    A p value knows nothing of them, and there is none.
+    """
     from dataclasses import replace
 
     assert metric.bounds is not None
@@ -169,7 +172,7 @@ def counting_against(metric: Metric, difference: Difference, missing: int, cells
     low = difference.low * (1 - share) - width * share
     high = difference.high * (1 - share) + width * share
     note = f"{missing} of {cells} cells are missing; each counts against the difference"
-    return replace(difference, low=low, high=high, notes=(*difference.notes, note))
+    return replace(difference, low=low, high=high, p=None, notes=(*difference.notes, note))
 
 
 def difference_record(

@@ -14,6 +14,7 @@ from promptkit.storage.files import (
     read_text,
     write_atomic,
 )
+from promptkit.storage.imported import imported_files
 from promptkit.storage.models import Problems, read_model, read_rest, wording
 from promptkit.storage.rows import Numbered, read_numbered, read_rows
 from promptkit.storage.store import Run, Store
@@ -37,6 +38,7 @@ __all__ = [
     "check_there",
     "file_stamp",
     "holding_files",
+    "imported_files",
     "load",
     "load_file",
     "parse_json",

@@ -11,7 +11,7 @@ from typing import Any
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project import Project
 from promptkit.prompts import InputSpec, Prompts
-from promptkit.storage import Problems, Stamp, file_stamp, read_rows
+from promptkit.storage import Problems, Stamp, file_stamp, imported_files, read_rows
 from promptkit.techniques.calls import read_call
 from promptkit.techniques.registry import Technique, annotations_of, find, names, parameters_of
 from promptkit.techniques.roles import KINDS, Role, bind
@@ -102,7 +102,8 @@ def technique_files(spec: Any, project: Project, folder: Path) -> Iterator[Path]
     """Yield the files that a step's technique is made of: templates, modules, cards, demonstrations, documents."""
     prompts = Prompts(project)
     for chosen in with_nested(choose(spec, project), project):
-        yield from chosen.technique.files
+        for file in chosen.technique.files:
+            yield from imported_files(file, project.root) if file.suffix == ".py" else (file,)
         for template in chosen.technique.call_files:
             yield from prompts.layer_parts(template)
         yield from (folder / given for given in chosen.demos.values() if isinstance(given, str))

@@ -22,7 +22,7 @@ from promptkit.evaluation.metrics.families import (
     ratio_difference,
 )
 from promptkit.evaluation.metrics.values import shown
-from promptkit.storage import read_bytes
+from promptkit.storage import imported_files, read_bytes
 
 GIVEN: Final[Mapping[str, Callable[[Given], Any]]] = {
     "row": lambda given: dict(given.cell.row),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from promptkit.errors import InputError
-from promptkit.storage import read_bytes
+from promptkit.storage.files import read_bytes
 
 
 def imported_files(file: Path, root: Path) -> tuple[Path, ...]:
