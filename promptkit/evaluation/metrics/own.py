@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from promptkit.engine import Closed, Tool, find_tool, imported_files
+from promptkit.engine import Closed, Tool, find_tool
 from promptkit.errors import InputError, ToolFailed, nearest
 from promptkit.evaluation.metrics.base import Around, Askers, Difference, Estimate, Given, Metric, Sample, Score
 from promptkit.evaluation.metrics.families import (
