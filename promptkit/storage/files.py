@@ -64,6 +64,7 @@ def read_bytes(path: Path) -> bytes:
     held = _held.get()
     if held is not None and path in held.contents:
         return held.contents[path]
+    file_stamp(path)  # held from before the content: a stamp of later would tell others that they know the new one
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError, StoreFailed
-from promptkit.storage import append_line, files, read_text, write_atomic
+from promptkit.storage import append_line, file_stamp, files, holding_files, read_bytes, read_text, write_atomic
 
 FAILURES: list[BaseException] = [
     OSError(errno.ENOSPC, "No space left on device"),
@@ -181,3 +182,83 @@ def test_a_line_that_was_left_unfinished_is_ended_first(tmp_path: Path) -> None:
 def test_a_line_that_cannot_be_added_is_a_failed_store(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match="cannot be written"):
         append_line(tmp_path / "no" / "a.jsonl", "one")
+
+
+def test_a_held_file_stays_as_it_was_when_it_was_first_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with holding_files():
+        assert read_text(path) == "old"
+        path.write_text("the new one")
+        assert (read_text(path), read_bytes(path)) == ("old", b"old")
+    assert read_text(path) == "the new one"
+
+
+def test_a_held_file_that_was_not_looked_at_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with holding_files():
+        path.write_text("the new one")
+        assert read_text(path) == "the new one"
+
+
+def test_what_tells_that_a_held_file_changed_tells_it_after_the_block_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    before = file_stamp(path)
+    with holding_files():
+        assert file_stamp(path) == before
+        path.write_text("the new one")
+        assert file_stamp(path) == before
+    assert file_stamp(path) not in (None, before)
+
+
+def test_the_stamp_of_a_held_file_is_never_newer_than_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    before = file_stamp(path)
+    with holding_files():
+        assert read_text(path) == "old"
+        path.write_text("the new one")
+        assert file_stamp(path) == before
+
+
+def test_a_file_that_is_missing_is_held_as_missing_until_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with holding_files():
+        assert file_stamp(path) is None
+        with pytest.raises(InputError):
+            read_text(path)
+        path.write_text("new")
+        assert file_stamp(path) is None
+        assert read_text(path) == "new"
+
+
+def test_what_is_held_within_what_is_held_is_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with holding_files():
+        assert read_text(path) == "old"
+        with holding_files():
+            path.write_text("the new one")
+            assert read_text(path) == "old"
+        assert read_text(path) == "old"
+
+
+async def test_files_are_held_in_tasks_and_threads_that_are_started_inside_and_in_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    outside = asyncio.Event()
+
+    async def wait_and_read() -> str:
+        await outside.wait()
+        return read_text(path)
+
+    other = asyncio.create_task(wait_and_read())
+    with holding_files():
+        read_text(path)
+        path.write_text("the new one")
+        own = asyncio.create_task(wait_and_read())
+        outside.set()
+        assert await asyncio.to_thread(read_text, path) == "old"
+        assert (await own, await other) == ("old", "the new one")
