@@ -21,7 +21,6 @@ from promptkit.evaluation.error_groups_draft import GuidelinePlan, draft_guideli
 from promptkit.evaluation.error_groups_fields import ErrorSlice
 from promptkit.evaluation.error_groups_similar import SimilarErrors
 from promptkit.evaluation.evaluate import KIND, Evaluated, Evaluation, refuse_seen
-from promptkit.evaluation.execute import Options, Progress
 from promptkit.evaluation.looking import SoFar, cost_so_far, estimates_so_far
 from promptkit.evaluation.rebuilt import rebuilt_record
 from promptkit.evaluation.reference import Reference, find_reference
@@ -33,6 +32,7 @@ from promptkit.evaluation.suite_reader import load_suite
 from promptkit.evaluation.summary import SMALLEST, Judging
 from promptkit.evaluation.versus import Flip, Versus, compare_sides
 from promptkit.evaluation.view import CellView, RunView
+from promptkit.evaluation.work import Options, Progress
 
 __all__ = [
     "APART",

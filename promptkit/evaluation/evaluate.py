@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.bounds import threshold_references
 from promptkit.evaluation.data import Counted
-from promptkit.evaluation.execute import Execution, Options
+from promptkit.evaluation.execute import Execution
 from promptkit.evaluation.gates import Gated, judge
 from promptkit.evaluation.matching import Beside
 from promptkit.evaluation.pairing import score_pairs
@@ -21,6 +21,7 @@ from promptkit.evaluation.reference import Reference
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite import Suite
 from promptkit.evaluation.summary import Judging, summarize
+from promptkit.evaluation.work import Options
 from promptkit.storage import holding_files
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.errors import RuntimeFailure
 from promptkit.evaluation.binding import Binder, BoundRow
+from promptkit.evaluation.failures import MOST_FAILURES
 from promptkit.evaluation.metrics import Score
 from promptkit.evaluation.outcome import OF_THE_REQUEST, Outcome, read_outcome
 from promptkit.evaluation.scoring import given_of, judge_pair, read_scores, scores_text
@@ -17,12 +18,11 @@ from promptkit.evaluation.suite import Measure, Suite, answer_type
 from promptkit.storage import Placed
 
 if TYPE_CHECKING:
-    from promptkit.evaluation.execute import Contender
+    from promptkit.evaluation.work import Contender
     from promptkit.runtimes import Asker, Models
     from promptkit.storage import RunCell, Store
 
 ROWS_AT_ONCE = 32
-MOST_FAILURES = 10
 
 
 class Gone:

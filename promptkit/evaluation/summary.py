@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from promptkit.evaluation.execute import Contender
+    from promptkit.evaluation.work import Contender
 
 CONFIDENCE = 0.95
 MOST_MISSING = 0.02

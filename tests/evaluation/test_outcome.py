@@ -8,7 +8,7 @@ import pytest
 
 from promptkit.errors import ConnectionFailed, RequestRefused, ServerFailed
 from promptkit.evaluation import Options
-from promptkit.evaluation.execute import MOST_FAILURES
+from promptkit.evaluation.failures import MOST_FAILURES
 from promptkit.runtimes import Reply, Request
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import PIPELINE, PROMPT, SUITE, Bench, echo, moods, number_of

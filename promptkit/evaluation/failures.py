@@ -1,0 +1,74 @@
+"""Failures of a model, which say something of the cell that was asked, of the server, or of nothing yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from promptkit.errors import ConnectionFailed, PromptkitError, RuntimeFailure
+from promptkit.evaluation.outcome import OF_THE_REQUEST
+
+if TYPE_CHECKING:
+    from promptkit.evaluation.saving import Finished, Saver
+    from promptkit.evaluation.work import Progress
+
+MOST_REFUSED = 100
+"""Refusals after which nothing more is asked, where nothing was answered yet."""
+
+MOST_FAILURES = 10
+"""Failures one after the other after which nothing more is asked: a dead server is not asked a thousand times."""
+
+
+class Failures:
+    """What became of the cells on which a model failed.
+
+    A failure becomes a cell once another cell is answered: of a server that is gone it would say nothing. That a server
+    could not be reached never says anything of a cell.
+    """
+
+    def __init__(self, progress: Progress, saver: Saver) -> None:
+        self._progress = progress
+        self._saver = saver
+        self._held: list[Finished | None] = []
+        self._refused = 0
+        self._answers = False
+
+    def take(self, cell: Finished, failure: PromptkitError | None) -> bool:
+        """Tell whether a cell is to be scored and saved now, by the failure that it met (None: it met none).
+
+        One that is not is held back.
+        """
+        if failure is None:
+            self._answers = True
+            self.release()
+        elif isinstance(failure, OF_THE_REQUEST):
+            self._refuse(failure)
+        elif isinstance(failure, RuntimeFailure):
+            self._hold(None if isinstance(failure, ConnectionFailed) else cell, failure)
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let what is held back be saved."""
+        held, self._held = self._held, []
+        for each in held:
+            if each is not None:
+                self._saver.add(each)
+
+    def _refuse(self, failure: PromptkitError) -> None:
+        """Count a refusal: a model that has done nothing but refuse is not asked for ever."""
+        self._refused += 1
+        if self._refused >= MOST_REFUSED and not self._answers:
+            self._give_up(failure)
+
+    def _hold(self, cell: Finished | None, failure: RuntimeFailure) -> None:
+        self._progress.failure = self._progress.failure or str(failure)
+        if self._progress.gave_up:
+            return
+        self._held.append(cell)
+        if len(self._held) >= MOST_FAILURES:
+            self._held.clear()
+            self._give_up(failure)
+
+    def _give_up(self, failure: PromptkitError) -> None:
+        self._progress.failure = self._progress.failure or str(failure)
+        self._progress.gave_up = True
