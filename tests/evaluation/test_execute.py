@@ -10,7 +10,7 @@ import pytest
 
 from promptkit.errors import ConnectionFailed, InputError, RequestRefused
 from promptkit.evaluation import Evaluation, Options
-from promptkit.evaluation.execute import MOST_FAILURES
+from promptkit.evaluation.failures import MOST_FAILURES
 from promptkit.evaluation.replies import Replies
 from promptkit.runtimes import Reply, Request, Scripted
 from promptkit.storage import Store
