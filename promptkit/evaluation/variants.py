@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, count, product
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +44,16 @@ def combined(
     has a number.
     """
     keys = _short_keys(matrix)
-    seen: Counter[str] = Counter()
+    taken: set[str] = set()
     for name, sets in (named or {"": {}}).items():
         for values in product(*matrix.values()):
             own = dict(zip(matrix, values, strict=True))
             told = " ".join(f"{short}={_shown(value)}" for short, value in zip(keys, values, strict=True))
             full = " ".join(part for part in (name, told) if part) or BASELINE
-            seen[full] += 1
-            yield full if seen[full] == 1 else f"{full} #{seen[full]}", {**sets, **own}
+            numbered = (f"{full} #{number}" for number in count(2))
+            free = next(each for each in chain([full], numbered) if each not in taken)
+            taken.add(free)
+            yield free, {**sets, **own}
 
 
 def read_variant(name: str, sets: Mapping[str, Any], wanted: Wanted, where: Callable[[str], Problem]) -> Variant:
