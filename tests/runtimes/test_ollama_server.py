@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import ollama  # noqa: TID253
+import ollama
 import pytest
 
 from tests.runtimes.ollama_server import Answer, FakeModel, OllamaServer, pieces
