@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from promptkit.errors import ConnectionFailed, InputError, RequestRefused
+from promptkit.errors import ConnectionFailed, ContextOverflow, InputError, RequestRefused
 from promptkit.evaluation import Evaluation, Options
+from promptkit.evaluation.binding import Binder, BoundRow
+from promptkit.evaluation.execute import ROWS_AT_ONCE
 from promptkit.evaluation.failures import MOST_FAILURES
 from promptkit.evaluation.replies import Replies
 from promptkit.runtimes import Reply, Request, Scripted
-from promptkit.storage import Store
+from promptkit.runtimes.scripted import Script
+from promptkit.storage import Store, holding_files
 from tests.engine.helpers import Folder
-from tests.evaluation.suites import PROMPT, SUITE, Bench, Given, echo, moods
+from tests.evaluation.suites import PROMPT, SUITE, Bench, Given, Ran, echo, moods, number_of, rows_text
 
 TWO = """
 data: rows.jsonl
@@ -108,6 +111,44 @@ async def test_an_edit_while_a_run_goes_on_is_for_the_next_run(bench: Bench) -> 
     assert len(after.runtime.requests) == 40
 
 
+async def test_an_edit_between_reading_a_suite_and_running_it_is_for_the_next_run(bench: Bench) -> None:
+    bench.folder.write("templates/layouts/mine.j2", "one {{ sections.input }}")
+    with holding_files():
+        suite = bench.suite(sets=["mood.layout=mine"])
+        bench.folder.write("templates/layouts/mine.j2", "another {{ sections.input }}")
+        ran = await bench.run(suite)
+    after = await bench.run(sets=["mood.layout=mine"])
+
+    assert all(request.messages[-1].content.startswith("one") for request in ran.runtime.requests)
+    assert [request.messages[-1].content[:7] for request in after.runtime.requests] == ["another"] * 40
+
+
+async def test_an_edit_of_a_tool_while_a_run_goes_on_is_for_the_next_run(bench: Bench) -> None:
+    tool = bench.folder.write("tools/up.py", "def up(text):\n    return 'one'\n")
+    bench.folder.write(
+        "pipelines/tooled.yaml",
+        """
+        inputs: {text: {example: fine}}
+        tools: {up: "../tools/up.py:up"}
+        steps:
+          mood: {prompt: mood}
+          made: {tool: up, with: {text: "{{ mood }}"}}
+        output: "{{ made }}"
+        """,
+    )
+    suite = SUITE.replace("target: mood", "target: tooled").replace("label", "exact")
+
+    def edit(request: Request) -> str:
+        tool.write_text("def up(text):\n    return 'another'\n", encoding="utf-8")
+        return echo(request)
+
+    ran = await bench.run(suite, script=edit, options=Options(in_flight=1), concurrency=1)
+    after = await bench.run(suite)
+
+    assert {cell.output for cell in ran.view.cells()} == {"one"}
+    assert {cell.output for cell in after.view.cells()} == {"another"}
+
+
 async def test_a_row_more_asks_for_that_row_alone(bench: Bench) -> None:
     await bench.run()
     bench.rows(moods(41))
@@ -132,6 +173,44 @@ async def test_equal_rows_are_asked_once_and_each_scored_with_its_own_label(benc
 
     assert len(ran.runtime.requests) == 1
     assert [cell.scores["accuracy"].value for cell in ran.view.cells()] == [1.0, 0.0]
+
+
+async def test_equal_inputs_are_asked_once_where_a_metric_is_slow_too(bench: Bench) -> None:
+    bench.folder.write("evals/mine.py", "def score(row, output):\n    return float(row['expect'] == output)\n")
+    bench.rows([{"text": "good one", "expect": label} for label in ("good", "bad", "good")])
+
+    async def other_each_time(request: Request) -> str:
+        await asyncio.sleep(0.01)
+        return "good" if len(runtime.requests) == 1 else "bad"
+
+    runtime = Scripted(other_each_time)
+    ran = await bench.run(SUITE.replace("accuracy: label", "mine: {python: 'mine.py:score'}"), runtime, cached=False)
+
+    assert len(runtime.requests) == 1
+    assert [(cell.output, cell.scores["mine"].value) for cell in ran.view.cells()] == [
+        ("good", 1.0),
+        ("good", 0.0),
+        ("good", 1.0),
+    ]
+
+
+async def test_what_a_tool_does_to_its_arguments_no_other_cell_sees(bench: Bench) -> None:
+    bench.folder.write("tools/up.py", "def up(items):\n    items.append('x')\n    return len(items)\n")
+    bench.folder.write(
+        "pipelines/tooled.yaml",
+        """
+        inputs: {items: {type: list}}
+        tools: {up: "../tools/up.py:up"}
+        steps:
+          made: {tool: up, with: {items: "{{ items }}"}}
+        """,
+    )
+    bench.rows([{"items": ["a"], "expect": 2}])
+
+    ran = await bench.run(SUITE.replace("target: mood", "target: tooled").replace("label", "exact") + "repeat: 3\n")
+
+    assert [cell.output for cell in ran.view.cells()] == [2, 2, 2]
+    assert [cell.fields["items"] for cell in ran.view.cells()] == [["a"]] * 3
 
 
 async def test_repeats_are_different_samples_of_the_same_row(bench: Bench) -> None:
@@ -233,6 +312,38 @@ async def test_a_server_that_is_gone_is_not_asked_a_thousand_times_and_the_same_
     assert after.record["status"] == "done"
 
 
+async def test_rows_that_are_refused_are_missing_one_by_one_and_the_rows_after_them_are_asked(bench: Bench) -> None:
+    def refuse(request: Request) -> Any:
+        return ContextOverflow("too long") if number_of(request) < MOST_FAILURES + 5 else echo(request)
+
+    ran = await bench.run(script=refuse, options=Options(in_flight=1), concurrency=1)
+    again = await bench.run()
+
+    assert ran.record["status"] == "incomplete" and not ran.evaluated.gave_up
+    assert (ran.variant()["missing"], ran.metric()["n"]) == (MOST_FAILURES + 5, 25)
+    assert [cell.row for cell in ran.view.cells() if cell.flag == "error"] == list(range(1, MOST_FAILURES + 6))
+    assert again.runtime.requests == []
+
+
+async def test_once_a_run_has_given_up_no_more_rows_are_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.rows(moods(20_000))
+    suite = bench.suite()
+    bound = 0
+    bind = Binder.bind
+
+    def counted(*given: Any) -> BoundRow:
+        nonlocal bound
+        bound += 1
+        return bind(*given)
+
+    monkeypatch.setattr(Binder, "bind", counted)
+    ran = await bench.run(suite, script=lambda request: ConnectionFailed("nobody there"))
+
+    assert ran.evaluated.gave_up
+    assert bound < 10 * ROWS_AT_ONCE
+    assert ran.variant()["missing"] == 20_000
+
+
 async def test_a_connection_that_fails_for_good_leaves_no_cell(bench: Bench) -> None:
     bench.rows(moods(3))
     ran = await bench.run(script=lambda request: ConnectionFailed("nobody there"))
@@ -255,6 +366,67 @@ async def test_a_wrong_row_is_missing_with_its_place_and_the_others_are_measured
     assert "rows.jsonl:43" in problems[2] and "meh" in problems[2]
     assert ran.metric()["n"] == 40
     assert len(ran.runtime.requests) == 40
+
+
+async def test_a_wrong_row_is_one_cell_however_often_it_is_met_and_says_what_is_wrong_with_it_now(bench: Bench) -> None:
+    wrong = bench.folder.root / "evals/rows.jsonl"
+    good = wrong.read_text()
+    wrong.write_text(good + '{"text": \n')
+    first = await bench.run()
+    second = await bench.run(options=Options(retry_errors=True))
+    wrong.write_text(good + "[1]\n")
+    other = await bench.run()
+
+    def met(ran: Ran) -> tuple[int, str]:
+        return next((cell.cell, cell.problem) for cell in ran.view.cells() if cell.flag == "error")
+
+    assert met(first) == met(second)
+    assert "not JSON" in met(first)[1]
+    assert "not JSON" not in met(other)[1]
+    assert first.evaluated.wrong == other.evaluated.wrong == 1
+
+
+async def test_a_row_without_the_field_that_rows_are_clustered_by_is_wrong_and_the_nearest_is_named(
+    bench: Bench,
+) -> None:
+    bench.rows([*({**row, "document": 1} for row in moods(4)), {"text": "bad 4", "expect": "bad", "documnet": 1}])
+    ran = await bench.run(SUITE.replace("data: rows.jsonl", "data: {file: rows.jsonl, cluster: document}"))
+
+    (problem,) = (cell.problem for cell in ran.view.cells() if cell.flag == "error")
+    assert "there is no field `document`" in problem
+    assert "rows.jsonl:5" in problem
+    assert ran.metric()["n"] == 4
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "made = iter([{'text': 'bad 1', 'expect': 'bad'}] * 3)\ndef rows():\n    return made\n",
+        "made = []\ndef rows():\n    made.append({'text': f'bad {len(made)}', 'expect': 'bad'})\n    return made\n",
+        "made = []\ndef rows():\n    made.append(1)\n    return [{'text': f'bad {len(made)}', 'expect': 'bad'}]\n",
+    ],
+    ids=["rows that come once", "rows that grow", "rows that differ"],
+)
+async def test_rows_that_are_not_those_that_were_counted_end_the_run(bench: Bench, function: str) -> None:
+    bench.folder.write("evals/rows.py", function)
+
+    with pytest.raises(InputError, match=r"rows\.py:rows changed while they were read") as raised:
+        await bench.run(SUITE.replace("rows.jsonl", "{python: 'rows.py:rows'}"))
+
+    problem = raised.value.problems[0]
+    assert (problem.line, "seed" in (problem.hint or "")) == (1, True)
+    with Store.open(bench.store_folder) as store:
+        run = store.run("last")
+        assert run is not None and run.status == "failed"
+
+
+async def test_a_file_that_is_saved_between_counting_and_running_ends_the_run(bench: Bench) -> None:
+    suite = bench.suite()
+    with Store.open(bench.store_folder) as store:
+        evaluation = Evaluation(suite, models=Given(Scripted(echo)), store=store)
+        bench.rows(moods(43))
+        with pytest.raises(InputError, match=r"rows\.jsonl changed while they were read"):
+            await evaluation.run()
 
 
 async def test_fresh_asks_what_is_known_and_keeps_the_old_run_as_it_was(bench: Bench) -> None:
@@ -321,6 +493,47 @@ async def test_two_runs_at_once_share_the_work(bench: Bench) -> None:
     assert len(runtime.requests) == 40
     assert first.metric() == second.metric()
     assert first.record["status"] == second.record["status"] == "done"
+
+
+async def from_both_ends(bench: Bench, script: Script, options: Options) -> tuple[Ran, Ran]:
+    """Run two suites at once that have the same rows, one in their order and one from the last to the first."""
+    rows = moods(120)
+    bench.rows(rows)
+    bench.folder.write("evals/back.jsonl", rows_text(rows[::-1]))
+    suites = bench.suite(), bench.suite(SUITE.replace("rows.jsonl", "back.jsonl"))
+    runtime = Scripted(script)
+    async with asyncio.timeout(20):
+        first, second = await asyncio.gather(
+            *(bench.run(suite, runtime, options=options, cached=False, concurrency=2) for suite in suites)
+        )
+    return first, second
+
+
+async def test_two_runs_that_wait_for_each_others_rows_both_end_when_the_server_dies(bench: Bench) -> None:
+    answered = 0
+
+    async def die(request: Request) -> Any:
+        nonlocal answered
+        await asyncio.sleep(0.001)
+        answered += 1
+        return ConnectionFailed("nobody there") if answered > 50 else echo(request)
+
+    first, second = await from_both_ends(bench, die, Options(in_flight=2))
+    after = await bench.run(cached=False)
+
+    assert [each.record["status"] for each in (first, second)] == ["incomplete"] * 2
+    assert len(after.runtime.requests) == 120 - 50
+    assert after.record["status"] == "done"
+
+
+async def test_two_runs_that_meet_where_every_request_is_refused_both_end(bench: Bench) -> None:
+    async def refuse(request: Request) -> Any:
+        await asyncio.sleep(0.001)
+        return RequestRefused("no") if 50 <= number_of(request) < 70 else echo(request)
+
+    first, second = await from_both_ends(bench, refuse, Options(in_flight=2))
+
+    assert [(each.variant()["missing"], each.metric()["n"]) for each in (first, second)] == [(20, 100)] * 2
 
 
 async def _slowly(request: Request) -> str:
