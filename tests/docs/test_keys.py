@@ -10,6 +10,9 @@ from pydantic import BaseModel
 
 from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec
 from promptkit.evaluation.choosing.recommend import Flag
+from promptkit.evaluation.data import DataSpec, SplitSpec
+from promptkit.evaluation.metrics import kind_named, kinds
+from promptkit.evaluation.suite_spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.project import LIBRARY, Project, ProjectSettings
 from promptkit.prompts import FRONT_MATTER_KEYS, SECTIONS
 from promptkit.prompts.examples import FileExamples
@@ -52,6 +55,9 @@ def named(page: str) -> set[str]:
         ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),
         ("command-line.md", {*get_args(Flag), *technique_keys()}),
         ("project.md", keys(ProjectSettings)),
+        ("evaluating.md", keys(SuiteSpec, DataSpec, SplitSpec, TargetSpec, StepSuiteSpec)),
+        ("metrics.md", {*kinds(), *keys(*(kind_named(word).Parameters for word in kinds()))}),
+        ("ci.md", keys(BoundSpec)),
     ],
 )
 def test_a_page_names_every_key(page: str, known: set[str]) -> None:
