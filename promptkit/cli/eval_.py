@@ -113,6 +113,8 @@ def evaluate(
     from promptkit.evaluation import Options
     from promptkit.storage import holding_files
 
+    if smallest is not None and not 0 < smallest <= 100:
+        raise InputError(f"--smallest is a number of points above 0 and up to 100, not {smallest:g}")
     asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict)
     # A recording must hold every request, those of known cells too: kept replies answer them.
     anew = fresh or record is not None

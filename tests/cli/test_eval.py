@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Run
+from tests.cli.runs_project import make_project
 
 SUITE = """\
 data: rows.jsonl
@@ -140,3 +141,11 @@ def test_a_row_that_cannot_be_asked_leaves_the_run_incomplete(promptkit: Run, su
 def test_a_folder_without_suites_says_how_to_name_one(promptkit: Run) -> None:
     done = promptkit("eval")
     assert done.returncode == 2 and "promptkit eval FILE.yaml" in done.stderr
+
+
+@pytest.mark.parametrize("points", ["0", "-5", "101", "nan"])
+def test_a_difference_that_none_can_be_is_refused_before_the_run(tmp_path: Path, points: str) -> None:
+    here = make_project(tmp_path)
+    done = here("eval", "mood", "--smallest", points)
+    assert done.code == 2 and "--smallest is a number of points above 0 and up to 100" in done.err
+    assert here("runs", "list").err == "there are no runs here yet\n"
