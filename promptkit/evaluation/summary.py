@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.metrics import Difference, Estimate, Metric
@@ -220,8 +221,11 @@ def rows_to_tell(
         return None, None
     if "Tango" in difference.method:
         discordant = (difference.better + difference.worse + 1) / (difference.n + 2)
-        needed = rows_needed(discordant, smallest, level=level) if discordant > smallest else None
-        return needed, smallest_shown(discordant, difference.n, level=level)
+        # A discordant share goes with the square of what one row adds: 1, and ½ to a pairwise judge's mean.
+        one = sqrt(difference.spread / discordant)
+        needed = rows_needed(discordant, smallest / one, level=level) if discordant > smallest / one else None
+        shown = smallest_shown(discordant, difference.n, level=level)
+        return needed, None if shown is None else shown * one
     spread = difference.spread / (metric.bounds[1] - metric.bounds[0])
     return (
         rows_needed_graded(spread, smallest, level=level),

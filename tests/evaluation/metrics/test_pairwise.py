@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from promptkit.evaluation.metrics import Given, Metric, Sample, Score
-from promptkit.evaluation.statistics import mid_p, tango
+from promptkit.evaluation.statistics import mid_p, rows_needed, smallest_shown, tango
+from promptkit.evaluation.summary import rows_to_tell
 from promptkit.runtimes import Scripted
 from tests.engine.helpers import Folder, asked
 from tests.engine.helpers import Given as Models
@@ -114,6 +115,18 @@ def test_interval_and_difference_are_tangos_of_consistent_wins_and_losses(folder
     turned = of.difference(baseline, ours)
     assert turned is not None and (turned.better, turned.worse) == (4, 12)
     assert (turned.difference, turned.low, turned.high) == pytest.approx((-0.2, -high / 2, -low / 2))
+
+
+def test_the_rows_that_would_tell_are_those_of_wins_less_losses_twice_as_far_apart_as_the_mean(folder: Folder) -> None:
+    of = pairwise(folder)
+    ours, baseline = sampled(of, verdicts("w" * 30 + "l" * 7 + "e" * 163)), sampled(of, verdicts("e" * 200))
+    apart = of.difference(ours, baseline)
+    assert apart is not None
+    needed, shown = rows_to_tell(of, apart, 0.05, level=0.95)
+    discordant = 38 / 202
+    assert needed == rows_needed(discordant, 0.1) and needed < 200
+    found = smallest_shown(discordant, 200)
+    assert found is not None and shown == pytest.approx(found / 2)
 
 
 def test_the_baseline_lies_at_a_tie_with_itself(folder: Folder) -> None:
