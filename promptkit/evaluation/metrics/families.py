@@ -114,7 +114,8 @@ def graded_difference(
     if not len(a):
         return None
     width = bounds[1] - bounds[0]
-    found = paired_graded(a.scores / width, b.scores / width, a.clusters, level=level, seed=0)
+    first, second = ((each.scores - bounds[0]) / width for each in (a, b))
+    found = paired_graded(first, second, a.clusters, level=level, seed=0)
     differing = found.better + found.worse
     few = (f"only {differing} of {found.n} rows differ: the interval rests on few",) if differing < FEW else ()
     return told(found, higher_is_better, scale=width, notes=few)
@@ -142,6 +143,8 @@ def ratio_difference(a: Sample, b: Sample, higher_is_better: bool, level: float)
 
     if not len(a):
         return None
+    if (a.scores < 0).any() or (b.scores < 0).any():
+        return Difference(difference=None, is_ratio=True, notes=("a cell is below 0: there is no ratio",))
     found = paired_ratio(a.scores, b.scores, a.clusters, level=level)
     if not found.n:
         note = "every cell is 0 on a side: there is no ratio"

@@ -125,7 +125,8 @@ class Corpus(Metric):
         return Score(min(value, 100.0), {**detail, "counts": [int(count) for count in counts]})
 
     def _corpus(self, counts: NDArray[np.float64]) -> float:
-        return float(self._library._compute_score_from_stats(counts.astype(int).tolist()).score)
+        # That of equal texts is above 100 by rounding.
+        return min(100.0, float(self._library._compute_score_from_stats(counts.astype(int).tolist()).score))
 
 
 class BleuParameters(Closed):

@@ -83,6 +83,11 @@ def test_a_graded_difference_of_few_rows_says_so(halves: Metric) -> None:
     assert found is not None and found.notes == ("only 3 of 20 rows differ: the interval rests on few",)
 
 
+def test_a_difference_reaches_no_further_than_the_scores_can(halves: Metric) -> None:
+    found = halves.difference(sample([5.0, 1.0]), sample([1.0, 5.0]))
+    assert found is not None and (found.low, found.high) == (-4, 4)
+
+
 @pytest.mark.parametrize("family", [Proportion, Graded, Measured])
 def test_of_no_cells_nothing_is_said(family: Any) -> None:
     example = metric("exact")

@@ -105,6 +105,12 @@ def test_any_answer_has_a_score_within_the_bounds_and_its_counts(word: str, got:
     assert all(number >= 0 and number == int(number) for number in numbers[1:])
 
 
+@pytest.mark.parametrize("word", ["bleu", "chrf"])
+def test_equal_texts_have_the_best_score_and_no_more(word: str) -> None:
+    found = told(metric(word), cells(WANTED, WANTED))
+    assert (found.mean, found.low, found.high) == (100, 100, 100)
+
+
 def test_few_rows_are_said_to_be_few() -> None:
     assert any("100" in note for note in told(metric("chrf"), cells(GOT, WANTED)).notes)
 

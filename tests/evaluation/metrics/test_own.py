@@ -155,6 +155,14 @@ def test_a_score_without_bounds_is_measured(folder: Folder) -> None:
     assert difference is not None and difference.is_ratio and difference.better == 9
 
 
+def test_of_scores_below_0_there_is_no_ratio(folder: Folder) -> None:
+    of = mine(folder, "def score():\n    return 1\n", bounds=None)
+    assert of.estimate(sample([-1.5, 2.0, -3.0])).mean == -1.5
+    found = of.difference(sample([-1.5, 2.0]), sample([1.0, 2.0]))
+    assert found is not None and found.difference is None
+    assert found.notes == ("a cell is below 0: there is no ratio",)
+
+
 def test_bounds_of_ones_own_are_those_of_the_mean(folder: Folder) -> None:
     found = mine(folder, "def score():\n    return 1\n", bounds=[1, 5]).estimate(sample([1.0, 5.0, 3.0]))
     assert found.mean == 3 and found.low is not None and found.low >= 1
