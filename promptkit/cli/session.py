@@ -96,6 +96,7 @@ async def open_session(
             async with models:
                 settings = Settings(strict=asking.strict)
                 gc.freeze()  # what is loaded now stays: looking through it again costs a tenth of what a call does
+                gc.set_threshold(10_000)  # so does what is in flight: looking through it often costs as much again
                 yield Session(project=project, models=models, store=store, settings=settings, reference=reference)
     finally:
         if recorder:

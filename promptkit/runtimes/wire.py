@@ -23,9 +23,12 @@ _PLAIN_REQUEST = ("begun", "max_tokens", "seed", "grammar", "schema", "alternati
 _PLAIN_REPLY = ("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought", "seconds")
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def to_json(record: object) -> str:
     """Return a record as one line of readable JSON. Raises ValueError for a number that JSON has not."""
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode(record)
 
 
 def request_key(request: Request, digest: str) -> str:
