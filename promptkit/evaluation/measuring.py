@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from promptkit.errors import RuntimeFailure
-from promptkit.evaluation.failures import MOST_FAILURES
-from promptkit.evaluation.metrics import Score
-from promptkit.evaluation.outcome import OF_THE_REQUEST, Outcome
+from promptkit.evaluation.judges import Judges
 from promptkit.evaluation.scoring import Scores, judge_cell, measure_cell, read_kept_score
 
 if TYPE_CHECKING:
     from promptkit.answers import AnswerType
     from promptkit.evaluation.binding import BoundRow
+    from promptkit.evaluation.outcome import Outcome
     from promptkit.evaluation.suite import Measure
     from promptkit.runtimes import Models
     from promptkit.storage import Cells
@@ -29,10 +28,10 @@ class Measuring:
     def __init__(self, measures: Sequence[Measure], models: Models, cells: Cells) -> None:
         self.keys: dict[str, str] = {}
         self._models = models
+        self._judges = Judges(models)
         self._cells = cells
         self._quick = [(at, each) for at, each in enumerate(measures) if not _is_slow(each)]
         self._slow = [(at, each) for at, each in enumerate(measures) if _is_slow(each) and not each.metric.pairs]
-        self._judge_failures = 0
 
     @property
     def has_slow(self) -> bool:
@@ -61,7 +60,7 @@ class Measuring:
             if measure.name in known:
                 found[measure.name] = known[measure.name]
             elif measure.metric.asks:
-                found[measure.name] = await self._judged(*given)
+                found[measure.name] = await self._judges.score(partial(judge_cell, *given))
             else:
                 found[measure.name] = await asyncio.to_thread(measure_cell, *given)
         return found
@@ -77,20 +76,6 @@ class Measuring:
             for number, text in self._cells.kept_scores(numbers, key).items():
                 found.setdefault(number, {})[name] = text
         return found
-
-    async def _judged(
-        self, measure: Measure, outcome: Outcome, row: Mapping[str, Any], expected: Any, answer: AnswerType | None
-    ) -> Score:
-        """Return what a judge says; one that has failed again and again is not asked any more."""
-        if self._judge_failures >= MOST_FAILURES:
-            return Score(None, why=f"not judged: the judge has failed {MOST_FAILURES} times, one after the other")
-        try:
-            score = await judge_cell(measure, outcome, row, expected, answer, self._models)
-        except RuntimeFailure as failure:
-            self._judge_failures += not isinstance(failure, OF_THE_REQUEST)
-            return Score(None, why=failure.message)
-        self._judge_failures = 0
-        return score
 
 
 def kept_scores_of(row: BoundRow, texts: Mapping[str, str]) -> Scores:

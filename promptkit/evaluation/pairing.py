@@ -5,35 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from promptkit.errors import RuntimeFailure
 from promptkit.evaluation.binding import Binder, BoundRow
-from promptkit.evaluation.failures import MOST_FAILURES
+from promptkit.evaluation.judges import Judges
 from promptkit.evaluation.metrics import Score
-from promptkit.evaluation.outcome import OF_THE_REQUEST, Outcome, read_outcome
+from promptkit.evaluation.outcome import Outcome, read_outcome
 from promptkit.evaluation.scoring import given_of, judge_pair, read_scores, scores_text
 from promptkit.evaluation.suite import Measure, Suite, answer_type
 from promptkit.storage import Placed
 
 if TYPE_CHECKING:
     from promptkit.evaluation.work import Contender
-    from promptkit.runtimes import Asker, Models
+    from promptkit.runtimes import Models
     from promptkit.storage import RunCell, Store
 
 ROWS_AT_ONCE = 32
-
-
-class Gone:
-    """What stands for a judge that has failed again and again: pairs that need none are still scored."""
-
-    async def get(self, reference: str | None = None) -> Asker:
-        """Raises RuntimeFailure."""
-        raise RuntimeFailure(f"not judged: the judge has failed {MOST_FAILURES} times, one after the other")
-
-
-GONE = Gone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +44,12 @@ async def score_pairs(
         return
     tallies = {each.variant.name: each.tally for each in contenders}
     answer = answer_type(suite.baseline.pipeline)
-    failures = 0
+    judges = Judges(models)
 
     async def score(pair: Pair, at: int, measure: Measure) -> Score:
         row, expected = pair.row.row.fields, pair.row.expected[at]
-        nonlocal failures
-        is_gone = failures >= MOST_FAILURES
         ours, theirs = (given_of(measure, each, row, expected, answer) for each in (pair.outcome, pair.baseline))
-        try:
-            said = await judge_pair(measure, ours, theirs, GONE if is_gone else models)
-        except RuntimeFailure as failure:
-            failures += not isinstance(failure, OF_THE_REQUEST)
-            return Score(None, why=failure.message)
-        failures = failures if is_gone else 0
-        return said
+        return await judges.score(partial(judge_pair, measure, ours, theirs))
 
     async def finish(pair: Pair) -> Placed:
         cell, row = pair.cell, pair.row

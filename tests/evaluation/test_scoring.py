@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from promptkit.errors import InputError
-from promptkit.evaluation import refuse_seen
+from promptkit.errors import ConnectionFailed, ContextOverflow, InputError
+from promptkit.evaluation import Options, refuse_seen
+from promptkit.evaluation.failures import MOST_FAILURES
 from promptkit.runtimes import Request, Scripted
 from promptkit.runtimes.scripted import CAPABILITIES
 from promptkit.techniques import row_hash
-from tests.engine.helpers import Folder
-from tests.evaluation.suites import PIPELINE, SUITE, Bench, moods
+from tests.engine.helpers import Folder, said
+from tests.evaluation.suites import PIPELINE, SUITE, Bench, echo, moods, number_of
 
 RECORD = """
 name: record
@@ -50,6 +53,57 @@ async def test_an_answer_without_the_part_that_a_metric_reads_is_wrong_and_says_
     assert ran.metric("mood")["n"] == 4
     score = next(iter(ran.view.cells())).scores["mood"]
     assert score.value == 0 and "mood" in score.why
+
+
+async def test_a_step_that_does_not_parse_is_wrong_by_every_metric_that_reads_it(bench: Bench) -> None:
+    bench.folder.write(
+        "pipelines/two.yaml",
+        """
+        inputs: {text: {example: fine}}
+        steps:
+          first: {prompt: mood, on_error: skip}
+          second: {prompt: mood, with: {text: "{{ text }} again"}}
+        """,
+    )
+    suite = """
+data: rows.jsonl
+target: two
+metrics:
+  whole: {label: {of: "{{ steps.first }}"}}
+  upper: {exact: {of: "{{ steps.first | upper }}", expect: "BAD"}}
+  letter: {exact: {of: "{{ steps.first[0] }}", expect: "b"}}
+"""
+
+    ran = await bench.run(
+        suite, lambda each: echo(each) if "again" in said(each) or " 0" not in said(each) else "no idea"
+    )
+
+    found = {name: (metric["n"], metric["mean"]) for name, metric in ran.variant()["metrics"].items()}
+    assert found == {"whole": (4, 0.25), "upper": (4, 0.25), "letter": (4, 0.25)}
+    assert ran.flags == [""] * 4
+
+
+async def test_a_metric_that_reads_the_row_alone_says_nothing_where_the_row_has_nothing(bench: Bench) -> None:
+    bench.rows([*moods(3), {"text": "bad 3", "expect": "bad", "tags": ["bad"]}])
+
+    ran = await bench.run(SUITE.replace("accuracy: label", "first: {exact: {of: '{{ row.tags[0] }}'}}"))
+
+    assert (ran.metric("first")["n"], ran.metric("first")["mean"]) == (1, 1)
+    assert ran.record["status"] == "incomplete"
+
+
+async def test_what_a_metric_does_to_its_row_nobody_else_sees(bench: Bench) -> None:
+    bench.folder.write(
+        "evals/mine.py", "def score(row):\n    row['tags'].append('x')\n    return float(len(row['tags']) == 2)\n"
+    )
+    bench.rows([{"text": "bad 1", "expect": "bad", "tags": ["a"]}])
+    suite = SUITE.replace("accuracy: label", "one: {python: 'mine.py:score'}, other: {python: 'mine.py:score'}")
+
+    ran = await bench.run(suite + "variants: {a: {}, b: {mood.layout: prefix}}\n")
+
+    scores = [score.value for cell in ran.view.cells() for score in cell.scores.values()]
+    assert scores == [1.0] * 4
+    assert {tuple(cell.fields["tags"]) for cell in ran.view.cells()} == {("a",)}
 
 
 async def test_a_metric_that_raises_is_missing_with_its_reason_and_never_zero(bench: Bench) -> None:
@@ -120,6 +174,83 @@ async def test_a_judge_is_asked_once_for_a_cell_and_babble_is_missing(bench: Ben
     assert sorted(value is None for value in values) == [False, False, True, True]
     assert ran.metric("kind")["mean"] == 4
     assert len(again.runtime.requests) == 0
+
+
+JUDGED = SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, scale: [1, 5]}}")
+
+
+def is_judged(request: Request) -> bool:
+    return "Is it kind?" in said(request)
+
+
+def judged_row(request: Request) -> int:
+    """Return the number of the row whose answer a judge is shown."""
+    shown = (line for line in said(request).split("\n") if line.startswith(("> good", "> bad")))
+    return int(next(shown).rpartition(" ")[2])
+
+
+async def test_a_judge_that_is_gone_is_not_asked_for_every_cell_and_the_same_command_asks_it_for_all(
+    bench: Bench,
+) -> None:
+    bench.rows(moods(60))
+    asked = 0
+
+    def script(request: Request) -> Any:
+        nonlocal asked
+        if not is_judged(request):
+            return echo(request)
+        asked += 1
+        return ConnectionFailed("nobody there")
+
+    ran = await bench.run(JUDGED, script, options=Options(in_flight=2), concurrency=2)
+    after = await bench.run(JUDGED, lambda each: "4" if is_judged(each) else echo(each))
+
+    assert MOST_FAILURES <= asked < MOST_FAILURES + 10
+    assert ran.record["status"] == "incomplete"
+    assert (ran.variant()["missing"], ran.metric("kind")["n"]) == (0, 0)
+    assert "nobody there" in ran.evaluated.failure
+    assert all(is_judged(request) for request in after.runtime.requests)
+    assert (len(after.runtime.requests), after.metric("kind")["n"]) == (60, 60)
+
+
+async def test_a_judge_that_is_gone_is_given_up_whatever_needs_no_judge(bench: Bench) -> None:
+    bench.rows(moods(60))
+    bench.folder.write("evals/mine.py", "def score(output):\n    return 1\n")
+    asked = 0
+
+    def script(request: Request) -> Any:
+        nonlocal asked
+        if not is_judged(request):
+            return "no idea" if number_of(request) % 5 == 0 else echo(request)
+        asked += 1
+        return ConnectionFailed("nobody there")
+
+    ran = await bench.run(
+        JUDGED.replace("{kind", "{mine: {python: 'mine.py:score'}, kind"),
+        script,
+        options=Options(in_flight=2),
+        concurrency=2,
+    )
+
+    assert asked < MOST_FAILURES + 10
+    assert ran.variant()["unparsed"] == 12
+    assert ran.metric("mine")["n"] == 60
+    assert ran.metric("kind")["n"] == 12
+
+
+async def test_answers_that_are_too_long_for_the_judge_have_no_score_and_all_others_are_judged(bench: Bench) -> None:
+    bench.rows(moods(40))
+
+    def script(request: Request) -> Any:
+        if not is_judged(request):
+            return echo(request)
+        return ContextOverflow("too long") if judged_row(request) < MOST_FAILURES + 2 else "4"
+
+    ran = await bench.run(JUDGED, script, options=Options(in_flight=1), concurrency=1)
+
+    assert ran.metric("kind")["n"] == 40 - MOST_FAILURES - 2
+    whys = {cell.scores["kind"].why for cell in ran.view.cells() if cell.scores["kind"].value is None}
+    assert all("too long" in why for why in whys)
 
 
 async def test_rows_that_a_preparation_saw_are_refused_unless_they_are_allowed(bench: Bench) -> None:
