@@ -19,7 +19,8 @@ FEWEST_DIGITS, MOST_DIGITS = 2, 6
 class Amount:
     """What is known of a metric: `mean` with its interval, from `cells`, of which `rows` are independent.
 
-    `noun` says what the mean is a share of (`right`), `what` else what it is; `lack` why there is none.
+    `is_mean` tells that it is the mean of the cells. `noun` says what the mean is a share of (`right`), `what` else
+    what it is; `lack` why there is none.
     """
 
     mean: float | None
@@ -28,6 +29,7 @@ class Amount:
     cells: int
     rows: int
     bounds: tuple[float, float] | None
+    is_mean: bool = True
     what: str = ""
     noun: str = ""
     lack: str = ""

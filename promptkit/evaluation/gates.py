@@ -63,7 +63,8 @@ def judge(run: Gated) -> list[dict[str, Any]]:
     """Return the thresholds of a run that ended, as `promptkit eval --json` prints them.
 
     While cells are missing nothing is met or missed; with `allow_missing`, and at most a share of MOST_MISSING missing,
-    a bound is met that is met whatever they would be, and missed that is missed whatever they would be.
+    a bound is met that is met whatever they would be, and missed that is missed whatever they would be. That is known
+    of means of cells alone.
     """
     return [
         {
@@ -105,7 +106,7 @@ def _end(threshold: Threshold, run: Gated, *, kind: str) -> Verdict:
     up = kind == "at_least"
     end = amount.low if up else amount.high
     missing = run.cells - amount.cells
-    if not run.may_lack(missing) or (missing and amount.bounds is None):
+    if not run.may_lack(missing) or (missing and (amount.bounds is None or not amount.is_mean)):
         return _open(threshold.name, missing, run.cells)
     told = f"{threshold.name}: {'at least' if up else 'at most'} {apart(wanted, wanted, amount)} is wanted"
     if end is None:
@@ -147,6 +148,7 @@ def _amount(name: str, run: Gated) -> Amount:
             cells=cells,
             rows=record["clusters"],
             bounds=metric.bounds,
+            is_mean=metric.is_mean,
             what="" if isinstance(metric, Proportion) else "observed" if metric.bounds else "in the median",
             noun="right" if isinstance(metric, Proportion) else "",
             lack="; ".join(record["notes"]),

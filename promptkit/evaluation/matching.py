@@ -11,8 +11,9 @@ from promptkit.evaluation.metrics import Difference, Metric, Sample, Score
 from promptkit.evaluation.reference import Reference, RowKey, RowScores, scored_rows
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite import Measure, Suite
-from promptkit.evaluation.summary import MOST_MISSING, counting_against, difference_record
+from promptkit.evaluation.summary import counting_against, difference_record, may_lack
 
+NO_SCORE = Score(None)
 RIGHT = 1e-9
 """How near the best score is the best score."""
 
@@ -153,7 +154,7 @@ class Beside:
 def compare(measure: Measure, reference: Reference, matched: Matched, *, allow_missing: bool) -> Compared:
     """Return what the rows that match say of a metric, here against there.
 
-    A score that is missing on a side leaves nothing to be said, but with `allow_missing` up to a share of MOST_MISSING.
+    A score that is missing on a side leaves nothing to be said, but with `allow_missing` as far as `may_lack` goes.
     """
     metric = measure.metric
     if (why := _incomparable(measure, reference)) or not matched.pairs:
@@ -166,7 +167,7 @@ def compare(measure: Measure, reference: Reference, matched: Matched, *, allow_m
         other = _sample(metric, there, rows, clusters)
     except (KeyError, TypeError, ValueError):
         return Compared(difference=None, why=f"what {reference.name} keeps of `{measure.name}` cannot be read")
-    if missing and not (allow_missing and missing <= MOST_MISSING * cells):
+    if missing and not (allow_missing and may_lack(metric, missing, cells)):
         return Compared(difference=None, missing=missing, why=f"{missing} of {cells} cells have no score on a side")
     difference = metric.difference(_sample(metric, here, rows, clusters), other)
     if difference is None or difference.difference is None:
@@ -222,13 +223,20 @@ def _sample(metric: Metric, scores: Sequence[Score], rows: Sequence[int], cluste
 
 
 def _regressions(metric: Metric, matched: Matched) -> tuple[int, ...]:
-    """Return the rows of which most repeats were right there, and no longer are here."""
+    """Return the rows of which most repeats were right there, and no longer are here, whatever missing ones were."""
     repeat = matched.repeat
     return tuple(
         here.number
         for here, there in matched.pairs
-        if 2 * right_ones(metric, there, repeat) > repeat >= 2 * right_ones(metric, here, repeat)
+        if 2 * right_ones(metric, there, repeat)
+        > repeat
+        >= 2 * (right_ones(metric, here, repeat) + _missing_ones(metric, here, repeat))
     )
+
+
+def _missing_ones(metric: Metric, row: RowScores, repeat: int) -> int:
+    """Return how many of a row's first repeats have no score."""
+    return sum(scores.get(metric.name, NO_SCORE).value is None for scores in row.repeats[:repeat])
 
 
 def right_ones(metric: Metric, row: RowScores, repeat: int) -> int:

@@ -146,12 +146,19 @@ def compared(
     """Return what is said of `a` against `b` at a confidence for so many comparisons; None where nothing may be."""
     left, right = paired_samples(metric, a, b, clusters)
     missing = cells - len(left)
-    if missing and not (judging.allow_missing and missing <= MOST_MISSING * cells):
+    if missing and not (judging.allow_missing and may_lack(metric, missing, cells)):
         return None
     difference = metric.difference(left, right, level=family_level(family))
     if difference is None or not missing or metric.bounds is None:
         return difference
     return counting_against(metric, difference, missing, cells)
+
+
+def may_lack(metric: Metric, missing: int, cells: int) -> bool:
+    """Tell whether a difference may be said though so many cells are missing: at most a share of MOST_MISSING, each of
+    which can be counted against it. One cell that lacks can move F1 or pass^k further than its share.
+    """
+    return missing <= MOST_MISSING * cells and (metric.bounds is None or metric.is_mean)
 
 
 def family_level(family: int) -> float:

@@ -14,7 +14,7 @@ from promptkit.evaluation.metrics import Difference, Metric
 from promptkit.evaluation.rebuilt import BuiltMetrics, build_metrics
 from promptkit.evaluation.reference import RowKey
 from promptkit.evaluation.sides import Differs, Side, differing, row_cells, side_record
-from promptkit.evaluation.summary import MOST_MISSING, Judging, compared, difference_record
+from promptkit.evaluation.summary import Judging, compared, difference_record, may_lack
 from promptkit.evaluation.tally import Clusters, Tally, paired_samples
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ class Versus:
 def compare_sides(a: Side, b: Side, project: Project, *, aim: str | None = None) -> Versus:
     """Return what `a` says against `b`, by all metrics of both or, where it is named, by `aim` alone.
 
-    Each missing cell counts against a difference; of more than a share of MOST_MISSING nothing is said. Raises
-    InputError for sides that have no row in common, and for an `aim` that is no metric of theirs.
+    Each missing cell counts against a difference; of more than `may_lack` allows nothing is said. Raises InputError for sides that have no row in common, and for an `aim` that is no metric of theirs.
     """
     built = build_metrics(a.view, project)
     unsaid = dict(_incomparable(a, b, built))
@@ -130,7 +129,7 @@ def compare_sides(a: Side, b: Side, project: Project, *, aim: str | None = None)
             metric, paired.a, paired.b, paired.cells, paired.clusters, Judging(allow_missing=True), family=1
         )
         if said is None or said.difference is None:
-            unsaid[name] = _unsaid(name, missing[name], paired.cells)
+            unsaid[name] = _unsaid(metric, missing[name], paired.cells)
         else:
             differences[name] = said
     by = aim or next(iter(metrics), a.view.metrics[0])
@@ -235,10 +234,10 @@ def _unread(side: Side, rows: int) -> int:
     return max(0, int(side.view.how["rows"]) - rows)
 
 
-def _unsaid(name: str, missing: int, cells: int) -> str:
-    if missing > MOST_MISSING * cells:
+def _unsaid(metric: Metric, missing: int, cells: int) -> str:
+    if not may_lack(metric, missing, cells):
         return f"{missing} of {cells} cells have no score on a side: a difference could be theirs"
-    return f"`{name}` has no difference to show"
+    return f"`{metric.name}` has no difference to show"
 
 
 def _incomparable(a: Side, b: Side, built: BuiltMetrics) -> Iterator[tuple[str, str]]:

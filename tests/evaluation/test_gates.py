@@ -182,6 +182,27 @@ async def test_a_missing_cell_that_is_allowed_counts_against_what_passes(bench: 
     assert ran[0].record["missing_allowed"] is True
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "balanced_accuracy",
+        "f1",
+        "{f1: good}",
+        "{set_f1: micro}",
+        "chrf",
+        "{pass_all: {k: 1}}",
+    ],
+)
+async def test_a_missing_cell_cannot_be_counted_against_what_is_no_mean_of_cells(bench: Bench, metric: str) -> None:
+    """Of 60 rows one can be half of a class: it weighs more than a sixtieth."""
+    bench.rows([{**row, "expect": [row["expect"]]} if "set" in metric else row for row in mixed(60, wrong=0)])
+    text = SUITE.replace("accuracy: label", f"accuracy: {metric}") + "thresholds: {accuracy: {at_least: 0}}\n"
+    ran = await bench.run(text, refusing(7), judging=Judging(allow_missing=True))
+
+    assert ran.record["missing_allowed"] is True
+    assert (only(ran)["passed"], only(ran)["missing"]) == (None, 1)
+
+
 async def test_above_two_in_a_hundred_missing_nothing_is_judged_though_it_is_allowed(bench: Bench) -> None:
     ran = await bench.run(gated("at_least: 0.1"), refusing(7), judging=Judging(allow_missing=True))
 
@@ -266,6 +287,22 @@ async def test_nothing_dropped_or_not_while_cells_are_missing_though_they_are_of
     ran = await bench.run(gated("against: last, drop_at_most: 0.5"), refusing(20))
 
     assert (only(ran)["passed"], only(ran)["missing"]) == (None, 1)
+
+
+async def test_a_row_whose_answer_is_missing_is_not_said_to_have_regressed(bench: Bench) -> None:
+    bench.rows(mixed(60, wrong=0))
+    await bench.run()
+
+    def script(request: Request) -> Any:
+        return "good" if number_of(request) == 9 else refusing(7)(request)
+
+    judging, anew = Judging(allow_missing=True), Options(fresh=True)
+    ran = await bench.run(
+        gated("against: last, drop_at_most: 0.5"), script, judging=judging, options=anew, cached=False
+    )
+
+    assert only(ran)["rows"] == [10]
+    assert "right there and wrong here: row 10" in only(ran)["says"]
 
 
 async def test_tokens_may_grow_by_a_share(bench: Bench) -> None:

@@ -104,6 +104,18 @@ async def test_few_missing_cells_may_be_allowed_and_then_count_against_the_diffe
     assert any("counts against" in note for note in comparison["notes"])
 
 
+async def test_what_is_no_mean_of_cells_is_not_compared_while_a_cell_is_missing(bench: Bench) -> None:
+    def script(request: Request) -> Any:
+        return (
+            RequestRefused("no") if "bad 10" in request.messages[-1].content and is_other(request) else right(request)
+        )
+
+    both = TWO.replace("accuracy: label", "accuracy: label, macro: f1")
+    ran = await bench.run(both, script, judging=Judging(allow_missing=True))
+
+    assert [each["metric"] for each in ran.record["comparisons"]] == ["accuracy"]
+
+
 async def test_several_comparisons_are_drawn_wider_and_ordered_by_holm(bench: Bench) -> None:
     def script(request: Request) -> str:
         return wrong(request) if is_hard(request) and not is_other(request) else right(request)

@@ -138,6 +138,16 @@ async def test_up_to_two_in_a_hundred_count_against_the_difference(bench: Bench)
     assert less.high is not None and known.high is not None and less.high > known.high
 
 
+async def test_of_what_is_no_mean_of_cells_nothing_is_said_while_one_is_missing(bench: Bench) -> None:
+    bench.rows(labelled(50))
+    suite = SUITE.replace("{accuracy: label}", "{accuracy: label, balanced: balanced_accuracy}")
+    one = await bench.run(suite)
+    versus = compare(bench, await bench.run(suite, failing_on("good 3"), **ANEW), one)
+
+    assert versus.differences.keys() == {"accuracy"}
+    assert versus.unsaid["balanced"].startswith("1 of 50 cells have no score on a side")
+
+
 async def test_rows_that_a_run_did_not_come_to_are_missing_and_not_left_out(bench: Bench) -> None:
     whole, part = await bench.run(), await bench.run(**ANEW)
     kept = list(part.view.cells())[:6]

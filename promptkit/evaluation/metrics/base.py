@@ -152,7 +152,8 @@ class Askers(Protocol):
 class Metric:
     """A metric of a suite, ready to score. One class a kind; `kind` is the word that a suite names it by.
 
-    `bounds` are those of a score (None: unbounded, as tokens are). Where `pairs` is true, `judge_pair` scores, else
+    `bounds` are those of a score (None: unbounded, as tokens are). `is_mean` tells that a variant's value is the mean
+    of its cells' scores, so that a missing one can be counted against it by its share. Where `pairs` is true, `judge_pair` scores, else
     where `asks` is true, `judge`, else `measure`: what asks waits for a model, a sandbox or a function. `model` is the
     reference that a metric asks instead of the run's default: its digest belongs to the key of its scores. Scores of a
     metric that is `costly` are kept by cell and `key`. `needs_expected` metrics have nothing to say of a row without
@@ -165,6 +166,7 @@ class Metric:
     short: ClassVar[str | None] = None  # the parameter that a value alone is (`python: FILE.py:FUNCTION`)
     bounds: tuple[float, float] | None = (0.0, 1.0)
     higher_is_better: bool = True
+    is_mean: bool = True
     needs_expected: bool = True
     asks: bool = False
     pairs: bool = False

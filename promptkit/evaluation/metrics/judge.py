@@ -85,6 +85,8 @@ class Judge(Graded):
         self._names = parameters.names
         if parameters.scale is not None:
             self.bounds = (float(parameters.scale[0]), float(parameters.scale[-1]))
+        # Labels of a few answers put the mean right: one that is missing may be one of them.
+        self.is_mean = parameters.labels is None
         low, high = self._bounds
         step = (high - low) / (len(self._names) - 1)
         self._values = {name: low + step * place for place, name in enumerate(self._names)}

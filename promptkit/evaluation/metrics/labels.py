@@ -150,6 +150,7 @@ class BalancedAccuracy(Labelled):
 
     kind = "balanced_accuracy"
     about = "the mean of each class's recall"
+    is_mean = False
 
     def estimate(self, sample: Sample) -> Estimate:
         from promptkit.evaluation.statistics import balanced_accuracy
@@ -193,6 +194,7 @@ class F1(Labelled):
 
     def __init__(self, name: str, parameters: F1Parameters, around: Around) -> None:
         super().__init__(name, parameters, around)
+        self.is_mean = parameters.average == "micro"
         known = ("macro", "micro", *self.declared)
         if self.declared and parameters.average not in known:
             raise InputError(

@@ -42,6 +42,7 @@ class Corpus(Metric):
     """
 
     bounds = (0.0, 100.0)
+    is_mean = False
 
     def __init__(self, name: str, parameters: Any, around: Around) -> None:
         super().__init__(name, parameters, around)

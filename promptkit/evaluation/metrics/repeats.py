@@ -46,6 +46,7 @@ class Agreement(Metric):
     kind = "agreement"
     about = "agreement of the repeats of a row (Krippendorff's alpha)"
     bounds = (-1.0, 1.0)
+    is_mean = False
     needs_expected = False
     columns = ("score", "answer")
 
@@ -154,6 +155,7 @@ class Passes(Metric):
     """
 
     Parameters = PassParameters
+    is_mean = False
     parameters: PassParameters
 
     def __init__(self, name: str, parameters: PassParameters, around: Around) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from promptkit.answers import AnswerType, Labels, ListOf, Spans
 from promptkit.engine import Closed
-from promptkit.evaluation.metrics.base import Difference, Estimate, Given, Sample, Score
+from promptkit.evaluation.metrics.base import Around, Difference, Estimate, Given, Sample, Score
 from promptkit.evaluation.metrics.families import NOTHING_SCORED, Graded, from_mean, told
 from promptkit.evaluation.metrics.values import expected_of, fault, frozen, shown
 
@@ -37,6 +37,10 @@ class SetF1(Graded):
     short = "by"
     columns = ("score", "right", "extra", "missing")
     parameters: SetF1Parameters
+
+    def __init__(self, name: str, parameters: SetF1Parameters, around: Around) -> None:
+        super().__init__(name, parameters, around)
+        self.is_mean = parameters.by == "row"
 
     def measure(self, given: Given) -> Score:
         answer = given.cell.answer
