@@ -109,7 +109,8 @@ class Versus:
 def compare_sides(a: Side, b: Side, project: Project, *, aim: str | None = None) -> Versus:
     """Return what `a` says against `b`, by all metrics of both or, where it is named, by `aim` alone.
 
-    Each missing cell counts against a difference; of more than `may_lack` allows nothing is said. Raises InputError for sides that have no row in common, and for an `aim` that is no metric of theirs.
+    Each missing cell counts against a difference; of more than `may_lack` allows nothing is said. Raises InputError for
+    sides that have no row in common, and for an `aim` that is no metric of theirs.
     """
     built = build_metrics(a.view, project)
     unsaid = dict(_incomparable(a, b, built))

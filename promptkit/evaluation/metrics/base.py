@@ -153,11 +153,11 @@ class Metric:
     """A metric of a suite, ready to score. One class a kind; `kind` is the word that a suite names it by.
 
     `bounds` are those of a score (None: unbounded, as tokens are). `is_mean` tells that a variant's value is the mean
-    of its cells' scores, so that a missing one can be counted against it by its share. Where `pairs` is true, `judge_pair` scores, else
-    where `asks` is true, `judge`, else `measure`: what asks waits for a model, a sandbox or a function. `model` is the
-    reference that a metric asks instead of the run's default: its digest belongs to the key of its scores. Scores of a
-    metric that is `costly` are kept by cell and `key`. `needs_expected` metrics have nothing to say of a row without
-    an expected answer: that is an error of the data, told before the run.
+    of its cells' scores, so that a missing one can be counted against it by its share. Where `pairs` is true,
+    `judge_pair` scores, else where `asks` is true, `judge`, else `measure`: what asks waits for a model, a sandbox or a
+    function. `model` is the reference that a metric asks instead of the run's default: its digest belongs to the key of
+    its scores. Scores of a metric that is `costly` are kept by cell and `key`. `needs_expected` metrics have nothing to
+    say of a row without an expected answer: that is an error of the data, told before the run.
     """
 
     kind: ClassVar[str]
