@@ -108,7 +108,7 @@ def evaluate(
 
     What is finished is kept: the same command asks only for the rest.
     """
-    from promptkit.cli.eval_next import show_next
+    from promptkit.cli.eval_next import Typed, show_next, typed_options
     from promptkit.cli.session import run_to_end
     from promptkit.evaluation import Options
     from promptkit.storage import holding_files
@@ -136,7 +136,12 @@ def evaluate(
             raise InputError("--html takes one suite")
         ended = run_to_end(run_all(found, asking, wanted))
     if wanted.alone and not json:
-        show_next(ended[0], suites[0] if suites else found[0].file.stem, asking, html=html is not None)
+        typed = Typed(
+            named=suites[0] if suites else found[0].file.stem,
+            how=typed_options(repeat=repeat, exact=exact, allow_seen=allow_seen),
+            rows=typed_options(limit=limit, filter=filters),
+        )
+        show_next(ended[0], typed, asking, html=html is not None)
     check_ended(ended)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from shlex import join
 from typing import TYPE_CHECKING, Any
@@ -15,31 +16,55 @@ if TYPE_CHECKING:
 MOST = 3
 
 
-def show_next(ended: Evaluated, named: str, asking: Asking, *, html: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """What was typed that decides which cells a run has: the suite's name, `how` its rows are asked, and `rows`: which
+    of them are."""
+
+    named: str
+    how: Sequence[str] = ()
+    rows: Sequence[str] = ()
+
+
+def typed_options(**values: str | int | bool | Sequence[str] | None) -> list[str]:
+    """Return options as they are typed: `exact=True` as `--exact`, one with several values once for each."""
+    found: list[str] = []
+    for name, value in values.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            found.append(option)
+        elif isinstance(value, list | tuple):
+            found += [part for each in value for part in (option, str(each))]
+        elif value is not None and value is not False:
+            found += [option, str(value)]
+    return found
+
+
+def show_next(ended: Evaluated, typed: Typed, asking: Asking, *, html: bool) -> None:
     """Show the two or three lines that go on from a run, with what was typed that decides its answers.
 
-    `named` is the suite as it was typed, `html` tells that a page was written.
+    `html` tells that a page was written.
     """
     from promptkit.reports import note
 
     note("next:")
-    for line, what in islice(_next(ended, named, asking, html=html), MOST):
+    for line, what in islice(_next(ended, typed, asking, html=html), MOST):
         note(f"  {line}  # {what}")
 
 
-def _next(ended: Evaluated, named: str, asking: Asking, *, html: bool) -> Iterator[tuple[str, str]]:
-    options = ["--model", asking.model] if asking.model else []
-    typed = join(["promptkit", "eval", named, *options, *(part for each in asking.sets for part in ("--set", each))])
+def _next(ended: Evaluated, typed: Typed, asking: Asking, *, html: bool) -> Iterator[tuple[str, str]]:
+    options = typed_options(model=asking.model or None, set=asking.sets)
+    whole = ["promptkit", "eval", typed.named, *options, *typed.how]
     record = ended.record
     if ended.status == "incomplete":
-        retry = "" if ended.gave_up else " --retry-errors"
-        yield f"{typed}{retry}", "only what has no answer"
+        retry = [] if ended.gave_up else ["--retry-errors"]
+        yield join([*whole, *typed.rows, *retry]), "only what has no answer"
     if _fails(record["variants"][0]):
         yield f"promptkit runs show {ended.number} --failures", "what failed, with its messages"
     if record["limited"]:
-        yield typed, "all rows, these not asked again"
+        yield join(whole), "all rows, these not asked again"
     if not html:
-        yield f"{typed} --html {record['suite']}.html", "as one page"
+        yield join([*whole, *typed.rows, "--html", f"{record['suite']}.html"]), "as one page"
     yield f"promptkit runs show {ended.number}", "this again"
 
 
