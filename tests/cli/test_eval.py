@@ -149,3 +149,23 @@ def test_a_difference_that_none_can_be_is_refused_before_the_run(tmp_path: Path,
     done = here("eval", "mood", "--smallest", points)
     assert done.code == 2 and "--smallest is a number of points above 0 and up to 100" in done.err
     assert here("runs", "list").err == "there are no runs here yet\n"
+
+
+@pytest.mark.parametrize("option", ["--no-cache", "--fresh"])
+def test_what_the_steps_before_have_said_is_recorded_in_the_kept_answers_alone(
+    promptkit: Run, suite: Path, option: str
+) -> None:
+    suite.write_text(
+        """\
+data: rows.jsonl
+target: {pipeline: mail, step: reply, feed: recorded}
+metrics: {sorry: {contains: {text: sorry}}}
+"""
+    )
+    refused = promptkit("eval", "topic", option)
+    done = promptkit("eval", "topic")
+
+    assert refused.returncode == 2
+    assert "`feed: recorded` needs the kept answers of the steps before" in refused.stderr
+    assert "feed: data" in refused.stderr
+    assert done.returncode == 0, done.stderr

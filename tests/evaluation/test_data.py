@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError, Problem
-from promptkit.evaluation.data import Data, DataSpec
+from promptkit.evaluation.data import Data, DataSpec, RowsHash, row_key
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Bench, rows_text
 
@@ -169,3 +169,42 @@ def test_the_hash_of_the_data_is_of_the_rows_that_are_used(tmp_path: Path) -> No
 
     assert before == same != other
     assert json.dumps(before)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), st.integers(0, 3), max_size=3), max_size=5), st.data())
+def test_the_hash_of_rows_is_of_what_they_hold_and_of_their_order(
+    rows: list[dict[str, int]], drawn: st.DataObject
+) -> None:
+    other = drawn.draw(st.permutations(rows))
+
+    def hashed(rows: list[dict[str, int]]) -> tuple[int, str]:
+        digest = RowsHash()
+        for row in rows:
+            digest.add(row_key(row))
+        return digest.rows, digest.hexdigest()
+
+    assert (hashed(other) == hashed(rows)) is (other == rows)
+    assert hashed([dict(reversed(row.items())) for row in rows]) == hashed(rows)
+    assert hashed([*rows, {}]) != hashed(rows)
+
+
+def test_the_hash_of_what_was_counted_is_that_of_the_rows_as_they_come(folder: Folder) -> None:
+    data = Bench(folder).suite().data
+    digest = RowsHash()
+    for row in data.rows():
+        digest.add(row_key(row.fields))
+
+    counted = data.count()
+
+    assert (counted.rows, counted.hash) == (digest.rows, digest.hexdigest())
+
+
+def test_rows_that_changed_are_told_at_the_suites_data_and_a_function_to_seed_what_it_draws(folder: Folder) -> None:
+    bench = Bench(folder)
+    folder.write("evals/rows.py", "def rows():\n    return []\n")
+
+    file = bench.suite().data.changed()
+    function = bench.suite(SUITE.replace("rows.jsonl", "{python: 'rows.py:rows'}")).data.changed()
+
+    assert (file.line, "rows.jsonl changed" in file.message, file.hint) == (1, True, None)
+    assert function.hint is not None and "seed" in function.hint

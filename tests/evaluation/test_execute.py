@@ -12,7 +12,7 @@ from promptkit.errors import ConnectionFailed, ContextOverflow, InputError, Requ
 from promptkit.evaluation import Evaluation, Options
 from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.execute import ROWS_AT_ONCE
-from promptkit.evaluation.failures import MOST_FAILURES
+from promptkit.evaluation.failures import MOST_FAILURES, MOST_REFUSED
 from promptkit.evaluation.replies import Replies
 from promptkit.runtimes import Reply, Request, Scripted
 from promptkit.runtimes.scripted import Script
@@ -323,6 +323,22 @@ async def test_rows_that_are_refused_are_missing_one_by_one_and_the_rows_after_t
     assert (ran.variant()["missing"], ran.metric()["n"]) == (MOST_FAILURES + 5, 25)
     assert [cell.row for cell in ran.view.cells() if cell.flag == "error"] == list(range(1, MOST_FAILURES + 6))
     assert again.runtime.requests == []
+
+
+async def test_a_model_that_does_nothing_but_refuse_is_given_up_and_one_that_answers_is_not(bench: Bench) -> None:
+    bench.rows(moods(MOST_REFUSED + 60))
+
+    async def refuse(request: Request) -> Any:
+        await asyncio.sleep(0.001)
+        return RequestRefused("no such option") if number_of(request) >= 10 else echo(request)
+
+    ran = await bench.run(script=lambda each: RequestRefused("no such option"), options=Options(in_flight=1))
+    answers = await bench.run(script=refuse, options=Options(fresh=True), cached=False)
+
+    assert ran.evaluated.gave_up and not answers.evaluated.gave_up
+    assert MOST_REFUSED <= len(ran.runtime.requests) < MOST_REFUSED + 10
+    assert len(answers.runtime.requests) == MOST_REFUSED + 60
+    assert "no such option" in ran.evaluated.failure
 
 
 async def test_once_a_run_has_given_up_no_more_rows_are_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

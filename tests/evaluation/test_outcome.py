@@ -102,6 +102,28 @@ async def test_what_becomes_of_a_step_that_the_output_does_not_read_shows_in_the
     assert ran.metric()["mean"] == 1
 
 
+@pytest.mark.parametrize("third", [Reply(text="well, I", finish="length"), "no idea"], ids=["cut off", "unparsed"])
+async def test_one_item_of_many_that_may_be_skipped_leaves_the_others_as_they_are(bench: Bench, third: Any) -> None:
+    bench.folder.write(
+        "pipelines/many.yaml",
+        """
+        inputs: {texts: {type: list}}
+        steps:
+          each: {prompt: mood, on_error: skip, for_each: {text: "{{ texts }}"}}
+        """,
+    )
+    bench.rows([{"texts": ["good 1", "bad 2", "good 3"], "expect": ["good", "bad"]}])
+
+    ran = await bench.run(
+        SUITE.replace("target: mood", "target: many").replace("label", "set_f1"),
+        script=lambda each: third if number_of(each) == 3 else echo(each),
+    )
+
+    assert ran.flags == [""]
+    assert [cell.output for cell in ran.view.cells()] == [["good", "bad", None]]
+    assert 0 < ran.metric()["mean"] < 1
+
+
 @pytest.mark.parametrize("output", ["{{ mood[5].why }}", "{{ mood.reasons[0] }}", "{{ [mood][1] | upper }}"])
 async def test_an_answer_in_which_the_targets_output_finds_nothing_is_wrong(bench: Bench, output: str) -> None:
     bench.folder.write("pipelines/mood.yaml", PIPELINE + f'output: "{output}"\n')

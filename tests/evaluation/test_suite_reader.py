@@ -110,6 +110,23 @@ def test_each_mistake_is_told_in_the_suite_with_its_line(bench: Bench, suite: st
     assert all(problem.file and problem.file.endswith("test.yaml") and problem.line for problem in problems)
 
 
+@pytest.mark.parametrize("name", ["tokens", "latency", "cost", "unparsed"])
+def test_a_metric_has_no_name_by_which_thresholds_call_a_total(bench: Bench, name: str) -> None:
+    suite = SUITE.replace("accuracy: label", f"{name}: exact, same: exact")
+
+    (problem,) = bench.problems(suite + f"thresholds: {{{name}: {{at_most: 0.5}}, same: {{at_least: 0.5}}}}\n")
+
+    assert f"`{name}` is what a threshold calls a total" in problem.message
+    assert problem.line == 3
+
+
+@pytest.mark.parametrize("name", ["tokens", "latency"])
+def test_a_metric_that_is_the_total_may_have_its_name(bench: Bench, name: str) -> None:
+    suite = SUITE.replace("accuracy: label", f"{name}: {name}")
+
+    assert bench.problems(suite + f"thresholds: {{{name}: {{at_most: 100}}}}\n") == []
+
+
 def test_a_mistake_in_the_target_is_told_in_its_file(bench: Bench) -> None:
     bench.folder.write("pipelines/mood.yaml", "inputs: {text: {}}\nsteps: {mood: {prompt: moood}}\n")
 
