@@ -59,7 +59,7 @@ def _unread(measure: Measure, given: Given, error: InputError) -> Score:
     why = "; ".join(problem.message for problem in error.problems)
     if _reads_row_alone(measure):
         return Score(None, why=why)
-    wrong = measure.metric.unanswered(given)
+    wrong = measure.metric.unanswered(_unparsed(given))
     return replace(wrong, detail={**wrong.detail, "flag": "unparsed"}, why=why)
 
 
@@ -124,7 +124,12 @@ def _one_of_a_pair(measure: Measure, given: Given) -> Given:
     except InputError:
         if _reads_row_alone(measure):
             raise
-        return replace(given, got=None, cell=replace(given.cell, flag="unparsed"))
+        return _unparsed(given)
+
+
+def _unparsed(given: Given) -> Given:
+    """Return an answer as one that does not parse."""
+    return replace(given, got=None, cell=replace(given.cell, flag="unparsed"))
 
 
 def _reads_row_alone(measure: Measure) -> bool:

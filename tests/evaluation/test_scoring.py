@@ -55,6 +55,14 @@ async def test_an_answer_without_the_part_that_a_metric_reads_is_wrong_and_says_
     assert score.value == 0 and "mood" in score.why
 
 
+async def test_an_answer_without_that_part_is_unparsed_to_the_metric_whatever_else_it_says(bench: Bench) -> None:
+    suite = OF.replace("exact:", "label:") + '  size: {length: {unit: characters, of: "{{ output.mood }}"}}\n'
+    ran = await bench.run(suite, lambda request: "{}")
+
+    assert ran.metric("mood")["parts"]["confusion"] == {"bad": {"(unparsed)": 4}}
+    assert ran.metric("size")["mean"] == 0
+
+
 async def test_a_step_that_does_not_parse_is_wrong_by_every_metric_that_reads_it(bench: Bench) -> None:
     bench.folder.write(
         "pipelines/two.yaml",
