@@ -59,6 +59,8 @@ def _next(ended: Evaluated, typed: Typed, asking: Asking, *, html: bool) -> Iter
     if ended.status == "incomplete":
         retry = [] if ended.gave_up else ["--retry-errors"]
         yield join([*whole, *typed.rows, *retry]), "only what has no answer"
+    if record["before"] is not None:
+        yield f"promptkit runs compare {record['before']} {ended.number}", f"what changed since run {record['before']}"
     if _fails(record["variants"][0]):
         yield f"promptkit runs show {ended.number} --failures", "what failed, with its messages"
     if record["limited"]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from promptkit.storage import Store
 
 KIND = "eval"
+RECENT = 20
+"""How many runs back the one before a change is looked for."""
+
 Status = Literal["done", "incomplete", "interrupted", "failed"]
 
 
@@ -79,6 +82,7 @@ class Evaluation:
         self.number = 0
         self._why = why
         self._notes = notes
+        self._before: int | None = None
         self._models = models
         self._store = store
         self._references: Mapping[str, Reference | str | None] = {}
@@ -98,6 +102,7 @@ class Evaluation:
         model = self.model or await self.open()
         told = {"reference": model.reference, "digest": model.digest}
         self._store.close_dead_runs()
+        self._before = self._changed_since()
         self.number = self._store.begin_run(KIND, self.suite.name, model=told, inputs=self.settings())
         self._started = time.monotonic()
         try:
@@ -118,6 +123,15 @@ class Evaluation:
             self._end("failed")
             raise
         return self._end("incomplete" if self.execution.lacks() else "done")
+
+    def _changed_since(self) -> int | None:
+        """Return the suite's last run, where it asked something else of the same model in the same way."""
+        now, digest = self.settings(), self.model.digest if self.model else ""
+        for run in self._store.runs(kind=KIND, target=self.suite.name, limit=RECENT):
+            was = run.inputs or {}
+            if run.status == "done" and was.get("limited") == now["limited"] and run.model.get("digest") == digest:
+                return run.number if any(was.get(key) != now[key] for key in ("contents", "set")) else None
+        return None
 
     def settings(self) -> dict[str, Any]:
         """Return how the run is made: what two runs that are compared must share, and what builds its metrics."""
@@ -181,6 +195,7 @@ class Evaluation:
             "data": settings["data"],
             "known": execution.progress.known,
             "seconds": round(time.monotonic() - self._started, 3),
+            "before": self._before,
             "notes": list(dict.fromkeys([*self._notes, *execution.notices])),
             **said,
             **self._gated(said["variants"], judging),

@@ -92,3 +92,14 @@ class TestDifferences:
     def test_a_ratio_below_1_of_what_should_be_low_is_better(self) -> None:
         assert verdict_of(RATIO, {"low": 0.8, "high": 0.9, "is_ratio": True}) == "better"
         assert verdict_of(RATIO, {"low": 0.8, "high": 1.2, "is_ratio": True}) == "not shown"
+
+
+def test_an_interval_that_leaves_out_no_difference_does_not_seem_to_end_there() -> None:
+    metric = {"kind": "label", "bounds": [0, 1]}
+    difference = {"difference": -0.375, "low": -0.65, "high": -0.0008}
+
+    assert difference_parts(metric, difference) == ("−37.5", "[−65.0, −0.1]")
+
+
+def test_halves_are_rounded_up() -> None:
+    assert [number_text(value, 0) for value in (62.5, 63.5, -0.4)] == ["63", "64", "0"]

@@ -119,12 +119,20 @@ def comparison_notes(record: Mapping[str, Any], tags: Mapping[str, str] | None =
         of.setdefault(rows_text(metrics[aim], each), []).append(tags[each["a"]])
     for told, names in [(told, names) for told, names in of.items() if told][:MOST_TOLD]:
         yield f"{aim}: {told}" if len(names) == others else f"{aim} ({', '.join(names)}): {told}"
+    if any(_seems_not_to_agree(metrics[each["metric"]], each) for each in said):
+        yield "the interval decides; p, of another test, may lie a little above 0.05 beside it"
     yield from _own_notes(told_comparisons(said, metrics), tags)
     family = max(map(_family, said))
     if family > 1:
         yield f"each metric's p values are adjusted for {family} comparisons (Holm), its intervals too (Bonferroni)"
     if len({each["metric"] for each in said}) > 1:
         yield f"{aim} is the aim; that another metric differs is worth a look, and no more"
+
+
+def _seems_not_to_agree(metric: Mapping[str, Any], each: Comparison) -> bool:
+    """Tell whether an interval shows a difference at a p that a reader would take for none."""
+    chance = each["p"] if _family(each) == 1 else each["adjusted"]
+    return verdict_of(metric, each) in ("better", "worse") and chance is not None and chance >= 0.05
 
 
 def _own_notes(said: Sequence[Comparison], tags: Mapping[str, str]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
 from math import ceil, log10
 from typing import Any, Literal
 
@@ -79,7 +80,7 @@ def number_text(value: float | None, decimals: int, *, sign: bool = False) -> st
     """Return a number with a true minus; what rounds to 0 has no sign."""
     if value is None:
         return NONE
-    text = f"{abs(value):.{decimals}f}"
+    text = f"{Decimal(repr(abs(float(value)))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):f}"
     if not float(text):
         return text
     return ("−" if value < 0 else "+" if sign else "") + text
@@ -120,15 +121,28 @@ def difference_parts(
 
 
 def difference_decimals(metric: Mapping[str, Any], differences: Iterable[Mapping[str, Any]]) -> int:
-    """Return how many decimals the narrowest interval of some differences by a metric supports; of ratios 2 or 3."""
-    found = [
-        min(max(2, decimals_of(*_scaled(metric, each))), 3)
-        if each.get("is_ratio")
-        else decimals_of(*_scaled(metric, each))
-        for each in differences
-        if each.get("difference") is not None
-    ]
+    """Return how many decimals the narrowest interval of some differences by a metric supports; of ratios 2 or 3.
+
+    They are more where an interval that leaves out "no difference" would else seem to end there.
+    """
+    found = [_decimals(metric, each) for each in differences if each.get("difference") is not None]
     return max(found, default=0)
+
+
+def _decimals(metric: Mapping[str, Any], difference: Mapping[str, Any]) -> int:
+    value, low, high = _scaled(metric, difference)
+    ratio = bool(difference.get("is_ratio"))
+    decimals = decimals_of(value, low, high)
+    decimals = min(max(2, decimals), 3) if ratio else decimals
+    none = number_text(1.0 if ratio else 0.0, 0)
+    for end in (low, high):
+        while end is not None and end != float(none) and decimals < MOST_DECIMALS and _seems(end, decimals, none):
+            decimals += 1
+    return decimals
+
+
+def _seems(end: float, decimals: int, none: str) -> bool:
+    return float(number_text(end, decimals).replace("−", "-")) == float(none)
 
 
 def _scaled(metric: Mapping[str, Any], difference: Mapping[str, Any]) -> list[float | None]:

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from promptkit.reports.evaluation.figures import verdict_of
 from promptkit.reports.page.markup import NONE, bar, chance, count, ends, figure, notes, table, text
 
-_HEAD = ("Variant", "Against", "Metric", "Difference", "p", "p, adjusted", "Better", "Worse", "Rows that would tell")
+_HEAD = (
+    "Variant",
+    "Against",
+    "Metric",
+    "Difference",
+    "Verdict",
+    "p",
+    "p, adjusted",
+    "Better",
+    "Worse",
+    "Rows that would tell",
+)
 
 
 def comparison_table(record: Mapping[str, Any]) -> str:
@@ -17,6 +29,7 @@ def comparison_table(record: Mapping[str, Any]) -> str:
         missing = any(variant.get("missing") for variant in record.get("variants", ()))
         why = "No comparison is given while answers are missing." if missing else "Nothing is compared in this run."
         return f'<p class="aside">{why}</p>'
+    metrics = record["variants"][0]["metrics"]
     scales = {each["metric"]: _scale(said, each["metric"]) for each in said}
     rows = [
         [
@@ -24,6 +37,7 @@ def comparison_table(record: Mapping[str, Any]) -> str:
             text(each["b"]),
             text(each["metric"]),
             _difference(each, scales[each["metric"]]),
+            text(verdict_of(metrics.get(each["metric"], {}), each) or NONE),
             chance(each.get("p")),
             f"<b>{chance(each.get('adjusted'))}</b>",
             _rows(each, "better", "▲"),

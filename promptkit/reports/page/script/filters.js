@@ -28,7 +28,9 @@ function prepareFilters() {
   setOptions(find("sort"), [...orders, ["tokens", "tokens"], ["seconds", "time"]], "failures");
   setOptions(find("column"), same(fields), longestField());
   const sliced = fieldNames().filter((name) => distinct.get(name)?.length > 1);
-  setOptions(find("slice-field"), same(sliced), sliced[0]);
+  // A field whose every value has few rows tells nothing.
+  const telling = sliced.filter((name) => distinct.get(name).length <= rows.length / 4);
+  setOptions(find("slice-field"), same(sliced), telling[0] ?? sliced[0]);
 }
 
 function flips() {
