@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 from promptkit.reports.evaluation.failures import goodness_of
+from promptkit.reports.numbers import counted
 from promptkit.reports.text import json_text, one_line, outline, visible
 
 if TYPE_CHECKING:
@@ -96,14 +97,17 @@ def _plain(value: Any) -> Any:
 def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Iterator[str]:
     """Yield JUnit XML: a test case a row of one variant, a failure where it is wrong, an error where it is missing.
 
-    A row is right where most of its repeats have the best score of the suite's first metric.
+    A row is right where most of its repeats have the best score of the suite's first metric. Rows that the run did not
+    come to are one more test case, an error: it may have ended before a row that is wrong.
     """
     said = next(each for each in record["variants"] if each["name"] == variant)
     counts = {"": 0, "failure": 0, "error": 0}
     seconds = 0.0
     for cells in _rows(view, variant):
-        counts[_verdict(cells, said["metrics"])] += 1
+        counts[_verdict(cells, said["metrics"], record["repeat"])] += 1
         seconds += sum(cell.seconds for cell in cells)
+    lacking = record["rows"] - sum(counts.values())
+    counts["error"] += lacking > 0
     totals = _attributes(tests=sum(counts.values()), failures=counts["failure"], errors=counts["error"], skipped=0)
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(view.started))
     name = _attributes(name=view.suite)
@@ -114,7 +118,12 @@ def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Itera
         yield f"<property{_attributes(name=key, value=value)}/>\n"
     yield "</properties>\n"
     for cells in _rows(view, variant):
-        yield from _test_case(cells, f"{view.suite}.{variant}", said["metrics"])
+        yield from _test_case(cells, f"{view.suite}.{variant}", said["metrics"], record["repeat"])
+    if lacking > 0:
+        told = f"the run is {view.status}: {counted(lacking, 'row')} of {record['rows']} without an answer"
+        name = counted(lacking, "further row")
+        yield f"<testcase{_attributes(classname=f'{view.suite}.{variant}', name=name, time='0.000')}>\n"
+        yield f"<error{_attributes(message=told, type='missing')}/>\n</testcase>\n"
     yield "</testsuite>\n</testsuites>\n"
 
 
@@ -135,13 +144,13 @@ def _properties(view: RunView, record: Mapping[str, Any], said: Mapping[str, Any
     return told
 
 
-def _verdict(cells: Sequence[CellView], metrics: Mapping[str, Any]) -> str:
+def _verdict(cells: Sequence[CellView], metrics: Mapping[str, Any], repeat: int) -> str:
     """Return `failure` where most repeats of a row are not right, `error` where those that are missing decide it."""
     right = sum(is_right(cell, metrics) for cell in cells)
-    missing = sum(_is_missing(cell, metrics) for cell in cells)
-    if 2 * right > len(cells):
+    missing = sum(_is_missing(cell, metrics) for cell in cells) + repeat - len(cells)
+    if 2 * right > repeat:
         return ""
-    return "error" if 2 * (right + missing) > len(cells) else "failure"
+    return "error" if 2 * (right + missing) > repeat else "failure"
 
 
 def is_right(cell: CellView, metrics: Mapping[str, Any]) -> bool:
@@ -154,13 +163,17 @@ def _is_missing(cell: CellView, metrics: Mapping[str, Any]) -> bool:
     return cell.flag == "error" or (score is not None and score.value is None)
 
 
-def _test_case(cells: Sequence[CellView], of: str, metrics: Mapping[str, Any]) -> Iterator[str]:
+def _test_case(cells: Sequence[CellView], of: str, metrics: Mapping[str, Any], repeat: int) -> Iterator[str]:
     first = cells[0]
     name = f"row {first.row}: {one_line(next(iter(first.fields.values()), ''), _NAME_WIDTH)}"
     head = f"<testcase{_attributes(classname=of, name=name, time=f'{sum(cell.seconds for cell in cells):.3f}')}"
-    verdict = _verdict(cells, metrics)
+    verdict = _verdict(cells, metrics, repeat)
     if not verdict:
         yield f"{head}/>\n"
+        return
+    if verdict == "error" and not any(_is_missing(cell, metrics) for cell in cells):
+        lack = f"{repeat - len(cells)} of {repeat} repeats without an answer"
+        yield f"{head}>\n<error{_attributes(message=lack, type='missing')}/>\n</testcase>\n"
         return
     found = (cell for cell in cells if not is_right(cell, metrics))
     wrong = next(cell for cell in found if (verdict == "error") == _is_missing(cell, metrics))

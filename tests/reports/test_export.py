@@ -33,6 +33,7 @@ class View:
     number: int = 3
     suite: str = "moods"
     status: str = "done"
+    unread: int = 0
     started: float = 1_790_000_000.0
     metrics: tuple[str, ...] = ("accuracy",)
     variants: tuple[str, ...] = ("plain",)
@@ -47,7 +48,10 @@ class View:
     @property
     def record(self) -> Mapping[str, Any]:
         metric = {"bounds": [0, 1], "higher_is_better": True, "mean": 0.5, "low": 0.1, "high": 0.9, "n": 4}
+        repeats = [cell.repeat for cell in self.all]
         return {
+            "rows": len({cell.row for cell in self.all}) + self.unread,
+            "repeat": max(repeats, default=0) + 1,
             "model": {"reference": HOSTILE, "digest": "abc"},
             "variants": [{"name": "plain", "metrics": {"accuracy": metric}}],
         }
@@ -132,6 +136,18 @@ def test_a_row_of_several_repeats_is_one_case_and_right_where_most_are(
         cell(1, value, repeat=repeat, flag="error" if value is None else "") for repeat, value in enumerate(values)
     ]
     assert verdicts(junit(*cells)) == [verdict]
+
+
+def test_rows_that_a_run_did_not_come_to_are_an_error_and_not_left_out() -> None:
+    view = View([cell(1), cell(2, repeat=0), cell(2, repeat=1)], status="interrupted", unread=3)
+    root = ElementTree.fromstring("".join(junit_parts(view, view.record, "plain")).encode())
+    assert (root.attrib["tests"], root.attrib["errors"]) == ("3", "2")
+    messages = [case[0].get("message") if len(case) else None for case in root.iter("testcase")]
+    assert messages == [
+        "1 of 2 repeats without an answer",
+        None,
+        "the run is interrupted: 3 rows of 5 without an answer",
+    ]
 
 
 def test_the_suite_says_what_was_run() -> None:
