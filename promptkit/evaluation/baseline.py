@@ -113,6 +113,7 @@ def _reference(record: Mapping[str, Any], file: str, rows: Mapping[RowKey, RowSc
         exact=bool(record["exact"]),
         in_flight=None if in_flight is None else int(in_flight),
         repeat=int(record["repeat"]),
+        rows=len(rows),
         made=str(record["made"]),
         keys={name: str(each["key"]) for name, each in record["metrics"].items()},
         read_rows=lambda: rows,

@@ -22,7 +22,7 @@ RIGHT = 1e-9
 class Matched:
     """The rows that are here and there, as pairs in the order of the data here, and how many are only on one side.
 
-    `repeat` is how many repeats both sides have; `lost` rows have no answer at all here, and may be there.
+    `repeat` is how many repeats both sides have; `lost` rows have no answer at all on one side, and may be in both.
     """
 
     pairs: Sequence[tuple[RowScores, RowScores]]
@@ -140,14 +140,15 @@ class Beside:
     def _match(self, reference: Reference) -> Matched:
         there = reference.read_rows()
         pairs = [(row, there[key]) for key, row in self.rows.items() if key in there]
-        absent = len(there) - len(pairs)
+        more, absent = len(self.rows) - len(pairs), len(there) - len(pairs)
+        unread = min(more, reference.rows - len(there))
         lost = min(self._count - len(self.rows), absent)
         return Matched(
             pairs=pairs,
             repeat=min(self.suite.repeat, reference.repeat),
-            new=len(self.rows) - len(pairs),
+            new=more - unread,
             gone=absent - lost,
-            lost=lost,
+            lost=lost + unread,
         )
 
 

@@ -42,7 +42,7 @@ class Reference:
     """What is compared with. `name` is what messages call it, `keys` say how each metric measured (`Measure.key`).
 
     `in_flight` is how many requests were made at once (None: not known); `read_rows` gives the scores of its first
-    variant.
+    variant. Its data had `rows` rows: a run that gave up did not come to all of them.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Reference:
     exact: bool
     in_flight: int | None
     repeat: int
+    rows: int
     made: str
     keys: Mapping[str, str]
     read_rows: Callable[[], Mapping[RowKey, RowScores]]
@@ -86,7 +87,7 @@ def find_reference(text: str, suite: str, store: Store, *, folder: Path) -> Refe
 
 def stored_reference(store: Store, run: Run) -> Reference:
     """Return a run of the store as a reference. Raises InputError for one that did not end."""
-    if not run.record:
+    if run.status not in ("done", "incomplete"):
         raise InputError(f"run {run.number} is {run.status}: there is nothing yet to compare with")
     view = StoredRun(store, run)
     return reference_of(view, name=f"run {run.number}")
@@ -102,6 +103,7 @@ def reference_of(view: StoredRun, *, name: str) -> Reference:
         exact=record["exact"],
         in_flight=record["in_flight"],
         repeat=record["repeat"],
+        rows=record["rows"],
         made=time.strftime("%Y-%m-%d", time.gmtime(view.started)),
         keys=view.how["keys"],
         read_rows=lambda: scored_rows(view),

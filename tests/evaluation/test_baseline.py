@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,30 @@ async def against(bench: Bench, text: str, reference: str, script: Any = echo, *
         record = (await evaluation.run()).record
     said: Mapping[str, Any] = record["against"]
     return said
+
+
+async def test_a_run_that_did_not_end_is_not_compared_with(bench: Bench) -> None:
+    """Its rows are those that came first: those it did not come to are not new."""
+    await bench.run()
+    with Store.open(bench.store_folder) as store:
+        run = store.run("1")
+        assert run is not None
+        store.end_run(1, "interrupted", run.record)
+        with pytest.raises(InputError, match="run 1 is interrupted: there is nothing yet to compare with"):
+            find_reference("1", "test", store, folder=bench.folder.root)
+
+
+async def test_rows_that_the_other_run_did_not_come_to_are_missing_and_not_new(bench: Bench) -> None:
+    await bench.run()
+    with Store.open(bench.store_folder) as store, sqlite3.connect(bench.store_folder / "store.db") as rows:
+        run = store.run("1")
+        assert run is not None
+        store.end_run(1, "incomplete", run.record)
+        rows.execute("delete from run_cells where row > 30")
+    said = await against(bench, SUITE, "1")
+    assert said["rows"] == {"both": 30, "new": 0, "gone": 0}
+    assert said["comparisons"] == []
+    assert "accuracy: 10 of 40 cells have no score on a side" in said["notes"]
 
 
 async def test_a_file_says_the_same_as_the_run_it_was_made_of(bench: Bench) -> None:
