@@ -212,12 +212,18 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     judging = Judging(allow_missing=wanted.allow_missing)
     if wanted.smallest is not None:
         judging = Judging(allow_missing=wanted.allow_missing, smallest=wanted.smallest)
+    kept: list[Replies] = []
+
+    def keeping(store: Store) -> Replies:
+        kept.append(Replies(store, exact=options.exact))
+        return kept[0]
+
     async with open_session(
         suite.baseline.pipeline,
         asking,
         progress,
         concurrency=1 if options.exact else options.in_flight,
-        replies=lambda store: Replies(store, exact=options.exact),
+        replies=keeping,
     ) as session:
         evaluation = Evaluation(
             suite,
@@ -228,6 +234,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             against=find_against(wanted, suite, session.store, progress),
             why=session.models.why(suite.baseline.model),
             notes=seen,
+            on_saving=kept[0].write,
         )
         with progress.showing():
             await evaluation.open()

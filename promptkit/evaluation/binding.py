@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +10,7 @@ from promptkit.engine import Pipeline, Value, fill, read_text_value
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.data import DataRow, row_key
 from promptkit.evaluation.suite import Measure, Suite, Variant
-from promptkit.storage import plain
+from promptkit.storage import compact, plain
 
 EXPECT = "expect"
 _TYPED = ("number", "boolean", "list", "table", "json")
@@ -67,7 +66,7 @@ class Binder:
             expected=expected,
             expect=expect,
             key=row_key(row.fields),
-            text=json.dumps(row.fields, ensure_ascii=False, separators=(",", ":")),
+            text=compact(row.fields),
             problems=tuple(problems),
         )
 

@@ -200,10 +200,12 @@ class Data:
         return all(key in row.fields and _text(row.fields[key]) == value for key, value in self.only)
 
 
+_sorted = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
 def content(fields: Mapping[str, Any]) -> bytes:
     """Return what a row holds, the order of its fields left aside."""
-    text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "surrogatepass")
+    return _sorted(fields).encode("utf-8", "surrogatepass")
 
 
 class RowsHash:

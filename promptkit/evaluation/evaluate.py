@@ -69,6 +69,7 @@ class Evaluation:
         why: str = "",
         notes: Sequence[str] = (),
         on_saved: Callable[[], None] | None = None,
+        on_saving: Callable[[], None] | None = None,
     ) -> None:
         self.suite = suite
         self.against = against
@@ -76,7 +77,13 @@ class Evaluation:
         self.options = options or Options()
         self.judging = judging or Judging()
         self.execution = Execution(
-            suite, counted=self.counted, models=models, store=store, options=self.options, on_saved=on_saved
+            suite,
+            counted=self.counted,
+            models=models,
+            store=store,
+            options=self.options,
+            on_saved=on_saved,
+            on_saving=on_saving,
         )
         self.model: Model | None = None
         self.number = 0

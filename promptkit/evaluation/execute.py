@@ -62,6 +62,7 @@ class Execution:
         store: Store,
         options: Options,
         on_saved: Callable[[], None] | None = None,
+        on_saving: Callable[[], None] | None = None,
     ) -> None:
         self.suite = suite
         self.progress = Progress(total=counted.rows * len(suite.variants) * suite.repeat)
@@ -72,7 +73,8 @@ class Execution:
         self._store = store
         self._options = options
         self._fresh = options.fresh
-        self._on_saved = on_saved or (lambda: None)
+        self._on_saved = on_saved or _nothing
+        self._on_saving = on_saving or _nothing
         self._measuring = Measuring(suite.measures, models, store.cells)
         self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=4 * ROWS_AT_ONCE)
         self._pending: dict[bytes, list[Planned]] = {}
@@ -128,7 +130,7 @@ class Execution:
         """
         names = [each.variant.name for each in self.contenders]
         self._store.cells.name_variants(number, names)
-        self._saver = Saver(self._store, number, names, self._measuring.keys, self._saved)
+        self._saver = Saver(self._store, number, names, self._measuring.keys, self._saved, self._on_saving)
         self._failures = Failures(self.progress, self._saver)
         try:
             async with asyncio.TaskGroup() as group:
@@ -325,3 +327,7 @@ class Execution:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             await asyncio.to_thread(self._store.cells.refresh)
+
+
+def _nothing() -> None:
+    """Do nothing."""

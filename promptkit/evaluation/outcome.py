@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from promptkit.engine import Pipeline, Result, files, trace_record
 from promptkit.errors import ContextOverflow, InputError, PromptkitError, RequestRefused, RuntimeFailure, UnparsedAnswer
 from promptkit.project import LIBRARY, SETTINGS_FILE
-from promptkit.storage import load_file, read_bytes
+from promptkit.storage import compact, load_file, read_bytes
 
 if TYPE_CHECKING:
     from promptkit.engine import Trace
@@ -69,7 +69,7 @@ class Outcome:
             "tokens_out": self.tokens_out,
             "seconds": round(self.seconds, 6),
         }
-        return json.dumps(record, allow_nan=False, separators=(",", ":"))
+        return compact(record)
 
 
 def read_outcome(text: str, read_trace: Callable[[], Mapping[str, Any]]) -> Outcome:
@@ -190,7 +190,10 @@ def _content(path: Path, pipeline: Pipeline) -> bytes:
     return json.dumps(kept, default=str).encode("utf-8", "surrogatepass")
 
 
+_told = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
 def cell_key(variant: bytes, inputs: Mapping[str, Any], sample: str) -> bytes:
     """Return what tells a cell from all others: its variant, what the target takes of its row, and its sample."""
-    text = json.dumps([inputs, sample], ensure_ascii=False, separators=(",", ":"), default=str)
+    text = _told([inputs, sample])
     return hashlib.blake2b(variant + text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()

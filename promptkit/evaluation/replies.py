@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from promptkit.storage import Store
 
-GROUP_SECONDS = 0.02
+GROUP_SECONDS = 0.05
 
 
 class Replies:
@@ -33,7 +33,7 @@ class Replies:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._write()
+        self.write()
 
     def cached(self, key: str) -> str | None:
         """Return what was kept under `key`."""
@@ -43,10 +43,11 @@ class Replies:
     async def keep(self, key: str, value: str) -> None:
         """Keep `value` under `key`, with the next group."""
         if not self._waiting:
-            asyncio.get_running_loop().call_later(GROUP_SECONDS, self._write)
+            asyncio.get_running_loop().call_later(GROUP_SECONDS, self.write)
         self._waiting[self._prefix + key] = value
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Bring on its way what waits."""
         if self._waiting:
             waiting, self._waiting = self._waiting, {}
             self._writing |= waiting

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.outcome import Outcome
 from promptkit.evaluation.scoring import Scores, score_text, scores_text
-from promptkit.storage import Placed
+from promptkit.storage import Placed, compact
 
 if TYPE_CHECKING:
     from promptkit.evaluation.binding import BoundRow
     from promptkit.storage import Store
 
-GROUP_SECONDS = 0.02
+GROUP_SECONDS = 0.05
 """How long finished cells wait for others to share a commit."""
 
 MOST_UNSAVED = 4_000
@@ -48,7 +48,8 @@ class Saver:
     """Saves the cells of one run. `variants` are the names of its variants, `keeping` what tells apart the scores of
     each measure whose scores are kept, by its name.
 
-    `on_saved` is told of each group once it is on disk, with the cells' numbers.
+    `on_saving` is called before each group is written, so that what shall be in the same commit can be; `on_saved` is
+    told of each group once it is on disk, with the cells' numbers.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Saver:
         variants: Sequence[str],
         keeping: Mapping[str, str],
         on_saved: Callable[[Sequence[Finished], Sequence[int]], None],
+        on_saving: Callable[[], None],
     ) -> None:
         self._store = store
         self._run = run
         self._variants = variants
         self._keeping = keeping
         self._on_saved = on_saved
+        self._on_saving = on_saving
         self._finished: list[Finished] = []
         self._dirty, self._drained = asyncio.Event(), asyncio.Event()
         self._ending = False
@@ -107,6 +110,7 @@ class Saver:
         some, self._finished = self._finished, []
         if not some:
             return
+        self._on_saving()
         numbers = await self._store.cells.save(self._run, [self._placed(each) for each in some])
         await self._keep_scores(some, numbers)
         self._on_saved(some, numbers)
@@ -144,7 +148,7 @@ class Saver:
 def packed(trace: Mapping[str, Any]) -> bytes:
     """Return a trace as the store keeps it: JSON, in which a number that JSON has not is null."""
     try:
-        return json.dumps(trace, allow_nan=False, separators=(",", ":")).encode()
+        return compact(trace).encode()
     except ValueError:
         text = json.dumps(trace)
-        return json.dumps(json.loads(text, parse_constant=lambda _: None), separators=(",", ":")).encode()
+        return compact(json.loads(text, parse_constant=lambda _: None)).encode()

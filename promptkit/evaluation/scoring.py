@@ -13,7 +13,7 @@ from promptkit.evaluation.binding import evaluate_of
 from promptkit.evaluation.metrics import Answered, Given, Score
 from promptkit.evaluation.outcome import Outcome
 from promptkit.evaluation.suite import Measure
-from promptkit.storage import plain
+from promptkit.storage import compact, plain
 
 if TYPE_CHECKING:
     from promptkit.answers import AnswerType
@@ -152,7 +152,7 @@ def checked(score: Score) -> Score:
 def scores_text(expect: Any, scores: Mapping[str, Score]) -> str:
     """Return the scores of a cell as the store keeps them."""
     told = {name: _told(each) for name, each in scores.items()}
-    return json.dumps({"expect": plain(expect), "scores": told}, allow_nan=False, separators=(",", ":"))
+    return compact({"expect": plain(expect), "scores": told})
 
 
 def score_text(score: Score, row: bytes) -> str:
@@ -160,7 +160,7 @@ def score_text(score: Score, row: bytes) -> str:
 
     A metric sees the whole row, and the target may not: one answer of two rows can have two scores.
     """
-    return json.dumps([*_told(score), row.hex()], allow_nan=False, separators=(",", ":"))
+    return compact([*_told(score), row.hex()])
 
 
 def read_kept_score(text: str, row: bytes) -> Score | None:

@@ -16,6 +16,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.flights import Flights
 from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.wire import reply_from, reply_record, request_key
+from promptkit.storage import compact
 
 if TYPE_CHECKING:
     from promptkit.runtimes.replay import Recorder
@@ -44,7 +45,7 @@ _DEEDS: dict[Capability, str] = {
 
 
 class Cache(Protocol):
-    """What an `Asker` needs of the store: replies by key, durable once `keep` returns."""
+    """What an `Asker` needs of the store: replies by key."""
 
     def cached(self, key: str) -> str | None: ...
 
@@ -198,7 +199,7 @@ class Asker:
 
         async def send(tell: OnText | None) -> Reply:
             reply = await self._send(request, tell)
-            await store.keep(key, json.dumps(reply_record(reply), separators=(",", ":")))
+            await store.keep(key, compact(reply_record(reply)))
             return reply
 
         reply, shared = await self._flights.join(key, send, on_text)

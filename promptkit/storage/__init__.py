@@ -18,7 +18,7 @@ from promptkit.storage.imported import imported_files
 from promptkit.storage.models import Problems, read_model, read_rest, wording
 from promptkit.storage.rows import Numbered, read_numbered, read_rows
 from promptkit.storage.store import Run, Store
-from promptkit.storage.strict_json import parse_json, plain
+from promptkit.storage.strict_json import compact, parse_json, plain
 from promptkit.storage.yaml import Document, load, load_file
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "append_line",
     "block_text",
     "check_there",
+    "compact",
     "file_stamp",
     "holding_files",
     "imported_files",

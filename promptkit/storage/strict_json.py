@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 _SURROGATE = re.compile(r"\\[uU][dD][89a-fA-F]")
@@ -27,6 +27,10 @@ def parse_json(text: str | bytes) -> Any:
     if _SURROGATE.search(text):
         _refuse_half_characters(value)
     return value
+
+
+compact: Callable[[Any], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+"""Return data as JSON in few characters, all of them ASCII. Raises ValueError for a number that JSON has not."""
 
 
 def plain(value: Any) -> Any:

@@ -154,7 +154,9 @@ class Bench:
         options = options or Options()
         with Store.open(self.store_folder) as store, Replies(store, exact=options.exact) as replies:
             models = Given(runtime, replies if cached else None, concurrency=concurrency)
-            evaluation = Evaluation(suite, models=models, store=store, options=options, judging=judging)
+            evaluation = Evaluation(
+                suite, models=models, store=store, options=options, judging=judging, on_saving=replies.write
+            )
             evaluated = await evaluation.run()
         return self.look(evaluated, runtime)
 
