@@ -542,6 +542,39 @@ async def test_two_runs_that_wait_for_each_others_rows_both_end_when_the_server_
     assert after.record["status"] == "done"
 
 
+async def test_two_runs_that_wait_for_rows_on_which_the_other_has_failed_both_end(bench: Bench) -> None:
+    async def lose(request: Request) -> Any:
+        await asyncio.sleep(0.001)
+        return ConnectionFailed("lost") if number_of(request) in (0, 1, 118, 119) else echo(request)
+
+    first, second = await from_both_ends(bench, lose, Options(in_flight=2))
+
+    assert [(each.variant()["missing"], each.metric()["n"]) for each in (first, second)] == [(4, 116)] * 2
+    assert not first.evaluated.gave_up
+
+
+async def test_a_run_that_has_given_up_waits_for_nobody(bench: Bench) -> None:
+    begun = asyncio.Event()
+
+    async def never(request: Request) -> str:
+        begun.set()
+        await asyncio.sleep(3600)
+        return echo(request)
+
+    bench.rows(moods(20))
+    other = asyncio.create_task(bench.run(script=never))
+    await begun.wait()
+    bench.rows([*moods(20), *({"text": f"bad {number}", "expect": "bad"} for number in range(100, 140))])
+    async with asyncio.timeout(20):
+        ran = await bench.run(script=lambda request: ConnectionFailed("nobody there"))
+    other.cancel()
+
+    assert ran.evaluated.gave_up
+    assert ran.variant()["missing"] == 60
+    with pytest.raises(asyncio.CancelledError):
+        await other
+
+
 async def test_two_runs_that_meet_where_every_request_is_refused_both_end(bench: Bench) -> None:
     async def refuse(request: Request) -> Any:
         await asyncio.sleep(0.001)
