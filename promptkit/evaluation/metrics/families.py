@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FEW = 10
 """Below so many clusters, or differing ones, an interval is said to rest on few."""
+NO_BOOTSTRAP = f"fewer than {FEW} rows: a bootstrap of so few gives no interval that holds"
 NOTHING_SCORED = Estimate(mean=None, notes=("no cell has a score",))
 
 

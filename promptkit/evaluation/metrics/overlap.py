@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from promptkit.engine import Closed
 from promptkit.errors import MissingExtra
 from promptkit.evaluation.metrics.base import Around, Difference, Estimate, Given, Metric, Sample, Score
-from promptkit.evaluation.metrics.families import NOTHING_SCORED, Graded, finite
+from promptkit.evaluation.metrics.families import FEW, NO_BOOTSTRAP, NOTHING_SCORED, Graded, finite
 from promptkit.evaluation.metrics.values import text_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ENOUGH_ROWS = 100
 _UNSEEN = "ROUGE sees the letters a-z and digits only, and the expected text has none; use `chrf`"
-_FEW = f"fewer than {ENOUGH_ROWS} rows: the interval of a corpus score is rough"
+_ROUGH = f"fewer than {ENOUGH_ROWS} rows: the interval of a corpus score is rough"
 
 
 class _Sacrebleu(Protocol):
@@ -66,15 +66,17 @@ class Corpus(Metric):
             return NOTHING_SCORED
         counts = _by_cluster(sample)
         rows = len(counts)
-        interval = percentile_interval(lambda chosen: self._corpus(_drawn(counts, chosen)), rows, seed=0)
+        low = high = None
+        if rows >= FEW:
+            low, high = percentile_interval(lambda chosen: self._corpus(_drawn(counts, chosen)), rows, seed=0)
         return Estimate(
             mean=self._corpus(counts.sum(axis=0)),
-            low=finite(interval.low),
-            high=finite(interval.high),
+            low=finite(low),
+            high=finite(high),
             n=len(sample),
             clusters=rows,
             parts={"mean of sentences": float(sample.scores.mean()), "by": f"sacrebleu {version('sacrebleu')}"},
-            notes=(_FEW,) if rows < ENOUGH_ROWS else (),
+            notes=_notes(rows),
         )
 
     def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
@@ -94,20 +96,22 @@ class Corpus(Metric):
             moved = mask @ apart
             return self._corpus(all_a + moved) - self._corpus(all_b - moved)
 
-        interval = percentile_interval(resampled, rows, level=level, seed=0)
-        width = interval.high - interval.low
+        low = high = width = None
+        if rows >= FEW:
+            low, high = percentile_interval(resampled, rows, level=level, seed=0)
+            width = high - low
         return Difference(
             difference=self._corpus(all_a) - self._corpus(all_b),
-            low=finite(interval.low),
-            high=finite(interval.high),
+            low=finite(low),
+            high=finite(high),
             p=swap_test(swapped, rows, seed=0),
             n=rows,
             better=int((rows_apart > 0).sum()),
             worse=int((rows_apart < 0).sum()),
             # That of a mean whose interval is as wide: what a row adds to the corpus score is no number of its own.
-            spread=finite(width / (2 * NormalDist().inv_cdf((1 + level) / 2)) * rows**0.5),
+            spread=finite(width, rows**0.5 / (2 * NormalDist().inv_cdf((1 + level) / 2))),
             method="percentile bootstrap, swaps",
-            notes=(_FEW,) if rows < ENOUGH_ROWS else (),
+            notes=_notes(rows),
         )
 
     @cached_property
@@ -239,6 +243,13 @@ def _references(expected: Any) -> list[str]:
     """Return what is expected as one text or, of a list of texts, each of them."""
     several = isinstance(expected, list | tuple) and expected and all(isinstance(each, str) for each in expected)
     return list(expected) if several else [text_of(expected)]
+
+
+def _notes(rows: int) -> tuple[str, ...]:
+    """Return what is to be known of a corpus score of so many rows."""
+    if rows < FEW:
+        return (NO_BOOTSTRAP,)
+    return (_ROUGH,) if rows < ENOUGH_ROWS else ()
 
 
 def _by_cluster(sample: Sample) -> NDArray[np.float64]:

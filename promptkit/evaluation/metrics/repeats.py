@@ -24,7 +24,7 @@ from promptkit.evaluation.metrics.base import (
     Sample,
     Score,
 )
-from promptkit.evaluation.metrics.families import NOTHING_SCORED, bounded, finite, graded_difference
+from promptkit.evaluation.metrics.families import FEW, NO_BOOTSTRAP, NOTHING_SCORED, bounded, finite, graded_difference
 from promptkit.evaluation.metrics.matches import Exact
 from promptkit.evaluation.metrics.values import TOO_DEEP, answer_type, frozen
 
@@ -77,6 +77,8 @@ class Agreement(Metric):
         value = alpha(None)
         if isnan(value):
             return replace(told, notes=(_ALL_ONE,))
+        if clusters < FEW:
+            return replace(told, mean=value, notes=(NO_BOOTSTRAP,))
         try:
             low, high = percentile_interval(alpha, clusters, seed=0)
         except ValueError:  # no resample has two different answers

@@ -30,7 +30,7 @@ def test_bleu_is_sacrebleus_of_the_whole_corpus(parameters: dict[str, Any]) -> N
     from sacrebleu.metrics.bleu import BLEU
 
     theirs = BLEU(**parameters).corpus_score(GOT, [WANTED]).score
-    found = told(metric("bleu", parameters), cells(GOT, WANTED))
+    found = told(metric("bleu", parameters), cells(GOT * 3, WANTED * 3))
     assert found.mean == pytest.approx(theirs)
     assert found.low is not None and found.high is not None and 0 <= found.low <= theirs <= found.high <= 100
 
@@ -107,12 +107,22 @@ def test_any_answer_has_a_score_within_the_bounds_and_its_counts(word: str, got:
 
 @pytest.mark.parametrize("word", ["bleu", "chrf"])
 def test_equal_texts_have_the_best_score_and_no_more(word: str) -> None:
-    found = told(metric(word), cells(WANTED, WANTED))
+    found = told(metric(word), cells(WANTED * 3, WANTED * 3))
     assert (found.mean, found.low, found.high) == (100, 100, 100)
 
 
 def test_few_rows_are_said_to_be_few() -> None:
-    assert any("100" in note for note in told(metric("chrf"), cells(GOT, WANTED)).notes)
+    assert any("100" in note for note in told(metric("chrf"), cells(GOT * 3, WANTED * 3)).notes)
+
+
+@pytest.mark.parametrize("word", ["bleu", "chrf"])
+def test_of_a_handful_of_rows_there_is_no_interval_and_so_no_verdict(word: str) -> None:
+    """All resamples of three rows that are nearer are nearer: a quarter of all pairs of equal systems shows that."""
+    near, far = cells(WANTED[:3], WANTED[:3]), cells(GOT[:3], WANTED[:3])
+    one, apart = told(metric(word), near), between(metric(word), near, far)
+    assert (one.low, one.high, apart.low, apart.high, apart.spread) == (None,) * 5
+    assert one.notes == apart.notes == ("fewer than 10 rows: a bootstrap of so few gives no interval that holds",)
+    assert apart.difference is not None and apart.difference > 0 and apart.p == 0.25
 
 
 def test_repeats_of_a_row_are_one_row_of_the_bootstrap() -> None:

@@ -65,6 +65,12 @@ def test_ten_thousand_different_answers_are_no_matter() -> None:
     assert found.mean == pytest.approx(0, abs=0.001)
 
 
+def test_agreement_of_a_handful_of_rows_has_no_interval() -> None:
+    found = told(metric("agreement"), *answers([["a", "a"], ["b", "b"], ["a", "a"]]))
+    assert (found.mean, found.low, found.high) == (1, None, None)
+    assert "fewer than 10 rows" in found.notes[0]
+
+
 def test_agreement_is_not_compared() -> None:
     of = metric("agreement")
     sample = scored(of, *answers([["a", "a"]]))
