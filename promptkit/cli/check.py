@@ -108,11 +108,13 @@ def find_suite(named: Named, project: Project) -> Path | None:
 
 def check_suite(path: Path, project: Project) -> None:
     """Raise InputError with everything that is wrong in a suite, its target and its rows."""
-    from promptkit.evaluation import load_suite
+    from promptkit.evaluation import load_suite, wrong_rows
 
-    counted = load_suite(path, project).data.count()
-    if counted.problems:
-        raise InputError(counted.problems)
+    suite = load_suite(path, project)
+    suite.data.count()
+    problems = [problem for each in (suite, *suite.steps) for problem in wrong_rows(each)]
+    if problems:
+        raise InputError(problems)
 
 
 def is_suite(path: Path) -> bool:

@@ -56,7 +56,8 @@ def _next(ended: Evaluated, typed: Typed, asking: Asking, *, html: bool) -> Iter
     options = typed_options(model=asking.model or None, set=asking.sets)
     whole = ["promptkit", "eval", typed.named, *options, *typed.how]
     record = ended.record
-    if ended.status == "incomplete":
+    missing = sum(each["missing"] for each in record["variants"])
+    if ended.status == "incomplete" and missing > ended.wrong:
         retry = [] if ended.gave_up else ["--retry-errors"]
         yield join([*whole, *typed.rows, *retry]), "only what has no answer"
     if record["before"] is not None:

@@ -7,6 +7,7 @@ evaluated = await evaluation.run()
 """
 
 from promptkit.evaluation.baseline import baseline_lines, write_baseline
+from promptkit.evaluation.binding import wrong_rows
 from promptkit.evaluation.data import Data, DataRow
 from promptkit.evaluation.error_groups import (
     APART,
@@ -80,4 +81,5 @@ __all__ = [
     "row_cells",
     "suite_schema",
     "write_baseline",
+    "wrong_rows",
 ]

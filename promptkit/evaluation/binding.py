@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from promptkit.engine import Pipeline, Value, fill, read_text_value
@@ -13,6 +15,7 @@ from promptkit.evaluation.suite import Measure, Suite, Variant
 from promptkit.storage import compact, plain
 
 EXPECT = "expect"
+_ROW = re.compile(r"^row \d+: ")
 _TYPED = ("number", "boolean", "list", "table", "json")
 _TEXT_FILES = (".csv", ".tsv", ".txt")
 
@@ -125,6 +128,32 @@ class Binder:
         if wrong := metric.wrong_expected(found):
             raise InputError(Problem(f"`{measure.name}`: {wrong}"))
         return found
+
+
+def wrong_rows(suite: Suite, most: int | None = None) -> list[Problem]:
+    """Return what is wrong with the rows of a suite as it takes them; of the first `most` only where all are wrong.
+
+    What is wrong with each of many rows is told once, with how many there are.
+    """
+    binder, right = Binder(suite), 0
+    found: list[Problem] = []
+    for index, row in enumerate(islice(suite.data.rows(), most)):
+        bound = binder.bind(row, index)
+        found += bound.problems
+        right += not bound.problems
+    return [] if most is not None and right else _told_once(found)
+
+
+def _told_once(problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems with those that differ by their row alone as one."""
+    alike: dict[str, list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault(_ROW.sub("", problem.message), []).append(problem)
+    told = []
+    for first, *others in alike.values():
+        more = f", and so in {len(others)} more row{'s' if len(others) > 1 else ''}" if others else ""
+        told.append(replace(first, message=f"{first.message}{more}"))
+    return told
 
 
 def _told(problem: Problem) -> str:

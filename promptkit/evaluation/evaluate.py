@@ -10,6 +10,7 @@ from os.path import relpath
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.errors import InputError, Problem
+from promptkit.evaluation.binding import wrong_rows
 from promptkit.evaluation.bounds import threshold_references
 from promptkit.evaluation.data import Counted
 from promptkit.evaluation.execute import Execution
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from promptkit.storage import Store
 
 KIND = "eval"
+FIRST_ROWS = 50
+"""How many rows are looked at before anything is asked: if all are wrong, it is the suite that is."""
+
 RECENT = 20
 """How many runs back the one before a change is looked for."""
 
@@ -105,8 +109,13 @@ class Evaluation:
         return self.model
 
     async def run(self) -> Evaluated:
-        """Have every cell, and return what they say. Raises StoreFailed; cancelled, it leaves the run `interrupted`."""
+        """Have every cell, and return what they say; cancelled, it leaves the run `interrupted`.
+
+        Raises StoreFailed, and InputError where the suite can take none of the first rows.
+        """
         model = self.model or await self.open()
+        if wrong := wrong_rows(self.suite, FIRST_ROWS):
+            raise InputError(wrong)
         told = {"reference": model.reference, "digest": model.digest}
         self._store.close_dead_runs()
         self._before = self._changed_since()

@@ -125,7 +125,10 @@ def _text_lines(path: Path, file: str) -> Iterator[Numbered]:
 
 
 def _comma_separated(path: Path, file: str) -> Iterator[Numbered]:
-    return _table(path, file, ",")
+    """Read commas, or the semicolons that spreadsheets write where the comma is the decimal point."""
+    _, header = next(_lines(path, file), (1, ""))
+    separator = ";" if isinstance(header, str) and ";" in header and "," not in header else ","
+    return _table(path, file, separator)
 
 
 def _tab_separated(path: Path, file: str) -> Iterator[Numbered]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from promptkit.errors import InputError
+from promptkit.evaluation import wrong_rows
 from tests.engine.helpers import Folder
-from tests.evaluation.suites import PROMPT, Bench, moods
+from tests.evaluation.suites import PROMPT, SUITE, Bench, moods
 
 
 @pytest.fixture
@@ -32,3 +34,21 @@ async def test_a_run_of_some_rows_is_not_held_against_one_of_all(bench: Bench) -
     limited = await bench.run(limit=2)
 
     assert limited.record["before"] is None
+
+
+async def test_a_suite_that_can_take_none_of_its_rows_is_wrong_and_nothing_is_asked(bench: Bench) -> None:
+    with pytest.raises(InputError) as raised:
+        await bench.run(SUITE + "inputs: {text: '{{ row.texts }}'}\n")
+
+    (problem,) = raised.value.problems
+    assert "texts" in problem.message and "and so in 5 more rows" in problem.message
+
+
+async def test_rows_are_checked_without_asking_and_one_mistake_of_many_is_told_once(bench: Bench) -> None:
+    bench.rows([*moods(3), {"text": "x", "expect": "meh"}, {"expect": "bad"}, {"expect": "good"}])
+
+    told = [problem.message for problem in wrong_rows(bench.suite())]
+
+    assert len(told) == 2
+    assert "row 4" in told[0] and "meh" in told[0]
+    assert "row 5" in told[1] and told[1].endswith("and so in 1 more row")

@@ -164,3 +164,10 @@ def test_strict_json_is_a_value_or_a_value_error(text: str | bytes) -> None:
     except ValueError:
         return
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_a_table_that_a_spreadsheet_separated_by_semicolons_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text('text;price\n"a; b";1,5\n', encoding="utf-8")
+
+    assert list(read_rows(file)) == [{"text": "a; b", "price": "1,5"}]

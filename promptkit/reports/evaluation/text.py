@@ -137,6 +137,8 @@ def incomplete_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
 
     missing = sum(each["missing"] for each in record["variants"])
     told = f"{counted_large(missing, 'cell')} without an answer: means are of those that have one"
+    if not missing:
+        told = "some answers have no score, since a metric or its judge failed: means are of those that have one"
     if len(record["variants"]) > 1 and not record["comparisons"]:
         told += "; nothing is compared before they are there"
     for line in paragraph(told, width=width):
