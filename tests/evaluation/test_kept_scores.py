@@ -64,3 +64,40 @@ async def test_equal_rows_with_labels_of_their_own_have_scores_of_their_own(benc
     assert len(ran.runtime.requests) == 1
     assert scores(ran) == [1.0, 0.0, 1.0]
     assert scores(await bench.run(TEXT)) == [1.0, 0.0, 1.0]
+
+
+async def test_an_edit_of_a_file_that_the_metric_imports_scores_anew_without_asking(bench: Bench) -> None:
+    bench.folder.write("wanted_words/words.py", "WANTED = 'bad'\n")
+    bench.folder.write("evals/mine.py", METRIC.replace("output == expected", "output == WANTED"))
+    file = bench.folder.root / "evals/mine.py"
+    file.write_text("from wanted_words.words import WANTED\n" + file.read_text())
+    before = (await bench.run(TEXT)).evaluated
+    bench.folder.write("wanted_words/words.py", "WANTED = 'good'\n")
+    ran = await bench.run(TEXT)
+    again = await bench.run(TEXT)
+
+    assert ran.runtime.requests == again.runtime.requests == []
+    assert scored(bench) == 20
+    assert before.record["variants"][0]["metrics"]["mine"]["n"] == ran.metric("mine")["n"] == 10
+
+
+async def test_a_score_that_is_missing_is_tried_again_by_the_same_command(bench: Bench) -> None:
+    bench.folder.write(
+        "evals/mine.py",
+        """
+        from pathlib import Path
+
+        def score(output):
+            if not Path(__file__).with_name("there.txt").exists():
+                raise OSError("no disk")
+            return 1
+        """,
+    )
+    first = await bench.run(TEXT)
+    bench.folder.write("evals/there.txt", "")
+    second = await bench.run(TEXT)
+
+    assert (first.record["status"], second.record["status"]) == ("incomplete", "done")
+    assert "no disk" in first.evaluated.failure
+    assert second.runtime.requests == []
+    assert scores(second) == [1.0] * 10
