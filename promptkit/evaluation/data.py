@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from promptkit.engine import Closed, Tool
-from promptkit.errors import InputError, Problem, place
+from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.storage import read_numbered
 
 SHARE_DIGITS = 2**32
@@ -135,8 +135,11 @@ class Data:
             *(f"--filter {key}={value}" for key, value in self.only),
         ]
         told = " and ".join(each for each in narrowed if each)
+        fields = next((row.fields for row in self._all() if row.problem is None), {})
+        lacking = [key for key, _ in self.only if key not in fields]
+        hint = nearest(lacking[0], fields) if lacking else None
         message = f"no row of {self.shown} is left by {told}" if told else f"{self.shown} has no rows"
-        return replace(self.where, message=message)
+        return replace(self.where, message=message, hint=hint)
 
     def _all(self) -> Iterator[DataRow]:
         if self.file is not None:

@@ -167,7 +167,7 @@ class Evaluation:
             "set": list(suite.sets),
             "repeat": suite.repeat,
             "exact": options.exact,
-            "in_flight": 1 if options.exact else options.in_flight,
+            "in_flight": 1 if options.exact else options.in_flight or (self.model.parallel if self.model else None),
             "limited": suite.data.limit is not None or bool(suite.data.only),
         }
 
@@ -206,7 +206,7 @@ class Evaluation:
                 "replayed": self._models.replayed(self.suite.baseline.model),
             },
             "exact": settings["exact"],
-            "in_flight": settings["in_flight"] or (model.parallel if model else None),
+            "in_flight": settings["in_flight"],
             "limited": settings["limited"],
             "data": settings["data"],
             "known": execution.progress.known,
@@ -229,7 +229,7 @@ class Evaluation:
             rows=self.counted.rows,
             model={"reference": self.model.reference, "digest": self.model.digest},
             exact=settings["exact"],
-            in_flight=settings["in_flight"] or self.model.parallel,
+            in_flight=settings["in_flight"],
             allow_missing=judging.allow_missing,
         )
         gated = Gated(

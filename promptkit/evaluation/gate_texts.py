@@ -102,6 +102,8 @@ def drop_told(metric: Metric, wanted: float, loss: float | None, most: float | N
     assert difference is not None, "what has no difference has another text"
     worse = partial(_worse, wanted=wanted, is_ratio=difference.is_ratio)
     told = f"{metric.name}: at most {worse(wanted)} than in {name} is wanted"
+    if difference.worse == 0 and difference.n > 0:
+        return f"{told}; none of {difference.n} rows is worse ({difference.better} better)"
     if loss is None or most is None:
         return f"{told}, but {difference.n} rows are too few to show it"
     is_met = most <= wanted

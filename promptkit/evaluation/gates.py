@@ -212,7 +212,7 @@ def _share(metric: Metric, row: RowScores) -> tuple[float, float]:
 
 
 def _drop(threshold: Threshold, run: Gated) -> Verdict:
-    """Judge the difference to a reference by its worse end."""
+    """Judge the difference to a reference by its worse end; where no row is worse there is nothing to judge."""
     measure, wanted = _measure(threshold.name, run.suite), float(threshold.bounds["drop_at_most"])
     assert measure is not None, "the reader allows `against` of a metric alone"
     reference = run.references[str(threshold.bounds["against"])]
@@ -241,8 +241,9 @@ def _drop_verdict(metric: Metric, wanted: float, found: Compared, name: str, not
     assert difference is not None, "what has no difference is not judged by one"
     end = difference.low if metric.higher_is_better else difference.high
     loss, most = _loss(difference.difference, metric, difference.is_ratio), _loss(end, metric, difference.is_ratio)
-    passed: bool | None = most is not None and most <= wanted
-    if not passed and found.missing:
+    is_steady = difference.worse == 0 and difference.n > 0
+    passed: bool | None = is_steady or (most is not None and most <= wanted)
+    if not (most is not None and most <= wanted) and found.missing:
         passed = None
     return Verdict(
         passed=passed,

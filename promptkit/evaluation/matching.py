@@ -97,9 +97,8 @@ class Beside:
         matched, repeat = self.matched(reference), self.suite.repeat
         said = []
         if not reference.is_of(self._model):
-            told = (
-                f"{reference.name} was made on {reference.model['reference']}, this run on {self._model['reference']}"
-            )
+            there, here = told_apart(reference.model, self._model)
+            told = f"{reference.name} was made on {there}, this run on {here}"
             said.append(f"{told}: the difference is the models' too")
         if (self._exact, self._in_flight) != (reference.exact, reference.in_flight):
             there, here = way_text(reference.exact, reference.in_flight), way_text(self._exact, self._in_flight)
@@ -173,7 +172,7 @@ def compare(measure: Measure, reference: Reference, matched: Matched, *, allow_m
     difference = metric.difference(_sample(metric, here, rows, clusters), other)
     if difference is None or difference.difference is None:
         return Compared(difference=None, why=f"`{measure.name}` has no difference to show")
-    if missing and metric.bounds is not None:
+    if missing:
         difference = counting_against(metric, difference, missing, cells)
     return Compared(difference=difference, regressions=_regressions(metric, matched), missing=missing)
 
@@ -247,6 +246,14 @@ def right_ones(metric: Metric, row: RowScores, repeat: int) -> int:
     best = metric.bounds[1 if metric.higher_is_better else 0]
     values = (scores[metric.name].value for scores in row.repeats[:repeat] if metric.name in scores)
     return sum(value is not None and abs(value - best) < RIGHT for value in values)
+
+
+def told_apart(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, str]:
+    """Return what two models are called, with the beginnings of their digests where the names are the same."""
+    if first["reference"] != second["reference"]:
+        return first["reference"], second["reference"]
+    one, other = (f"{each['reference']} {each['digest'].removeprefix('sha256:')[:12]}" for each in (first, second))
+    return one, other
 
 
 def way_text(exact: bool, in_flight: int | None) -> str:

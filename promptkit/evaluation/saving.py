@@ -71,6 +71,7 @@ class Saver:
         self._dirty, self._drained = asyncio.Event(), asyncio.Event()
         self._ending = False
         self._unsaved = 0
+        self._saving: asyncio.Task[None] | None = None
 
     def add(self, finished: Finished) -> None:
         """Take a cell, to be saved with the next group."""
@@ -106,10 +107,16 @@ class Saver:
         self._dirty.set()
 
     async def save(self) -> None:
-        """Save what is finished now. Raises StoreFailed."""
+        """Save what is finished now, and count it though whoever waits is cancelled. Raises StoreFailed."""
+        if self._saving is not None:
+            await asyncio.shield(self._saving)
         some, self._finished = self._finished, []
-        if not some:
-            return
+        if some:
+            self._saving = asyncio.create_task(self._save(some))
+            await asyncio.shield(self._saving)
+            self._saving = None
+
+    async def _save(self, some: Sequence[Finished]) -> None:
         self._on_saving()
         numbers = await self._store.cells.save(self._run, [self._placed(each) for each in some])
         await self._keep_scores(some, numbers)

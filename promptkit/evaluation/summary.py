@@ -149,7 +149,7 @@ def compared(
     if missing and not (judging.allow_missing and may_lack(metric, missing, cells)):
         return None
     difference = metric.difference(left, right, level=family_level(family))
-    if difference is None or not missing or metric.bounds is None:
+    if difference is None or not missing:
         return difference
     return counting_against(metric, difference, missing, cells)
 
@@ -169,11 +169,13 @@ def family_level(family: int) -> float:
 def counting_against(metric: Metric, difference: Difference, missing: int, cells: int) -> Difference:
     """Return a difference whose ends hold whatever the missing cells would have been (Manski 1989).
 
-    A p value knows nothing of them, and there is none.
+    A p value knows nothing of them, and there is none. Of a metric without bounds there are no such ends: it says so.
     """
     from dataclasses import replace
 
-    assert metric.bounds is not None
+    if metric.bounds is None:
+        note = f"{missing} of {cells} cells are missing, and left out"
+        return replace(difference, notes=(*difference.notes, note))
     if difference.low is None or difference.high is None:
         return difference
     share, width = missing / cells, metric.bounds[1] - metric.bounds[0]

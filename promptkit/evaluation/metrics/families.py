@@ -118,7 +118,7 @@ def graded_difference(
     first, second = ((each.scores - bounds[0]) / width for each in (a, b))
     found = paired_graded(first, second, a.clusters, level=level, seed=0)
     differing = found.better + found.worse
-    few = (f"only {differing} of {found.n} rows differ: the interval rests on few",) if differing < FEW else ()
+    few = (f"only {differing} of {found.n} rows differ: the interval rests on few",) if 0 < differing < FEW else ()
     return told(found, higher_is_better, scale=width, notes=few)
 
 

@@ -159,7 +159,7 @@ def rows_text(metric: Mapping[str, Any], each: Comparison) -> str:
     if not moved:
         return "no row differs"
     smallest = size_text(metric, each["smallest"])
-    here = "" if shown is None else f"; the {n:,} here show {size_text(metric, shown, bare=True)} or more"
+    here = "" if shown is None or shown > 1 else f"; the {n:,} here show {size_text(metric, shown, bare=True)} or more"
     flipping = f"about {100 * moved / n:.0f} %" if moved >= n / 100 else "less than 1 %"
     if needed:
         told = f"{needed:,} rows would show a difference of {smallest} four times in five"
