@@ -146,8 +146,6 @@ def _notes(versus: Versus, record: Mapping[str, Any]) -> Iterator[str]:
             and (told := rows_text(metric, each))
         ):
             yield told
-        if each["missing"] and metric["bounds"] is None:
-            yield f"{each['metric']}: {each['missing']} of {versus.cells} cells are missing, and left out"
         yield from (f"{each['metric']}: {note}" for note in each["notes"])
     if len(record["comparisons"]) > 1 and versus.aim in versus.differences:
         yield f"{versus.aim} is the aim; that another metric differs is worth a look, and no more"
