@@ -169,3 +169,31 @@ metrics: {sorry: {contains: {text: sorry}}}
     assert "`feed: recorded` needs the kept answers of the steps before" in refused.stderr
     assert "feed: data" in refused.stderr
     assert done.returncode == 0, done.stderr
+
+
+def test_an_edit_after_the_suite_was_read_is_for_the_next_run(promptkit: Run, project: Path, suite: Path) -> None:
+    layout = project / "templates/layouts/mine.j2"
+    layout.parent.mkdir()
+    layout.write_text("one {{ sections.input }}")
+    script = project / "script.yaml"
+    script.write_text(script.read_text().replace("rules:\n", "rules:\n  - {contains: another, reply: payment}\n"))
+    (suite.parent / "rows.py").write_text(
+        f"""\
+from pathlib import Path
+import json
+
+before = []
+
+def rows():
+    if before:
+        Path({str(layout)!r}).write_text("another {{{{ sections.input }}}}")
+    before.append("the fields of the first row are looked at when the suite is read")
+    return map(json.loads, Path(__file__).with_name("rows.jsonl").read_text().splitlines())
+"""
+    )
+    suite.write_text(SUITE.replace("data: rows.jsonl", "data: {python: 'rows.py:rows'}"))
+    typed = ("eval", "topic", "--json", "--set", "topic.layout=mine")
+    first, second = (record_of(promptkit(*typed).stdout) for _ in range(2))
+
+    assert [each["variants"][0]["metrics"]["accuracy"]["mean"] for each in (first, second)] == [0.75, 0.5]
+    assert second["known"] == 0
