@@ -106,7 +106,9 @@ async def test_few_missing_cells_may_be_allowed_and_then_count_against_the_diffe
 
 async def test_amounts_of_missing_cells_are_left_out_and_that_is_told(bench: Bench) -> None:
     def script(request: Request) -> Any:
-        return RequestRefused("no") if "bad 10" in request.messages[-1].content and is_other(request) else right(request)
+        return (
+            RequestRefused("no") if "bad 10" in request.messages[-1].content and is_other(request) else right(request)
+        )
 
     both = TWO.replace("accuracy: label", "size: tokens")
     (comparison,) = (await bench.run(both, script, judging=Judging(allow_missing=True))).record["comparisons"]
