@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -107,10 +108,12 @@ def _key(item: Any, answer: AnswerType | None) -> Hashable:
     """Return what two items share that are the same."""
     if isinstance(item, str):
         return " ".join(item.casefold().split())
-    try:
-        return answer.of.vote_key(item) if isinstance(answer, ListOf) else frozen(item)
-    except (TypeError, ValueError, KeyError):
-        return frozen(item)  # type: ignore[no-any-return]
+    if isinstance(answer, ListOf):
+        with suppress(TypeError, ValueError, KeyError):
+            key = answer.of.vote_key(item)
+            hash(key)  # of what is no item of the type it may be the item itself
+            return key
+    return frozen(item)  # type: ignore[no-any-return]
 
 
 def _scored(right: int, extra: int, missing: int, detail: Mapping[str, Any] | None = None) -> Score:

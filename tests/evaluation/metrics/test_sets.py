@@ -40,6 +40,12 @@ def test_a_list_in_a_text_is_read_as_the_answer_type_reads_one() -> None:
     assert metric("set_f1").measure(given([], "none", answer=labels)).value == 1
 
 
+@pytest.mark.parametrize("item", [[], {}, [["x"]], None])
+def test_an_item_that_is_none_of_the_lists_type_is_one_too_many(item: Any) -> None:
+    labels = build({"list": {"of": {"label": ["x", "y"]}}})
+    assert metric("set_f1").measure(given([item, "x"], ["x"], answer=labels)).value == approx(2 / 3)
+
+
 @pytest.mark.parametrize("expected", ["a", None, 3, {"a": 1}])
 def test_what_is_expected_must_be_a_list(expected: Any) -> None:
     of = metric("set_f1")
