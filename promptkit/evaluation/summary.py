@@ -158,7 +158,7 @@ def may_lack(metric: Metric, missing: int, cells: int) -> bool:
     """Tell whether a difference may be said though so many cells are missing: at most a share of MOST_MISSING, each of
     which can be counted against it. One cell that lacks can move F1 or pass^k further than its share.
     """
-    return missing <= MOST_MISSING * cells and (metric.bounds is None or metric.is_mean)
+    return not missing or (missing <= MOST_MISSING * cells and (metric.bounds is None or metric.is_mean))
 
 
 def family_level(family: int) -> float:

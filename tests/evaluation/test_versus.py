@@ -237,6 +237,14 @@ async def test_a_metric_whose_function_is_gone_is_told_and_the_others_compared(b
     assert versus.unsaid["half"].startswith("it cannot be measured any more: ")
 
 
+async def test_a_metric_that_compares_nothing_is_not_said_to_lack_cells(bench: Bench) -> None:
+    suite = SUITE.replace("{accuracy: label}", "{accuracy: label, agree: agreement}") + "repeat: 2\n"
+    one = await bench.run(suite)
+    versus = compare(bench, await bench.run(suite, **ANEW), one)
+
+    assert versus.unsaid == {"agree": "`agree` has no difference to show"}
+
+
 async def test_the_aim_stays_the_first_metric_where_nothing_is_said_of_it(bench: Bench) -> None:
     own = "def odd(row, expected):\n    return None if row['text'] == 'bad 0' else 1\n"
     bench.folder.write("evals/own.py", own)
