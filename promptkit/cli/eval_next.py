@@ -75,5 +75,6 @@ def _fails(variant: Mapping[str, Any]) -> bool:
     """Tell whether some of a variant's cells have no answer that can be read, or less than the best by the aim."""
     aim: Mapping[str, Any] = next(iter(variant["metrics"].values()))
     best = aim["bounds"] and aim["bounds"][1 if aim["higher_is_better"] else 0]
-    short = best is not None and aim["mean"] not in (best, None)
+    # A baseline ties with itself: that is the best a pairwise judge says of it.
+    short = best is not None and aim["kind"] != "pairwise" and aim["mean"] not in (best, None)
     return bool(short or variant["missing"] or variant["unparsed"] or variant["truncated"])

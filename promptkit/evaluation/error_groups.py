@@ -182,6 +182,8 @@ def _judged(cell: CellView, metric: str, told: Mapping[str, Any]) -> tuple[Fails
     low, high = told["bounds"]
     share = float((score.value - low) / (high - low))
     goodness = share if told["higher_is_better"] else 1 - share
+    if told.get("kind") == "pairwise":  # a tie with the baseline is no failure
+        goodness = float(share >= 0.5)
     return (None if goodness >= 1 else "wrong"), goodness, score.why
 
 

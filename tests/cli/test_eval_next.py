@@ -36,3 +36,13 @@ def test_what_decides_the_cells_is_typed_again(here: Here) -> None:
 def test_a_name_with_blanks_is_quoted_wherever_it_stands(here: Here) -> None:
     done = here("eval", "my moods")
     assert next_of(done)["as one page"] == "promptkit eval 'my moods' --html 'my moods.html'"
+
+
+def test_a_baseline_that_is_judged_against_itself_does_not_fail(tmp_path: Path) -> None:
+    suite = SUITE.replace("{accuracy: label, tokens: tokens}", "{preferred: {pairwise: {rubric: Which is right?}}}")
+    here = make_project(tmp_path, {"evals/mood.yaml": suite, "script.yaml": "otherwise: good\n"})
+    done = here("eval", "mood")
+    assert done.code == 0 and "failing rows" not in done.out
+    assert "what failed, with its messages" not in next_of(done)
+    assert ' failures="0"' in here("runs", "export", "1", "--junit", "-").out
+    assert "no answer fails" in here("runs", "errors", "1").out

@@ -25,6 +25,7 @@ MOST_READ = 10_000
 """Cells that are looked through: a run of a million rows is not read again to show ten of them."""
 
 INDENT = 2
+TIE = 0.5
 FLAGS = {"unparsed": "unparsed", "truncated": "cut off", "error": "missing"}
 
 
@@ -70,12 +71,17 @@ def find_failures(view: RunView, record: Mapping[str, Any]) -> list[Failure]:
 
 
 def goodness_of(cell: CellView, metrics: Mapping[str, Mapping[str, Any]]) -> float:
-    """Return how good a cell's score of the aim is, from 0 to 1; 1 where the aim has no bounds, 0 without a score."""
+    """Return how good a cell's score of the aim is, from 0 to 1; 1 where the aim has no bounds, 0 without a score.
+
+    Of a pairwise judge only a loss is not good: the baseline's own answers are all ties with themselves.
+    """
     aim, metric = next(iter(metrics.items()), ("", {}))
     if not metric.get("bounds") or (score := cell.scores.get(aim)) is None:
         return 1.0
     if score.value is None:
         return 0.0
+    if metric.get("kind") == "pairwise":
+        return float(score.value >= TIE)
     low, high = metric["bounds"]
     share = float((score.value - low) / (high - low))
     return share if metric.get("higher_is_better", True) else 1 - share
