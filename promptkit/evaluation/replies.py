@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from promptkit.storage import Store
 
-GROUP_SECONDS = 0.05
+GROUP_SECONDS = 0.1
+"""How long replies wait for others at most; they go along with the cells that are saved before."""
 
 
 class Replies:
@@ -26,6 +27,7 @@ class Replies:
         self._prefix = "exact:" if exact else ""
         self._waiting: dict[str, str] = {}
         self._writing: dict[str, str] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -42,12 +44,15 @@ class Replies:
 
     async def keep(self, key: str, value: str) -> None:
         """Keep `value` under `key`, with the next group."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_later(GROUP_SECONDS, self.write)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GROUP_SECONDS, self.write)
         self._waiting[self._prefix + key] = value
 
     def write(self) -> None:
         """Bring on its way what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._waiting:
             waiting, self._waiting = self._waiting, {}
             self._writing |= waiting
