@@ -232,7 +232,6 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             options=options,
             judging=judging,
             against=find_against(wanted, suite, session.store, progress),
-            why=session.models.why(suite.baseline.model),
             notes=seen,
             on_saving=kept[0].write,
         )

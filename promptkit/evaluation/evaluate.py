@@ -70,7 +70,6 @@ class Evaluation:
         options: Options | None = None,
         judging: Judging | None = None,
         against: Reference | None = None,
-        why: str = "",
         notes: Sequence[str] = (),
         on_saved: Callable[[], None] | None = None,
         on_saving: Callable[[], None] | None = None,
@@ -91,7 +90,6 @@ class Evaluation:
         )
         self.model: Model | None = None
         self.number = 0
-        self._why = why
         self._notes = notes
         self._before: int | None = None
         self._models = models
@@ -202,8 +200,8 @@ class Evaluation:
             "model": {
                 "reference": model.reference if model else "",
                 "digest": model.digest if model else "",
-                "why": self._why,
-                "replayed": self._models.replayed(self.suite.baseline.model),
+                "why": self._models.why(self.execution.named),
+                "replayed": self._models.replayed(self.execution.named),
             },
             "exact": settings["exact"],
             "in_flight": settings["in_flight"],

@@ -67,6 +67,7 @@ class Execution:
         self.suite = suite
         self.progress = Progress(total=counted.rows * len(suite.variants) * suite.repeat)
         self.contenders: list[Contender] = []
+        self.named: str | None = None  # how the baseline's model is called: a step may name another than the default
         self.clusters = Clusters(suite.data.spec.cluster)
         self._counted = counted
         self._models = models
@@ -95,9 +96,9 @@ class Execution:
             tally = Tally(metrics, self.suite.repeat)
             self.contenders.append(Contender(variant, runner, key, tally, answer_type(variant.pipeline), again))
         await self._measuring.open()
-        answered = self.contenders[0].runner.session.answered
-        named = answered.get(self.suite.baseline.model) or next(iter(answered.values()), None)
-        return named or await (await self._models.get()).model()
+        answered, own = self.contenders[0].runner.session.answered, self.suite.baseline.model
+        self.named = own if own in answered else next(iter(answered), None)
+        return answered.get(self.named) or await (await self._models.get()).model()
 
     @property
     def notices(self) -> list[str]:

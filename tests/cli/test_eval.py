@@ -197,3 +197,11 @@ def rows():
 
     assert [each["variants"][0]["metrics"]["accuracy"]["mean"] for each in (first, second)] == [0.75, 0.5]
     assert second["known"] == 0
+
+
+def test_who_named_the_model_that_answers_is_told_where_it_is_a_step(tmp_path: Path) -> None:
+    pipeline = "name: mood\ninputs: {text: {}}\nsteps: {mood: {prompt: mood, model: 'scripted:../other.yaml'}}\n"
+    here = make_project(tmp_path, {"pipelines/mood.yaml": pipeline})
+    model = here("eval", "mood", "--json").json["model"]
+    assert model["reference"].endswith("other.yaml") and model["why"] == "the step"
+    assert here("eval", "mood", "--model", "scripted:script.yaml", "--json").json["model"]["why"] == "--model"
