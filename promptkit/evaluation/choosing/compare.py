@@ -23,6 +23,7 @@ from promptkit.errors import (
 )
 from promptkit.evaluation.choosing.evidence import Evidence, MeasuredData, MeasuredModel, files_hash, now
 from promptkit.evaluation.choosing.measured import Measured, Spent, by_worth, spec_text
+from promptkit.evaluation.outcome import OF_THE_REQUEST
 from promptkit.storage import load
 from promptkit.techniques import Chosen, Spec, check, choose, perform, read_artifact, require
 
@@ -256,7 +257,7 @@ class _Measuring:
                 context = await self._alone.context(row, trace)
                 answer = await perform(chosen, context)
             except (RuntimeFailure, ToolFailed, TechniqueFailed) as failure:
-                self._failures += 1
+                self._failures += not isinstance(failure, OF_THE_REQUEST)
                 self._failure = self._failure or _reason(failure)
                 self._counts["missing"] += 1
                 self._lost += spent_on(trace.calls)
