@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError
 from promptkit.evaluation.metrics import Around, Metric, kind_named
+from promptkit.evaluation.metrics.labels import Labelled
 from promptkit.evaluation.summary import variant_record
 from promptkit.evaluation.tally import Clusters, Tally
 
@@ -26,8 +27,9 @@ class BuiltMetrics:
 
 
 def kind_record(metric: Metric) -> dict[str, Any]:
-    """Return what builds a metric again, as JSON."""
-    return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True)}
+    """Return what builds a metric again, as JSON; with the labels that the answer's type has, where it tells them."""
+    labels = {"labels": list(metric.declared)} if isinstance(metric, Labelled) else {}
+    return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **labels}
 
 
 def build_metrics(view: StoredRun, project: Project) -> BuiltMetrics:
@@ -44,7 +46,9 @@ def build_metrics(view: StoredRun, project: Project) -> BuiltMetrics:
         around = Around(project=project, folder=project.root / view.how["folder"], metrics=dict(metrics))
         try:
             kind = kind_named(made["kind"])
-            metrics[name] = kind(name, kind.Parameters.model_validate(made["parameters"]), around)
+            metrics[name] = metric = kind(name, kind.Parameters.model_validate(made["parameters"]), around)
+            if isinstance(metric, Labelled):
+                metric.declared = tuple(made.get("labels", ()))
         except InputError as error:
             gone[name] = "; ".join(problem.message for problem in error.problems)
         except ValueError:
@@ -79,6 +83,7 @@ def rebuilt_record(view: StoredRun, project: Project) -> dict[str, Any]:
         "limited": how["limited"],
         "data": how["data"],
         "known": 0,
+        "before": None,
         "seconds": round((view.ended or time.time()) - view.started, 3),
         "rows": how["rows"],
         "repeat": how["repeat"],

@@ -24,7 +24,7 @@ metrics:
   normalized: normalized
   regex: {regex: {pattern: g.*d}}
   contains: contains
-  set: set_f1
+  set: {set_f1: {of: "{{ [output] }}", expect: "{{ [row.expect] }}"}}
   edit: edit
   bleu: bleu
   chrf: chrf
