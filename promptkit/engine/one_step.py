@@ -42,6 +42,7 @@ def one_step(pipeline: Pipeline, name: str, given: Collection[str]) -> Pipeline:
         steps={name: step},
         edges=(),
         output=result_of(name),
+        output_keys=None,
         cases=(),
     )
 
@@ -60,7 +61,7 @@ def up_to_step(pipeline: Pipeline, name: str, before: Pipeline) -> Pipeline:
         waiting += found
     steps = {each: step if each == name else before.steps[each] for each in pipeline.steps if each in wanted}
     edges = tuple(edge for edge in pipeline.edges if edge.step in wanted and edge.needs in wanted)
-    return replace(pipeline, steps=steps, edges=edges, output=result_of(name), cases=())
+    return replace(pipeline, steps=steps, edges=edges, output=result_of(name), output_keys=None, cases=())
 
 
 def _items(step: Step) -> set[str]:

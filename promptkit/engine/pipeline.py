@@ -151,8 +151,8 @@ class Step:
 class Pipeline:
     """A target, ready to run. A prompt is a pipeline of one step named after it; `file` is then the prompt's.
 
-    `steps` are in an order in which they can run; `edges` say which needs which and why. `output` None is the last
-    step's result.
+    `steps` are in an order in which they can run; `edges` say which needs which and why. `output_keys` are those of an
+    output that is written as a mapping, else None.
     """
 
     name: str
@@ -163,6 +163,7 @@ class Pipeline:
     steps: Mapping[str, Step]
     edges: tuple[Edge, ...]
     output: Value
+    output_keys: tuple[str, ...] | None = None
     model: str | None = None
     cases: tuple[Case, ...] = ()
     tune: Mapping[str, Any] = field(default_factory=dict)

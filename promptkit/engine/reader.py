@@ -79,6 +79,7 @@ class PipelineReader:
             steps={name: steps[name] for name in self._order(edges) if name in steps},
             edges=tuple(edges),
             output=self._output(around),
+            output_keys=tuple(head.output) if isinstance(head.output, Mapping) else None,
             model=model,
             cases=self._cases(inputs),
             tune=head.tune,

@@ -191,6 +191,8 @@ def usable(values: Mapping[str, Any], model: type[Spec], problem: Report, proble
         message = wording(detail)
         if detail["type"] == "extra_forbidden":
             message, hint = f"unknown key `{path[-1]}`", _hint(str(path[-1]), known) if len(path) == 1 else None
+        elif detail["type"] == "missing":
+            message = f"`{path[-1]}` is missing"
         elif path:
             message = f"`{path[-1]}`: {message}"
         problems.add(problem(path, message, hint))

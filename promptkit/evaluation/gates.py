@@ -130,9 +130,9 @@ def _whatever(end: float, share: float, bounds: tuple[float, float] | None, up: 
 
 
 def _open(name: str, missing: int, cells: int) -> Verdict:
-    return Verdict(
-        passed=None, missing=missing, says=f"{name}: not judged while {missing} of {cells} cells are missing"
-    )
+    told = f"{name}: not judged while {missing} of {cells} cells are missing"
+    allowed = f" (--allow-missing allows {MOST_MISSING * 100:.0f} %)" if missing > MOST_MISSING * cells else ""
+    return Verdict(passed=None, missing=missing, says=f"{told}{allowed}")
 
 
 def _amount(name: str, run: Gated) -> Amount:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from promptkit.engine import Closed, Report, Value, compile_value, usable
+from promptkit.engine import Closed, Pipeline, Report, Value, compile_value, usable
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.metrics import Around, Metric, kind_named
 from promptkit.evaluation.suite import Measure, Variant, answer_type
@@ -17,6 +17,12 @@ from promptkit.storage import Document, Problems
 Key = str | int
 TOTALS = ("tokens", "latency", "cost", "unparsed")
 """What a threshold may be on besides a metric."""
+
+SINGLE = ("label", "balanced_accuracy", "f1", "number")
+"""Kinds that can only ever compare one value."""
+
+WITH_EXPRESSIONS = ("judge", "pairwise", "code", "python")
+"""Kinds with parameters that are expressions."""
 
 
 class PartReader:
@@ -80,12 +86,12 @@ class PartReader:
                 metrics=dict(built),
             )
             with self._problems.gather():
-                measure = self._measure(name, given, (*path, name), around)
+                measure = self._measure(name, given, (*path, name), around, baseline.pipeline)
                 built[name] = measure.metric
                 found.append(measure)
         return tuple(found)
 
-    def _measure(self, name: str, given: Any, path: tuple[Key, ...], around: Around) -> Measure:
+    def _measure(self, name: str, given: Any, path: tuple[Key, ...], around: Around, baseline: Pipeline) -> Measure:
         if isinstance(given, str):
             given = {given: None}
         if not isinstance(given, Mapping) or len(given) != 1:
@@ -103,6 +109,14 @@ class PartReader:
         texts = (values.get("of"), values.get("expect", self._expect(path)))
         of = self.value(values.pop("of", None), (*below, "of"), ("output", "row", "steps"))
         expect = self.value(values.pop("expect", None), (*below, "expect"), ("row",))
+        if of is not None:
+            self._check_read(of, (*below, "of"), baseline)
+        elif kind.kind in SINGLE and baseline.output_keys is not None:
+            keys = ", ".join(f"`{key}`" for key in baseline.output_keys)
+            hint = f'of: "{{{{ output.{next(iter(baseline.output_keys), "NAME")} }}}}"'
+            told = f"`{kind.kind}` compares one value, and the output is a mapping of {keys}"
+            self._problems.add(self._problem(path, told, hint))
+        self._refuse_expressions(kind, values, below)
         parameters = self._parameters(kind.Parameters, values, below)
         try:
             # What `of` reads need not have the type of the output.
@@ -111,6 +125,23 @@ class PartReader:
             placed = (each if each.file else self._problem(below, each.message, each.hint) for each in error.problems)
             raise InputError(placed) from None
         return Measure(metric=metric, of=of, expect=expect, texts=texts)
+
+    def _check_read(self, of: Value, path: tuple[Key, ...], baseline: Pipeline) -> None:
+        """Report what `of` reads of the output and the steps and is not there."""
+        keys, steps = baseline.output_keys, baseline.steps
+        for name, attribute in sorted(of.attributes):
+            if name == "output" and keys is not None and attribute not in {*keys, *vars(dict)}:
+                self._problems.add(self._problem(path, f"the output has no `{attribute}`", nearest(attribute, keys)))
+        for name in sorted(of.statuses - steps.keys()):
+            self._problems.add(self._problem(path, f"there is no step `{name}`", nearest(name, steps)))
+
+    def _refuse_expressions(self, kind: type[Metric], values: Mapping[str, Any], path: tuple[Key, ...]) -> None:
+        """Report expressions where a parameter is taken as it is written."""
+        for key, value in values.items() if kind.kind not in WITH_EXPRESSIONS else ():
+            listed = value if isinstance(value, list) else [value]
+            if any(isinstance(each, str) and "{{" in each for each in listed):
+                hint = "`expect` may be an expression over the row"
+                self._problems.add(self._problem((*path, key), f"`{key}` is taken as it is written", hint))
 
     def _expect(self, path: tuple[Key, ...]) -> Any:
         """Return the `expect:` that stands beside the metric at `path`, as it is written."""

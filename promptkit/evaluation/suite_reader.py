@@ -85,6 +85,7 @@ class _Reader:
         given = frozenset(inputs) if inputs is not None else _fields(data, problems)
         wanted = self._target(given)
         variants = self._variants(wanted) if wanted else ()
+        self._check_inputs(inputs or {}, ("inputs",), variants)
         problems.check()
         assert wanted is not None, "a target without problems is wanted"
         bounded = {name: name for name in MEASURED if name in spec.thresholds and name not in spec.metrics}
@@ -197,6 +198,14 @@ class _Reader:
             with self._problems.gather():
                 found.append(read_variant(name, sets, wanted, where))
         return tuple(found)
+
+    def _check_inputs(self, given: Mapping[str, Any], path: tuple[Key, ...], variants: Sequence[Variant]) -> None:
+        """Report what a suite gives and no variant of the target takes."""
+        takes = {name for variant in variants for name in variant.pipeline.inputs}
+        for name in given if variants else ():
+            if name not in takes:
+                message = f"the target has no input `{name}`"
+                self._problems.add(self._document.problem((*path, name), message, nearest(name, takes), key=True))
 
     def _named(self) -> dict[str, dict[str, Any]]:
         """Return the named variants with their labels as they are written."""

@@ -159,7 +159,9 @@ def load_function(path: Path, name: str, reference: str) -> Scripted:
     if not callable(function):
         known = [each for each, value in vars(module).items() if isfunction(value)]
         raise InputError(Problem(f"it has no function `{name}`", place(path), hint=nearest(name, known)))
-    return Scripted(_guarded(function, reference), digest=digest, reference=reference)
+    # A function says what it says; log-probabilities made up for it would be taken for its own.
+    able = getattr(function, "capabilities", CAPABILITIES - {"logprobs"})
+    return Scripted(_guarded(function, reference), capabilities=able, digest=digest, reference=reference)
 
 
 def _guarded(function: Callable[[Request], object], reference: str) -> Callable[[Request], Awaitable[Answered]]:

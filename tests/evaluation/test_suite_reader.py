@@ -167,3 +167,44 @@ steps:
     assert (step.name, step.target) == ("test.mood", "two.mood")
     assert [variant.name for variant in step.variants] == ["a", "b"]
     assert list(step.baseline.pipeline.steps) == ["mood"]
+
+
+MAPPED = """
+name: mapped
+inputs: {text: {example: fine}}
+steps:
+  mood: {prompt: mood}
+output: {mood: "{{ mood }}", text: "{{ text }}"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ('{exact: {of: "{{ output.mod }}"}}', "the output has no `mod`"),
+        ('{exact: {of: "{{ steps.mod }}"}}', "there is no step `mod`"),
+        ("label", "`label` compares one value, and the output is a mapping of `mood`, `text`"),
+        ('{contains: {text: "{{ row.text }}"}}', "`text` is taken as it is written"),
+        ('{contains: {any: ["a", "{{ row.text }}"]}}', "`any` is taken as it is written"),
+    ],
+)
+def test_what_a_metric_could_never_find_is_told_before_the_run(bench: Bench, metric: str, message: str) -> None:
+    bench.folder.write("pipelines/mapped.yaml", MAPPED)
+
+    problems = bench.problems(f"data: rows.jsonl\ntarget: mapped\nmetrics: {{a: {metric}}}\n")
+
+    assert [problem.message for problem in problems] == [message]
+
+
+def test_the_methods_of_a_mapping_may_be_read_of_an_output(bench: Bench) -> None:
+    bench.folder.write("pipelines/mapped.yaml", MAPPED)
+    of = '"{{ output.values() | list }}"'
+
+    assert not bench.problems(f"data: rows.jsonl\ntarget: mapped\nmetrics: {{a: {{set_f1: {{of: {of}}}}}}}\n")
+
+
+def test_an_input_that_the_target_does_not_have_is_told(bench: Bench) -> None:
+    (problem,) = bench.problems(SUITE + "inputs: {text: '{{ row.text }}', txt: a}\n")
+
+    assert problem.message == "the target has no input `txt`"
+    assert problem.hint == "did you mean `text`?"

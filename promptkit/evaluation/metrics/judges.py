@@ -115,9 +115,12 @@ def _begins_with(reply: str, value: Any) -> bool:
 def question_of(given: Given, question: str | None, hidden: frozenset[str]) -> dict[str, str]:
     """Return what was asked, by name, as texts: what `question` is of the row, else the row's fields.
 
-    Left out of these are the `hidden` ones, and what is expected. Raises InputError for an expression that fails.
+    Left out of these are the `hidden` ones, and what is expected. Raises InputError for an expression that
+    fails, ValueError for a field that is not there.
     """
     if question is not None:
+        if "{{" not in question and question not in given.cell.row:
+            raise ValueError(f"the row has no field `{question}`, which `question` names")
         value = read_of(question, given)
         fields = value if isinstance(value, Mapping) else {"question": value}
     else:

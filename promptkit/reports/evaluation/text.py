@@ -87,7 +87,8 @@ def heading(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     )
     model = record["model"]
     why = f" (named by {model['why']})" if model["why"] else ""
-    told = [f"answered by {model['reference']}{why}{_digest(model)}"]
+    who = f"{model['replayed']}, a recording of {model['reference']}" if model.get("replayed") else model["reference"]
+    told = [f"answered by {who}{why}{_digest(model)}"]
     for each in record["variants"]:
         if (other := each["sets"].get("model")) and other != model["reference"]:
             told.append(f"{each['name']}: answered by {other} (named by the variant)")
