@@ -135,7 +135,8 @@ def test_a_row_that_cannot_be_asked_leaves_the_run_incomplete(promptkit: Run, su
     assert done.returncode == 3
     assert "4 of 5" in done.stdout and "1 cell without an answer" in done.stdout
     assert "missing: " in done.stdout
-    assert "1 of 5 cells have no answer" in done.stderr and "promptkit eval topic --retry-errors" in done.stderr
+    assert "1 of 5 cells have no answer" in done.stderr and "mend the rows" in done.stderr
+    assert "--retry-errors" not in done.stderr, "to ask again would not mend it"
 
 
 def test_a_folder_without_suites_says_how_to_name_one(promptkit: Run) -> None:
