@@ -16,12 +16,13 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.flights import Flights
 from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.wire import reply_from, reply_record, request_key
-from promptkit.storage import compact
 
 if TYPE_CHECKING:
     from promptkit.runtimes.replay import Recorder
 
 T = TypeVar("T")
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
@@ -199,7 +200,7 @@ class Asker:
 
         async def send(tell: OnText | None) -> Reply:
             reply = await self._send(request, tell)
-            await store.keep(key, compact(reply_record(reply)))
+            await store.keep(key, _encode(reply_record(reply)))
             return reply
 
         reply, shared = await self._flights.join(key, send, on_text)
