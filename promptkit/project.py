@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ _FOLDERS: dict[Kind, str] = {
 }
 TECHNIQUE_PIPELINES = "pipelines/techniques"
 _TARGETS: tuple[Kind, Kind] = ("pipelines", "prompts")
+_METRICS = re.compile(rb"^metrics\s*:", re.MULTILINE)
 # The template that every prompt extends is no prompt of its own.
 _NO_PROMPT = "sections"
 
@@ -186,6 +188,11 @@ class Project:
 def is_artifact(path: Path) -> bool:
     """Tell whether a file beside pipelines is what a technique prepared: `PIPELINE.STEP.TECHNIQUE.yaml`."""
     return path.stem.count(".") >= 2
+
+
+def is_suite(path: Path) -> bool:
+    """Tell a suite from what else is YAML: it has metrics."""
+    return path.suffix in (".yaml", ".yml") and path.is_file() and bool(_METRICS.search(path.read_bytes()))
 
 
 def _is_path(name: str) -> bool:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _STEPS = re.compile(rb"^steps\s*:", re.MULTILINE)
-_METRICS = re.compile(rb"^metrics\s*:", re.MULTILINE)
 # What a script of answers has and a pipeline has not.
 _SCRIPT = re.compile(rb"^(rules|replies|otherwise)\s*:", re.MULTILINE)
 _NOT_PROMPTS = {"layouts", "answers", "techniques"}
@@ -95,6 +94,8 @@ def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[
 
 def find_suite(named: Named, project: Project) -> Path | None:
     """Return the file of the suite that is named; None where a pipeline or prompt is, or nothing."""
+    from promptkit.project import is_suite
+
     path = Path(named.target)
     if path.is_file():
         return path.resolve() if is_suite(path) else None
@@ -117,11 +118,6 @@ def check_suite(path: Path, project: Project) -> None:
         raise InputError(problems)
 
 
-def is_suite(path: Path) -> bool:
-    """Tell a suite from what else is YAML: it has metrics."""
-    return path.suffix in {".yaml", ".yml"} and bool(_METRICS.search(path.read_bytes()))
-
-
 def find_targets(paths: Iterable[str]) -> Iterator[Named]:
     """Yield each target named, and each that lies in a folder named."""
     for name in paths:
@@ -135,7 +131,7 @@ def find_targets(paths: Iterable[str]) -> Iterator[Named]:
 
 def _is_target(path: Path, folder: Path) -> bool:
     """Tell pipelines, prompts and suites from what else lies in a project."""
-    from promptkit.project import is_artifact
+    from promptkit.project import is_artifact, is_suite
 
     folders = path.relative_to(folder).parts[:-1]
     if any(part.startswith(".") for part in folders) or not path.is_file():
@@ -145,9 +141,7 @@ def _is_target(path: Path, folder: Path) -> bool:
     if path.suffix not in {".yaml", ".yml"} or is_artifact(path):
         return False
     text = path.read_bytes()
-    if _METRICS.search(text):
-        return True
-    return bool(_STEPS.search(text)) or ("pipelines" in folders and not _SCRIPT.search(text))
+    return is_suite(path) or bool(_STEPS.search(text)) or ("pipelines" in folders and not _SCRIPT.search(text))
 
 
 def record(of: Problem | Edge) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict
-from promptkit.errors import InputError, PromptkitError
+from promptkit.errors import InputError, PromptkitError, place
 
 if TYPE_CHECKING:
     from promptkit.evaluation import Evaluated, Options, Reference, Suite
@@ -167,21 +167,22 @@ def load_suites(names: Sequence[str], asking: Asking, **how: Any) -> Iterator[Su
 
 
 def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
-    """Yield each suite's file with its project: those named, or all of the project's `evals/`.
+    """Yield each suite's file with its project: those named, all of a folder, or all of the project's `evals/`.
 
     A path belongs to the project it lies in, a name to that of the working folder. Raises InputError.
     """
     from promptkit.project import Project
 
     here = Project.find(Path.cwd())
-    for name in names:
-        path = here.suite(name)
-        yield path, Project.find(path) if Path(name).is_file() else here
-    if not names:
-        found = sorted(path for path in (here.root / "evals").glob("*") if path.suffix in (".yaml", ".yml"))
+    for name in names or [str(here.root / "evals")]:
+        if names and not Path(name).is_dir():
+            path = here.suite(name)
+            yield path, Project.find(path, otherwise=here.root) if Path(name).is_file() else here
+            continue
+        found = sorted(path.resolve() for path in Path(name).glob("*") if path.suffix in (".yaml", ".yml"))
         if not found:
-            raise InputError("there are no suites in evals/", hint="promptkit eval FILE.yaml")
-        yield from ((path, here) for path in found)
+            raise InputError(f"there are no suites in {place(Path(name))}", hint="promptkit eval FILE.yaml")
+        yield from ((path, Project.find(path, otherwise=here.root)) for path in found)
 
 
 async def run_all(suites: Sequence[Suite], asking: Asking, wanted: Wanted) -> list[Evaluated]:
@@ -282,7 +283,12 @@ def check_ended(ended: Sequence[Evaluated]) -> None:
     for each in ended:
         if (failure := what_is_open(each)) is not None:
             raise failure
-    short = [each["says"] for one in ended for each in one.record["thresholds"] if each["passed"] is False]
+    short = [
+        f"{one.record['suite']}: {each['says']}" if len(ended) > 1 else each["says"]
+        for one in ended
+        for each in one.record["thresholds"]
+        if each["passed"] is False
+    ]
     if short:
         raise FellShort("\n".join(short))
 

@@ -54,7 +54,10 @@ def find_project(target: str) -> Project:
 def load(target: str, project: Project, asking: Asking) -> Pipeline:
     """Return the target with the command line's `--set` applied. Raises InputError with all that is wrong."""
     from promptkit.engine import load_target
+    from promptkit.project import is_suite
 
+    if is_suite(Path(target)):
+        raise InputError(f"`{target}` is a suite, which is measured", hint=f"promptkit eval {target}")
     return load_target(target, project, sets=asking.sets)
 
 

@@ -135,7 +135,7 @@ class _Reader:
 
     def _function(self, text: str) -> Tool:
         try:
-            return replace(find_tool("data", text, self._path.parent, self._project), name=text)
+            return replace(find_tool(text, text, self._path.parent, self._project, kind="function"), name=text)
         except InputError as error:
             at = ("data", "python")
             placed = (each if each.file else self._problem(at, each.message, each.hint) for each in error.problems)

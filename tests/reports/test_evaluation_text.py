@@ -112,7 +112,11 @@ class TestFailures:
         failing = CellView(
             variant="short", row=1, repeat=0, fields={"text": "x"}, output="y", expect=None, flag="error"
         )
-        assert part(lines_of(DemoView(rows=20).record, Cells(failing)), "failing")[1].split() == ["row", "answer", "of"]
+        assert part(lines_of(DemoView(rows=20).record, Cells(failing)), "failing")[1].split() == [
+            "row",
+            "answer",
+            "input",
+        ]
 
     def test_no_more_cells_are_read_than_are_needed(self) -> None:
         read = []

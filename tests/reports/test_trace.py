@@ -61,7 +61,9 @@ async def test_a_sample_says_which_it_is_and_how_warm_where_it_is(tmp_path: Path
     deep = await Folder(tmp_path / "deep").run(PIPELINE.replace("TECHNIQUE", nested), Scripted(programs))
 
     flat = trace_text((await voted(tmp_path / "flat")).trace)
-    assert [title.split(" · ")[:-2] for title in calls_of(flat)] == [
+    said = [title.split(" · ")[:-2] for title in calls_of(flat)]
+    # The deciding calls begin in the order in which their thoughts end.
+    assert said[:3] + sorted(said[3:]) == [
         *(["call reason", f"sample 0/{number}", "temperature 0.7"] for number in range(3)),
         *(["call reason", f"sample 0/{number}"] for number in range(3)),
     ]

@@ -106,7 +106,7 @@ def failure_lines(view: RunView, record: Mapping[str, Any], width: int) -> Itera
     if not column_width(columns[1][1:]):
         del columns[1]
     left = max(10, width - INDENT - sum(GAP + column_width(column) for column in columns))
-    inputs: list[Cell] = [("of", "dim"), *(shortened(inputs_line(each.cell), left) for each in failures)]
+    inputs: list[Cell] = [("input", "dim"), *(shortened(inputs_line(each.cell), left) for each in failures)]
     yield from grid(list(zip(*columns, inputs, strict=True)), right=(0,), width=width, indent=INDENT)
 
 
