@@ -109,7 +109,10 @@ def _reference(record: Mapping[str, Any], file: str, rows: Mapping[RowKey, RowSc
     return Reference(
         name=file,
         suite=str(record["suite"]),
-        model={key: str(model[key]) for key in ("reference", "digest")},
+        model={
+            **{key: str(model[key]) for key in ("reference", "digest")},
+            "others": {str(name): str(digest) for name, digest in dict(model.get("others", {})).items()},
+        },
         exact=bool(record["exact"]),
         in_flight=None if in_flight is None else int(in_flight),
         repeat=int(record["repeat"]),

@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError, Problem, place
-from promptkit.evaluation.reference import KIND, Reference, find_reference, names_run
+from promptkit.evaluation.reference import KIND, Reference, find_reference, names_run, told_apart
 from promptkit.evaluation.suite import Measure, Suite
 from promptkit.storage import Problems
 
 if TYPE_CHECKING:
-    from promptkit.runtimes import Model
     from promptkit.storage import Store
 
 ENDS = ("at_least", "at_most")
@@ -40,7 +39,7 @@ def wrong_bounds(
         yield "against", f"`{name}` is not known of each row", "the metric `format` can be compared"
 
 
-def threshold_references(suite: Suite, store: Store, model: Model) -> dict[str, Reference | str | None]:
+def threshold_references(suite: Suite, store: Store, model: Mapping[str, Any]) -> dict[str, Reference | str | None]:
     """Return what a suite's thresholds compare with, by the text that names it; None where there is no such run yet.
 
     A text says why nothing may be compared: what is named is not there, is of another suite, or was made on another
@@ -57,7 +56,9 @@ def threshold_references(suite: Suite, store: Store, model: Model) -> dict[str, 
     return found
 
 
-def _threshold_reference(text: str, suite: Suite, store: Store, model: Model, where: Problem) -> Reference | str | None:
+def _threshold_reference(
+    text: str, suite: Suite, store: Store, model: Mapping[str, Any], where: Problem
+) -> Reference | str | None:
     file = suite.file.parent / text
     if not names_run(text):
         if not suite.project.inside(file):
@@ -71,8 +72,9 @@ def _threshold_reference(text: str, suite: Suite, store: Store, model: Model, wh
         return None
     if reference.suite != suite.name:
         return f"{reference.name} is of the suite `{reference.suite}`"
-    if not reference.is_of({"reference": model.reference, "digest": model.digest}):
-        told = f"{reference.name} was made on {reference.model['reference']}, this run on {model.reference}"
+    if not reference.is_of(model):
+        there, here = told_apart(reference.model, model)
+        told = f"{reference.name} was made on {there}, this run on {here}"
         named = text if names_run(text) else place(file)
         return f"{told} (--against {named} shows the difference all the same)"
     return reference

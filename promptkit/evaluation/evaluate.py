@@ -103,7 +103,7 @@ class Evaluation:
         Raises InputError for a threshold that compares with a file that is no baseline.
         """
         self.model = await self.execution.open()
-        self._references = threshold_references(self.suite, self._store, self.model)
+        self._references = threshold_references(self.suite, self._store, self._models_told())
         return self.model
 
     async def run(self) -> Evaluated:
@@ -189,7 +189,6 @@ class Evaluation:
 
     def _record(self, status: str, judging: Judging) -> dict[str, Any]:
         execution, settings = self.execution, self.settings()
-        model = self.model
         said = summarize(self.suite, execution.contenders, execution.clusters.array(), self.counted.rows, judging)
         return {
             "run": self.number,
@@ -198,8 +197,7 @@ class Evaluation:
             "target": self.suite.target,
             "status": status,
             "model": {
-                "reference": model.reference if model else "",
-                "digest": model.digest if model else "",
+                **self._models_told(),
                 "why": self._models.why(self.execution.named),
                 "replayed": self._models.replayed(self.execution.named),
             },
@@ -215,6 +213,15 @@ class Evaluation:
             **self._gated(said["variants"], judging),
         }
 
+    def _models_told(self) -> dict[str, Any]:
+        """Return the default model, and others that the first variant's steps name, by their digests."""
+        if self.model is None:
+            return {"reference": "", "digest": ""}
+        answered = self.execution.contenders[0].runner.session.answered.values()
+        others = {each.reference: each.digest for each in answered if each.reference != self.model.reference}
+        told = {"reference": self.model.reference, "digest": self.model.digest}
+        return {**told, "others": others} if others else told
+
     def _gated(self, variants: Sequence[Mapping[str, Any]], judging: Judging) -> dict[str, Any]:
         """Return what a run that ended says of its thresholds, and against what it was to be compared with."""
         run = self._store.run(str(self.number))
@@ -225,7 +232,7 @@ class Evaluation:
             self.suite,
             StoredRun(self._store, run),
             rows=self.counted.rows,
-            model={"reference": self.model.reference, "digest": self.model.digest},
+            model=self._models_told(),
             exact=settings["exact"],
             in_flight=settings["in_flight"],
             allow_missing=judging.allow_missing,

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from promptkit.evaluation.metrics import Difference, Metric, Sample, Score
-from promptkit.evaluation.reference import Reference, RowKey, RowScores, scored_rows
+from promptkit.evaluation.reference import Reference, RowKey, RowScores, scored_rows, told_apart
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite import Measure, Suite
 from promptkit.evaluation.summary import counting_against, difference_record, may_lack
@@ -58,7 +58,7 @@ class Beside:
         view: StoredRun,
         *,
         rows: int,
-        model: Mapping[str, str],
+        model: Mapping[str, Any],
         exact: bool,
         in_flight: int | None,
         allow_missing: bool,
@@ -246,14 +246,6 @@ def right_ones(metric: Metric, row: RowScores, repeat: int) -> int:
     best = metric.bounds[1 if metric.higher_is_better else 0]
     values = (scores[metric.name].value for scores in row.repeats[:repeat] if metric.name in scores)
     return sum(value is not None and abs(value - best) < RIGHT for value in values)
-
-
-def told_apart(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, str]:
-    """Return what two models are called, with the beginnings of their digests where the names are the same."""
-    if first["reference"] != second["reference"]:
-        return first["reference"], second["reference"]
-    one, other = (f"{each['reference']} {each['digest'].removeprefix('sha256:')[:12]}" for each in (first, second))
-    return one, other
 
 
 def way_text(exact: bool, in_flight: int | None) -> str:

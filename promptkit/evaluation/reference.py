@@ -42,12 +42,13 @@ class Reference:
     """What is compared with. `name` is what messages call it, `keys` say how each metric measured (`Measure.key`).
 
     `in_flight` is how many requests were made at once (None: not known); `read_rows` gives the scores of its first
-    variant. Its data had `rows` rows: a run that gave up did not come to all of them.
+    variant. `model` has the `reference` and `digest` of the default model, and of `others` that answered by reference.
+    Its data had `rows` rows: a run that gave up did not come to all of them.
     """
 
     name: str
     suite: str
-    model: Mapping[str, str]
+    model: Mapping[str, Any]
     exact: bool
     in_flight: int | None
     repeat: int
@@ -56,9 +57,27 @@ class Reference:
     keys: Mapping[str, str]
     read_rows: Callable[[], Mapping[RowKey, RowScores]]
 
-    def is_of(self, model: Mapping[str, str]) -> bool:
-        """Tell whether it was made on this model, whatever that is called."""
-        return self.model["digest"] == model["digest"]
+    def is_of(self, model: Mapping[str, Any]) -> bool:
+        """Tell whether it was made on this model, whatever its name, and on the others that both name."""
+        others = self.model.get("others", {})
+        same = all(others.get(name, digest) == digest for name, digest in model.get("others", {}).items())
+        return same and self.model["digest"] == model["digest"]
+
+
+def told_apart(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what two models are called, with the beginnings of their digests where the names are the same.
+
+    Where the models are the same, it is the first of the others that is not.
+    """
+    if first["reference"] != second["reference"]:
+        return first["reference"], second["reference"]
+    name, digests = first["reference"], (first["digest"], second["digest"])
+    if digests[0] == digests[1]:
+        there, here = first.get("others", {}), second.get("others", {})
+        name = next(each for each in here if there.get(each, here[each]) != here[each])
+        digests = there[name], here[name]
+    one, other = (f"{name} {digest.removeprefix('sha256:')[:12]}" for digest in digests)
+    return one, other
 
 
 def names_run(text: str) -> bool:
@@ -99,7 +118,7 @@ def reference_of(view: StoredRun, *, name: str) -> Reference:
     return Reference(
         name=name,
         suite=view.suite,
-        model={key: record["model"][key] for key in ("reference", "digest")},
+        model={key: record["model"][key] for key in ("reference", "digest", "others") if key in record["model"]},
         exact=record["exact"],
         in_flight=record["in_flight"],
         repeat=record["repeat"],

@@ -13,6 +13,7 @@ import pytest
 from promptkit.errors import InputError, RequestRefused
 from promptkit.evaluation import Evaluation, Options, StoredRun, find_reference, write_baseline
 from promptkit.evaluation.baseline import read_baseline
+from promptkit.evaluation.reference import Reference, told_apart
 from promptkit.evaluation.replies import Replies
 from promptkit.runtimes import Request, Scripted
 from promptkit.storage import Store
@@ -268,3 +269,27 @@ async def test_a_run_that_is_not_there_is_refused_with_those_that_are(bench: Ben
         find_reference("7", "test", store, folder=bench.folder.root)
     assert "there is no run 7 of a suite" in str(caught.value)
     assert "the latest of `test` are 1" in str(caught.value)
+
+
+def test_a_reference_is_of_the_same_models_where_all_that_both_name_are() -> None:
+    def made_on(digest: str, **others: str) -> dict[str, Any]:
+        return {"reference": "a", "digest": digest, "others": others}
+
+    reference = Reference(
+        name="run 1",
+        suite="s",
+        model=made_on("1", b="2", c="3"),
+        exact=False,
+        in_flight=4,
+        repeat=1,
+        rows=1,
+        made="2026-01-01",
+        keys={},
+        read_rows=dict,
+    )
+
+    assert reference.is_of(made_on("1", b="2"))
+    assert reference.is_of({"reference": "other name", "digest": "1"})
+    assert not reference.is_of(made_on("2", b="2"))
+    assert not reference.is_of(made_on("1", b="4"))
+    assert told_apart(reference.model, made_on("1", b="4")) == ("b 2", "b 4")
