@@ -213,6 +213,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     judging = Judging(allow_missing=wanted.allow_missing)
     if wanted.smallest is not None:
         judging = Judging(allow_missing=wanted.allow_missing, smallest=wanted.smallest)
+    judges = [each.metric.model for each in suite.measures if each.metric.model]
     kept: list[Replies] = []
 
     def keeping(store: Store) -> Replies:
@@ -225,6 +226,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
         progress,
         concurrency=1 if options.exact else options.in_flight,
         replies=keeping,
+        apart=[*(each.model for each in suite.variants if each.model), *judges],
     ) as session:
         evaluation = Evaluation(
             suite,

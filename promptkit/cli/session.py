@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,10 +69,12 @@ async def open_session(
     *,
     concurrency: int | None = None,
     replies: Callable[[Store], AbstractContextManager[Cache]] | None = None,
+    apart: Collection[str] = (),
 ) -> AsyncIterator[Session]:
     """Open the store and the models that a pipeline runs on; close them at the end of the block.
 
-    `concurrency` stands for the project's; `replies` gives what keeps replies in place of the store itself.
+    `concurrency` stands for the project's; `replies` gives what keeps replies in place of the store itself,
+    `apart` are models that `--model` does not stand for.
     """
     from promptkit.engine import Settings
     from promptkit.reports import results_alone
@@ -95,6 +97,7 @@ async def open_session(
                 progress=progress.fetching,
                 notice=progress.notice,
                 base=base,
+                apart=apart,
             )
             async with models:
                 settings = Settings(strict=asking.strict)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 HEAD = ("run", "when", "kind", "target", "status", "model", "time", "said")
 _SAID_WIDTH = 40
+JUDGE = "judge"
+"""The part of a score's detail that holds what its judge was asked and replied."""
+
 _LONGEST = 200
 
 
@@ -144,6 +147,8 @@ def answer_lines(cell: CellView) -> Iterator[str]:
         yield from _named("answer", cell.output)
     for name, score in cell.scores.items():
         yield f"  {visible(name)}: {score_text(score)}"
+        for said in score.detail.get(JUDGE, ()):
+            yield from _indented(outline(said))
     spent = {name: getattr(cell, name) for name in SPENT}
     calls, tokens = calls_text(spent["calls"], spent["cached"]), tokens_text(spent["tokens_in"], spent["tokens_out"])
     yield f"  {calls} · {tokens} · {seconds_text(spent['seconds'])}"
@@ -152,7 +157,7 @@ def answer_lines(cell: CellView) -> Iterator[str]:
 def score_text(score: Score) -> str:
     """Return a score with what it is made of, in one line."""
     value = "no score" if score.value is None else f"{score.value:.4g}"
-    details = [f"{name} {one_line(each, _LONGEST)}" for name, each in score.detail.items()]
+    details = [f"{name} {one_line(each, _LONGEST)}" for name, each in score.detail.items() if name != JUDGE]
     return " · ".join([value, *details, *([one_line(score.why)] if score.why else [])])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -65,9 +65,9 @@ async def choose(reference: str, why: str) -> Choice:
 class Models:
     """The models of a run: its default, and those that steps name. Opened at first use, closed together.
 
-    `why` tells who named the default; one named by `--model` stands for every other too. `no_cache` keeps the store's
-    replies out. Paths in references are relative to `base`; `notice` gets lines for a person, `progress` the bytes
-    of weights that are fetched.
+    `why` tells who named the default; one named by `--model` stands for every other too, but for those in `apart`: what
+    is compared, and what judges. `no_cache` keeps the store's replies out. Paths in references are relative to `base`;
+    `notice` gets lines for a person, `progress` the bytes of weights that are fetched.
     """
 
     def __init__(
@@ -82,7 +82,9 @@ class Models:
         progress: Progress | None = None,
         notice: Callable[[str], None] | None = None,
         base: Path | None = None,
+        apart: Collection[str] = (),
     ) -> None:
+        self._apart = frozenset(apart)
         self._default = default or AUTO
         self._why = why
         self._store = None if no_cache else store
@@ -113,7 +115,7 @@ class Models:
         name = self._name(reference)
         if name in self._choices:
             return self._choices[name].why
-        return self._why if name is None or self._overrides else "the step"
+        return self._why if name is None or self._stands_for(name) else "the step"
 
     def announced(self, reference: str | None = None) -> bool:
         """Tell whether a notice has said already that this model answers, and why."""
@@ -147,12 +149,16 @@ class Models:
 
     def _name(self, reference: str | None) -> str | None:
         """Return the name under which a model is opened and recorded. A recording knows each model by its own."""
-        if reference == self._default or (self._overrides and not self._replays):
+        if reference == self._default or (self._stands_for(reference) and not self._replays):
             return None
         return reference
 
+    def _stands_for(self, reference: str | None) -> bool:
+        """Tell whether the default answers in the place of a model."""
+        return self._overrides and (self._replays or reference not in self._apart)
+
     async def _open(self, name: str | None) -> Asker:
-        stands_in = name is None or self._overrides
+        stands_in = name is None or self._stands_for(name)
         choice = await choose(self._default if stands_in else name or AUTO, self.why(name))
         if choice.notice and self._notice:
             self._notice(choice.notice)

@@ -181,6 +181,8 @@ async def test_a_judge_is_asked_once_for_a_cell_and_babble_is_missing(bench: Ben
     values = [cell.scores["kind"].value for cell in ran.view.cells()]
     assert sorted(value is None for value in values) == [False, False, True, True]
     assert ran.metric("kind")["mean"] == 4
+    (said,) = next(each for cell in ran.view.cells() if (each := cell.scores["kind"].detail.get("judge")))
+    assert "Is it kind?" in said["asked"] and said["reply"] == "4"
     assert len(again.runtime.requests) == 0
 
 

@@ -109,6 +109,16 @@ async def test_the_option_stands_for_what_steps_name_too(scripts: Path) -> None:
         assert models.why("scripted:other.yaml") == "--model"
 
 
+async def test_a_model_that_is_kept_apart_answers_though_the_command_line_names_another(scripts: Path) -> None:
+    apart = ["scripted:other.yaml"]
+    async with Models("scripted:one.yaml", why="--model", base=scripts, apart=apart) as models:
+        asker = await models.get("scripted:other.yaml")
+
+        assert (await asker.ask(HELLO)).text == "from other"
+        assert (await (await models.get(None)).ask(HELLO)).text == "from one"
+        assert models.why("scripted:other.yaml") == "the step"
+
+
 async def test_weights_are_loaded_once_under_two_names(scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, None)
     monkeypatch.setattr("promptkit.runtimes.weights.default_weights", lambda progress: scripts / "a.gguf")

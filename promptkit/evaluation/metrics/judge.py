@@ -13,7 +13,7 @@ from promptkit.answers import probabilities
 from promptkit.engine import Closed
 from promptkit.evaluation.metrics.base import Around, Askers, Difference, Estimate, Given, Sample, Score
 from promptkit.evaluation.metrics.families import Graded, bounded, finite, graded_difference, told
-from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of, read_of
+from promptkit.evaluation.metrics.judges import SAID, SAME_MODEL, Babble, JudgePrompt, fields_read, question_of, read_of
 from promptkit.evaluation.metrics.values import scalar_text, shown, text_of
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Judge(Graded):
         if await self._prompt.is_judged(askers):
             detail["same_model"] = True
         low, high = self._bounds
-        return Score(min(max(value, low), high), detail)
+        return Score(min(max(value, low), high), {**detail, SAID: [verdict.said]})
 
     def unanswered(self, given: Given) -> Score:
         """Score an answer that is none as the worst; a person's label of it stands all the same."""

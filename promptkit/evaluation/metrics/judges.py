@@ -18,16 +18,23 @@ from promptkit.project import LIBRARY
 from promptkit.prompts import Expression
 
 SAME_MODEL: Final = "the judge is the model that is judged: models like their own answers; name another by `model`"
+SAID: Final = "judge"
+"""The part of a score's detail that holds what judges were asked and replied."""
+
 SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
 _BEGINNING = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge answered, and the log-probabilities of its choices where the runtime gives them."""
+    """What a judge answered, and the log-probabilities of its choices where the runtime gives them.
+
+    `said` is, for people, what it was asked and what it replied.
+    """
 
     value: Any
     logprobs: Mapping[str, float] | None
+    said: Mapping[str, str]
 
 
 class Babble(Exception):
@@ -73,7 +80,10 @@ class JudgePrompt:
         step = result.trace.children[0]
         if result.error is not None or not self._is_verdict(step, result.output):
             raise Babble(f"the judge's reply is no verdict: {shown(step.calls[-1].reply.text, _BEGINNING)}")
-        return Verdict(result.output, step.extra.get("scores"))
+        last = step.calls[-1]
+        asked = [*(message.content for message in last.request.messages), last.request.begun]
+        said = {"asked": "\n\n".join(filter(None, asked)), "reply": last.reply.text}
+        return Verdict(result.output, step.extra.get("scores"), said)
 
     async def is_judged(self, askers: Askers) -> bool:
         """Tell whether the judge is the run's own model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +12,7 @@ from pydantic import Field
 from promptkit.engine import Closed
 from promptkit.evaluation.metrics.base import Around, Askers, Difference, Estimate, Given, Metric, Sample, Score
 from promptkit.evaluation.metrics.families import NOTHING_SCORED, binary_difference, count_clusters, independent
-from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of
+from promptkit.evaluation.metrics.judges import SAID, SAME_MODEL, Babble, JudgePrompt, fields_read, question_of
 from promptkit.evaluation.metrics.values import frozen, shown, text_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Pairwise(Metric):
             "expected": text_of(given.expected),
         }
         pair = text_of(given.got), text_of(baseline.got)
-        verdicts = []
+        verdicts, said_all = [], []
         for first, second in (pair, pair[::-1]):
             try:
                 said = await self._prompt.ask({**values, "first": first, "second": second}, askers)
@@ -83,7 +83,8 @@ class Pairwise(Metric):
             if said.value not in tuple(VERDICTS):
                 return Score(None, why=f"the judge's verdict {shown(said.value)} is neither `first` nor `second`")
             verdicts.append(said.value)
-        return await self._scored(verdicts, askers)
+            said_all.append(said.said)
+        return await self._scored(verdicts, said_all, askers)
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
@@ -121,12 +122,12 @@ class Pairwise(Metric):
             return _apart(b, level, turned)
         return None
 
-    async def _scored(self, verdicts: Sequence[str], askers: Askers) -> Score:
+    async def _scored(self, verdicts: Sequence[str], said: Sequence[Mapping[str, str]], askers: Askers) -> Score:
         detail: dict[str, Any] = {"verdicts": list(verdicts)}
         if await self._prompt.is_judged(askers):
             detail["same_model"] = True
         wins = (verdicts[0] == "first") + (verdicts[1] == "second")
-        return Score(wins / 2, detail)
+        return Score(wins / 2, {**detail, SAID: list(said)})
 
 
 def _is_baseline(sample: Sample) -> bool:
