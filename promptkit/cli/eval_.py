@@ -200,8 +200,7 @@ async def run_all(suites: Sequence[Suite], asking: Asking, wanted: Wanted) -> li
 async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     """Run one suite, show how far it is, and print what it says. Raises what ends it."""
     from promptkit.cli.session import open_session
-    from promptkit.evaluation import Evaluation, Judging, StoredRun, refuse_seen
-    from promptkit.evaluation.replies import Replies
+    from promptkit.evaluation import Evaluation, Judging, Replies, StoredRun, refuse_seen
     from promptkit.reports import EvaluationScreen, Progress, emit, json_text, print_evaluation, write_page
 
     seen = refuse_seen(suite, allow=wanted.allow_seen)

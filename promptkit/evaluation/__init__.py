@@ -23,8 +23,10 @@ from promptkit.evaluation.error_groups_fields import ErrorSlice
 from promptkit.evaluation.error_groups_similar import SimilarErrors
 from promptkit.evaluation.evaluate import KIND, Evaluated, Evaluation, refuse_seen
 from promptkit.evaluation.looking import SoFar, cost_so_far, estimates_so_far
+from promptkit.evaluation.metrics import Score
 from promptkit.evaluation.rebuilt import rebuilt_record
 from promptkit.evaluation.reference import Reference, find_reference
+from promptkit.evaluation.replies import Replies
 from promptkit.evaluation.schema import suite_schema
 from promptkit.evaluation.sides import Side, named_variant, row_cells
 from promptkit.evaluation.stored_run import StoredRun
@@ -55,7 +57,9 @@ __all__ = [
     "Options",
     "Progress",
     "Reference",
+    "Replies",
     "RunView",
+    "Score",
     "Side",
     "SimilarErrors",
     "SoFar",

@@ -63,7 +63,7 @@ def typical(cells: Sequence[CellView], fields: Sequence[str], most: int) -> list
     They are the shortest of the half that is nearest the centre of all: a person reads them, and a rule may quote them.
     """
     from promptkit.prompts import word_vectors
-    from promptkit.techniques.methods.kmeans import clusters
+    from promptkit.techniques import clusters
 
     rows: dict[int, int] = {}
     for at, cell in enumerate(cells):
@@ -85,7 +85,7 @@ def similar(
     what has no parts as well.
     """
     from promptkit.prompts import word_vectors
-    from promptkit.techniques.methods.kmeans import clusters
+    from promptkit.techniques import clusters
 
     by_row = {failure.cell.row: failure for failure in reversed(failures)}
     rows = [by_row[row] for row in sorted(by_row)]

@@ -17,8 +17,7 @@ from promptkit.reports.numbers import counted
 from promptkit.reports.text import json_text, one_line, outline, visible
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import CellView, RunView
-    from promptkit.evaluation.metrics import Score
+    from promptkit.evaluation import CellView, RunView, Score
 
 SPENT = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -15,8 +15,7 @@ from promptkit.reports.text import one_line, outline, shown, visible
 from promptkit.reports.trace import block, tree
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import CellView, RunView
-    from promptkit.evaluation.metrics import Score
+    from promptkit.evaluation import CellView, RunView, Score
     from promptkit.storage import Run
 
 HEAD = ("run", "when", "kind", "target", "status", "model", "time", "said")

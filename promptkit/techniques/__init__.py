@@ -18,6 +18,7 @@ from promptkit.techniques.description import (
     usual_cost,
 )
 from promptkit.techniques.formulas import Cost, cost
+from promptkit.techniques.methods.kmeans import clusters
 from promptkit.techniques.needs import ROWS, TO_GIVE, Hand, not_prepared
 from promptkit.techniques.parameters import Count, Temperature, Warmth
 from promptkit.techniques.perform import perform, repair, require, run_preparation, task_for
@@ -65,6 +66,7 @@ __all__ = [
     "check",
     "check_preparation",
     "choose",
+    "clusters",
     "cost",
     "explained",
     "find",
