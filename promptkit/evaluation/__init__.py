@@ -14,12 +14,11 @@ from promptkit.evaluation.error_groups import (
     ErrorGroup,
     Errors,
     Failure,
-    errors_record,
     find_errors,
-    reply_of,
 )
 from promptkit.evaluation.error_groups_draft import GuidelinePlan, draft_guideline, plan_guideline
 from promptkit.evaluation.error_groups_fields import ErrorSlice
+from promptkit.evaluation.error_groups_record import errors_record, reply_of
 from promptkit.evaluation.error_groups_similar import SimilarErrors
 from promptkit.evaluation.evaluate import KIND, Evaluated, Evaluation, refuse_seen
 from promptkit.evaluation.looking import SoFar, cost_so_far, estimates_so_far
