@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError
 from promptkit.evaluation.metrics import Around, Metric, kind_named
-from promptkit.evaluation.metrics.labels import Labelled
 from promptkit.evaluation.summary import variant_record
 from promptkit.evaluation.tally import Clusters, Tally
 
@@ -28,7 +27,7 @@ class BuiltMetrics:
 
 def kind_record(metric: Metric) -> dict[str, Any]:
     """Return what builds a metric again, as JSON; with the labels that the answer's type has, where it tells them."""
-    labels = {"labels": list(metric.declared)} if isinstance(metric, Labelled) else {}
+    labels = {"labels": list(metric.declared)} if metric.declared else {}
     return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **labels}
 
 
@@ -47,8 +46,7 @@ def build_metrics(view: StoredRun, project: Project) -> BuiltMetrics:
         try:
             kind = kind_named(made["kind"])
             metrics[name] = metric = kind(name, kind.Parameters.model_validate(made["parameters"]), around)
-            if isinstance(metric, Labelled):
-                metric.declared = tuple(made.get("labels", ()))
+            metric.declared = tuple(made.get("labels", ()))
         except InputError as error:
             gone[name] = "; ".join(problem.message for problem in error.problems)
         except ValueError:

@@ -157,7 +157,8 @@ class Metric:
     `judge_pair` scores, else where `asks` is true, `judge`, else `measure`: what asks waits for a model, a sandbox or a
     function. `model` is the reference that a metric asks instead of the run's default: its digest belongs to the key of
     its scores. Scores of a metric that is `costly` are kept by cell and `key`. `needs_expected` metrics have nothing to
-    say of a row without an expected answer: that is an error of the data, told before the run.
+    say of a row without an expected answer: that is an error of the data, told before the run. `declared` are the
+    labels that the answer's type has, where the metric tells them apart.
     """
 
     kind: ClassVar[str]
@@ -173,6 +174,7 @@ class Metric:
     model: str | None = None
     costly: bool = False
     columns: tuple[str, ...] = ("score",)
+    declared: tuple[str, ...] = ()
 
     def __init__(self, name: str, parameters: Any, around: Around) -> None:
         """Raises InputError, placed by the suite's reader, where parameters cannot be used here."""
