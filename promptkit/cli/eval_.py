@@ -237,6 +237,8 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
         except asyncio.CancelledError:
             screen.interrupted()
             raise
+        for message in ended.notices:
+            progress.notice(message)
         run = session.store.run(str(ended.number))
         assert run is not None, "a run that ended is in the store"
         view = StoredRun(session.store, run)

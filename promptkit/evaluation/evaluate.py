@@ -43,7 +43,7 @@ Status = Literal["done", "incomplete", "interrupted", "failed"]
 class Evaluated:
     """A run of a suite that ended. `record` is what `--json` prints, `failure` the first reason for a missing cell.
 
-    `wrong` cells are of rows that are wrong.
+    `wrong` cells are of rows that are wrong. `notices` are what the runs had to say that were made this time.
     """
 
     number: int
@@ -52,6 +52,7 @@ class Evaluated:
     failure: str = ""
     gave_up: bool = False
     wrong: int = 0
+    notices: tuple[str, ...] = ()
 
 
 class Evaluation:
@@ -185,6 +186,7 @@ class Evaluation:
             failure=progress.failure,
             gave_up=progress.gave_up,
             wrong=progress.wrong,
+            notices=tuple(self.execution.notices),
         )
 
     def _record(self, status: str, judging: Judging) -> dict[str, Any]:
@@ -208,7 +210,7 @@ class Evaluation:
             "known": execution.progress.known,
             "seconds": round(time.monotonic() - self._started, 3),
             "before": self._before,
-            "notes": list(dict.fromkeys([*self._notes, *execution.notices])),
+            "notes": list(self._notes),
             **said,
             **self._gated(said["variants"], judging),
         }
