@@ -82,6 +82,13 @@ def test_json_is_one_object_and_nothing_else(promptkit: Run) -> None:
     assert "next:" not in done.stderr
 
 
+def test_what_the_model_cannot_do_is_told_once_for_all_rows(promptkit: Run, project: Path, suite: Path) -> None:
+    (project / "mute.py").write_text('def reply(request):\n    return "payment"\n')
+    done = promptkit("eval", "topic", "--json", "--set", "topic.decide=score", "--model", "scripted:mute.py:reply")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the step runs as `decide: constrain`") == 1
+
+
 def test_several_suites_are_run_one_after_the_other_an_object_a_line(promptkit: Run, suite: Path) -> None:
     (suite.parent / "other.yaml").write_text(SUITE)
     done = promptkit("eval", "--json")
