@@ -51,12 +51,15 @@ def _got(measure: Measure, given: Given) -> Given:
     return replace(given, got=evaluate_of(measure.of, cell.output, cell.row, cell.steps))
 
 
-def _unread(measure: Measure, given: Given, error: InputError) -> Score:
-    """Return the score of an answer in which a metric's `of` finds nothing: it is wrong, as one that does not parse.
+def _read(measure: Measure, given: Given) -> Given | Score:
+    """Return what a metric compares or, where its `of` finds nothing, the score: wrong, as of what does not parse.
 
     Where `of` does not read the answer, nothing is said of it.
     """
-    why = "; ".join(problem.message for problem in error.problems)
+    try:
+        return _got(measure, given)
+    except InputError as error:
+        why = _why(error)
     if _reads_row_alone(measure):
         return Score(None, why=why)
     wrong = measure.metric.unanswered(_unparsed(given))
@@ -71,11 +74,8 @@ def measure_cell(
     try:
         if outcome.flag:
             return checked(measure.metric.unanswered(given))
-        try:
-            given = _got(measure, given)
-        except InputError as error:
-            return _unread(measure, given, error)
-        return checked(measure.metric.measure(given))
+        read = _read(measure, given)
+        return read if isinstance(read, Score) else checked(measure.metric.measure(read))
     except (ValueError, PromptkitError) as error:
         return Score(None, why=_why(error))
 
@@ -93,11 +93,8 @@ async def judge_cell(
         return measure_cell(measure, outcome, row, expected, answer)
     given = given_of(measure, outcome, row, expected, answer)
     try:
-        try:
-            given = _got(measure, given)
-        except InputError as error:
-            return _unread(measure, given, error)
-        return checked(await measure.metric.judge(given, askers))
+        read = _read(measure, given)
+        return read if isinstance(read, Score) else checked(await measure.metric.judge(read, askers))
     except (StoreFailed, BudgetSpent, RuntimeFailure):
         raise
     except (ValueError, PromptkitError) as error:
