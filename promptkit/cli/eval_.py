@@ -15,7 +15,7 @@ from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, St
 from promptkit.errors import InputError, PromptkitError, place
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import Evaluated, Options, Reference, Suite
+    from promptkit.evaluation import Evaluated, Judging, Options, Reference, Suite
     from promptkit.project import Project
     from promptkit.reports import Progress
     from promptkit.storage import Store
@@ -28,9 +28,8 @@ class Wanted:
     """What the command line asks of all suites; `alone` where there is one."""
 
     options: Options
-    allow_missing: bool = False
+    judging: Judging
     allow_seen: bool = False
-    smallest: float | None = None
     against: str | None = None
     alone: bool = True
     html: Path | None = None
@@ -101,7 +100,7 @@ def evaluate(
     """
     from promptkit.cli.eval_next import Typed, show_next, typed_options
     from promptkit.cli.session import run_to_end
-    from promptkit.evaluation import Options
+    from promptkit.evaluation import Judging, Options
     from promptkit.storage import holding_files
 
     if smallest is not None and not 0 < smallest <= 100:
@@ -110,11 +109,11 @@ def evaluate(
     # A recording must hold every request, those of known cells too: kept replies answer them.
     anew = fresh or record is not None
     options = Options(in_flight=in_flight, exact=exact, fresh=anew, retry_errors=retry_errors, strict=strict)
+    judging = Judging(allow_missing=allow_missing)
     wanted = Wanted(
         options=options,
-        allow_missing=allow_missing,
+        judging=judging if smallest is None else replace(judging, smallest=smallest / 100),
         allow_seen=allow_seen,
-        smallest=None if smallest is None else smallest / 100,
         against=against,
         html=html,
         json=json,
@@ -191,7 +190,7 @@ async def run_all(suites: Sequence[Suite], asking: Asking, wanted: Wanted) -> li
 async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     """Run one suite, show how far it is, and print what it says. Raises what ends it."""
     from promptkit.cli.session import open_session
-    from promptkit.evaluation import Evaluation, Judging, Replies, StoredRun, refuse_seen
+    from promptkit.evaluation import Evaluation, Replies, StoredRun, refuse_seen
     from promptkit.reports import EvaluationScreen, Progress, emit, json_text, print_evaluation, write_page
 
     seen = refuse_seen(suite, allow=wanted.allow_seen)
@@ -200,9 +199,6 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
         raise InputError("`feed: recorded` needs the kept answers of the steps before", hint=hint)
     progress = Progress()
     options = replace(wanted.options, in_flight=wanted.options.in_flight or suite.concurrency)
-    judging = Judging(allow_missing=wanted.allow_missing)
-    if wanted.smallest is not None:
-        judging = Judging(allow_missing=wanted.allow_missing, smallest=wanted.smallest)
     judges = [each.metric.model for each in suite.measures if each.metric.model]
     kept: list[Replies] = []
 
@@ -223,7 +219,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             models=session.models,
             store=session.store,
             options=options,
-            judging=judging,
+            judging=wanted.judging,
             against=find_against(wanted, suite, session.store, progress),
             notes=seen,
             on_saving=kept[0].write,
