@@ -80,7 +80,8 @@ class Counted:
 class Data:
     """Where the rows come from and which of them are used. `where` is the place of `data:` in the suite.
 
-    `only` are the values that fields must have (`--filter`), `limit` takes the first rows (`--limit`).
+    `only` are the values that fields must have (`--filter`), `limit` takes the first rows (`--limit`). `held` are rows
+    that were read before, and stand for all of it.
     """
 
     spec: DataSpec
@@ -89,6 +90,7 @@ class Data:
     where: Problem
     only: tuple[tuple[str, str], ...] = ()
     limit: int | None = None
+    held: tuple[DataRow, ...] | None = None
 
     @property
     def shown(self) -> str:
@@ -99,6 +101,9 @@ class Data:
 
     def rows(self) -> Iterator[DataRow]:
         """Yield the rows that are used, in the data's order. Raises InputError where the data cannot be read on."""
+        if self.held is not None:
+            yield from self.held
+            return
         found = self._split(self._all())
         if self.spec.sample is not None:
             found = self._sampled(self.spec.sample)

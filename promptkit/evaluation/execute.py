@@ -51,6 +51,7 @@ class Execution:
     """One run of a suite. Make it where the event loop runs; `open`, then `run`.
 
     `contenders`, `clusters` and `progress` may be looked at meanwhile; nothing is counted in them that is not saved.
+    `on_cell` gets each cell once it is saved, with its number in the store.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Execution:
         options: Options,
         on_saved: Callable[[], None] | None = None,
         on_saving: Callable[[], None] | None = None,
+        on_cell: Callable[[Finished, int], None] | None = None,
     ) -> None:
         self.suite = suite
         self.progress = Progress(total=counted.rows * len(suite.variants) * suite.repeat)
@@ -76,6 +78,7 @@ class Execution:
         self._fresh = options.fresh
         self._on_saved = on_saved or _nothing
         self._on_saving = on_saving or _nothing
+        self._on_cell = on_cell
         self._measuring = Measuring(suite.measures, models, store.cells)
         self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=4 * ROWS_AT_ONCE)
         self._pending: dict[bytes, list[Planned]] = {}
@@ -300,6 +303,8 @@ class Execution:
         """Count cells that are on disk; those that waited for one of them follow."""
         for finished, number in zip(some, numbers, strict=True):
             self._count(finished)
+            if self._on_cell is not None:
+                self._on_cell(finished, number)
             for other in self._pending.pop(finished.planned.key, ()):
                 if self._measuring.has_slow and other.row.key != finished.planned.row.key:
                     self._again.append(Job(other, KeptCell(number, finished.outcome.text)))

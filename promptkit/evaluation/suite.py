@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from promptkit.errors import Problem
     from promptkit.evaluation.data import Data
     from promptkit.evaluation.metrics import Metric
+    from promptkit.evaluation.variants import Wanted
     from promptkit.project import Project
 
 KEY_BYTES = 8
@@ -77,7 +78,7 @@ class Suite:
 
     `sets` are those of the command line, which change all variants. `inputs` and `expect` are left out (None) where
     fields of the same names, and the field `expect`, are meant. `steps` are the suites of steps that have labels of
-    their own, each measured alone.
+    their own, each measured alone. `wanted` is the target before its variants.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Suite:
     expect: Value | None
     measures: tuple[Measure, ...]
     variants: tuple[Variant, ...]
+    wanted: Wanted
     repeat: int = 1
     thresholds: tuple[Threshold, ...] = ()
     concurrency: int | None = None

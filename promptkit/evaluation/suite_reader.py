@@ -37,11 +37,13 @@ def load_suite(
     only: Sequence[tuple[str, str]] = (),
     limit: int | None = None,
     repeat: int | None = None,
+    start: Path | None = None,
 ) -> Suite:
     """Read a suite and its target; no model is called. `sets` are the command line's `--set`, for all variants.
 
-    `only`, `limit` and `repeat` are those of the command line. Raises InputError with every problem in the suite and in
-    the files that it names.
+    `only`, `limit` and `repeat` are those of the command line. `start` is a target that stands for the suite's own, as
+    it is written: without variants and thresholds, which say nothing of it. Raises InputError with every problem in the
+    suite and in the files that it names.
     """
     problems = Problems()
     document = load_file(path)
@@ -49,7 +51,12 @@ def load_suite(
     if spec is None:
         problems.check()
         raise AssertionError("a suite that cannot be read has problems")
-    reader = _Reader(document, spec, path, project, problems, sets)
+    if start is not None:
+        target = spec.target if isinstance(spec.target, dict) else {}
+        spec = spec.model_copy(
+            update={"variants": {}, "matrix": {}, "thresholds": {}, "target": target | {"pipeline": str(start)}}
+        )
+    reader = _Reader(document, spec, path, project, problems, sets, start)
     suite = reader.read(only=tuple(only), limit=limit, repeat=repeat)
     problems.check()
     assert suite is not None, "a suite without problems is one"
@@ -65,6 +72,7 @@ class _Reader:
         project: Project,
         problems: Problems,
         sets: Sequence[str],
+        start: Path | None,
     ) -> None:
         self._document = document
         self._spec = spec
@@ -72,6 +80,7 @@ class _Reader:
         self._project = project
         self._problems = problems
         self._sets = sets
+        self._start = start
         self._parts = PartReader(document, path, project, problems)
 
     def read(self, *, only: tuple[tuple[str, str], ...], limit: int | None, repeat: int | None) -> Suite | None:
@@ -101,6 +110,7 @@ class _Reader:
             expect=expect,
             measures=measures,
             variants=variants,
+            wanted=wanted,
             repeat=repeat or spec.repeat,
             thresholds=tuple(self._thresholds(measures)),
             concurrency=spec.concurrency,
@@ -159,7 +169,7 @@ class _Reader:
             return None
         at = ("target",) if isinstance(target, str) else ("target", "pipeline")
         try:
-            file = self._target_file(spec.pipeline)
+            file = self._start or self._target_file(spec.pipeline)
         except InputError as error:
             self._problems.add(self._problem(at, each.message, each.hint) for each in error.problems)
             return None
@@ -276,6 +286,7 @@ class _Reader:
                         expect=self._parts.value(spec.expect, (*path, "expect"), ("row",)),
                         measures=self._parts.measures(spec.metrics, (*path, "metrics"), variants[0]),
                         variants=variants,
+                        wanted=own,
                         thresholds=(),
                         steps=(),
                     )

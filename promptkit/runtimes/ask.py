@@ -133,8 +133,10 @@ class Asker:
         """
         if self._budget is None:
             return await self._ask(request, on_text)
-        async with self._budget.request():
-            return await self._ask(request, on_text)
+        async with self._budget.request() as counted:
+            reply = await self._ask(request, on_text)
+            counted.took(reply)
+            return reply
 
     async def _ask(self, request: Request, on_text: OnText | None) -> Reply:
         model = await self.model()

@@ -1,36 +1,86 @@
-"""How many requests may be made: counted whether the model or the store answers, so that a second run decides alike."""
+"""What may be spent: counted whether the model or the store answers, so that a second run decides alike."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Literal
 
 from promptkit.errors import BudgetSpent
 
+if TYPE_CHECKING:
+    from promptkit.runtimes.base import Reply
+
+Kind = Literal["calls", "tokens", "minutes"]
+
+
+@dataclass(slots=True)
+class Request:
+    """A request under way; what it took is noted when its reply is there."""
+
+    tokens: int = 0
+
+    def took(self, reply: Reply) -> None:
+        """Note what the reply took."""
+        self.tokens = (reply.tokens_in or 0) + (reply.tokens_out or 0)
+
 
 class Budget:
-    """At most so many requests; `spent` is how many were begun."""
+    """At most `most` requests, and `tokens`, and no request begun after `seconds`; `spent` is how many were begun.
 
-    def __init__(self, most: int) -> None:
+    Of tokens, as many as the largest request took so far are set aside for each one under way: more are spent only
+    where a request takes more than any before it. `ended` says what was spent up when a request was refused.
+    """
+
+    def __init__(self, most: float, *, tokens: float = inf, seconds: float = inf) -> None:
         self.most = most
+        self.most_tokens = tokens
+        self.deadline = time.monotonic() + seconds
         self.spent = 0
+        self.spent_tokens = 0
+        self.ended: Kind | None = None
+        self._largest = 0
         self._in_flight = 0
         self._landed = asyncio.Event()
 
+    def charge(self, requests: int, tokens: int) -> None:
+        """Count what an earlier run has spent on what is taken from it."""
+        self.spent += requests
+        self.spent_tokens += tokens
+
     @asynccontextmanager
-    async def request(self) -> AsyncIterator[None]:
+    async def request(self) -> AsyncIterator[Request]:
         """Make one request in the block. Raises BudgetSpent, once those in flight have their replies: none is lost."""
-        if self.spent >= self.most:
+        if ended := self._over():
             if self._in_flight:
                 await self._landed.wait()
-            raise BudgetSpent(f"the budget of {self.most} requests is spent")
+            self.ended = ended
+            raise BudgetSpent(self._told(ended))
         self.spent += 1
         self._in_flight += 1
         self._landed.clear()
+        request = Request()
         try:
-            yield
+            yield request
         finally:
+            self.spent_tokens += request.tokens
+            self._largest = max(self._largest, request.tokens)
             self._in_flight -= 1
             if not self._in_flight:
                 self._landed.set()
+
+    def _over(self) -> Kind | None:
+        if self.spent >= self.most:
+            return "calls"
+        if self.spent_tokens + (self._in_flight + 1) * self._largest > self.most_tokens:
+            return "tokens"
+        return "minutes" if time.monotonic() >= self.deadline else None
+
+    def _told(self, ended: Kind) -> str:
+        if ended == "calls":
+            return f"the budget of {self.most:g} requests is spent"
+        return f"the budget of {self.most_tokens:g} tokens is spent" if ended == "tokens" else "the time is up"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from promptkit.runtimes.ask import Asker, Cache
+from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.references import AUTO, EMBEDDED, open_runtime, parse_reference
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ class Models:
         self._progress = progress
         self._notice = notice
         self._base = base or Path()
+        self._budget: Budget | None = None
         self._opening = asyncio.Lock()
         self._runtimes: dict[tuple[str, str | None], Runtime] = {}
         self._askers: dict[str | None, Asker] = {}
@@ -108,7 +111,17 @@ class Models:
             async with self._opening:
                 if name not in self._askers:
                     self._askers[name] = await self._open(name)
-        return self._askers[name]
+        asker = self._askers[name]
+        if self._budget is None:
+            return asker
+        await asker.model()
+        return asker.within(self._budget)
+
+    def within(self, budget: Budget) -> Self:
+        """Return these models, each of whose requests is one of a budget; they are opened and closed as these are."""
+        other = copy(self)
+        other._budget = budget
+        return other
 
     def why(self, reference: str | None = None) -> str:
         """Return why this model answers."""

@@ -1,0 +1,85 @@
+"""What a search chooses among: axes with their levels, and candidates, which take one level of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+AxisKind = Literal["decide", "examples", "layout", "technique", "wording", "given"]
+KINDS: tuple[AxisKind, ...] = ("decide", "examples", "layout", "technique", "wording", "given")
+"""From what usually pays most to what pays least; `given` are those that `tune:` of a pipeline names."""
+
+AS_WRITTEN = "as written"
+KEY_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One setting of an axis. `changes` are as in `--set`: `STEP.KEY` to plain data; `name` and `about` are for people.
+
+    `requests` is about how many requests a row costs with it, of its step's one.
+    """
+
+    name: str
+    changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    about: str = field(default="", compare=False)
+    requests: float = field(default=1.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One thing of a step that may vary. The first level is the target as it is written, and changes nothing."""
+
+    name: str  # STEP.KIND, or STEP.KEY of `tune:`
+    step: str
+    kind: AxisKind
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A joint configuration: the level of each axis by the axis' name. An axis left out is as written."""
+
+    choices: Mapping[str, Level] = field(default_factory=dict, hash=False)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """All that it changes, as in `--set`."""
+        return {key: value for _, level in sorted(self.choices.items()) for key, value in level.changes.items()}
+
+    @property
+    def key(self) -> str:
+        """What tells it from others: what it changes, and nothing of what that is called."""
+        text = json.dumps(self.changes, sort_keys=True, ensure_ascii=False)
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """What people read: `decide: score · layout: markdown`."""
+        told = (f"{axis.rpartition('.')[2]}: {level.name}" for axis, level in self.choices.items() if level.changes)
+        return " · ".join(told) or AS_WRITTEN
+
+    @property
+    def requests(self) -> float:
+        """About how many requests a row costs, of one for a target as written."""
+        product = 1.0
+        for level in self.choices.values():
+            product *= level.requests
+        return product
+
+    def taking(self, axis: str, level: Level | None) -> Candidate:
+        """Return it with another level of one axis; None, and a level that changes nothing, is as written."""
+        others = {name: each for name, each in self.choices.items() if name != axis}
+        return Candidate(others if level is None or not level.changes else {**others, axis: level})
+
+    def record(self) -> dict[str, str]:
+        """Return the names of its levels by axis, as JSON has them."""
+        return {axis: level.name for axis, level in self.choices.items() if level.changes}
+
+
+def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates of which those that change the same are one, in their order."""
+    return list({each.key: each for each in reversed(candidates)}.values())[::-1]
