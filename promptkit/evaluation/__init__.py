@@ -7,7 +7,7 @@ evaluated = await evaluation.run()
 """
 
 from promptkit.evaluation.baseline import baseline_lines, write_baseline
-from promptkit.evaluation.binding import wrong_rows
+from promptkit.evaluation.binding import Binder, BoundRow, wrong_rows
 from promptkit.evaluation.data import Data, DataRow
 from promptkit.evaluation.error_groups import (
     APART,
@@ -21,17 +21,20 @@ from promptkit.evaluation.error_groups_fields import ErrorSlice
 from promptkit.evaluation.error_groups_record import errors_record, reply_of
 from promptkit.evaluation.error_groups_similar import SimilarErrors
 from promptkit.evaluation.evaluate import KIND, Evaluated, Evaluation, refuse_seen
+from promptkit.evaluation.execute import Execution
 from promptkit.evaluation.looking import SoFar, cost_so_far, estimates_so_far
-from promptkit.evaluation.metrics import Score
+from promptkit.evaluation.metrics import Difference, Estimate, Metric, Sample, Score
 from promptkit.evaluation.rebuilt import rebuilt_record
 from promptkit.evaluation.reference import Reference, find_reference
 from promptkit.evaluation.replies import Replies
+from promptkit.evaluation.saving import Finished
 from promptkit.evaluation.schema import suite_schema
 from promptkit.evaluation.sides import Side, named_variant, row_cells
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant
 from promptkit.evaluation.suite_reader import load_suite
 from promptkit.evaluation.summary import SMALLEST, Judging
+from promptkit.evaluation.variants import Wanted, read_variant
 from promptkit.evaluation.versus import Flip, Versus, compare_sides
 from promptkit.evaluation.view import CellView, RunView
 from promptkit.evaluation.work import Options, Progress
@@ -40,24 +43,32 @@ __all__ = [
     "APART",
     "KIND",
     "SMALLEST",
+    "Binder",
+    "BoundRow",
     "CellView",
     "Data",
     "DataRow",
+    "Difference",
     "ErrorGroup",
     "ErrorSlice",
     "Errors",
+    "Estimate",
     "Evaluated",
     "Evaluation",
+    "Execution",
     "Failure",
+    "Finished",
     "Flip",
     "GuidelinePlan",
     "Judging",
     "Measure",
+    "Metric",
     "Options",
     "Progress",
     "Reference",
     "Replies",
     "RunView",
+    "Sample",
     "Score",
     "Side",
     "SimilarErrors",
@@ -67,6 +78,7 @@ __all__ = [
     "Threshold",
     "Variant",
     "Versus",
+    "Wanted",
     "baseline_lines",
     "compare_sides",
     "cost_so_far",
@@ -78,6 +90,7 @@ __all__ = [
     "load_suite",
     "named_variant",
     "plan_guideline",
+    "read_variant",
     "rebuilt_record",
     "refuse_seen",
     "reply_of",
