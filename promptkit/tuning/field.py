@@ -1,0 +1,263 @@
+"""Cells of candidates on rows: those that are known from the store, others asked; each is counted in the budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from promptkit.errors import InputError, Problem, RuntimeFailure
+from promptkit.evaluation import (
+    BoundRow,
+    Estimate,
+    Execution,
+    Finished,
+    Options,
+    Sample,
+    Suite,
+    Variant,
+    read_variant,
+)
+from promptkit.storage import compact
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from promptkit.evaluation import Metric
+    from promptkit.runtimes import Budget, Models
+    from promptkit.storage import Store
+    from promptkit.tuning.candidate import Candidate
+
+BROKEN_OFF = "the model failed again and again"
+
+
+class SearchFailed(RuntimeFailure):
+    """A model, server or tool is gone in the middle of a search. What was asked is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A row under a candidate, all its repeats. `score` is in [0, 1], the higher the better; None: missing.
+
+    `values` are the numbers that the aim's estimate is made of, one tuple a repeat that has a score. `unparsed` is the
+    share of repeats that do not parse or were cut off. `numbers` are the cells' in the store, one a repeat.
+    """
+
+    score: float | None
+    values: tuple[tuple[float, ...], ...]
+    unparsed: float
+    calls: int
+    tokens: int
+    seconds: float
+    output: Any
+    steps: Mapping[str, Any]
+    problem: str
+    numbers: tuple[int, ...]
+
+
+class Field:
+    """What candidates give on the rows of one suite, its first measure being the aim. Make it where the event loop runs.
+
+    `suite` has one variant, the start. `rows` are all rows that may be asked for, by their place in it. `number` is the
+    run that the cells belong to, `prefix` stands before the names of its variants. Nothing is asked but by `have`.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        rows: Sequence[BoundRow],
+        *,
+        models: Models,
+        store: Store,
+        budget: Budget,
+        number: int,
+        options: Options | None = None,
+        prefix: str = "",
+    ) -> None:
+        self.suite = suite
+        self.rows = tuple(rows)
+        self.budget = budget
+        self.notices: list[str] = []
+        self.asked = 0
+        self._models = models.within(budget)
+        self._store = store
+        self._number = number
+        self._options = replace(options or Options(), retry_errors=True)
+        self._prefix = prefix
+        self._variants: dict[str, Variant] = {}
+        self._names: dict[str, str] = {}
+        self._cells: dict[tuple[str, int], Cell] = {}
+        self._places = {each.row.number: place for place, each in enumerate(self.rows)}
+
+    @property
+    def metric(self) -> Metric:
+        """The aim."""
+        return self.suite.measures[0].metric
+
+    def variant(self, candidate: Candidate) -> Variant:
+        """Return the target as a candidate changes it. Raises InputError where it cannot be so."""
+        key = candidate.key
+        if key not in self._variants:
+            if not candidate.changes:
+                self._variants[key] = replace(self.suite.baseline, name=self._name(candidate))
+            else:
+                wanted = self.suite.wanted
+                self._variants[key] = read_variant(self._name(candidate), candidate.changes, wanted, Problem)
+        return self._variants[key]
+
+    async def have(self, candidates: Sequence[Candidate], rows: Sequence[int]) -> None:
+        """Have the cells of candidates on rows, by their places; what is not known is asked, row by row.
+
+        Raises BudgetSpent once nothing more may be asked, SearchFailed where the model is gone, InputError where a
+        candidate cannot be, and StoreFailed. What is finished then is kept, and `cells` has it.
+        """
+        lacking = {each.key: tuple(row for row in rows if (each.key, row) not in self._cells) for each in candidates}
+        wanted = sorted(
+            (each for each in {each.key: each for each in candidates}.values()), key=lambda each: lacking[each.key]
+        )
+        for missing, group in groupby(wanted, key=lambda each: lacking[each.key]):
+            if missing:
+                await self._ask(list(group), missing)
+
+    def cell(self, candidate: Candidate, row: int) -> Cell | None:
+        """Return a cell that is there."""
+        return self._cells.get((candidate.key, row))
+
+    def cells(self, candidate: Candidate, rows: Sequence[int]) -> Iterator[Cell]:
+        """Yield the cells of rows that are there."""
+        found = (self._cells.get((candidate.key, row)) for row in rows)
+        return (cell for cell in found if cell is not None)
+
+    def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Return the scores on rows, NaN where one is missing or not there."""
+        import numpy as np
+
+        found = (self._cells.get((candidate.key, row)) for row in rows)
+        return np.array(
+            [np.nan if cell is None or cell.score is None else cell.score for cell in found], dtype=np.float64
+        )
+
+    def sample(self, candidate: Candidate, rows: Sequence[int]) -> Sample:
+        """Return what is there of the aim on rows, for its estimate and its difference."""
+        import numpy as np
+
+        values: list[tuple[float, ...]] = []
+        at: list[int] = []
+        for row in rows:
+            cell = self._cells.get((candidate.key, row))
+            own = cell.values if cell is not None else ()
+            values += own
+            at += [row] * len(own)
+        array = np.array(values, dtype=np.float64).reshape(-1, len(self.metric.columns))
+        numbers = np.array(at, dtype=np.int64)
+        clusters = self.clusters(at)
+        return Sample(array, numbers, numbers if clusters is None else clusters)
+
+    def clusters(self, rows: Sequence[int]) -> NDArray[np.int64] | None:
+        """Return the cluster of each row, None where rows stand alone."""
+        import numpy as np
+
+        name = self.suite.data.spec.cluster
+        if name is None:
+            return None
+        codes: dict[str, int] = {}
+        told = (compact(self.rows[row].row.fields.get(name)) for row in rows)
+        return np.array([codes.setdefault(each, len(codes)) for each in told], dtype=np.int64)
+
+    def estimate(self, candidate: Candidate, rows: Sequence[int]) -> Estimate:
+        """Return what the rows that are there say of a candidate by the aim, in the metric's own units."""
+        return self.metric.estimate(self.sample(candidate, rows))
+
+    def trace(self, cell: Cell) -> Mapping[str, Any]:
+        """Return the trace of a cell's first repeat, as `engine.trace_record` gives it."""
+        found: Mapping[str, Any] = json.loads(self._store.cells.trace(cell.numbers[0]) or b"{}")
+        return found
+
+    async def _ask(self, candidates: Sequence[Candidate], rows: Sequence[int]) -> None:
+        held = tuple(self.rows[row].row for row in rows)
+        suite = replace(
+            self.suite,
+            data=replace(self.suite.data, held=held, only=(), limit=None),
+            variants=tuple(self.variant(each) for each in candidates),
+        )
+        found: dict[tuple[str, int], list[tuple[Finished, int]]] = {}
+        execution = Execution(
+            suite,
+            counted=suite.data.count(),
+            models=self._models,
+            store=self._store,
+            options=self._options,
+            on_cell=partial(self._take, candidates, found),
+        )
+        await execution.open()
+        try:
+            await execution.run(self._number)
+        finally:
+            for (key, row), parts in found.items():
+                if len(parts) == suite.repeat:
+                    self._cells[key, row] = self._cell(sorted(parts, key=lambda each: each[0].planned.repeat))
+        self.notices = list(dict.fromkeys([*self.notices, *execution.notices]))
+        if execution.progress.gave_up:
+            told = execution.progress.failure or BROKEN_OFF
+            raise SearchFailed(told, hint="what was answered is kept: the same command goes on from there")
+
+    def _take(
+        self,
+        candidates: Sequence[Candidate],
+        found: dict[tuple[str, int], list[tuple[Finished, int]]],
+        finished: Finished,
+        number: int,
+    ) -> None:
+        planned, outcome = finished.planned, finished.outcome
+        if finished.number is None:
+            self.asked += outcome.calls - outcome.cached
+        else:
+            self.budget.charge(outcome.calls, outcome.tokens_in + outcome.tokens_out)
+        key = candidates[planned.place].key, self._places[planned.row.row.number]
+        found.setdefault(key, []).append((finished, number))
+
+    def _cell(self, parts: Sequence[tuple[Finished, int]]) -> Cell:
+        outcomes = [each.outcome for each, _ in parts]
+        name = self.suite.measures[0].name
+        scores = [score for each, _ in parts if (score := each.scores.get(name)) and score.value is not None]
+        marks = [self._scaled(score.value) for score in scores if score.value is not None]
+        return Cell(
+            score=sum(marks) / len(marks) if len(marks) == len(parts) else None,
+            values=tuple(tuple(self.metric.numbers(each)) for each in scores),
+            unparsed=sum(each.flag in ("unparsed", "truncated") for each in outcomes) / len(outcomes),
+            calls=sum(each.calls for each in outcomes),
+            tokens=sum(each.tokens_in + each.tokens_out for each in outcomes),
+            seconds=sum(each.seconds for each in outcomes),
+            output=outcomes[0].output,
+            steps=outcomes[0].steps or {},
+            problem=next((each.problem for each in outcomes if each.problem), ""),
+            numbers=tuple(number for _, number in parts),
+        )
+
+    def _scaled(self, value: float) -> float:
+        bounds = self.metric.bounds
+        assert bounds is not None, "an aim has bounds"
+        share = (value - bounds[0]) / (bounds[1] - bounds[0])
+        return share if self.metric.higher_is_better else 1.0 - share
+
+    def _name(self, candidate: Candidate) -> str:
+        """Return a name that no other candidate has: the store tells variants of a run apart by it."""
+        key, told = candidate.key, f"{self._prefix}{candidate.name}"
+        taken = self._names.setdefault(told, key)
+        return told if taken == key else f"{told} ({key[:6]})"
+
+
+def usable(field: Field, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[tuple[Candidate, str]]]:
+    """Return the candidates that can be, and those that cannot, each with what is wrong with it."""
+    good, wrong = [], []
+    for each in candidates:
+        try:
+            field.variant(each)
+            good.append(each)
+        except InputError as error:
+            wrong.append((each, "; ".join(str(problem) for problem in error.problems)))
+    return good, wrong
