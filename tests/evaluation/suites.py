@@ -68,7 +68,10 @@ class Given(Models):
         self._own = Asker(runtime, store=replies, attempts=1, concurrency=concurrency)
 
     async def get(self, reference: str | None = None) -> Asker:
-        return self._own
+        if self._budget is None:
+            return self._own
+        await self._own.model()
+        return self._own.within(self._budget)
 
 
 @dataclass

@@ -1,0 +1,49 @@
+"""A field of candidates over a small project, on a scripted model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from promptkit.evaluation import Binder, Replies, Suite
+from promptkit.runtimes import Budget, Scripted
+from promptkit.runtimes.scripted import Script
+from promptkit.storage import Store, holding_files
+from promptkit.tuning.field import Field
+from tests.evaluation.suites import Bench, Given
+
+
+@dataclass
+class Opened:
+    """A field with what stands behind it."""
+
+    field: Field
+    runtime: Scripted
+    budget: Budget
+    store: Store
+    suite: Suite
+
+
+@asynccontextmanager
+async def open_field(
+    bench: Bench, script: Script | Scripted, suite: Suite | None = None, *, budget: Budget | None = None, **how: Any
+) -> AsyncIterator[Opened]:
+    """Open the store and a field over all rows of a suite (left out: the bench's own)."""
+    suite = suite or bench.suite()
+    runtime = script if isinstance(script, Scripted) else Scripted(script)
+    spend = budget or Budget(inf)
+    binder = Binder(suite)
+    rows = [binder.bind(row, index) for index, row in enumerate(suite.data.rows())]
+    with Store.open(bench.store_folder) as store, Replies(store) as replies, holding_files():
+        number = store.begin_run("tune", suite.target, model={})
+        models = Given(runtime, replies)
+        field = Field(suite, rows, models=models, store=store, budget=spend, number=number, **how)
+        yield Opened(field, runtime, spend, store, suite)
+
+
+def places(field: Field) -> Sequence[int]:
+    """Return all rows of a field."""
+    return range(len(field.rows))

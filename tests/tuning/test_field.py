@@ -1,0 +1,81 @@
+"""Cells of candidates: asked once, counted each time, kept, and scored by the suite's aim."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptkit.errors import BudgetSpent, ServerFailed
+from promptkit.runtimes import Budget, Request
+from promptkit.tuning.candidate import Candidate, Level
+from promptkit.tuning.field import SearchFailed
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import Bench, echo, moods
+from tests.tuning.fields import open_field, places
+
+START = Candidate()
+MARKDOWN = Candidate({"mood.layout": Level("markdown", {"mood.layout": "markdown"})})
+
+
+@pytest.fixture
+def bench(folder: Folder) -> Bench:
+    return Bench(folder, moods(6))
+
+
+async def test_the_score_of_a_cell_is_that_of_the_aim(bench: Bench) -> None:
+    async with open_field(bench, echo) as opened:
+        await opened.field.have([START], places(opened.field))
+
+        assert opened.field.scores(START, places(opened.field)).tolist() == [1, 0, 1, 0, 1, 0]
+        assert opened.field.estimate(START, range(6)).mean == 0.5
+
+
+async def test_a_candidate_is_the_target_with_its_changes(bench: Bench) -> None:
+    async with open_field(bench, echo) as opened:
+        await opened.field.have([START, MARKDOWN], [0])
+
+        assert [("<INPUT>" in each.messages[-1].content) for each in opened.runtime.requests] == [True, False]
+
+
+async def test_a_cell_is_asked_once_in_a_field_and_counted_once(bench: Bench) -> None:
+    async with open_field(bench, echo) as opened:
+        await opened.field.have([START], [0, 1])
+        await opened.field.have([START], [0, 1, 2])
+
+        assert (len(opened.runtime.requests), opened.budget.spent) == (3, 3)
+
+
+async def test_what_another_search_has_asked_is_not_asked_and_is_counted(bench: Bench) -> None:
+    async with open_field(bench, echo) as opened:
+        await opened.field.have([START, MARKDOWN], [0, 1])
+    async with open_field(bench, echo) as again:
+        await again.field.have([START, MARKDOWN], [0, 1, 2])
+
+        assert (len(again.runtime.requests), again.budget.spent, again.field.asked) == (2, 6, 2)
+
+
+async def test_nothing_is_asked_beyond_the_budget_and_what_was_asked_is_there(bench: Bench) -> None:
+    async with open_field(bench, echo, budget=Budget(4)) as opened:
+        with pytest.raises(BudgetSpent):
+            await opened.field.have([START], places(opened.field))
+
+        assert len(opened.runtime.requests) == 4
+        assert len(list(opened.field.cells(START, places(opened.field)))) == 4
+
+
+async def test_a_model_that_is_gone_ends_the_search_and_says_how_to_go_on(bench: Bench) -> None:
+    def gone(request: Request) -> Exception:
+        return ServerFailed("the server is on fire")
+
+    bench.rows(moods(30))
+    async with open_field(bench, gone) as opened:
+        with pytest.raises(SearchFailed, match="on fire"):
+            await opened.field.have([START], places(opened.field))
+
+
+async def test_an_unparsed_answer_is_wrong_and_told(bench: Bench) -> None:
+    async with open_field(bench, lambda request: "perhaps") as opened:
+        await opened.field.have([START], [0])
+
+        cell = opened.field.cell(START, 0)
+        assert cell is not None
+        assert (cell.score, cell.unparsed, cell.calls) == (0.0, 1.0, 1)
