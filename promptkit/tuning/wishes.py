@@ -1,0 +1,115 @@
+"""What a person asks of a tuning: its limits, its optimizer, what may vary, and what is preferred."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Final, Literal, get_args
+
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.prompts import Expression
+
+Optimizer = Literal["race", "bootstrap_few_shot", "random_search", "miprov2", "copro", "simba", "gepa"]
+Mode = Literal["both", "stepwise", "joint"]
+
+OPTIMIZERS: Final[tuple[Optimizer, ...]] = get_args(Optimizer)
+"""The first is ours; the others are DSPy's, and need `promptkit[dspy]`."""
+
+PREFERENCES: Final = ("cheap", "balanced", "best")
+AIMS: Final = ("score", "tokens", "latency", "unparsed", "calls")
+"""What a formula of `--prefer` reads of a candidate: its score in [0, 1], and its means a row."""
+_FORMULA: Final = f"{', '.join(PREFERENCES)}, or a formula as `score - 0.0005 * tokens`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a tuning may spend at most; None is no limit. Where calls are not limited a usual number is taken."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    minutes: float | None = None
+
+    def record(self) -> dict[str, float | None]:
+        """Return the limits as JSON has them."""
+        return {"calls": self.calls, "tokens": self.tokens, "minutes": self.minutes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """All that is asked of a tuning besides its target and suite. `only` are kinds of axes, steps, or STEP.KIND.
+
+    `metric` is the aim's name, None for the first. Raises InputError for an optimizer or a preference there is not.
+    """
+
+    limits: Limits = Limits()
+    optimizer: Optimizer = "race"
+    only: tuple[str, ...] = ()
+    teacher: str | None = None
+    mode: Mode = "both"
+    prefer: str = "best"
+    metric: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"there is no optimizer `{self.optimizer}`", hint=nearest(self.optimizer, OPTIMIZERS))
+        check_preference(self.prefer)
+
+
+def read_budget(text: str) -> Limits:
+    """Return the limits in `calls=300,tokens=5000,minutes=10`, any of them. Raises InputError with all that is wrong."""
+    found: dict[str, float] = {}
+    problems: list[Problem] = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        key, equals, number = (each.strip() for each in part.partition("="))
+        if key not in ("calls", "tokens", "minutes"):
+            told = f"`--budget {part}`: there is no limit `{key}`"
+            hint = nearest(key, ("calls", "tokens", "minutes"))
+            if not equals and key.isdecimal():
+                told, hint = f"`--budget {part}` does not say of what", f"--budget calls={key}"
+            problems.append(Problem(told, hint=hint))
+        elif key in found:
+            problems.append(Problem(f"`--budget {text}` gives `{key}` twice"))
+        elif (value := _positive(number, whole=key != "minutes")) is None:
+            whole = "a number" if key == "minutes" else "a whole number"
+            problems.append(Problem(f"`--budget {part}`: {key} is {whole} above 0", hint=f"--budget {key}=300"))
+        else:
+            found[key] = value
+    if not found and not problems:
+        problems.append(Problem("`--budget` is empty", hint="--budget calls=300,minutes=10"))
+    if problems:
+        raise InputError(problems)
+    return Limits(**found)  # type: ignore[arg-type]  # whole numbers are read as such
+
+
+def _positive(text: str, *, whole: bool) -> float | None:
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        return None
+    return value if value > 0 and isfinite(value) else None
+
+
+def check_preference(text: str) -> None:
+    """Raise InputError for what is neither `cheap`, `balanced`, `best` nor a formula over `AIMS`."""
+    if text in PREFERENCES:
+        return
+    try:
+        used = Expression.parse(text, bare=True).names
+    except InputError as error:
+        told = f"`--prefer {text}` is no formula: {error.problems[0].message}"
+        raise InputError(told, hint=_FORMULA) from None
+    if unknown := sorted(used - set(AIMS)):
+        hint = nearest(unknown[0], (*AIMS, *PREFERENCES) if text == unknown[0] else AIMS)
+        raise InputError(f"`--prefer {text}`: there is no `{unknown[0]}`", hint=hint)
+    if not used:
+        raise InputError(f"`--prefer {text}` is the same for all", hint=f"it reads {', '.join(AIMS)}")
+
+
+def preference(text: str, aims: Mapping[str, float]) -> float:
+    """Return what a formula gives to a candidate, the higher the better. Raises InputError where it is no number."""
+    value: Any = Expression.parse(text, bare=True).evaluate(aims)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise InputError(f"`--prefer {text}` gives {value!r}, which is no number")
+    return float(value)

@@ -1,0 +1,77 @@
+"""What a command line asks of a tuning, and what it is told where that is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptkit.errors import InputError
+from promptkit.tuning.wishes import Limits, Wishes, check_preference, preference, read_budget
+
+
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [
+        ("calls=300", Limits(calls=300)),
+        ("calls=300,tokens=5000,minutes=1.5", Limits(calls=300, tokens=5000, minutes=1.5)),
+        (" minutes = 10 , calls=7,", Limits(calls=7, minutes=10)),
+    ],
+)
+def test_a_budget_is_any_of_its_limits(text: str, limits: Limits) -> None:
+    assert read_budget(text) == limits
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cals=300", "did you mean `calls`?"),
+        ("300", "--budget calls=300"),
+        ("calls=many", "calls is a whole number above 0"),
+        ("calls=0", "calls is a whole number above 0"),
+        ("calls=1.5", "calls is a whole number above 0"),
+        ("minutes=-1", "minutes is a number above 0"),
+        ("minutes=inf", "minutes is a number above 0"),
+        ("calls=1,calls=2", "gives `calls` twice"),
+        ("", "is empty"),
+    ],
+)
+def test_what_is_wrong_with_a_budget_is_told(text: str, told: str) -> None:
+    with pytest.raises(InputError) as raised:
+        read_budget(text)
+    assert told in str(raised.value)
+
+
+def test_all_that_is_wrong_with_a_budget_is_told_at_once() -> None:
+    with pytest.raises(InputError) as raised:
+        read_budget("cals=3,minutes=0")
+    assert len(raised.value.problems) == 2
+
+
+@pytest.mark.parametrize("text", ["cheap", "balanced", "best", "score", "score - 0.001 * tokens", "-latency"])
+def test_a_preference_is_a_word_or_a_formula(text: str) -> None:
+    check_preference(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("chaep", "did you mean `cheap`?"),
+        ("score - token", "did you mean `tokens`?"),
+        ("score -", "is no formula"),
+        ("1 + 1", "is the same for all"),
+    ],
+)
+def test_what_is_wrong_with_a_preference_is_told(text: str, told: str) -> None:
+    with pytest.raises(InputError) as raised:
+        Wishes(prefer=text)
+    assert told in str(raised.value)
+
+
+def test_a_formula_is_worked_out_over_what_is_known_of_a_candidate() -> None:
+    assert preference("score - 0.01 * tokens", {"score": 0.9, "tokens": 20.0}) == pytest.approx(0.7)
+    with pytest.raises(InputError, match="which is no number"):
+        preference("score > tokens", {"score": 0.9, "tokens": 20.0})
+
+
+def test_an_optimizer_that_there_is_not_is_told_with_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean `miprov2`"):
+        Wishes(optimizer="mipro")  # type: ignore[arg-type]
