@@ -82,4 +82,7 @@ class Candidate:
 
 def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return candidates of which those that change the same are one, in their order."""
-    return list({each.key: each for each in reversed(candidates)}.values())[::-1]
+    first: dict[str, Candidate] = {}
+    for each in candidates:
+        first.setdefault(each.key, each)
+    return list(first.values())

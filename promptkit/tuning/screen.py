@@ -1,0 +1,172 @@
+"""The first look at a space: few rows under many joint configurations, and what each level seems to bring."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+from promptkit.tuning.candidate import Axis, Candidate, Level, distinct
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+LEAST_BUDGET: Final = 120
+"""With fewer calls nothing is screened: the race takes all."""
+SHARE: Final = 0.5
+LEAST, MOST = 8, 64
+"""How many configurations a screen has."""
+CALLS_EACH: Final = 10
+LEAST_ROWS: Final = 3
+POOL: Final = 4_096
+"""A space of up to so many configurations is drawn from as a whole, of a larger one so many at random."""
+NOISE: Final = 0.2
+"""The variance of one cell's score: about that of right and wrong."""
+PRIOR_SD: Final = 0.1
+"""What a level is taken to bring before anything is seen: 10 points up or down."""
+RUNNERS_UP: Final = 2
+"""So many further levels of each axis are raced, each with the predicted best of the other axes."""
+BEST_SEEN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What each level of each axis adds to the mean score of all configurations; `added` is by axis and level name."""
+
+    mean: float
+    added: Mapping[str, Mapping[str, float]]
+    axes: tuple[Axis, ...]
+
+    def of(self, axis: str, level: Level) -> float:
+        """Return what a level adds to the mean; 0 where no configuration with a score had it."""
+        return self.added[axis][level.name]
+
+    def predict(self, candidate: Candidate) -> float:
+        """Return the score that the sum of its levels' effects makes; it may be beyond 0 and 1."""
+        return self.mean + sum(self.of(axis.name, level) for axis, level in _taken(candidate, self.axes))
+
+    def ranked(self, axis: Axis) -> list[Level]:
+        """Return an axis' levels, the best first; of equal ones the earlier."""
+        return sorted(axis.levels, key=lambda level: -self.of(axis.name, level))
+
+
+def draw(axes: Sequence[Axis], size: int, seed: int) -> list[Candidate]:
+    """Return so many distinct joint configurations, or all there are: the start, and random ones.
+
+    Each level of an axis appears as often as its other levels, as near as can be: each next configuration is one of
+    those whose levels were drawn least so far.
+    """
+    import numpy as np
+
+    pool = _pool(axes, seed)
+    counts = [np.zeros(len(axis.levels)) for axis in axes]
+    drawn: list[Candidate] = []
+    left = np.ones(len(pool), dtype=bool)
+    for _ in range(min(size, len(pool))):
+        often = sum((count[pool[:, at]] for at, count in enumerate(counts)), np.zeros(len(pool)))
+        # The start is first in the pool, and the first of those that are equally often drawn is taken.
+        taken = int(np.argmin(np.where(left, often, np.inf)))
+        left[taken] = False
+        for count, level in zip(counts, pool[taken], strict=True):
+            count[level] += 1
+        drawn.append(_configuration(axes, pool[taken]))
+    return distinct(drawn)
+
+
+def _pool(axes: Sequence[Axis], seed: int) -> NDArray[np.int64]:
+    """Return distinct configurations, (configurations, axes), as the numbers of levels: the start, others shuffled."""
+    import numpy as np
+
+    chance = random.Random(seed)
+    sizes = [len(axis.levels) for axis in axes]
+    start = (0,) * len(axes)
+    if prod(sizes) <= POOL:
+        others = [each for each in product(*map(range, sizes)) if each != start]
+        chance.shuffle(others)
+    else:
+        drawn = (tuple(chance.randrange(size) for size in sizes) for _ in range(POOL))
+        others = [each for each in dict.fromkeys(drawn) if each != start]
+    return np.array([start, *others], dtype=np.int64).reshape(1 + len(others), len(axes))
+
+
+def _configuration(axes: Sequence[Axis], levels: Sequence[int] | NDArray[np.int64]) -> Candidate:
+    candidate = Candidate()
+    for axis, level in zip(axes, levels, strict=True):
+        candidate = candidate.taking(axis.name, axis.levels[level])
+    return candidate
+
+
+def screen_size(budget: int) -> int:
+    """Return how many configurations a screen has of a budget in calls."""
+    return max(LEAST, min(MOST, budget // CALLS_EACH))
+
+
+def screen_rows(budget: int, costs: Sequence[float], rows: int) -> int:
+    """Return on how many rows configurations that cost so many calls a row are screened: of half of the budget."""
+    return min(rows, max(LEAST_ROWS, int(SHARE * budget / sum(costs))))
+
+
+def affordable(candidates: Sequence[Candidate], budget: int) -> list[Candidate]:
+    """Return as many configurations as half of the budget lets see on the fewest rows; the start in any case."""
+    kept, cost = list(candidates[:1]), LEAST_ROWS * sum(each.requests for each in candidates[:1])
+    for candidate in candidates[1:]:
+        cost += LEAST_ROWS * candidate.requests
+        if cost <= SHARE * budget:
+            kept.append(candidate)
+        else:
+            cost -= LEAST_ROWS * candidate.requests
+    return kept
+
+
+def main_effects(
+    candidates: Sequence[Candidate], scores: ArrayLike, rows_each: ArrayLike, axes: Sequence[Axis]
+) -> Effects:
+    """Return the effects of levels that configurations' mean scores say, shrunk towards none.
+
+    `scores` and `rows_each` are (candidates,): the mean in [0, 1] and of how many rows it is; NaN or 0 rows: left out.
+    Ridge regression on one dummy a level, the mean not shrunk (Hoerl & Kennard 1970, Technometrics 12:55). The penalty
+    is the variance of a cell over that of an effect, so that it is the posterior mean of normal effects. Every cell
+    tells of every axis. Of no score the mean is 0 and there are no effects.
+    """
+    import numpy as np
+
+    means = np.asarray(scores, dtype=np.float64)
+    weights = np.where(np.isnan(means), 0.0, np.asarray(rows_each, dtype=np.float64))
+    dummies = np.array([_dummies(each, axes) for each in candidates]).reshape(len(means), -1)
+    design = np.column_stack([np.ones(len(means)), dummies])
+    penalty = np.diag([0.0] + [NOISE / PRIOR_SD**2] * dummies.shape[1])
+    weighed = design.T * weights
+    fitted = np.linalg.pinv(weighed @ design + penalty) @ (weighed @ np.nan_to_num(means))
+    found = iter(fitted[1:].tolist())
+    added = {axis.name: {level.name: next(found) for level in axis.levels} for axis in axes}
+    return Effects(float(fitted[0]), added, tuple(axes))
+
+
+def _dummies(candidate: Candidate, axes: Sequence[Axis]) -> list[float]:
+    return [float(level == taken) for axis, taken in _taken(candidate, axes) for level in axis.levels]
+
+
+def _taken(candidate: Candidate, axes: Sequence[Axis]) -> list[tuple[Axis, Level]]:
+    return [(axis, candidate.choices.get(axis.name, axis.levels[0])) for axis in axes]
+
+
+def finalists(effects: Effects, seen: Sequence[tuple[Candidate, float]]) -> list[Candidate]:
+    """Return who is raced after a screen, those first that a small field must have.
+
+    The start, the predicted best, the three with the best mean score of those `seen`, and the predicted best with each
+    axis at its second and third level, those first that are predicted to lose least.
+    """
+    ranked = {axis.name: effects.ranked(axis) for axis in effects.axes}
+    best = Candidate()
+    for axis in effects.axes:
+        best = best.taking(axis.name, ranked[axis.name][0])
+    swapped = [
+        best.taking(axis.name, level) for axis in effects.axes for level in ranked[axis.name][1 : 1 + RUNNERS_UP]
+    ]
+    swapped.sort(key=lambda candidate: -effects.predict(candidate))
+    best_seen = sorted((each for each in seen if each[1] == each[1]), key=lambda each: -each[1])[:BEST_SEEN]
+    return distinct([Candidate(), best, *(candidate for candidate, _ in best_seen), *swapped])
