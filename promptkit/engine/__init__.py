@@ -43,6 +43,7 @@ from promptkit.engine.scope import Value, compile_value, result_of
 from promptkit.engine.session import Settings
 from promptkit.engine.settings import model_named
 from promptkit.engine.spec import Closed, Report, usable, validated
+from promptkit.engine.step_inputs import step_inputs
 from promptkit.engine.step_rows import StepRow, StepRows, asking_step, expected_value, read_step_rows
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.engine.traces import trace_record
@@ -101,6 +102,7 @@ __all__ = [
     "render",
     "result_of",
     "run",
+    "step_inputs",
     "trace_record",
     "unmet",
     "up_to_step",
