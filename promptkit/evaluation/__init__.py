@@ -24,14 +24,16 @@ from promptkit.evaluation.evaluate import KIND, Evaluated, Evaluation, refuse_se
 from promptkit.evaluation.execute import Execution
 from promptkit.evaluation.looking import SoFar, cost_so_far, estimates_so_far
 from promptkit.evaluation.metrics import Difference, Estimate, Metric, Sample, Score
+from promptkit.evaluation.outcome import Outcome
 from promptkit.evaluation.rebuilt import rebuilt_record
 from promptkit.evaluation.reference import Reference, find_reference
 from promptkit.evaluation.replies import Replies
 from promptkit.evaluation.saving import Finished
 from promptkit.evaluation.schema import suite_schema
+from promptkit.evaluation.scoring import measure_cell
 from promptkit.evaluation.sides import Side, named_variant, row_cells
 from promptkit.evaluation.stored_run import StoredRun
-from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant
+from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant, answer_type
 from promptkit.evaluation.suite_reader import load_suite
 from promptkit.evaluation.summary import SMALLEST, Judging
 from promptkit.evaluation.variants import Wanted, read_variant
@@ -64,6 +66,7 @@ __all__ = [
     "Measure",
     "Metric",
     "Options",
+    "Outcome",
     "Progress",
     "Reference",
     "Replies",
@@ -79,6 +82,7 @@ __all__ = [
     "Variant",
     "Versus",
     "Wanted",
+    "answer_type",
     "baseline_lines",
     "compare_sides",
     "cost_so_far",
@@ -88,6 +92,7 @@ __all__ = [
     "find_errors",
     "find_reference",
     "load_suite",
+    "measure_cell",
     "named_variant",
     "plan_guideline",
     "read_variant",

@@ -10,7 +10,8 @@ import json
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import yaml
 
@@ -27,19 +28,33 @@ def append_item(text: str, path: Sequence[str], item: Any, *, file: str) -> str:
     The text of a file whose name ends in neither .yaml nor .yml is a template, with or without front matter. Raises
     InputError where the text is not valid or the place holds something else than a list.
     """
+    return edit_yaml(text, partial(_append, path=path, item=item), file=file)
+
+
+class Edit(Protocol):
+    """What returns a YAML text edited. `first_line` is the line of `file` that the text begins on."""
+
+    def __call__(self, text: str, *, file: str, first_line: int) -> str: ...
+
+
+def edit_yaml(text: str, edit: Edit, *, file: str) -> str:
+    """Return a file's text with its YAML edited: all of it, or the front matter of a template, made where it has none.
+
+    Raises InputError as `edit` does, and for front matter without an end.
+    """
     if file.endswith((".yaml", ".yml")):
-        return _append(text, path, item, file=file, first_line=1)
+        return edit(text, file=file, first_line=1)
     front = _FRONT_MATTER.match(text)
     if front is None:
         if text.startswith("---"):
             raise InputError(Problem("the front matter has no end", file, 1, 1, "close it with a line `---`"))
-        added = _append("", path, item, file=file, first_line=1)
+        added = edit("", file=file, first_line=1)
         return f"---\n{added}---\n{text}"
-    edited = _append(front.group(1), path, item, file=file, first_line=2)
+    edited = edit(front.group(1), file=file, first_line=2)
     return text[: front.start(1)] + edited + text[front.end(1) :]
 
 
-def _append(text: str, path: Sequence[str], item: Any, *, file: str, first_line: int) -> str:
+def _append(text: str, *, path: Sequence[str], item: Any, file: str, first_line: int) -> str:
     # Offsets count from behind a byte order mark.
     mark = text[: text.startswith("\ufeff")]
     text = text.removeprefix("\ufeff")
@@ -72,27 +87,27 @@ def _edited(text: str, document: Document, path: Sequence[str], item: Any) -> st
     items = parent.children.get(path[-1])
     if parent.flow and (items is None or items.value is None):
         if items is not None:
-            return text[: items.start] + " " + _flow([item]) + text[items.end :]
-        return _before_end(text, parent, f"{_flow(path[-1])}: {_flow([item])}")
+            return text[: items.start] + " " + flow_text([item]) + text[items.end :]
+        return before_end(text, parent, f"{flow_text(path[-1])}: {flow_text([item])}")
     if parent.value is None:
-        return _after_line(text, len(text), block_text({path[-1]: [item]}), 0)
+        return after_line(text, len(text), block_text({path[-1]: [item]}), 0)
     if items is None:
-        return _after_line(text, parent.end, block_text({path[-1]: [item]}), parent.column - 1)
+        return after_line(text, parent.end, block_text({path[-1]: [item]}), parent.column - 1)
     if items.flow:
-        return _before_end(text, items, _flow(item))
+        return before_end(text, items, flow_text(item))
     if items.value is None:
-        return _after_line(text[: items.start] + text[items.end :], items.start, block_text([item]), parent.column - 1)
-    return _after_line(text, items.end, block_text([item]), items.column - 1)
+        return after_line(text[: items.start] + text[items.end :], items.start, block_text([item]), parent.column - 1)
+    return after_line(text, items.end, block_text([item]), items.column - 1)
 
 
-def _before_end(text: str, node: Node, added: str) -> str:
+def before_end(text: str, node: Node, added: str) -> str:
     """Add an element before the bracket that ends a list or mapping in brackets."""
     inside = text[: node.end - 1]
     separator = "" if not node.value or inside.rstrip().endswith(",") else ", "
     return inside + separator + added + text[node.end - 1 :]
 
 
-def _after_line(text: str, offset: int, block: str, indentation: int) -> str:
+def after_line(text: str, offset: int, block: str, indentation: int) -> str:
     """Add whole lines after the line of the last character before `offset`."""
     line_end = "\r\n" if "\r\n" in text else "\n"
     offset = len(text[:offset].rstrip()) if text[:offset].endswith(("\n", " ")) else offset
@@ -110,7 +125,7 @@ def _value(text: str, file: str) -> Any:
         return None
 
 
-def _flow(value: Any) -> str:
+def flow_text(value: Any) -> str:
     """Return a value in one line: as JSON, with escapes for what only JSON allows as it is."""
     text = json.dumps(value, ensure_ascii=False)
     return REFUSED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)

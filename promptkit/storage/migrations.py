@@ -50,6 +50,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              cell integer not null references cells, metric blob not null, score blob not null,
              primary key (cell, metric)) without rowid""",
     ),
+    (
+        "create table splits (suite text primary key, salt integer not null, share real not null) without rowid",
+        """create table verdicts (
+             rows blob not null, pair blob not null, ordinal integer not null,
+             primary key (rows, pair)) without rowid""",
+    ),
 )
 
 

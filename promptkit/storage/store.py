@@ -18,6 +18,7 @@ from promptkit.errors import InputError, StoreFailed, place
 from promptkit.storage.cells import Cells
 from promptkit.storage.database import Database
 from promptkit.storage.owners import Owner, bury, is_alive
+from promptkit.storage.tunings import Tunings
 
 FILE = "store.db"
 GIGABYTE = 1_000_000_000
@@ -59,6 +60,7 @@ class Store:
         self._used: set[str] = set()
         self._owner = Owner()
         self._cells = Cells(database, self._owner)
+        self._tunings = Tunings(database)
 
     @classmethod
     def open(cls, folder: Path, *, cache_size: int = GIGABYTE) -> Self:
@@ -78,6 +80,11 @@ class Store:
     def cells(self) -> Cells:
         """The cells of evaluations."""
         return self._cells
+
+    @property
+    def tunings(self) -> Tunings:
+        """What tunings leave for later ones."""
+        return self._tunings
 
     def cached(self, key: str) -> str | None:
         """Return what was kept under `key`."""

@@ -22,6 +22,7 @@ from promptkit.evaluation import (
     read_variant,
 )
 from promptkit.storage import compact
+from promptkit.tuning.candidate import distinct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +61,7 @@ class Cell:
 
 
 class Field:
-    """What candidates give on the rows of one suite, its first measure being the aim. Make it where the event loop runs.
+    """What candidates give on the rows of a suite, its first measure being the aim. Make it where the event loop runs.
 
     `suite` has one variant, the start. `rows` are all rows that may be asked for, by their place in it. `number` is the
     run that the cells belong to, `prefix` stands before the names of its variants. Nothing is asked but by `have`.
@@ -116,9 +117,7 @@ class Field:
         candidate cannot be, and StoreFailed. What is finished then is kept, and `cells` has it.
         """
         lacking = {each.key: tuple(row for row in rows if (each.key, row) not in self._cells) for each in candidates}
-        wanted = sorted(
-            (each for each in {each.key: each for each in candidates}.values()), key=lambda each: lacking[each.key]
-        )
+        wanted = sorted(distinct(candidates), key=lambda each: lacking[each.key])
         for missing, group in groupby(wanted, key=lambda each: lacking[each.key]):
             if missing:
                 await self._ask(list(group), missing)
@@ -136,10 +135,9 @@ class Field:
         """Return the scores on rows, NaN where one is missing or not there."""
         import numpy as np
 
-        found = (self._cells.get((candidate.key, row)) for row in rows)
-        return np.array(
-            [np.nan if cell is None or cell.score is None else cell.score for cell in found], dtype=np.float64
-        )
+        cells = (self._cells.get((candidate.key, row)) for row in rows)
+        scores = (None if cell is None else cell.score for cell in cells)
+        return np.array([np.nan if each is None else each for each in scores], dtype=np.float64)
 
     def sample(self, candidate: Candidate, rows: Sequence[int]) -> Sample:
         """Return what is there of the aim on rows, for its estimate and its difference."""
@@ -224,7 +222,7 @@ class Field:
         outcomes = [each.outcome for each, _ in parts]
         name = self.suite.measures[0].name
         scores = [score for each, _ in parts if (score := each.scores.get(name)) and score.value is not None]
-        marks = [self._scaled(score.value) for score in scores if score.value is not None]
+        marks = [self.scaled(score.value) for score in scores if score.value is not None]
         return Cell(
             score=sum(marks) / len(marks) if len(marks) == len(parts) else None,
             values=tuple(tuple(self.metric.numbers(each)) for each in scores),
@@ -238,7 +236,8 @@ class Field:
             numbers=tuple(number for _, number in parts),
         )
 
-    def _scaled(self, value: float) -> float:
+    def scaled(self, value: float) -> float:
+        """Return a score of the aim in [0, 1], the higher the better."""
         bounds = self.metric.bounds
         assert bounds is not None, "an aim has bounds"
         share = (value - bounds[0]) / (bounds[1] - bounds[0])

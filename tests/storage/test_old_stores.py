@@ -86,6 +86,14 @@ def test_the_cells_of_a_store_are_found_in_their_run(tmp_path: Path, dump: Path)
         assert asyncio.run(store.cells.save(2, [again])) == [1]
 
 
+@pytest.mark.parametrize("dump", DUMPS[2:], ids=lambda dump: dump.stem)
+def test_a_store_knows_the_splits_and_verdicts_of_earlier_tunings(tmp_path: Path, dump: Path) -> None:
+    with Store.open(unpacked(dump, tmp_path / "store")) as store:
+        assert store.tunings.split("evals/sentiment.yaml") == (3, 0.6)
+        assert store.tunings.ordinal(b"\x01", b"\x02") == 1
+        assert store.tunings.ordinal(b"\x01", b"\x03") == 2
+
+
 @pytest.mark.parametrize("dump", DUMPS[:-1], ids=lambda dump: dump.stem)
 @pytest.mark.parametrize("failure", [sqlite3.OperationalError("disk I/O error"), KeyboardInterrupt()], ids=repr)
 def test_a_migration_that_dies_at_any_statement_leaves_the_old_file(

@@ -1,0 +1,94 @@
+"""What a search stands on: the rows of a suite that can be asked, split into those it sees and those it never does."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from promptkit.errors import InputError, Problem
+from promptkit.evaluation import Binder, BoundRow, Suite
+from promptkit.storage import compact
+from promptkit.tuning.order import row_order
+from promptkit.tuning.split import row_content, split_rows
+
+MOST_LABELS = 20
+POOL_ROWS, POOL_SHARE = 16, 0.25
+"""How many search rows at most are kept for demonstrations, and which share of them at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Rows by their places in `rows`. `order` are the search rows that are scored, in the one order for all
+    candidates, `pool` those that demonstrations are taken from; `confirm` is never looked at in the search.
+
+    `labels` are the expected answers of all rows where they are a few classes, else None. `salt` and `share` are what
+    the rows were split by. `wrong` rows were left out, and `duplicates` are kept on the side of what they repeat.
+    """
+
+    suite: Suite
+    rows: tuple[BoundRow, ...]
+    order: tuple[int, ...]
+    pool: tuple[int, ...]
+    confirm: tuple[int, ...]
+    labels: tuple[Hashable, ...] | None
+    salt: int
+    share: float
+    wrong: int = 0
+    duplicates: int = 0
+
+    @property
+    def search(self) -> tuple[int, ...]:
+        """All rows that the search may see."""
+        return (*self.order, *self.pool)
+
+
+def read_ground(
+    suite: Suite, recorded: tuple[int, float] | None = None, *, seed: int = 0, pooled: bool = True
+) -> Ground:
+    """Read the rows of a suite and split them; nothing is asked.
+
+    `recorded` is the salt and the share of an earlier split of the same data, which are kept. Rows that are wrong are
+    left out and counted. `pooled` keeps rows for demonstrations. Raises InputError where no row can be used.
+    """
+    binder = Binder(suite)
+    bound = [binder.bind(row, index) for index, row in enumerate(suite.data.rows())]
+    rows = tuple(each for each in bound if not each.problems)
+    if not rows:
+        raise InputError([problem for each in bound for problem in each.problems][:20] or [_nothing(suite)])
+    labels = row_labels([each.expected[0] if each.expected else None for each in rows])
+    name = suite.data.spec.cluster
+    clusters = None if name is None else [compact(each.row.fields.get(name)) for each in rows]
+    contents = [row_content(each.inputs[0]) for each in rows]
+    split = split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
+    seen = split.search
+    dealt = row_order(len(seen), labels=_some(labels, seen), clusters=_some(clusters, seen), seed=seed)
+    ordered = [seen[at] for at in dealt]
+    size = min(POOL_ROWS, int(len(ordered) * POOL_SHARE)) if pooled else 0
+    return Ground(
+        suite=suite,
+        rows=rows,
+        order=tuple(ordered[size:]),
+        pool=tuple(ordered[:size]),
+        confirm=split.confirm,
+        labels=labels,
+        salt=split.salt,
+        share=split.share,
+        wrong=len(bound) - len(rows),
+        duplicates=split.duplicates,
+    )
+
+
+def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:
+    """Return expected answers as classes, None where they are none: too many, or no plain values."""
+    if not all(isinstance(each, str | int | bool) for each in expected) or len(set(expected)) > MOST_LABELS:
+        return None
+    return tuple(expected)
+
+
+def _some(values: Sequence[Hashable] | None, places: Sequence[int]) -> list[Hashable] | None:
+    return None if values is None else [values[place] for place in places]
+
+
+def _nothing(suite: Suite) -> Problem:
+    return Problem(f"`{suite.name}` has no rows")

@@ -1,0 +1,304 @@
+"""The schedule of a search over some axes: a smoke test, a screen of joint configurations, the race, then proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from promptkit.errors import BudgetSpent
+from promptkit.tuning.candidate import Axis, Candidate, Level, distinct
+from promptkit.tuning.evidence import Evidence, Seen, Stage
+from promptkit.tuning.field import usable
+from promptkit.tuning.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Race
+from promptkit.tuning.screen import (
+    LEAST_BUDGET,
+    Effects,
+    affordable,
+    draw,
+    finalists,
+    main_effects,
+    screen_rows,
+    screen_size,
+)
+from promptkit.tuning.standing import BestSoFar, Standing
+
+if TYPE_CHECKING:
+    from promptkit.runtimes import Budget
+
+SMOKE_SHARE: Final = 0.1
+PROPOSAL_SHARE: Final = 0.3
+"""What is kept of the race's calls for what a teacher proposes."""
+
+WHY: Final = {
+    "too many": "the budget tells no more candidates apart",
+    "too costly": "alone it would take half of the budget",
+    "format": "its answers do not parse",
+    "no answer": "it has no answers",
+    "behind": "2.5 standard errors behind the leader or more",
+    "cut": "not among the best at a rung",
+}
+
+Propose = Callable[[Candidate, tuple[int, ...], int], Awaitable[list[Candidate]]]
+"""Returns what is proposed for the leader, by the rows that it was asked, within so many calls."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What a search ended with. `ranked` are its finalists, the pick first; `seen` all that were asked, each once."""
+
+    pick: Candidate
+    ranked: list[Candidate] = field(default_factory=list)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    stages: list[Stage] = field(default_factory=list)
+    effects: Effects | None = None
+
+    def note(self, seen: Seen) -> None:
+        """Keep the last that is known of a candidate."""
+        self.seen[seen.candidate.key] = seen
+
+
+class Search:
+    """A search on one field. `order` are the rows in the one order for all, `base` what is chosen already.
+
+    All choices are a function of the cells, the calls and the seed: a search that is made again asks only what is
+    missing, and ends the same.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        order: Sequence[int],
+        axes: Sequence[Axis],
+        *,
+        standing: Standing,
+        base: Candidate | None = None,
+        step: str | None = None,
+        seed: int = 0,
+        most_requests: float | None = None,
+        propose: Propose | None = None,
+    ) -> None:
+        self._evidence = evidence
+        self._field = evidence.field
+        self._order = tuple(order)
+        self._axes = tuple(axes)
+        self._standing = standing
+        self._base = base or Candidate()
+        self._step = step
+        self._seed = seed
+        self._most_requests = most_requests
+        self._propose = propose
+        self._found = Found(pick=self._base)
+        self._calls_a_row = 1.0
+        self._end = 0.0
+
+    async def run(self, calls: int) -> Found:
+        """Search within so many calls. Raises SearchFailed where the model is gone, and StoreFailed."""
+        budget = self._field.budget
+        self._end = budget.spent + calls
+        with limited(budget, calls):
+            try:
+                await self._smoke()
+                seen = await self._screen() if self._left() >= LEAST_BUDGET else []
+                await self._main(seen)
+            except BudgetSpent:
+                self._standing.note("the budget ended in the middle of a block, which is left out")
+        return self._found
+
+    def _left(self) -> int:
+        return max(0, int(self._end - self._field.budget.spent))
+
+    async def _smoke(self) -> None:
+        """Ask the start, and one candidate of each way to decide; a way whose answers do not parse leaves the space."""
+        rows, before = self._order[:SMOKE_ROWS], self._field.budget.spent
+        await self._field.have([self._base], rows)
+        cells = list(self._field.cells(self._base, rows))
+        self._calls_a_row = sum(each.calls for each in cells) / max(1, len(cells)) or 1.0
+        self._axes = tuple(self._within_cost(axis) for axis in self._axes)
+        tried: list[Candidate] = []
+        for axis, level in self._ways_to_decide():
+            if (len(tried) + 1) * len(rows) * self._calls_a_row > SMOKE_SHARE * self._left() * 2:
+                break
+            candidate = self._merged(Candidate().taking(axis.name, level))
+            if usable(self._field, [candidate])[0]:
+                tried.append(candidate)
+                await self._field.have([candidate], rows)
+                self._leave_unreadable(axis, level, candidate, rows)
+        self._done("smoke", [self._base, *tried], rows, before)
+
+    def _within_cost(self, axis: Axis) -> Axis:
+        """Return an axis without the levels that cost more requests a row than could be confirmed."""
+        most = self._most_requests
+        kept = tuple(each for each in axis.levels if most is None or each.requests <= most)
+        for level in axis.levels:
+            if level not in kept:
+                told = f"about {level.requests:g} requests a row, whose confirmation the budget does not hold"
+                self._standing.note(f"`{axis.name}: {level.name}` is not tried: {told}")
+        return Axis(name=axis.name, step=axis.step, kind=axis.kind, levels=kept)
+
+    def _ways_to_decide(self) -> Iterator[tuple[Axis, Level]]:
+        """Yield the first level of each way to decide that is not the start's."""
+        for axis in self._axes:
+            known: set[object] = set()
+            for level in axis.levels[1:]:
+                way = next((value for key, value in level.changes.items() if key.endswith(".decide")), None)
+                if way is not None and way not in known:
+                    known.add(way)
+                    yield axis, level
+
+    def _leave_unreadable(self, axis: Axis, level: Level, candidate: Candidate, rows: Sequence[int]) -> None:
+        ours, starts = (sum(each.unparsed for each in self._field.cells(own, rows)) for own in (candidate, self._base))
+        outside = self._evidence.calibrating.outside(candidate, rows)
+        if ours < starts + MORE_UNPARSED and not outside:
+            return
+        way = {key: value for key, value in level.changes.items() if key.endswith(".decide")}
+        kept = tuple(each for each in axis.levels if not way.items() <= each.changes.items())
+        why = "labels lie outside what the model shows" if outside else f"{ours:g} of {len(rows)} answers do not parse"
+        self._standing.note(f"`{'; '.join(f'{key}: {value}' for key, value in way.items())}` is left: {why}")
+        changed = Axis(name=axis.name, step=axis.step, kind=axis.kind, levels=kept)
+        self._axes = tuple(changed if each.name == axis.name else each for each in self._axes)
+
+    async def _screen(self) -> list[tuple[Candidate, float]]:
+        """Ask random joint configurations on a few common rows; return them, as they differ from the base, by mean."""
+        calls, before = self._left(), self._field.budget.spent
+        each = max(1, int(calls / self._calls_a_row))
+        drawn = affordable(self._usable(draw(self._axes, screen_size(each), self._seed)), each)
+        rows = self._order[: screen_rows(each, [one.requests for one in drawn], len(self._order))]
+        asked = [self._merged(one) for one in drawn]
+        self._standing.enter("screen", len(asked), self._step)
+        await self._field.have(asked, rows)
+        scores = [self._evidence.aims(one, rows).score for one in asked]
+        self._found.effects = main_effects(drawn, scores, [len(rows)] * len(drawn), self._axes)
+        self._done("screen", asked, rows, before)
+        self._lead(asked[max(range(len(asked)), key=lambda at: scores[at])], rows)
+        return list(zip(drawn, scores, strict=True))
+
+    async def _main(self, seen: Sequence[tuple[Candidate, float]]) -> None:
+        """Race who a screen lets in, or, where the budget holds none, the ways to decide and random configurations."""
+        effects = self._found.effects
+        entering = self._unscreened() if effects is None else finalists(effects, seen)
+        calls = self._left()
+        share = 1 - PROPOSAL_SHARE if self._propose else 1.0
+        await self._race("race", [self._merged(each) for each in self._usable(entering)], int(calls * share))
+        if self._propose is not None and self._left() > 0:
+            leader = self._found.pick
+            rows = self._found.seen[leader.key].rows if leader.key in self._found.seen else ()
+            if proposed := usable(self._field, await self._propose(leader, rows, self._left()))[0]:
+                await self._race("wording", [leader, *proposed], self._left())
+
+    def _unscreened(self) -> list[Candidate]:
+        size = max(2, int(self._left() / self._calls_a_row / ROWS_EACH))
+        deciding = [axis for axis in self._axes if axis.kind == "decide"]
+        ways = [Candidate().taking(axis.name, level) for axis in deciding for level in axis.levels[1:]]
+        others = draw(self._axes, 2 * size, self._seed)[1:]
+        return distinct([Candidate(), *ways[: size // 2], *others])[:size]
+
+    async def _race(self, stage: str, candidates: Sequence[Candidate], calls: int) -> None:
+        """Race candidates, the first being what all else is to beat; the pick of the race is that of the search."""
+        field, order, before = self._field, self._order, self._field.budget.spent
+        candidates = distinct(candidates)
+        known = [self._known(each) for each in candidates]
+        race = Race(costs=[self._cost(each) for each in candidates], rows=len(order), budget=calls, known=known)
+        self._standing.enter(stage, len(candidates), self._step)
+        told: set[int] = set()
+        try:
+            while (block := race.next()) is not None:
+                self._tell_dropped(race, candidates, told)
+                alive = [candidates[each] for each in block.alive]
+                await field.have(alive, [order[at] for at in block.rows])
+                self._give(race, candidates, known)
+                self._found.pick = candidates[race.pick]
+                self._lead(self._found.pick, order[: block.rows.stop])
+        finally:
+            self._tell_dropped(race, candidates, told)
+            self._note_lanes(stage, race, candidates)
+        self._found.pick = candidates[race.pick]
+        others = [candidates[each] for each in race.finalists if each != race.pick]
+        self._found.ranked = [self._found.pick, *others]
+        notes = ("no candidate's answers parse: the format is the problem",) if race.unreadable else ()
+        for each in notes:
+            self._standing.note(each)
+        self._done(stage, candidates, order[: max(lane.rows for lane in race.lanes)], before, notes)
+
+    def _give(self, race: Race, candidates: Sequence[Candidate], known: Sequence[int]) -> None:
+        import numpy as np
+
+        block = race.next()
+        assert block is not None, "a block is due"
+        rows = self._order[: block.rows.stop]
+        scores, unparsed, tokens, calls = {}, {}, {}, 0
+        for each in block.alive:
+            candidate = candidates[each]
+            cells = [self._field.cell(candidate, row) for row in rows]
+            scores[each] = self._evidence.calibrating.scores(candidate, rows)
+            unparsed[each] = np.array([1.0 if cell is None else cell.unparsed for cell in cells])
+            tokens[each] = sum(cell.tokens for cell in cells if cell) / len(rows)
+            calls += sum(cell.calls for cell in cells[max(block.rows.start, known[each]) :] if cell)
+        race.give(scores, unparsed, calls, tokens)
+
+    def _known(self, candidate: Candidate) -> int:
+        """Return how many rows of the order a candidate has been asked, from the first on."""
+        places = range(len(self._order))
+        return next((at for at in places if self._field.cell(candidate, self._order[at]) is None), len(places))
+
+    def _cost(self, candidate: Candidate) -> float:
+        """Return how many calls a row costs: as measured, else as its techniques say."""
+        cells = list(self._field.cells(candidate, self._order[: self._known(candidate)]))
+        if cells:
+            return max(1.0, sum(each.calls for each in cells) / len(cells))
+        return max(1.0, self._calls_a_row * candidate.requests / self._base.requests)
+
+    def _usable(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return those, as they differ from the base, that can be; what cannot is told."""
+        kept = []
+        for each in candidates:
+            good, wrong = usable(self._field, [self._merged(each)])
+            kept += [each] if good else []
+            for one, why in wrong:
+                self._standing.note(f"`{one.name}` cannot be: {why}")
+        return kept
+
+    def _merged(self, candidate: Candidate) -> Candidate:
+        return Candidate({**self._base.choices, **candidate.choices})
+
+    def _lead(self, candidate: Candidate, rows: Sequence[int]) -> None:
+        said = self._evidence.record(candidate, rows)
+        self._standing.best = BestSoFar(candidate.name, said["mean"], said["low"], said["high"])
+
+    def _tell_dropped(self, race: Race, candidates: Sequence[Candidate], told: set[int]) -> None:
+        for at, lane in enumerate(race.lanes):
+            if lane.why is not None and at not in told:
+                told.add(at)
+                self._standing.drop(candidates[at].name, WHY[lane.why])
+
+    def _note_lanes(self, stage: str, race: Race, candidates: Sequence[Candidate]) -> None:
+        for candidate, lane in zip(candidates, race.lanes, strict=True):
+            asked = max(lane.rows, self._known(candidate))
+            why = WHY[lane.why] if lane.why else ""
+            rows = self._order[:asked]
+            self._found.note(Seen(candidate=candidate, stage=stage, rows=rows, dropped_at=lane.dropped_at, why=why))
+
+    def _done(
+        self, name: str, asked: Sequence[Candidate], rows: Sequence[int], before: int, notes: tuple[str, ...] = ()
+    ) -> None:
+        for each in asked:
+            if each.key not in self._found.seen:
+                why = "" if each == self._base else "not among the best of the screen"
+                at = None if each == self._base else len(rows)
+                self._found.note(Seen(candidate=each, stage=name, rows=tuple(rows), dropped_at=at, why=why))
+        calls = self._field.budget.spent - before
+        self._found.stages.append(
+            Stage(name=name, step=self._step, candidates=len(asked), rows=len(rows), calls=calls, notes=notes)
+        )
+
+
+@contextmanager
+def limited(budget: Budget, calls: int) -> Iterator[None]:
+    """Let no more than so many calls be made in the block, and no more than the budget had before."""
+    most = budget.most
+    budget.most = min(most, budget.spent + calls)
+    try:
+        yield
+    finally:
+        budget.most = most
