@@ -88,8 +88,12 @@ class Loader:
                 if value is not None and (wrong := wrong_value(each, value)):
                     self.problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
         report_unknown_steps(changes, {name}, self.problems)
-        spec = changed_step(name, {"prompt": str(path)}, changes.get(name, {}), self.problems)
         own = changes.get(name, {})
+        spec = changed_step(name, {"prompt": str(path)}, own, self.problems)
+        target = prompt
+        if "prompt" in own:
+            prompt = self._other_prompt(name, own["prompt"], path)
+            inputs = prompt_inputs(prompt)
 
         def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
             if below and below[0] in own:
@@ -109,16 +113,22 @@ class Loader:
         reader = StepReader(name, spec, source, around, self.problems)
         step = reader.read(Target(f"prompt `{prompt.name}`", prompt=prompt, takes=dict.fromkeys(inputs, True)))
         return Pipeline(
-            name=prompt.name,
-            about=prompt.about,
+            name=target.name,
+            about=target.about,
             file=path,
             project=self.project,
             inputs=inputs,
             steps={name: step},
             edges=(),
             output=result_of(name),
-            cases=self._cases(prompt, inputs),
+            cases=self._cases(target, inputs),
         )
+
+    def _other_prompt(self, step: str, value: Any, path: Path) -> Prompt:
+        """Return the prompt that `--set` puts in the place of the one that is the target. Raises InputError."""
+        if not isinstance(value, str):
+            raise InputError(f"--set {step}.prompt: in the place of a prompt goes another by its name or path")
+        return self.prompts.load(value, beside=path, at=Problem(""))
 
     def _cases(self, prompt: Prompt, inputs: Mapping[str, Input]) -> tuple[Case, ...]:
         cases = prompt.settings.get("cases") or []

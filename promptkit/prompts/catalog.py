@@ -77,10 +77,11 @@ class Prompts:
         parsed = parse_inline(sections, document.file)
         self._loader.add_inline(entry, parsed)
         self._add(parsed, Path(document.file).absolute(), gathered, ())
+        written = {section: text for section, text, _ in sections}
         try:
-            return replace(self._prompt(name, None, entry, gathered), document=document)
+            return replace(self._prompt(name, None, entry, gathered), document=document, inline=written)
         except BrokenPrompt as broken:
-            raise BrokenPrompt(broken.problems, replace(broken.prompt, document=document)) from None
+            raise BrokenPrompt(broken.problems, replace(broken.prompt, document=document, inline=written)) from None
 
     def check_layer(self, path: Path) -> None:
         """Check a technique's template, which may use `call.` and nothing of the user's. Raises InputError."""

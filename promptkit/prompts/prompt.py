@@ -49,7 +49,8 @@ class Prompt:
     """A prompt. An edit of its files is seen by a new `Prompts` only.
 
     `settings` are the other keys of the front matter as plain values, parents' merged in. `document` is the prompt's
-    own front matter, or the pipeline that an inline prompt stands in. `files` is everything that was read for it.
+    own front matter, or the pipeline that an inline prompt stands in. `files` is everything that was read for it,
+    `inline` are the sections of a prompt without a file as they are written.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Prompt:
     origins: Mapping[tuple[str, ...], Document] = field(repr=False)
     entry: str = field(repr=False)
     loader: PromptLoader = field(repr=False)
+    inline: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def defaults(self) -> dict[str, Any]:
