@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from promptkit.storage.cells import Cells, KeptCell, Placed, RunCell
 from promptkit.storage.edit import append_item, block_text
+from promptkit.storage.edit_values import TAKEN_AWAY, set_value
 from promptkit.storage.files import (
     Stamp,
     append_line,
@@ -22,6 +23,7 @@ from promptkit.storage.strict_json import compact, parse_json, plain
 from promptkit.storage.yaml import Document, load, load_file
 
 __all__ = [
+    "TAKEN_AWAY",
     "Cells",
     "Document",
     "KeptCell",
@@ -50,6 +52,7 @@ __all__ = [
     "read_rest",
     "read_rows",
     "read_text",
+    "set_value",
     "wording",
     "write_atomic",
 ]

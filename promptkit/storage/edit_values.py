@@ -114,7 +114,8 @@ def _edited(source: _Text, document: Document, path: Sequence[str], value: Any) 
     child = parent.children[key]
     if parent.flow:
         return _without(source, parent, key) if value is TAKEN_AWAY else _put(text, child, flow_text(value))
-    if value is not TAKEN_AWAY and child.text is not None and "\n" not in text[child.start : child.end]:
+    in_line = (child.text is not None or child.flow) and "\n" not in text[child.start : child.end]
+    if value is not TAKEN_AWAY and in_line:
         written = entry_text(key, value).removeprefix(f"{key}:").rstrip("\n")
         if "\n" not in written:
             return _put(text, child, written.strip())

@@ -58,7 +58,7 @@ class Wishes:
 
 
 def read_budget(text: str) -> Limits:
-    """Return the limits in `calls=300,tokens=5000,minutes=10`, any of them. Raises InputError with all that is wrong."""
+    """Return the limits in `calls=300,tokens=5000,minutes=9`, any of them. Raises InputError with all that is wrong."""
     found: dict[str, float] = {}
     problems: list[Problem] = []
     for part in filter(None, (each.strip() for each in text.split(","))):
