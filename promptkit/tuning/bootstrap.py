@@ -1,0 +1,161 @@
+"""Demonstrations that a model makes itself: the steps of runs that ended right, and thoughts that led to an answer.
+
+The idea is that of DSPy's BootstrapFewShot (Khattab et al. 2023, arXiv 2310.03714): what worked shows how it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from promptkit.answers import AnswerType
+from promptkit.engine import step_inputs
+from promptkit.errors import InputError
+from promptkit.tuning.candidate import Level
+from promptkit.tuning.demonstration import Demonstration
+from promptkit.tuning.field import usable
+from promptkit.tuning.traces import step_nodes
+
+if TYPE_CHECKING:
+    from promptkit.engine import Pipeline, Step
+    from promptkit.runtimes import Model
+    from promptkit.tuning.candidate import Candidate
+    from promptkit.tuning.field import Cell, Field
+
+RIGHT: Final = 1.0
+SAMPLES, WARMTH = 3, 0.7
+"""How often a row is asked again whose greedy thoughts led astray, and at which temperature."""
+THINKING: Final = "chain_of_thought"
+REASON: Final = "reason"
+"""The call of a technique that thinks in one go."""
+
+
+async def from_runs(
+    field: Field, rows: Sequence[int], candidate: Candidate, *, most_calls: int
+) -> dict[str, list[Demonstration]]:
+    """Return, for each step that asks, its inputs and answers in the runs on `rows` that ended right.
+
+    So a step without labels of its own has demonstrations. What an earlier run of the same target left in the store is
+    not asked again. An answer that came of thoughts in one call has them. At most about `most_calls` are counted:
+    further rows are left out. A step in rounds gives none. Raises what `Field.have` raises.
+    """
+    await _have(field, candidate, rows, most_calls)
+    pipeline = field.variant(candidate).pipeline
+    steps = [step for step in pipeline.steps.values() if step.asking is not None and step.repeat is None]
+    right = list(_right(field, rows, candidate))
+    return {
+        step.name: [each for row, cell in right for each in _demonstrations(field, pipeline, step, row, cell)]
+        for step in steps
+    }
+
+
+async def with_thoughts(
+    field: Field, rows: Sequence[int], candidate: Candidate, step: str, *, model: Model, most_calls: int
+) -> list[Demonstration]:
+    """Return demonstrations of a step with thoughts of its own `model` that led to a right end, at most one a row.
+
+    Each row is asked greedily, and those that ended wrong up to SAMPLES times more where the model can sample. The
+    output is the answer that the thoughts led to, which for labels is the one expected. At most about `most_calls` are
+    counted. A step in rounds, and one that cannot think, gives none. Raises what `Field.have` raises.
+    """
+    found: dict[int, Demonstration] = {}
+    end, cost = int(field.budget.spent + most_calls), 0
+    for thinking in _thinking(candidate, step, model):
+        if not usable(field, [thinking])[0]:
+            return []
+        pipeline = field.variant(thinking).pipeline
+        asked = pipeline.steps[step]
+        lacking = [row for row in rows if row not in found]
+        if asked.repeat is not None or not lacking:
+            break
+        cost = await _have(field, thinking, lacking, end - int(field.budget.spent), cost)
+        for row, cell in _right(field, lacking, thinking):
+            thought = (each for each in _demonstrations(field, pipeline, asked, row, cell) if each.thoughts)
+            if (first := next(thought, None)) is not None:
+                found[row] = first
+    return [found[row] for row in rows if row in found]
+
+
+def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candidate]:
+    """Yield the candidate with a step that thinks: greedily, then sampled.
+
+    The answer is decided apart from the thoughts, so that these are known wherever the model ends them.
+    """
+    ways: list[tuple[str, dict[str, Any]]] = [("greedy", {"temperature": 0.0})]
+    if {"sampling", "seed"} <= model.capabilities:
+        ways += [(f"sample {seed}", {"temperature": WARMTH, "seed": seed}) for seed in range(1, SAMPLES + 1)]
+    for name, options in ways:
+        changes = {"technique": THINKING, "decide": "constrain"} | {
+            f"options.{key}": each for key, each in options.items()
+        }
+        level = Level(name, {f"{step}.{key}": value for key, value in changes.items()})
+        yield candidate.taking(f"{step}.thoughts", level)
+
+
+async def _have(field: Field, candidate: Candidate, rows: Sequence[int], most_calls: int, cost: int = 0) -> int:
+    """Have the cells of as many rows as fit so many calls, and return what a row costs: `cost`, or what the first took.
+
+    Which rows these are depends on the cells alone, so that a search made again asks for the same.
+    """
+    if not cost and rows and most_calls > 0:
+        await field.have([candidate], rows[:1])
+        cell = field.cell(candidate, rows[0])
+        cost = max(1, cell.calls if cell else 1)
+    if cost:
+        await field.have([candidate], rows[: max(0, most_calls // cost)])
+    return cost
+
+
+def _right(field: Field, rows: Sequence[int], candidate: Candidate) -> Iterator[tuple[int, Cell]]:
+    for row in rows:
+        cell = field.cell(candidate, row)
+        if cell is not None and cell.score == RIGHT:
+            yield row, cell
+
+
+def _demonstrations(field: Field, pipeline: Pipeline, step: Step, row: int, cell: Cell) -> Iterator[Demonstration]:
+    """Yield what a step was given in a cell and what it made of it, for each item of its `for_each`."""
+    scope = {**field.rows[row].inputs[0], **cell.steps}
+    try:
+        given = step_inputs(pipeline, step, scope)
+    except InputError:
+        return
+    value = cell.steps.get(step.name)
+    outputs = [value] if step.for_each is None else value or []
+    nodes = step_nodes(field.trace(cell), step.name)
+    asked = [each for each in zip(outputs, nodes, strict=False) if each[1]["status"] != "skipped"]
+    if len(outputs) != len(nodes) or len(asked) != len(given):
+        return
+    for inputs, (output, node) in zip(given, asked, strict=True):
+        answer = _answer(step, inputs, scope)
+        if answer is not None and output is not None and _can_be_written(answer, output):
+            label = output if answer.alternatives() else None
+            yield Demonstration(inputs=inputs, output=output, thoughts=_thoughts(node), label=label, row=row)
+
+
+def _answer(step: Step, inputs: Mapping[str, Any], scope: Mapping[str, Any]) -> AnswerType | None:
+    """Return the type of a step's answer, which may differ by row; None where the data do not make one."""
+    asking = step.asking
+    assert asking is not None, "only a step that asks is shown"
+    if isinstance(asking.answer, AnswerType):
+        return asking.answer
+    try:
+        return asking.answer.of_row({**asking.prompt.defaults, **inputs} if asking.answer_in_prompt else scope)
+    except InputError:
+        return None
+
+
+def _can_be_written(answer: AnswerType, output: Any) -> bool:
+    try:
+        answer.write(output)
+    except ValueError:
+        return False
+    return True
+
+
+def _thoughts(node: Mapping[str, Any]) -> str | None:
+    """Return the thoughts of a node of a trace that thought once, to the end, and decided after that."""
+    said = [call for call in node["calls"] if call["call"] == REASON and not call["deciding"]]
+    if len(said) != 1 or said[0]["finish"] != "stop" or not said[0]["reply"].strip():
+        return None
+    return f"{said[0]['begun']} {said[0]['reply'].strip()}".strip()
