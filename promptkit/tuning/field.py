@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from promptkit.evaluation import Metric
-    from promptkit.runtimes import Budget, Models
+    from promptkit.runtimes import Budget, Model, Models
     from promptkit.storage import Store
     from promptkit.tuning.candidate import Candidate
 
@@ -169,6 +169,11 @@ class Field:
     def estimate(self, candidate: Candidate, rows: Sequence[int]) -> Estimate:
         """Return what the rows that are there say of a candidate by the aim, in the metric's own units."""
         return self.metric.estimate(self.sample(candidate, rows))
+
+    async def model(self, candidate: Candidate, step: str) -> Model:
+        """Return what answers a step. Raises what its absence raises."""
+        variant = self.variant(candidate)
+        return await (await self._models.get(variant.pipeline.steps[step].model or variant.model)).model()
 
     def trace(self, cell: Cell) -> Mapping[str, Any]:
         """Return the trace of a cell's first repeat, as `engine.trace_record` gives it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.errors import InputError, Problem
@@ -76,6 +76,25 @@ def read_ground(
         share=split.share,
         wrong=len(bound) - len(rows),
         duplicates=split.duplicates,
+    )
+
+
+def step_ground(suite: Suite, ground: Ground) -> Ground:
+    """Return the same rows, split the same, as the suite of a step takes them; those that it cannot take are left out
+    of the search. Places are the same in both."""
+    binder = Binder(suite)
+    rows = tuple(binder.bind(each.row, each.index) for each in ground.rows)
+    right = {place for place, each in enumerate(rows) if not each.problems}
+    expected = [each.expected[0] if each.expected else None for each in rows]
+    return replace(
+        ground,
+        suite=suite,
+        rows=rows,
+        order=tuple(place for place in ground.order if place in right),
+        pool=tuple(place for place in ground.pool if place in right),
+        confirm=tuple(place for place in ground.confirm if place in right),
+        labels=row_labels([expected[place] for place in sorted(right)]) and tuple(expected),
+        wrong=len(rows) - len(right),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from promptkit.errors import BudgetSpent
@@ -46,9 +47,13 @@ Propose = Callable[[Candidate, tuple[int, ...], int], Awaitable[list[Candidate]]
 
 @dataclass(slots=True, kw_only=True)
 class Found:
-    """What a search ended with. `ranked` are its finalists, the pick first; `seen` all that were asked, each once."""
+    """What a search ended with. `ranked` are its finalists, the pick first; `seen` all that were asked, each once.
 
-    pick: Candidate
+    `chosen` is the pick with the calibration that was read from its cells, as numbers.
+    """
+
+    pick: Candidate = field(default_factory=Candidate)
+    chosen: Candidate = field(default_factory=Candidate)
     ranked: list[Candidate] = field(default_factory=list)
     seen: dict[str, Seen] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
@@ -62,8 +67,9 @@ class Found:
 class Search:
     """A search on one field. `order` are the rows in the one order for all, `base` what is chosen already.
 
-    All choices are a function of the cells, the calls and the seed: a search that is made again asks only what is
-    missing, and ends the same.
+    `entrants` race in any case, before all that the screen lets in. Candidates of more than `most_requests` a row, of
+    one of the start, are left out. `propose` gives further candidates once the race is over. All choices are a function
+    of the cells, the calls and the seed: a search that is made again asks only what is missing, and ends the same.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Search:
         step: str | None = None,
         seed: int = 0,
         most_requests: float | None = None,
+        entrants: Sequence[Candidate] = (),
         propose: Propose | None = None,
     ) -> None:
         self._evidence = evidence
@@ -88,8 +95,9 @@ class Search:
         self._step = step
         self._seed = seed
         self._most_requests = most_requests
+        self._entrants = tuple(entrants)
         self._propose = propose
-        self._found = Found(pick=self._base)
+        self._found = Found(pick=self._base, chosen=self._base)
         self._calls_a_row = 1.0
         self._end = 0.0
 
@@ -104,7 +112,27 @@ class Search:
                 await self._main(seen)
             except BudgetSpent:
                 self._standing.note("the budget ended in the middle of a block, which is left out")
+        self._found.chosen = await self.frozen(self._found.pick)
         return self._found
+
+    async def frozen(self, candidate: Candidate) -> Candidate:
+        """Return a candidate that scores labels with the calibration that its cells say, as numbers."""
+        calibrating, seen = self._evidence.calibrating, self._found.seen.get(candidate.key)
+        step = calibrating.step(candidate)
+        if step is None or seen is None:
+            return candidate
+        model = await self._field.model(candidate, step)
+        found = calibrating.best(candidate, seen.rows, model.reference)
+        if found is None:
+            return candidate
+        axis = f"{step}.decide"
+        if (way := candidate.choices.get(axis)) is None:
+            return candidate.taking(f"{step}.calibrate", found)
+        changes = {**way.changes, **found.changes}
+        calibrated = Level(
+            f"{way.name}, calibrated ({found.name})", changes, f"{way.about}; {found.about}", way.requests
+        )
+        return candidate.taking(axis, calibrated)
 
     def _left(self) -> int:
         return max(0, int(self._end - self._field.budget.spent))
@@ -178,6 +206,7 @@ class Search:
         """Race who a screen lets in, or, where the budget holds none, the ways to decide and random configurations."""
         effects = self._found.effects
         entering = self._unscreened() if effects is None else finalists(effects, seen)
+        entering = distinct([Candidate(), *self._entrants, *entering])
         calls = self._left()
         share = 1 - PROPOSAL_SHARE if self._propose else 1.0
         await self._race("race", [self._merged(each) for each in self._usable(entering)], int(calls * share))
@@ -254,7 +283,7 @@ class Search:
         kept = []
         for each in candidates:
             good, wrong = usable(self._field, [self._merged(each)])
-            kept += [each] if good else []
+            kept += [each] if good and each.requests <= (self._most_requests or inf) else []
             for one, why in wrong:
                 self._standing.note(f"`{one.name}` cannot be: {why}")
         return kept

@@ -1,0 +1,79 @@
+"""What each change of a pick brought: the pick against itself with that change taken back, on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from promptkit.errors import BudgetSpent
+from promptkit.tuning.confirm import Difference, measured_gain
+
+if TYPE_CHECKING:
+    from promptkit.tuning.candidate import Candidate, Level
+    from promptkit.tuning.field import Field
+    from promptkit.tuning.screen import Effects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What one change brought, by an interval that is no verdict; or, from the screen, by an estimate alone.
+
+    `skipped` says why there is no measurement.
+    """
+
+    axis: str
+    level: Level
+    difference: Difference | None = None
+    estimate: float | None = None
+    skipped: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        measured = self.difference
+        return {
+            "axis": self.axis,
+            "level": self.level.name,
+            "about": self.level.about,
+            "difference": measured.mean if measured else self.estimate,
+            "low": measured.low if measured else None,
+            "high": measured.high if measured else None,
+            "on": "confirm" if measured else "search" if self.estimate is not None else None,
+            "skipped": self.skipped,
+        }
+
+
+async def ablate(field: Field, pick: Candidate, rows: Sequence[int], effects: Effects | None) -> list[Brought]:
+    """Take each change of a pick back by itself and ask it on confirm rows, as far as the budget holds.
+
+    Those that the screen says most of come first; of those that cannot be paid its estimate is told. In order of what
+    they brought. Raises SearchFailed and StoreFailed.
+    """
+    calls = sum(cell.calls for cell in field.cells(pick, rows))
+    ordered = sorted(pick.choices.items(), key=lambda each: -abs(_effect(effects, *each) or 0.0))
+    found = []
+    for axis, level in ordered:
+        without = pick.taking(axis, None)
+        left = field.budget.most - field.budget.spent
+        estimate = _effect(effects, axis, level)
+        lacking = sum(field.cell(without, row) is None for row in rows) / max(1, len(rows)) * calls
+        if lacking > left:
+            skipped = f"needs about {lacking:.0f} more calls"
+            found.append(Brought(axis=axis, level=level, estimate=estimate, skipped=skipped))
+            continue
+        try:
+            await field.have([without], rows)
+        except BudgetSpent:
+            skipped = "the budget ended before it was measured"
+            found.append(Brought(axis=axis, level=level, estimate=estimate, skipped=skipped))
+        else:
+            found.append(Brought(axis=axis, level=level, difference=measured_gain(field, without, pick, rows)))
+    return sorted(found, key=lambda each: -(each.difference.mean if each.difference else each.estimate or -1.0))
+
+
+def _effect(effects: Effects | None, axis: str, level: Level) -> float | None:
+    """Return what the screen says that a level brings over the target as written."""
+    known = next((each for each in effects.axes if each.name == axis), None) if effects else None
+    if effects is None or known is None or level not in known.levels:
+        return None
+    return effects.of(axis, level) - effects.of(axis, known.levels[0])

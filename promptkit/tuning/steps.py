@@ -1,0 +1,159 @@
+"""A target of several steps: each alone, on labels of its own or on the final metric, and then the steps together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from promptkit.tuning.candidate import Axis, Candidate, Level, distinct
+from promptkit.tuning.search import Found, Propose, Search
+
+if TYPE_CHECKING:
+    from promptkit.runtimes import Budget
+    from promptkit.tuning.evidence import Evidence
+    from promptkit.tuning.ground import Ground
+    from promptkit.tuning.standing import Standing
+    from promptkit.tuning.wishes import Mode
+
+ALONE_SHARE: Final = 0.7
+"""Of the calls, for each step alone; the rest is for all together, against labels that do not serve the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bed:
+    """Where candidates are measured: the cells, and the rows that they are of."""
+
+    evidence: Evidence
+    ground: Ground
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beds:
+    """The whole target, and the steps that have labels of their own, each alone on the inputs that its rows give."""
+
+    whole: Bed
+    alone: Mapping[str, Bed]
+
+
+class StepsSearch:
+    """The search over all axes. `propose` makes what a teacher proposes for a step on a bed, None without a teacher."""
+
+    def __init__(
+        self,
+        beds: Beds,
+        axes: Sequence[Axis],
+        *,
+        standing: Standing,
+        mode: Mode,
+        seed: int,
+        most_requests: float,
+        propose: Callable[[Bed, str], Propose] | None = None,
+    ) -> None:
+        self._beds = beds
+        self._axes = tuple(axes)
+        self._standing = standing
+        self._mode = mode
+        self._seed = seed
+        self._most_requests = most_requests
+        self._propose = propose
+        self._found = Found()
+
+    async def run(self, calls: int) -> Found:
+        """Search within so many calls, and return what was found on the whole target.
+
+        Raises SearchFailed where the model is gone, and StoreFailed.
+        """
+        steps = list(dict.fromkeys(axis.step for axis in self._axes))
+        if len(steps) < 2 or self._mode == "joint":
+            only = steps[0] if len(steps) == 1 else None
+            return self._add(await self._search(self._beds.whole, self._axes, only, calls))
+        alone = calls if self._mode == "stepwise" else int(calls * ALONE_SHARE)
+        before = self._budget.spent
+        winner, runners_up = await self._each_alone(steps, alone)
+        if self._mode == "stepwise":
+            self._found.pick = self._found.chosen = winner
+            return self._found
+        return await self._together(winner, runners_up, calls - int(self._budget.spent - before))
+
+    @property
+    def _budget(self) -> Budget:
+        return self._beds.whole.evidence.field.budget
+
+    async def _each_alone(self, steps: Sequence[str], calls: int) -> tuple[Candidate, list[Candidate]]:
+        """Search each step by itself, the last first; return what they chose together, and their runners-up.
+
+        Those with labels are asked on gold inputs; the others on the final metric, with what was chosen for the steps
+        after them: what follows a step must be good before it shows what the step is worth.
+        """
+        winner, runners_up = Candidate(), []
+        for number, step in enumerate(reversed(steps)):
+            own = [axis for axis in self._axes if axis.step == step]
+            bed = self._beds.alone.get(step)
+            base = Candidate() if bed is not None else winner
+            share = calls // (len(steps) - number)
+            before = self._budget.spent
+            found = await self._search(bed or self._beds.whole, own, step, share, base=base)
+            calls -= int(self._budget.spent - before)
+            self._found.stages += found.stages
+            if bed is None:
+                self._found.seen |= found.seen
+            winner = Candidate({**winner.choices, **_of_step(found.chosen, step).choices})
+            runners_up += [_of_step(each, step) for each in found.ranked[1:2]]
+        return winner, runners_up
+
+    async def _together(self, winner: Candidate, runners_up: Sequence[Candidate], calls: int) -> Found:
+        """Race the winner of all steps, the start, and the winner with one choice swapped, on the final metric.
+
+        Screened beside them are joint configurations of the choices in question, in which two may help each other that
+        are worse alone.
+        """
+        swapped_back = [winner.taking(axis, None) for axis in winner.choices]
+        next_best = [Candidate({**winner.choices, **each.choices}) for each in runners_up]
+        entrants = [winner, *swapped_back, *next_best]
+        axes = [reduced for axis in self._axes if len((reduced := _in_question(axis, winner, runners_up)).levels) > 1]
+        return self._add(await self._search(self._beds.whole, axes, None, calls, entrants=distinct(entrants)))
+
+    async def _search(
+        self,
+        bed: Bed,
+        axes: Sequence[Axis],
+        step: str | None,
+        calls: int,
+        *,
+        base: Candidate | None = None,
+        entrants: Sequence[Candidate] = (),
+    ) -> Found:
+        search = Search(
+            bed.evidence,
+            bed.ground.order,
+            axes,
+            standing=self._standing,
+            base=base,
+            step=step,
+            seed=self._seed,
+            most_requests=self._most_requests,
+            entrants=entrants,
+            propose=self._propose(bed, step) if self._propose is not None and step is not None else None,
+        )
+        return await search.run(calls)
+
+    def _add(self, found: Found) -> Found:
+        found.stages = [*self._found.stages, *found.stages]
+        found.seen = {**self._found.seen, **found.seen}
+        return found
+
+
+def _of_step(candidate: Candidate, step: str) -> Candidate:
+    """Return what a candidate changes in a step."""
+    return Candidate({axis: level for axis, level in candidate.choices.items() if axis.split(".")[0] == step})
+
+
+def _in_question(axis: Axis, winner: Candidate, runners_up: Sequence[Candidate]) -> Axis:
+    """Return an axis with the levels that the steps alone left in question: the start's, the winner's, the next."""
+    chosen: list[Level] = [axis.levels[0]]
+    for each in (winner, *runners_up):
+        level = each.choices.get(axis.name)
+        if level is not None and level not in chosen:
+            chosen.append(level)
+    return Axis(name=axis.name, step=axis.step, kind=axis.kind, levels=tuple(chosen))
