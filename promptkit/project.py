@@ -127,6 +127,12 @@ class Project:
         shipped = (LIBRARY / folder for folder in _FOLDERS.values())
         return any(resolved.is_relative_to(folder) for folder in (self.root.resolve(), *shipped))
 
+    def owns(self, path: Path) -> bool:
+        """Tell whether a path lies in the root, and not among the shipped files of another project."""
+        root, resolved = self.root.resolve(), path.resolve()
+        shipped = (LIBRARY / folder for folder in _FOLDERS.values())
+        return resolved.is_relative_to(root) and (root == LIBRARY or not any(map(resolved.is_relative_to, shipped)))
+
     def target(self, name: str) -> Path:
         """Return the file that a command line names: a path, a pipeline or a prompt.
 

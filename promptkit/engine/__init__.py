@@ -41,6 +41,7 @@ from promptkit.engine.run import Runner, run
 from promptkit.engine.schema import json_schema
 from promptkit.engine.scope import Value, compile_value, result_of
 from promptkit.engine.session import Settings
+from promptkit.engine.sets import merged, read_changes
 from promptkit.engine.settings import model_named
 from promptkit.engine.spec import Closed, Report, usable, validated
 from promptkit.engine.step_inputs import step_inputs
@@ -92,10 +93,12 @@ __all__ = [
     "find_tool",
     "json_schema",
     "load_target",
+    "merged",
     "model_named",
     "one_step",
     "plan_preparation",
     "prepare",
+    "read_changes",
     "read_parameters",
     "read_step_rows",
     "read_text_value",

@@ -10,7 +10,7 @@ from promptkit.engine.inputs import wrong_value
 from promptkit.engine.pipeline import Case, Input, Pipeline
 from promptkit.engine.reader import PipelineReader, changed_step, read_case, report_unknown_steps
 from promptkit.engine.scope import NAME, Key, result_of
-from promptkit.engine.sets import merged, nested, read_sets
+from promptkit.engine.sets import read_changes
 from promptkit.engine.settings import Source, project_defaults
 from promptkit.engine.spec import CaseSpec, validated
 from promptkit.engine.steps import Around, StepReader, Target, prompt_inputs
@@ -35,8 +35,7 @@ def load_target(
     problems = Problems()
     changed: dict[str, Any] = {}
     with problems.gather():
-        changed = read_sets(sets)
-        changed = merged(changed, nested(changes or {}))
+        changed = read_changes(sets, changes)
     loader = Loader(project, problems)
     pipeline = loader.pipeline(path, changed) if path.suffix in YAML else loader.prompt(path, changed)
     problems.check()

@@ -25,6 +25,14 @@ def read_sets(sets: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
+def read_changes(sets: Sequence[str], changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return `--set` texts, and over them the same as values (`{"a.b.c": VALUE}`), as nested mappings.
+
+    Raises InputError with all problems.
+    """
+    return merged(read_sets(sets), nested(changes or {}))
+
+
 def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `{"a.b.c": VALUE}` as nested mappings. Raises InputError with all keys that are none."""
     result: dict[str, Any] = {}

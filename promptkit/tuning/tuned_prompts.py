@@ -1,0 +1,96 @@
+"""The prompts that a search made, as files that a person keeps."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from promptkit.errors import InputError, Problem, place
+from promptkit.storage import read_bytes, read_text
+from promptkit.tuning.edits import FOLDER
+
+if TYPE_CHECKING:
+    from promptkit.engine import Pipeline
+    from promptkit.project import Project
+
+TUNED: Final = "tuned"
+PROMPTS: Final = Path("templates") / "prompts"
+_PARENT: Final = re.compile(r'\{%-?\s*extends\s+"([^"]+)"\s*-?%\}')
+_MARK: Final = "Made by promptkit tune of"
+
+
+@dataclass(frozen=True, slots=True)
+class TunedPrompt:
+    """A prompt of the search (`made`) with the file that it becomes, its text, and the prompt that it extends."""
+
+    step: str
+    made: Path
+    file: Path
+    parent: Path
+    text: str
+
+
+def tuned_prompts(pipeline: Pipeline, target: str, taken: Collection[Path]) -> Iterator[TunedPrompt]:
+    """Yield the prompts of a pipeline that a search made, one for each step that has one, with their new files.
+
+    `target` is what was tuned, as its files say whose they are; `taken` are files that stay as they are. Raises
+    InputError.
+    """
+    made = pipeline.project.store_folder.resolve() / FOLDER
+    ours = set(taken)
+    for name, step in pipeline.steps.items():
+        prompt = step.prompt
+        if prompt is None or prompt.file is None or prompt.file.parent != made:
+            continue
+        found = _tuned_prompt(name, prompt.file, pipeline.project, target, ours)
+        ours.add(found.file)
+        yield found
+
+
+def _tuned_prompt(step: str, made: Path, project: Project, target: str, taken: Collection[Path]) -> TunedPrompt:
+    text = read_text(made)
+    named = _PARENT.search(text)
+    parent = named and project.find_prompt(named.group(1), beside=made)
+    if named is None or parent is None:
+        raise InputError(Problem("does not say which prompt it extends", place(made), hint="run the tuning again"))
+    folder = parent.parent if project.owns(parent) else project.root.resolve() / PROMPTS
+    stem = parent.stem.partition(f".{TUNED}")[0]
+    file = free_file(folder, stem, ".j2", target, taken)
+    reference = prompt_name(parent, folder, project)
+    text = f'{text[: named.start()]}{{% extends "{reference}" %}}{text[named.end() :]}'
+    return TunedPrompt(step, made, file, parent, f"{{# {mark(target)} #}}\n{text}")
+
+
+def prompt_name(file: Path, folder: Path, project: Project) -> str:
+    """Return what a file in `folder` calls a prompt: its name where that leads to it, else the path."""
+    if project.find_prompt(file.stem, beside=folder) == file:
+        return file.stem
+    return Path(os.path.relpath(file, folder.resolve())).as_posix()
+
+
+def free_file(folder: Path, stem: str, ending: str, target: str, taken: Collection[Path]) -> Path:
+    """Return the first of `STEM.tuned`, `STEM.tuned-2`, … that is free: not there, or made by a tuning of `target`.
+
+    A file that a person wrote, or that was made of another target, is never the one, nor one that is `taken`.
+    """
+    for number in count(1):
+        suffix = TUNED if number == 1 else f"{TUNED}-{number}"
+        file = folder / f"{stem}.{suffix}{ending}"
+        if file not in taken and (not file.exists() or _is_ours(file, target)):
+            return file
+    raise AssertionError("numbers do not end")
+
+
+def mark(target: str) -> str:
+    """Return the line that says which tuning made a file."""
+    return f"{_MARK} {target}."
+
+
+def _is_ours(file: Path, target: str) -> bool:
+    first = read_bytes(file).partition(b"\n")[0]
+    return mark(target).encode() in first

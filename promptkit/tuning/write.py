@@ -1,0 +1,249 @@
+"""From a candidate to files that a person keeps: a pipeline that sends the same requests, and its prompts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptkit.engine import Pipeline, files, load_target, merged, read_changes
+from promptkit.errors import InputError, PromptkitError, place
+from promptkit.prompts import split_front_matter
+from promptkit.storage import TAKEN_AWAY, block_text, load, read_bytes, set_value, write_atomic
+from promptkit.tuning.diff import prompt_diff, stable_name, text_diff
+from promptkit.tuning.tuned_prompts import TUNED, free_file, mark, prompt_name, tuned_prompts
+
+if TYPE_CHECKING:
+    from promptkit.project import Project
+    from promptkit.tuning.candidate import Candidate
+
+YAML = (".yaml", ".yml")
+PIPELINES = "pipelines"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Files that are not written yet. `files` are texts by path, the pipeline's (or the prompt's) own last.
+
+    `searched` is the candidate as a pipeline, `moved` says which file of it becomes which; `diff` is what changes.
+    """
+
+    target: Path
+    files: Mapping[Path, str]
+    searched: Pipeline
+    moved: Mapping[Path, Path] = field(default_factory=dict)
+    diff: str = ""
+
+
+def draft(
+    target: Path,
+    candidate: Candidate,
+    project: Project,
+    *,
+    sets: Sequence[str] = (),
+    about: Sequence[str] = (),
+    in_place: bool = False,
+) -> Draft:
+    """Return the files that a candidate is written to; nothing is written.
+
+    `target` is the pipeline or prompt that was tuned with `sets` as on the command line. `about` are lines for its
+    top: how it was made. With `in_place` the target's own text is changed instead of a copy of it; its prompts stay,
+    as others may use them, and what they say otherwise is in a file of its own. Raises InputError where the candidate
+    cannot be written so that it sends the same requests.
+    """
+    searched = load_target(target, project, sets=sets, changes=candidate.changes)
+    name = stable_name(target, project)
+    taken = files(load_target(target, project, sets=sets))
+    prompts = list(tuned_prompts(searched, name, taken))
+    if in_place:
+        _refuse_in_place(target, project, name, moved=bool(prompts))
+    file = target if in_place else _tuned_file(target, project, name, taken)
+    changes = read_changes(sets, candidate.changes)
+    for each in prompts:
+        changes[each.step]["prompt"] = _reference(each.file, file, project)
+    before = read_bytes(target).decode() if in_place or target.suffix in YAML else ""
+    after = _changed(before, target, changes, in_place=in_place) if before else _one_step(searched, file, changes)
+    artifacts = {} if in_place else dict(_artifacts(searched, file))
+    texts = {each.file: each.text for each in prompts}
+    texts |= {new: read_bytes(old).decode() for old, new in artifacts.items() if old.is_file()}
+    diff = text_diff(before, after, name, stable_name(file, project))
+    return Draft(
+        target=target,
+        files={**texts, file: after if in_place else _with_heading(after, [mark(name), *about])},
+        searched=searched,
+        moved={each.made: each.file for each in prompts} | artifacts,
+        diff=diff + "".join(prompt_diff(each, project) for each in prompts),
+    )
+
+
+def write(drafted: Draft) -> list[Path]:
+    """Write the files, see that they mean what was searched, and return them; else all is as it was before.
+
+    Raises InputError where they do not mean it, and StoreFailed where a file cannot be written.
+    """
+    before = {path: path.read_bytes() if path.is_file() else None for path in drafted.files}
+    try:
+        for path, text in drafted.files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, text.encode())
+        _check_same(drafted, list(drafted.files)[-1])
+    except BaseException:
+        for path, content in before.items():
+            if content is not None:
+                write_atomic(path, content)
+            else:
+                path.unlink(missing_ok=True)
+        raise
+    return list(drafted.files)
+
+
+def _tuned_file(target: Path, project: Project, name: str, taken: Mapping[Path, Any]) -> Path:
+    """Return where the tuned pipeline goes: beside the target, of a prompt and of what is shipped into `pipelines/`."""
+    is_pipeline = target.suffix in YAML
+    folder = target.parent if is_pipeline and project.owns(target) else project.root.resolve() / PIPELINES
+    # A file with two dots before its ending is what a technique prepared.
+    stem = re.sub(rf"\.{TUNED}(-\d+)?$", "", target.stem).replace(".", "_")
+    return free_file(folder, stem, target.suffix if is_pipeline else YAML[0], name, taken)
+
+
+def _reference(prompt: Path, pipeline: Path, project: Project) -> str:
+    """Return what a pipeline calls a prompt that is not there yet."""
+    if prompt.parent in (pipeline.parent, project.root.resolve() / "templates" / "prompts"):
+        return prompt.stem if not (pipeline.parent / prompt.name).exists() else prompt.name
+    return Path(os.path.relpath(prompt, pipeline.parent)).as_posix()
+
+
+def _refuse_in_place(target: Path, project: Project, name: str, *, moved: bool) -> None:
+    if not project.owns(target):
+        raise InputError(f"`{name}` is not in this project, and stays as it is", hint="take the tuned file instead")
+    if moved and target.suffix not in YAML:
+        hint = "take the tuned file instead, or tune a pipeline that uses the prompt"
+        raise InputError(f"`{name}` cannot be a prompt that extends itself", hint=hint)
+
+
+def _changed(text: str, file: Path, changes: Mapping[str, Any], *, in_place: bool) -> str:
+    """Return a target's text with what changes in its steps, or in a prompt's front matter; a copy has its own name."""
+    named = str(place(file))
+    if file.suffix not in YAML:
+        front = split_front_matter(text, named)[0]
+        (change,) = changes.values()
+        return _with_changes(text, {} if front is None else front.value, change, (), named)
+    document = load(text, file=named)
+    for step, change in changes.items():
+        _refuse_inner(step, document.get(("steps", step)), change)
+        text = _with_changes(text, document.get(("steps", step)), change, ("steps", step), named)
+    # The name tells the runs of the copy from the original's; where there is none, the file's does.
+    name = None if in_place else document.value.get("name")
+    return text if name is None else set_value(text, ("name",), f"{name}.{TUNED}", file=named)
+
+
+def _with_changes(
+    text: str, old: Mapping[str, Any], change: Mapping[str, Any], path: tuple[str, ...], file: str
+) -> str:
+    for below, value in differing(old, merged(old, change), path):
+        text = set_value(text, below, value, file=file)
+    return text
+
+
+def _refuse_inner(name: str, step: Mapping[str, Any], change: Mapping[str, Any]) -> None:
+    inner = [key for key, value in change.items() if isinstance(value, dict) and key not in step and "pipeline" in step]
+    if inner:
+        told = f"`{name}.{inner[0]}` changes a step of the pipeline `{step['pipeline']}`, which has a file of its own"
+        raise InputError(told, hint=f"tune `{step['pipeline']}` itself, and let `{name}` use the tuned one")
+
+
+def differing(
+    old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the least that makes of one mapping another: a path and its value, or `TAKEN_AWAY`."""
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping) and value.keys() & before.keys():
+            yield from differing(before, value, (*path, key))
+        elif key not in old or repr(value) != repr(before):
+            yield (*path, key), value
+    for key in old:
+        if key not in new:
+            yield (*path, key), TAKEN_AWAY
+
+
+def _with_heading(text: str, lines: Sequence[str]) -> str:
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    heading = "".join(f"# {line}{line_end}" for line in lines)
+    return heading + text.removeprefix("\ufeff")
+
+
+def _one_step(searched: Pipeline, file: Path, changes: Mapping[str, Any]) -> str:
+    """Return the pipeline of one step that a prompt is, as a person would write it."""
+    (step,) = searched.steps
+    change = dict(changes.get(step, {}))
+    prompt = change.pop("prompt", None) or prompt_name(searched.file, file.parent, searched.project)
+    whole: dict[str, Any] = {"name": f"{searched.name}.{TUNED}"}
+    whole |= {"about": searched.about} if searched.about else {}
+    whole["inputs"] = {name: _input(each) for name, each in searched.inputs.items()}
+    whole["steps"] = {step: merged({"prompt": prompt}, change)}
+    cases = [
+        {"name": case.name, "inputs": dict(case.inputs), **({"expect": case.expect} if case.has_expect else {})}
+        for case in searched.cases
+    ]
+    return block_text({**whole, **({"cases": cases} if cases else {})})
+
+
+def _input(each: Any) -> dict[str, Any]:
+    told = {"type": each.type if each.type != "text" else None, "about": each.about or None}
+    told |= {"example": each.example} if each.has_example else {}
+    told |= {"choices": list(each.choices) or None}
+    found = {key: value for key, value in told.items() if value is not None}
+    return found | ({"default": each.default} if each.has_default else {})
+
+
+def _artifacts(searched: Pipeline, file: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield what techniques prepared for the steps, with where it lies for the tuned pipeline."""
+    for name, step in searched.steps.items():
+        for technique, old in step.asking.artifacts.items() if step.asking else ():
+            yield old, file.parent / f"{file.stem}.{name}.{technique}.yaml"
+
+
+def _check_same(drafted: Draft, file: Path) -> None:
+    """Raise InputError where the written pipeline is not what was searched."""
+    searched = drafted.searched
+    name = stable_name(file, searched.project)
+    try:
+        written = load_target(file, searched.project)
+    except PromptkitError as error:
+        hint = "copy the target, with the files that it names, into your project and tune it there"
+        raise InputError(f"the tuned pipeline cannot be written as `{name}`: {error.message}", hint=hint) from error
+    wanted = {drafted.moved.get(path, path): steps for path, steps in files(searched).items()}
+    found = dict(files(written))
+    for each in (wanted, found):
+        for own in (searched.file, written.file):
+            if own.suffix in YAML:
+                each.pop(own.resolve(), None)
+    if wanted != found or _settings(searched) != _settings(written):
+        told = f"`{name}` would not send the requests that were searched"
+        raise InputError(told, hint="copy the target into your project and tune it there")
+
+
+def _settings(pipeline: Pipeline) -> list[Any]:
+    """Return what steps ask by, but for what files say."""
+    return [
+        (
+            name,
+            step.model,
+            step.asking
+            and (
+                step.asking.technique,
+                step.asking.decide,
+                step.asking.layout,
+                step.asking.messages,
+                step.asking.cue,
+                step.asking.calibrate,
+                step.asking.options,
+                step.asking.examples.all,
+            ),
+        )
+        for name, step in pipeline.steps.items()
+    ]
