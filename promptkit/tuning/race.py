@@ -75,15 +75,16 @@ class Race:
         rows: int,
         budget: float,
         equal: float = EQUAL,
+        spent: float = 0.0,
         known: Sequence[int] | None = None,
         prompts: Sequence[Hashable] | None = None,
     ) -> None:
         """Enter candidates that cost so many calls a row.
 
-        `known` says how many rows of the order each has been asked already: they are due as others are, but cost
-        nothing of the budget. Candidates of equal `prompts` share their calls (calibrations of one prompt): a row is
-        paid once for them. Where there are too many, those that come first enter. Raises ValueError for no candidates,
-        no rows, and unlike lengths.
+        `spent` calls of the same budget went before the race, in a screen. `known` says how many rows of the order each
+        has been asked already: they are due as others are, but cost nothing of the budget. Candidates of equal
+        `prompts` share their calls (calibrations of one prompt): a row is paid once for them. Where there are too many,
+        those that come first enter. Raises ValueError for no candidates, no rows, and unlike lengths.
         """
         count = len(costs)
         self._prices = Prices(costs, [0] * count if known is None else known, prompts or range(count))
@@ -94,7 +95,7 @@ class Race:
         self.ended: End | None = None
         self.unreadable = False
         """Whether nobody's answers in the smoke block could be read: then the format is the problem."""
-        self._alive = self._entering()
+        self._alive = self._entering(spent)
         self._seen, self._rung, self._is_first_rung = 0, rows, True
         self._block = self._due()
 
@@ -144,20 +145,22 @@ class Race:
 
     @property
     def pick(self) -> int:
-        """The candidate of the highest mean; of those within `equal` of it the one of fewest tokens, then the first.
+        """The candidate of the highest mean, or of those within `equal` of it the one of the fewest tokens.
 
-        Before the end it is the best so far.
+        Of equal tokens it is the higher mean, then the first. Before the end it is the best so far.
         """
         ahead = self._ahead()
         best = max(ahead.values())
         near = [each for each in self._alive if ahead[each] >= round(best - self.equal, _DIGITS)]
-        return min(near, key=lambda each: (self.lanes[each].tokens, each))
+        return min(near, key=lambda each: (self.lanes[each].tokens, -ahead[each], each))
 
-    def _entering(self) -> list[int]:
-        """Return who enters: nobody who alone would take half of the budget, and no more than it can tell apart."""
+    def _entering(self, spent: float) -> list[int]:
+        """Return who enters: nobody dearer than the start who alone would take half of the budget on all rows, for
+        whom many others would see few, and no more than the budget can tell apart."""
         alive = [0]
+        most = max(self._prices.costs[0], (self.left + spent) / 2 / self.rows)
         for each, lane in list(enumerate(self.lanes))[1:]:
-            if self._prices.of([each], 0, self.rows) > self.left / 2:
+            if self._prices.costs[each] > most:
                 lane.dropped_at, lane.why = 0, "too costly"
             elif self._prices.of([*alive, each], 0, min(ROWS_EACH, self.rows)) > self.left:
                 lane.dropped_at, lane.why = 0, "too many"

@@ -1,0 +1,133 @@
+"""How a tuning over arrays of answers ends: honestly, and in four ways in which optimizers go wrong.
+
+Each takes what a race found, with the candidates' scores on all search and all confirm rows, and claims something. The
+dishonest ones are here so that the assertions on honest ones are known to tell the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from promptkit.evaluation.statistics import Z_95, Interval
+from promptkit.tuning.verdict import gain, verdict_of
+from tests.tuning.simulated import Floats, Run, raced
+
+BLOCK = 10
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A race that has ended, and the scores of all candidates on both sides of the split, (candidates, rows)."""
+
+    run: Run
+    search: Floats
+    confirm: Floats
+    truth: Floats
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows there are in all."""
+        return self.search.shape[1] + self.confirm.shape[1]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What an optimizer claims: its pick, the pick's mean score, and the interval of the gain over the start."""
+
+    pick: int
+    reported: float
+    interval: Interval
+    improved: bool
+
+
+Optimizer = Callable[[Searched], Claim]
+
+
+def search(truth: Floats, scores: Floats, *, confirm: int, share: float = 0.5) -> Searched:
+    """Race candidates for a share of all cells of the search rows; the last rows are confirm rows."""
+    seen, kept = scores[:, :-confirm], scores[:, -confirm:]
+    return Searched(raced(seen, share), seen, kept, truth)
+
+
+def _claim(searched: Searched, pick: int, first: Floats, second: Floats) -> Claim:
+    """Claim what these rows, of the pick and of the start, are taken to say."""
+    low, high = gain(first, second)[1:3]
+    improved = pick != 0 and verdict_of(low, rows=searched.rows).outcome == "improved"
+    return Claim(pick, float(first.mean()), Interval(low, high), improved)
+
+
+def honest(searched: Searched) -> Claim:
+    """The pick of the race, on all confirm rows once."""
+    pick = searched.run.pick
+    return _claim(searched, pick, searched.confirm[pick], searched.confirm[0])
+
+
+def reports_selection(searched: Searched) -> Claim:
+    """Broken: reports the score that it selected on."""
+    pick = searched.run.pick
+    rows = min(searched.run.race.lanes[each].rows for each in (pick, 0))
+    return _claim(searched, pick, searched.search[pick, :rows], searched.search[0, :rows])
+
+
+def stops_when_significant(searched: Searched) -> Claim:
+    """Broken: looks after each block of confirm rows, and stops as soon as there is a gain."""
+    pick = searched.run.pick
+    claim = honest(searched)
+    for stop in range(2 * BLOCK, searched.confirm.shape[1], BLOCK):
+        claim = _claim(searched, pick, searched.confirm[pick, :stop], searched.confirm[0, :stop])
+        if claim.improved:
+            return claim
+    return honest(searched)
+
+
+def best_of_four(searched: Searched) -> Claim:
+    """Broken: asks the confirm rows of the four that went furthest, and picks the best there."""
+    lanes = searched.run.race.lanes
+    furthest = sorted(range(len(lanes)), key=lambda each: (-lanes[each].rows, -float(lanes[each].scores.mean())))[:4]
+    pick = max(furthest, key=lambda each: float(searched.confirm[each].mean()))
+    return _claim(searched, pick, searched.confirm[pick], searched.confirm[0])
+
+
+def ignores_pairing(searched: Searched) -> Claim:
+    """Broken: compares pick and start as if each had been asked on rows of its own."""
+    pick = searched.run.pick
+    first, second = searched.confirm[pick], searched.confirm[0]
+    difference = float(first.mean() - second.mean())
+    half = Z_95 * sqrt((first.var() + second.var()) / len(first))
+    low = difference - half
+    return Claim(pick, float(first.mean()), Interval(low, difference + half), pick != 0 and low > 0)
+
+
+BROKEN: dict[str, Optimizer] = {
+    "reports its selection score": reports_selection,
+    "stops when significant": stops_when_significant,
+    "best of four on confirm": best_of_four,
+    "ignores pairing": ignores_pairing,
+}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What an optimizer claimed in many tunings."""
+
+    tunings: int
+    improved: int
+    reported_over_truth: float
+    covered: int
+
+
+def tally(optimizer: Optimizer, tunings: list[Searched]) -> Tally:
+    """Count false and true claims of an optimizer; the truth is known."""
+    claims = [(optimizer(each), each.truth) for each in tunings]
+    return Tally(
+        tunings=len(tunings),
+        improved=sum(claim.improved for claim, _ in claims),
+        reported_over_truth=float(np.mean([claim.reported - truth[claim.pick] for claim, truth in claims])),
+        covered=sum(
+            claim.interval.low <= truth[claim.pick] - truth[0] <= claim.interval.high for claim, truth in claims
+        ),
+    )

@@ -1,0 +1,316 @@
+"""A simulated model of known truth: what candidates get right, by rows that are hard or easy for all of them.
+
+A candidate j is right on row i where z(μ_j) + √ρ·u_i + √(1−ρ)·e_ij > 0, u and e standard normal, so with probability
+μ_j exactly: what is measured is compared with the truth, not with an estimate of it. ρ is what rows have in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, product
+from math import sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from promptkit.tuning.candidate import Axis, Candidate, Level
+from promptkit.tuning.race import Race
+from promptkit.tuning.screen import draw, finalists, main_effects, screen_rows, screen_size
+
+Floats = NDArray[np.float64]
+Truths = Callable[[int, np.random.Generator], Floats]
+
+
+def answers(truth: Floats, rows: int, rho: float, chance: np.random.Generator) -> Floats:
+    """Return 1 where a candidate is right and 0 where it is wrong, (candidates, rows)."""
+    shared = sqrt(rho) * chance.standard_normal(rows)
+    own = sqrt(1 - rho) * chance.standard_normal((len(truth), rows))
+    return np.asarray(ndtri(truth)[:, None] + shared + own > 0, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """The same by what candidates and rows are called: a cell is the same in whatever order cells are asked."""
+
+    truth: Mapping[str, float]
+    rho: float
+    seed: int = 0
+
+    def is_right(self, candidate: str, row: str) -> bool:
+        """Whether a candidate is right on a row."""
+        shared, own = self._normal(row), self._normal(candidate, row)
+        mean = NormalDist().inv_cdf(self.truth[candidate])
+        return mean + sqrt(self.rho) * shared + sqrt(1 - self.rho) * own > 0
+
+    def _normal(self, *names: str) -> float:
+        told = "\0".join((str(self.seed), *names)).encode()
+        number = int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "big")
+        return NormalDist().inv_cdf((number + 0.5) / 2**64)
+
+
+# Fields of candidates: their true rates, of which the best is `top`.
+
+
+def _top(chance: np.random.Generator) -> float:
+    return float(chance.uniform(0.75, 0.85))
+
+
+def _shifted(rates: Floats, top: float) -> Floats:
+    return rates + top - rates.max()
+
+
+def leader(k: int, chance: np.random.Generator) -> Floats:
+    """One is 3 to 8 points ahead of each other one."""
+    return _top(chance) - np.array([0.0, *chance.uniform(0.03, 0.08, k - 1)])
+
+
+def one_ahead(by: float) -> Truths:
+    """One is ahead, the rest are equal."""
+    return lambda k, chance: _top(chance) - np.array([0.0] + [by] * (k - 1))
+
+
+def normal(k: int, chance: np.random.Generator) -> Floats:
+    """Normal, of a deviation of 4 points."""
+    return _shifted(chance.normal(0, 0.04, k), _top(chance))
+
+
+def spread(k: int, chance: np.random.Generator) -> Floats:
+    """Evenly spread over 10 points."""
+    return _top(chance) - np.linspace(0, 0.1, k)
+
+
+def cluster(k: int, chance: np.random.Generator) -> Floats:
+    """An eighth is within a point of the best, the rest 3 or 8 points behind."""
+    near = max(1, k // 8)
+    behind = np.concatenate([[0.0], chance.uniform(0, 0.01, near - 1), chance.choice([0.03, 0.08], k - near)])
+    return _top(chance) - behind
+
+
+def wild(k: int, chance: np.random.Generator) -> Floats:
+    """Three tenths are near a half: broken. The rest are normal, of a deviation of 5 points."""
+    broken = round(0.3 * k)
+    rest = _shifted(chance.normal(0, 0.05, k - broken), _top(chance))
+    return np.concatenate([rest, chance.normal(0.5, 0.02, broken)])
+
+
+FIELDS: Mapping[str, Truths] = {
+    "leader": leader,
+    "one +5": one_ahead(0.05),
+    "one +10": one_ahead(0.10),
+    "normal": normal,
+    "spread": spread,
+    "cluster": cluster,
+    "wild": wild,
+}
+
+
+def null(k: int, chance: np.random.Generator) -> Floats:
+    """All are equal."""
+    return np.full(k, 0.75)
+
+
+def null_with_worse(k: int, chance: np.random.Generator) -> Floats:
+    """Half of them, not the start, are 15 points worse."""
+    return 0.75 - 0.15 * (np.arange(k) >= (k + 1) // 2)
+
+
+def start_best(k: int, chance: np.random.Generator) -> Floats:
+    """The start is 3 points better than all others."""
+    return np.array([0.78] + [0.75] * (k - 1))
+
+
+def start_below(k: int, chance: np.random.Generator) -> Floats:
+    """The start is 6 points under the mean of a normal field."""
+    return np.array([0.69, *chance.normal(0.75, 0.04, k - 1)])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of the mixture on which selection rules are compared."""
+
+    field: str
+    candidates: int
+    rows: int
+    rho: float
+
+    def draw(self, chance: np.random.Generator) -> tuple[Floats, Floats]:
+        """Return true rates, in random order, and answers."""
+        truth = chance.permutation(FIELDS[self.field](self.candidates, chance))
+        return truth, answers(truth, self.rows, self.rho, chance)
+
+
+SETTINGS = [Setting(*each) for each in product(FIELDS, (8, 16, 32, 64), (100, 200, 400), (0.5, 0.8))]
+
+
+# Races over arrays of answers.
+
+
+@dataclass
+class Run:
+    """A race that has ended, and what it cost."""
+
+    race: Race
+    calls: float
+
+    @property
+    def pick(self) -> int:
+        """The candidate that it ends with."""
+        return self.race.pick
+
+
+def run(
+    race: Race, scores: Floats, *, unparsed: NDArray[np.bool_] | None = None, costs: Sequence[float] | None = None
+) -> Run:
+    """Run a race to its end; `scores` and `unparsed` are (candidates, rows)."""
+    calls = 0.0
+    failed = np.zeros(scores.shape, dtype=bool) if unparsed is None else unparsed
+    while (block := race.next()) is not None:
+        stop = block.rows.stop
+        cost = sum(len(block.rows) * (1.0 if costs is None else costs[each]) for each in block.alive)
+        race.give(
+            {each: scores[each, :stop] for each in block.alive},
+            {each: failed[each, :stop] for each in block.alive},
+            cost,
+        )
+        calls += cost
+    return Run(race, calls)
+
+
+def raced(scores: Floats, share: float) -> Run:
+    """Run a race of candidates of one call a row for a share of all cells."""
+    k, rows = scores.shape
+    return run(Race(costs=[1] * k, rows=rows, budget=share * k * rows), scores)
+
+
+def uniform(scores: Floats, share: float) -> int:
+    """Pick after as many calls, spent on the same rows for all."""
+    return int(np.argmax(scores[:, : int(share * scores.shape[1])].mean(axis=1)))
+
+
+def unpaired(scores: Floats, share: float) -> int:
+    """Pick after as many calls, each candidate on rows of its own choice."""
+    k, rows = scores.shape
+    seen = int(share * rows)
+    return int(
+        np.argmax([np.take(scores[j], np.arange(j * seen, (j + 1) * seen), mode="wrap").mean() for j in range(k)])
+    )
+
+
+# A space with main effects and interactions.
+
+
+MODERATE = {"decide": (4, 0.45), "examples": (12, 0.25), "layout": (4, 0.10), "wording": (6, 0.07)}
+"""Levels of each axis and the deviation of their effects, in probits."""
+
+
+def axes_of(levels: Mapping[str, tuple[int, float]]) -> list[Axis]:
+    """Return axes of so many levels, of which the first changes nothing."""
+    return [
+        Axis(
+            name=f"step.{name}",
+            step="step",
+            kind="given",
+            levels=tuple(Level(str(n), {f"step.{name}": n} if n else {}) for n in range(size)),
+        )
+        for name, (size, _) in levels.items()
+    ]
+
+
+@dataclass
+class Space:
+    """All joint configurations of axes with their true rates, and what they get right on the rows of one order."""
+
+    axes: list[Axis]
+    truth: Floats  # one dimension an axis
+    rows: int
+    rho: float
+    seed: int
+    _shared: Floats = field(init=False)
+    _seen: dict[tuple[int, ...], Floats] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._shared = np.random.default_rng([self.seed, 1]).standard_normal(self.rows)
+
+    def place(self, candidate: Candidate) -> tuple[int, ...]:
+        """Return the numbers of a candidate's levels."""
+        return tuple(axis.levels.index(candidate.choices.get(axis.name, axis.levels[0])) for axis in self.axes)
+
+    def scores(self, candidate: Candidate) -> Floats:
+        """Return what it gets right, of all rows; the same each time."""
+        at = self.place(candidate)
+        if at not in self._seen:
+            own = np.random.default_rng([self.seed, 2, *at]).standard_normal(self.rows)
+            latent = ndtri(self.truth[at]) + sqrt(self.rho) * self._shared + sqrt(1 - self.rho) * own
+            self._seen[at] = np.asarray(latent > 0, dtype=np.float64)
+        return self._seen[at]
+
+
+def space(
+    seed: int,
+    *,
+    start: float,
+    rows: int = 100,
+    rho: float = 0.5,
+    levels: Mapping[str, tuple[int, float]] = MODERATE,
+    interaction: float = 0.3,
+) -> Space:
+    """Return a space of random effects, and of interactions of pairs that are a share of both's deviation."""
+    chance = np.random.default_rng([seed, 0])
+    names = list(levels)
+    latent = np.zeros([levels[name][0] for name in names])
+    for at, name in enumerate(names):
+        latent = latent + _along(chance.normal(0, levels[name][1], levels[name][0]), (at,), latent.ndim)
+    for one, other in combinations(range(len(names)), 2):
+        (size, sd), (other_size, other_sd) = levels[names[one]], levels[names[other]]
+        both = chance.normal(0, interaction * sqrt(sd * other_sd), (size, other_size))
+        latent = latent + _along(both, (one, other), latent.ndim)
+    first = (0,) * latent.ndim
+    return Space(axes_of(levels), ndtr(latent - latent[first] + ndtri(start)), rows, rho, seed)
+
+
+def _along(values: Floats, dimensions: tuple[int, ...], of: int) -> Floats:
+    shape = [1] * of
+    for at, dimension in enumerate(dimensions):
+        shape[dimension] = values.shape[at]
+    return values.reshape(shape)
+
+
+def screened_and_raced(model: Space, calls: int) -> Candidate:
+    """Search a space as a tuning does: a screen of half of the calls, then the race of its finalists."""
+    configurations = draw(model.axes, screen_size(calls), model.seed)
+    seen = screen_rows(calls, [1] * len(configurations), model.rows)
+    means = [float(model.scores(each)[:seen].mean()) for each in configurations]
+    effects = main_effects(configurations, means, [seen] * len(means), model.axes)
+    field = finalists(effects, list(zip(configurations, means, strict=True)))
+    known = {each.key for each in configurations}
+    race = Race(
+        costs=[1] * len(field),
+        rows=model.rows,
+        budget=calls - seen * len(configurations),
+        spent=seen * len(configurations),
+        known=[seen if each.key in known else 0 for each in field],
+    )
+    return field[run(race, np.stack([model.scores(each) for each in field])).pick]
+
+
+def one_axis_at_a_time(model: Space, calls: int) -> Candidate:
+    """Search a space as many do: a race of one axis' levels after the other, the best so far kept."""
+    best = Candidate()
+    for axis in model.axes:
+        field = [best.taking(axis.name, level) for level in axis.levels]
+        share = len(axis.levels) / sum(len(each.levels) for each in model.axes)
+        race = Race(costs=[1] * len(field), rows=model.rows, budget=int(calls * share))
+        best = field[run(race, np.stack([model.scores(each) for each in field])).pick]
+    return best
+
+
+def gains(search: Callable[[Space], Candidate], spaces: Sequence[Space]) -> tuple[float, float]:
+    """Return the mean gain over the start that a search ends with, and the mean of the best there is."""
+    starts = [float(model.truth[model.place(Candidate())]) for model in spaces]
+    found = [float(model.truth[model.place(search(model))]) for model in spaces]
+    best = [float(model.truth.max()) for model in spaces]
+    return float(np.mean(np.subtract(found, starts))), float(np.mean(np.subtract(best, starts)))
