@@ -1,0 +1,143 @@
+"""What is wrong with proposed instructions, by the text alone: before a request is spent on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from jinja2 import Environment, TemplateError, meta, nodes
+
+GRAM: Final = 8
+"""So many words in a row, shared with a row of the data, are quoted from it."""
+SHORT: Final = 3
+"""Words of an input below which it stands with its answer only where at most as many other words do."""
+TIMES, MORE_CHARACTERS = 4, 400
+"""How much longer than what they replace instructions may be."""
+
+_TEMPLATES: Final = Environment()
+# Where no blanks part words, each character is one.
+_UNPARTED: Final = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_WORD: Final = re.compile(rf"[{_UNPARTED}]|[^\W{_UNPARTED}]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The texts of a row's inputs, and the text of its answer (empty: none that is one)."""
+
+    inputs: tuple[str, ...]
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The instructions that a proposal is to replace, all else that the prompt says, and the inputs it may name."""
+
+    source: str
+    rest: str
+    inputs: frozenset[str]
+
+    @property
+    def longest(self) -> int:
+        """How many characters a proposal may have."""
+        return TIMES * len(self.source) + MORE_CHARACTERS
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case."""
+    return _WORD.findall(text.casefold())
+
+
+def names_of(source: str) -> frozenset[str]:
+    """Return the names that template source uses. Raises Jinja's errors where it is broken."""
+    return frozenset(meta.find_undeclared_variables(_TEMPLATES.parse(source)))
+
+
+def has_statements(source: str) -> bool:
+    """Tell whether template source does more than print. Raises Jinja's errors where it is broken."""
+    return any(not isinstance(each, nodes.Output) for each in _TEMPLATES.parse(source).find_all(nodes.Stmt))
+
+
+def what_is_wrong(text: str, original: Original, earlier: Sequence[str], rows: Sequence[Told]) -> str | None:
+    """Return why proposed instructions are refused, None where they are not.
+
+    `earlier` are proposals that are there already, `rows` all rows that the search may see.
+    """
+    if not text.strip():
+        return "it is empty"
+    if len(text) > original.longest:
+        return f"it has {len(text):,} characters, and {original.longest:,} are the most"
+    if words(text) == words(original.source):
+        return "it is the same as the instructions are"
+    if any(words(text) == words(each) for each in earlier):
+        return "it is the same as an earlier proposal"
+    return _wrong_names(text, original) or leak(text, f"{original.source}\n{original.rest}", rows)
+
+
+def _wrong_names(text: str, original: Original) -> str | None:
+    try:
+        if has_statements(text):
+            return "it has template statements (`{% … %}`)"
+        used = names_of(text)
+    except (TemplateError, RecursionError, ValueError) as error:  # Jinja lets a number too long for Python through
+        return f"it is no template: {error}"
+    kept = names_of(original.source)
+    if dropped := sorted(kept - used):
+        return f"it drops {_listed(dropped)}"
+    if unknown := sorted(used - kept - original.inputs):
+        return f"it uses {_listed(unknown)}, which nothing gives"
+    if not all(_is_plain(each, original) for each in _printed(text)):
+        return "it works something out in braces: inputs stand there as they are"
+    return None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{{{{ {name} }}}}`" for name in names)
+
+
+def _printed(source: str) -> Iterator[nodes.Node]:
+    """Yield the expressions that template source prints."""
+    for output in _TEMPLATES.parse(source).find_all(nodes.Output):
+        yield from (each for each in output.nodes if not isinstance(each, nodes.TemplateData))
+
+
+def _is_plain(expression: nodes.Node, original: Original) -> bool:
+    """Tell whether an expression is an input's name, or one that the original prints too."""
+    return isinstance(expression, nodes.Name) or any(expression == each for each in _printed(original.source))
+
+
+def leak(text: str, prompt: str, rows: Sequence[Told]) -> str | None:
+    """Return what a text gives away of rows, None where it gives nothing away.
+
+    That is GRAM words in a row of an input, or an input whole with its answer in the same two lines; what the prompt
+    has said before is no news.
+    """
+    said, known = _grams(words(text)), _grams(words(prompt))
+    lines = [line for line in (" ".join(words(each)) for each in text.splitlines()) if line]
+    places = [*lines, *(f"{first} {second}" for first, second in pairwise(lines))]
+    before = f" {' '.join(words(prompt))} "
+    for row in rows:
+        for given in (words(each) for each in row.inputs):
+            if not (said & _grams(given)).issubset(known):
+                return f"it quotes a row: {GRAM} words in a row are the same"
+            if not given or f" {' '.join(given)} " in before:
+                continue
+            if any(_states(place, given, words(row.answer)) for place in places):
+                return "it gives away a row's answer"
+    return None
+
+
+def _grams(said: Sequence[str]) -> set[tuple[str, ...]]:
+    return {tuple(said[at : at + GRAM]) for at in range(len(said) - GRAM + 1)}
+
+
+def _states(place: str, given: Sequence[str], answer: Sequence[str]) -> bool:
+    """Tell whether an input stands with its answer: a short one all but alone, for else its words are just words."""
+    before, found, after = f" {place} ".partition(f" {' '.join(given)} ")
+    if not found or not answer:
+        return False
+    left, at, right = f" {before} {after} ".replace("  ", " ").partition(f" {' '.join(answer)} ")
+    others = len(f"{left} {right}".split())
+    return bool(at) and (len(given) >= SHORT or others <= SHORT)
