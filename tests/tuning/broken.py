@@ -31,7 +31,7 @@ class Searched:
     @property
     def rows(self) -> int:
         """Return how many rows there are in all."""
-        return self.search.shape[1] + self.confirm.shape[1]
+        return len(self.search[0]) + len(self.confirm[0])
 
 
 @dataclass(frozen=True)

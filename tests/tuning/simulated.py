@@ -60,7 +60,7 @@ def _top(chance: np.random.Generator) -> float:
 
 
 def _shifted(rates: Floats, top: float) -> Floats:
-    return rates + top - rates.max()
+    return rates + (top - float(rates.max()))
 
 
 def leader(k: int, chance: np.random.Generator) -> Floats:
@@ -115,7 +115,7 @@ def null(k: int, chance: np.random.Generator) -> Floats:
 
 def null_with_worse(k: int, chance: np.random.Generator) -> Floats:
     """Half of them, not the start, are 15 points worse."""
-    return 0.75 - 0.15 * (np.arange(k) >= (k + 1) // 2)
+    return np.where(np.arange(k) < (k + 1) // 2, 0.75, 0.60)
 
 
 def start_best(k: int, chance: np.random.Generator) -> Floats:
