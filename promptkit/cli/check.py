@@ -69,7 +69,7 @@ def check(
 
 def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[str, tuple[Edge, ...]]]:
     """Return the files, every problem in them (each once), and the edges of those that are right."""
-    from promptkit.engine import load_target, unmet
+    from promptkit.engine import load_target, tune_problems, unmet
 
     files: list[str] = []
     problems: dict[Problem, None] = {}
@@ -86,7 +86,7 @@ def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[
             files.append(name)
             pipeline = load_target(named.target, project)
             edges[name] = pipeline.edges
-            problems.update(dict.fromkeys(unmet(pipeline)))
+            problems.update(dict.fromkeys((*unmet(pipeline), *tune_problems(pipeline))))
         except InputError as error:
             problems.update(dict.fromkeys(error.problems))
     return files, list(problems), edges

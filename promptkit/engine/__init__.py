@@ -48,6 +48,7 @@ from promptkit.engine.step_inputs import step_inputs
 from promptkit.engine.step_rows import StepRow, StepRows, asking_step, expected_value, read_step_rows
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.engine.traces import trace_record
+from promptkit.engine.tune_keys import tune_problems
 
 __all__ = [
     "CallFinished",
@@ -107,6 +108,7 @@ __all__ = [
     "run",
     "step_inputs",
     "trace_record",
+    "tune_problems",
     "unmet",
     "up_to_step",
     "usable",

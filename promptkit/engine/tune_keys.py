@@ -1,0 +1,70 @@
+"""What is wrong in `tune:` of a pipeline, which names what a tuner may vary; a run does not read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.spec import StepSpec
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.storage import Document, load_file
+
+TUNE = "tune"
+_KEYS = [field.alias or name for name, field in StepSpec.model_fields.items()]
+
+
+def tune_problems(pipeline: Pipeline) -> list[Problem]:
+    """Return what is wrong in a pipeline's `tune:`, at its place: keys that are none, and values that cannot be set.
+
+    Each value is put in the place of what the step says, as `--set` does.
+    """
+    if not pipeline.tune:
+        return []
+    document = load_file(pipeline.file)
+    found = [each for key, values in pipeline.tune.items() for each in _wrong(pipeline, document, key, values)]
+    return list(dict.fromkeys(found))
+
+
+def _wrong(pipeline: Pipeline, document: Document, key: str, values: Any) -> Iterator[Problem]:
+    wrong = _wrong_key(pipeline, key)
+    if wrong is not None:
+        yield document.problem((TUNE, key), wrong.message, wrong.hint, key=True)
+    elif not isinstance(values, list) or not values:
+        hint = f"`{key}: [ONE, ANOTHER]`"
+        yield document.problem((TUNE, key), f"`{key}` is a list of the values that may be tried", hint)
+    else:
+        for number, value in enumerate(values):
+            yield from _wrong_value(pipeline, document, key, number, value)
+
+
+def _wrong_key(pipeline: Pipeline, key: str) -> Problem | None:
+    """Return what is wrong with STEP.KEY, where STEP may be a step of a pipeline that a step runs: STEP.STEP.KEY."""
+    step, _, below = key.partition(".")
+    if step not in pipeline.steps:
+        hint = nearest(step, pipeline.steps)
+        return Problem(f"`{key}` is of no step: there is no `{step}`", hint=hint)
+    if not below:
+        return Problem(f"`{key}` must be STEP.KEY, as in `--set`", hint=f"`{key}.technique`")
+    inner, first = pipeline.steps[step].pipeline, below.partition(".")[0]
+    if first in _KEYS:
+        return None
+    if inner is not None and first in inner.steps:
+        return _wrong_key(inner, below)
+    known = [*_KEYS, *(inner.steps if inner is not None else ())]
+    return Problem(f"`{key}`: a step has no key `{first}`", hint=nearest(first, known))
+
+
+def _wrong_value(pipeline: Pipeline, document: Document, key: str, number: int, value: Any) -> Iterator[Problem]:
+    try:
+        load_target(pipeline.file, pipeline.project, changes={key: value})
+    except InputError as error:
+        for problem in error.problems:
+            if problem.file is not None:
+                yield problem
+                continue
+            # A problem of what `--set` says begins with the key, and with the parts of the value that it is in.
+            message = problem.message.removeprefix("--set ").removeprefix(f"{key}: ")
+            yield replace(document.problem((TUNE, key, number), message), hint=problem.hint)

@@ -1,0 +1,231 @@
+"""The space of a search: for each step that asks a model the axes along which it may vary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from promptkit.engine import load_target, step_inputs, tune_problems
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.evaluation import read_variant
+from promptkit.evaluation.choosing import spec_text
+from promptkit.tuning.candidate import AS_WRITTEN, KINDS, Axis, AxisKind, Level
+from promptkit.tuning.deciding import answer_of, decide_axis
+from promptkit.tuning.demonstrations import examples_axis, gold_demonstrations
+from promptkit.tuning.layouts import layout_axis
+from promptkit.tuning.technique_levels import technique_axis, technique_requests
+from promptkit.tuning.wording import wording_axis
+
+if TYPE_CHECKING:
+    from promptkit.answers import AnswerType
+    from promptkit.engine import Pipeline, Step
+    from promptkit.evaluation import Suite
+    from promptkit.runtimes import Model, Models
+    from promptkit.tuning.demonstration import Demonstration
+    from promptkit.tuning.ground import Ground
+
+KIND_OF: Final[Mapping[str, AxisKind]] = {
+    "cue": "decide",
+    "decide": "decide",
+    "calibrate": "decide",
+    "examples": "examples",
+    "layout": "layout",
+    "messages": "layout",
+    "technique": "technique",
+    "prompt": "wording",
+    "answer": "wording",
+}
+"""Of what kind the axis of a key of `tune:` is; of any other it is `given`."""
+LONGEST_NAME: Final = 40
+Made = Mapping[str, Mapping[str, "Sequence[Demonstration]"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The axes, each with more than one level, and what is not tried and why, for people."""
+
+    axes: tuple[Axis, ...]
+    notes: tuple[str, ...] = ()
+
+
+async def step_models(suite: Suite, models: Models) -> dict[str, Model]:
+    """Return for each step that asks a model which one answers, opening it. Raises what its absence raises."""
+    variant = suite.baseline
+    asking = [step for step in variant.pipeline.steps.values() if step.asking is not None]
+    return {step.name: await (await models.get(step.model or variant.model)).model() for step in asking}
+
+
+def derive_space(
+    ground: Ground,
+    models: Mapping[str, Model],
+    *,
+    only: Sequence[str] = (),
+    seed: int = 0,
+    made: Made | None = None,
+) -> Space:
+    """Return what may vary of the target of a suite: what its `tune:` names, else what usually pays, of each step.
+
+    `models` are those of the steps. `only` narrows it: kinds of axes, steps, `STEP.KIND` and names of axes. `made` are
+    demonstrations that a model made, by step and by what tells them apart. A level is only there where the target can
+    be so. Raises InputError for what is wrong in `tune:`, and for what `only` names that there is not.
+    """
+    suite = ground.suite
+    pipeline = suite.baseline.pipeline
+    if pipeline.tune and (problems := tune_problems(load_target(suite.wanted.target, suite.project))):
+        raise InputError(problems)
+    wanted = _Wanted(only, pipeline)
+    notes: list[str] = []
+    if pipeline.tune:
+        axes = [each for each in _named_axes(pipeline) if wanted.takes(each.step, each.kind, each.name)]
+    else:
+        notes += _left_out(pipeline)
+        deriving = _Deriving(ground, models, wanted, seed, made or {}, notes)
+        axes = [axis for step in pipeline.steps.values() if _is_tuned(step) for axis in deriving.axes(step)]
+    able = [_able(axis, suite, notes) for axis in axes]
+    return Space(tuple(axis for axis in able if len(axis.levels) > 1), tuple(dict.fromkeys(notes)))
+
+
+class _Wanted:
+    """What `only` leaves of a space; all where it says nothing."""
+
+    def __init__(self, only: Sequence[str], pipeline: Pipeline) -> None:
+        self._names = {part.strip() for text in only for part in text.split(",") if part.strip()}
+        steps = [step.name for step in pipeline.steps.values() if step.asking or step.pipeline]
+        known = [*KINDS, *steps, *(f"{step}.{kind}" for step in steps for kind in KINDS), *pipeline.tune]
+        unknown = sorted(self._names - set(known))
+        if unknown:
+            raise InputError(
+                Problem(f"there is nothing to tune that is called `{name}`", hint=nearest(name, known))
+                for name in unknown
+            )
+
+    def takes(self, step: str, kind: AxisKind, name: str = "") -> bool:
+        return not self._names or not self._names.isdisjoint({step, kind, f"{step}.{kind}", name})
+
+
+def _is_tuned(step: Step) -> bool:
+    return step.asking is not None and step.uses_cache
+
+
+def _left_out(pipeline: Pipeline) -> Iterator[str]:
+    for step in pipeline.steps.values():
+        if step.pipeline is not None:
+            yield f"{step.name}: not tuned: it runs the pipeline `{step.pipeline.name}`, which is tuned by itself"
+        elif step.asking is None:
+            yield f"{step.name}: not tuned: it asks no model"
+        elif not step.uses_cache:
+            yield f"{step.name}: not tuned: with `cache: false` a row's answer is another each time"
+
+
+@dataclass(frozen=True, slots=True)
+class _Deriving:
+    """Derives the axes of steps; what is not tried goes into `notes`."""
+
+    ground: Ground
+    models: Mapping[str, Model]
+    wanted: _Wanted
+    seed: int
+    made: Made
+    notes: list[str]
+
+    def axes(self, step: Step) -> Iterator[Axis]:
+        """Yield the axes of a step, from what usually pays most to what pays least."""
+        pipeline, model = self.ground.suite.baseline.pipeline, self.models[step.name]
+        asking = step.asking
+        assert asking is not None
+        if self._wants(step, "decide"):
+            yield self._told(decide_axis(pipeline, step, model, self._answer(step)))
+        has_examples = bool(asking.examples.all)
+        if self._wants(step, "examples"):
+            made = self.made.get(step.name)
+            axis = self._told(examples_axis(self.ground, step.name, model, seed=self.seed, made=made))
+            has_examples |= len(axis.levels) > 1
+            yield axis
+        if self._wants(step, "layout"):
+            yield layout_axis(pipeline, step, model, has_examples=has_examples)
+        if self._wants(step, "technique"):
+            if asking.tools:
+                self.notes.append(f"{step.name}: its technique stays, for its tools")
+            else:
+                yield self._told(technique_axis(pipeline, step, model))
+        if self._wants(step, "wording"):
+            labelled = gold_demonstrations(self.ground, step.name, self.ground.search)
+            yield self._told(wording_axis(pipeline, step, labelled))
+
+    def _wants(self, step: Step, kind: AxisKind) -> bool:
+        return self.wanted.takes(step.name, kind)
+
+    def _told(self, found: tuple[Axis, Sequence[str]]) -> Axis:
+        axis, notes = found
+        self.notes.extend(notes)
+        return axis
+
+    def _answer(self, step: Step) -> AnswerType | None:
+        """Return the type of a step's answer to the first row that gives it one."""
+        pipeline = self.ground.suite.baseline.pipeline
+        for place in self.ground.search:
+            scope = self.ground.rows[place].inputs[0]
+            try:
+                return answer_of(step, next(iter(step_inputs(pipeline, step, scope)), {}), scope)
+            except InputError:
+                continue
+        return None
+
+
+def _named_axes(pipeline: Pipeline) -> Iterator[Axis]:
+    """Yield the axes that `tune:` names, of the steps that the target has, those first that usually pay most."""
+    named: list[Axis] = []
+    for key, values in pipeline.tune.items():
+        name, _, below = key.partition(".")
+        if name in pipeline.steps:
+            kind = KIND_OF.get(below.partition(".")[0], "given")
+            step = pipeline.steps[name]
+            levels = [_given(pipeline, step, key, value) for value in values if not _is_written(step, below, value)]
+            named.append(Axis(name=key, step=name, kind=kind, levels=(Level(AS_WRITTEN), *_called_apart(levels))))
+    places = {name: place for place, name in enumerate(pipeline.steps)}
+    yield from sorted(named, key=lambda axis: (places[axis.step], KINDS.index(axis.kind)))
+
+
+def _given(pipeline: Pipeline, step: Step, key: str, value: Any) -> Level:
+    text = spec_text(value)
+    name = text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+    is_technique = key == f"{step.name}.technique" and step.asking is not None
+    return Level(name, {key: value}, "", technique_requests(pipeline, step, value) if is_technique else 1.0)
+
+
+def _called_apart(levels: Sequence[Level]) -> Iterator[Level]:
+    """Yield levels with a number after a name that an earlier one has."""
+    taken: dict[str, int] = {}
+    for level in levels:
+        taken[level.name] = count = taken.get(level.name, 0) + 1
+        yield level if count == 1 else replace(level, name=f"{level.name} #{count}")
+
+
+def _is_written(step: Step, key: str, value: Any) -> bool:
+    """Tell whether a step says so as it is written, as far as that shows without asking."""
+    asking = step.asking
+    if asking is None:
+        return False
+    layout = asking.layout if isinstance(asking.layout, str) else asking.layout.stem
+    written = {
+        "technique": asking.technique,
+        "decide": asking.decide,
+        "messages": asking.messages,
+        "cue": asking.cue,
+        "layout": layout,
+    }
+    return key in written and written[key] == value
+
+
+def _able(axis: Axis, suite: Suite, notes: list[str]) -> Axis:
+    """Return an axis with the levels that the target can have."""
+    levels = []
+    for level in axis.levels:
+        try:
+            if level.changes:
+                read_variant(level.name, level.changes, suite.wanted, Problem)
+            levels.append(level)
+        except InputError as error:
+            notes.append(f"{axis.name}: `{level.name}` is not tried: {error.problems[0].message}")
+    return replace(axis, levels=tuple(levels))

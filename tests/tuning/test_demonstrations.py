@@ -1,0 +1,229 @@
+"""The axis of examples: rows of the pool with their expected answers, never rows that are scored or kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from promptkit.engine import load_target
+from promptkit.runtimes import Scripted
+from promptkit.tuning.candidate import Axis
+from promptkit.tuning.demonstration import Demonstration
+from promptkit.tuning.demonstrations import examples_axis, gold_demonstrations, pool_apart
+from promptkit.tuning.ground import Ground
+from tests.engine.helpers import Folder, asked
+from tests.evaluation.suites import Bench
+from tests.tuning.grounds import ground, model, reviews
+
+STEPS = """
+name: mood
+inputs: {text: {example: fine}}
+steps:
+  parts: {prompt: "Parts of {{ text }}", answer: {list: {separator: ";"}}}
+  mood: {for_each: "{{ parts }}", as: part, prompt: part_mood}
+"""
+PART = """
+---
+inputs: {part: {}}
+answer: {label: [good, bad]}
+---
+{% block instructions %}Say how it is.{% endblock %}
+{% block input %}{{ part }}{% endblock %}
+"""
+STEP_SUITE = """
+data: rows.jsonl
+target: mood
+metrics: {all: exact}
+steps: {mood: {inputs: {parts: "{{ row.parts }}"}, expect: "{{ row.expect }}", metrics: {all: exact}}}
+"""
+
+
+@pytest.fixture
+def bench(folder: Folder) -> Bench:
+    return Bench(folder)
+
+
+def shown(axis: Axis) -> list[list[dict[str, Any]]]:
+    """Return the examples of each level but the first."""
+    return [value for level in axis.levels[1:] for value in level.changes.values()]
+
+
+def texts(axis: Axis) -> set[str]:
+    return {each["input"]["text"] for level in shown(axis) for each in level}
+
+
+def test_examples_are_rows_of_the_pool_with_what_is_expected_of_them(bench: Bench) -> None:
+    rows = ground(bench, reviews(160))
+    axis, notes = examples_axis(rows, "mood", model())
+    expected = {row.inputs[0]["text"]: row.expect for row in (rows.rows[place] for place in rows.pool)}
+
+    assert axis.levels[0].changes == {}
+    assert {each["input"]["text"]: each["output"] for level in shown(axis) for each in level} == expected
+    assert (len(axis.levels), notes) == (13, ())
+
+
+def test_no_scored_row_and_no_confirm_row_is_an_example(bench: Bench) -> None:
+    rows = ground(bench)
+    axis, _ = examples_axis(rows, "mood", model())
+
+    assert texts(axis).isdisjoint(rows.rows[place].inputs[0]["text"] for place in (*rows.order, *rows.confirm))
+
+
+def test_what_nearly_repeats_a_scored_or_a_confirm_row_is_no_example(bench: Bench) -> None:
+    rows = ground(
+        bench,
+        [{"text": f"{each['text']}{mark}", "expect": each["expect"]} for each in reviews(40) for mark in ("", "!")],
+    )
+    kept = {rows.rows[place].inputs[0]["text"].rstrip("!") for place in (*rows.order, *rows.confirm)}
+    near = [place for place in rows.pool if rows.rows[place].inputs[0]["text"].rstrip("!") in kept]
+    _, notes = examples_axis(rows, "mood", model())
+
+    assert near
+    assert set(pool_apart(rows)) == set(rows.pool) - set(near)
+    assert notes[0] == f"mood: {len(near)} rows are no demonstrations: they nearly repeat rows that are scored"
+
+
+def test_examples_go_through_as_they_are_written(bench: Bench, folder: Folder) -> None:
+    strange = [
+        '{{ text }} "quoted"',
+        "{% endraw %}",
+        "12:30 # no\n- list: [1]",
+        "'null'",
+        "true",
+        "1e5",
+        "}} {#",
+        "\\n",
+    ]
+    found = ground(bench, [{"text": f"{text} {at}", "expect": "good"} for at in range(20) for text in strange])
+    axis, _ = examples_axis(found, "mood", model())
+
+    for level in axis.levels[1:]:
+        asking = load_target("mood", folder.project, changes=level.changes).steps["mood"].asking
+        assert asking is not None
+        written = level.changes["mood.examples"]
+        assert [dict(each.inputs) for each in asking.examples.all] == [each["input"] for each in written]
+
+
+async def test_examples_are_shown_to_the_model_as_they_are(folder: Folder) -> None:
+    Bench(folder)
+    changes = {"mood.examples": [{"input": {"text": "{{ text }} {# x #}"}, "output": "good"}]}
+    runtime = Scripted(["good"])
+    from promptkit.engine import run
+    from tests.engine.helpers import Given
+
+    await run(load_target("mood", folder.project, changes=changes), {"text": "it"}, models=Given(runtime))
+
+    assert "{{ text }} {# x #}" in asked(runtime)[0]
+
+
+def test_a_step_with_examples_may_have_none(bench: Bench, folder: Folder) -> None:
+    folder.write(
+        "pipelines/mood.yaml", "inputs: {text: {}}\nsteps: {mood: {prompt: mood, examples: [{input: x, output: bad}]}}"
+    )
+    axis, _ = examples_axis(ground(bench), "mood", model())
+
+    assert (axis.levels[1].name, axis.levels[1].changes) == ("no examples", {"mood.examples": []})
+    changed = load_target("mood", folder.project, changes=axis.levels[1].changes).steps["mood"].asking
+    assert changed is not None
+    assert changed.examples.all == ()
+
+
+def test_examples_of_a_prompt_without_an_input_section_are_not_tried(bench: Bench, folder: Folder) -> None:
+    folder.write(
+        "templates/prompts/mood.j2", "---\ninputs: {text: {}}\nanswer: {label: [good, bad]}\n---\nHow is {{ text }}?"
+    )
+    axis, notes = examples_axis(ground(bench), "mood", model())
+
+    assert len(axis.levels) == 1
+    assert "no section `input`" in notes[0]
+
+
+def test_few_rows_leave_none_for_examples(bench: Bench) -> None:
+    axis, notes = examples_axis(ground(bench, reviews(4)), "mood", model())
+
+    assert (len(axis.levels), notes) == (
+        1,
+        ("mood: no examples are drawn: there are too few rows to keep some for it",),
+    )
+
+
+@pytest.mark.parametrize(
+    "suite",
+    [
+        "data: rows.jsonl\ntarget: mood\nmetrics: {short: {length: {max: 3}}}\nexpect: \"{{ 'no label' }}\"",
+        'data: rows.jsonl\ntarget: mood\nmetrics: {count: {number: {of: "{{ output | length }}", expect: "{{ 4 }}"}}}',
+    ],
+)
+def test_an_aim_that_does_not_compare_the_answer_gives_no_examples(bench: Bench, suite: str) -> None:
+    found = ground(bench, suite=suite)
+
+    assert gold_demonstrations(found, "mood", found.search) == []
+
+
+def test_an_aim_on_a_part_of_the_output_gives_examples_of_the_step_that_makes_it(bench: Bench, folder: Folder) -> None:
+    folder.write(
+        "pipelines/mood.yaml",
+        'inputs: {text: {}}\nsteps: {mood: {prompt: mood}}\noutput: {found: {mood: "{{ mood }}"}}',
+    )
+    metric = '{label: {of: "{{ output.found.mood }}", expect: "{{ row.expect }}"}}'
+    suite = f"data: rows.jsonl\ntarget: mood\nmetrics: {{hit: {metric}}}"
+    found = ground(bench, suite=suite)
+
+    assert {each.output for each in gold_demonstrations(found, "mood", found.pool)} == {"good", "bad"}
+
+
+@pytest.fixture
+def parts(bench: Bench, folder: Folder) -> Ground:
+    folder.write("pipelines/mood.yaml", STEPS)
+    folder.write("templates/prompts/part_mood.j2", PART)
+    rows = [{"text": f"t {at}", "parts": [f"kind {at}", f"rude {at}"], "expect": ["good", "bad"]} for at in range(60)]
+    bench.rows(rows)
+    from promptkit.tuning.ground import read_ground
+
+    (step,) = bench.suite(STEP_SUITE).steps
+    return read_ground(step)
+
+
+def test_each_item_of_a_for_each_is_an_example(parts: Ground) -> None:
+    found = gold_demonstrations(parts, "mood", parts.pool[:1])
+    number = parts.rows[parts.pool[0]].inputs[0]["parts"][0].split()[1]
+
+    assert [(each.inputs, each.output, each.label) for each in found] == [
+        ({"part": f"kind {number}"}, "good", "good"),
+        ({"part": f"rude {number}"}, "bad", "bad"),
+    ]
+
+
+def test_a_step_that_reads_results_that_rows_do_not_give_has_no_examples(parts: Ground, bench: Bench) -> None:
+    from promptkit.tuning.ground import read_ground
+
+    whole = read_ground(bench.suite(STEP_SUITE))
+
+    assert gold_demonstrations(whole, "mood", whole.pool) == []
+    assert gold_demonstrations(whole, "parts", whole.pool) == []
+
+
+def test_a_row_with_an_answer_of_another_type_is_left_out(bench: Bench) -> None:
+    rows = [{**each, "expect": "fair"} if at == 7 else each for at, each in enumerate(reviews(40))]
+    found = ground(bench, rows, suite="data: rows.jsonl\ntarget: mood\nmetrics: {hit: normalized}")
+
+    assert len(gold_demonstrations(found, "mood", range(40))) == 39
+
+
+def test_demonstrations_that_a_model_made_are_further_sets(bench: Bench) -> None:
+    found = ground(bench)
+    thought = [
+        Demonstration({"text": f"own {place}"}, "good", "Because.", label="good", row=place)
+        for place in (*found.pool[:4], found.order[0])
+    ]
+    axis, _ = examples_axis(found, "mood", model(), made={"with thoughts": thought})
+    made = [level for level in axis.levels if "with thoughts" in level.name]
+
+    assert [level.name for level in made] == [
+        "2 examples with thoughts #1",
+        "2 examples with thoughts #2",
+        "4 examples with thoughts #1",
+        "4 examples with thoughts #2",
+    ]
+    assert f"own {found.order[0]}" not in str([level.changes for level in made])
