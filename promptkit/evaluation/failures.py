@@ -62,6 +62,7 @@ class Failures:
 
     def _hold(self, cell: Finished | None, failure: RuntimeFailure) -> None:
         self._progress.failure = self._progress.failure or str(failure)
+        self._progress.broken = self._progress.broken or str(failure)
         if self._progress.gave_up:
             return
         self._held.append(cell)

@@ -64,8 +64,8 @@ class Job:
 class Progress:
     """How far a run is: of `total` cells `done` are saved, `known` of them were there before, `missing` have no answer.
 
-    `failure` is the first reason for a missing answer; `gave_up` tells that nothing more was asked after many. `wrong`
-    of the cells are of rows that are wrong.
+    `failure` is the first reason for a missing answer, `broken` the first that says nothing of the request; `gave_up`
+    tells that nothing more was asked after many. `wrong` of the cells are of rows that are wrong.
     """
 
     total: int
@@ -73,5 +73,6 @@ class Progress:
     known: int = 0
     missing: int = 0
     failure: str = ""
+    broken: str = ""
     gave_up: bool = False
     wrong: int = 0

@@ -130,7 +130,7 @@ def _demonstrations(field: Field, pipeline: Pipeline, step: Step, row: int, cell
         answer = _answer(step, inputs, scope)
         if answer is not None and output is not None and _can_be_written(answer, output):
             label = output if answer.alternatives() else None
-            yield Demonstration(inputs=inputs, output=output, thoughts=_thoughts(node), label=label, row=row)
+            yield Demonstration(inputs=inputs, output=output, thoughts=thoughts_of(node), label=label, row=row)
 
 
 def _answer(step: Step, inputs: Mapping[str, Any], scope: Mapping[str, Any]) -> AnswerType | None:
@@ -153,7 +153,7 @@ def _can_be_written(answer: AnswerType, output: Any) -> bool:
     return True
 
 
-def _thoughts(node: Mapping[str, Any]) -> str | None:
+def thoughts_of(node: Mapping[str, Any]) -> str | None:
     """Return the thoughts of a node of a trace that thought once, to the end, and decided after that."""
     said = [call for call in node["calls"] if call["call"] == REASON and not call["deciding"]]
     if len(said) != 1 or said[0]["finish"] != "stop" or not said[0]["reply"].strip():

@@ -65,6 +65,7 @@ class Field:
 
     `suite` has one variant, the start. `rows` are all rows that may be asked for, by their place in it. `number` is the
     run that the cells belong to, `prefix` stands before the names of its variants. Nothing is asked but by `have`.
+    `broken` is the last failure of a server or its connection, which says nothing of the cell that met it.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Field:
         self.budget = budget
         self.notices: list[str] = []
         self.asked = 0
+        self.broken = ""
         self._models = models.within(budget)
         self._store = store
         self._number = number
@@ -204,6 +206,7 @@ class Field:
                 if len(parts) == suite.repeat:
                     self._cells[key, row] = self._cell(sorted(parts, key=lambda each: each[0].planned.repeat))
         self.notices = list(dict.fromkeys([*self.notices, *execution.notices]))
+        self.broken = execution.progress.broken or self.broken
         if execution.progress.gave_up:
             told = execution.progress.failure or BROKEN_OFF
             raise SearchFailed(told, hint="what was answered is kept: the same command goes on from there")

@@ -1,0 +1,250 @@
+"""A search by one of DSPy's optimizers: on the search rows, within a number of calls, to a candidate of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import dspy
+
+from promptkit.errors import BudgetSpent, InputError
+from promptkit.evaluation.statistics import bounded_mean
+from promptkit.project import LIBRARY
+from promptkit.prompts import render_file
+from promptkit.tuning.candidate import Candidate, distinct
+from promptkit.tuning.dspy_bridge.adapter import StepAdapter
+from promptkit.tuning.dspy_bridge.bridge import Bridge, Stopped
+from promptkit.tuning.dspy_bridge.export import Exporter
+from promptkit.tuning.dspy_bridge.model import open_lm
+from promptkit.tuning.dspy_bridge.optimizers import NO_LIMIT, OPTIMIZERS, Setting
+from promptkit.tuning.dspy_bridge.parts import ROW, free_name
+from promptkit.tuning.dspy_bridge.program import Desk, Program
+from promptkit.tuning.dspy_bridge.quiet import quiet
+from promptkit.tuning.evidence import Seen, Stage
+from promptkit.tuning.search import Found, limited
+from promptkit.tuning.standing import BestSoFar
+
+if TYPE_CHECKING:
+    from promptkit.runtimes import Models
+    from promptkit.tuning.standing import Standing
+    from promptkit.tuning.steps import Bed
+    from promptkit.tuning.wishes import Optimizer
+
+LEAST_SEEN: Final = 8
+"""Rows that a candidate must have been asked to be the best so far."""
+MOST_THREADS: Final = 32
+FEEDBACK: Final = LIBRARY / "templates" / "tuning" / "feedback.j2"
+
+
+class DspySearch:
+    """One run of an optimizer on a bed. `found` has at any time what there is so far, its pick the best so far.
+
+    The pick in the end is the optimizer's own; where the calls end before the optimizer does, or it breaks off, it is
+    the candidate of which the least can be said with confidence to be the most, by the rows that it was asked.
+    """
+
+    def __init__(
+        self,
+        name: Optimizer,
+        bed: Bed,
+        *,
+        standing: Standing,
+        models: Models,
+        teacher: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.found = Found()
+        self._name = name
+        self._evidence = bed.evidence
+        self._field = bed.evidence.field
+        self._ground = bed.ground
+        self._standing = standing
+        self._models = models
+        self._teacher = teacher
+        self._seed = seed
+        self._asked: list[Candidate] = []
+        self._broken_off = ""
+
+    async def run(self, calls: int) -> Found:
+        """Search within so many calls. Raises SearchFailed where the model is gone, StoreFailed, and InputError.
+
+        Cancelled, it ends the optimizer's threads before that goes on.
+        """
+        before = self._field.budget.spent
+        self._standing.enter(self._name, 0)
+        with limited(self._field.budget, calls):
+            bridge = Bridge()
+            exporter = Exporter(self._field, self._ground.search)
+            desk = Desk(self._field, exporter, bridge, samples=await self._samples(exporter), on_candidate=self._note)
+            program = Program(exporter.parts, desk)
+            setting = await self._setting(bridge, calls, len(exporter.parts))
+            work = asyncio.create_task(asyncio.to_thread(self._optimize, program, setting))
+            try:
+                compiled = await asyncio.shield(work)
+            except asyncio.CancelledError as cancelled:
+                await bridge.end(cancelled)
+                await work
+                self._end(None, exporter, desk, before)
+                raise
+            await bridge.settle()
+        if bridge.ended is not None and not isinstance(bridge.ended, BudgetSpent):
+            self._end(None, exporter, desk, before)
+            raise bridge.ended
+        if bridge.ended is not None:
+            self._standing.note(f"the calls ended before `{self._name}` did: its best so far is taken")
+        self._end(compiled, exporter, desk, before)
+        return self.found
+
+    def _optimize(self, program: Program, setting: Setting) -> Program | None:
+        """Return what the optimizer makes of the program; None where it did not come to its end. Runs in a thread."""
+        try:
+            with (
+                quiet(),
+                dspy.context(
+                    lm=setting.lm,
+                    adapter=StepAdapter(),
+                    max_errors=NO_LIMIT,
+                    num_threads=setting.threads,
+                    disable_history=True,
+                    warn_on_type_mismatch=False,
+                ),
+            ):
+                return OPTIMIZERS[self._name](program, setting)
+        except Stopped:
+            return None
+        except Exception as error:
+            self._broken_off = f"{type(error).__name__}: {error}"
+            return None
+
+    async def _setting(self, bridge: Bridge, calls: int, steps: int) -> Setting:
+        asker = await self._models.within(self._field.budget).get(self._teacher or self._field.suite.baseline.model)
+        own = await (await self._models.get(self._field.suite.baseline.model)).model()
+        train, val = self._rows()
+        return Setting(
+            metric=_score,
+            feedback=self._feedback,
+            lm=open_lm(asker, await asker.model(), bridge, seed=self._seed),
+            train=[self._example(row) for row in train],
+            val=[self._example(row) for row in val],
+            runs=max(1, int(calls / self._calls_a_row(steps))),
+            steps=steps,
+            threads=min(2 * own.parallel, MOST_THREADS),
+            seed=self._seed,
+        )
+
+    def _rows(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Return the rows that are learned from, the pool with half of the others, and those that decide."""
+        order = self._ground.order
+        half = len(order) // 2 if len(order) > 1 else len(order)
+        return (*self._ground.pool, *order[:half]), order[half:] or order
+
+    def _calls_a_row(self, steps: int) -> float:
+        cells = list(self._field.cells(Candidate(), self._ground.search))
+        return sum(each.calls for each in cells) / len(cells) if cells else max(1, steps)
+
+    async def _samples(self, exporter: Exporter) -> list[str]:
+        """Return the steps whose model gives further samples, told apart by their seeds."""
+        able = []
+        for part in exporter.parts:
+            reference = exporter.pipeline.steps[part.step].model or self._field.suite.baseline.model
+            model = await (await self._models.get(reference)).model()
+            able += [part.step] if {"sampling", "seed"} <= model.capabilities else []
+        return able
+
+    def _example(self, row: int) -> dspy.Example:
+        """Return a row as DSPy sees it: its inputs, and what is expected of it."""
+        bound = self._field.rows[row]
+        fields: dict[str, Any] = {}
+        for name, value in bound.inputs[0].items():
+            fields[free_name(name, fields)] = value
+        given = [ROW, *fields]
+        if bound.expected and bound.expected[0] is not None:
+            fields[free_name("expected", fields)] = bound.expected[0]
+        return dspy.Example(**{ROW: row}, **fields).with_inputs(*given)
+
+    def _feedback(
+        self, gold: Any, prediction: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
+    ) -> dspy.Prediction:
+        """Return a score with what is to be said of it, as GEPA reads it."""
+        bound = self._field.rows[gold[ROW]]
+        expected = bound.expected[0] if bound.expected else None
+        values = {
+            "score": prediction.score,
+            "problem": prediction.problem,
+            "expected": "" if expected is None else _text(expected),
+        }
+        return dspy.Prediction(score=prediction.score, feedback=render_file(FEEDBACK, values))
+
+    def _note(self, candidate: Candidate) -> None:
+        """Take a candidate that is asked for the first time, and look which is the best so far."""
+        self._asked.append(candidate)
+        self._standing.enter(self._name, len(self._asked))
+        self._take(self._best())
+
+    def _best(self) -> Candidate:
+        """Return who has the highest lower end of the interval of its mean, the start where none was asked enough."""
+        lows = {}
+        for candidate in self._asked:
+            scores = self._field.scores(candidate, self._ground.search)
+            there = scores[scores == scores]
+            if len(there) >= LEAST_SEEN:
+                binary = bool(((there == 0) | (there == 1)).all())
+                lows[candidate.key] = bounded_mean(there, range(len(there)), binary=binary).low
+        return max(
+            (each for each in self._asked if each.key in lows), key=lambda each: lows[each.key], default=Candidate()
+        )
+
+    def _take(self, candidate: Candidate) -> None:
+        self.found.pick = self.found.chosen = candidate
+        said = self._evidence.record(candidate, self._ground.search)
+        self._standing.best = BestSoFar(candidate.name, said["mean"], said["low"], said["high"])
+
+    def _end(self, compiled: Program | None, exporter: Exporter, desk: Desk, before: int) -> None:
+        """Take the pick, and note what was asked and what there is to say of it."""
+        pick = self._best()
+        if compiled is not None:
+            try:
+                pick = exporter.candidate(compiled)
+                self._field.variant(pick)
+            except InputError as error:
+                desk.refused["; ".join(each.message for each in error.problems)] = None
+                pick = self._best()
+        elif self._broken_off:
+            self._standing.note(f"`{self._name}` broke off, and its best so far is taken: {self._broken_off:.300}")
+        self._take(pick)
+        notes = tuple(f"{told}; such a program counts as wrong" for told in desk.refused)
+        for told in notes:
+            self._standing.note(told)
+        asked = distinct([pick, *self._asked])
+        self.found.ranked = [pick]
+        for candidate in asked:
+            rows = tuple(row for row in self._ground.search if self._field.cell(candidate, row) is not None)
+            is_pick = candidate.key == pick.key
+            # A bootstrap asks each row without its own demonstration: these are no candidates.
+            if is_pick or len(rows) >= LEAST_SEEN:
+                why = "" if is_pick else f"`{self._name}` took another"
+                at = None if is_pick else len(rows)
+                self.found.note(Seen(candidate=candidate, stage=self._name, rows=rows, dropped_at=at, why=why))
+        most = max((len(each.rows) for each in self.found.seen.values()), default=0)
+        calls = self._field.budget.spent - before
+        self.found.stages.append(
+            Stage(
+                name=self._name,
+                step=None,
+                candidates=len(self.found.seen),
+                rows=most,
+                calls=int(calls),
+                notes=notes,
+            )
+        )
+
+
+def _score(gold: Any, prediction: Any, trace: Any = None) -> float:
+    """Return the score that a prediction has from the desk."""
+    return float(prediction.score)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
