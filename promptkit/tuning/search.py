@@ -70,6 +70,7 @@ class Search:
     `entrants` race in any case, before all that the screen lets in. Candidates of more than `most_requests` a row, of
     one of the start, are left out. `propose` gives further candidates once the race is over. All choices are a function
     of the cells, the calls and the seed: a search that is made again asks only what is missing, and ends the same.
+    `found` is filled as it goes on, beside what it has of an earlier search.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Search:
         most_requests: float | None = None,
         entrants: Sequence[Candidate] = (),
         propose: Propose | None = None,
+        found: Found | None = None,
     ) -> None:
         self._evidence = evidence
         self._field = evidence.field
@@ -97,7 +99,10 @@ class Search:
         self._most_requests = most_requests
         self._entrants = tuple(entrants)
         self._propose = propose
-        self._found = Found(pick=self._base, chosen=self._base)
+        self._found = found or Found()
+        self._found.pick = self._found.chosen = self._base
+        self._found.ranked = []
+        self._found.effects = None
         self._calls_a_row = 1.0
         self._end = 0.0
 
@@ -237,7 +242,7 @@ class Search:
                 alive = [candidates[each] for each in block.alive]
                 await field.have(alive, [order[at] for at in block.rows])
                 self._give(race, candidates, known)
-                self._found.pick = candidates[race.pick]
+                self._found.pick = self._found.chosen = candidates[race.pick]
                 self._lead(self._found.pick, order[: block.rows.stop])
         finally:
             self._tell_dropped(race, candidates, told)

@@ -37,7 +37,10 @@ class Beds:
 
 
 class StepsSearch:
-    """The search over all axes. `propose` makes what a teacher proposes for a step on a bed, None without a teacher."""
+    """The search over all axes. `found` is filled as it goes on, so that one that is broken off leaves what it had.
+
+    `propose` makes what a teacher proposes for a step on a bed, None without a teacher.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class StepsSearch:
         mode: Mode,
         seed: int,
         most_requests: float,
+        found: Found | None = None,
         propose: Callable[[Bed, str], Propose] | None = None,
     ) -> None:
         self._beds = beds
@@ -57,7 +61,7 @@ class StepsSearch:
         self._seed = seed
         self._most_requests = most_requests
         self._propose = propose
-        self._found = Found()
+        self._found = found or Found()
 
     async def run(self, calls: int) -> Found:
         """Search within so many calls, and return what was found on the whole target.
@@ -67,12 +71,12 @@ class StepsSearch:
         steps = list(dict.fromkeys(axis.step for axis in self._axes))
         if len(steps) < 2 or self._mode == "joint":
             only = steps[0] if len(steps) == 1 else None
-            return self._add(await self._search(self._beds.whole, self._axes, only, calls))
-        alone = calls if self._mode == "stepwise" else int(calls * ALONE_SHARE)
+            return await self._search(self._beds.whole, self._axes, only, calls)
         before = self._budget.spent
-        winner, runners_up = await self._each_alone(steps, alone)
+        winner, runners_up = await self._each_alone(
+            steps, calls if self._mode == "stepwise" else int(calls * ALONE_SHARE)
+        )
         if self._mode == "stepwise":
-            self._found.pick = self._found.chosen = winner
             return self._found
         return await self._together(winner, runners_up, calls - int(self._budget.spent - before))
 
@@ -95,11 +99,9 @@ class StepsSearch:
             before = self._budget.spent
             found = await self._search(bed or self._beds.whole, own, step, share, base=base)
             calls -= int(self._budget.spent - before)
-            self._found.stages += found.stages
-            if bed is None:
-                self._found.seen |= found.seen
             winner = Candidate({**winner.choices, **_of_step(found.chosen, step).choices})
             runners_up += [_of_step(each, step) for each in found.ranked[1:2]]
+            self._found.pick = self._found.chosen = winner
         return winner, runners_up
 
     async def _together(self, winner: Candidate, runners_up: Sequence[Candidate], calls: int) -> Found:
@@ -112,7 +114,7 @@ class StepsSearch:
         next_best = [Candidate({**winner.choices, **each.choices}) for each in runners_up]
         entrants = [winner, *swapped_back, *next_best]
         axes = [reduced for axis in self._axes if len((reduced := _in_question(axis, winner, runners_up)).levels) > 1]
-        return self._add(await self._search(self._beds.whole, axes, None, calls, entrants=distinct(entrants)))
+        return await self._search(self._beds.whole, axes, None, calls, entrants=distinct(entrants))
 
     async def _search(
         self,
@@ -135,12 +137,11 @@ class StepsSearch:
             most_requests=self._most_requests,
             entrants=entrants,
             propose=self._propose(bed, step) if self._propose is not None and step is not None else None,
+            found=self._found if bed is self._beds.whole else None,
         )
-        return await search.run(calls)
-
-    def _add(self, found: Found) -> Found:
-        found.stages = [*self._found.stages, *found.stages]
-        found.seen = {**self._found.seen, **found.seen}
+        found = await search.run(calls)
+        if bed is not self._beds.whole:
+            self._found.stages += found.stages
         return found
 
 

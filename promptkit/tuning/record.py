@@ -1,0 +1,139 @@
+"""The record of a tuning: what `--json` prints, the store keeps and reports read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from promptkit.tuning.candidate import Candidate
+from promptkit.tuning.preferring import comparable, front
+from promptkit.tuning.search import Found
+
+if TYPE_CHECKING:
+    from promptkit.evaluation import Metric
+    from promptkit.runtimes import Model
+    from promptkit.tuning.ablation import Brought
+    from promptkit.tuning.confirm import Confirmed
+    from promptkit.tuning.evidence import Evidence
+    from promptkit.tuning.ground import Ground
+    from promptkit.tuning.wishes import Wishes
+
+NOTHING_TRIED = "nothing was tried yet"
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """What a tuning has so far. `chosen` is what is confirmed: the pick with its calibration as numbers."""
+
+    number: int
+    target: str
+    model: Model
+    why: str
+    wishes: Wishes
+    ground: Ground
+    evidence: Evidence
+    smallest: float | None
+    found: Found = field(default_factory=Found)
+    confirmed: Confirmed | None = None
+    ablation: Sequence[Brought] = ()
+    diff: str = ""
+    written: Sequence[str] = ()
+    stopped_by: str = "done"
+    applied: bool = False
+    seconds: float = 0.0
+    notes: Sequence[str] = ()
+
+
+def metric_record(metric: Metric) -> dict[str, Any]:
+    """Return an aim as JSON has it."""
+    return {
+        "name": metric.name,
+        "kind": metric.kind,
+        "bounds": list(metric.bounds or ()),
+        "higher_is_better": metric.higher_is_better,
+    }
+
+
+def record_of(state: State, status: str) -> dict[str, Any]:
+    """Return a tuning as JSON, be it through or not."""
+    ground, evidence, found, wishes = state.ground, state.evidence, state.found, state.wishes
+    metric, budget, confirmed = evidence.field.metric, evidence.field.budget, state.confirmed
+    return {
+        "run": state.number,
+        "target": state.target,
+        "suite": ground.suite.name,
+        "metric": metric_record(metric),
+        "status": status,
+        "model": {"reference": state.model.reference, "digest": state.model.digest, "why": state.why},
+        "optimizer": wishes.optimizer,
+        "mode": wishes.mode,
+        "seed": wishes.seed,
+        "prefer": wishes.prefer,
+        "budget": wishes.limits.record(),
+        "rows": {
+            "search": len(ground.order),
+            "pool": len(ground.pool),
+            "confirm": len(ground.confirm),
+            "wrong": ground.wrong,
+            "duplicates": ground.duplicates,
+            "salt": ground.salt,
+            "share": ground.share,
+        },
+        "stages": [each.record() for each in found.stages],
+        "candidates": _candidates(state),
+        "baseline": _side(state, is_pick=False),
+        "best": _side(state, is_pick=True),
+        "difference": confirmed.difference.record() if confirmed and confirmed.difference else None,
+        "verdict": confirmed.outcome if confirmed else "not shown",
+        "why": confirmed.why if confirmed else NOTHING_TRIED,
+        "ordinal": confirmed.ordinal if confirmed else 0,
+        "rows_needed": confirmed.rows_needed if confirmed else None,
+        "smallest_shown": state.smallest,
+        "ablation": [each.record() for each in state.ablation],
+        "calls": budget.spent,
+        "cached": max(0, budget.spent - evidence.field.asked),
+        "tokens": budget.spent_tokens,
+        "seconds": round(state.seconds, 3),
+        "stopped_by": state.stopped_by,
+        "diff": state.diff,
+        "written": list(state.written),
+        "applied": state.applied,
+        "notes": list(state.notes),
+    }
+
+
+def _candidates(state: State) -> list[dict[str, Any]]:
+    """Return all that was asked of the whole target, who came furthest first, each marked if no other dominates it."""
+    seen = [each for each in state.found.seen.values() if each.rows]
+    far = comparable(seen)
+    aims = [state.evidence.aims(each.candidate, each.rows) for each in far]
+    on_front = {each.candidate.key for each, is_on in zip(far, front(aims), strict=True) if is_on}
+    pick = state.found.pick.key
+    records = [
+        {
+            **state.evidence.seen_record(each),
+            "front": each.candidate.key in on_front,
+            "start": not each.candidate.changes,
+            "pick": each.candidate.key == pick,
+        }
+        for each in seen
+    ]
+    return sorted(records, key=lambda each: (-each["rows"], -(each["mean"] or 0.0)))
+
+
+def _side(state: State, *, is_pick: bool) -> dict[str, Any]:
+    """Return the start or the pick, with what search and confirm rows say of it."""
+    found, field_ = state.found, state.evidence.field
+    searched = found.pick if is_pick else Candidate()
+    confirmed = found.chosen if is_pick else Candidate()
+    seen = found.seen.get(searched.key)
+    search: Mapping[str, Any] | None = state.evidence.record(searched, seen.rows) if seen else None
+    confirm: Mapping[str, Any] | None = None
+    if state.confirmed is not None and state.confirmed.difference is not None:
+        said = field_.estimate(confirmed, state.ground.confirm)
+        confirm = {"mean": said.mean, "low": said.low, "high": said.high, "n": said.n}
+    told: dict[str, Any] = {"choices": confirmed.record() if is_pick else {}}
+    if is_pick:
+        told["changes"] = confirmed.changes
+    return {**told, "search": search, "confirm": confirm}

@@ -1,0 +1,91 @@
+"""How a budget is shared: what the confirmation needs is set aside before anything is searched."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from promptkit.errors import InputError
+from promptkit.runtimes import Budget
+from promptkit.tuning.race import default_budget
+
+if TYPE_CHECKING:
+    from promptkit.tuning.wishes import Limits
+
+CANDIDATES: Final = 16
+"""Of so many candidates is the usual number of calls made, where none is named."""
+BLOCK, LEAST_CANDIDATES = 10, 2
+CONFIRM_SHARE: Final = 0.4
+"""Up to this share of the calls is set aside so that a pick that costs more a row can be confirmed."""
+LONGER: Final = 2.0
+"""A pick is taken to have up to so many times the start's tokens."""
+SLACK: Final = 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Calls, as they are shared: `search` and `confirm` together are `total`. `most_requests` is the most that a
+    candidate may cost a row, of one of the start."""
+
+    total: int
+    search: int
+    confirm: int
+    most_requests: float
+
+
+def shared(limits: Limits, *, order: int, confirm: int, calls_a_row: float, dearest: float) -> Shares:
+    """Return how calls are shared where a row of the start costs `calls_a_row`, and the dearest `dearest` times that.
+
+    `order` and `confirm` are the numbers of rows searched on and kept. Raises InputError where the calls do not hold
+    the confirmation and one block of two candidates.
+    """
+    least = 2 * confirm * calls_a_row
+    usual = default_budget(CANDIDATES, order) * calls_a_row + least
+    total = limits.calls if limits.calls is not None else int(usual)
+    needed = int(least + LEAST_CANDIDATES * min(BLOCK, order) * calls_a_row + 0.999)
+    if total < needed:
+        told = f"--budget calls={total} is too small: the confirmation asks {confirm} rows twice, {least:.0f} calls"
+        hint = (
+            f"at least calls={needed}, better calls={int(usual)}; or give the suite fewer rows (`data: {{sample: 60}}`)"
+        )
+        raise InputError(f"{told}, and a search needs a block of rows for two candidates", hint=hint)
+    a_row = confirm * calls_a_row
+    most = max(1.0, CONFIRM_SHARE * total / a_row - 1) if a_row else inf
+    set_aside = int(a_row * (1 + min(most, dearest)) + 0.999)
+    set_aside = min(set_aside, total - (needed - int(least)))
+    return Shares(total=total, search=total - set_aside, confirm=set_aside, most_requests=most)
+
+
+class Spending:
+    """The budget of one tuning: `search` narrows it to what may be searched with, `rest` gives all that is left."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._began = time.monotonic()
+        seconds = inf if limits.minutes is None else 60 * limits.minutes
+        tokens = inf if limits.tokens is None else limits.tokens
+        self.budget = Budget(inf if limits.calls is None else limits.calls, tokens=tokens, seconds=seconds)
+        self._deadline = self.budget.deadline
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been."""
+        return time.monotonic() - self._began
+
+    def search(self, shares: Shares, *, tokens_a_row: float, seconds_a_row: float, confirm: int) -> None:
+        """Leave to a search what the confirmation of `confirm` rows is not likely to need.
+
+        `tokens_a_row` and `seconds_a_row` are what the start takes, as measured.
+        """
+        budget = self.budget
+        budget.most = shares.search
+        budget.most_tokens -= (1 + LONGER) * confirm * tokens_a_row
+        budget.deadline -= SLACK * 2 * confirm * seconds_a_row
+
+    def rest(self, shares: Shares) -> None:
+        """Leave all that there is."""
+        self.budget.most = shares.total
+        self.budget.most_tokens = inf if self._limits.tokens is None else self._limits.tokens
+        self.budget.deadline = self._deadline

@@ -1,0 +1,216 @@
+"""A tuning from beginning to end: its rows split, its space derived, its plan told, its work done and kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from os.path import relpath
+from typing import TYPE_CHECKING, Final
+
+from promptkit.errors import InputError, PromptkitError, nearest
+from promptkit.evaluation import Suite
+from promptkit.storage import holding_files
+from promptkit.tuning.ground import Ground, read_ground, step_ground
+from promptkit.tuning.plan import Plan
+from promptkit.tuning.space import Space, derive_space, step_models
+from promptkit.tuning.spending import Shares, shared
+from promptkit.tuning.standing import Standing
+from promptkit.tuning.verdict import LEAST_ROWS, smallest_gain
+from promptkit.tuning.wishes import Wishes
+from promptkit.tuning.work import Ready, Tuned, Work
+
+if TYPE_CHECKING:
+    from promptkit.evaluation import Measure
+    from promptkit.runtimes import Models
+    from promptkit.storage import Store
+
+KIND: Final = "tune"
+RECENT: Final = 20
+CALLS_A_CANDIDATE: Final = 10
+
+
+class Tuning:
+    """A tuning of one target. `suite` was loaded with the target as its `start`. Make it where the event loop runs.
+
+    `standing` may be looked at meanwhile; `tuned` has what was there when it ended, however it ended. Raises InputError
+    for a metric that cannot be an aim.
+    """
+
+    def __init__(self, suite: Suite, *, models: Models, store: Store, wishes: Wishes | None = None) -> None:
+        self.wishes = wishes or Wishes()
+        self.suite = replace(suite, measures=(_aim(suite, self.wishes.metric),))
+        self.standing = Standing()
+        self.tuned: Tuned | None = None
+        self._models = models
+        self._store = store
+        self._ready: Ready | None = None
+
+    async def plan(self) -> Plan:
+        """Return what would be tried and the most it can cost; nothing is asked.
+
+        Raises InputError for rows, a space or a budget that nothing can be made of, and what the absence of the model
+        raises.
+        """
+        ready = await self._prepared()
+        ground, axes = ready.ground, ready.space.axes
+        shares = self._shares(ready, float(_asking_steps(self.suite)))
+        rate = self._seconds_a_call(ready)
+        return Plan(
+            target=self.suite.target,
+            suite=self.suite.name,
+            metric=self.suite.measures[0].name,
+            optimizer=self.wishes.optimizer,
+            search=len(ground.order),
+            pool=len(ground.pool),
+            confirm=len(ground.confirm),
+            axes=axes,
+            candidates=min(prod(len(axis.levels) for axis in axes), shares.search // CALLS_A_CANDIDATE),
+            calls=shares.total,
+            confirm_calls=shares.confirm,
+            limits=self.wishes.limits,
+            minutes=None if rate is None else shares.total * rate / 60,
+            smallest=ready.smallest,
+            notes=(*ready.space.notes, *_row_notes(ground)),
+        )
+
+    async def run(self) -> Tuned:
+        """Tune, and return what was found; cancelled, it leaves the best so far in `tuned`.
+
+        What fails in the middle is in the result, and the same tuning goes on from there. Raises InputError before
+        anything is asked, StoreFailed, and what the absence of the model raises.
+        """
+        with holding_files():
+            ready = await self._prepared()
+            shares = self._shares(ready, float(_asking_steps(self.suite)))
+            work = Work(
+                self.suite,
+                ready,
+                wishes=self.wishes,
+                models=self._models,
+                store=self._store,
+                standing=self.standing,
+                number=self._begin(ready),
+                shares=lambda calls_a_row: self._shares(ready, calls_a_row),
+            )
+            self.standing.budget = work.budget
+            work.budget.most = shares.total
+            try:
+                await work.run()
+            except asyncio.CancelledError:
+                self.tuned = work.end("interrupted", "interrupted")
+                raise
+            except PromptkitError as failure:
+                self.tuned = work.end("incomplete", "failed", failure)
+                return self.tuned
+            except BaseException:
+                work.end("failed", "failed")
+                raise
+            self.tuned = work.end("done")
+        return self.tuned
+
+    async def _prepared(self) -> Ready:
+        if self._ready is None:
+            model = await (await self._models.get(self.suite.baseline.model)).model()
+            tunings, name = self._store.tunings, suite_name(self.suite)
+            ground = read_ground(self.suite, tunings.split(name), seed=self.wishes.seed)
+            _check_rows(ground)
+            alone = {
+                step: step_ground(replace(each, measures=each.measures[:1]), ground)
+                for each in self.suite.steps
+                if (step := each.wanted.step) is not None
+            }
+            space = await self._space(ground, alone)
+            tunings.keep_split(name, ground.salt, ground.share)
+            smallest = smallest_gain(len(ground.confirm)) if len(ground.rows) >= LEAST_ROWS else None
+            self._ready = Ready(model=model, ground=ground, alone=alone, space=space, smallest=smallest)
+        return self._ready
+
+    async def _space(self, ground: Ground, alone: Mapping[str, Ground]) -> Space:
+        """Return what may vary; of a step with labels of its own its rows say what its examples can be."""
+        wishes, models = self.wishes, await step_models(self.suite, self._models)
+        whole = derive_space(ground, models, only=wishes.only, seed=wishes.seed)
+        axes, notes = {axis.name: axis for axis in whole.axes}, list(whole.notes)
+        for own in alone.values():
+            found = derive_space(own, models, only=[*axes], seed=wishes.seed) if axes else whole
+            axes |= {axis.name: axis for axis in found.axes if axis.name in axes}
+        return Space(tuple(axes.values()), tuple(notes))
+
+    def _shares(self, ready: Ready, calls_a_row: float) -> Shares:
+        dearest = max((level.requests for axis in ready.space.axes for level in axis.levels), default=1.0)
+        return shared(
+            self.wishes.limits,
+            order=len(ready.ground.order),
+            confirm=len(ready.ground.confirm),
+            calls_a_row=calls_a_row,
+            dearest=dearest,
+        )
+
+    def _seconds_a_call(self, ready: Ready) -> float | None:
+        """Return how long a request took in the last runs on the same model, by the clock; None where there is none."""
+        for run in self._store.runs(limit=RECENT):
+            told = run.record
+            asked = sum(each.get("calls", 0) - each.get("cached", 0) for each in told.get("variants", [told]))
+            if run.model.get("digest") == ready.model.digest and run.ended and asked >= CALLS_A_CANDIDATE:
+                return float((run.ended - run.started) / asked)
+        return None
+
+    def _begin(self, ready: Ready) -> int:
+        self._store.close_dead_runs()
+        told = {"reference": ready.model.reference, "digest": ready.model.digest}
+        wishes = self.wishes
+        settings = {"suite": suite_name(self.suite), "optimizer": wishes.optimizer, "budget": wishes.limits.record()}
+        return self._store.begin_run(KIND, self.suite.target, model=told, inputs={**settings, "seed": wishes.seed})
+
+
+def suite_name(suite: Suite) -> str:
+    """Return what a suite is called in the store: its file as the project has it."""
+    return relpath(suite.file, suite.project.root)
+
+
+def _aim(suite: Suite, name: str | None) -> Measure:
+    """Return the measure of that name, left out the first. Raises InputError where a search cannot aim at it."""
+    measures = {each.name: each for each in suite.measures}
+    if name is not None and name not in measures:
+        raise InputError(f"the suite `{suite.name}` has no metric `{name}`", hint=nearest(name, measures))
+    measure = measures[name] if name is not None else suite.measures[0]
+    able = [each.name for each in suite.measures if each.metric.bounds is not None and not each.metric.pairs]
+    if measure.name in able:
+        return measure
+    why = (
+        "compares with another answer"
+        if measure.metric.pairs
+        else "has no bounds: less of it is not the aim of a prompt"
+    )
+    hint = f"--metric {able[0]}" if able else "give the suite a metric such as `accuracy: label`"
+    raise InputError(f"a search cannot aim at `{measure.name}`, which {why}", hint=hint)
+
+
+def _asking_steps(suite: Suite) -> int:
+    return max(1, sum(step.asking is not None for step in suite.baseline.pipeline.steps.values()))
+
+
+def _check_rows(ground: Ground) -> None:
+    """Raise InputError for rows on which a search would learn nothing, or the wrong thing."""
+    suite = ground.suite
+    if ground.labels is not None and len(ground.labels) > 1 and len(set(ground.labels)) == 1:
+        told = f"all {len(ground.rows)} rows of `{suite.name}` expect `{ground.labels[0]}`"
+        raise InputError(f"{told}: a prompt that always says so would win", hint="add rows of the other labels")
+    if not ground.order or not ground.confirm:
+        told = (
+            f"`{suite.name}` has {len(ground.rows)} rows that are not all alike, too few to search on some and confirm"
+        )
+        raise InputError(f"{told} on others", hint="200 rows show a gain of about 10 points, 30 are the least")
+
+
+def _row_notes(ground: Ground) -> Sequence[str]:
+    notes = []
+    if ground.wrong:
+        notes.append(f"{ground.wrong} rows are wrong and left out: promptkit eval says how")
+    if ground.duplicates:
+        notes.append(f"{ground.duplicates} rows repeat others, and are on the same side of the split")
+    if len(ground.rows) < LEAST_ROWS:
+        told = f"{len(ground.rows)} rows show nothing: the verdict will be `not shown`"
+        notes.append(f"{told}; {LEAST_ROWS} are the least, 200 show a gain of about 10 points")
+    return notes

@@ -1,0 +1,220 @@
+"""One tuning at work: what is searched, what is picked and confirmed, and what of it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from promptkit.errors import BudgetSpent, PromptkitError
+from promptkit.tuning.ablation import ablate
+from promptkit.tuning.calibrating import Calibrating
+from promptkit.tuning.candidate import Candidate
+from promptkit.tuning.confirm import WHY, Confirmed, confirm, pair_key, rows_key
+from promptkit.tuning.evidence import Evidence, Stage
+from promptkit.tuning.field import Field
+from promptkit.tuning.preferring import preferred
+from promptkit.tuning.race import SMOKE_ROWS
+from promptkit.tuning.record import State, record_of
+from promptkit.tuning.spending import Shares, Spending
+from promptkit.tuning.steps import Bed, Beds, StepsSearch
+
+if TYPE_CHECKING:
+    from promptkit.evaluation import Suite
+    from promptkit.runtimes import Budget, Model, Models
+    from promptkit.storage import Store
+    from promptkit.tuning.ground import Ground
+    from promptkit.tuning.space import Space
+    from promptkit.tuning.standing import Standing
+    from promptkit.tuning.wishes import Wishes
+
+KEY_BYTES: Final = 16
+Status = Literal["done", "incomplete", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """A tuning that ended. `record` is what `--json` prints; `failure` is what ended it before it was through.
+
+    `chosen` is what is worth writing, None where nothing is.
+    """
+
+    number: int
+    status: Status
+    record: Mapping[str, Any]
+    chosen: Candidate | None = None
+    failure: PromptkitError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What is known before the first call. `alone` are the rows as the steps take them that have labels of their own.
+
+    `smallest` is the gain that the confirmation could show, None where it can show none.
+    """
+
+    model: Model
+    ground: Ground
+    alone: Mapping[str, Ground]
+    space: Space
+    smallest: float | None
+
+
+class Work:
+    """The work of a tuning in the run of that number. `shares` says how calls are shared at a price a row."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        ready: Ready,
+        *,
+        wishes: Wishes,
+        models: Models,
+        store: Store,
+        standing: Standing,
+        number: int,
+        shares: Callable[[float], Shares],
+    ) -> None:
+        self._suite = suite
+        self._ready = ready
+        self._wishes = wishes
+        self._models = models
+        self._store = store
+        self._standing = standing
+        self._number = number
+        self._shares = shares
+        self._spending = Spending(wishes.limits)
+        ground = ready.ground
+        self._field = self._field_of(suite, ground)
+        whole = self._bed(self._field, ground)
+        fields = {step: self._field_of(own.suite, own, f"{step} alone: ") for step, own in ready.alone.items()}
+        alone = {step: self._bed(field, ready.alone[step]) for step, field in fields.items()}
+        self._beds = Beds(whole=whole, alone=alone)
+        self._state = State(
+            number=number,
+            target=suite.target,
+            model=ready.model,
+            why=models.why(suite.baseline.model),
+            wishes=wishes,
+            ground=ground,
+            evidence=whole.evidence,
+            smallest=ready.smallest,
+        )
+
+    @property
+    def budget(self) -> Budget:
+        """What is spent, and what may be."""
+        return self._spending.budget
+
+    async def run(self) -> None:
+        """Search, pick and confirm. Raises what ends it before it is through."""
+        shares = await self._measured_shares()
+        search = StepsSearch(
+            self._beds,
+            self._ready.space.axes,
+            standing=self._standing,
+            mode=self._wishes.mode,
+            seed=self._wishes.seed,
+            most_requests=shares.most_requests,
+            found=self._state.found,
+        )
+        await search.run(int(self.budget.most - self.budget.spent))
+        self._choose()
+        self._spending.rest(shares)
+        if self._state.found.chosen.changes:
+            await self._confirm()
+        else:
+            self._state.confirmed = Confirmed(outcome="not shown", why=WHY["start is best"])
+
+    def end(self, status: Status, stopped_by: str = "done", failure: PromptkitError | None = None) -> Tuned:
+        """Keep what there is as the run's record, and return it."""
+        state = self._state
+        state.stopped_by = self.budget.ended or stopped_by if stopped_by == "done" else stopped_by
+        record = self._record(status)
+        self._store.end_run(self._number, status, record)
+        chosen = state.found.chosen if state.confirmed and state.found.chosen.changes else None
+        return Tuned(number=self._number, status=status, record=record, chosen=chosen, failure=failure)
+
+    async def _measured_shares(self) -> Shares:
+        """Ask the start on a few rows, and set aside what the confirmation needs at what these took."""
+        ground = self._ready.ground
+        rows, before = ground.order[:SMOKE_ROWS], self._spending.seconds
+        await self._field.have([Candidate()], rows)
+        cells = list(self._field.cells(Candidate(), rows))
+        count = max(1, len(cells))
+        shares = self._shares(sum(each.calls for each in cells) / count or 1.0)
+        self._spending.search(
+            shares,
+            tokens_a_row=sum(each.tokens for each in cells) / count,
+            seconds_a_row=(self._spending.seconds - before) / count if self._field.asked else 0.0,
+            confirm=len(ground.confirm),
+        )
+        return shares
+
+    def _choose(self) -> None:
+        """Take what is preferred among what came far; nothing where the metric says the same of every answer."""
+        found, evidence = self._state.found, self._state.evidence
+        seen = list(found.seen.values())
+        scores = {each for one in seen for each in evidence.calibrating.scores(one.candidate, one.rows).tolist()}
+        if len(scores) == 1:
+            told = f"`{evidence.field.metric.name}` is {evidence.in_units(scores.pop()):g} for every answer"
+            self._standing.note(f"{told}: it cannot tell prompts apart")
+            found.pick = found.chosen = Candidate()
+            return
+        wanted = preferred(evidence, found.pick, seen, self._wishes.prefer)
+        if wanted.key != found.pick.key:
+            found.pick = found.chosen = wanted
+
+    async def _confirm(self) -> None:
+        """Keep the pick, then ask start and pick on the rows that no search has seen."""
+        state, ground, chosen = self._state, self._ready.ground, self._state.found.chosen
+        ordinal = self._store.tunings.ordinal(rows_key(ground), pair_key(*map(self._told, (Candidate(), chosen))))
+        state.confirmed = Confirmed(outcome="not shown", why="the confirmation is not through", ordinal=ordinal)
+        self._store.update_run(self._number, self._record("running"))
+        self._standing.enter("confirm", 2)
+        before = self.budget.spent
+        try:
+            state.confirmed = await confirm(self._field, Candidate(), chosen, ground, ordinal=ordinal)
+        except BudgetSpent:
+            why = "the budget was spent before the confirmation was through: a larger one goes on from there"
+            state.confirmed = Confirmed(outcome="not shown", why=why, ordinal=ordinal)
+            return
+        self._stage("confirm", 2, before)
+        if state.confirmed.is_cheaper and state.confirmed.outcome != "improved":
+            self._standing.note("the pick takes a fifth fewer tokens or less, and is not worse by 2 points or more")
+        before = self.budget.spent
+        self._standing.enter("ablation", len(chosen.choices))
+        state.ablation = await ablate(self._field, chosen, ground.confirm, state.found.effects)
+        self._stage("ablation", len(chosen.choices), before)
+
+    def _stage(self, name: str, candidates: int, before: int) -> None:
+        rows, calls = len(self._ready.ground.confirm), self.budget.spent - before
+        self._state.found.stages.append(Stage(name=name, step=None, candidates=candidates, rows=rows, calls=calls))
+
+    def _told(self, candidate: Candidate) -> bytes:
+        """Return what tells a candidate of this target, model and aim from others."""
+        start = self._suite.baseline.content.hex()
+        text = json.dumps([start, self._ready.model.digest, self._suite.measures[0].key, candidate.key])
+        return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+
+    def _record(self, status: str) -> dict[str, Any]:
+        state = self._state
+        state.seconds = self._spending.seconds
+        state.notes = [*self._ready.space.notes, *self._standing.noted, *self._field.notices]
+        return record_of(state, status)
+
+    def _field_of(self, suite: Suite, ground: Ground, prefix: str = "") -> Field:
+        return Field(
+            suite,
+            ground.rows,
+            models=self._models,
+            store=self._store,
+            budget=self._spending.budget,
+            number=self._number,
+            prefix=prefix,
+        )
+
+    def _bed(self, field: Field, ground: Ground) -> Bed:
+        return Bed(evidence=Evidence(field, Calibrating(field, ground.labels)), ground=ground)
