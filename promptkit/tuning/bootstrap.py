@@ -6,13 +6,14 @@ The idea is that of DSPy's BootstrapFewShot (Khattab et al. 2023, arXiv 2310.037
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.answers import AnswerType
 from promptkit.engine import step_inputs
 from promptkit.errors import InputError
 from promptkit.tuning.candidate import Level
-from promptkit.tuning.demonstration import Demonstration
+from promptkit.tuning.demonstration import Demonstration, example_levels
 from promptkit.tuning.field import usable
 from promptkit.tuning.traces import step_nodes
 
@@ -26,6 +27,7 @@ RIGHT: Final = 1.0
 SAMPLES, WARMTH = 3, 0.7
 """How often a row is asked again whose greedy thoughts led astray, and at which temperature."""
 THINKING: Final = "chain_of_thought"
+THINKING_REQUESTS: Final = 2.0
 REASON: Final = "reason"
 """The call of a technique that thinks in one go."""
 
@@ -74,6 +76,17 @@ async def with_thoughts(
             if (first := next(thought, None)) is not None:
                 found[row] = first
     return [found[row] for row in rows if row in found]
+
+
+def thinking_levels(step: str, pool: Sequence[Demonstration], *, seed: int, room: int | None) -> tuple[Level, ...]:
+    """Return levels of `STEP.examples` with thoughts, as `example_levels` draws them.
+
+    Each makes the step think too, unless its technique is chosen apart: elsewhere thoughts are not shown.
+    """
+    return tuple(
+        replace(level, changes={**level.changes, f"{step}.technique": THINKING}, requests=THINKING_REQUESTS)
+        for level in example_levels(step, pool, seed=seed, called="with thoughts", room=room)
+    )
 
 
 def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candidate]:

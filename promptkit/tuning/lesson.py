@@ -32,7 +32,10 @@ TEMPLATE: Final = LIBRARY / "templates" / "tuning" / "reflect.j2"
 MOST_GROUPS: Final = 6
 LONGEST_TEXT: Final = 300
 """Characters of a row's text that are shown."""
-MOST_TOKENS, CONTEXT_SHARE = 2_048, 0.25
+CHARACTERS_A_TOKEN: Final = 2
+"""At the least: what a reply may be long is not to end in the middle of instructions."""
+AROUND, THOUGHTS = 512, 1_536
+"""Tokens for what a teacher says beside the instructions, and for what one that thinks does before."""
 WARMTH: Final = 0.7
 LEAST_FENCE: Final = 3
 
@@ -87,11 +90,13 @@ class Lesson:
         A model that cannot sample is asked once about each, for it would say the same again.
         """
         samples = "sampling" in model.capabilities
+        thoughts = THOUGHTS if "think" in model.capabilities else 0
+        most_tokens = self.original.longest // CHARACTERS_A_TOKEN + AROUND + thoughts
         groups = list(self._groups())
         return [
             Request(
                 messages=(Message("user", self._text(groups, number % len(groups))),),
-                max_tokens=min(MOST_TOKENS, int((model.context or MOST_TOKENS / CONTEXT_SHARE) * CONTEXT_SHARE)),
+                max_tokens=most_tokens,
                 temperature=WARMTH if samples else 0.0,
                 sample=str(number),
             )

@@ -6,7 +6,7 @@ import pytest
 
 from promptkit.runtimes import Request, Scripted
 from promptkit.runtimes.scripted import CAPABILITIES
-from promptkit.tuning.bootstrap import from_runs, with_thoughts
+from promptkit.tuning.bootstrap import from_runs, thinking_levels, with_thoughts
 from promptkit.tuning.candidate import Candidate, Level
 from promptkit.tuning.demonstration import Demonstration
 from tests.engine.helpers import Folder, said
@@ -205,3 +205,15 @@ async def test_a_target_that_cannot_think_has_no_thoughts(bench: Bench) -> None:
         model = await opened.runtime.model()
         assert await with_thoughts(opened.field, [0], wrong, "mood", model=model, most_calls=ALL) == []
         assert opened.runtime.requests == []
+
+
+async def test_examples_with_thoughts_are_shown_as_the_model_thinks(bench: Bench) -> None:
+    pool = [Demonstration({"text": f"bad {row}"}, "bad", f"Because of {row}.", "bad", row) for row in range(3)]
+    levels = thinking_levels("mood", pool, seed=0, room=None)
+    async with open_field(bench, thinking) as opened:
+        constrained = Level("constrain", {"mood.decide": "constrain"})
+        await opened.field.have([Candidate({"mood.examples": levels[0], "mood.decide": constrained})], [5])
+
+        assert [level.name for level in levels][:2] == ["2 examples with thoughts #1", "2 examples with thoughts #2"]
+        assert "Because of " in said(opened.runtime.requests[0])
+        assert len(opened.runtime.requests) == levels[0].requests == 2
