@@ -59,7 +59,8 @@ def test_examples_are_rows_of_the_pool_with_what_is_expected_of_them(bench: Benc
     expected = {row.inputs[0]["text"]: row.expect for row in (rows.rows[place] for place in rows.pool)}
 
     assert axis.levels[0].changes == {}
-    assert {each["input"]["text"]: each["output"] for level in shown(axis) for each in level} == expected
+    written = {each["input"]["text"]: each["output"] for level in shown(axis) for each in level}
+    assert written.items() <= expected.items()
     assert (len(axis.levels), notes) == (13, ())
 
 
