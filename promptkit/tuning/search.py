@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
@@ -27,6 +27,7 @@ from promptkit.tuning.standing import BestSoFar, Standing
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Budget
+    from promptkit.tuning.teaching import Teaching
 
 SMOKE_SHARE: Final = 0.1
 PROPOSAL_SHARE: Final = 0.3
@@ -40,9 +41,6 @@ WHY: Final = {
     "behind": "2.5 standard errors behind the leader or more",
     "cut": "not among the best at a rung",
 }
-
-Propose = Callable[[Candidate, tuple[int, ...], int], Awaitable[list[Candidate]]]
-"""Returns what is proposed for the leader, by the rows that it was asked, within so many calls."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,9 +66,9 @@ class Search:
     """A search on one field. `order` are the rows in the one order for all, `base` what is chosen already.
 
     `entrants` race in any case, before all that the screen lets in. Candidates of more than `most_requests` a row, of
-    one of the start, are left out. `propose` gives further candidates once the race is over. All choices are a function
-    of the cells, the calls and the seed: a search that is made again asks only what is missing, and ends the same.
-    `found` is filled as it goes on, beside what it has of an earlier search.
+    one of the start, are left out. `teaching` gives further candidates once the race is over. `found` is filled as it
+    goes on, beside what it has of an earlier search. All choices are a function of the cells, the calls and the seed: a
+    search that is made again asks only what is missing, and ends the same.
     """
 
     def __init__(
@@ -85,7 +83,7 @@ class Search:
         seed: int = 0,
         most_requests: float | None = None,
         entrants: Sequence[Candidate] = (),
-        propose: Propose | None = None,
+        teaching: Teaching | None = None,
         found: Found | None = None,
     ) -> None:
         self._evidence = evidence
@@ -98,7 +96,7 @@ class Search:
         self._seed = seed
         self._most_requests = most_requests
         self._entrants = tuple(entrants)
-        self._propose = propose
+        self._teaching = teaching
         self._found = found or Found()
         self._found.pick = self._found.chosen = self._base
         self._found.ranked = []
@@ -212,14 +210,23 @@ class Search:
         effects = self._found.effects
         entering = self._unscreened() if effects is None else finalists(effects, seen)
         entering = distinct([Candidate(), *self._entrants, *entering])
-        calls = self._left()
-        share = 1 - PROPOSAL_SHARE if self._propose else 1.0
-        await self._race("race", [self._merged(each) for each in self._usable(entering)], int(calls * share))
-        if self._propose is not None and self._left() > 0:
-            leader = self._found.pick
-            rows = self._found.seen[leader.key].rows if leader.key in self._found.seen else ()
-            if proposed := usable(self._field, await self._propose(leader, rows, self._left()))[0]:
-                await self._race("wording", [leader, *proposed], self._left())
+        calls = self._left() * (1.0 if self._teaching is None else 1 - PROPOSAL_SHARE)
+        await self._race("race", [self._merged(each) for each in self._usable(entering)], int(calls))
+        if self._teaching is not None:
+            await self._taught(self._teaching)
+
+    async def _taught(self, teaching: Teaching) -> None:
+        """Race what a teacher proposes for the leader against it, and then what two good proposals make together."""
+        leader = self._found.pick
+        rows = self._found.seen[leader.key].rows if leader.key in self._found.seen else ()
+        proposed = usable(self._field, await teaching.propose(leader, rows, self._left()))[0]
+        if not proposed:
+            return
+        await self._race("wording", [leader, *proposed], self._left())
+        two = [each for each in self._found.ranked if each.key != leader.key][:2]
+        shared = self._order[: min((self._known(each) for each in two), default=0)]
+        if len(two) == 2 and (merged := teaching.merged(leader, two, shared)) and usable(self._field, [merged])[0]:
+            await self._race("merge", [self._found.pick, merged], self._left())
 
     def _unscreened(self) -> list[Candidate]:
         size = max(2, int(self._left() / self._calls_a_row / ROWS_EACH))

@@ -43,10 +43,14 @@ Made = Mapping[str, Mapping[str, "Sequence[Demonstration]"]]
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The axes, each with more than one level, and what is not tried and why, for people."""
+    """The axes, each with more than one level, and what is not tried and why, for people.
+
+    `kinds` are those that further levels may be of: of what `tune:` names there are none.
+    """
 
     axes: tuple[Axis, ...]
     notes: tuple[str, ...] = ()
+    kinds: frozenset[AxisKind] = frozenset()
 
 
 async def step_models(suite: Suite, models: Models) -> dict[str, Model]:
@@ -83,7 +87,8 @@ def derive_space(
         deriving = _Deriving(ground, models, wanted, seed, made or {}, notes)
         axes = [axis for step in pipeline.steps.values() if _is_tuned(step) for axis in deriving.axes(step)]
     able = [_able(axis, suite, notes) for axis in axes]
-    return Space(tuple(axis for axis in able if len(axis.levels) > 1), tuple(dict.fromkeys(notes)))
+    kinds = {kind for kind in KINDS for step in pipeline.steps if not pipeline.tune and wanted.takes(step, kind)}
+    return Space(tuple(axis for axis in able if len(axis.levels) > 1), tuple(dict.fromkeys(notes)), frozenset(kinds))
 
 
 class _Wanted:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from promptkit.tuning.candidate import Axis, Candidate, Level, distinct
-from promptkit.tuning.search import Found, Propose, Search
+from promptkit.tuning.search import Found, Search
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Budget
     from promptkit.tuning.evidence import Evidence
     from promptkit.tuning.ground import Ground
     from promptkit.tuning.standing import Standing
+    from promptkit.tuning.teaching import Teaching
     from promptkit.tuning.wishes import Mode
 
 ALONE_SHARE: Final = 0.7
@@ -39,7 +40,7 @@ class Beds:
 class StepsSearch:
     """The search over all axes. `found` is filled as it goes on, so that one that is broken off leaves what it had.
 
-    `propose` makes what a teacher proposes for a step on a bed, None without a teacher.
+    `teach` gives what teaches a step on a bed, None without a teacher.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class StepsSearch:
         seed: int,
         most_requests: float,
         found: Found | None = None,
-        propose: Callable[[Bed, str], Propose] | None = None,
+        teach: Callable[[Bed, str], Teaching] | None = None,
     ) -> None:
         self._beds = beds
         self._axes = tuple(axes)
@@ -60,7 +61,7 @@ class StepsSearch:
         self._mode = mode
         self._seed = seed
         self._most_requests = most_requests
-        self._propose = propose
+        self._teach = teach
         self._found = found or Found()
 
     async def run(self, calls: int) -> Found:
@@ -136,7 +137,7 @@ class StepsSearch:
             seed=self._seed,
             most_requests=self._most_requests,
             entrants=entrants,
-            propose=self._propose(bed, step) if self._propose is not None and step is not None else None,
+            teaching=self._teach(bed, step) if self._teach is not None and step is not None else None,
             found=self._found if bed is self._beds.whole else None,
         )
         found = await search.run(calls)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from promptkit.errors import InputError, PromptkitError, nearest
 from promptkit.evaluation import Suite
 from promptkit.storage import holding_files
+from promptkit.tuning.candidate import KINDS
+from promptkit.tuning.demonstrating import Made
 from promptkit.tuning.ground import Ground, read_ground, step_ground
 from promptkit.tuning.plan import Plan
 from promptkit.tuning.space import Space, derive_space, step_models
@@ -23,7 +25,7 @@ from promptkit.tuning.work import Ready, Tuned, Work
 
 if TYPE_CHECKING:
     from promptkit.evaluation import Measure
-    from promptkit.runtimes import Models
+    from promptkit.runtimes import Model, Models
     from promptkit.storage import Store
 
 KIND: Final = "tune"
@@ -121,21 +123,36 @@ class Tuning:
                 for each in self.suite.steps
                 if (step := each.wanted.step) is not None
             }
-            space = await self._space(ground, alone)
+            models = await step_models(self.suite, self._models)
+
+            def respaced(made: Made) -> Space:
+                return self._space(ground, alone, models, made)
+
+            space = respaced({})
             tunings.keep_split(name, ground.salt, ground.share)
             smallest = smallest_gain(len(ground.confirm)) if len(ground.rows) >= LEAST_ROWS else None
-            self._ready = Ready(model=model, ground=ground, alone=alone, space=space, smallest=smallest)
+            self._ready = Ready(
+                model=model,
+                ground=ground,
+                alone=alone,
+                space=space,
+                models=models,
+                respaced=respaced,
+                smallest=smallest,
+            )
         return self._ready
 
-    async def _space(self, ground: Ground, alone: Mapping[str, Ground]) -> Space:
+    def _space(self, ground: Ground, alone: Mapping[str, Ground], models: Mapping[str, Model], made: Made) -> Space:
         """Return what may vary; of a step with labels of its own its rows say what its examples can be."""
-        wishes, models = self.wishes, await step_models(self.suite, self._models)
-        whole = derive_space(ground, models, only=wishes.only, seed=wishes.seed)
+        wishes = self.wishes
+        whole = derive_space(ground, models, only=wishes.only, seed=wishes.seed, made=made)
         axes, notes = {axis.name: axis for axis in whole.axes}, list(whole.notes)
-        for own in alone.values():
-            found = derive_space(own, models, only=[*axes], seed=wishes.seed) if axes else whole
-            axes |= {axis.name: axis for axis in found.axes if axis.name in axes}
-        return Space(tuple(axes.values()), tuple(notes))
+        for step, own in alone.items():
+            only = [each for each in wishes.only if each in KINDS or each.split(".")[0] == step]
+            if only or not wishes.only:
+                found = derive_space(own, models, only=only, seed=wishes.seed, made=made)
+                axes |= {axis.name: axis for axis in found.axes}
+        return Space(tuple(axes.values()), tuple(notes), whole.kinds)
 
     def _shares(self, ready: Ready, calls_a_row: float) -> Shares:
         dearest = max((level.requests for axis in ready.space.axes for level in axis.levels), default=1.0)

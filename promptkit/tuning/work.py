@@ -13,6 +13,8 @@ from promptkit.tuning.ablation import ablate
 from promptkit.tuning.calibrating import Calibrating
 from promptkit.tuning.candidate import Candidate
 from promptkit.tuning.confirm import WHY, Confirmed, confirm, pair_key, rows_key
+from promptkit.tuning.demonstrating import Made, made_demonstrations
+from promptkit.tuning.dspy_bridge import open_search
 from promptkit.tuning.evidence import Evidence, Stage
 from promptkit.tuning.field import Field
 from promptkit.tuning.preferring import preferred
@@ -20,6 +22,7 @@ from promptkit.tuning.race import SMOKE_ROWS
 from promptkit.tuning.record import State, record_of
 from promptkit.tuning.spending import Shares, Spending
 from promptkit.tuning.steps import Bed, Beds, StepsSearch
+from promptkit.tuning.teaching import Teaching, find_teacher
 
 if TYPE_CHECKING:
     from promptkit.evaluation import Suite
@@ -52,13 +55,16 @@ class Tuned:
 class Ready:
     """What is known before the first call. `alone` are the rows as the steps take them that have labels of their own.
 
-    `smallest` is the gain that the confirmation could show, None where it can show none.
+    `models` answer the steps; `respaced` gives the space anew with demonstrations that were made. `smallest` is the
+    gain that the confirmation could show, None where it can show none.
     """
 
     model: Model
     ground: Ground
     alone: Mapping[str, Ground]
     space: Space
+    models: Mapping[str, Model]
+    respaced: Callable[[Made], Space]
     smallest: float | None
 
 
@@ -111,16 +117,21 @@ class Work:
     async def run(self) -> None:
         """Search, pick and confirm. Raises what ends it before it is through."""
         shares = await self._measured_shares()
-        search = StepsSearch(
-            self._beds,
-            self._ready.space.axes,
-            standing=self._standing,
-            mode=self._wishes.mode,
-            seed=self._wishes.seed,
-            most_requests=shares.most_requests,
-            found=self._state.found,
-        )
-        await search.run(int(self.budget.most - self.budget.spent))
+        if self._wishes.optimizer == "race":
+            search = await self._race(shares)
+            await search.run(self._left())
+        else:
+            wishes = self._wishes
+            bridged = open_search(
+                wishes.optimizer,
+                self._beds.whole,
+                standing=self._standing,
+                models=self._models.within(self.budget),
+                teacher=wishes.teacher,
+                seed=wishes.seed,
+            )
+            self._state.found = bridged.found
+            await bridged.run(self._left())
         self._choose()
         self._spending.rest(shares)
         if self._state.found.chosen.changes:
@@ -152,6 +163,40 @@ class Work:
             confirm=len(ground.confirm),
         )
         return shares
+
+    def _left(self) -> int:
+        return max(0, int(self.budget.most - self.budget.spent))
+
+    async def _race(self, shares: Shares) -> StepsSearch:
+        """Return our own search, over the space with the demonstrations that the model makes for it."""
+        wishes, ready, axes = self._wishes, self._ready, self._ready.space.axes
+        made: Made = {}
+        if "examples" in ready.space.kinds:
+            self._standing.enter("examples", 1)
+            before, calls = self.budget.spent, self._left()
+            made = await made_demonstrations(
+                self._beds, axes, ready.models, calls=calls, most_requests=shares.most_requests
+            )
+            if self.budget.spent > before:
+                self._stage("examples", 1, before, rows=len(ready.ground.pool))
+        if made:
+            axes = ready.respaced(made).axes
+        teacher = await find_teacher(wishes.teacher, ready.model, self._models.within(self.budget), self._standing)
+
+        def teach(bed: Bed, step: str) -> Teaching:
+            assert teacher is not None, "without a teacher nothing is taught"
+            return Teaching(bed.evidence.field, bed.ground, step, teacher, self._standing)
+
+        return StepsSearch(
+            self._beds,
+            axes,
+            standing=self._standing,
+            mode=wishes.mode,
+            seed=wishes.seed,
+            most_requests=shares.most_requests,
+            found=self._state.found,
+            teach=teach if teacher is not None and "wording" in ready.space.kinds else None,
+        )
 
     def _choose(self) -> None:
         """Take what is preferred among what came far; nothing where the metric says the same of every answer."""
@@ -189,8 +234,8 @@ class Work:
         state.ablation = await ablate(self._field, chosen, ground.confirm, state.found.effects)
         self._stage("ablation", len(chosen.choices), before)
 
-    def _stage(self, name: str, candidates: int, before: int) -> None:
-        rows, calls = len(self._ready.ground.confirm), self.budget.spent - before
+    def _stage(self, name: str, candidates: int, before: int, *, rows: int | None = None) -> None:
+        rows, calls = len(self._ready.ground.confirm) if rows is None else rows, self.budget.spent - before
         self._state.found.stages.append(Stage(name=name, step=None, candidates=candidates, rows=rows, calls=calls))
 
     def _told(self, candidate: Candidate) -> bytes:

@@ -1,0 +1,60 @@
+"""A teacher in a search: asked about the leader of a race when there is something to learn from, and to be merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from promptkit.tuning.merging import merge
+from promptkit.tuning.teacher import MOST_PROPOSALS, propose, why_not_own_teacher, why_not_taught
+
+if TYPE_CHECKING:
+    from promptkit.runtimes import Asker, Model, Models
+    from promptkit.tuning.candidate import Candidate
+    from promptkit.tuning.field import Field
+    from promptkit.tuning.ground import Ground
+    from promptkit.tuning.standing import Standing
+
+ROWS_EACH: Final = 12
+"""A proposal that could not be raced over so many rows is not asked for."""
+
+
+class Teaching:
+    """Proposals for one step on one field."""
+
+    def __init__(self, field: Field, ground: Ground, step: str, teacher: Asker, standing: Standing) -> None:
+        self._field = field
+        self._ground = ground
+        self._step = step
+        self._teacher = teacher
+        self._standing = standing
+
+    async def propose(self, leader: Candidate, rows: Sequence[int], calls: int) -> list[Candidate]:
+        """Return what is proposed for the leader of a race by what it got wrong on `rows`, within so many calls.
+
+        What is refused is told. Raises BudgetSpent.
+        """
+        budget = self._field.budget
+        share = calls / budget.most if budget.most else 0.0
+        if why := why_not_taught(self._field, leader, rows, left=share):
+            self._standing.note(why)
+            return []
+        most = min(MOST_PROPOSALS, calls // (ROWS_EACH + 1))
+        found = await propose(self._field, self._ground.search, leader, self._step, self._teacher, most=most)
+        for each in found.refused:
+            self._standing.note(f"a proposal for `{self._step}` is refused: {each.why}")
+        return list(found.candidates)
+
+    def merged(self, leader: Candidate, two: Sequence[Candidate], rows: Sequence[int]) -> Candidate | None:
+        """Return one that has of two proposals for the leader what each changed, None where that is no other one."""
+        return merge(self._field, rows, leader, two[0], two[1])
+
+
+async def find_teacher(named: str | None, model: Model, models: Models, standing: Standing) -> Asker | None:
+    """Return who proposes: who was named, else the tuned model where it is large enough; None is told with why."""
+    if named is not None:
+        return await models.get(named)
+    if why := why_not_own_teacher(model):
+        standing.note(why)
+        return None
+    return await models.get()
