@@ -98,11 +98,11 @@ def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candida
     if {"sampling", "seed"} <= model.capabilities:
         ways += [(f"sample {seed}", {"temperature": WARMTH, "seed": seed}) for seed in range(1, SAMPLES + 1)]
     for name, options in ways:
-        changes = {"technique": THINKING, "decide": "constrain"} | {
-            f"options.{key}": each for key, each in options.items()
-        }
-        level = Level(name, {f"{step}.{key}": value for key, value in changes.items()})
-        yield candidate.taking(f"{step}.thoughts", level)
+        chosen = {**candidate.changes.get(f"{step}.options", {}), **options}
+        changes = {"technique": THINKING, "decide": "constrain", "options": chosen}
+        yield candidate.taking(
+            f"{step}.thoughts", Level(name, {f"{step}.{key}": each for key, each in changes.items()})
+        )
 
 
 async def _have(field: Field, candidate: Candidate, rows: Sequence[int], most_calls: int, cost: int = 0) -> int:

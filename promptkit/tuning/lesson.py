@@ -18,7 +18,7 @@ from promptkit.runtimes import Message, Request
 from promptkit.tuning.candidate import Level
 from promptkit.tuning.edits import edited, section_source
 from promptkit.tuning.failing import find_failures
-from promptkit.tuning.refusing import Original, Told, has_statements, names_of
+from promptkit.tuning.refusing import Original, Told, has_statements
 from promptkit.tuning.traces import step_nodes
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ AROUND, THOUGHTS = 512, 1_536
 """Tokens for what a teacher says beside the instructions, and for what one that thinks does before."""
 WARMTH: Final = 0.7
 LEAST_FENCE: Final = 3
+_PRINTED: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
 class Lesson:
@@ -133,7 +134,7 @@ class Lesson:
                 "asked": self._errors.read,
                 "failed": self._errors.failed,
                 "groups": shown,
-                "variables": [f"{{{{ {name} }}}}" for name in sorted(names_of(self.original.source))],
+                "variables": list(dict.fromkeys(_PRINTED.findall(self.original.source))),
                 "longest": self.original.longest,
             },
         )

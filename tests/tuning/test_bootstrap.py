@@ -199,6 +199,16 @@ async def test_thoughts_of_a_target_that_thinks_as_it_is_written_are_shown(bench
         assert [each.thoughts for each in found["mood"]] == ["Let's think step by step. It is bad."]
 
 
+async def test_options_that_a_candidate_has_chosen_hold_while_it_thinks_and_are_not_changed(bench: Bench) -> None:
+    chosen = Candidate({"mood.options": Level("short", {"mood.options": {"max_tokens": 7}})})
+    async with open_field(bench, thinking) as opened:
+        model = await opened.runtime.model()
+        await with_thoughts(opened.field, [1], chosen, "mood", model=model, most_calls=ALL)
+
+        assert {each.max_tokens for each in opened.runtime.requests if each.begun.endswith("Mood:")} == {7}
+        assert chosen.changes == {"mood.options": {"max_tokens": 7}}
+
+
 async def test_a_target_that_cannot_think_has_no_thoughts(bench: Bench) -> None:
     wrong = Candidate({"mood.cue": Level("two", {"mood.cue": 7})})
     async with open_field(bench, echo) as opened:

@@ -174,12 +174,12 @@ async def test_what_is_wrong_with_a_proposal_is_told_and_it_is_no_candidate(benc
 
 
 async def test_an_input_that_the_instructions_fill_in_must_stay(bench: Bench) -> None:
-    bench.folder.write("pipelines/mood.yaml", OWN.replace("INSTRUCTIONS", "Is {{ text }} good or bad?"))
+    bench.folder.write("pipelines/mood.yaml", OWN.replace("INSTRUCTIONS", "Is {{ text | upper }} good or bad?"))
     async with asked(bench, lambda request: "good") as field:
         teacher = Teacher("Is it good or bad, all in all?", "Is {{ text }} good, or is it bad?")
         found = await proposed(field, teacher, most=2)
 
-    assert "Keep {{ text }} in your text exactly so" in teacher.shown[0]
+    assert "Keep {{ text | upper }} in your text exactly so" in teacher.shown[0]
     assert [each.why for each in found.refused] == ["it drops `{{ text }}`"]
     assert len(found.candidates) == 1
 
