@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.answers import AnswerType, constrained
@@ -13,6 +12,7 @@ from promptkit.prompts import Example, open_layout, render_file
 from promptkit.runtimes import Request
 from promptkit.techniques import choose, cost
 from promptkit.tuning.candidate import AS_WRITTEN, Axis, Level
+from promptkit.tuning.edits import section_source
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Step
@@ -23,14 +23,6 @@ MOST: Final = 8
 CUE_TEMPLATE: Final = LIBRARY / "templates" / "tuning" / "cue.j2"
 SCORED: Final = ("label", "choice", "boolean")
 NEEDS: Final = ("logprobs", "continue")
-
-
-@dataclass(frozen=True, slots=True)
-class _Ways:
-    """How the answer of a step may be decided, and why not otherwise."""
-
-    decides: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def answer_of(step: Step, inputs: Mapping[str, Any], scope: Mapping[str, Any]) -> AnswerType:
@@ -48,113 +40,100 @@ def decide_axis(
 ) -> tuple[Axis, tuple[str, ...]]:
     """Return the axis `STEP.decide`, the cues times the ways to decide, and what is not tried and why.
 
-    The cues are none, the layout's, one from the task, and the one that is written. `answer` is the type of the answer
-    as it is for one row, None where that is not known. Each cue is decided as written and, where the model can, by
-    `score`; the answer is generated freely with the cue that is likeliest to pay.
+    The cues are none, the layout's, one from the task, and the one that is written. Each is decided under a grammar or
+    as written and, where the model can, by `score`; generated freely is the answer after the task's. `answer` is its
+    type as it is for one row, None where that is not known.
     """
-    asking = step.asking
-    assert asking is not None, "only a step that asks decides"
-    ways = _ways(step, model, answer)
-    written = _written_cue(step)
-    cues = _cues(step, written, answer)
-    pairs = dict.fromkeys(_pairs(cues, ways.decides))
-    pairs.pop((written, asking.decide), None)
-    levels = [_level(pipeline, step, cue, decide, written, answer) for cue, decide in pairs]
-    return Axis(
-        name=f"{step.name}.decide", step=step.name, kind="decide", levels=(Level(AS_WRITTEN), *levels[:MOST])
-    ), ways.notes
+    deciding = _Deciding(pipeline, step, answer)
+    ways, notes = deciding.ways(model)
+    pairs = dict.fromkeys(_pairs(deciding.cues(), ways))
+    pairs.pop((deciding.cue, deciding.decide), None)
+    levels = [deciding.level(cue, way) for cue, way in pairs]
+    name = f"{step.name}.decide"
+    return Axis(name=name, step=step.name, kind="decide", levels=(Level(AS_WRITTEN), *levels[:MOST])), tuple(notes)
 
 
-def _pairs(cues: list[str], decides: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield cues with ways to decide, the likeliest to pay first; the last of the cues is none."""
-    first = next(iter(decides))
+def _pairs(cues: Sequence[str], ways: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield cues (blank: none) with ways to decide, the likeliest to pay first."""
     spoken = [cue for cue in cues if cue]
-    yield from ((cue, first) for cue in spoken)
-    if "score" in decides:
+    yield from ((cue, ways[0]) for cue in spoken)
+    if "score" in ways:
         # Without a cue the first token of a reply is seldom a label's.
         yield from ((cue, "score") for cue in spoken)
-    yield from ((spoken[0], decide) for decide in decides[1:] if decide != "score" and spoken)
-    yield "", first
+    yield from ((spoken[0], way) for way in ways[1:] if way != "score")
+    yield "", ways[0]
 
 
-def _ways(step: Step, model: Model, answer: AnswerType | None) -> _Ways:
-    asking = step.asking
-    assert asking is not None
-    decides, notes = [], []
-    wanted = None if answer is None else constrained(Request(), answer, model.capabilities)
-    if wanted is None or wanted[0].grammar or wanted[0].schema:
-        decides.append("constrain")
-    elif wanted[1]:
-        notes.append(f"{step.name}: {wanted[1]}")
-    decides.append("generate")
-    lacking = [need for need in NEEDS if need not in model.capabilities]
-    if answer is not None and answer.name in SCORED:
-        if lacking:
-            notes.append(f"{step.name}: `score` is not tried: {model.reference} lacks {' and '.join(lacking)}")
-        else:
-            decides.append("score")
-    written = asking.decide
-    if written == "constrain" and "constrain" not in decides:
-        decides = ["constrain", *(each for each in decides if each != "generate")]
-    return _Ways(tuple(decides), tuple(notes))
+class _Deciding:
+    """How a step's answer is decided as it is written, and how else it may be. A blank cue is none."""
 
+    def __init__(self, pipeline: Pipeline, step: Step, answer: AnswerType | None) -> None:
+        assert step.asking is not None, "only a step that asks decides"
+        self._pipeline = pipeline
+        self._step = step
+        self._asking = step.asking
+        self._answer = answer
+        self._layouts = open_layout(step.asking.layout).cue.strip()
+        self.decide: str = step.asking.decide
+        self.cue = self._written()
 
-def _written_cue(step: Step) -> str:
-    """Return the cue that a step's answer follows as it is written, blank for none."""
-    asking = step.asking
-    assert asking is not None
-    section = ""
-    if "cue" in asking.prompt.blocks:
-        from promptkit.tuning.edits import section_source
+    def _written(self) -> str:
+        written = (self._asking.cue, section_source(self._asking.prompt, "cue"), self._layouts)
+        chosen = next((text.strip() for text in written if text and text.strip()), "")
+        return "" if chosen == NO_CUE else chosen
 
-        section = section_source(asking.prompt, "cue") or ""
-    given = (asking.cue, section, open_layout(asking.layout).cue)
-    chosen = next((text.strip() for text in given if text and text.strip()), "")
-    return "" if chosen == NO_CUE else chosen
+    def cues(self) -> list[str]:
+        """Return the cues that may be tried, the task's first."""
+        answer = self._answer.name if self._answer else ""
+        told = {"step": self._step.name, "answer": answer, "each": self._step.for_each is not None}
+        return list(dict.fromkeys([render_file(CUE_TEMPLATE, told), self.cue, self._layouts]))
 
+    def ways(self, model: Model) -> tuple[list[str], list[str]]:
+        """Return the ways to decide that a model can, what stands for free text first, and why not others."""
+        name, answer = self._step.name, self._answer
+        notes: list[str] = []
+        held, notice = (None, None) if answer is None else constrained(Request(), answer, model.capabilities)
+        can_hold = held is None or held.grammar is not None or held.schema is not None
+        if notice:
+            notes.append(f"{name}: {notice}")
+        # Where a model cannot be held to a form, the two are the same request.
+        ways = ["constrain", "generate"] if can_hold else [self.decide if self.decide != "score" else "generate"]
+        if answer is not None and answer.name in SCORED:
+            lacking = [need for need in NEEDS if need not in model.capabilities]
+            if lacking:
+                notes.append(f"{name}: `score` is not tried: {model.reference} lacks {' and '.join(lacking)}")
+            else:
+                ways.append("score")
+        return ways, notes
 
-def _cues(step: Step, written: str, answer: AnswerType | None) -> list[str]:
-    """Return the cues that may be tried, the task's first; what is blank is none."""
-    asking = step.asking
-    assert asking is not None
-    told = {"step": step.name, "answer": answer.name if answer else "", "each": step.for_each is not None}
-    task = render_file(CUE_TEMPLATE, told)
-    return list(dict.fromkeys([task, written or task, open_layout(asking.layout).cue.strip(), ""]))
+    def level(self, cue: str, decide: str) -> Level:
+        """Return the level that has a cue and a way to decide."""
+        changes: dict[str, Any] = {}
+        told = []
+        if decide != self.decide:
+            changes[f"{self._step.name}.decide"] = decide
+            told.append(decide)
+        if cue != self.cue:
+            changes[f"{self._step.name}.cue"] = cue or NO_CUE
+            told.append(f"cue `{cue}`" if cue else "no cue")
+        about = f"{decide} after {f'`{cue}`' if cue else 'no cue'}"
+        return Level(", ".join(told), changes, about, self._requests(decide) / self._requests(self.decide))
 
-
-def _level(pipeline: Pipeline, step: Step, cue: str, decide: str, written: str, answer: AnswerType | None) -> Level:
-    asking = step.asking
-    assert asking is not None
-    changes: dict[str, Any] = {}
-    told = []
-    if decide != asking.decide:
-        changes[f"{step.name}.decide"] = decide
-        told.append(decide)
-    if cue != written:
-        changes[f"{step.name}.cue"] = cue or NO_CUE
-        told.append(f"cue `{cue}`" if cue else "no cue")
-    about = f"{decide} after {f'`{cue}`' if cue else 'no cue'}"
-    return Level(", ".join(told), changes, about, _requests(pipeline, step, decide, answer))
-
-
-def _requests(pipeline: Pipeline, step: Step, decide: str, answer: AnswerType | None) -> float:
-    """Return about how many requests a row costs when it is decided so, of one as it is written."""
-    asking = step.asking
-    assert asking is not None
-    spent = []
-    for way in (decide, asking.decide):
+    def _requests(self, decide: str) -> float:
+        """Return about how many requests a row costs that is decided so."""
+        technique, project = self._asking.technique, self._pipeline.project
         try:
-            requests = cost(choose(asking.technique, pipeline.project), pipeline.project, decide=way).requests
-        except InputError:
+            requests = cost(choose(technique, project), project, decide=decide).requests
+        except InputError:  # A formula of the project's own that does not work out.
             requests = 1.0
-        spent.append(requests - 1 + scored_requests(answer) if way == "score" else requests)
-    return spent[0] / spent[1] if spent[1] else 1.0
+        return max(1.0, requests) + (scored_requests(self._answer) - 1 if decide == "score" else 0)
 
 
 def scored_requests(answer: AnswerType | None) -> int:
     """Return about how many requests it takes to score an answer: one wherever labels part, told by their words."""
-    paths = [tuple(label.split()) for label in answer.alternatives()] if answer else []
-    starts = {path[:length] for path in paths for length in range(len(path))}
-    return max(
-        1, sum(len({path[: len(start) + 1] for path in paths if path[: len(start)] == start}) > 1 for start in starts)
-    )
+    next_words: dict[tuple[str, ...], set[str]] = {}
+    for label in answer.alternatives() if answer else ():
+        words = label.split()
+        for length, word in enumerate(words):
+            next_words.setdefault(tuple(words[:length]), set()).add(word)
+    return max(1, sum(len(words) > 1 for words in next_words.values()))
