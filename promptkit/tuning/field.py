@@ -23,6 +23,7 @@ from promptkit.evaluation import (
 )
 from promptkit.storage import compact
 from promptkit.tuning.candidate import distinct
+from promptkit.tuning.same import asking_differently
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,6 +172,11 @@ class Field:
     def estimate(self, candidate: Candidate, rows: Sequence[int]) -> Estimate:
         """Return what the rows that are there say of a candidate by the aim, in the metric's own units."""
         return self.metric.estimate(self.sample(candidate, rows))
+
+    async def asking_differently(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return candidates of which those that ask the same are one, the first of them. Nothing is asked."""
+        values = [each.inputs[0] for each in self.rows if not each.problems]
+        return await asking_differently(candidates, lambda each: self.variant(each).pipeline, values, self._models)
 
     async def model(self, candidate: Candidate, step: str) -> Model:
         """Return what answers a step. Raises what its absence raises."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from promptkit.tuning.candidate import Candidate
+from promptkit.tuning.found import Found
 from promptkit.tuning.preferring import comparable, front
-from promptkit.tuning.search import Found
 
 if TYPE_CHECKING:
     from promptkit.evaluation import Metric

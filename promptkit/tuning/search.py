@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -12,10 +10,11 @@ from promptkit.errors import BudgetSpent
 from promptkit.tuning.candidate import Axis, Candidate, Level, distinct
 from promptkit.tuning.evidence import Evidence, Seen, Stage
 from promptkit.tuning.field import usable
+from promptkit.tuning.found import Found, limited
+from promptkit.tuning.narrowing import way_of, ways_to_decide, within_cost, without_way
 from promptkit.tuning.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Race
 from promptkit.tuning.screen import (
     LEAST_BUDGET,
-    Effects,
     affordable,
     draw,
     finalists,
@@ -26,7 +25,6 @@ from promptkit.tuning.screen import (
 from promptkit.tuning.standing import BestSoFar, Standing
 
 if TYPE_CHECKING:
-    from promptkit.runtimes import Budget
     from promptkit.tuning.teaching import Teaching
 
 SMOKE_SHARE: Final = 0.1
@@ -41,25 +39,6 @@ WHY: Final = {
     "behind": "2.5 standard errors behind the leader or more",
     "cut": "not among the best at a rung",
 }
-
-
-@dataclass(slots=True, kw_only=True)
-class Found:
-    """What a search ended with. `ranked` are its finalists, the pick first; `seen` all that were asked, each once.
-
-    `chosen` is the pick with the calibration that was read from its cells, as numbers.
-    """
-
-    pick: Candidate = field(default_factory=Candidate)
-    chosen: Candidate = field(default_factory=Candidate)
-    ranked: list[Candidate] = field(default_factory=list)
-    seen: dict[str, Seen] = field(default_factory=dict)
-    stages: list[Stage] = field(default_factory=list)
-    effects: Effects | None = None
-
-    def note(self, seen: Seen) -> None:
-        """Keep the last that is known of a candidate."""
-        self.seen[seen.candidate.key] = seen
 
 
 class Search:
@@ -146,9 +125,9 @@ class Search:
         await self._field.have([self._base], rows)
         cells = list(self._field.cells(self._base, rows))
         self._calls_a_row = sum(each.calls for each in cells) / max(1, len(cells)) or 1.0
-        self._axes = tuple(self._within_cost(axis) for axis in self._axes)
+        self._axes = within_cost(self._axes, self._most_requests, self._standing)
         tried: list[Candidate] = []
-        for axis, level in self._ways_to_decide():
+        for axis, level in ways_to_decide(self._axes):
             if (len(tried) + 1) * len(rows) * self._calls_a_row > SMOKE_SHARE * self._left() * 2:
                 break
             candidate = self._merged(Candidate().taking(axis.name, level))
@@ -158,43 +137,21 @@ class Search:
                 self._leave_unreadable(axis, level, candidate, rows)
         self._done("smoke", [self._base, *tried], rows, before)
 
-    def _within_cost(self, axis: Axis) -> Axis:
-        """Return an axis without the levels that cost more requests a row than could be confirmed."""
-        most = self._most_requests
-        kept = tuple(each for each in axis.levels if most is None or each.requests <= most)
-        for level in axis.levels:
-            if level not in kept:
-                told = f"about {level.requests:g} requests a row, whose confirmation the budget does not hold"
-                self._standing.note(f"`{axis.name}: {level.name}` is not tried: {told}")
-        return Axis(name=axis.name, step=axis.step, kind=axis.kind, levels=kept)
-
-    def _ways_to_decide(self) -> Iterator[tuple[Axis, Level]]:
-        """Yield the first level of each way to decide that is not the start's."""
-        for axis in self._axes:
-            known: set[object] = set()
-            for level in axis.levels[1:]:
-                way = next((value for key, value in level.changes.items() if key.endswith(".decide")), None)
-                if way is not None and way not in known:
-                    known.add(way)
-                    yield axis, level
-
     def _leave_unreadable(self, axis: Axis, level: Level, candidate: Candidate, rows: Sequence[int]) -> None:
         ours, starts = (sum(each.unparsed for each in self._field.cells(own, rows)) for own in (candidate, self._base))
         outside = self._evidence.calibrating.outside(candidate, rows)
         if ours < starts + MORE_UNPARSED and not outside:
             return
-        way = {key: value for key, value in level.changes.items() if key.endswith(".decide")}
-        kept = tuple(each for each in axis.levels if not way.items() <= each.changes.items())
         why = "labels lie outside what the model shows" if outside else f"{ours:g} of {len(rows)} answers do not parse"
-        self._standing.note(f"`{'; '.join(f'{key}: {value}' for key, value in way.items())}` is left: {why}")
-        changed = Axis(name=axis.name, step=axis.step, kind=axis.kind, levels=kept)
-        self._axes = tuple(changed if each.name == axis.name else each for each in self._axes)
+        told = "; ".join(f"{key}: {value}" for key, value in way_of(level).items())
+        self._standing.note(f"`{told}` is left out: {why}")
+        self._axes = without_way(self._axes, axis, level)
 
     async def _screen(self) -> list[tuple[Candidate, float]]:
         """Ask random joint configurations on a few common rows; return them, as they differ from the base, by mean."""
         calls, before = self._left(), self._field.budget.spent
         each = max(1, int(calls / self._calls_a_row))
-        drawn = affordable(self._usable(draw(self._axes, screen_size(each), self._seed)), each)
+        drawn = affordable(await self._able(draw(self._axes, screen_size(each), self._seed)), each)
         rows = self._order[: screen_rows(each, [one.requests for one in drawn], len(self._order))]
         asked = [self._merged(one) for one in drawn]
         self._standing.enter("screen", len(asked), self._step)
@@ -211,7 +168,7 @@ class Search:
         entering = self._unscreened() if effects is None else finalists(effects, seen)
         entering = distinct([Candidate(), *self._entrants, *entering])
         calls = self._left() * (1.0 if self._teaching is None else 1 - PROPOSAL_SHARE)
-        await self._race("race", [self._merged(each) for each in self._usable(entering)], int(calls))
+        await self._race("race", [self._merged(each) for each in await self._able(entering)], int(calls))
         if self._teaching is not None:
             await self._taught(self._teaching)
 
@@ -290,15 +247,18 @@ class Search:
             return max(1.0, sum(each.calls for each in cells) / len(cells))
         return max(1.0, self._calls_a_row * candidate.requests / self._base.requests)
 
-    def _usable(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return those, as they differ from the base, that can be; what cannot is told."""
-        kept = []
+    async def _able(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return those, as they differ from the base, that can be, ask differently and are not too dear."""
+        kept: dict[str, Candidate] = {}
         for each in candidates:
-            good, wrong = usable(self._field, [self._merged(each)])
-            kept += [each] if good and each.requests <= (self._most_requests or inf) else []
+            merged = self._merged(each)
+            good, wrong = usable(self._field, [merged])
+            if good and each.requests <= (self._most_requests or inf):
+                kept[merged.key] = each
             for one, why in wrong:
                 self._standing.note(f"`{one.name}` cannot be: {why}")
-        return kept
+        distinct_ones = await self._field.asking_differently([self._merged(each) for each in kept.values()])
+        return [kept[each.key] for each in distinct_ones]
 
     def _merged(self, candidate: Candidate) -> Candidate:
         return Candidate({**self._base.choices, **candidate.choices})
@@ -332,14 +292,3 @@ class Search:
         self._found.stages.append(
             Stage(name=name, step=self._step, candidates=len(asked), rows=len(rows), calls=calls, notes=notes)
         )
-
-
-@contextmanager
-def limited(budget: Budget, calls: int) -> Iterator[None]:
-    """Let no more than so many calls be made in the block, and no more than the budget had before."""
-    most = budget.most
-    budget.most = min(most, budget.spent + calls)
-    try:
-        yield
-    finally:
-        budget.most = most

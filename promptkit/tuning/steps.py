@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from promptkit.tuning.candidate import Axis, Candidate, Level, distinct
-from promptkit.tuning.search import Found, Search
+from promptkit.tuning.found import Found
+from promptkit.tuning.search import Search
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Budget

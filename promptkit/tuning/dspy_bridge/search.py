@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Final
 
 import dspy
@@ -23,7 +24,7 @@ from promptkit.tuning.dspy_bridge.parts import ROW, free_name
 from promptkit.tuning.dspy_bridge.program import Desk, Program
 from promptkit.tuning.dspy_bridge.quiet import quiet
 from promptkit.tuning.evidence import Seen, Stage
-from promptkit.tuning.search import Found, limited
+from promptkit.tuning.found import Found, limited
 from promptkit.tuning.standing import BestSoFar
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 LEAST_SEEN: Final = 8
 """Rows that a candidate must have been asked to be the best so far."""
 MOST_THREADS: Final = 32
+MOST_TOLD: Final = 200
+"""Characters of what DSPy says when it breaks off."""
 FEEDBACK: Final = LIBRARY / "templates" / "tuning" / "feedback.j2"
 
 
@@ -77,6 +80,8 @@ class DspySearch:
         with limited(self._field.budget, calls):
             bridge = Bridge()
             exporter = Exporter(self._field, self._ground.search)
+            if not exporter.parts:
+                raise InputError(f"`{exporter.pipeline.name}` has no step of its own that asks a model")
             desk = Desk(self._field, exporter, bridge, samples=await self._samples(exporter), on_candidate=self._note)
             program = Program(exporter.parts, desk)
             setting = await self._setting(bridge, calls, len(exporter.parts))
@@ -115,7 +120,7 @@ class DspySearch:
         except Stopped:
             return None
         except Exception as error:
-            self._broken_off = f"{type(error).__name__}: {error}"
+            self._broken_off = shorten(f"{type(error).__name__}: {error}", MOST_TOLD, placeholder=" …")
             return None
 
     async def _setting(self, bridge: Bridge, calls: int, steps: int) -> Setting:
@@ -130,7 +135,8 @@ class DspySearch:
             val=[self._example(row) for row in val],
             runs=max(1, int(calls / self._calls_a_row(steps))),
             steps=steps,
-            threads=min(2 * own.parallel, MOST_THREADS),
+            # More than may be in flight, for an answer is also scored and saved.
+            threads=min(2 * own.parallel + 4, MOST_THREADS),
             seed=self._seed,
         )
 
@@ -212,7 +218,7 @@ class DspySearch:
                 desk.refused["; ".join(each.message for each in error.problems)] = None
                 pick = self._best()
         elif self._broken_off:
-            self._standing.note(f"`{self._name}` broke off, and its best so far is taken: {self._broken_off:.300}")
+            self._standing.note(f"`{self._name}` broke off, and its best so far is taken: {self._broken_off}")
         self._take(pick)
         notes = tuple(f"{told}; such a program counts as wrong" for told in desk.refused)
         for told in notes:
