@@ -34,7 +34,7 @@ async def made_demonstrations(
     made: dict[str, dict[str, Sequence[Demonstration]]] = {}
     if share < LEAST_CALLS:
         return made
-    has = {axis.step for axis in axes if axis.kind == "examples"}
+    has = {axis.step for axis in axes if any(level.changes.get(f"{axis.step}.examples") for level in axis.levels)}
     lacking = [step for step in models if step not in has]
     whole = beds.whole
     if lacking and len(models) > 1:

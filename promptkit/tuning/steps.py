@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from promptkit.errors import BudgetSpent
 from promptkit.tuning.candidate import Axis, Candidate, Level, distinct
 from promptkit.tuning.found import Found
 from promptkit.tuning.search import Search
@@ -13,11 +14,15 @@ from promptkit.tuning.search import Search
 if TYPE_CHECKING:
     from promptkit.runtimes import Budget
     from promptkit.tuning.evidence import Evidence
+    from promptkit.tuning.field import Field
     from promptkit.tuning.ground import Ground
     from promptkit.tuning.standing import Standing
     from promptkit.tuning.teaching import Teaching
     from promptkit.tuning.wishes import Mode
 
+CHECK_ROWS: Final = 20
+MOST_DROP: Final = 0.10
+"""A step that is so much worse on what the steps before it really give is told of."""
 ALONE_SHARE: Final = 0.7
 """Of the calls, for each step alone; the rest is for all together, against labels that do not serve the end."""
 
@@ -32,10 +37,14 @@ class Bed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beds:
-    """The whole target, and the steps that have labels of their own, each alone on the inputs that its rows give."""
+    """The whole target, and the steps that have labels of their own, each alone on the inputs that its rows give.
+
+    `recorded` gives such a step on what the steps before it really give, at the same places.
+    """
 
     whole: Bed
     alone: Mapping[str, Bed]
+    recorded: Callable[[str], Field]
 
 
 class StepsSearch:
@@ -100,11 +109,27 @@ class StepsSearch:
             share = calls // (len(steps) - number)
             before = self._budget.spent
             found = await self._search(bed or self._beds.whole, own, step, share, base=base)
+            if bed is not None:
+                await self._check_recorded(bed, step, found)
             calls -= int(self._budget.spent - before)
             winner = Candidate({**winner.choices, **_of_step(found.chosen, step).choices})
             runners_up += [_of_step(each, step) for each in found.ranked[1:2]]
             self._found.pick = self._found.chosen = winner
         return winner, runners_up
+
+    async def _check_recorded(self, bed: Bed, step: str, found: Found) -> None:
+        """Tell where what was chosen on gold inputs is much worse on what the steps before the step really give."""
+        rows, field = bed.ground.order[:CHECK_ROWS], self._beds.recorded(step)
+        try:
+            await field.have([found.chosen], rows)
+        except BudgetSpent:
+            return
+        gold = bed.evidence.aims(found.pick, rows).score
+        scores = [each.score for each in field.cells(found.chosen, rows) if each.score is not None]
+        real = sum(scores) / len(scores) if scores else gold
+        if gold - real > MOST_DROP:
+            told = f"`{step}` is right on {gold:.0%} of {len(rows)} rows with the inputs of the data"
+            self._standing.note(f"{told}, and on {real:.0%} with what the steps before it give")
 
     async def _together(self, winner: Candidate, runners_up: Sequence[Candidate], calls: int) -> Found:
         """Race the winner of all steps, the start, and the winner with one choice swapped, on the final metric.

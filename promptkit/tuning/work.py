@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from promptkit.errors import BudgetSpent, PromptkitError
+from promptkit.errors import BudgetSpent, Problem, PromptkitError
+from promptkit.evaluation import read_variant
 from promptkit.tuning.ablation import ablate
 from promptkit.tuning.calibrating import Calibrating
-from promptkit.tuning.candidate import Candidate
+from promptkit.tuning.candidate import AS_WRITTEN, Candidate
 from promptkit.tuning.confirm import WHY, Confirmed, confirm, pair_key, rows_key
 from promptkit.tuning.demonstrating import Made, made_demonstrations
 from promptkit.tuning.dspy_bridge import open_search
 from promptkit.tuning.evidence import Evidence, Stage
 from promptkit.tuning.field import Field
+from promptkit.tuning.ground import step_ground
 from promptkit.tuning.preferring import preferred
 from promptkit.tuning.race import SMOKE_ROWS
 from promptkit.tuning.record import State, record_of
@@ -97,7 +99,7 @@ class Work:
         whole = self._bed(self._field, ground)
         fields = {step: self._field_of(own.suite, own, f"{step} alone: ") for step, own in ready.alone.items()}
         alone = {step: self._bed(field, ready.alone[step]) for step, field in fields.items()}
-        self._beds = Beds(whole=whole, alone=alone)
+        self._beds = Beds(whole=whole, alone=alone, recorded=self._recorded)
         self._state = State(
             number=number,
             target=suite.target,
@@ -260,6 +262,16 @@ class Work:
             number=self._number,
             prefix=prefix,
         )
+
+    def _recorded(self, step: str) -> Field:
+        """Return what candidates give for a step with labels where the steps before it run as they are written."""
+        labelled, ground = self._ready.alone[step].suite, self._ready.ground
+        wanted = replace(self._suite.wanted, step=step, recorded=True)
+        baseline = read_variant(AS_WRITTEN, {}, wanted, Problem)
+        suite = replace(
+            self._suite, wanted=wanted, variants=(baseline,), measures=labelled.measures, expect=labelled.expect
+        )
+        return self._field_of(suite, step_ground(suite, ground), f"{step} after the others: ")
 
     def _bed(self, field: Field, ground: Ground) -> Bed:
         return Bed(evidence=Evidence(field, Calibrating(field, ground.labels)), ground=ground)
