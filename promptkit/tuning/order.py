@@ -30,7 +30,6 @@ def row_order(
         label = None if labels is None else Counter(labels[row] for row in sorted(unit)).most_common(1)[0][0]
         of_label.setdefault(label, []).append(unit)
     piles = list(of_label.values())
-    chance.shuffle(piles)
     for pile in piles:
         chance.shuffle(pile)
     return [row for at in _dealt([len(pile) for pile in piles]) for row in piles[at].pop()]

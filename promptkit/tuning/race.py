@@ -151,7 +151,7 @@ class Race:
         """
         ahead = self._ahead()
         best = max(ahead.values())
-        near = [each for each in self._alive if ahead[each] >= round(best - self.equal, _DIGITS)]
+        near = [each for each in self._alive if ahead[each] >= best - self.equal]
         return min(near, key=lambda each: (self.lanes[each].tokens, -ahead[each], each))
 
     def _entering(self, spent: float) -> list[int]:

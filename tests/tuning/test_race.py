@@ -80,6 +80,23 @@ class TestTheWay:
         # being behind, and what is over keeps none more alive.
         assert went == {16: 16, 8: 32, 4: 64, 2: 128}
 
+    def test_what_drops_save_does_not_put_the_first_rung_off(self) -> None:
+        scores = all_right(16, 200)
+        scores[12:] = 0
+        whole = blocks(equal_race(16, 200, 1_067), all_right(16, 200))
+        fewer = blocks(equal_race(16, 200, 1_067), scores)
+
+        assert [(len(block.alive), block.rows) for block in whole[:3]] == [
+            (16, range(8)),
+            (16, range(8, 20)),
+            (16, range(20, 27)),
+        ]
+        assert [(len(block.alive), block.rows) for block in fewer[:3]] == [
+            (16, range(8)),
+            (16, range(8, 20)),
+            (12, range(20, 27)),
+        ]
+
     def test_the_same_block_is_due_until_its_scores_are_given(self) -> None:
         race = equal_race(4, 100, 200)
 
@@ -118,6 +135,16 @@ class TestTheBudget:
             assert expected <= 400 - spent
             give(race, block, scores, calls=dearer * expected)
             spent += dearer * expected
+
+    def test_where_the_way_to_the_next_rung_became_too_dear_fewer_go_on(self) -> None:
+        scores, race = all_right(16, 400), equal_race(16, 400, 1_600)
+        while (block := race.next()) is not None and block.rows.stop < 50:
+            give(race, block, scores)
+        assert block == Block(tuple(range(8)), range(40, 50))
+
+        # 160 are left of 960, and 8 would need 240 to the rung at 80.
+        give(race, block, scores, calls=800)
+        assert race.next() == Block((0, 1), range(50, 60))
 
     def test_calls_that_are_saved_keep_more_alive(self) -> None:
         scores = scored([0.7] * 16, 200)
@@ -225,6 +252,18 @@ class TestTheSmokeBlock:
         assert race.unreadable
         assert race.finalists == (1, 3)
 
+    def test_of_those_that_can_be_read_as_little_the_better_is_kept(self) -> None:
+        scores = np.zeros((4, 100))
+        scores[2, 7] = scores[3, 6:8] = 1
+
+        assert self.after([6, 6, 6, 6], scores).finalists == (2, 3)
+
+    def test_a_start_without_answers_drops_nobody(self) -> None:
+        scores = all_right(3, 100)
+        scores[0, :7] = scores[2, :6] = np.nan
+
+        assert self.after([0, 0, 0], scores).finalists == (0, 1, 2)
+
     def test_who_has_no_answers_is_dropped(self) -> None:
         scores = all_right(3, 100)
         scores[2, :8] = np.nan
@@ -243,6 +282,14 @@ class TestDrops:
 
         assert (race.lanes[1].why, race.lanes[1].dropped_at) == ("behind", 20)
         assert race.finalists == (0, 2)
+
+    def test_who_is_far_behind_at_a_rung_is_dropped_before_it_is_cut(self) -> None:
+        scores = all_right(16, 160)
+        scores[[3, 5]] = 0
+        race = equal_race(16, 160, 16 * 160 // 4)
+        blocks(race, scores)
+
+        assert [(race.lanes[each].why, race.lanes[each].dropped_at) for each in (3, 5)] == [("behind", 16)] * 2
 
     def test_mc_nemars_statistic_decides_where_scores_are_right_or_wrong(self) -> None:
         # 7 rows that one alone gets right: 7/√7 = 2.65; 6: 2.45.

@@ -46,6 +46,13 @@ def test_each_label_has_its_share_within_a_row(labels: list[str]) -> None:
         assert kept == pytest.approx(0.6 * labels.count(label), abs=1)
 
 
+def test_all_labels_together_have_their_share_within_a_row_too() -> None:
+    labels = ["a", "b", "c", "d"] * 15
+    for data in range(20):
+        split = split_rows([f"{data}: {content}" for content in numbered(60)], labels=labels)
+        assert len(split.confirm) == pytest.approx(36, abs=1)
+
+
 def test_where_no_salt_balances_all_labels_the_nearest_is_taken() -> None:
     labels = [number % 20 for number in range(200)]
     split = split_rows(numbered(200), labels=labels)
