@@ -17,6 +17,7 @@ VERBS = {
     "render": "Show the exact messages of each step; no model is asked.",
     "try": "Run the pinned cases and compare each answer with the one before.",
     "eval": "Measure a target on data, with intervals and paired comparisons.",
+    "tune": "Improve a target for a stated budget, and show the gain on rows the search never saw.",
     "check": "Find everything that is wrong in pipelines, prompts and suites.",
     "techniques": "List, describe, recommend, compare and prepare prompting techniques.",
     "models": "List, fetch and describe what can answer here.",

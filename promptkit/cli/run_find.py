@@ -34,6 +34,11 @@ class Kept:
 
         return StoredRun(self.store, run)
 
+    def tuning(self, text: str) -> Run | None:
+        """Return the tuning of that number; None where it is of something else, or no number."""
+        run = self.store.run(text) if text.isdigit() else None
+        return run if run is not None and run.kind == "tune" else None
+
     def record(self, view: StoredRun) -> Mapping[str, Any]:
         """Return what a run said; of one that was killed or goes on, what its cells say."""
         from promptkit.evaluation import rebuilt_record

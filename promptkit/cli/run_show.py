@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from promptkit.storage import Run
 
 MOST_SHOWN = 10
+TUNE = "tune"
 
 
 def show(
@@ -31,11 +32,11 @@ def show(
         int | None, typer.Option("--row", metavar="N", min=1, help="One row in full, with its requests.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write an evaluation as one page.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Write an evaluation or a tuning as one page.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show a run: of an evaluation what it said, of a run of a target its steps and requests.
+    """Show a run: of an evaluation or a tuning what it said, of a run of a target its steps and requests.
 
     `last` is the newest run; with an option of evaluations it is the newest evaluation.
     """
@@ -47,6 +48,10 @@ def show(
     of_evaluation = failures or any(each is not None for each in (variant, row, html))
     with open_kept() as kept:
         found = None if of_evaluation else find_run(kept, run)
+        tuning = kept.tuning(run) if found is None else found
+        if tuning is not None and tuning.kind == TUNE:
+            refuse_rows(tuning, rows=failures or row is not None or variant is not None)
+            return show_tuning(tuning, html, json=json)
         if found is not None and found.kind != KIND:
             return show_run(kept, found, json=json)
         view = find_evaluation(kept, run) if found is None else kept.view(found)
@@ -60,6 +65,29 @@ def show(
             show_failures(kept, view, named_variant(view, variant), json=json)
         else:
             show_evaluation(kept, view, variant, json=json)
+
+
+def refuse_rows(run: Run, *, rows: bool) -> None:
+    """Raise InputError where rows of a tuning are asked for."""
+    if rows:
+        told = f"run {run.number} is a tuning of `{run.target}`, of which no single rows are shown"
+        raise InputError(told, hint=f"promptkit runs show {run.number}")
+
+
+def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
+    """Print what a tuning found, or write it as a page."""
+    from promptkit.reports import emit, json_text, note, print_tuning, write_tuning_page
+
+    record = dict(run.record)
+    if not record:
+        raise InputError(f"run {run.number}, a tuning of `{run.target}`, was ended before it kept anything")
+    if html is not None:
+        write_tuning_page({**record, "status": run.status}, html)
+        note(f"the page is {html}")
+    if json:
+        emit(json_text({**record, "status": run.status}))
+    else:
+        print_tuning({**record, "status": run.status})
 
 
 def show_run(kept: Kept, run: Run, *, json: bool) -> None:

@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from promptkit.reports.techniques import comparison_text, measured_text, prepared_text
     from promptkit.reports.trace import trace_text
     from promptkit.reports.trial import TrialScreen
+    from promptkit.reports.tuning import (
+        TuningScreen,
+        plan_text,
+        print_plan,
+        print_tuning,
+        smallest_text,
+        tuning_text,
+        write_tuning_page,
+    )
     from promptkit.reports.versus import find_flips, flip_record, print_versus
     from promptkit.reports.words import compare_words, marked
 
@@ -36,6 +45,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "TrialScreen",
+    "TuningScreen",
     "answer_record",
     "calls_text",
     "catalog_text",
@@ -65,10 +75,13 @@ __all__ = [
     "one_line",
     "outline",
     "paragraph",
+    "plan_text",
     "prepared_text",
     "print_error",
     "print_errors",
     "print_evaluation",
+    "print_plan",
+    "print_tuning",
     "print_versus",
     "recommendation_record",
     "recommendation_text",
@@ -84,12 +97,15 @@ __all__ = [
     "settle",
     "shown",
     "size_text",
+    "smallest_text",
     "technique_text",
     "terminal_width",
     "tokens_text",
     "trace_text",
+    "tuning_text",
     "visible",
     "write_page",
+    "write_tuning_page",
 ]
 
 _LAZY = {
@@ -130,6 +146,13 @@ _LAZY = {
     "run_record": "runs",
     "run_text": "runs",
     "runs_text": "runs",
+    "TuningScreen": "tuning",
+    "smallest_text": "tuning",
+    "plan_text": "tuning",
+    "print_plan": "tuning",
+    "print_tuning": "tuning",
+    "tuning_text": "tuning",
+    "write_tuning_page": "tuning",
     "find_flips": "versus",
     "flip_record": "versus",
     "print_versus": "versus",

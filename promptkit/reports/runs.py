@@ -13,6 +13,7 @@ from promptkit.reports.kept_trace import kept_trace_text
 from promptkit.reports.numbers import calls_text, seconds_text, tokens_text
 from promptkit.reports.text import one_line, outline, shown, visible
 from promptkit.reports.trace import block, tree
+from promptkit.reports.tuning.text import difference_text
 
 if TYPE_CHECKING:
     from promptkit.evaluation import CellView, RunView, Score
@@ -70,6 +71,9 @@ def _said(run: Run) -> str:
     name, metric = _first_metric(run)
     if metric:
         return f"{name} {metric_text(metric)}"
+    if "verdict" in run.record:
+        found = run.record["difference"]
+        return " ".join([run.record["verdict"], *([difference_text(run.record, found)] if found else [])])
     told = run.record.get("error") or run.record.get("output")
     return "" if told is None else one_line(told, _SAID_WIDTH)
 

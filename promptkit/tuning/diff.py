@@ -25,11 +25,9 @@ def prompt_diff(prompt: TunedPrompt, project: Project) -> str:
     """Return what a tuned prompt says otherwise than the one that it extends, section by section."""
     prompts = Prompts(project)
     changed = block_names(prompt.text, prompt.file.name)
-    sides = (
-        "\n".join(_sections(prompts, file, (name for name in BLOCKS if name in changed)))
-        for file in (prompt.parent, prompt.made)
-    )
-    return text_diff(*sides, stable_name(prompt.parent, project), stable_name(prompt.file, project))
+    names = [name for name in BLOCKS if name in changed]
+    before, after = ("\n".join(_sections(prompts, file, names)) for file in (prompt.parent, prompt.made))
+    return text_diff(before, after, stable_name(prompt.parent, project), stable_name(prompt.file, project))
 
 
 def _sections(prompts: Prompts, file: Path, names: Iterable[str]) -> Iterable[str]:

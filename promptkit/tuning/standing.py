@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Budget
@@ -26,8 +25,8 @@ class BestSoFar:
 class Standing:
     """A search under way. `stage` and `step` are as in the record, `alive` of the `entered` candidates are still in it.
 
-    `dropped` are names with why, in their order; `best` is only what leads so far. `metric` is the aim as the record
-    has it. What was spent is `budget`'s own count.
+    `dropped` are names with why, in their order; `best` is only what leads so far. What was spent is `budget`'s own
+    count.
     """
 
     stage: str = ""
@@ -36,7 +35,6 @@ class Standing:
     entered: int = 0
     dropped: list[tuple[str, str]] = field(default_factory=list)
     best: BestSoFar | None = None
-    metric: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget | None = None
     noted: list[str] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)

@@ -40,7 +40,7 @@ def page_parts(view: RunView) -> Iterator[bytes]:
     """Yield the page in order."""
     style, script = _asset("page.css"), _script()
     parts: dict[str, Callable[[], str]] = {
-        "policy": lambda: _policy(style, script),
+        "policy": lambda: policy(style, script),
         "title": lambda: text(f"{view.suite}, run {view.number}"),
         "style": lambda: style,
         "headline": lambda: headline(view),
@@ -89,12 +89,10 @@ def _about(view: RunView) -> dict[str, Any]:
     }
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str = "") -> str:
     """Return a content security policy under which nothing but the page's own script and style has any effect."""
-    return (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    scripts = f"script-src {_hash(script)}; " if script else ""
+    return f"default-src 'none'; {scripts}style-src {_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def _hash(content: str) -> str:

@@ -1,0 +1,247 @@
+"""`promptkit tune`: a better target for a stated budget, and the proof that it is better."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptkit.cli.eval_ import complete_suite
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, complete_model
+from promptkit.errors import InputError
+
+if TYPE_CHECKING:
+    from promptkit.cli.session import Session
+    from promptkit.evaluation import Replies, Suite
+    from promptkit.project import Project
+    from promptkit.reports import Progress
+    from promptkit.storage import Store
+    from promptkit.tuning import Mode, Plan, Tuned, Tuning, Wishes
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the command line asks besides the wishes of the tuning itself."""
+
+    wishes: Wishes
+    dry_run: bool = False
+    yes: bool = False
+    in_place: bool = False
+    html: Path | None = None
+    json: bool = False
+
+
+@app.command()
+def tune(
+    target: Target,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            metavar="SUITE",
+            help="What measures it; left out where one suite names it.",
+            autocompletion=complete_suite,
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="LIMITS", help="calls=300,tokens=50000,minutes=10: any of them.")
+    ] = None,
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", metavar="NAME", help="race (ours), or one of DSPy's: miprov2, gepa, …")
+    ] = "race",
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="A,B,…", help="What may vary: examples, layout, STEP, STEP.KIND …")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher", metavar="REF", help="A model that proposes instructions.", autocompletion=complete_model
+        ),
+    ] = None,
+    stepwise: Annotated[bool, typer.Option("--stepwise", help="Each step alone, not the steps together.")] = False,
+    joint: Annotated[bool, typer.Option("--joint", help="The steps together, not each alone.")] = False,
+    prefer: Annotated[
+        str, typer.Option("--prefer", metavar="WHICH", help="cheap, balanced, best, or as `score - 0.0005 * tokens`.")
+    ] = "best",
+    metric: Annotated[
+        str | None, typer.Option("--metric", metavar="NAME", help="The aim; left out, the suite's first metric.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another draw of examples and candidates.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be tried and what it can cost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Begin though only a large gain could be shown.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Replace the original, if it is improved.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write what was found as a page.")] = None,
+    json: Json = False,
+    model: Model = None,
+    sets: Sets = None,
+    record: Record = None,
+    no_cache: NoCache = False,
+    strict: Strict = False,
+) -> None:
+    """Improve a target on a suite: search on some rows, and show the gain on rows that the search never saw.
+
+    It ends with 0 whatever the verdict. What is answered is kept: the same command goes on where it was ended.
+    """
+    from promptkit.cli.session import run_to_end
+    from promptkit.storage import holding_files
+    from promptkit.tuning import Limits, Wishes, read_budget
+
+    wishes = Wishes(
+        limits=read_budget(budget) if budget is not None else Limits(),
+        optimizer=optimizer,  # type: ignore[arg-type]  # checked there
+        only=tuple(filter(None, (each.strip() for each in (only or "").split(",")))),
+        teacher=teacher,
+        mode=mode_of(stepwise=stepwise, joint=joint),
+        prefer=prefer,
+        metric=metric,
+        seed=seed,
+    )
+    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
+    wanted = Wanted(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
+    with holding_files():
+        found = load_tuned(target, suite, asking)
+    ended = run_to_end(run_tuning(found, asking, wanted))
+    if ended is None:
+        return
+    if not json:
+        show_next(ended, target, found)
+    if ended.failure is not None:
+        raise ended.failure
+
+
+def mode_of(*, stepwise: bool, joint: bool) -> Mode:
+    """Return how steps are tuned; both ways where both are asked for."""
+    return "both" if stepwise == joint else "stepwise" if stepwise else "joint"
+
+
+def load_tuned(target: str, suite: str | None, asking: Asking) -> Suite:
+    """Return the suite that measures a target, with the target as its start. Raises InputError."""
+    from promptkit.evaluation import load_suite
+    from promptkit.project import Project, is_suite
+
+    if is_suite(Path(target)):
+        raise InputError(f"`{target}` is a suite, which is measured", hint=f"promptkit tune TARGET --suite {target}")
+    here = Project.find(Path.cwd())
+    project = Project.find(Path(target), otherwise=here.root) if Path(target).exists() else here
+    file = project.target(target)
+    path = project.suite(suite) if suite is not None else only_suite(file, project)
+    return load_suite(path, project, sets=asking.sets, start=file)
+
+
+def only_suite(target: Path, project: Project) -> Path:
+    """Return the one suite of a project that names a target. Raises InputError where none does, or several do."""
+    from promptkit.evaluation import load_suite
+
+    found = []
+    for name in project.names("evals"):
+        path = project.suite(name)
+        try:
+            suite = load_suite(path, project)
+        except InputError:
+            continue  # What is wrong in it is told by `check`; it is not the one that is meant.
+        if suite.wanted.target == target and suite.wanted.step is None:
+            found.append((name, path))
+    if not found:
+        hint = "name one by --suite; docs/suites.md says how to write it"
+        raise InputError(f"no suite measures `{target.stem}`", hint=hint)
+    if len(found) > 1:
+        raise InputError(f"several suites measure `{target.stem}`", hint=f"--suite {found[0][0]}, or {found[1][0]}")
+    return found[0][1]
+
+
+async def run_tuning(suite: Suite, asking: Asking, wanted: Wanted) -> Tuned | None:
+    """Plan, ask where a person must agree, tune, and print what was found; None where nothing was to be done."""
+    from promptkit.cli.session import open_session
+    from promptkit.evaluation import Replies
+    from promptkit.reports import Progress, emit, json_text, note, print_plan
+    from promptkit.tuning import Tuning
+
+    progress = Progress()
+    judges = [each.metric.model for each in suite.measures if each.metric.model]
+    kept: list[Replies] = []
+
+    def keeping(store: Store) -> Replies:
+        kept.append(Replies(store))
+        return kept[0]
+
+    apart = [*judges, *([wanted.wishes.teacher] if wanted.wishes.teacher else [])]
+    async with open_session(
+        suite.baseline.pipeline, asking, progress, concurrency=suite.concurrency, replies=keeping, apart=apart
+    ) as session:
+        tuning = Tuning(suite, models=session.models, store=session.store, wishes=wanted.wishes)
+        with progress.showing():
+            plan = await tuning.plan()
+        if wanted.dry_run:
+            if wanted.json:
+                emit(json_text(plan.record()))
+            else:
+                print_plan(plan, stderr=False)
+            return None
+        print_plan(plan)
+        if plan.asks and not wanted.yes and not agreed(plan):
+            note("nothing was asked")
+            return None
+        return await run_shown(tuning, session, progress, wanted)
+
+
+def agreed(plan: Plan) -> bool:
+    """Ask a person whether to begin; off a terminal it is an InputError."""
+    from promptkit.reports import smallest_text
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        hint = "give the suite more rows, or begin all the same by --yes"
+        raise InputError(f"{smallest_text(plan)}: too little to be likely to show anything", hint=hint)
+    return typer.confirm("begin all the same?", err=True)
+
+
+async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted: Wanted) -> Tuned:
+    """Tune with the search on the screen, write what was found and print it; interrupted, the best so far."""
+    from promptkit.reports import TuningScreen
+    from promptkit.tuning import hand_over, metric_record
+
+    screen = TuningScreen(tuning.standing, progress, metric_record(tuning.suite.measures[0].metric))
+    try:
+        with screen.showing():
+            tuned = await tuning.run()
+    except asyncio.CancelledError:
+        if tuning.tuned is not None:
+            print_tuned(hand_over(tuning.tuned, tuning.suite, session.store), wanted)
+        raise
+    tuned = hand_over(tuned, tuning.suite, session.store, in_place=wanted.in_place)
+    print_tuned(tuned, wanted)
+    return tuned
+
+
+def print_tuned(tuned: Tuned, wanted: Wanted) -> None:
+    """Print what was found, and write it as a page where that is wanted."""
+    from promptkit.reports import emit, json_text, note, print_tuning, write_tuning_page
+
+    if wanted.json:
+        emit(json_text(tuned.record))
+    else:
+        print_tuning(tuned.record)
+    if wanted.html is not None:
+        write_tuning_page(tuned.record, wanted.html)
+        note(f"the page is {wanted.html}")
+
+
+def show_next(tuned: Tuned, target: str, suite: Suite) -> None:
+    """Show the two or three lines that go on from a tuning."""
+    from promptkit.reports import note
+
+    record = tuned.record
+    note("next:")
+    if tuned.status != "done":
+        note("  the same command  # goes on; what was answered is not asked again")
+    elif record["written"] and not record["applied"]:
+        tuned_file = record["written"][-1]
+        note(f"  promptkit run {tuned_file}  # what was found, on its example")
+        if record["verdict"] == "improved":
+            note(f"  promptkit tune {target} --suite {suite.name} … --apply  # the same again, to replace the original")
+    note(f"  promptkit runs show {tuned.number}  # this again")

@@ -1,0 +1,131 @@
+"""How far a tuning is: on a terminal lines that are kept up to date, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from promptkit.reports.evaluation.figures import metric_text
+from promptkit.reports.numbers import seconds_text
+from promptkit.reports.output import note
+from promptkit.reports.text import one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from promptkit.reports.progress import Progress
+    from promptkit.tuning import Standing
+
+TICK = 0.25
+PLAIN_SECONDS = 30.0
+"""How long it takes to the next line where there is no terminal."""
+BAR = 24
+MOST_DROPPED = 4
+STAGES = {
+    "smoke": "smoke: whose answers parse",
+    "screen": "screen: joint configurations on a few rows",
+    "race": "race: more rows for those that do well",
+    "wording": "wording: what a teacher proposes",
+    "joint": "joint: all steps together",
+    "confirm": "confirm: start and pick on rows the search never saw",
+    "ablation": "ablation: each change taken back",
+}
+
+
+class TuningScreen:
+    """Shows where a search stands. `showing` wraps its run; made and used where the event loop runs.
+
+    `metric` is the aim as the record has it.
+    """
+
+    def __init__(self, standing: Standing, progress: Progress, metric: Mapping[str, Any]) -> None:
+        self._standing = standing
+        self._progress = progress
+        self._metric = metric
+        self._told = 0
+        self._noted = 0
+        self._stage: tuple[str, str | None] = ("", None)
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Keep the lines on the screen until the block ends; what was dropped and noted stays above them."""
+        task = asyncio.ensure_future(self._watch(live=self._progress.redraws))
+        try:
+            with self._progress.showing(lines=self._lines):
+                yield
+        finally:
+            task.cancel()
+            self._tell()
+
+    async def _watch(self, *, live: bool) -> None:
+        said = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK)
+            self._tell()
+            stage = (self._standing.stage, self._standing.step)
+            if not live and (stage != self._stage or time.monotonic() - said >= PLAIN_SECONDS):
+                said, self._stage = time.monotonic(), stage
+                note(" · ".join(filter(None, [self._at(), self._spent(), self._best()])))
+
+    def _tell(self) -> None:
+        """Say what was noted since, and without a terminal what was dropped: there it is on the screen."""
+        standing = self._standing
+        noted, self._noted = standing.noted[self._noted :], len(standing.noted)
+        for told in noted:
+            self._progress.notice(told)
+        dropped, self._told = standing.dropped[self._told :], len(standing.dropped)
+        if dropped and not self._progress.redraws:
+            for why in dict.fromkeys(why for _, why in dropped):
+                names = [one_line(name, 60) for name, each in dropped if each == why]
+                more = f" and {len(names) - MOST_DROPPED} more" if len(names) > MOST_DROPPED else ""
+                note(f"dropped: {'; '.join(names[:MOST_DROPPED])}{more} ({one_line(why)})")
+
+    def _lines(self, width: int) -> Iterator[Text]:
+        """Yield the screen's lines. Called by the screen's own thread."""
+        from rich.text import Text
+
+        full = int(BAR * min(1.0, self._share()))
+        yield Text.assemble(("━" * full, "cyan"), ("━" * (BAR - full), "dim"), " ", self._spent())
+        yield Text(self._at(), style="bold")
+        if best := self._best():
+            yield Text(f"  {best}")
+        for name, why in self._standing.dropped[-MOST_DROPPED:]:
+            yield Text(f"  dropped {one_line(name, max(20, width // 2))}: {one_line(why)}", style="dim")
+
+    def _at(self) -> str:
+        standing = self._standing
+        if not standing.stage:
+            return "the start on a few rows, to know the rate"
+        step = f"{standing.step}, " if standing.step else ""
+        field = f": {standing.alive} of {standing.entered} candidates alive" if standing.entered > 1 else ""
+        return f"{step}{STAGES.get(standing.stage, standing.stage)}{field}"
+
+    def _best(self) -> str:
+        best = self._standing.best
+        if best is None or best.mean is None:
+            return ""
+        said = {**self._metric, "mean": best.mean, "low": best.low, "high": best.high}
+        return f"best so far {metric_text(said)}: {one_line(best.name, 80)}"
+
+    def _share(self) -> float:
+        """Return how much of the limit that is reached first is spent."""
+        standing = self._standing
+        shares = [standing.calls / standing.most_calls, standing.tokens / standing.most_tokens]
+        if isfinite(standing.seconds_left):
+            shares.append(standing.seconds / max(1e-9, standing.seconds + standing.seconds_left))
+        return max(shares)
+
+    def _spent(self) -> str:
+        standing = self._standing
+        calls = f"{standing.calls:,}{_of(standing.most_calls)} calls"
+        tokens = f"{standing.tokens:,}{_of(standing.most_tokens)} tokens"
+        left = f" ({seconds_text(standing.seconds_left)} left)" if isfinite(standing.seconds_left) else ""
+        return " · ".join([calls, tokens, f"{seconds_text(standing.seconds)}{left}"])
+
+
+def _of(most: float) -> str:
+    return f" of {most:,.0f}" if isfinite(most) else ""

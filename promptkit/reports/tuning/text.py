@@ -1,0 +1,259 @@
+"""What a tuning found, as a person reads it: the verdict first, then what it rests on, and the change as a diff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from promptkit.reports.columns import paragraph
+from promptkit.reports.evaluation.figures import (
+    difference_decimals,
+    difference_parts,
+    difference_unit,
+    metric_decimals,
+    metric_parts,
+    number_text,
+)
+from promptkit.reports.evaluation.grid import Cell, grid
+from promptkit.reports.numbers import counted, seconds_text
+from promptkit.reports.screen import report_console
+from promptkit.reports.text import one_line, visible
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+WIDTH, WIDEST = 80, 140
+MOST_FRONT = 8
+MOST_DECIMALS = 3
+_DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+_STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
+_STOPPED = {
+    "calls": "the calls of the budget are spent",
+    "tokens": "the tokens of the budget are spent",
+    "minutes": "the time of the budget is up",
+    "interrupted": "interrupted: this is the best so far, and what was answered is kept",
+    "failed": "a model, server or tool failed: this is the best so far, and what was answered is kept",
+}
+
+
+def tuning_text(record: Mapping[str, Any], *, width: int = WIDTH) -> str:
+    """Return what a tuning found, without colours."""
+    return "\n".join(line.plain.rstrip() for line in tuning_lines(record, width))
+
+
+def print_tuning(record: Mapping[str, Any], *, stderr: bool = False) -> None:
+    """Print what a tuning found as a result: as wide as the terminal, in its colours; 80 characters wide elsewhere."""
+    console = report_console(stderr=stderr)
+    width = min(console.width, WIDEST) if console.is_terminal else WIDTH
+    for line in tuning_lines(record, width):
+        console.print(line)
+
+
+def tuning_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    """Yield the lines of a tuning's report: parts with a blank line between them."""
+    from rich.text import Text
+
+    parts = (_heading, _verdict, _sides, _ablation, _front, _diff, _written, _notes)
+    first = True
+    for part in parts:
+        lines = list(part(record, width))
+        if lines and not first:
+            yield Text()
+        first = first and not lines
+        yield from lines
+
+
+def _heading(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    status, model, rows = record["status"], record["model"], record["rows"]
+    yield Text.assemble(
+        (one_line(f"{record['target']} on {record['suite']}", width // 2), "bold"),
+        f"  run {record['run']}  ",
+        (status, _STATUS.get(status, "")),
+        f"  {spent_text(record)}",
+    )
+    digest = str(model.get("digest") or "").removeprefix("sha256:")[:12]
+    why = f" (named by {model['why']})" if model.get("why") else ""
+    told = [
+        f"answered by {model['reference']}{why} {digest}".rstrip(),
+        f"optimizer {record['optimizer']}, seed {record['seed']}; {counted(rows['search'], 'row')} to search on, "
+        f"{rows['pool']} for examples, {rows['confirm']} to confirm",
+    ]
+    if reason := _STOPPED.get(record["stopped_by"]):
+        told.append(reason)
+    yield from _paragraphs(told, width, "dim")
+
+
+def spent_text(record: Mapping[str, Any]) -> str:
+    """Return what a tuning took: `597 calls (12 cached), 40,111 tokens, 1 min 11 s`."""
+    cached = f" ({record['cached']:,} cached)" if record["cached"] else ""
+    return f"{record['calls']:,} calls{cached}, {record['tokens']:,} tokens, {seconds_text(record['seconds'])}"
+
+
+def _verdict(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    improved = record["verdict"] == "improved"
+    found = record["difference"]
+    said = f": {difference_text(record, found)} by {record['metric']['name']}" if found is not None else ""
+    where = f" on {counted(found['n'], 'row')} that the search never saw" if found is not None else ""
+    first, *rest = paragraph(visible(f"{record['verdict']}{said}{where}"), width=width)
+    yield Text(first, style="bold green" if improved else "bold yellow")
+    yield from (Text(line, style="bold green" if improved else "bold yellow") for line in rest)
+    yield from _paragraphs(reasons(record), width)
+
+
+def reasons(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why the verdict is what it is, and what is to be known of it."""
+    found, needed = record["difference"], record["rows_needed"]
+    yield record["why"]
+    if found is not None:
+        level = f"{100 * found['level']:g} %"
+        yield f"{found['better']} rows better, {found['worse']} worse; the interval is at {level}"
+    if needed is not None and record["verdict"] != "improved":
+        yield f"about {needed:,} confirm rows would show a gain of 5 points four times in five"
+    if record["ordinal"] > 1:
+        yield (
+            f"this is verdict {record['ordinal']} on these confirm rows: each further one is tested at half the level; "
+            f"new rows begin anew"
+        )
+
+
+def difference_text(record: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Return a difference by the aim with its interval: `+10 points [+2, +18]`."""
+    metric, told = record["metric"], {**found, "difference": found.get("difference", found.get("mean"))}
+    value, interval = difference_parts(metric, told)
+    return " ".join(filter(None, (value, difference_unit(metric, told), interval)))
+
+
+def _sides(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    """Yield start and pick on both sides of the rows."""
+    shown = [("start", record["baseline"]), ("pick", record["best"])]
+    known = [side[part] for _, side in shown for part in ("confirm", "search") if side[part]]
+    if not known:
+        return
+    decimals = metric_decimals({**record["metric"], **each} for each in known)
+    rows: list[list[Cell]] = [[("", ""), ("confirm rows", "dim"), ("", ""), ("search rows", "dim"), ("", "")]]
+    for name, side in shown:
+        cells: list[Cell] = [(name, "bold")]
+        for part in ("confirm", "search"):
+            said = side[part]
+            value, interval = metric_parts({**record["metric"], **said}, decimals) if said else ("–", "")
+            cells += [value, (f"{interval} of {said['n']}" if said else "", "dim")]
+        rows.append(cells)
+    yield from grid(rows, width=width)
+    yield from _paragraphs([f"pick: {pick_text(record)}"], width)
+    if record["best"]["search"] and record["best"]["confirm"]:
+        told = "the search chose the pick by its search rows, so that these say too much of it"
+        yield from _paragraphs([told], width, "dim")
+
+
+def pick_text(record: Mapping[str, Any]) -> str:
+    """Return what the pick chooses, in words."""
+    chosen = record["best"]["choices"]
+    return " · ".join(f"{axis}: {level}" for axis, level in chosen.items()) or "the target as it is written"
+
+
+def _ablation(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    said = record["ablation"]
+    if not said:
+        return
+    metric = record["metric"]
+    unit = difference_unit(metric, {})
+    # An estimate has no interval that says how many of its digits mean something.
+    decimals = min(difference_decimals(metric, said), 1 if unit == "points" else MOST_DECIMALS)
+    yield Text(f"what each change brought{f', {unit}' if unit else ''}", style="bold")
+    rows: list[list[Cell]] = []
+    for each in said:
+        value, interval = difference_parts(metric, each, decimals)
+        rows.append([f"{each['axis']}: {each['level']}", value, (interval, "dim"), (measured_on(each), "dim")])
+    yield from grid(rows, right=(1,), width=width, indent=2)
+    skipped = [f"{each['axis']} {each['skipped']}" for each in said if each["skipped"]]
+    if skipped:
+        yield from _paragraphs([f"not measured on confirm rows: {'; '.join(skipped)}"], width, "dim")
+    if len(said) > 1 and all(each["on"] == "confirm" for each in said):
+        total = sum(each["difference"] for each in said)
+        text = difference_parts(metric, {"difference": total, "low": None, "high": None}, decimals)[0]
+        yield from _paragraphs([f"one by one they bring {text} in sum; effects do not add up"], width, "dim")
+
+
+def measured_on(each: Mapping[str, Any]) -> str:
+    """Return what a change's part rests on."""
+    return {"confirm": "confirm rows", "search": "search's estimate"}.get(each["on"], "not measured")
+
+
+def _front(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    """Yield the candidates that no other is better than in all that counts, the cheapest first."""
+    from rich.text import Text
+
+    said = sorted((each for each in record["candidates"] if each["front"]), key=lambda each: each["tokens"] or 0)
+    if len(said) < 2:
+        return
+    yield Text("no other is better than these in score, tokens, time and unparsed at once (search rows)", style="bold")
+    shown = _spread(said)
+    metrics = [{**record["metric"], **each} for each in shown]
+    decimals = metric_decimals(metrics)
+    rows: list[list[Cell]] = [
+        [(each, "dim") for each in ("", record["metric"]["name"], "", "tokens", "time", "rows", "")]
+    ]
+    for each, metric in zip(shown, metrics, strict=True):
+        value, interval = metric_parts(metric, decimals)
+        mark = "pick: " if each["pick"] else "start: " if each["start"] else ""
+        unparsed = f"{100 * each['unparsed']:.0f} % unparsed" if each["unparsed"] else ""
+        rows.append(
+            [
+                (mark + each["name"], "bold" if mark else ""),
+                value,
+                (interval, "dim"),
+                number_text(each["tokens"], 0),
+                seconds_text(each["latency"] or 0.0),
+                str(each["rows"]),
+                (unparsed, "red"),
+            ]
+        )
+    yield from grid(rows, right=(1, 3, 4, 5), width=width, indent=2)
+    if left := len(said) - len(shown):
+        yield Text(f"  and {left} between these", style="dim")
+
+
+def _spread(front: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return at most so many of a front, from its cheap end to its dear one, the pick and the start among them."""
+    if len(front) <= MOST_FRONT:
+        return front
+    step = (len(front) - 1) / (MOST_FRONT - 1)
+    wanted = {round(at * step) for at in range(MOST_FRONT)}
+    wanted |= {at for at, each in enumerate(front) if each["pick"] or each["start"]}
+    return [front[at] for at in sorted(wanted)]
+
+
+def _diff(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    for line in record["diff"].splitlines():
+        yield Text(visible(line), style=_DIFF_COLOURS.get(line[:1], "") if line[:3] not in ("+++", "---") else "bold")
+
+
+def _written(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    if record["written"]:
+        told = "replaced" if record["applied"] else "written"
+        yield from _paragraphs([f"{told}: {', '.join(record['written'])}"], width)
+
+
+def _notes(record: Mapping[str, Any], width: int) -> Iterator[Text]:
+    from rich.text import Text
+
+    said = [*record["notes"], *(note for stage in record["stages"] for note in stage["notes"])]
+    for told in dict.fromkeys(said):
+        for at, line in enumerate(paragraph(visible(told), width=width - 2)):
+            yield Text(("· " if not at else "  ") + line, style="dim")
+
+
+def _paragraphs(texts: Any, width: int, style: str = "") -> Iterator[Text]:
+    from rich.text import Text
+
+    for told in texts:
+        for line in paragraph(visible(told), width=width):
+            yield Text(line, style=style)

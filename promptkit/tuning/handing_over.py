@@ -1,0 +1,70 @@
+"""What a tuning found, handed to the person: written as files, and in the run's record."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from promptkit.errors import PromptkitError
+from promptkit.tuning.diff import stable_name
+from promptkit.tuning.write import draft, write
+
+if TYPE_CHECKING:
+    from promptkit.evaluation import Suite
+    from promptkit.storage import Store
+    from promptkit.tuning.candidate import Candidate
+    from promptkit.tuning.work import Tuned
+
+WIDTH: Final = 110
+
+
+def hand_over(tuned: Tuned, suite: Suite, store: Store, *, in_place: bool = False) -> Tuned:
+    """Write what a tuning found worth it, and return it with the diff and the files in its record, which is kept.
+
+    With `in_place` the original is replaced where the pick is shown to be better; else it stays, and a copy is written
+    beside it. What cannot be written is the result's failure; the record has the candidate all the same.
+    """
+    if tuned.chosen is None:
+        return tuned
+    shown = tuned.record["verdict"] == "improved"
+    record = dict(tuned.record)
+    if in_place and not shown:
+        record["notes"] = [*record["notes"], "the original stays: nothing was shown to be better than it"]
+    failure = tuned.failure
+    try:
+        record |= _written(tuned.chosen, suite, record, in_place=in_place and shown)
+    except PromptkitError as error:
+        record["notes"] = [*record["notes"], f"nothing is written: {error.message}"]
+        failure = failure or error
+    store.end_run(tuned.number, tuned.status, record)
+    return replace(tuned, record=record, failure=failure)
+
+
+def _written(chosen: Candidate, suite: Suite, record: Mapping[str, Any], *, in_place: bool) -> dict[str, Any]:
+    project, target = suite.project, suite.wanted.target
+    about = list(heading(record))
+    drafted = draft(target, chosen, project, sets=suite.wanted.sets, about=about, in_place=in_place)
+    files = [stable_name(file, project) for file in write(drafted)]
+    return {"diff": drafted.diff, "written": files, "applied": in_place}
+
+
+def heading(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that a tuned file begins with: on which model it was found, by what, and what was shown."""
+    digest = str(record["model"].get("digest") or "").removeprefix("sha256:")[:12]
+    model = " ".join(filter(None, (plain_reference(record["model"]["reference"]), digest)))
+    how = f"Suite {record['suite']}, optimizer {record['optimizer']}, seed {record['seed']}, {record['calls']} calls"
+    yield f"{how}, on {model}."
+    found = record["difference"]
+    said = f" ({found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}] on {found['n']} rows)" if found else ""
+    told = f"{record['verdict']} by {record['metric']['name']}{said}: {record['why']}."
+    yield from textwrap.wrap(told, WIDTH)
+
+
+def plain_reference(reference: str) -> str:
+    """Return a model's reference without the folder or the server that it names: these are the machine's."""
+    kind, colon, path = reference.partition(":")
+    if colon and "/" in path and "/" not in kind:
+        return f"{kind}:{path.rpartition('/')[2]}"
+    return reference.partition("@")[0]

@@ -1,0 +1,94 @@
+"""What is seen of a tuning while it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+
+import pytest
+
+from promptkit.reports import Progress, TuningScreen
+from promptkit.reports.tuning import screen
+from promptkit.runtimes import Budget
+from promptkit.tuning import BestSoFar, Standing
+from tests.reports.demo_tuning import demo_tuning
+
+Step = Callable[[Standing], None]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "TICK", 0.01)
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def standing() -> Standing:
+    found = Standing(budget=Budget(600, seconds=300))
+    found.enter("race", 12, "mood")
+    found.drop("layout: json", "2.9 standard errors behind")
+    found.best = BestSoFar("decide: score", 0.74, 0.62, 0.86)
+    assert found.budget is not None
+    found.budget.charge(128, 9000)
+    return found
+
+
+async def seen(capsys: pytest.CaptureFixture[str], search: Standing, *steps: Step) -> str:
+    """Return what is written to stderr while a search takes some steps."""
+    shown = TuningScreen(search, Progress(), demo_tuning()["metric"])
+    with shown.showing():
+        for step in (*steps, lambda _: None):
+            await asyncio.sleep(0.15)
+            step(search)
+        await asyncio.sleep(0.4)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+
+
+async def test_without_a_terminal_each_stage_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    said = await seen(capsys, standing(), lambda each: each.enter("confirm", 2))
+    (race,) = [line for line in said.splitlines() if line.startswith("mood, race")]
+    assert "11 of 12 candidates alive · 128 of 600 calls · 9,000 tokens" in race
+    assert "left)" in race and race.endswith("best so far 74 % [62, 86]: decide: score")
+    assert len([line for line in said.splitlines() if line.startswith("confirm")]) == 1
+
+
+async def test_what_was_dropped_and_noted_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    def noted(search: Standing) -> None:
+        search.note("three rows are alike")
+        search.note("three rows are alike")
+        search.drop("examples: 2", "2.9 standard errors behind")
+
+    said = await seen(capsys, standing(), noted)
+    assert said.count("three rows are alike") == 1
+    assert said.count("dropped: layout: json (2.9 standard errors behind)") == 1
+    assert said.count("examples: 2 (2.9 standard errors behind)") == 1
+
+
+async def test_a_terminal_shows_where_the_search_stands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    said = await seen(capsys, standing())
+    for told in ("128 of 600 calls", "11 of 12 candidates alive", "best so far 74 %", "dropped layout: json: 2.9"):
+        assert told in said
+
+
+async def test_what_a_candidate_is_called_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    def evil(search: Standing) -> None:
+        search.drop("\x1b]0;x\x07", "\x1b[2J")
+        search.best = BestSoFar("\x1b]0;x\x07", 0.5, 0.4, 0.6)
+
+    said = await seen(capsys, standing(), evil)
+    assert "\x1b" not in said and "\x07" not in said
+
+
+def test_a_search_without_limits_tells_none() -> None:
+    free = Standing()
+    assert (free.calls, free.tokens) == (0, 0)
+    free.enter("race", 3)
+    free.drop("a", "b")
+    assert (free.alive, free.entered, free.dropped) == (2, 3, [("a", "b")])
