@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import isnan, prod
 from typing import TYPE_CHECKING, Final
 
 from promptkit.tuning.candidate import Axis, Candidate, Level, distinct
@@ -28,6 +28,8 @@ NOISE: Final = 0.2
 """The variance of one cell's score: about that of right and wrong."""
 PRIOR_SD: Final = 0.1
 """What a level is taken to bring before anything is seen: 10 points up or down."""
+SHRUNK: Final = NOISE / PRIOR_SD**2
+"""How many rows it takes until what was seen counts as much as that nothing was expected."""
 RUNNERS_UP: Final = 2
 """So many further levels of each axis are raced, each with the predicted best of the other axes."""
 BEST_SEEN: Final = 3
@@ -35,11 +37,15 @@ BEST_SEEN: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What each level of each axis adds to the mean score of all configurations; `added` is by axis and level name."""
+    """What each level of each axis adds to the mean score of all configurations; `added` is by axis and level name.
+
+    `rows` is on how many rows a configuration was seen, in the mean of all.
+    """
 
     mean: float
     added: Mapping[str, Mapping[str, float]]
     axes: tuple[Axis, ...]
+    rows: float
 
     def of(self, axis: str, level: Level) -> float:
         """Return what a level adds to the mean; 0 where no configuration with a score had it."""
@@ -48,6 +54,15 @@ class Effects:
     def predict(self, candidate: Candidate) -> float:
         """Return the score that the sum of its levels' effects makes; it may be beyond 0 and 1."""
         return self.mean + sum(self.of(axis.name, level) for axis, level in _taken(candidate, self.axes))
+
+    def likely(self, candidate: Candidate, score: float) -> float:
+        """Return what a configuration that had this mean score is likely to have: between that and what is predicted.
+
+        What no sum of effects tells, because levels go well together or because the rows were lucky, is shrunk
+        as an effect is.
+        """
+        predicted = self.predict(candidate)
+        return predicted + (score - predicted) * self.rows / (self.rows + SHRUNK)
 
     def ranked(self, axis: Axis) -> list[Level]:
         """Return an axis' levels, the best first; of equal ones the earlier."""
@@ -138,12 +153,13 @@ def main_effects(
     weights = np.where(np.isnan(means), 0.0, np.asarray(rows_each, dtype=np.float64))
     dummies = np.array([_dummies(each, axes) for each in candidates]).reshape(len(means), -1)
     design = np.column_stack([np.ones(len(means)), dummies])
-    penalty = np.diag([0.0] + [NOISE / PRIOR_SD**2] * dummies.shape[1])
+    penalty = np.diag([0.0] + [SHRUNK] * dummies.shape[1])
     weighed = design.T * weights
     fitted = np.linalg.pinv(weighed @ design + penalty) @ (weighed @ np.nan_to_num(means))
     found = iter(fitted[1:].tolist())
     added = {axis.name: {level.name: next(found) for level in axis.levels} for axis in axes}
-    return Effects(float(fitted[0]), added, tuple(axes))
+    rows = float(weights.sum()) / max(1, int((weights > 0).sum()))
+    return Effects(float(fitted[0]), added, tuple(axes), rows)
 
 
 def _dummies(candidate: Candidate, axes: Sequence[Axis]) -> list[float]:
@@ -157,8 +173,8 @@ def _taken(candidate: Candidate, axes: Sequence[Axis]) -> list[tuple[Axis, Level
 def finalists(effects: Effects, seen: Sequence[tuple[Candidate, float]]) -> list[Candidate]:
     """Return who is raced after a screen, those first that a small field must have.
 
-    The start, the predicted best, the three with the best mean score of those `seen`, and the predicted best with each
-    axis at its second and third level, those first that are predicted to lose least.
+    The start, the predicted best, the three that are likely to be best of those `seen` with their mean scores, and the
+    predicted best with each axis at its second and third level, those first that are predicted to lose least.
     """
     ranked = {axis.name: effects.ranked(axis) for axis in effects.axes}
     best = Candidate()
@@ -168,5 +184,6 @@ def finalists(effects: Effects, seen: Sequence[tuple[Candidate, float]]) -> list
         best.taking(axis.name, level) for axis in effects.axes for level in ranked[axis.name][1 : 1 + RUNNERS_UP]
     ]
     swapped.sort(key=lambda candidate: -effects.predict(candidate))
-    best_seen = sorted((each for each in seen if each[1] == each[1]), key=lambda each: -each[1])[:BEST_SEEN]
-    return distinct([Candidate(), best, *(candidate for candidate, _ in best_seen), *swapped])
+    answered = [(candidate, score) for candidate, score in seen if not isnan(score)]
+    likeliest = sorted(answered, key=lambda each: -effects.likely(*each))[:BEST_SEEN]
+    return distinct([Candidate(), best, *(candidate for candidate, _ in likeliest), *swapped])

@@ -144,6 +144,14 @@ class TestMainEffects:
         assert effects.mean == pytest.approx(0.5)
         assert effects.of(axes[0].name, axes[0].levels[1]) == pytest.approx(0.1 / (1 + 0.2 / 5 / 0.1**2))
 
+    def test_what_was_seen_counts_the_more_the_more_rows_it_was_seen_on(self) -> None:
+        few, _ = fitted([3], [[0.0] * 3], rows=5)
+        many, _ = fitted([3], [[0.0] * 3], rows=20)
+
+        # Half of it where the noise of a mean is as large as what an effect is taken to be: 0.2/20 = 0.1².
+        assert many.likely(Candidate(), 0.7) == pytest.approx(0.6)
+        assert few.likely(Candidate(), 0.7) == pytest.approx(0.54)
+
     def test_levels_are_ranked(self) -> None:
         effects, axes = fitted([4, 2], [[0.0, 0.2, -0.1, 0.1], [0.0, 0.0]], rows=50, noise=0.02)
 
@@ -193,6 +201,6 @@ class TestFinalists:
 
     def test_where_nothing_has_an_effect_the_predicted_best_is_the_start(self) -> None:
         effects, axes = fitted([2, 2], [[0.0] * 2] * 2, rows=5)
-        flat = Effects(0.5, {axis.name: {level.name: 0.0 for level in axis.levels} for axis in axes}, effects.axes)
+        flat = Effects(0.5, {axis.name: {level.name: 0.0 for level in axis.levels} for axis in axes}, effects.axes, 5)
 
         assert [levels(each, axes) for each in finalists(flat, [])] == [[0, 0], [1, 0], [0, 1]]
