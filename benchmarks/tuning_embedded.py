@@ -1,0 +1,231 @@
+"""Our search against DSPy's on a real model: the same rows, the same metric, and the same rows to confirm on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from math import sqrt
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+from promptkit.evaluation import Binder, Replies, Suite, load_suite
+from promptkit.project import Project
+from promptkit.runtimes import Models
+from promptkit.storage import Store, holding_files
+from promptkit.tuning.candidate import Candidate
+from promptkit.tuning.ground import POOL_ROWS, Ground, row_labels
+from promptkit.tuning.order import row_order
+from promptkit.tuning.space import derive_space, step_models
+from promptkit.tuning.spending import Shares
+from promptkit.tuning.standing import Standing
+from promptkit.tuning.wishes import Limits, Wishes
+from promptkit.tuning.work import Ready, Work
+
+if TYPE_CHECKING:
+    from promptkit.tuning.wishes import Optimizer
+
+OURS: Optimizer = "race"
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""The t quantile of a two-sided interval of 95 %, by the number of seeds."""
+PIPELINE = """\
+name: reviews
+inputs: {text: {type: text}}
+steps:
+  sentiment:
+    prompt: {instructions: Classify the sentiment of the review as positive or negative., input: "{{ text }}"}
+    answer: {label: [positive, negative]}
+    cue: none
+"""
+SUITE = """\
+data: rows.jsonl
+target: reviews
+expect: "{{ row.label }}"
+metrics: {accuracy: label}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """A project of its own with the rows: `search` of them are the first, the others are kept to confirm on."""
+
+    folder: Path
+    search: int
+
+    def suite(self) -> Suite:
+        """Read it."""
+        project = Project.find(self.folder)
+        return load_suite(self.folder / "evals/reviews.yaml", project, start=self.folder / "pipelines/reviews.yaml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """One search: the share right of the confirm rows, and what it took."""
+
+    right: float
+    calls: int
+    seconds: float
+    name: str
+
+
+def make_bed(folder: Path, search: Sequence[Mapping[str, Any]], confirm: Sequence[Mapping[str, Any]]) -> Bed:
+    """Write a project with a plain prompt and the rows."""
+    for name in ("pipelines", "evals"):
+        (folder / name).mkdir(parents=True)
+    (folder / "promptkit.yaml").write_text("")
+    (folder / "pipelines/reviews.yaml").write_text(PIPELINE)
+    (folder / "evals/reviews.yaml").write_text(SUITE)
+    rows = [{"text": each["text"], "label": each["label"]} for each in (*search, *confirm)]
+    (folder / "evals/rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return Bed(folder, len(search))
+
+
+def ground_of(suite: Suite, bed: Bed, seed: int) -> Ground:
+    """Return the rows, split as the files are."""
+    binder = Binder(suite)
+    rows = tuple(binder.bind(row, index) for index, row in enumerate(suite.data.rows()))
+    labels = row_labels([each.expected[0] for each in rows])
+    ordered = row_order(bed.search, labels=labels[: bed.search] if labels else None, seed=seed)
+    return Ground(
+        suite=suite,
+        rows=rows,
+        order=tuple(ordered[POOL_ROWS:]),
+        pool=tuple(ordered[:POOL_ROWS]),
+        confirm=tuple(range(bed.search, len(rows))),
+        labels=labels,
+        salt=0,
+        share=0.0,
+    )
+
+
+@asynccontextmanager
+async def opened(cells: Path, replies: Path, model: str) -> AsyncIterator[tuple[Store, Models]]:
+    """Open a store for cells, and a model whose replies are kept in another."""
+    with Store.open(cells) as store, Store.open(replies) as kept, Replies(kept) as cache, holding_files():
+        async with Models(model, store=cache) as models:
+            yield store, models
+
+
+async def search(
+    bed: Bed, cells: Path, replies: Path, model: str, optimizer: Optimizer, calls: int, seed: int
+) -> tuple[Tuned, float]:
+    """Search within so many calls, confirm, and return what was found and what the start gets right."""
+    suite = bed.suite()
+    async with opened(cells, replies, model) as (store, models):
+        ground = ground_of(suite, bed, seed)
+        answering = await step_models(suite, models)
+        wishes = Wishes(optimizer=optimizer, seed=seed, limits=Limits(calls=calls + 2 * len(ground.confirm)))
+        standing = Standing()
+        ready = Ready(
+            model=answering["sentiment"],
+            ground=ground,
+            alone={},
+            space=derive_space(ground, answering, seed=seed),
+            models=answering,
+            respaced=lambda made: derive_space(ground, answering, seed=seed, made=made),
+            smallest=None,
+        )
+        kept = 2 * len(ground.confirm)
+        shares = Shares(total=calls + kept, search=calls, confirm=kept, most_requests=1.0)
+        work = Work(
+            suite,
+            ready,
+            wishes=wishes,
+            models=models,
+            store=store,
+            standing=standing,
+            number=store.begin_run("tune", suite.name, model={}),
+            shares=lambda _: shares,
+        )
+        begun = time.monotonic()
+        await work.run()
+        took = time.monotonic() - begun
+        record = work.end("done").record
+    best = record["best"]
+    start = record["baseline"]["confirm"]
+    name = " · ".join(f"{axis.rpartition('.')[2]}: {level}" for axis, level in best["choices"].items())
+    right = best["confirm"]["mean"] if best["confirm"] else None
+    tuned = Tuned(
+        right=-1.0 if right is None else right,
+        calls=record["calls"],
+        seconds=took,
+        name=name or "as written",
+    )
+    return tuned, -1.0 if start is None else start["mean"]
+
+
+def interval(values: Sequence[float]) -> str:
+    """Return the mean with its t interval over seeds, in points."""
+    if len(values) < 2:
+        return f"{100 * values[0]:+.1f}"
+    half = T_95[len(values)] * stdev(values) / sqrt(len(values))
+    return f"{100 * mean(values):+.1f} [{100 * (mean(values) - half):+.1f}, {100 * (mean(values) + half):+.1f}]"
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+async def start_alone(bed: Bed, folder: Path, model: str) -> float:
+    """Return what the start gets right of the confirm rows."""
+    from promptkit.runtimes import Budget
+    from promptkit.tuning.field import Field
+
+    suite = bed.suite()
+    async with opened(folder / "cells", folder / "replies", model) as (store, models):
+        ground = ground_of(suite, bed, 0)
+        number = store.begin_run("tune", suite.name, model={})
+        field = Field(suite, ground.rows, models=models, store=store, budget=Budget(10**9), number=number)
+        await field.have([Candidate()], ground.confirm)
+        return float(field.scores(Candidate(), ground.confirm).mean())
+
+
+def embedded(
+    data: Path, model: str, seeds: int, confirm: int, budgets: Mapping[Optimizer, int], folder: Path | None
+) -> bool:
+    """Tune by each optimizer with each seed, print what each gets right, and return whether our own work is small."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    with tempfile.TemporaryDirectory() as made:
+        home = folder or Path(made)
+        bed_folder = home / "project"
+        rows = read_rows(data / "dev.jsonl")[:confirm]
+        train = read_rows(data / "train.jsonl")
+        bed = Bed(bed_folder, len(train)) if bed_folder.exists() else make_bed(bed_folder, train, rows)
+        start = asyncio.run(start_alone(bed, home, model))
+        print(f"{date.today()}: {model}, {len(train)} rows to search on, {len(rows)} to confirm on")
+        print(f"start: {100 * start:.1f} % right")
+        found: dict[Optimizer, list[Tuned]] = {}
+        share = 0.0
+        for seed in range(seeds):
+            for optimizer, calls in budgets.items():
+                given = (bed, home / "cells", home / "replies", model, optimizer, calls, seed)
+                tuned, _ = asyncio.run(search(*given))
+                tuned = replace(tuned, right=start) if tuned.right < 0 else tuned
+                found.setdefault(optimizer, []).append(tuned)
+                told = f"{100 * tuned.right:.1f} % of {tuned.calls} calls, {tuned.seconds:.0f} s: {tuned.name}"
+                print(f"{optimizer} seed {seed}: {told}", flush=True)
+                if optimizer == OURS:
+                    again = home / f"again-{seed}"
+                    own, _ = asyncio.run(search(bed, again, home / "replies", model, optimizer, calls, seed))
+                    share = max(share, own.seconds / tuned.seconds)
+        for optimizer, runs in found.items():
+            gains = [each.right - start for each in runs]
+            print(
+                f"{optimizer}: {100 * mean(each.right for each in runs):.1f} % right, over the start {interval(gains)}"
+            )
+        for optimizer, runs in found.items():
+            if optimizer != OURS and OURS in found:
+                ours = [ours.right - theirs.right for ours, theirs in zip(found[OURS], runs, strict=True)]
+                print(
+                    f"{OURS} at {budgets[OURS]} calls over {optimizer} at {budgets[optimizer]}: {interval(ours)} points"
+                )
+        print(f"our own work, with all replies kept: at most {share:.2f} of the time of a tuning (bound 0.10)")
+    return share <= 0.10
