@@ -148,7 +148,7 @@ def only_suite(target: Path, project: Project) -> Path:
         if suite.wanted.target == target and suite.wanted.step is None:
             found.append((name, path))
     if not found:
-        hint = "name one by --suite; docs/suites.md says how to write it"
+        hint = "name the one that is meant by --suite"
         raise InputError(f"no suite measures `{target.stem}`", hint=hint)
     if len(found) > 1:
         raise InputError(f"several suites measure `{target.stem}`", hint=f"--suite {found[0][0]}, or {found[1][0]}")

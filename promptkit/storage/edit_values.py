@@ -109,11 +109,11 @@ def _edited(source: _Text, document: Document, path: Sequence[str], value: Any) 
         if value is TAKEN_AWAY:
             return text
         if parent.flow:
-            return before_end(text, parent, f"{key}: {flow_text(value)}")
+            return before_end(text, parent, f"{key}: {_short(value)}")
         return after_line(text, parent.end, entry_text(key, value), parent.column - 1)
     child = parent.children[key]
     if parent.flow:
-        return _without(source, parent, key) if value is TAKEN_AWAY else _put(text, child, flow_text(value))
+        return _without(source, parent, key) if value is TAKEN_AWAY else _put(text, child, _short(value))
     in_line = (child.text is not None or child.flow) and "\n" not in text[child.start : child.end]
     if value is not TAKEN_AWAY and in_line:
         written = entry_text(key, value).removeprefix(f"{key}:").rstrip("\n")
@@ -146,7 +146,7 @@ def _fits(text: str, parent: Node, key: str, value: Any) -> bool:
         return True
     child = parent.children.get(key)
     before = parent.end - parent.start - (child.end - child.start if child else -len(key))
-    return before + len(flow_text(value)) + parent.column <= _FITS or "#" in text[parent.start : parent.end]
+    return before + len(_short(value)) + parent.column <= _FITS or "#" in text[parent.start : parent.end]
 
 
 def _unfolded(source: _Text, document: Document, path: Sequence[str], value: Any) -> str:

@@ -38,9 +38,10 @@ async def seen(capsys: pytest.CaptureFixture[str], search: Standing, *steps: Ste
     """Return what is written to stderr while a search takes some steps."""
     shown = TuningScreen(search, Progress(), demo_tuning()["metric"])
     with shown.showing():
-        for step in (*steps, lambda _: None):
-            await asyncio.sleep(0.15)
+        await asyncio.sleep(0.15)
+        for step in steps:
             step(search)
+            await asyncio.sleep(0.15)
         await asyncio.sleep(0.4)
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
 

@@ -1,0 +1,229 @@
+"""`promptkit tune` as it is typed, on a scripted model that is right under one layout alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.cli import tune
+from promptkit.errors import InputError
+from promptkit.storage import Store
+from promptkit.tuning import Limits, Tuning, Wishes
+from tests.cli.runs_project import Here, make_project
+
+SCRIPT = """\
+def answer(request):
+    text = request.messages[-1].content
+    if "TASK:" not in text:
+        return "bad"
+    return "good" if "fine" in text else "bad"
+"""
+FAILING = """\
+    asked.append(request)
+    if len(asked) > 90:
+        raise OSError
+"""
+SLOW = """\
+import time
+
+
+def answer(request):
+    time.sleep(0.01)
+    return "bad"
+"""
+PIPELINE = """\
+name: mood
+inputs: {text: {example: fine}}
+steps:
+  mood: {prompt: mood}  # mine
+tune: {mood.layout: [xml, prefix, markdown]}
+"""
+SUITE = "data: many.jsonl\ntarget: mood\nmetrics: {accuracy: label, size: tokens}\n"
+ROWS = [{"text": f"{'fine' if at % 2 else 'poor'} {at}", "expect": "good" if at % 2 else "bad"} for at in range(80)]
+FILES = {
+    "promptkit.yaml": "model: scripted:script.py:answer\n",
+    "script.py": SCRIPT,
+    "pipelines/mood.yaml": PIPELINE,
+    "evals/mood.yaml": SUITE,
+    "evals/many.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS),
+}
+TUNE = ("tune", "mood", "--suite", "mood", "--yes")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    return make_project(tmp_path, FILES)
+
+
+def test_what_is_better_is_found_shown_and_written(here: Here) -> None:
+    done = here(*TUNE, "--html", str(here.root / "page.html"))
+
+    assert done.code == 0, done.err
+    assert "improved: +" in done.out and "+  mood:" in done.out
+    assert "written: pipelines/mood.tuned.yaml" in done.out
+    assert "to confirm" in done.err and "next:\n  promptkit run pipelines/mood.tuned.yaml" in done.err
+    assert "{prompt: mood, layout: prefix}  # mine" in (here.root / "pipelines/mood.tuned.yaml").read_text("utf-8")
+    assert (here.root / "pipelines/mood.yaml").read_text("utf-8") == PIPELINE
+    assert "improved" in (here.root / "page.html").read_text("utf-8")
+    assert here("run", "mood.tuned", "text=fine").out.strip() == "good"
+
+
+def test_the_original_is_replaced_where_that_is_asked_for(here: Here) -> None:
+    told = here(*TUNE, "--apply", "--json").json
+
+    assert (told["applied"], told["written"], told["verdict"]) == (True, ["pipelines/mood.yaml"], "improved")
+    text = (here.root / "pipelines/mood.yaml").read_text("utf-8")
+    assert text == PIPELINE.replace("{prompt: mood}", "{prompt: mood, layout: prefix}")
+    assert not (here.root / "pipelines/mood.tuned.yaml").exists()
+
+
+def test_what_is_not_shown_to_be_better_replaces_nothing(here: Here) -> None:
+    (here.root / "script.py").write_text("def answer(request):\n    return 'bad'\n", "utf-8")
+    told = here(*TUNE, "--apply", "--json").json
+
+    assert (told["verdict"], told["applied"]) == ("not shown", False)
+    assert "pipelines/mood.yaml" not in told["written"]
+    assert (here.root / "pipelines/mood.yaml").read_text("utf-8") == PIPELINE
+
+
+def test_a_tuning_is_a_run_that_is_listed_and_shown(here: Here, tmp_path: Path) -> None:
+    record = here(*TUNE, "--json").json
+    listed = here("runs", "list")
+    shown = here("runs", "show", "1")
+
+    assert "tune  mood" in listed.out and "improved +" in listed.out
+    assert shown.out.startswith("mood on mood  run 1  done") and "improved: +" in shown.out
+    assert here("runs", "show", "last", "--json").json == record
+    assert here("runs", "show", "1", "--html", str(tmp_path / "p.html")).code == 0
+    assert "improved" in (tmp_path / "p.html").read_text("utf-8")
+
+
+def test_what_is_of_evaluations_alone_says_so(here: Here) -> None:
+    here(*TUNE)
+    of_rows = here("runs", "show", "1", "--failures")
+    assert (of_rows.code, "run 1 is a tuning of `mood`, of which no single rows" in of_rows.err) == (2, True)
+    for arguments in (("errors", "1"), ("compare", "1", "1"), ("export", "1", "--csv", "-")):
+        done = here("runs", *arguments)
+        assert (done.code, done.out) == (2, "")
+        assert "run 1 is no evaluation: it is a `tune` of `mood`" in done.err
+
+
+def test_a_dry_run_asks_nothing_and_keeps_nothing(here: Here) -> None:
+    (here.root / "script.py").write_text("def answer(request):\n    raise AssertionError\n", "utf-8")
+    done = here("tune", "mood", "--dry-run", "--budget", "calls=300")
+
+    assert done.code == 0, done.err
+    assert "300 calls at most" in done.out and "mood.layout  3  as written · prefix · markdown" in done.out
+    told = here("tune", "mood", "--dry-run", "--json").json
+    assert {"rows", "axes", "candidates", "calls", "confirm_calls", "minutes", "smallest", "notes"} <= told.keys()
+    with Store.open(here.root / ".promptkit") as store:
+        assert store.runs() == []
+
+
+def test_off_a_terminal_too_few_rows_need_yes(here: Here) -> None:
+    done = here("tune", "mood")
+    assert done.code == 2
+    assert "to confirm show a gain of" in done.err and "--yes" in done.err
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_on_a_terminal_a_person_is_asked(here: Here, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune, "agreed", lambda plan: agreed)
+    done = here("tune", "mood")
+    assert done.code == 0
+    assert ("improved" in done.out, "nothing was asked" in done.err) == (agreed, not agreed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--budget", "cals=3"), "did you mean `calls`?"),
+        (("--budget", "calls=0"), "calls is a whole number above 0"),
+        (("--budget", "calls=5"), "--budget calls=5 is too small"),
+        (("--optimizer", "rase"), "did you mean `race`?"),
+        (("--prefer", "chaep"), "did you mean `cheap`?"),
+        (("--only", "layuot"), "did you mean"),
+        (("--metric", "acuracy"), "did you mean `accuracy`?"),
+        (("--metric", "size"), "a search cannot aim at `size`"),
+        (("--suite", "modo"), "did you mean `mood`?"),
+        (("--set", "modo.layout=xml"), "did you mean `mood`?"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_asked(here: Here, arguments: tuple[str, ...], told: str) -> None:
+    done = here("tune", "mood", "--yes", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+
+
+def test_the_suite_may_be_left_out_where_one_names_the_target(here: Here) -> None:
+    assert "mood on mood" in here("tune", "mood", "--dry-run").out
+    (here.root / "evals/again.yaml").write_text(SUITE, "utf-8")
+    several = here("tune", "mood", "--dry-run")
+    assert (several.code, "--suite again, or mood" in several.err) == (2, True)
+    (here.root / "pipelines/other.yaml").write_text(PIPELINE.replace("tune:", "# "), "utf-8")
+    none = here("tune", "other", "--dry-run")
+    assert (none.code, "no suite measures `other`" in none.err) == (2, True)
+
+
+def test_a_target_may_be_measured_by_the_suite_of_another(here: Here) -> None:
+    (here.root / "pipelines/other.yaml").write_text(PIPELINE.replace("name: mood", "name: other"), "utf-8")
+    done = here("tune", "other", "--suite", "mood", "--yes")
+    assert done.code == 0, done.err
+    assert "written: pipelines/other.tuned.yaml" in done.out
+
+
+def test_a_suite_is_not_tuned(here: Here) -> None:
+    done = here("tune", "evals/mood.yaml")
+    assert done.code == 2
+    assert "promptkit tune TARGET --suite evals/mood.yaml" in done.err
+
+
+def test_a_model_that_is_gone_ends_it_with_the_best_so_far_and_how_to_go_on(here: Here) -> None:
+    (here.root / "script.py").write_text(f"asked = []\n{SCRIPT}".replace(":\n", ":\n" + FAILING, 1), "utf-8")
+    done = here(*TUNE)
+    assert done.code == 3
+    assert "run 1  incomplete" in done.out and "not shown" in done.out
+    assert "what was answered is kept" in done.err
+
+
+async def test_ctrl_c_ends_it_with_the_best_so_far(
+    here: Here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here.root)
+    suite = tune.load_tuned("mood", "mood", tune.Asking())
+    waiting = Tuning.run
+
+    async def pressed(tuning: Tuning) -> Any:
+        asyncio.get_running_loop().call_later(0.05, asking.cancel)
+        return await waiting(tuning)
+
+    monkeypatch.setattr(Tuning, "run", pressed)
+    (here.root / "script.py").write_text(
+        "import time\n\ndef answer(request):\n    time.sleep(0.01)\n    return 'bad'\n"
+    )
+    asking = asyncio.ensure_future(tune.run_tuning(suite, tune.Asking(), tune.Wanted(wishes=Wishes(), yes=True)))
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert "run 1  interrupted" in capsys.readouterr().out
+
+
+def test_what_is_typed_becomes_the_wishes(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Wishes] = []
+
+    async def planned(tuning: Tuning) -> Any:
+        asked.append(tuning.wishes)
+        raise InputError("enough")
+
+    monkeypatch.setattr(Tuning, "plan", planned)
+    here("tune", "mood", "--budget", "calls=9", "--only", "layout, mood.decide", "--joint", "--seed", "3")
+    here("tune", "mood", "--stepwise", "--prefer", "cheap", "--metric", "accuracy", "--teacher", "scripted:script.py")
+    here("tune", "mood", "--stepwise", "--joint")
+    assert asked == [
+        Wishes(limits=Limits(calls=9), only=("layout", "mood.decide"), mode="joint", seed=3),
+        Wishes(mode="stepwise", prefer="cheap", metric="accuracy", teacher="scripted:script.py"),
+        Wishes(),
+    ]

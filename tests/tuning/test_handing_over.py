@@ -1,0 +1,94 @@
+"""What a tuning found, handed over: a failure to write it never loses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from promptkit.errors import InputError
+from promptkit.evaluation import Suite, load_suite
+from promptkit.storage import Store
+from promptkit.tuning import Candidate, Level, Tuned, handing_over
+from promptkit.tuning.handing_over import hand_over, heading, plain_reference
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import Bench
+from tests.reports.demo_tuning import demo_tuning
+
+CHOSEN = Candidate({"mood.layout": Level("json", {"mood.layout": "json"})})
+
+
+@pytest.fixture
+def suite(folder: Folder) -> Suite:
+    bench = Bench(folder)
+    bench.suite()
+    start = (folder.root / "pipelines/mood.yaml").resolve()
+    return load_suite(folder.root / "evals/test.yaml", folder.project, start=start)
+
+
+def tuned(store: Store, verdict: str = "improved", chosen: Candidate | None = CHOSEN) -> Tuned:
+    number = store.begin_run("tune", "mood", model={})
+    record = demo_tuning(run=number, verdict=verdict, diff="", written=[], applied=False)
+    return Tuned(number=number, status="done", record=record, chosen=chosen)
+
+
+def test_what_is_written_is_in_the_record_that_is_kept(suite: Suite, folder: Folder) -> None:
+    with Store.open(folder.root / ".promptkit") as store:
+        given = hand_over(tuned(store), suite, store)
+        run = store.run("1")
+
+    assert given.record["written"] == ["pipelines/mood.tuned.yaml"]
+    assert "+  mood: {prompt: mood, layout: json}" in given.record["diff"]
+    assert run is not None and run.record == given.record
+
+
+def test_where_nothing_is_worth_it_nothing_is_written(suite: Suite, folder: Folder) -> None:
+    with Store.open(folder.root / ".promptkit") as store:
+        assert hand_over(tuned(store, chosen=None), suite, store).record["written"] == []
+    assert not (folder.root / "pipelines/mood.tuned.yaml").exists()
+
+
+def test_only_what_is_shown_to_be_better_replaces_the_original(suite: Suite, folder: Folder) -> None:
+    original = folder.root / "pipelines/mood.yaml"
+    before = original.read_text("utf-8")
+    with Store.open(folder.root / ".promptkit") as store:
+        unsure = hand_over(tuned(store, "not shown"), suite, store, in_place=True)
+        assert (unsure.record["applied"], original.read_text("utf-8")) == (False, before)
+        assert "the original stays: nothing was shown to be better than it" in unsure.record["notes"]
+        sure = hand_over(tuned(store), suite, store, in_place=True)
+    assert (sure.record["applied"], sure.record["written"]) == (True, ["pipelines/mood.yaml"])
+    assert original.read_text("utf-8") == before.replace("{prompt: mood}", "{prompt: mood, layout: json}")
+
+
+def test_what_cannot_be_written_fails_and_is_kept_all_the_same(
+    suite: Suite, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> list[Path]:
+        raise InputError("there is no room")
+
+    monkeypatch.setattr(handing_over, "write", refuse)
+    with Store.open(folder.root / ".promptkit") as store:
+        given = hand_over(tuned(store), suite, store)
+        run = store.run("1")
+    assert given.failure is not None and given.failure.exit_code == 2
+    assert run is not None
+    assert "nothing is written: there is no room" in run.record["notes"]
+    assert run.record["best"] == given.record["best"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "plain"),
+    [
+        ("embedded/smollm2", "embedded/smollm2"),
+        ("gguf:/home/me/models/x.gguf", "gguf:x.gguf"),
+        ("scripted:/tmp/p/script.py:answer", "scripted:script.py:answer"),
+        ("openai/name@http://10.0.0.1:8080/v1", "openai/name"),
+        ("ollama/qwen2.5:1.5b", "ollama/qwen2.5:1.5b"),
+    ],
+)
+def test_a_tuned_file_names_no_folder_and_no_server_of_the_machine(reference: str, plain: str) -> None:
+    assert plain_reference(reference) == plain
+    record = demo_tuning(model={"reference": reference, "digest": "sha256:0123456789abcdef", "why": ""})
+    how, told = heading(record)
+    assert how == f"Suite moods, optimizer race, seed 0, 597 calls, on {plain} 0123456789ab."
+    assert told.startswith("improved by accuracy (+0.100 [+0.020, +0.180] on 142 rows): ")
