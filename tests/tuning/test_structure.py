@@ -1,0 +1,260 @@
+"""What no tuning may do, whatever it finds: seen in every request and every cell, with no tolerance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from promptkit.runtimes import Request, Scripted
+from promptkit.storage import Store
+from promptkit.tuning.candidate import AS_WRITTEN, Candidate
+from promptkit.tuning.confirm import measured_gain
+from promptkit.tuning.ground import read_ground
+from tests.engine.helpers import Folder
+from tests.tuning.fields import open_field
+from tests.tuning.logs import Sides, cells, shown_in, sides, stored
+from tests.tuning.tunings import Ran, TuneBench, right_where, row_of, rows
+
+CALLS = 500
+IN_FLIGHT = 8
+
+
+def share_of(text: str) -> float:
+    return (0.85 if "Mood:" in text else 0.5) + (0.07 if "##" in text else 0.0)
+
+
+@dataclass
+class Told:
+    """One tuning with all that can be known of it. `at_confirm` is its record when the first confirm row was asked."""
+
+    bench: TuneBench
+    ran: Ran
+    sides: Sides
+    cells: Mapping[str, list[tuple[int, float | None]]]
+    at_confirm: Mapping[str, Any]
+
+    @property
+    def pick(self) -> str:
+        return next(each["name"] for each in self.ran.record["candidates"] if each["pick"])
+
+    def rows_of(self, variant: str) -> list[int]:
+        return [row for row, _ in self.cells[variant]]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    bench = TuneBench(Folder(tmp_path_factory.mktemp("tuning")), 100)
+    split = sides(bench)
+    answer = right_where(share_of)
+    at_confirm: list[Mapping[str, Any]] = []
+
+    def script(request: Request) -> str:
+        if row_of(request) in split.confirm and not at_confirm:
+            at_confirm.append(stored(bench, 1))
+        return answer(request)
+
+    ran = asyncio.run(bench.tune(script, calls=CALLS))
+    return Told(bench, ran, split, cells(bench, ran.tuned.number), at_confirm[0])
+
+
+def test_the_search_cells_of_each_candidate_are_a_prefix_of_the_one_row_order(told: Told) -> None:
+    order, pool = list(told.sides.order), set(told.sides.pool)
+    assert len(told.cells) > 20
+    for variant in told.cells:
+        searched = set(told.rows_of(variant)) - told.sides.confirm - pool
+        assert searched == set(order[: len(searched)]), variant
+
+
+def test_rows_for_demonstrations_are_asked_of_the_start_alone_and_score_nobody(told: Told) -> None:
+    pool = set(told.sides.pool)
+    asked = {variant for variant in told.cells if pool & set(told.rows_of(variant))}
+
+    assert all(variant == AS_WRITTEN or variant.startswith("thoughts") for variant in asked)
+    assert not asked & {each["name"] for each in told.ran.record["candidates"] if not each["start"]}
+
+
+def test_confirm_cells_are_start_and_pick_on_all_confirm_rows_each_once_before_the_ablation(told: Told) -> None:
+    requests = told.ran.runtime.requests
+    first = next(at for at, each in enumerate(requests) if row_of(each) in told.sides.confirm)
+    asked = [row_of(each) for each in requests[first : first + 2 * len(told.sides.confirm)]]
+
+    assert sorted(asked) == sorted([*told.sides.confirm] * 2)
+    for variant in (AS_WRITTEN, told.pick):
+        kept = [row for row in told.rows_of(variant) if row in told.sides.confirm]
+        assert sorted(kept) == sorted(told.sides.confirm)
+
+
+def test_start_and_pick_are_asked_row_by_row(told: Told) -> None:
+    requests = told.ran.runtime.requests
+    first = next(at for at, each in enumerate(requests) if row_of(each) in told.sides.confirm)
+    asked = [row_of(each) for each in requests[first : first + 2 * len(told.sides.confirm)]]
+    apart = [abs(at - asked.index(row)) for at, row in enumerate(asked)]
+
+    assert max(apart) <= 2 * IN_FLIGHT + 4
+
+
+def test_no_other_candidate_meets_a_confirm_row_but_the_pick_with_one_change_taken_back(told: Told) -> None:
+    asked = {variant for variant in told.cells if told.sides.confirm & set(told.rows_of(variant))}
+    changes = len(told.ran.record["best"]["choices"])
+
+    assert len(asked - {AS_WRITTEN, told.pick}) <= changes
+    for variant in asked:
+        assert set(told.rows_of(variant)) >= told.sides.confirm
+
+
+def test_the_pick_is_in_the_store_before_a_confirm_row_is_asked(told: Told) -> None:
+    assert told.at_confirm["best"]["changes"] == told.ran.record["best"]["changes"] != {}
+    assert told.at_confirm["verdict"] == "not shown"
+    assert told.at_confirm["best"]["confirm"] is None
+
+
+def test_no_request_shows_a_confirm_row_beside_the_one_that_it_asks(told: Told) -> None:
+    shown = {number for request in told.ran.runtime.requests for number in shown_in(request)}
+
+    assert shown
+    assert shown <= set(told.sides.pool)
+
+
+def test_reported_means_are_those_of_the_confirm_cells(told: Told) -> None:
+    for variant, side in ((AS_WRITTEN, "baseline"), (told.pick, "best")):
+        scores = [value for row, value in told.cells[variant] if row in told.sides.confirm]
+        assert told.ran.record[side]["confirm"]["mean"] == fmean(scores)  # type: ignore[type-var]
+        assert told.ran.record[side]["confirm"]["n"] == len(scores)
+
+
+def test_what_chose_is_told_apart_from_the_result(told: Told) -> None:
+    best = told.ran.record["best"]
+    scores = [value for row, value in told.cells[told.pick] if row in told.sides.order]
+
+    assert best["search"]["mean"] == fmean(scores)  # type: ignore[type-var]
+    assert best["search"] != best["confirm"]
+
+
+def test_calls_are_those_that_the_model_got_and_within_the_budget(told: Told) -> None:
+    record = told.ran.record
+
+    assert record["cached"] == 0
+    assert len(told.ran.runtime.requests) == record["calls"] <= CALLS
+
+
+def test_the_stages_count_all_calls_but_those_that_measure_the_start(told: Told) -> None:
+    counted = sum(each["calls"] for each in told.ran.record["stages"])
+
+    assert told.ran.record["calls"] - counted == 8
+
+
+async def test_start_and_pick_the_other_way_round_turn_the_interval_round(told: Told) -> None:
+    kept, start, pick = told.ran.record["difference"], Candidate(), told.ran.tuned.chosen
+    assert pick is not None
+    confirm = read_ground(told.bench.start()).confirm
+    async with open_field(told.bench, right_where(share_of), told.bench.start()) as opened:
+        await opened.field.have([start, pick], confirm)
+        there = measured_gain(opened.field, start, pick, confirm, level=kept["level"])
+        back = measured_gain(opened.field, pick, start, confirm, level=kept["level"])
+
+    assert (there.mean, there.low, there.high) == (kept["mean"], kept["low"], kept["high"])
+    assert (back.mean, back.low, back.high) == pytest.approx((-there.mean, -there.high, -there.low), abs=1e-6)
+    assert (back.better, back.worse) == (there.worse, there.better)
+
+
+class TestMadeAgain:
+    async def test_the_same_tuning_asks_nothing_and_ends_the_same(self, told: Told) -> None:
+        again = await told.bench.tune(right_where(share_of), calls=CALLS)
+
+        assert again.runtime.requests == []
+        assert without_times(again.record) == without_times(told.ran.record)
+        assert again.record["cached"] == again.record["calls"]
+
+    @pytest.mark.parametrize("after", [3, 60, 200, 330, 440])
+    async def test_one_that_was_interrupted_goes_on_from_there(self, told: Told, folder: Folder, after: int) -> None:
+        bench = TuneBench(folder, 100)
+        first = await interrupted(bench, after)
+        again = await bench.tune(right_where(share_of), calls=CALLS)
+
+        assert without_times(again.record) == without_times(told.ran.record)
+        assert len(first.requests) + len(again.runtime.requests) <= told.ran.record["calls"] + IN_FLIGHT
+        assert cells(bench, again.tuned.number) == dict(told.cells)
+
+    async def test_an_interrupted_one_leaves_what_it_had(self, folder: Folder) -> None:
+        bench = TuneBench(folder, 100)
+        await interrupted(bench, 200)
+
+        record = stored(bench, 1)
+        assert (record["status"], record["stopped_by"], record["verdict"]) == (
+            "interrupted",
+            "interrupted",
+            "not shown",
+        )
+        assert record["candidates"]
+
+
+async def interrupted(bench: TuneBench, after: int) -> Scripted:
+    """Cancel a tuning when its model has been asked so often; return the model."""
+    answer = right_where(share_of)
+    asked = 0
+
+    async def script(request: Request) -> str:
+        nonlocal asked
+        asked += 1
+        if asked == after:
+            task.cancel()
+        await asyncio.sleep(0)
+        return answer(request)
+
+    runtime = Scripted(script)
+    task = asyncio.ensure_future(bench.tune(runtime, calls=CALLS))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return runtime
+
+
+def without_times(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without what is another each time: its number, the clock, and what came from the store."""
+    left_out = ("run", "seconds", "cached")
+    told = {key: value for key, value in record.items() if key not in left_out}
+    told["candidates"] = [
+        {key: value for key, value in each.items() if key not in ("latency", "front")} for each in told["candidates"]
+    ]
+    return told
+
+
+class TestOtherTunings:
+    async def test_two_tunings_share_what_they_ask(self, told: Told) -> None:
+        narrower = await told.bench.tune(right_where(share_of), calls=CALLS, only=("decide",))
+
+        assert narrower.record["cached"] > 0
+        assert len(narrower.runtime.requests) == narrower.record["calls"] - narrower.record["cached"]
+
+    async def test_cells_of_an_evaluation_are_not_asked_again(self, folder: Folder) -> None:
+        bench = TuneBench(folder, 100)
+        await bench.run("data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label}\n", right_where(share_of))
+        ran = await bench.tune(right_where(share_of), calls=CALLS)
+
+        start = {row for row, _ in cells(bench, ran.tuned.number)[AS_WRITTEN]}
+        assert ran.record["cached"] >= len(start)
+
+
+async def test_rows_that_are_added_move_none_across_the_split(folder: Folder) -> None:
+    bench = TuneBench(folder, 100)
+    await bench.tune(right_where(share_of), calls=CALLS, only=("decide",))
+    before = sides(bench)
+    bench.rows(rows(110))
+    ran = await bench.tune(right_where(share_of), calls=CALLS, only=("decide",))
+    asked = cells(bench, ran.tuned.number)[AS_WRITTEN]
+
+    searched = {row for row, _ in asked} - before.confirm
+    assert {row for row, _ in asked} >= before.confirm
+    assert not searched & before.confirm
+    assert ran.record["rows"]["salt"] == told_salt(bench)
+
+
+def told_salt(bench: TuneBench) -> int:
+    with Store.open(bench.store_folder) as store:
+        found = store.tunings.split("evals/test.yaml")
+    assert found is not None
+    return found[0]
