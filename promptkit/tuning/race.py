@@ -28,6 +28,8 @@ BEHIND: Final = 2.5
 """Standard errors behind the leader. It saves calls and claims nothing, for it is looked at again and again."""
 ROWS_EACH: Final = 12
 """A budget lets no more candidates in than it can take so far: else the first rung is noise."""
+DEARER: Final = 1.5
+"""What costs no more than so many times the start is never too costly: a request more now and then is no reason."""
 EQUAL: Final = 0.005
 _DIGITS: Final = 9
 
@@ -155,10 +157,10 @@ class Race:
         return min(near, key=lambda each: (self.lanes[each].tokens, -ahead[each], each))
 
     def _entering(self, spent: float) -> list[int]:
-        """Return who enters: nobody dearer than the start who alone would take half of the budget on all rows, for
-        whom many others would see few, and no more than the budget can tell apart."""
+        """Return who enters: nobody much dearer than the start who alone would take half of the budget on all rows,
+        for whom many others would see few, and no more than the budget can tell apart."""
         alive = [0]
-        most = max(self._prices.costs[0], (self.left + spent) / 2 / self.rows)
+        most = max(DEARER * self._prices.costs[0], (self.left + spent) / 2 / self.rows)
         for each, lane in list(enumerate(self.lanes))[1:]:
             if self._prices.costs[each] > most:
                 lane.dropped_at, lane.why = 0, "too costly"

@@ -81,12 +81,12 @@ class Search:
         self._found.ranked = []
         self._found.effects = None
         self._calls_a_row = 1.0
-        self._end = 0.0
+        self._began = self._end = 0.0
 
     async def run(self, calls: int) -> Found:
         """Search within so many calls. Raises SearchFailed where the model is gone, and StoreFailed."""
         budget = self._field.budget
-        self._end = budget.spent + calls
+        self._began, self._end = budget.spent, budget.spent + calls
         with limited(budget, calls):
             try:
                 await self._smoke()
@@ -197,7 +197,13 @@ class Search:
         field, order, before = self._field, self._order, self._field.budget.spent
         candidates = distinct(candidates)
         known = [self._known(each) for each in candidates]
-        race = Race(costs=[self._cost(each) for each in candidates], rows=len(order), budget=calls, known=known)
+        race = Race(
+            costs=[self._cost(each) for each in candidates],
+            rows=len(order),
+            budget=calls,
+            spent=before - self._began,
+            known=known,
+        )
         self._standing.enter(stage, len(candidates), self._step)
         told: set[int] = set()
         try:

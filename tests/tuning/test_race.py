@@ -205,7 +205,7 @@ class TestWhoEnters:
         assert race.finalists == (0, *range(1, 12))
         assert len(Race(costs=[1, 5, *[1] * 18], rows=20, budget=240).finalists) == 16
 
-    def test_nobody_dearer_than_the_start_enters_whose_rows_are_half_of_the_budget(self) -> None:
+    def test_nobody_much_dearer_than_the_start_enters_whose_rows_are_half_of_the_budget(self) -> None:
         race = Race(costs=[1, 3, 2], rows=100, budget=500)
 
         assert race.finalists == (0, 2)
@@ -215,8 +215,9 @@ class TestWhoEnters:
         assert Race(costs=[1, 2], rows=100, budget=200).finalists == (0,)
         assert Race(costs=[1, 2], rows=100, budget=200, spent=200).finalists == (0, 1)
 
-    def test_all_enter_who_cost_what_the_start_costs(self) -> None:
+    def test_all_enter_who_cost_about_what_the_start_costs(self) -> None:
         assert Race(costs=[5] * 3, rows=100, budget=200).finalists == (0, 1, 2)
+        assert Race(costs=[1, 1.1, 1.6], rows=100, budget=200).finalists == (0, 1)
 
     def test_nobody_and_no_rows_are_refused(self) -> None:
         for costs, rows, known in (([], 10, None), ([1], 0, None), ([1, 1], 10, [0])):
