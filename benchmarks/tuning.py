@@ -4,8 +4,8 @@
     python benchmarks/tuning.py embedded --data DIR [--seeds 3] [--confirm 300] [--optimizers race,miprov2,gepa]
 
 `simulate`: the race, the screen and the verdict as functions of an array of answers whose truth is known.
-`embedded`: our search and DSPy's on a real model, from a plain prompt. DIR has `train.jsonl` and `dev.jsonl`, whose rows
-have `text` and `label` (positive, negative). Replies and cells are kept in `--keep DIR`, from which it goes on.
+`embedded`: our search and DSPy's on a real model, from a plain prompt. DIR has `train.jsonl` and `dev.jsonl`: rows
+of `text` and `label` (positive, negative). Replies and cells are kept in `--keep DIR`, from which it goes on.
 """
 
 from __future__ import annotations
