@@ -16,7 +16,7 @@ from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.cli.session import Session
-    from promptkit.evaluation import Replies, Suite
+    from promptkit.evaluation import Suite
     from promptkit.project import Project
     from promptkit.reports import Progress
     from promptkit.storage import Store
@@ -158,7 +158,7 @@ def only_suite(target: Path, project: Project) -> Path:
 async def run_tuning(suite: Suite, asking: Asking, wanted: Wanted) -> Tuned | None:
     """Plan, ask where a person must agree, tune, and print what was found; None where nothing was to be done."""
     from promptkit.cli.session import open_session
-    from promptkit.evaluation import Replies
+    from promptkit.evaluation import Options, Replies
     from promptkit.reports import Progress, emit, json_text, note, print_plan
     from promptkit.tuning import Tuning
 
@@ -174,7 +174,9 @@ async def run_tuning(suite: Suite, asking: Asking, wanted: Wanted) -> Tuned | No
     async with open_session(
         suite.baseline.pipeline, asking, progress, concurrency=suite.concurrency, replies=keeping, apart=apart
     ) as session:
-        tuning = Tuning(suite, models=session.models, store=session.store, wishes=wanted.wishes)
+        # A recording must hold every request, those of known cells too: kept replies answer them.
+        options = Options(fresh=asking.no_cache or asking.record is not None, strict=asking.strict)
+        tuning = Tuning(suite, models=session.models, store=session.store, wishes=wanted.wishes, options=options)
         with progress.showing():
             plan = await tuning.plan()
         if wanted.dry_run:

@@ -10,7 +10,7 @@ from os.path import relpath
 from typing import TYPE_CHECKING, Final
 
 from promptkit.errors import InputError, PromptkitError, nearest
-from promptkit.evaluation import Suite
+from promptkit.evaluation import Options, Suite
 from promptkit.storage import holding_files
 from promptkit.tuning.candidate import KINDS
 from promptkit.tuning.demonstrating import Made
@@ -40,13 +40,22 @@ class Tuning:
     for a metric that cannot be an aim.
     """
 
-    def __init__(self, suite: Suite, *, models: Models, store: Store, wishes: Wishes | None = None) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        *,
+        models: Models,
+        store: Store,
+        wishes: Wishes | None = None,
+        options: Options | None = None,
+    ) -> None:
         self.wishes = wishes or Wishes()
         self.suite = replace(suite, measures=(_aim(suite, self.wishes.metric),))
         self.standing = Standing()
         self.tuned: Tuned | None = None
         self._models = models
         self._store = store
+        self._options = options or Options()
         self._ready: Ready | None = None
 
     async def plan(self) -> Plan:
@@ -94,6 +103,7 @@ class Tuning:
                 store=self._store,
                 standing=self.standing,
                 number=self._begin(ready),
+                options=self._options,
                 shares=lambda calls_a_row: self._shares(ready, calls_a_row),
             )
             self.standing.budget = work.budget
@@ -155,13 +165,12 @@ class Tuning:
         return Space(tuple(axes.values()), tuple(notes), whole.kinds)
 
     def _shares(self, ready: Ready, calls_a_row: float) -> Shares:
-        dearest = max((level.requests for axis in ready.space.axes for level in axis.levels), default=1.0)
         return shared(
             self.wishes.limits,
             order=len(ready.ground.order),
             confirm=len(ready.ground.confirm),
             calls_a_row=calls_a_row,
-            dearest=dearest,
+            prices=[[level.requests for level in axis.levels] for axis in ready.space.axes],
         )
 
     def _seconds_a_call(self, ready: Ready) -> float | None:

@@ -27,7 +27,7 @@ from promptkit.tuning.steps import Bed, Beds, StepsSearch
 from promptkit.tuning.teaching import Teaching, find_teacher
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import Suite
+    from promptkit.evaluation import Options, Suite
     from promptkit.runtimes import Budget, Model, Models
     from promptkit.storage import Store
     from promptkit.tuning.ground import Ground
@@ -83,6 +83,7 @@ class Work:
         store: Store,
         standing: Standing,
         number: int,
+        options: Options,
         shares: Callable[[float], Shares],
     ) -> None:
         self._suite = suite
@@ -92,6 +93,7 @@ class Work:
         self._store = store
         self._standing = standing
         self._number = number
+        self._options = options
         self._shares = shares
         self._spending = Spending(wishes.limits)
         ground = ready.ground
@@ -260,6 +262,7 @@ class Work:
             store=self._store,
             budget=self._spending.budget,
             number=self._number,
+            options=self._options,
             prefix=prefix,
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from promptkit.cli import tune
+from promptkit.cli.options import Asking
 from promptkit.errors import InputError
 from promptkit.storage import Store
 from promptkit.tuning import Limits, Tuning, Wishes
@@ -194,7 +195,7 @@ async def test_ctrl_c_ends_it_with_the_best_so_far(
     here: Here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(here.root)
-    suite = tune.load_tuned("mood", "mood", tune.Asking())
+    suite = tune.load_tuned("mood", "mood", Asking())
     waiting = Tuning.run
 
     async def pressed(tuning: Tuning) -> Any:
@@ -205,7 +206,7 @@ async def test_ctrl_c_ends_it_with_the_best_so_far(
     (here.root / "script.py").write_text(
         "import time\n\ndef answer(request):\n    time.sleep(0.01)\n    return 'bad'\n"
     )
-    asking = asyncio.ensure_future(tune.run_tuning(suite, tune.Asking(), tune.Wanted(wishes=Wishes(), yes=True)))
+    asking = asyncio.ensure_future(tune.run_tuning(suite, Asking(), tune.Wanted(wishes=Wishes(), yes=True)))
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert "run 1  interrupted" in capsys.readouterr().out
@@ -227,3 +228,13 @@ def test_what_is_typed_becomes_the_wishes(here: Here, monkeypatch: pytest.Monkey
         Wishes(mode="stepwise", prefer="cheap", metric="accuracy", teacher="scripted:script.py"),
         Wishes(),
     ]
+
+
+def test_a_recording_answers_the_same_tuning(here: Here) -> None:
+    first = here(*TUNE, "--json").json
+    kept = here.root / "kept.jsonl"
+    recorded = here(*TUNE, "--json", "--record", str(kept)).json
+    (here.root / "script.py").unlink()
+    replayed = here(*TUNE, "--json", "--model", f"replay:{kept}").json
+
+    assert [each["best"]["choices"] for each in (first, recorded, replayed)] == [first["best"]["choices"]] * 3

@@ -28,6 +28,7 @@ MOST_DROPPED = 4
 STAGES = {
     "smoke": "smoke: whose answers parse",
     "screen": "screen: joint configurations on a few rows",
+    "examples": "examples: what the model itself gets right",
     "race": "race: more rows for those that do well",
     "wording": "wording: what a teacher proposes",
     "joint": "joint: all steps together",
