@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 from typing import TYPE_CHECKING, Final
 
 from promptkit.errors import InputError
@@ -35,11 +36,14 @@ class Shares:
     most_requests: float
 
 
-def shared(limits: Limits, *, order: int, confirm: int, calls_a_row: float, dearest: float) -> Shares:
-    """Return how calls are shared where a row of the start costs `calls_a_row`, and the dearest `dearest` times that.
+def shared(
+    limits: Limits, *, order: int, confirm: int, calls_a_row: float, prices: Sequence[Sequence[float]]
+) -> Shares:
+    """Return how calls are shared where a row of the start costs `calls_a_row`.
 
-    `order` and `confirm` are the numbers of rows searched on and kept. Raises InputError where the calls do not hold
-    the confirmation and one block of two candidates.
+    `order` and `confirm` are the numbers of rows searched on and kept, `prices` what the levels of each axis cost a
+    row, of one of the start. Raises InputError where the calls do not hold the confirmation and one block of two
+    candidates.
     """
     least = 2 * confirm * calls_a_row
     usual = default_budget(CANDIDATES, order) * calls_a_row + least
@@ -53,7 +57,8 @@ def shared(limits: Limits, *, order: int, confirm: int, calls_a_row: float, dear
         raise InputError(f"{told}, and a search needs a block of rows for two candidates", hint=hint)
     a_row = confirm * calls_a_row
     most = max(1.0, CONFIRM_SHARE * total / a_row - 1) if a_row else inf
-    set_aside = int(a_row * (1 + min(most, dearest)) + 0.999)
+    dearest = prod(max((each for each in levels if each <= most), default=1.0) for levels in prices)
+    set_aside = int(a_row * (1 + min(most, max(1.0, dearest))) + 0.999)
     set_aside = min(set_aside, total - (needed - int(least)))
     return Shares(total=total, search=total - set_aside, confirm=set_aside, most_requests=most)
 

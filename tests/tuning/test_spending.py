@@ -1,0 +1,112 @@
+"""How a budget is shared: the confirmation first, and no more kept for it than a pick can cost."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.errors import BudgetSpent, InputError
+from promptkit.runtimes import Budget
+from promptkit.tuning import Limits
+from promptkit.tuning.spending import CONFIRM_SHARE, Spending, shared
+
+
+class Clock:
+    """The time of budgets, which only passes when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_000.0
+        clock = SimpleNamespace(monotonic=lambda: self.now)
+        monkeypatch.setattr("promptkit.runtimes.budget.time", clock)
+        monkeypatch.setattr("promptkit.tuning.spending.time", clock)
+
+
+async def is_over(budget: Budget) -> bool:
+    """Tell whether a budget lets no request begin."""
+    try:
+        async with budget.request():
+            return False
+    except BudgetSpent:
+        return True
+
+
+@given(st.integers(1, 5_000), st.integers(1, 300), st.integers(1, 500), st.sampled_from([1.0, 2.5, 7.0]))
+def test_shares_make_the_total_and_hold_a_block_and_a_confirmation(
+    calls: int, order: int, confirm: int, price: float
+) -> None:
+    try:
+        shares = shared(Limits(calls=calls), order=order, confirm=confirm, calls_a_row=price, prices=[[1.0, 5.0]])
+    except InputError:
+        assert calls < 2 * confirm * price + 2 * min(10, order) * price + 1
+        return
+    assert shares.search + shares.confirm == shares.total == calls
+    assert shares.search >= 2 * min(10, order) * price - 1
+    assert shares.confirm >= 2 * confirm * price - 1
+
+
+def test_no_more_is_set_aside_than_a_pick_can_cost() -> None:
+    cheap = shared(Limits(calls=600), order=60, confirm=100, calls_a_row=1.0, prices=[[1.0], [1.0, 1.0]])
+    dear = shared(Limits(calls=1_000), order=60, confirm=100, calls_a_row=1.0, prices=[[1.0, 2.0], [1.0, 1.0]])
+
+    assert (cheap.confirm, dear.confirm) == (200, 300)
+
+
+def test_nothing_is_set_aside_for_what_is_too_dear_to_be_tried() -> None:
+    shares = shared(Limits(calls=600), order=60, confirm=100, calls_a_row=1.0, prices=[[1.0, 5.0]])
+
+    assert shares.most_requests < 5
+    assert shares.confirm == 200
+
+
+def test_what_two_axes_make_dear_together_can_be_confirmed() -> None:
+    shares = shared(Limits(calls=2_000), order=60, confirm=100, calls_a_row=1.0, prices=[[1.0, 2.0], [1.0, 3.0]])
+
+    assert shares.confirm == 100 * (1 + 6)
+    assert shares.most_requests >= 6
+
+
+@given(st.integers(200, 5_000), st.lists(st.lists(st.floats(0.2, 9.0), max_size=3), max_size=3))
+def test_the_dearest_that_may_be_tried_can_be_confirmed(calls: int, prices: list[list[float]]) -> None:
+    shares = shared(Limits(calls=calls), order=20, confirm=60, calls_a_row=1.0, prices=prices)
+
+    assert shares.confirm <= max(120, CONFIRM_SHARE * calls) + 1
+    assert shares.most_requests >= 1
+
+
+def test_without_a_number_of_calls_a_usual_one_is_taken() -> None:
+    shares = shared(Limits(), order=80, confirm=120, calls_a_row=1.0, prices=[])
+
+    assert shares.total == 16 * 80 / 2 + 240
+
+
+def test_too_few_calls_say_how_many_it_takes() -> None:
+    with pytest.raises(InputError, match="calls=200 is too small: the confirmation asks 120 rows twice, 240") as raised:
+        shared(Limits(calls=200), order=80, confirm=120, calls_a_row=1.0, prices=[])
+
+    assert "at least calls=260" in str(raised.value.problems[0].hint)
+    enough = shared(Limits(calls=260), order=80, confirm=120, calls_a_row=1.0, prices=[])
+    assert (enough.search, enough.confirm) == (20, 240)
+
+
+async def test_tokens_and_minutes_for_the_confirmation_are_kept_from_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    spending = Spending(Limits(calls=1_000, tokens=10_000, minutes=10))
+    shares = shared(Limits(calls=1_000), order=50, confirm=100, calls_a_row=1.0, prices=[])
+    spending.search(shares, tokens_a_row=20.0, seconds_a_row=1.0, confirm=100)
+
+    assert (spending.budget.most, spending.budget.most_tokens) == (800, 10_000 - 3 * 100 * 20)
+    clock.now += 600 - 1.2 * 2 * 100 - 1
+    assert not await is_over(spending.budget)
+    clock.now += 1
+    assert await is_over(spending.budget)
+
+    spending.rest(shares)
+    assert (spending.budget.most, spending.budget.most_tokens) == (1_000, 10_000)
+    assert not await is_over(spending.budget)
+    clock.now += 600
+    assert await is_over(spending.budget)
