@@ -23,14 +23,17 @@ class Request:
     """A request under way; what it took is noted when its reply is there."""
 
     tokens: int = 0
+    cached: bool = False
 
     def took(self, reply: Reply) -> None:
         """Note what the reply took."""
         self.tokens = (reply.tokens_in or 0) + (reply.tokens_out or 0)
+        self.cached = reply.cached
 
 
 class Budget:
-    """At most `most` requests, and `tokens`, and no request begun after `seconds`; `spent` is how many were begun.
+    """At most `most` requests, and `tokens`, and no request begun after `seconds`; `spent` is how many were begun, of
+    which `cached` were answered by the store.
 
     Of tokens, as many as the largest request took so far are set aside for each one under way: more are spent only
     where a request takes more than any before it. `ended` says what was spent up when a request was refused.
@@ -42,6 +45,7 @@ class Budget:
         self.deadline = time.monotonic() + seconds
         self.spent = 0
         self.spent_tokens = 0
+        self.cached = 0
         self.ended: Kind | None = None
         self._largest = 0
         self._in_flight = 0
@@ -50,6 +54,7 @@ class Budget:
     def charge(self, requests: int, tokens: int) -> None:
         """Count what an earlier run has spent on what is taken from it."""
         self.spent += requests
+        self.cached += requests
         self.spent_tokens += tokens
 
     @asynccontextmanager
@@ -67,6 +72,7 @@ class Budget:
         try:
             yield request
         finally:
+            self.cached += request.cached
             self.spent_tokens += request.tokens
             self._largest = max(self._largest, request.tokens)
             self._in_flight -= 1

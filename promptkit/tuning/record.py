@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from promptkit.tuning.ground import Ground
     from promptkit.tuning.wishes import Wishes
 
-NOTHING_TRIED = "nothing was tried yet"
+NOT_CONFIRMED = "it ended before anything was picked"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,13 +86,13 @@ def record_of(state: State, status: str) -> dict[str, Any]:
         "best": _side(state, is_pick=True),
         "difference": confirmed.difference.record() if confirmed and confirmed.difference else None,
         "verdict": confirmed.outcome if confirmed else "not shown",
-        "why": confirmed.why if confirmed else NOTHING_TRIED,
+        "why": confirmed.why if confirmed else NOT_CONFIRMED,
         "ordinal": confirmed.ordinal if confirmed else 0,
         "rows_needed": confirmed.rows_needed if confirmed else None,
         "smallest_shown": state.smallest,
         "ablation": [each.record() for each in state.ablation],
         "calls": budget.spent,
-        "cached": max(0, budget.spent - evidence.field.asked),
+        "cached": budget.cached,
         "tokens": budget.spent_tokens,
         "seconds": round(state.seconds, 3),
         "stopped_by": state.stopped_by,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from promptkit.errors import BudgetSpent
+from promptkit.errors import BudgetSpent, RequestRefused
 from promptkit.runtimes import Asker, Budget, Request, Scripted
 from tests.runtimes.test_ask import HELLO, Memory
 
@@ -34,7 +34,15 @@ async def test_a_request_that_the_store_answers_counts_as_well() -> None:
     await asker.ask(HELLO)
     await asker.ask(HELLO)
 
-    assert (len(runtime.requests), budget.spent) == (1, 2)
+    assert (len(runtime.requests), budget.spent, budget.cached) == (1, 2, 1)
+
+
+async def test_a_request_that_nobody_answered_is_begun_and_not_cached() -> None:
+    budget = Budget(2)
+    with pytest.raises(RequestRefused):
+        await Asker(Scripted([RequestRefused("no")]), attempts=1).within(budget).ask(HELLO)
+
+    assert (budget.spent, budget.cached) == (1, 0)
 
 
 async def test_what_is_under_way_when_the_budget_is_spent_is_answered_and_kept() -> None:
