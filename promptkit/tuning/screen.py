@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -144,26 +145,59 @@ def main_effects(
 
     `scores` and `rows_each` are (candidates,): the mean in [0, 1] and of how many rows it is; NaN or 0 rows: left out.
     Ridge regression on one dummy a level, the mean not shrunk (Hoerl & Kennard 1970, Technometrics 12:55). The penalty
-    is the variance of a cell over that of an effect, so that it is the posterior mean of normal effects. Every cell
-    tells of every axis. Of no score the mean is 0 and there are no effects.
+    is the variance of a cell over that of an effect, so that it is the posterior mean of normal
+    effects. Levels that have a setting in common (the same cue, as many examples) share half of that variance: what is
+    seen of one tells of the others. Every cell tells of every axis. Of no score the mean is 0 and there are no effects.
     """
     import numpy as np
 
     means = np.asarray(scores, dtype=np.float64)
     weights = np.where(np.isnan(means), 0.0, np.asarray(rows_each, dtype=np.float64))
-    dummies = np.array([_dummies(each, axes) for each in candidates]).reshape(len(means), -1)
-    design = np.column_stack([np.ones(len(means)), dummies])
-    penalty = np.diag([0.0] + [SHRUNK] * dummies.shape[1])
+    columns = [column for at, axis in enumerate(axes) for column in _columns(axis, at)]
+    taken = [[level for _, level in _taken(each, axes)] for each in candidates]
+    dummies = np.array([[float(each.holds(levels)) for each in columns] for levels in taken], dtype=np.float64)
+    design = np.column_stack([np.ones(len(means)), dummies.reshape(len(means), -1)])
+    penalty = np.diag([0.0, *(NOISE / each.variance for each in columns)])
     weighed = design.T * weights
     fitted = np.linalg.pinv(weighed @ design + penalty) @ (weighed @ np.nan_to_num(means))
-    found = iter(fitted[1:].tolist())
-    added = {axis.name: {level.name: next(found) for level in axis.levels} for axis in axes}
+    effects = list(zip(columns, fitted[1:].tolist(), strict=True))
+    added = {
+        axis.name: {
+            level.name: sum(effect for column, effect in effects if column.axis == at and level in column.levels)
+            for level in axis.levels
+        }
+        for at, axis in enumerate(axes)
+    }
     rows = float(weights.sum()) / max(1, int((weights > 0).sum()))
     return Effects(float(fitted[0]), added, tuple(axes), rows)
 
 
-def _dummies(candidate: Candidate, axes: Sequence[Axis]) -> list[float]:
-    return [float(level == taken) for axis, taken in _taken(candidate, axes) for level in axis.levels]
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """What levels of an axis have in common: one level itself, or a setting of several; and how much that may bring."""
+
+    axis: int
+    levels: tuple[Level, ...]
+    variance: float
+
+    def holds(self, taken: Sequence[Level]) -> bool:
+        """Tell whether a configuration that takes one level of each axis has it."""
+        return taken[self.axis] in self.levels
+
+
+def _columns(axis: Axis, at: int) -> list[_Column]:
+    shared: dict[str, list[Level]] = {}
+    for level in axis.levels:
+        for key, value in level.changes.items():
+            told = f"{len(value)} of them" if isinstance(value, list) else json.dumps(value, sort_keys=True)
+            shared.setdefault(f"{key}: {told}", []).append(level)
+    common = dict.fromkeys(tuple(each) for each in shared.values() if 1 < len(each) < len(axis.levels))
+    variance = PRIOR_SD**2
+    own = [
+        _Column(at, (level,), variance / 2 if any(level in each for each in common) else variance)
+        for level in axis.levels
+    ]
+    return [*own, *(_Column(at, levels, variance / 2) for levels in common)]
 
 
 def _taken(candidate: Candidate, axes: Sequence[Axis]) -> list[tuple[Axis, Level]]:

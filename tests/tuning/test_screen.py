@@ -152,6 +152,16 @@ class TestMainEffects:
         assert many.likely(Candidate(), 0.7) == pytest.approx(0.6)
         assert few.likely(Candidate(), 0.7) == pytest.approx(0.54)
 
+    def test_what_is_seen_of_a_level_tells_of_those_that_have_a_setting_in_common(self) -> None:
+        cues = [Level("a", {"s.cue": "A:"}), Level("a, scored", {"s.cue": "A:", "s.decide": "score"})]
+        others = [Level("b", {"s.cue": "B:"}), Level("c", {"s.cue": "C:"})]
+        axis = Axis(name="s.decide", step="s", kind="decide", levels=(Level("as written"), *cues, *others))
+        asked = [Candidate(), Candidate({"s.decide": cues[0]}), Candidate({"s.decide": others[0]})]
+        effects = main_effects(asked, [0.5, 0.9, 0.5], [20] * 3, [axis])
+
+        # Neither was asked; one has the cue that did well.
+        assert effects.of(axis.name, cues[1]) > effects.of(axis.name, others[1]) + 0.05
+
     def test_levels_are_ranked(self) -> None:
         effects, axes = fitted([4, 2], [[0.0, 0.2, -0.1, 0.1], [0.0, 0.0]], rows=50, noise=0.02)
 
