@@ -42,8 +42,8 @@ class Plan:
 
     @property
     def asks(self) -> bool:
-        """Whether a person must agree: what could be shown at all is above 10 points."""
-        return self.smallest is None or self.smallest > GAIN_TO_ASK
+        """Whether a person must agree: what could be shown at all is above 10 points, to the point."""
+        return self.smallest is None or round(self.smallest, 2) > GAIN_TO_ASK
 
     def record(self) -> dict[str, Any]:
         """Return the plan as `--dry-run --json` prints it."""

@@ -50,7 +50,7 @@ def _plain(value: Any) -> Any:
 
 def confirm_share(rows: int) -> float:
     """Return the share of rows that is kept for the verdict, where a verdict is what rows are scarce for."""
-    if rows <= 200:
+    if rows <= 300:
         return 0.6
     return 0.5 if rows <= 2 * MOST_CONFIRM else MOST_CONFIRM / rows
 

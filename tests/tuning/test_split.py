@@ -31,7 +31,7 @@ def test_duplicates_are_on_one_side_and_counted(contents: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "confirm"), [(10, 6), (30, 18), (60, 36), (200, 120), (400, 200), (1_000, 500), (4_000, 500)]
+    ("rows", "confirm"), [(10, 6), (30, 18), (60, 36), (200, 120), (300, 180), (400, 200), (1_000, 500), (4_000, 500)]
 )
 def test_sizes_follow_the_number_of_rows(rows: int, confirm: int) -> None:
     assert len(split_rows(numbered(rows)).confirm) == pytest.approx(confirm, abs=1)
