@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from promptkit.evaluation import Binder, Replies, Suite
-from promptkit.runtimes import Budget, Scripted
+from promptkit.runtimes import Budget, Models, Scripted
 from promptkit.runtimes.scripted import Script
 from promptkit.storage import Store, holding_files
 from promptkit.tuning.field import Field
@@ -25,6 +25,7 @@ class Opened:
     budget: Budget
     store: Store
     suite: Suite
+    models: Models
 
 
 @asynccontextmanager
@@ -41,7 +42,7 @@ async def open_field(
         number = store.begin_run("tune", suite.target, model={})
         models = Given(runtime, replies)
         field = Field(suite, rows, models=models, store=store, budget=spend, number=number, **how)
-        yield Opened(field, runtime, spend, store, suite)
+        yield Opened(field, runtime, spend, store, suite, models)
 
 
 def places(field: Field) -> Sequence[int]:

@@ -27,6 +27,8 @@ MINIBATCH, LEAST_MINIBATCHED, FULL_EVALUATIONS = 35, 50, 5
 """Of MIPROv2: rows of a minibatch, from how many rows on there are any, and after how many trials all are asked."""
 AUTOMATIC: Final = {"heavy": (18, 1_000), "medium": (12, 300), "light": (6, 100)}
 """Of MIPROv2: its candidates and validation rows."""
+REFLECTION_WARMTH: Final = 1.0
+"""Of GEPA: what its authors reflect at."""
 LEAST_ROWS: Final = 8
 HOLDS: Final = 0.85
 """The share of an optimizer's reckoned calls that must be there: the reckoning is rough, and what is cut is the end."""
@@ -153,7 +155,7 @@ def gepa(program: Program, setting: Setting) -> Program:
     optimizer = dspy.GEPA(
         metric=setting.feedback,
         max_metric_calls=max(rows + 1, setting.runs - setting.runs // ATTEMPTS),
-        reflection_lm=setting.lm,
+        reflection_lm=setting.lm.copy(temperature=REFLECTION_WARMTH),
         instruction_proposer=InstructionProposer(adapter=StepAdapter()),
         num_threads=setting.threads,
         seed=setting.seed,

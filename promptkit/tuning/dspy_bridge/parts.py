@@ -48,15 +48,15 @@ def read_parts(pipeline: Pipeline) -> tuple[Part, ...]:
     parts: list[Part] = []
     for step in pipeline.steps.values():
         if step.asking is not None:
-            attribute = free_name(step.name, {*dir(dspy.Module), "desk", *(each.attribute for each in parts)})
-            parts.append(_part(step, attribute))
+            taken = {*dir(dspy.Module), "forward", "desk", *(each.attribute for each in parts)}
+            parts.append(_part(step, free_name(step.name, taken)))
     return tuple(parts)
 
 
 def _part(step: Step, attribute: str) -> Part:
     asking = step.asking
     assert asking is not None, "only a step that asks is a part"
-    taken = set(dir(dspy.Signature))
+    taken = {*dir(dspy.Signature), *dir(type(dspy.Signature))}
     inputs: dict[str, str] = {}
     for name in asking.inputs:
         inputs[name] = free_name(name, taken)

@@ -1,0 +1,300 @@
+"""DSPy's optimizers on a pipeline of ours: what they ask, what they end with, and what that sends once written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from promptkit.errors import ContextOverflow, ServerFailed
+from promptkit.runtimes import Budget, Request, Scripted
+from promptkit.runtimes.wire import request_record
+from promptkit.tuning.candidate import Candidate
+from promptkit.tuning.field import SearchFailed
+from promptkit.tuning.found import Found
+from promptkit.tuning.wishes import OPTIMIZERS, Optimizer
+from promptkit.tuning.write import draft, write
+from tests.cli.conftest import environment
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import Bench
+from tests.tuning.dspy_bridge.beds import PROPOSAL, is_proposal, model, opened, proposing, said
+
+DSPY = OPTIMIZERS[1:]
+CALLS = 150
+PROPOSING: tuple[Optimizer, ...] = ("miprov2", "copro", "gepa")
+START = Candidate()
+RUN_ALONE = """
+import asyncio, json, sys
+sys.modules["dspy"] = None  # cannot be imported
+from pathlib import Path
+from promptkit.engine import load_target, run
+from promptkit.project import Project
+from promptkit.runtimes import Models, Asker, Scripted
+from promptkit.runtimes.wire import request_record
+
+class Given(Models):
+    async def get(self, reference=None):
+        return asker
+
+async def main(target, rows):
+    for row in rows:
+        await run(load_target(Path(target), Project.find(Path(target).parent)), row, models=Given())
+runtime = Scripted(lambda request: "bad")
+asker = Asker(runtime)
+asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
+print(json.dumps([request_record(each) for each in runtime.requests]))
+"""
+
+
+@pytest.fixture
+def bench(folder: Folder) -> Bench:
+    return Bench(folder)
+
+
+@dataclass
+class Ended:
+    """What one run of an optimizer left."""
+
+    name: Optimizer
+    found: Found
+    spent: int
+    noted: Sequence[str]
+    printed: tuple[str, str]
+    scores: Sequence[float]
+    confirm: Sequence[str]
+    requests: Sequence[Request]
+    values: Sequence[Mapping[str, Any]]
+    sent: Sequence[Mapping[str, Any]]
+
+
+@pytest.fixture(scope="module", params=DSPY)
+def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """Run an optimizer, and what it wrote in a process without DSPy."""
+    bench = Bench(Folder(tmp_path_factory.mktemp("project")))
+    return asyncio.run(_run(bench, request.param))
+
+
+async def _run(bench: Bench, name: Optimizer) -> Ended:
+    printed = StringIO(), StringIO()
+    async with opened(bench, name) as search:
+        with redirect_stdout(printed[0]), redirect_stderr(printed[1]):
+            found = await search.run(CALLS)
+        field, spent = search.opened.field, int(search.opened.budget.spent)
+        rows = [row for row in search.ground.search if field.cell(found.pick, row) is not None][:3]
+        if name == "bootstrap_few_shot":  # it compares nothing
+            rows = list(search.ground.order[:3])
+            await field.have([found.pick], rows)
+        requests = list(search.requests)
+        await field.have([found.pick], search.ground.order[:10])
+        values = [dict(field.rows[row].inputs[0]) for row in rows]
+        return Ended(
+            name=name,
+            found=found,
+            spent=spent,
+            noted=search.standing.noted,
+            printed=(printed[0].getvalue(), printed[1].getvalue()),
+            scores=field.scores(found.pick, search.ground.order[:10]).tolist(),
+            confirm=[str(field.rows[row].inputs[0]["text"]) for row in search.ground.confirm],
+            requests=requests,
+            values=values,
+            sent=_sent_alone(bench, found.pick, values),
+        )
+
+
+def _sent_alone(bench: Bench, pick: Candidate, values: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    target = write(draft(bench.folder.root / "pipelines/mood.yaml", pick, bench.folder.project))[-1]
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN_ALONE, str(target), json.dumps(values)],
+        capture_output=True,
+        env=environment(),
+        check=True,
+    )
+    sent: Sequence[Mapping[str, Any]] = json.loads(ran.stdout)
+    return sent
+
+
+def test_each_ends_within_the_calls_in_a_candidate_that_is_better(ended: Ended) -> None:
+    assert ended.spent <= CALLS
+    assert ended.found.pick.changes
+    assert ended.found.pick == ended.found.chosen == ended.found.ranked[0]
+    assert ended.scores == [1.0] * 10
+
+
+def test_what_is_written_sends_without_dspy_the_requests_that_were_scored(ended: Ended) -> None:
+    scored = json.loads(json.dumps([request_record(each) for each in ended.requests]))
+
+    assert len(ended.sent) == len(ended.values) == 3
+    assert [each for each in ended.sent if each not in scored] == []
+
+
+def test_no_confirm_row_is_seen_by_an_optimizer(ended: Ended) -> None:
+    asked = "\n".join(said(each) for each in ended.requests)
+
+    assert [text for text in ended.confirm if f"{text}\n" in asked or f"{text}'" in asked or f'{text}"' in asked] == []
+
+
+def test_each_says_what_it_asked_and_prints_nothing(ended: Ended) -> None:
+    stage = ended.found.stages[0]
+
+    assert (stage.name, stage.calls) == (ended.name, ended.spent)
+    assert ended.found.seen[ended.found.pick.key].stage == ended.name
+    assert (ended.printed, list(ended.noted)) == (("", ""), [])
+
+
+async def test_a_run_made_again_asks_nothing_and_ends_the_same(bench: Bench) -> None:
+    async with opened(bench, "miprov2") as search:
+        first = await search.run(CALLS)
+    async with opened(bench, "miprov2") as again:
+        second = await again.run(CALLS)
+
+        assert (again.requests, second.pick) == ([], first.pick)
+
+
+@pytest.mark.parametrize("name", PROPOSING)
+async def test_an_optimizers_own_signatures_are_asked_in_free_text(bench: Bench, name: Optimizer) -> None:
+    bench.folder.write(
+        "pipelines/mood.yaml", "name: mood\ninputs: {text: {}}\nsteps: {mood: {prompt: mood, decide: constrain}}\n"
+    )
+    async with opened(bench, name) as search:
+        await search.run(CALLS)
+
+        own = [each for each in search.requests if is_proposal(each)]
+        assert own and all(each.grammar is None and each.schema is None for each in own)
+        assert all(each.grammar for each in search.requests if not is_proposal(each))
+
+
+@pytest.mark.parametrize("name", ["copro", "random_search", "simba"])
+async def test_a_server_that_fails_ends_the_search_and_is_no_wrong_answer(bench: Bench, name: Optimizer) -> None:
+    def failing(request: Request) -> str | Exception:
+        return ServerFailed("the server is on fire") if len(runtime.requests) > 20 else model(request)
+
+    runtime = Scripted(failing)
+    async with opened(bench, name, runtime) as search:
+        with pytest.raises((SearchFailed, ServerFailed), match="on fire"):
+            await search.run(CALLS)
+
+        assert len(search.requests) < 40
+        cells = [search.opened.field.cell(START, row) for row in search.ground.search]
+        assert all(cell.score is not None for cell in cells if cell is not None and not cell.problem)
+
+
+async def test_a_prompt_that_the_model_refuses_counts_as_wrong(bench: Bench) -> None:
+    def small(request: Request) -> str | Exception:
+        if "<EXAMPLE>" in said(request):
+            return ContextOverflow("the prompt does not fit")
+        return model(request)
+
+    async with opened(bench, "miprov2", small) as search:
+        found = await search.run(CALLS)
+
+        assert [axis for axis in found.pick.choices] in ([], ["mood.wording"])
+
+
+async def test_the_calls_end_the_search_with_its_best_so_far(bench: Bench) -> None:
+    async with opened(bench, "copro") as search:
+        search.search._setting = _with_runs(search.search._setting, 10_000)
+        found = await search.run(40)
+
+        assert search.opened.budget.spent == 40
+        assert "the calls ended" in " ".join(search.standing.noted)
+        assert found.pick.changes
+        assert search.asked(found.pick) >= 8
+
+
+def _with_runs(setting, runs: int):  # type: ignore[no-untyped-def]
+    async def other(*arguments):  # type: ignore[no-untyped-def]
+        return replace(await setting(*arguments), runs=runs)
+
+    return other
+
+
+async def test_cancelled_it_leaves_its_best_so_far_and_asks_no_more(bench: Bench) -> None:
+    reached = asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        if len(runtime.requests) > 60:
+            reached.set()
+            await asyncio.sleep(60)
+        return model(request)
+
+    runtime = Scripted(slow)
+    async with opened(bench, "random_search", runtime) as search:
+        work = asyncio.create_task(search.run(CALLS))
+        await reached.wait()
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        asked = len(search.requests)
+        await asyncio.sleep(0.1)
+
+        assert len(search.requests) == asked
+        assert search.search.found.pick.changes
+
+
+async def test_a_budget_that_was_spent_before_gives_the_start(bench: Bench) -> None:
+    async with opened(bench, "gepa", budget=Budget(0)) as search:
+        found = await search.run(CALLS)
+
+        assert (found.pick, search.requests) == (START, [])
+
+
+async def test_a_proposal_that_quotes_a_row_is_refused_and_told(bench: Bench) -> None:
+    async with opened(
+        bench, "copro", lambda request: proposing(request, leak) if is_proposal(request) else "bad"
+    ) as search:
+        row = search.ground.order[0]
+        leak = f"Say good or bad. {search.ground.rows[row].inputs[0]['text']} is {search.ground.rows[row].expected[0]}"
+        found = await search.run(CALLS)
+
+        assert found.pick == START
+        assert any("refused: it gives away a row's answer" in note for note in search.standing.noted)
+        assert not [each for each in search.requests if leak in said(each) and not is_proposal(each)]
+
+
+async def test_a_proposal_that_drops_an_input_is_refused_and_told(bench: Bench) -> None:
+    prompt = bench.folder.root / "templates/prompts/mood.j2"
+    prompt.write_text(prompt.read_text().replace("Say whether it", "Say whether {{ text }}"), encoding="utf-8")
+    async with opened(bench, "copro") as search:
+        found = await search.run(CALLS)
+
+        assert found.pick == START
+        assert any("it drops `{{ text }}`" in note for note in search.standing.noted)
+
+
+async def test_gepa_is_told_what_was_expected_of_a_wrong_answer(bench: Bench) -> None:
+    async with opened(bench, "gepa") as search:
+        await search.run(CALLS)
+
+        own = [said(each) for each in search.requests if is_proposal(each)]
+        assert any("Expected was: good" in each for each in own)
+
+
+async def test_simba_samples_one_program_at_different_seeds(bench: Bench) -> None:
+    async with opened(bench, "simba") as search:
+        await search.run(CALLS)
+
+        warm = [each for each in search.requests if each.temperature == 1.0 and not is_proposal(each)]
+        assert len({each.seed for each in warm}) > 1
+
+
+async def test_a_model_that_cannot_propose_leaves_what_there_is_and_says_why(bench: Bench) -> None:
+    async with opened(bench, "copro", lambda request: "" if is_proposal(request) else "bad") as search:
+        found = await search.run(CALLS)
+
+        assert found.pick == START
+        assert any("`copro` broke off" in note for note in search.standing.noted)
+
+
+async def test_a_reply_without_markers_is_the_proposal(bench: Bench) -> None:
+    async with opened(bench, "copro", lambda request: PROPOSAL if is_proposal(request) else model(request)) as search:
+        found = await search.run(CALLS)
+
+        assert [level.about for level in found.pick.choices.values()] == [PROPOSAL]
