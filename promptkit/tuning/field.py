@@ -134,6 +134,10 @@ class Field:
         found = (self._cells.get((candidate.key, row)) for row in rows)
         return (cell for cell in found if cell is not None)
 
+    def known(self, candidate: Candidate, order: Sequence[int]) -> int:
+        """Return on how many rows of an order, from its first on, a candidate has cells."""
+        return next((at for at, row in enumerate(order) if self.cell(candidate, row) is None), len(order))
+
     def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
         """Return the scores on rows, NaN where one is missing or not there."""
         import numpy as np

@@ -12,7 +12,8 @@ from promptkit.tuning.evidence import Evidence, Seen, Stage
 from promptkit.tuning.field import usable
 from promptkit.tuning.found import Found, limited
 from promptkit.tuning.narrowing import way_of, ways_to_decide, within_cost, without_way
-from promptkit.tuning.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Race
+from promptkit.tuning.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS
+from promptkit.tuning.racing import Racing
 from promptkit.tuning.screen import (
     LEAST_BUDGET,
     affordable,
@@ -181,7 +182,7 @@ class Search:
             return
         await self._race("wording", [leader, *proposed], self._left())
         two = [each for each in self._found.ranked if each.key != leader.key][:2]
-        shared = self._order[: min((self._known(each) for each in two), default=0)]
+        shared = self._order[: min((self._field.known(each, self._order) for each in two), default=0)]
         if len(two) == 2 and (merged := teaching.merged(leader, two, shared)) and usable(self._field, [merged])[0]:
             await self._race("merge", [self._found.pick, merged], self._left())
 
@@ -194,64 +195,31 @@ class Search:
 
     async def _race(self, stage: str, candidates: Sequence[Candidate], calls: int) -> None:
         """Race candidates, the first being what all else is to beat; the pick of the race is that of the search."""
-        field, order, before = self._field, self._order, self._field.budget.spent
-        candidates = distinct(candidates)
-        known = [self._known(each) for each in candidates]
-        race = Race(
-            costs=[self._cost(each) for each in candidates],
-            rows=len(order),
-            budget=calls,
+        order, before = self._order, self._field.budget.spent
+        racing = Racing(
+            self._evidence,
+            order,
+            candidates,
+            calls=calls,
             spent=before - self._began,
-            known=known,
+            calls_a_request=self._calls_a_row / self._base.requests,
         )
-        self._standing.enter(stage, len(candidates), self._step)
+        self._standing.enter(stage, len(racing.candidates), self._step)
         told: set[int] = set()
+        self._tell_dropped(racing, told)
         try:
-            while (block := race.next()) is not None:
-                self._tell_dropped(race, candidates, told)
-                alive = [candidates[each] for each in block.alive]
-                await field.have(alive, [order[at] for at in block.rows])
-                self._give(race, candidates, known)
-                self._found.pick = self._found.chosen = candidates[race.pick]
-                self._lead(self._found.pick, order[: block.rows.stop])
+            async for block in racing.blocks():
+                self._found.pick = self._found.chosen = racing.pick
+                self._lead(racing.pick, order[: block.rows.stop])
+                self._tell_dropped(racing, told)
         finally:
-            self._tell_dropped(race, candidates, told)
-            self._note_lanes(stage, race, candidates)
-        self._found.pick = candidates[race.pick]
-        others = [candidates[each] for each in race.finalists if each != race.pick]
-        self._found.ranked = [self._found.pick, *others]
-        notes = ("no candidate's answers parse: the format is the problem",) if race.unreadable else ()
+            self._note_lanes(stage, racing)
+        self._found.pick, self._found.ranked = racing.pick, racing.ranked
+        notes = ("no candidate's answers parse: the format is the problem",) if racing.race.unreadable else ()
         for each in notes:
             self._standing.note(each)
-        self._done(stage, candidates, order[: max(lane.rows for lane in race.lanes)], before, notes)
-
-    def _give(self, race: Race, candidates: Sequence[Candidate], known: Sequence[int]) -> None:
-        import numpy as np
-
-        block = race.next()
-        assert block is not None, "a block is due"
-        rows = self._order[: block.rows.stop]
-        scores, unparsed, tokens, calls = {}, {}, {}, 0
-        for each in block.alive:
-            candidate = candidates[each]
-            cells = [self._field.cell(candidate, row) for row in rows]
-            scores[each] = self._evidence.calibrating.scores(candidate, rows)
-            unparsed[each] = np.array([1.0 if cell is None else cell.unparsed for cell in cells])
-            tokens[each] = sum(cell.tokens for cell in cells if cell) / len(rows)
-            calls += sum(cell.calls for cell in cells[max(block.rows.start, known[each]) :] if cell)
-        race.give(scores, unparsed, calls, tokens)
-
-    def _known(self, candidate: Candidate) -> int:
-        """Return how many rows of the order a candidate has been asked, from the first on."""
-        places = range(len(self._order))
-        return next((at for at in places if self._field.cell(candidate, self._order[at]) is None), len(places))
-
-    def _cost(self, candidate: Candidate) -> float:
-        """Return how many calls a row costs: as measured, else as its techniques say."""
-        cells = list(self._field.cells(candidate, self._order[: self._known(candidate)]))
-        if cells:
-            return max(1.0, sum(each.calls for each in cells) / len(cells))
-        return max(1.0, self._calls_a_row * candidate.requests / self._base.requests)
+        furthest = max(lane.rows for lane in racing.race.lanes)
+        self._done(stage, racing.candidates, order[:furthest], before, notes)
 
     async def _able(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return those, as they differ from the base, that can be, ask differently and are not too dear."""
@@ -273,15 +241,15 @@ class Search:
         said = self._evidence.record(candidate, rows)
         self._standing.best = BestSoFar(candidate.name, said["mean"], said["low"], said["high"])
 
-    def _tell_dropped(self, race: Race, candidates: Sequence[Candidate], told: set[int]) -> None:
-        for at, lane in enumerate(race.lanes):
+    def _tell_dropped(self, racing: Racing, told: set[int]) -> None:
+        for at, lane in enumerate(racing.race.lanes):
             if lane.why is not None and at not in told:
                 told.add(at)
-                self._standing.drop(candidates[at].name, WHY[lane.why])
+                self._standing.drop(racing.candidates[at].name, WHY[lane.why])
 
-    def _note_lanes(self, stage: str, race: Race, candidates: Sequence[Candidate]) -> None:
-        for candidate, lane in zip(candidates, race.lanes, strict=True):
-            asked = max(lane.rows, self._known(candidate))
+    def _note_lanes(self, stage: str, racing: Racing) -> None:
+        for candidate, lane in zip(racing.candidates, racing.race.lanes, strict=True):
+            asked = max(lane.rows, self._field.known(candidate, self._order))
             why = WHY[lane.why] if lane.why else ""
             rows = self._order[:asked]
             self._found.note(Seen(candidate=candidate, stage=stage, rows=rows, dropped_at=lane.dropped_at, why=why))
