@@ -91,7 +91,7 @@ class Search:
         with limited(budget, calls):
             try:
                 await self._smoke()
-                seen = await self._screen() if self._left() >= LEAST_BUDGET else []
+                seen = await self._screen() if self._left() >= LEAST_BUDGET * self._calls_a_row else []
                 await self._main(seen)
             except BudgetSpent:
                 self._standing.note("the budget ended in the middle of a block, which is left out")

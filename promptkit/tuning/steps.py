@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from promptkit.tuning.evidence import Evidence
     from promptkit.tuning.field import Field
     from promptkit.tuning.ground import Ground
+    from promptkit.tuning.screen import Effects
     from promptkit.tuning.standing import Standing
     from promptkit.tuning.teaching import Teaching
     from promptkit.tuning.wishes import Mode
@@ -25,6 +26,8 @@ MOST_DROP: Final = 0.10
 """A step that is so much worse on what the steps before it really give is told of."""
 ALONE_SHARE: Final = 0.7
 """Of the calls, for each step alone; the rest is for all together, against labels that do not serve the end."""
+IN_QUESTION: Final = 3
+"""So many levels of an axis are tried together with those of other steps, or all that are left in question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,24 +87,26 @@ class StepsSearch:
             only = steps[0] if len(steps) == 1 else None
             return await self._search(self._beds.whole, self._axes, only, calls)
         before = self._budget.spent
-        winner, runners_up = await self._each_alone(
+        winner, runners_up, effects = await self._each_alone(
             steps, calls if self._mode == "stepwise" else int(calls * ALONE_SHARE)
         )
         if self._mode == "stepwise":
             return self._found
-        return await self._together(winner, runners_up, calls - int(self._budget.spent - before))
+        return await self._together(winner, runners_up, effects, calls - int(self._budget.spent - before))
 
     @property
     def _budget(self) -> Budget:
         return self._beds.whole.evidence.field.budget
 
-    async def _each_alone(self, steps: Sequence[str], calls: int) -> tuple[Candidate, list[Candidate]]:
-        """Search each step by itself, the last first; return what they chose together, and their runners-up.
+    async def _each_alone(
+        self, steps: Sequence[str], calls: int
+    ) -> tuple[Candidate, list[Candidate], dict[str, Effects | None]]:
+        """Search each step by itself, the last first; return what they chose together, their runners-up and effects.
 
         Those with labels are asked on gold inputs; the others on the final metric, with what was chosen for the steps
         after them: what follows a step must be good before it shows what the step is worth.
         """
-        winner, runners_up = Candidate(), []
+        winner, runners_up, effects = Candidate(), [], {}
         for number, step in enumerate(reversed(steps)):
             own = [axis for axis in self._axes if axis.step == step]
             bed = self._beds.alone.get(step)
@@ -114,8 +119,9 @@ class StepsSearch:
             calls -= int(self._budget.spent - before)
             winner = Candidate({**winner.choices, **_of_step(found.chosen, step).choices})
             runners_up += [_of_step(each, step) for each in found.ranked[1:2]]
+            effects[step] = found.effects
             self._found.pick = self._found.chosen = winner
-        return winner, runners_up
+        return winner, runners_up, effects
 
     async def _check_recorded(self, bed: Bed, step: str, found: Found) -> None:
         """Tell where what was chosen on gold inputs is much worse on what the steps before the step really give."""
@@ -131,16 +137,19 @@ class StepsSearch:
             told = f"`{step}` is right on {gold:.0%} of {len(rows)} rows with the inputs of the data"
             self._standing.note(f"{told}, and on {real:.0%} with what the steps before it give")
 
-    async def _together(self, winner: Candidate, runners_up: Sequence[Candidate], calls: int) -> Found:
-        """Race the winner of all steps, the start, and the winner with one choice swapped, on the final metric.
+    async def _together(
+        self, winner: Candidate, runners_up: Sequence[Candidate], effects: Mapping[str, Effects | None], calls: int
+    ) -> Found:
+        """Race the winner of all steps, the start, and the winner with one step swapped, on the final metric.
 
         Screened beside them are joint configurations of the choices in question, in which two may help each other that
         are worse alone.
         """
-        swapped_back = [winner.taking(axis, None) for axis in winner.choices]
+        swapped_back = [_without_step(winner, step) for step in effects]
         next_best = [Candidate({**winner.choices, **each.choices}) for each in runners_up]
         entrants = [winner, *swapped_back, *next_best]
-        axes = [reduced for axis in self._axes if len((reduced := _in_question(axis, winner, runners_up)).levels) > 1]
+        axes = [_in_question(axis, [winner, *runners_up], effects[axis.step]) for axis in self._axes]
+        axes = [axis for axis in axes if len(axis.levels) > 1]
         return await self._search(self._beds.whole, axes, None, calls, entrants=distinct(entrants))
 
     async def _search(
@@ -177,11 +186,20 @@ def _of_step(candidate: Candidate, step: str) -> Candidate:
     return Candidate({axis: level for axis, level in candidate.choices.items() if axis.split(".")[0] == step})
 
 
-def _in_question(axis: Axis, winner: Candidate, runners_up: Sequence[Candidate]) -> Axis:
-    """Return an axis with the levels that the steps alone left in question: the start's, the winner's, the next."""
-    chosen: list[Level] = [axis.levels[0]]
-    for each in (winner, *runners_up):
-        level = each.choices.get(axis.name)
-        if level is not None and level not in chosen:
-            chosen.append(level)
-    return Axis(name=axis.name, step=axis.step, kind=axis.kind, levels=tuple(chosen))
+def _without_step(candidate: Candidate, step: str) -> Candidate:
+    """Return a candidate with a step as it is written."""
+    return Candidate({axis: level for axis, level in candidate.choices.items() if axis.split(".")[0] != step})
+
+
+def _in_question(axis: Axis, chosen: Sequence[Candidate], effects: Effects | None) -> Axis:
+    """Return an axis with the levels that the steps alone left in question: the start's, and those of `chosen`.
+
+    Where these are few, so are the next best by `effects`: what is worse alone may be better together.
+    """
+    known = next((each for each in effects.axes if each.name == axis.name), axis) if effects else axis
+    levels: list[Level] = [axis.levels[0]]
+    levels += [level for each in chosen if (level := each.choices.get(axis.name)) is not None]
+    others = effects.ranked(known) if effects and known is not axis else known.levels
+    kept = list(dict.fromkeys(levels))
+    kept += [each for each in others if each not in kept][: max(0, IN_QUESTION - len(kept))]
+    return Axis(name=axis.name, step=axis.step, kind=axis.kind, levels=tuple(kept))
