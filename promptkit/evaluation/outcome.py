@@ -67,7 +67,7 @@ class Outcome:
             "cached": self.cached,
             "tokens_in": self.tokens_in,
             "tokens_out": self.tokens_out,
-            "seconds": round(self.seconds, 6),
+            "seconds": self.seconds,
         }
         return compact(record)
 
@@ -110,7 +110,8 @@ def outcome_of(result: Result, variant: Variant) -> Outcome:
         cached=totals.cached,
         tokens_in=totals.tokens_in,
         tokens_out=totals.tokens_out,
-        seconds=sum(_seconds(node) for node in took.nodes()),
+        # As short as it is kept: a cell is the same when it was asked and when it is known.
+        seconds=round(sum(_seconds(node) for node in took.nodes()), 6),
         read_trace=lambda: trace_record(trace),
     )
 

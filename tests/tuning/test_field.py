@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from promptkit.errors import BudgetSpent, ServerFailed
-from promptkit.runtimes import Budget, Request
+from promptkit.runtimes import Budget, Reply, Request
 from promptkit.tuning.candidate import Candidate, Level
 from promptkit.tuning.field import SearchFailed
 from tests.engine.helpers import Folder
@@ -51,6 +51,18 @@ async def test_what_another_search_has_asked_is_not_asked_and_is_counted(bench: 
         await again.field.have([START, MARKDOWN], [0, 1, 2])
 
         assert (len(again.runtime.requests), again.budget.spent, again.field.asked) == (2, 6, 2)
+
+
+async def test_a_cell_that_is_known_is_what_it_was_when_it_was_asked(bench: Bench) -> None:
+    def timed(request: Request) -> Reply:
+        return Reply(text="good", seconds=1 / 3, tokens_in=3, tokens_out=1)
+
+    async with open_field(bench, timed) as opened:
+        await opened.field.have([START], [0, 1])
+    async with open_field(bench, timed) as again:
+        await again.field.have([START], [0, 1])
+
+        assert list(again.field.cells(START, [0, 1])) == list(opened.field.cells(START, [0, 1]))
 
 
 async def test_nothing_is_asked_beyond_the_budget_and_what_was_asked_is_there(bench: Bench) -> None:
