@@ -6,7 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -76,12 +76,12 @@ async def open_session(
     `concurrency` stands for the project's; `replies` gives what keeps replies in place of the store itself,
     `apart` are models that `--model` does not stand for.
     """
-    from promptkit.engine import Settings
+    from promptkit.engine import Settings, default_model
     from promptkit.reports import results_alone
     from promptkit.runtimes import Models, Recorder
 
     project = pipeline.project
-    reference, why, base = default_model(project, pipeline, asking)
+    reference, why, base = default_model(project, pipeline, asking.model)
     recorder = Recorder(asking.record) if asking.record else None
     try:
         with ExitStack() as stack:
@@ -107,27 +107,6 @@ async def open_session(
     finally:
         if recorder:
             recorder.close()
-
-
-def default_model(project: Project, pipeline: Pipeline | None, asking: Asking) -> tuple[str, str, Path]:
-    """Return the model of what names none, who named it, and what paths in it are relative to. Raises InputError."""
-    from promptkit.runtimes import default_reference
-
-    reference, why = default_reference(asking.model, pipeline.model if pipeline else None, project.settings.model)
-    check_named(reference, why)
-    if pipeline and why == "the pipeline":
-        return reference, why, pipeline.file.parent
-    return reference, why, project.root if why == "promptkit.yaml" else Path.cwd()
-
-
-def check_named(reference: str, why: str) -> None:
-    """Raise InputError, with who named it, for what is no model reference."""
-    from promptkit.runtimes import parse_reference
-
-    try:
-        parse_reference(reference)
-    except InputError as error:
-        raise InputError(replace(problem, message=f"{why}: {problem.message}") for problem in error.problems) from None
 
 
 @contextmanager

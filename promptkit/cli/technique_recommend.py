@@ -92,11 +92,11 @@ async def recommend_for(
 
 async def _model(pipeline: Pipeline | None, step: Step | None, project: Project, asking: Asking) -> RunningModel:
     """Return the model that would answer a step; without one, a step that names none."""
-    from promptkit.cli.session import default_model
+    from promptkit.engine import default_model
     from promptkit.reports import Progress
     from promptkit.runtimes import Models
 
-    reference, why, base = default_model(project, pipeline, asking)
+    reference, why, base = default_model(project, pipeline, asking.model)
     progress = Progress()
     with progress.showing():
         async with Models(reference, why=why, progress=progress.fetching, notice=progress.notice, base=base) as models:

@@ -17,9 +17,7 @@ from promptkit.errors import InputError
 if TYPE_CHECKING:
     from promptkit.cli.session import Session
     from promptkit.evaluation import Suite
-    from promptkit.project import Project
     from promptkit.reports import Progress
-    from promptkit.storage import Store
     from promptkit.tuning import Mode, Plan, Tuned, Tuning, Wishes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -90,7 +88,7 @@ def tune(
     """
     from promptkit.cli.session import run_to_end
     from promptkit.storage import holding_files
-    from promptkit.tuning import Limits, Wishes, read_budget
+    from promptkit.tuning import Limits, Wishes, load_tuned, read_budget
 
     wishes = Wishes(
         limits=read_budget(budget) if budget is not None else Limits(),
@@ -105,7 +103,7 @@ def tune(
     asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
     wanted = Wanted(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
     with holding_files():
-        found = load_tuned(target, suite, asking)
+        found = load_tuned(target, suite, sets=asking.sets)
     ended = run_to_end(run_tuning(found, asking, wanted))
     if ended is None:
         return
@@ -120,59 +118,17 @@ def mode_of(*, stepwise: bool, joint: bool) -> Mode:
     return "both" if stepwise == joint else "stepwise" if stepwise else "joint"
 
 
-def load_tuned(target: str, suite: str | None, asking: Asking) -> Suite:
-    """Return the suite that measures a target, with the target as its start. Raises InputError."""
-    from promptkit.evaluation import load_suite
-    from promptkit.project import Project, is_suite
-
-    if is_suite(Path(target)):
-        raise InputError(f"`{target}` is a suite, which is measured", hint=f"promptkit tune TARGET --suite {target}")
-    here = Project.find(Path.cwd())
-    project = Project.find(Path(target), otherwise=here.root) if Path(target).exists() else here
-    file = project.target(target)
-    path = project.suite(suite) if suite is not None else only_suite(file, project)
-    return load_suite(path, project, sets=asking.sets, start=file)
-
-
-def only_suite(target: Path, project: Project) -> Path:
-    """Return the one suite of a project that names a target. Raises InputError where none does, or several do."""
-    from promptkit.evaluation import load_suite
-
-    found = []
-    for name in project.names("evals"):
-        path = project.suite(name)
-        try:
-            suite = load_suite(path, project)
-        except InputError:
-            continue  # What is wrong in it is told by `check`; it is not the one that is meant.
-        if suite.wanted.target == target and suite.wanted.step is None:
-            found.append((name, path))
-    if not found:
-        hint = "name the one that is meant by --suite"
-        raise InputError(f"no suite measures `{target.stem}`", hint=hint)
-    if len(found) > 1:
-        raise InputError(f"several suites measure `{target.stem}`", hint=f"--suite {found[0][0]}, or {found[1][0]}")
-    return found[0][1]
-
-
 async def run_tuning(suite: Suite, asking: Asking, wanted: Wanted) -> Tuned | None:
     """Plan, ask where a person must agree, tune, and print what was found; None where nothing was to be done."""
     from promptkit.cli.session import open_session
     from promptkit.evaluation import Options, Replies
     from promptkit.reports import Progress, emit, json_text, note, print_plan
-    from promptkit.tuning import Tuning
+    from promptkit.tuning import Tuning, models_apart
 
     progress = Progress()
-    judges = [each.metric.model for each in suite.measures if each.metric.model]
-    kept: list[Replies] = []
-
-    def keeping(store: Store) -> Replies:
-        kept.append(Replies(store))
-        return kept[0]
-
-    apart = [*judges, *([wanted.wishes.teacher] if wanted.wishes.teacher else [])]
+    apart = models_apart(suite, wanted.wishes.teacher)
     async with open_session(
-        suite.baseline.pipeline, asking, progress, concurrency=suite.concurrency, replies=keeping, apart=apart
+        suite.baseline.pipeline, asking, progress, concurrency=suite.concurrency, replies=Replies, apart=apart
     ) as session:
         # A recording must hold every request, those of known cells too: kept replies answer them.
         options = Options(fresh=asking.no_cache or asking.record is not None, strict=asking.strict)

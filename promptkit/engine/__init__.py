@@ -8,6 +8,7 @@ if result.error:
 """
 
 from promptkit.engine.alone import StepAlone, with_technique
+from promptkit.engine.default_model import default_model
 from promptkit.engine.events import (
     CallFinished,
     Event,
@@ -85,6 +86,7 @@ __all__ = [
     "asking_step",
     "check",
     "compile_value",
+    "default_model",
     "example_file",
     "example_run",
     "expected_value",

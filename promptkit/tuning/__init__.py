@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from promptkit.tuning.candidate import Axis, Candidate, Level
     from promptkit.tuning.handing_over import hand_over
+    from promptkit.tuning.opening import load_tuned, models_apart
     from promptkit.tuning.plan import Plan
     from promptkit.tuning.record import metric_record
     from promptkit.tuning.standing import BestSoFar, Standing
@@ -32,7 +33,9 @@ __all__ = [
     "Tuning",
     "Wishes",
     "hand_over",
+    "load_tuned",
     "metric_record",
+    "models_apart",
     "read_budget",
 ]
 
@@ -51,7 +54,9 @@ _HOMES = {
     "Tuning": "tune",
     "Wishes": "wishes",
     "hand_over": "handing_over",
+    "load_tuned": "opening",
     "metric_record": "record",
+    "models_apart": "opening",
     "read_budget": "wishes",
 }
 

@@ -13,7 +13,7 @@ from promptkit.cli import tune
 from promptkit.cli.options import Asking
 from promptkit.errors import InputError
 from promptkit.storage import Store
-from promptkit.tuning import Limits, Tuning, Wishes
+from promptkit.tuning import Limits, Tuning, Wishes, load_tuned
 from tests.cli.runs_project import Here, make_project
 
 SCRIPT = """\
@@ -195,7 +195,7 @@ async def test_ctrl_c_ends_it_with_the_best_so_far(
     here: Here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(here.root)
-    suite = tune.load_tuned("mood", "mood", Asking())
+    suite = load_tuned("mood", "mood")
     waiting = Tuning.run
 
     async def pressed(tuning: Tuning) -> Any:
