@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 WIDTH: Final = 110
 
 
-def hand_over(tuned: Tuned, suite: Suite, store: Store, *, in_place: bool = False) -> Tuned:
+def hand_over(tuned: Tuned, suite: Suite, store: Store, *, in_place: bool = False, writing: bool = True) -> Tuned:
     """Write what a tuning found worth it, and return it with the diff and the files in its record, which is kept.
 
     With `in_place` the original is replaced where the pick is shown to be better; else it stays, and a copy is written
-    beside it. What cannot be written is the result's failure; the record has the candidate all the same.
+    beside it. Without `writing` there is the diff alone. What cannot be written is the result's failure; the record has
+    the candidate all the same.
     """
     if tuned.chosen is None:
         return tuned
@@ -34,7 +35,7 @@ def hand_over(tuned: Tuned, suite: Suite, store: Store, *, in_place: bool = Fals
         record["notes"] = [*record["notes"], "the original stays: nothing was shown to be better than it"]
     failure = tuned.failure
     try:
-        record |= _written(tuned.chosen, suite, record, in_place=in_place and shown)
+        record |= _written(tuned.chosen, suite, record, in_place=in_place and shown, writing=writing)
     except PromptkitError as error:
         record["notes"] = [*record["notes"], f"nothing is written: {error.message}"]
         failure = failure or error
@@ -42,11 +43,13 @@ def hand_over(tuned: Tuned, suite: Suite, store: Store, *, in_place: bool = Fals
     return replace(tuned, record=record, failure=failure)
 
 
-def _written(chosen: Candidate, suite: Suite, record: Mapping[str, Any], *, in_place: bool) -> dict[str, Any]:
+def _written(
+    chosen: Candidate, suite: Suite, record: Mapping[str, Any], *, in_place: bool, writing: bool
+) -> dict[str, Any]:
     project, target = suite.project, suite.wanted.target
     about = list(heading(record))
     drafted = draft(target, chosen, project, sets=suite.wanted.sets, about=about, in_place=in_place)
-    files = [stable_name(file, project) for file in write(drafted)]
+    files = [stable_name(file, project) for file in (write(drafted) if writing else ())]
     return {"diff": drafted.diff, "written": files, "applied": in_place}
 
 
