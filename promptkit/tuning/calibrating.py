@@ -101,6 +101,21 @@ class Calibrating:
         value = {"method": method, "model": model, "offsets": dict(found[method])}
         return Level(method, {f"{step}.calibrate": value}, about=f"offsets of {len(scored)} search rows, frozen")
 
+    async def frozen(self, candidate: Candidate, rows: Sequence[int]) -> Candidate:
+        """Return a candidate that scores labels with the calibration that its cells on rows say, as numbers."""
+        step = self.step(candidate)
+        if step is None:
+            return candidate
+        model = await self._field.model(candidate, step)
+        found = self.best(candidate, rows, model.reference)
+        if found is None:
+            return candidate
+        axis = f"{step}.decide"
+        if (way := candidate.choices.get(axis)) is None:
+            return candidate.taking(f"{step}.calibrate", found)
+        name, about = f"{way.name}, calibrated ({found.name})", f"{way.about}; {found.about}"
+        return candidate.taking(axis, Level(name, {**way.changes, **found.changes}, about, way.requests))
+
     def outside(self, candidate: Candidate, rows: Sequence[int]) -> bool:
         """Tell whether labels lay outside what the runtime shows in too many rows: their scores are no evidence."""
         scored = self._rows(candidate, rows)

@@ -95,27 +95,9 @@ class Search:
                 await self._main(seen)
             except BudgetSpent:
                 self._standing.note("the budget ended in the middle of a block, which is left out")
-        self._found.chosen = await self.frozen(self._found.pick)
+        pick, seen = self._found.pick, self._found.seen.get(self._found.pick.key)
+        self._found.chosen = await self._evidence.calibrating.frozen(pick, seen.rows if seen else ())
         return self._found
-
-    async def frozen(self, candidate: Candidate) -> Candidate:
-        """Return a candidate that scores labels with the calibration that its cells say, as numbers."""
-        calibrating, seen = self._evidence.calibrating, self._found.seen.get(candidate.key)
-        step = calibrating.step(candidate)
-        if step is None or seen is None:
-            return candidate
-        model = await self._field.model(candidate, step)
-        found = calibrating.best(candidate, seen.rows, model.reference)
-        if found is None:
-            return candidate
-        axis = f"{step}.decide"
-        if (way := candidate.choices.get(axis)) is None:
-            return candidate.taking(f"{step}.calibrate", found)
-        changes = {**way.changes, **found.changes}
-        calibrated = Level(
-            f"{way.name}, calibrated ({found.name})", changes, f"{way.about}; {found.about}", way.requests
-        )
-        return candidate.taking(axis, calibrated)
 
     def _left(self) -> int:
         return max(0, int(self._end - self._field.budget.spent))

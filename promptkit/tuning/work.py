@@ -136,7 +136,7 @@ class Work:
             )
             self._state.found = bridged.found
             await bridged.run(self._left())
-        self._choose()
+        await self._choose()
         self._spending.rest(shares)
         if self._state.found.chosen.changes:
             await self._confirm()
@@ -202,11 +202,12 @@ class Work:
             teach=teach if teacher is not None and "wording" in ready.space.kinds else None,
         )
 
-    def _choose(self) -> None:
+    async def _choose(self) -> None:
         """Take what is preferred among what came far; nothing where the metric says the same of every answer."""
         found, evidence = self._state.found, self._state.evidence
         seen = list(found.seen.values())
-        scores = {each for one in seen for each in evidence.calibrating.scores(one.candidate, one.rows).tolist()}
+        calibrating = evidence.calibrating
+        scores = {each for one in seen for each in calibrating.scores(one.candidate, one.rows).tolist() if each == each}
         if len(scores) == 1:
             told = f"`{evidence.field.metric.name}` is {evidence.in_units(scores.pop()):g} for every answer"
             self._standing.note(f"{told}: it cannot tell prompts apart")
@@ -214,7 +215,8 @@ class Work:
             return
         wanted = preferred(evidence, found.pick, seen, self._wishes.prefer)
         if wanted.key != found.pick.key:
-            found.pick = found.chosen = wanted
+            found.pick = wanted
+            found.chosen = await calibrating.frozen(wanted, found.seen[wanted.key].rows)
 
     async def _confirm(self) -> None:
         """Keep the pick, then ask start and pick on the rows that no search has seen."""
