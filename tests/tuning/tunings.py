@@ -37,7 +37,7 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 def row_of(request: Request) -> int:
     """Return the number of the row that is asked: the last that stands in what is asked."""
-    return int(re.findall(r"row (\d+) was", whole_text(request))[-1])
+    return int(re.findall(r"(?i)row (\d+) was", whole_text(request))[-1])
 
 
 def truth(number: int) -> str:

@@ -1,0 +1,203 @@
+"""What bad input gets: a clear message before anything is asked, or a safe result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from promptkit.errors import InputError, RequestRefused, ServerFailed
+from promptkit.runtimes import Request, Scripted
+from promptkit.runtimes.scripted import CAPABILITIES
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import SUITE
+from tests.tuning.logs import sides
+from tests.tuning.tunings import TuneBench, right_where, row_of, rows
+
+
+def cue_pays(text: str) -> float:
+    return 0.9 if "Mood:" in text else 0.5
+
+
+answer = right_where(cue_pays)
+
+
+@pytest.fixture
+def bench(folder: Folder) -> TuneBench:
+    return TuneBench(folder, 60)
+
+
+async def refused(bench: TuneBench, text: str | None = None, **wishes: Any) -> InputError:
+    """Return why a tuning is refused, without a request."""
+    asked: list[Request] = []
+
+    def script(request: Request) -> str:
+        asked.append(request)
+        return answer(request)
+
+    wishes = {"calls": 300, **wishes}
+    with pytest.raises(InputError) as raised:
+        await bench.tune(script, text=text, **wishes)
+    assert not asked
+    return raised.value
+
+
+async def test_rows_without_labels_are_refused(bench: TuneBench) -> None:
+    bench.rows([{"text": each["text"]} for each in rows(60)])
+
+    assert "expect" in str(await refused(bench))
+
+
+async def test_rows_of_one_label_are_refused_for_a_prompt_that_always_says_so_would_win(bench: TuneBench) -> None:
+    bench.rows([{**each, "expect": "good"} for each in rows(60)])
+
+    error = await refused(bench)
+    assert "all 60 rows of `test` expect `good`: a prompt that always says so would win" in str(error)
+
+
+async def test_rows_that_are_all_alike_are_refused(bench: TuneBench) -> None:
+    bench.rows([{"text": "row 1 was bad", "expect": ["good", "bad"][number % 2]} for number in range(40)])
+
+    assert "40 rows that are not all alike, too few" in str(await refused(bench)).replace("has 40 rows", "40 rows")
+
+
+async def test_a_budget_that_holds_no_block_says_how_much_does(bench: TuneBench) -> None:
+    error = await refused(bench, calls=40)
+
+    assert "--budget calls=40 is too small" in str(error)
+    assert "at least calls=" in str(error.problems[0].hint)
+
+
+async def test_an_unknown_metric_is_refused_with_the_nearest(bench: TuneBench) -> None:
+    error = await refused(bench, metric="acuracy")
+
+    assert "no metric `acuracy`" in str(error)
+    assert "accuracy" in str(error.problems[0].hint)
+
+
+async def test_a_metric_without_bounds_is_no_aim(bench: TuneBench) -> None:
+    text = SUITE.replace("{accuracy: label}", "{length: tokens, accuracy: label}")
+    error = await refused(bench, text)
+
+    assert "cannot aim at `length`, which has no bounds" in str(error)
+    assert error.problems[0].hint == "--metric accuracy"
+
+
+async def test_a_metric_that_compares_with_another_answer_is_no_aim(bench: TuneBench) -> None:
+    text = SUITE.replace("{accuracy: label}", "{better: {pairwise: {rubric: Which is better?}}, accuracy: label}")
+    error = await refused(bench, text)
+
+    assert "cannot aim at `better`" in str(error)
+
+
+@pytest.mark.parametrize("only", ["exmaples", "mood.nothing", "other"])
+async def test_what_is_not_there_cannot_be_tuned(bench: TuneBench, only: str) -> None:
+    assert f"nothing to tune that is called `{only}`" in str(await refused(bench, only=(only,)))
+
+
+async def test_ten_rows_may_be_tuned_on_but_show_nothing(bench: TuneBench) -> None:
+    bench.rows(rows(10))
+    ran = await bench.tune(answer, calls=200)
+
+    assert ran.record["status"] == "done"
+    assert ran.record["verdict"] == "not shown"
+    assert ran.record["smallest_shown"] is None
+
+
+async def test_under_thirty_rows_nothing_is_shown_however_large_the_gain(bench: TuneBench) -> None:
+    bench.rows(rows(29))
+    ran = await bench.tune(right_where(lambda text: 1.0 if "Mood:" in text else 0.0), calls=300)
+
+    assert ran.record["difference"]["low"] > 0
+    assert (ran.record["verdict"], ran.record["status"]) == ("not shown", "done")
+    assert "fewer than 30 rows" in ran.record["why"]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+async def test_a_metric_that_is_the_same_for_every_answer_picks_nothing(bench: TuneBench, share: float) -> None:
+    runtime = Scripted(right_where(lambda text: share), capabilities=CAPABILITIES - {"logprobs"})
+    ran = await bench.tune(runtime, calls=300)
+
+    assert ran.record["best"]["changes"] == {}
+    assert ran.record["verdict"] == "not shown"
+    assert any(f"`accuracy` is {share:g} for every answer" in each for each in ran.record["notes"])
+    assert ran.tuned.chosen is None
+
+
+async def test_rows_that_are_wrong_are_left_out_and_told(bench: TuneBench) -> None:
+    bench.rows([each if number % 6 else {"text": each["text"]} for number, each in enumerate(rows(60))])
+    ran = await bench.tune(answer, calls=300)
+
+    assert ran.record["rows"]["wrong"] == 10
+    counted = ran.record["rows"]
+    assert counted["search"] + counted["pool"] + counted["confirm"] == 50
+
+
+async def test_rows_that_repeat_others_are_on_one_side(bench: TuneBench) -> None:
+    kept = rows(60)
+    bench.rows(
+        [*kept, *[{**each, "text": f"  {each['text'].replace(' was', ' was  ').upper()}"} for each in kept[:20]]]
+    )
+    ran = await bench.tune(answer, calls=400)
+    split = sides(bench)
+
+    assert ran.record["rows"]["duplicates"] == 20
+    assert not split.confirm & {*split.order, *split.pool}
+
+
+async def test_a_model_that_disappears_leaves_what_it_answered_and_the_tuning_goes_on_from_there(
+    bench: TuneBench,
+) -> None:
+    asked = 0
+
+    def leaving(request: Request) -> str | Exception:
+        nonlocal asked
+        asked += 1
+        return answer(request) if asked <= 120 else ServerFailed("the server is on fire")
+
+    gone = await bench.tune(leaving, calls=300)
+    assert (gone.tuned.status, gone.record["verdict"], gone.record["stopped_by"]) == (
+        "incomplete",
+        "not shown",
+        "failed",
+    )
+    assert "on fire" in str(gone.tuned.failure)
+    assert gone.record["candidates"]
+
+    again = await bench.tune(answer, calls=300)
+    assert again.tuned.status == "done"
+    assert again.record["cached"] >= 110
+    assert len(again.runtime.requests) == again.record["calls"] - again.record["cached"]
+
+
+async def test_a_model_that_disappears_in_the_confirmation_leaves_the_pick_unconfirmed(bench: TuneBench) -> None:
+    split = sides(bench)
+    confirmed = 0
+
+    def leaving(request: Request) -> str | Exception:
+        nonlocal confirmed
+        confirmed += row_of(request) in split.confirm
+        return answer(request) if confirmed <= 20 else ServerFailed("the server is on fire")
+
+    gone = await bench.tune(leaving, calls=300)
+    assert (gone.tuned.status, gone.record["verdict"]) == ("incomplete", "not shown")
+    assert gone.record["best"]["changes"]
+    assert gone.record["best"]["confirm"] is None
+
+    again = await bench.tune(answer, calls=300)
+    assert again.record["best"]["changes"] == gone.record["best"]["changes"]
+    assert again.record["ordinal"] == 1
+
+
+async def test_a_row_that_fails_alone_is_missing_and_counted_against_a_verdict(bench: TuneBench) -> None:
+    confirmed = min(sides(bench).confirm)
+
+    def refusing(request: Request) -> str | Exception:
+        return RequestRefused("too long") if row_of(request) == confirmed else answer(request)
+
+    ran = await bench.tune(refusing, calls=300)
+
+    assert ran.record["status"] == "done"
+    assert ran.record["best"]["confirm"]["n"] == ran.record["rows"]["confirm"] - 1
+    assert ran.record["verdict"] == "not shown"
+    assert ran.record["why"] == "too many confirm rows have no answer"
