@@ -1,0 +1,83 @@
+"""A tuning on the real embedded model, as a person starts it: what is printed, what is written, and that it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from promptkit.runtimes.weights import DEFAULT
+from tests.embedded import model_file
+
+__all__ = ["model_file"]
+
+CALLS = 120
+PROMPT = """\
+---
+inputs: {text: {example: A lovely meal.}}
+answer: {label: [positive, negative]}
+decide: generate
+cue: none
+---
+{% block instructions %}How does the writer feel about it?{% endblock %}
+{% block input %}{{ text }}{% endblock %}
+"""
+SUITE = "data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label}\n"
+THINGS = ["meal", "film", "hotel", "phone", "concert", "book", "flight", "garden", "lecture", "bicycle"]
+SAID = {
+    "positive": ["What a wonderful {}, I loved every bit of it.", "The {} was excellent and I would recommend it."],
+    "negative": ["What a terrible {}, I regret the money.", "The {} was awful and I want it never again."],
+}
+ROWS = [
+    {"text": text.format(thing), "expect": label} for thing in THINGS for label, texts in SAID.items() for text in texts
+]
+
+
+def make(folder: Path, model_file: Path) -> dict[str, str]:
+    """Write a project of 40 rows, and return an environment in which the embedded model is the only one."""
+    files = {
+        "promptkit.yaml": f"model: embedded/{DEFAULT.name}\n",
+        "templates/prompts/mood.j2": PROMPT,
+        "evals/moods.yaml": SUITE,
+        "evals/rows.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS),
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    kept = folder / "cache" / "models" / DEFAULT.file
+    kept.parent.mkdir(parents=True)
+    kept.symlink_to(model_file)
+    given = {"PROMPTKIT_CACHE": str(folder / "cache"), "OLLAMA_HOST": "127.0.0.1:9", "NO_COLOR": "1"}
+    return {name: value for name, value in os.environ.items() if name != "PROMPTKIT_MODEL"} | given
+
+
+def test_a_prompt_is_tuned_by_one_command_and_what_is_written_runs(tmp_path: Path, model_file: Path) -> None:
+    environment = make(tmp_path, model_file)
+
+    def promptkit(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "promptkit", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    tuned = promptkit("tune", "mood", "--budget", f"calls={CALLS}", "--yes")
+    again = promptkit("tune", "mood", "--budget", f"calls={CALLS}", "--yes", "--json")
+    shown = promptkit("runs", "show", "1", "--json")
+
+    assert (tuned.returncode, again.returncode, shown.returncode) == (0, 0, 0), tuned.stderr + again.stderr
+    assert "24 that the search never sees to confirm" in tuned.stderr
+    assert f"{CALLS} calls at most" in tuned.stderr
+    record, first = json.loads(again.stdout), json.loads(shown.stdout)
+    assert record["calls"] == record["cached"] == first["calls"] <= CALLS
+    assert (record["model"]["reference"], record["rows"]["confirm"]) == ("embedded/smollm2", 24)
+    assert record["best"] == first["best"]
+    assert record["verdict"] in tuned.stdout
+    assert record["written"], "the start is so bad that something is better"
+    assert all(name in tuned.stdout for name in record["written"])
+    assert (tmp_path / "templates/prompts/mood.j2").read_text() == PROMPT
+
+    ran = promptkit("run", record["written"][-1], "text=I adored this play.", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["output"] in SAID
