@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from typing import get_args
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
+import promptkit
 from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec
 from promptkit.evaluation.choosing.recommend import Flag
 from promptkit.evaluation.data import DataSpec, SplitSpec
@@ -21,7 +24,11 @@ from promptkit.runtimes.references import FORMS
 from promptkit.runtimes.scripts import GivenReply, Rule, ScriptFile
 from promptkit.techniques import Card, Task, find, record
 from promptkit.techniques.calls import CallFront
+from promptkit.tuning import OPTIMIZERS
+from promptkit.tuning.candidate import KINDS
+from promptkit.tuning.wishes import AIMS, PREFERENCES
 from tests.docs.pages import ROOT
+from tests.reports.demo_tuning import demo_tuning
 
 
 def keys(*models: type[BaseModel]) -> set[str]:
@@ -40,6 +47,14 @@ def technique_keys() -> set[str]:
     return set(record(vanilla))
 
 
+def tuning_keys(part: Any) -> Iterator[str]:
+    """Yield the keys of a tuning's record; those of what it chose are the person's."""
+    for each in part if isinstance(part, list) else [part]:
+        for key, value in each.items() if isinstance(each, dict) else ():
+            yield key
+            yield from () if key in ("choices", "changes") else tuning_keys(value)
+
+
 def named(page: str) -> set[str]:
     """Return the words that a page shows as code."""
     text = (ROOT / "docs" / page).read_text("utf-8")
@@ -53,7 +68,11 @@ def named(page: str) -> set[str]:
         ("pipelines.md", keys(PipelineSpec, StepSpec, OptionsSpec, InputSpec)),
         ("models.md", {*keys(ScriptFile, Rule, GivenReply), *get_args(Capability), *FORMS}),
         ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),
-        ("command-line.md", {*get_args(Flag), *technique_keys()}),
+        ("command-line.md", {*get_args(Flag), *technique_keys(), *tuning_keys(demo_tuning())}),
+        (
+            "tuning.md",
+            {*KINDS[:-1], *OPTIMIZERS, *AIMS, *PREFERENCES, *inspect.signature(promptkit.tune).parameters},
+        ),
         ("project.md", keys(ProjectSettings)),
         ("evaluating.md", keys(SuiteSpec, DataSpec, SplitSpec, TargetSpec, StepSuiteSpec)),
         ("metrics.md", {*kinds(), *keys(*(kind_named(word).Parameters for word in kinds()))}),
