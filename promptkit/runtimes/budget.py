@@ -35,8 +35,9 @@ class Budget:
     """At most `most` requests, and `tokens`, and no request begun after `seconds`; `spent` is how many were begun, of
     which `cached` were answered by the store.
 
-    Of tokens, as many as the largest request took so far are set aside for each one under way: more are spent only
-    where a request takes more than any before it. `ended` says what was spent up when a request was refused.
+    Of tokens, as many as the largest request took so far are set aside for each one under way, and the first is made
+    alone: more are spent only where a request takes more than any before it. `ended` says what was spent up when a
+    request was refused.
     """
 
     def __init__(self, most: float, *, tokens: float = inf, seconds: float = inf) -> None:
@@ -47,7 +48,7 @@ class Budget:
         self.spent_tokens = 0
         self.cached = 0
         self.ended: Kind | None = None
-        self._largest = 0
+        self._largest: int | None = None
         self._in_flight = 0
         self._landed = asyncio.Event()
 
@@ -60,6 +61,8 @@ class Budget:
     @asynccontextmanager
     async def request(self) -> AsyncIterator[Request]:
         """Make one request in the block. Raises BudgetSpent, once those in flight have their replies: none is lost."""
+        while self._largest is None and self._in_flight and self.most_tokens < inf:
+            await self._landed.wait()
         if ended := self._over():
             if self._in_flight:
                 await self._landed.wait()
@@ -74,7 +77,7 @@ class Budget:
         finally:
             self.cached += request.cached
             self.spent_tokens += request.tokens
-            self._largest = max(self._largest, request.tokens)
+            self._largest = max(self._largest or 0, request.tokens)
             self._in_flight -= 1
             if not self._in_flight:
                 self._landed.set()
@@ -82,7 +85,7 @@ class Budget:
     def _over(self) -> Kind | None:
         if self.spent >= self.most:
             return "calls"
-        if self.spent_tokens + (self._in_flight + 1) * self._largest > self.most_tokens:
+        if self.spent_tokens + (self._in_flight + 1) * (self._largest or 0) > self.most_tokens:
             return "tokens"
         return "minutes" if time.monotonic() >= self.deadline else None
 

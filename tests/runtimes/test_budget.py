@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from promptkit.errors import BudgetSpent, RequestRefused
-from promptkit.runtimes import Asker, Budget, Request, Scripted
+from promptkit.runtimes import Asker, Budget, Reply, Request, Scripted
 from tests.runtimes.test_ask import HELLO, Memory
 
 
@@ -63,3 +63,34 @@ async def test_the_asker_that_it_is_taken_from_stays_without_a_budget() -> None:
     asker.within(Budget(0))
 
     assert (await asker.ask(HELLO)).text == "yes"
+
+
+async def test_tokens_are_kept_to_though_many_ask_at_once() -> None:
+    runtime = Scripted(lambda request: Reply(text="yes", tokens_in=9, tokens_out=1), delay=0.01)
+    budget = Budget(100, tokens=45)
+    asker = Asker(runtime).within(budget)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        async with asyncio.TaskGroup() as group:
+            for number in range(20):
+                group.create_task(asker.ask(numbered(number)))
+
+    assert raised.group_contains(BudgetSpent, match="the budget of 45 tokens is spent")
+    assert (budget.spent_tokens, budget.ended, len(runtime.requests)) == (40, "tokens", 4)
+
+
+async def test_without_a_limit_of_tokens_the_first_request_holds_nobody_up() -> None:
+    runtime = Scripted(lambda request: "yes", delay=0.01)
+    asker = Asker(runtime).within(Budget(100))
+    await asyncio.gather(*(asker.ask(numbered(number)) for number in range(4)))
+
+    assert runtime.peak == 4
+
+
+async def test_no_request_is_begun_once_the_time_is_up() -> None:
+    budget = Budget(100, seconds=0.0)
+
+    with pytest.raises(BudgetSpent, match="the time is up"):
+        await Asker(Scripted(lambda request: "yes")).within(budget).ask(HELLO)
+
+    assert (budget.spent, budget.ended) == (0, "minutes")
