@@ -63,6 +63,15 @@ def shared(
     return Shares(total=total, search=total - set_aside, confirm=set_aside, most_requests=most)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a row of the start takes, as measured; `seconds` by the clock, 0 where the store answered."""
+
+    calls: float
+    tokens: float
+    seconds: float
+
+
 class Spending:
     """The budget of one tuning: `search` narrows it to what may be searched with, `rest` gives all that is left."""
 
@@ -79,15 +88,25 @@ class Spending:
         """How long it has been."""
         return time.monotonic() - self._began
 
-    def search(self, shares: Shares, *, tokens_a_row: float, seconds_a_row: float, confirm: int) -> None:
+    def search(self, shares: Shares, price: Price, *, confirm: int) -> None:
         """Leave to a search what the confirmation of `confirm` rows is not likely to need.
 
-        `tokens_a_row` and `seconds_a_row` are what the start takes, as measured.
+        No more calls are left than tokens and time are likely to hold: a search that plans by its calls is not broken
+        off. Raises InputError where they do not hold the confirmation and one block of two candidates.
         """
-        budget = self.budget
-        budget.most = shares.search
-        budget.most_tokens -= (1 + LONGER) * confirm * tokens_a_row
-        budget.deadline -= SLACK * 2 * confirm * seconds_a_row
+        budget, block = self.budget, LEAST_CANDIDATES * BLOCK
+        budget.most_tokens -= (1 + LONGER) * confirm * price.tokens
+        budget.deadline -= SLACK * 2 * confirm * price.seconds
+        tokens, seconds = budget.most_tokens - budget.spent_tokens, budget.deadline - time.monotonic()
+        for limit, left, needed in (("tokens", tokens, price.tokens), ("minutes", seconds, price.seconds)):
+            if left < block * needed:
+                told = f"--budget {limit}={self._limits.record()[limit]:g} is too small for a block of rows"
+                raise InputError(f"{told} and the confirmation of {confirm}, at what the start takes a row")
+        rows = min(
+            tokens / LONGER / price.tokens if price.tokens else inf,
+            seconds / SLACK / price.seconds if price.seconds else inf,
+        )
+        budget.most = min(shares.search, budget.spent + rows * price.calls)
 
     def rest(self, shares: Shares) -> None:
         """Leave all that there is."""

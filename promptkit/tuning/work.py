@@ -22,7 +22,7 @@ from promptkit.tuning.ground import step_ground
 from promptkit.tuning.preferring import preferred
 from promptkit.tuning.race import SMOKE_ROWS
 from promptkit.tuning.record import State, record_of
-from promptkit.tuning.spending import Shares, Spending
+from promptkit.tuning.spending import Price, Shares, Spending
 from promptkit.tuning.steps import Bed, Beds, StepsSearch
 from promptkit.tuning.teaching import Teaching, find_teacher
 
@@ -146,7 +146,8 @@ class Work:
     def end(self, status: Status, stopped_by: str = "done", failure: PromptkitError | None = None) -> Tuned:
         """Keep what there is as the run's record, and return it."""
         state = self._state
-        state.stopped_by = self.budget.ended or stopped_by if stopped_by == "done" else stopped_by
+        is_spent = stopped_by == "done" or isinstance(failure, BudgetSpent)
+        state.stopped_by = self.budget.ended or stopped_by if is_spent else stopped_by
         record = self._record(status)
         self._store.end_run(self._number, status, record)
         chosen = state.found.chosen if state.confirmed and state.found.chosen.changes else None
@@ -159,13 +160,13 @@ class Work:
         await self._field.have([Candidate()], rows)
         cells = list(self._field.cells(Candidate(), rows))
         count = max(1, len(cells))
-        shares = self._shares(sum(each.calls for each in cells) / count or 1.0)
-        self._spending.search(
-            shares,
-            tokens_a_row=sum(each.tokens for each in cells) / count,
-            seconds_a_row=(self._spending.seconds - before) / count if self._field.asked else 0.0,
-            confirm=len(ground.confirm),
+        price = Price(
+            calls=sum(each.calls for each in cells) / count or 1.0,
+            tokens=sum(each.tokens for each in cells) / count,
+            seconds=(self._spending.seconds - before) / count if self._field.asked else 0.0,
         )
+        shares = self._shares(price.calls)
+        self._spending.search(shares, price, confirm=len(ground.confirm))
         return shares
 
     def _left(self) -> int:

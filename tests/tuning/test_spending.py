@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from promptkit.errors import BudgetSpent, InputError
 from promptkit.runtimes import Budget
 from promptkit.tuning import Limits
-from promptkit.tuning.spending import CONFIRM_SHARE, Spending, shared
+from promptkit.tuning.spending import CONFIRM_SHARE, Price, Spending, shared
 
 
 class Clock:
@@ -97,9 +97,9 @@ async def test_tokens_and_minutes_for_the_confirmation_are_kept_from_the_search(
     clock = Clock(monkeypatch)
     spending = Spending(Limits(calls=1_000, tokens=10_000, minutes=10))
     shares = shared(Limits(calls=1_000), order=50, confirm=100, calls_a_row=1.0, prices=[])
-    spending.search(shares, tokens_a_row=20.0, seconds_a_row=1.0, confirm=100)
+    spending.search(shares, Price(calls=1.0, tokens=20.0, seconds=1.0), confirm=100)
 
-    assert (spending.budget.most, spending.budget.most_tokens) == (800, 10_000 - 3 * 100 * 20)
+    assert spending.budget.most_tokens == 10_000 - 3 * 100 * 20
     clock.now += 600 - 1.2 * 2 * 100 - 1
     assert not await is_over(spending.budget)
     clock.now += 1
@@ -110,3 +110,28 @@ async def test_tokens_and_minutes_for_the_confirmation_are_kept_from_the_search(
     assert not await is_over(spending.budget)
     clock.now += 600
     assert await is_over(spending.budget)
+
+
+async def test_a_search_is_left_no_more_calls_than_tokens_and_time_are_likely_to_hold() -> None:
+    shares = shared(Limits(calls=1_000), order=50, confirm=100, calls_a_row=2.0, prices=[])
+    by_tokens, by_time, by_calls = (
+        Spending(Limits(calls=1_000, tokens=tokens, minutes=minutes))
+        for tokens, minutes in ((10_000, None), (None, 10), (None, None))
+    )
+    for spending in (by_tokens, by_time, by_calls):
+        spending.search(shares, Price(calls=2.0, tokens=20.0, seconds=1.0), confirm=100)
+
+    assert by_tokens.budget.most == 2 * 4_000 / 2 / 20
+    assert by_time.budget.most == pytest.approx(2 * (600 - 240) / 1.2, abs=1)
+    assert by_calls.budget.most == shares.search
+
+
+@pytest.mark.parametrize(("limits", "limit"), [(Limits(tokens=6_300), "tokens"), (Limits(minutes=4), "minutes")])
+async def test_tokens_or_minutes_that_hold_no_block_beside_the_confirmation_are_refused(
+    limits: Limits, limit: str
+) -> None:
+    spending = Spending(limits)
+    shares = shared(limits, order=50, confirm=100, calls_a_row=1.0, prices=[])
+
+    with pytest.raises(InputError, match=f"--budget {limit}=.* is too small for a block of rows and the confirmation"):
+        spending.search(shares, Price(calls=1.0, tokens=20.0, seconds=1.0), confirm=100)

@@ -1,30 +1,165 @@
-"""A tuning from beginning to end, on a model whose right answers are known."""
+"""A tuning from beginning to end, on a model whose right answers are known: its verdict, its limits, its plan."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from promptkit.evaluation import Replies
+from promptkit.runtimes import Request, Scripted
+from promptkit.runtimes.scripted import whole_text
+from promptkit.storage import Store, holding_files
+from promptkit.tuning import Limits, Tuning, Wishes
 from tests.engine.helpers import Folder
-from tests.tuning.tunings import TuneBench, right_where
+from tests.evaluation.suites import SUITE, Given
+from tests.tuning.logs import stored
+from tests.tuning.test_spending import Clock
+from tests.tuning.tunings import PROMPT, TuneBench, luck, right_where, row_of, rows, truth
+
+CALLS = 400
 
 
 def cue_pays(text: str) -> float:
     return 0.9 if "Mood:" in text else 0.5
 
 
+answer = right_where(cue_pays)
+
+
 @pytest.fixture
 def bench(folder: Folder) -> TuneBench:
-    return TuneBench(folder, 200)
+    return TuneBench(folder, 100)
 
 
-async def test_a_pick_that_is_better_is_shown_to_be_improved(bench: TuneBench) -> None:
-    ran = await bench.tune(right_where(cue_pays), calls=600)
+class TestVerdict:
+    async def test_a_pick_that_is_better_is_shown_to_be_improved(self, bench: TuneBench) -> None:
+        ran = await bench.tune(answer, calls=CALLS)
 
-    assert ran.record["verdict"] == "improved"
-    assert "Mood:" in str(ran.record["best"]["changes"])
+        assert (ran.record["status"], ran.record["verdict"]) == ("done", "improved")
+        assert "Mood:" in str(ran.record["best"]["changes"])
+        assert ran.record["difference"]["low"] > 0
+        assert ran.tuned.chosen is not None
+        assert ran.tuned.chosen.changes == ran.record["best"]["changes"]
+        assert stored(bench, ran.tuned.number) == ran.record
+
+    async def test_where_nothing_helps_nothing_is_shown(self, bench: TuneBench) -> None:
+        ran = await bench.tune(right_where(lambda text: 0.7), calls=CALLS)
+
+        assert ran.record["verdict"] == "not shown"
+
+    async def test_a_start_that_is_best_stays_and_is_not_asked_on_confirm_rows(self, bench: TuneBench) -> None:
+        def worsened(request: Request) -> str:
+            as_written = whole_text(request).endswith(f"\n<INPUT>\n{last_line(request)}\n</INPUT>")
+            is_right = luck(row_of(request), 0.9 if as_written and request.grammar is None else 0.3)
+            return truth(row_of(request)) if is_right else {"good": "bad", "bad": "good"}[truth(row_of(request))]
+
+        ran = await bench.tune(worsened, calls=CALLS, only=("layout",))
+
+        assert ran.record["best"]["changes"] == {}
+        assert (ran.record["verdict"], ran.record["difference"], ran.record["ordinal"]) == ("not shown", None, 0)
+        assert "confirm" not in {each["name"] for each in ran.record["stages"]}
+        assert ran.tuned.chosen is None
+
+    async def test_a_second_pick_on_the_same_confirm_rows_is_tested_at_half_the_level(self, bench: TuneBench) -> None:
+        first = await bench.tune(answer, calls=CALLS)
+        second = await bench.tune(answer, calls=CALLS, only=("decide",))
+        third = await bench.tune(answer, calls=CALLS)
+
+        assert first.record["best"]["changes"] != second.record["best"]["changes"]
+        assert [each.record["ordinal"] for each in (first, second, third)] == [1, 2, 1]
+        assert [each.record["difference"]["level"] for each in (first, second, third)] == [0.95, 0.975, 0.95]
+
+    async def test_new_confirm_rows_begin_the_count_anew(self, bench: TuneBench) -> None:
+        await bench.tune(answer, calls=CALLS)
+        bench.rows(rows(140))
+        second = await bench.tune(answer, calls=CALLS)
+
+        assert second.record["ordinal"] == 1
 
 
-async def test_calls_are_those_that_were_asked_and_within_the_budget(bench: TuneBench) -> None:
-    ran = await bench.tune(right_where(cue_pays), calls=600)
+def last_line(request: Request) -> str:
+    return whole_text(request).rstrip().splitlines()[-2]
 
-    assert len(ran.runtime.requests) + ran.record["cached"] == ran.record["calls"] <= 600
+
+class TestLimits:
+    @settings(
+        max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(calls=st.integers(110, 500), technique=st.sampled_from(["vanilla", "chain_of_thought", "self_consistency"]))
+    def test_calls_are_never_more_than_the_limit(self, calls: int, technique: str) -> None:
+        with TemporaryDirectory() as folder:
+            prompt = PROMPT.replace("cue: none", f"cue: none\ntechnique: {technique}")
+            bench = TuneBench(Folder(Path(folder)), 40, prompt=prompt)
+            ran = asyncio.run(bench.tune(answer, calls=calls))
+            again = asyncio.run(bench.tune(answer, calls=calls - 30))
+
+            assert len(ran.runtime.requests) <= ran.record["calls"] <= calls
+            assert len(again.runtime.requests) <= again.record["calls"] <= calls - 30
+
+    async def test_tokens_are_never_more_than_the_limit_and_a_pick_is_confirmed(self, bench: TuneBench) -> None:
+        ran = await bench.tune(answer, limits=Limits(calls=2_000, tokens=25_000))
+
+        assert ran.record["tokens"] <= 25_000
+        assert ran.record["difference"]["n"] == ran.record["rows"]["confirm"]
+        assert ran.record["verdict"] == "improved"
+
+    async def test_minutes_are_never_more_than_the_limit_and_a_pick_is_confirmed(
+        self, bench: TuneBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Clock(monkeypatch)
+        times = []
+
+        def slow(request: Request) -> str:
+            times.append(clock.now)
+            clock.now += 1.0
+            return answer(request)
+
+        ran = await bench.tune(slow, limits=Limits(calls=2_000, minutes=5))
+
+        assert times[-1] - times[0] < 300
+        assert ran.record["seconds"] <= 300 + 8
+        assert ran.record["difference"]["n"] == ran.record["rows"]["confirm"]
+        assert ran.record["verdict"] == "improved"
+
+    @pytest.mark.parametrize(("tokens", "stopped_by"), [(300, "tokens"), (11_500, "failed")])
+    async def test_a_limit_that_holds_no_search_is_told(self, bench: TuneBench, tokens: int, stopped_by: str) -> None:
+        ran = await bench.tune(answer, limits=Limits(calls=2_000, tokens=tokens))
+
+        assert ran.record["tokens"] <= tokens
+        assert len(ran.runtime.requests) <= 8
+        assert (ran.record["status"], ran.record["verdict"]) == ("incomplete", "not shown")
+        assert ran.record["stopped_by"] == stopped_by
+        assert "tokens" in str(ran.tuned.failure)
+
+
+class TestPlan:
+    async def plan(self, bench: TuneBench, runtime: Scripted, **wishes: Any) -> dict[str, Any]:
+        with Store.open(bench.store_folder) as store, Replies(store) as replies, holding_files():
+            tuning = Tuning(
+                bench.start(SUITE),
+                models=Given(runtime, replies),
+                store=store,
+                wishes=Wishes(**wishes),
+            )
+            return dict((await tuning.plan()).record())
+
+    async def test_a_plan_asks_nothing_and_says_the_most_that_is_spent(self, bench: TuneBench) -> None:
+        runtime = Scripted(answer)
+        told = await self.plan(bench, runtime, limits=Limits(calls=CALLS))
+        ran = await bench.tune(answer, calls=CALLS)
+
+        assert runtime.requests == []
+        assert told["calls"] == CALLS >= ran.record["calls"]
+        assert told["rows"]["confirm"] == ran.record["rows"]["confirm"]
+        assert told["rows"]["search"] == ran.record["rows"]["search"]
+
+    async def test_the_smallest_gain_that_could_be_shown_is_told_before(self, bench: TuneBench) -> None:
+        told = await self.plan(bench, Scripted(answer), limits=Limits(calls=CALLS))
+
+        assert told["smallest"] == pytest.approx(0.15, abs=0.02)
