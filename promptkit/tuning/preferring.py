@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from promptkit.tuning.candidate import Candidate
     from promptkit.tuning.evidence import Aims, Evidence, Seen
 
+DIGITS: Final = 9
+"""What differs by rounding alone is a tie."""
 LAST_RUNGS: Final = 2
 """Rows double from rung to rung: who has seen half of what the last saw has come to the last two."""
 
@@ -33,24 +35,35 @@ def preferred(evidence: Evidence, best: Candidate, seen: Sequence[Seen], prefer:
 
     `best` is that. `cheap` is the one of fewest tokens whose score is not shown to be below the best's, `balanced` the
     one of fewest tokens whose score is at most 2 points below. A formula takes the highest value, of equal ones the
-    first. Compared are the rows that both have.
+    first. Each is compared with the best on the rows that both have.
     """
-    if prefer == "best":
-        return best
     far = comparable(seen)
-    entries = [(each.candidate, evidence.aims(each.candidate, each.rows)) for each in far]
+    rows_of_best = next((set(each.rows) for each in far if each.candidate.key == best.key), set())
+    if prefer == "best" or not rows_of_best:
+        return best
+    shared = [(each.candidate, [row for row in each.rows if row in rows_of_best]) for each in far]
     if prefer in ("cheap", "balanced"):
-        near = [(one, aims) for one, aims in entries if _is_near(evidence, one, best, far, is_cheap=prefer == "cheap")]
-        return min(near, key=lambda each: each[1].tokens, default=(best, None))[0]
-    values = [preference(prefer, {name: getattr(aims, name) for name in AIMS}) for _, aims in entries]
-    return entries[max(range(len(values)), key=lambda at: values[at])][0] if entries else best
+        near = [each for each in shared if _is_near(evidence, best, *each, is_cheap=prefer == "cheap")]
+        return min(near, key=lambda each: _ratio_of_tokens(evidence, best, *each))[0]
+    return max(shared, key=lambda each: round(_gain_by(evidence, best, *each, formula=prefer), DIGITS))[0]
 
 
-def _is_near(evidence: Evidence, one: Candidate, best: Candidate, far: Sequence[Seen], *, is_cheap: bool) -> bool:
-    if one == best or one.key == best.key:
+def _is_near(evidence: Evidence, best: Candidate, one: Candidate, rows: Sequence[int], *, is_cheap: bool) -> bool:
+    if one.key == best.key:
         return True
-    rows_of = {each.candidate.key: each.rows for each in far}
-    shared = [row for row in rows_of[one.key] if row in set(rows_of.get(best.key, ()))]
-    ours, theirs = (evidence.calibrating.scores(each, shared) for each in (one, best))
-    found = gain(ours, theirs, clusters=evidence.field.clusters(shared))
-    return found.high >= 0 if is_cheap else found.difference >= MARGIN
+    ours, theirs = (evidence.calibrating.scores(each, rows) for each in (one, best))
+    found = gain(ours, theirs, clusters=evidence.field.clusters(rows))
+    return found.high >= 0 if is_cheap else round(found.difference, DIGITS) >= MARGIN
+
+
+def _ratio_of_tokens(evidence: Evidence, best: Candidate, one: Candidate, rows: Sequence[int]) -> float:
+    ours, theirs = (evidence.aims(each, rows).tokens for each in (one, best))
+    return ours / max(theirs, 1.0)
+
+
+def _gain_by(evidence: Evidence, best: Candidate, one: Candidate, rows: Sequence[int], *, formula: str) -> float:
+    ours, theirs = (
+        preference(formula, {name: getattr(aims, name) for name in AIMS})
+        for aims in (evidence.aims(one, rows), evidence.aims(best, rows))
+    )
+    return ours - theirs
