@@ -58,8 +58,14 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What people read: `decide: score · layout: markdown`."""
-        told = (f"{axis.rpartition('.')[2]}: {level.name}" for axis, level in self.choices.items() if level.changes)
+        """What people read of a target of one step: `decide: score · layout: markdown`."""
+        return self.called(with_steps=False)
+
+    def called(self, *, with_steps: bool) -> str:
+        """Return what people read, each choice with its step or without; those that usually pay most come first."""
+        chosen = sorted((axis, level.name) for axis, level in self.choices.items() if level.changes)
+        chosen.sort(key=lambda each: _place(each[0]))
+        told = (f"{axis if with_steps else axis.partition('.')[2]}: {level}" for axis, level in chosen)
         return " · ".join(told) or AS_WRITTEN
 
     @property
@@ -77,7 +83,14 @@ class Candidate:
 
     def record(self) -> dict[str, str]:
         """Return the names of its levels by axis, as JSON has them."""
-        return {axis: level.name for axis, level in self.choices.items() if level.changes}
+        chosen = sorted(self.choices.items(), key=lambda each: _place(each[0]))
+        return {axis: level.name for axis, level in chosen if level.changes}
+
+
+def _place(axis: str) -> tuple[str, int, str]:
+    """Return by what axes are in order: by step, then from what usually pays most to what pays least."""
+    step, _, below = axis.partition(".")
+    return step, next((at for at, kind in enumerate(KINDS) if kind == below), len(KINDS)), below
 
 
 def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -121,7 +121,7 @@ class Evidence:
         if seen.dropped_at is not None:
             dropped = {"at": seen.dropped_at, "why": seen.why}
         return {
-            "name": seen.candidate.name,
+            "name": self.field.called(seen.candidate),
             "choices": seen.candidate.record(),
             "changes": seen.candidate.changes,
             "stage": seen.stage,

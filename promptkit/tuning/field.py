@@ -177,6 +177,10 @@ class Field:
         """Return what the rows that are there say of a candidate by the aim, in the metric's own units."""
         return self.metric.estimate(self.sample(candidate, rows))
 
+    def called(self, candidate: Candidate) -> str:
+        """Return what people read of a candidate: which step a choice is of, where there are several."""
+        return candidate.called(with_steps=len(self.suite.baseline.pipeline.steps) > 1)
+
     async def asking_differently(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return candidates of which those that ask the same are one, the first of them. Nothing is asked."""
         values = [each.inputs[0] for each in self.rows if not each.problems]
@@ -263,7 +267,7 @@ class Field:
 
     def _name(self, candidate: Candidate) -> str:
         """Return a name that no other candidate has: the store tells variants of a run apart by it."""
-        key, told = candidate.key, f"{self._prefix}{candidate.name}"
+        key, told = candidate.key, f"{self._prefix}{self.called(candidate)}"
         taken = self._names.setdefault(told, key)
         return told if taken == key else f"{told} ({key[:6]})"
 

@@ -95,8 +95,9 @@ class Search:
                 await self._main(seen)
             except BudgetSpent:
                 self._standing.note("the budget ended in the middle of a block, which is left out")
-        pick, seen = self._found.pick, self._found.seen.get(self._found.pick.key)
-        self._found.chosen = await self._evidence.calibrating.frozen(pick, seen.rows if seen else ())
+        pick = self._found.pick
+        asked = self._found.seen[pick.key].rows if pick.key in self._found.seen else ()
+        self._found.chosen = await self._evidence.calibrating.frozen(pick, asked)
         return self._found
 
     def _left(self) -> int:
@@ -212,7 +213,7 @@ class Search:
             if good and each.requests <= (self._most_requests or inf):
                 kept[merged.key] = each
             for one, why in wrong:
-                self._standing.note(f"`{one.name}` cannot be: {why}")
+                self._standing.note(f"`{self._field.called(one)}` cannot be: {why}")
         distinct_ones = await self._field.asking_differently([self._merged(each) for each in kept.values()])
         return [kept[each.key] for each in distinct_ones]
 
@@ -221,13 +222,13 @@ class Search:
 
     def _lead(self, candidate: Candidate, rows: Sequence[int]) -> None:
         said = self._evidence.record(candidate, rows)
-        self._standing.best = BestSoFar(candidate.name, said["mean"], said["low"], said["high"])
+        self._standing.best = BestSoFar(self._field.called(candidate), said["mean"], said["low"], said["high"])
 
     def _tell_dropped(self, racing: Racing, told: set[int]) -> None:
         for at, lane in enumerate(racing.race.lanes):
             if lane.why is not None and at not in told:
                 told.add(at)
-                self._standing.drop(racing.candidates[at].name, WHY[lane.why])
+                self._standing.drop(self._field.called(racing.candidates[at]), WHY[lane.why])
 
     def _note_lanes(self, stage: str, racing: Racing) -> None:
         for candidate, lane in zip(racing.candidates, racing.race.lanes, strict=True):
