@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from promptkit.runtimes import Asker, Model
     from promptkit.tuning.dspy_bridge.bridge import Bridge
 
-MOST_TOKENS: Final = 1_000
-"""Of a proposal, where an optimizer does not say."""
+MOST_TOKENS: Final = 512
+"""Of a proposal, where an optimizer does not say: small models seldom come to an end by themselves."""
+COMPLETED: Final = "[[ ## completed ## ]]"
+"""What a reply to DSPy's ChatAdapter ends with."""
 DIGEST_CHARACTERS: Final = 16
 
 
@@ -76,7 +78,7 @@ class Engine:
             messages=tuple(messages),
             max_tokens=config.max_tokens or MOST_TOKENS,
             temperature=(config.temperature or 0.0) if "sampling" in able else 0.0,
-            stop=config.stop if "stop" in able else (),
+            stop=(*config.stop, COMPLETED) if "stop" in able else (),
         )
 
     def _sampled(self, request: Request) -> Request:

@@ -205,7 +205,7 @@ class DspySearch:
     def _take(self, candidate: Candidate) -> None:
         self.found.pick = self.found.chosen = candidate
         said = self._evidence.record(candidate, self._ground.search)
-        self._standing.best = BestSoFar(candidate.name, said["mean"], said["low"], said["high"])
+        self._standing.best = BestSoFar(self._field.called(candidate), said["mean"], said["low"], said["high"])
 
     def _end(self, compiled: Program | None, exporter: Exporter, desk: Desk, before: int) -> None:
         """Take the pick, and note what was asked and what there is to say of it."""

@@ -9,7 +9,7 @@ import dspy
 import pytest
 
 from promptkit.errors import ContextOverflow, ServerFailed
-from promptkit.runtimes import Asker, Message, Request, Scripted
+from promptkit.runtimes import Asker, Message, Scripted
 from promptkit.runtimes.scripted import CAPABILITIES, Script
 from promptkit.tuning.dspy_bridge.adapter import ANSWERED, StepAdapter
 from promptkit.tuning.dspy_bridge.bridge import Bridge, Stopped
@@ -68,6 +68,7 @@ async def test_a_request_goes_as_it_is_said_without_a_grammar() -> None:
     assert [each.role for each in request.messages] == ["system", "user"]
     assert "[[ ## asked ## ]]\nwhat" in request.messages[1].content
     assert (request.grammar, request.schema, request.temperature) == (None, None, 0.0)
+    assert request.stop == ("[[ ## completed ## ]]",)
 
 
 async def test_where_a_model_takes_no_system_message_the_user_says_it() -> None:
@@ -90,7 +91,8 @@ async def test_several_answers_are_several_samples() -> None:
 async def test_a_model_that_cannot_sample_is_asked_plainly() -> None:
     runtime = await asked(lambda request: "yes", lambda lm: lm("a", temperature=1.0), without="sampling")
 
-    assert runtime.requests == [Request(messages=(Message("user", "a"),), max_tokens=1_000)]
+    request = runtime.requests[0]
+    assert (request.messages, request.temperature, request.seed) == ((Message("user", "a"),), 0.0, None)
 
 
 async def test_a_request_that_is_too_long_is_dspys_own_error() -> None:
