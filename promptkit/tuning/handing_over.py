@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.errors import PromptkitError
 from promptkit.tuning.diff import stable_name
-from promptkit.tuning.write import draft, write
+from promptkit.tuning.write import SHOWN, draft, shown_before, write
 
 if TYPE_CHECKING:
     from promptkit.evaluation import Suite
@@ -48,7 +48,9 @@ def _written(
 ) -> dict[str, Any]:
     project, target = suite.project, suite.wanted.target
     about = list(heading(record))
-    drafted = draft(target, chosen, project, sets=suite.wanted.sets, about=about, in_place=in_place)
+    # What was shown to be better is not lost to what was not.
+    kept = () if record["verdict"] == "improved" else shown_before(target, project)
+    drafted = draft(target, chosen, project, sets=suite.wanted.sets, about=about, in_place=in_place, kept=kept)
     files = [stable_name(file, project) for file in (write(drafted) if writing else ())]
     return {"diff": drafted.diff, "written": files, "applied": in_place}
 
@@ -61,7 +63,8 @@ def heading(record: Mapping[str, Any]) -> Iterator[str]:
     yield f"{how}, on {model}."
     found = record["difference"]
     said = f" ({found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}] on {found['n']} rows)" if found else ""
-    told = f"{record['verdict']} by {record['metric']['name']}{said}: {record['why']}."
+    verdict = SHOWN if record["verdict"] == "improved" else f"{record['verdict']} by"
+    told = f"{verdict} {record['metric']['name']}{said}: {record['why']}."
     yield from textwrap.wrap(told, WIDTH)
 
 

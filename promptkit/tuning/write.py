@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 YAML = (".yaml", ".yml")
 PIPELINES = "pipelines"
+SHOWN = "improved by"
+"""What the heading of a file says that was shown to be better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +49,22 @@ def draft(
     sets: Sequence[str] = (),
     about: Sequence[str] = (),
     in_place: bool = False,
+    kept: Collection[Path] = (),
 ) -> Draft:
     """Return the files that a candidate is written to; nothing is written.
 
     `target` is the pipeline or prompt that was tuned with `sets` as on the command line. `about` are lines for its
     top: how it was made. With `in_place` the target's own text is changed instead of a copy of it; its prompts stay,
-    as others may use them, and what they say otherwise is in a file of its own. Raises InputError where the candidate
-    cannot be written so that it sends the same requests.
+    as others may use them, and what they say otherwise is in a file of its own. Files in `kept` are not written over.
+    Raises InputError where the candidate cannot be written so that it sends the same requests.
     """
     searched = load_target(target, project, sets=sets, changes=candidate.changes)
     name = stable_name(target, project)
-    taken = files(load_target(target, project, sets=sets))
+    taken = {*files(load_target(target, project, sets=sets)), *kept}
     prompts = list(tuned_prompts(searched, name, taken))
     if in_place:
         _refuse_in_place(target, project, name, moved=bool(prompts))
-    file = target if in_place else _tuned_file(target, project, name, taken)
+    file = target if in_place else free_file(*_place(target, project), name, taken)
     changes = read_changes(sets, candidate.changes)
     for each in prompts:
         changes[each.step]["prompt"] = _reference(each.file, file, project)
@@ -100,13 +104,26 @@ def write(drafted: Draft) -> list[Path]:
     return list(drafted.files)
 
 
-def _tuned_file(target: Path, project: Project, name: str, taken: Mapping[Path, Any]) -> Path:
-    """Return where the tuned pipeline goes: beside the target, of a prompt and of what is shipped into `pipelines/`."""
+def shown_before(target: Path, project: Project) -> set[Path]:
+    """Return the files of earlier tunings of a target that were shown to be better than it, with all that they use."""
+    folder, stem, ending = _place(target, project)
+    found: set[Path] = set()
+    for file in folder.glob(f"{stem}.{TUNED}*{ending}"):
+        heading = [line for line in read_bytes(file).decode().splitlines() if line.startswith("#")]
+        if heading and mark(stable_name(target, project)) in heading[0] and any(SHOWN in line for line in heading):
+            found.add(file.resolve())
+            with suppress(PromptkitError):
+                found |= {*files(load_target(file, project))}
+    return found
+
+
+def _place(target: Path, project: Project) -> tuple[Path, str, str]:
+    """Return where tuned pipelines go: beside the target, of a prompt and of what is shipped into `pipelines/`."""
     is_pipeline = target.suffix in YAML
     folder = target.parent if is_pipeline and project.owns(target) else project.root.resolve() / PIPELINES
     # A file with two dots before its ending is what a technique prepared.
     stem = re.sub(rf"\.{TUNED}(-\d+)?$", "", target.stem).replace(".", "_")
-    return free_file(folder, stem, target.suffix if is_pipeline else YAML[0], name, taken)
+    return folder, stem, target.suffix if is_pipeline else YAML[0]
 
 
 def _reference(prompt: Path, pipeline: Path, project: Project) -> str:

@@ -60,6 +60,16 @@ def test_only_what_is_shown_to_be_better_replaces_the_original(suite: Suite, fol
     assert original.read_text("utf-8") == before.replace("{prompt: mood}", "{prompt: mood, layout: json}")
 
 
+def test_what_was_shown_to_be_better_is_not_lost_to_what_was_not(suite: Suite, folder: Folder) -> None:
+    with Store.open(folder.root / ".promptkit") as store:
+        shown = hand_over(tuned(store), suite, store)
+        unsure = hand_over(tuned(store, "not shown"), suite, store)
+        better = hand_over(tuned(store), suite, store)
+
+    assert shown.record["written"] == better.record["written"] == ["pipelines/mood.tuned.yaml"]
+    assert unsure.record["written"] == ["pipelines/mood.tuned-2.yaml"]
+
+
 def test_what_cannot_be_written_fails_and_is_kept_all_the_same(
     suite: Suite, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
