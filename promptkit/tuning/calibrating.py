@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.answers import MOST_OUTSIDE, AnswerType, labelled_offsets, mean_offsets, prior, quantile_offsets
 from promptkit.evaluation import Outcome, answer_type, measure_cell
 from promptkit.tuning.candidate import Level
+from promptkit.tuning.field import usable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +103,10 @@ class Calibrating:
         return Level(method, {f"{step}.calibrate": value}, about=f"offsets of {len(scored)} search rows, frozen")
 
     async def frozen(self, candidate: Candidate, rows: Sequence[int]) -> Candidate:
-        """Return a candidate that scores labels with the calibration that its cells on rows say, as numbers."""
+        """Return a candidate that scores labels with the calibration that its cells on rows say, as numbers.
+
+        It stays as it is where there is none, and where offsets cannot be bound to what answers.
+        """
         step = self.step(candidate)
         if step is None:
             return candidate
@@ -112,9 +116,11 @@ class Calibrating:
             return candidate
         axis = f"{step}.decide"
         if (way := candidate.choices.get(axis)) is None:
-            return candidate.taking(f"{step}.calibrate", found)
-        name, about = f"{way.name}, calibrated ({found.name})", f"{way.about}; {found.about}"
-        return candidate.taking(axis, Level(name, {**way.changes, **found.changes}, about, way.requests))
+            calibrated = candidate.taking(f"{step}.calibrate", found)
+        else:
+            name, about = f"{way.name}, calibrated ({found.name})", f"{way.about}; {found.about}"
+            calibrated = candidate.taking(axis, Level(name, {**way.changes, **found.changes}, about, way.requests))
+        return calibrated if usable(self._field, [calibrated])[0] else candidate
 
     def outside(self, candidate: Candidate, rows: Sequence[int]) -> bool:
         """Tell whether labels lay outside what the runtime shows in too many rows: their scores are no evidence."""
