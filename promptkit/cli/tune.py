@@ -171,6 +171,8 @@ async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted
         if tuning.tuned is not None:
             print_tuned(hand_over(tuning.tuned, tuning.suite, session.store), wanted)
         raise
+    for message in tuned.notices:
+        progress.notice(message)
     tuned = hand_over(tuned, tuning.suite, session.store, in_place=wanted.in_place)
     print_tuned(tuned, wanted)
     return tuned

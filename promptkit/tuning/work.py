@@ -43,7 +43,8 @@ Status = Literal["done", "incomplete", "interrupted", "failed"]
 class Tuned:
     """A tuning that ended. `record` is what `--json` prints; `failure` is what ended it before it was through.
 
-    `chosen` is what is worth writing, None where nothing is.
+    `chosen` is what is worth writing, None where nothing is. `notices` are what the requests had to say that were made
+    this time: a tuning that goes on from another has others.
     """
 
     number: int
@@ -51,6 +52,7 @@ class Tuned:
     record: Mapping[str, Any]
     chosen: Candidate | None = None
     failure: PromptkitError | None = None
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class Work:
         self._shares = shares
         self._spending = Spending(wishes.limits)
         ground = ready.ground
+        self._fields: list[Field] = []
         self._field = self._field_of(suite, ground)
         whole = self._bed(self._field, ground)
         fields = {step: self._field_of(own.suite, own, f"{step} alone: ") for step, own in ready.alone.items()}
@@ -151,7 +154,8 @@ class Work:
         record = self._record(status)
         self._store.end_run(self._number, status, record)
         chosen = state.found.chosen if state.confirmed and state.found.chosen.changes else None
-        return Tuned(number=self._number, status=status, record=record, chosen=chosen, failure=failure)
+        notices = tuple(dict.fromkeys(told for field in self._fields for told in field.notices))
+        return Tuned(number=self._number, status=status, record=record, chosen=chosen, failure=failure, notices=notices)
 
     async def _measured_shares(self) -> Shares:
         """Ask the start on a few rows, and set aside what the confirmation needs at what these took."""
@@ -254,11 +258,11 @@ class Work:
     def _record(self, status: str) -> dict[str, Any]:
         state = self._state
         state.seconds = self._spending.seconds
-        state.notes = [*self._ready.space.notes, *self._standing.noted, *self._field.notices]
+        state.notes = [*self._ready.space.notes, *self._standing.noted]
         return record_of(state, status)
 
     def _field_of(self, suite: Suite, ground: Ground, prefix: str = "") -> Field:
-        return Field(
+        field = Field(
             suite,
             ground.rows,
             models=self._models,
@@ -268,6 +272,8 @@ class Work:
             options=self._options,
             prefix=prefix,
         )
+        self._fields.append(field)
+        return field
 
     def _recorded(self, step: str) -> Field:
         """Return what candidates give for a step with labels where the steps before it run as they are written."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from promptkit.evaluation import Replies
 from promptkit.runtimes import Request, Scripted
-from promptkit.runtimes.scripted import whole_text
+from promptkit.runtimes.scripted import CAPABILITIES, whole_text
 from promptkit.storage import Store, holding_files
 from promptkit.tuning import Limits, Tuning, Wishes
 from tests.engine.helpers import Folder
@@ -163,3 +163,13 @@ class TestPlan:
         told = await self.plan(bench, Scripted(answer), limits=Limits(calls=CALLS))
 
         assert told["smallest"] == pytest.approx(0.15, abs=0.02)
+
+
+async def test_what_requests_had_to_say_is_told_of_this_time_and_is_not_in_the_record(bench: TuneBench) -> None:
+    without = CAPABILITIES - {"system"}
+    first = await bench.tune(Scripted(answer, capabilities=without), calls=CALLS)
+    again = await bench.tune(Scripted(answer, capabilities=without), calls=CALLS)
+
+    assert (len(first.tuned.notices), len(again.tuned.notices)) == (1, 0)
+    assert "no system role" in first.tuned.notices[0]
+    assert first.record["notes"] == again.record["notes"]
