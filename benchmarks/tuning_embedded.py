@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from promptkit.evaluation import Binder, Replies, Suite, load_suite
+from promptkit.evaluation import Binder, Options, Replies, Suite, load_suite
 from promptkit.project import Project
 from promptkit.runtimes import Models
 from promptkit.storage import Store, holding_files
@@ -142,6 +142,7 @@ async def search(
             store=store,
             standing=standing,
             number=store.begin_run("tune", suite.name, model={}),
+            options=Options(),
             shares=lambda _: shares,
         )
         begun = time.monotonic()

@@ -14,13 +14,14 @@ from promptkit.evaluation import Options, Suite
 from promptkit.storage import holding_files
 from promptkit.tuning.candidate import KINDS
 from promptkit.tuning.demonstrating import Made
+from promptkit.tuning.dspy_bridge import require_dspy
 from promptkit.tuning.ground import Ground, read_ground, step_ground
 from promptkit.tuning.plan import Plan
 from promptkit.tuning.space import Space, derive_space, step_models
 from promptkit.tuning.spending import Shares, shared
 from promptkit.tuning.standing import Standing
 from promptkit.tuning.verdict import LEAST_ROWS, smallest_gain
-from promptkit.tuning.wishes import Wishes
+from promptkit.tuning.wishes import OPTIMIZERS, Wishes
 from promptkit.tuning.work import Ready, Tuned, Work
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
 KIND: Final = "tune"
 RECENT: Final = 20
 CALLS_A_CANDIDATE: Final = 10
+THEIRS: Final = "it varies instructions and examples, and decides itself which"
 
 
 class Tuning:
     """A tuning of one target. `suite` was loaded with the target as its `start`. Make it where the event loop runs.
 
     `standing` may be looked at meanwhile; `tuned` has what was there when it ended, however it ended. Raises InputError
-    for a metric that cannot be an aim.
+    for a metric that cannot be an aim, and MissingExtra where the optimizer is not installed.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Tuning:
         options: Options | None = None,
     ) -> None:
         self.wishes = wishes or Wishes()
+        if self.wishes.optimizer != OPTIMIZERS[0]:
+            require_dspy(self.wishes.optimizer)
         self.suite = replace(suite, measures=(_aim(suite, self.wishes.metric),))
         self.standing = Standing()
         self.tuned: Tuned | None = None
@@ -77,7 +81,7 @@ class Tuning:
             pool=len(ground.pool),
             confirm=len(ground.confirm),
             axes=axes,
-            candidates=min(prod(len(axis.levels) for axis in axes), shares.search // CALLS_A_CANDIDATE),
+            candidates=min(prod(len(axis.levels) for axis in axes), shares.search // CALLS_A_CANDIDATE) if axes else 0,
             calls=shares.total,
             confirm_calls=shares.confirm,
             limits=self.wishes.limits,
@@ -138,7 +142,8 @@ class Tuning:
             def respaced(made: Made) -> Space:
                 return self._space(ground, alone, models, made)
 
-            space = respaced({})
+            is_ours = self.wishes.optimizer == OPTIMIZERS[0]
+            space = respaced({}) if is_ours else Space((), (f"`{self.wishes.optimizer}` is DSPy's: {THEIRS}",))
             tunings.keep_split(name, ground.salt, ground.share)
             smallest = smallest_gain(len(ground.confirm)) if len(ground.rows) >= LEAST_ROWS else None
             self._ready = Ready(

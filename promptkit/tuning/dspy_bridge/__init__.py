@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 PACKAGES = ("dspy", "gepa", "optuna")
 
 
+def require_dspy(name: Optimizer) -> None:
+    """Raise MissingExtra where what an optimizer needs is not installed; nothing of it is imported."""
+    if any(find_spec(package) is None for package in PACKAGES):
+        raise MissingExtra(f"the optimizer `{name}`", "dspy")
+
+
 def open_search(
     name: Optimizer, bed: Bed, *, standing: Standing, models: Models, teacher: str | None = None, seed: int = 0
 ) -> DspySearch:
@@ -32,8 +38,7 @@ def open_search(
 
     `teacher` is the model that writes proposals, left out the one that is tuned. Raises MissingExtra.
     """
-    if any(find_spec(package) is None for package in PACKAGES):
-        raise MissingExtra(f"the optimizer `{name}`", "dspy")
+    require_dspy(name)
     # Else litellm, which DSPy brings along, looks up prices on the network when it is imported.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     from promptkit.tuning.dspy_bridge.search import DspySearch
