@@ -36,9 +36,9 @@ class Racing:
         self._field = evidence.field
         self._order = tuple(order)
         self._calls_a_request = calls_a_request
-        self._known = [self._field.known(each, self._order) for each in self.candidates]
-        costs = [self._cost(*each) for each in zip(self.candidates, self._known, strict=True)]
-        self.race = Race(costs=costs, rows=len(self._order), budget=calls, spent=spent, known=self._known)
+        known = [self._field.known(each, self._order) for each in self.candidates]
+        costs = [self._cost(*each) for each in zip(self.candidates, known, strict=True)]
+        self.race = Race(costs=costs, rows=len(self._order), budget=calls, spent=spent, known=known)
 
     async def blocks(self) -> AsyncIterator[Block]:
         """Ask each block that is due, and yield it once the race has what it gave.
@@ -46,9 +46,11 @@ class Racing:
         Raises what `Field.have` raises; then the block is not given, and the race stands where it stood before it.
         """
         while (block := self.race.next()) is not None:
+            before = self._field.budget.spent
             alive = [self.candidates[each] for each in block.alive]
             await self._field.have(alive, [self._order[at] for at in block.rows])
-            self._give(block)
+            # Of the budget, not of the cells: a request that the model refused is in no cell's calls.
+            self._give(block, self._field.budget.spent - before)
             yield block
 
     @property
@@ -62,18 +64,17 @@ class Racing:
         race = self.race
         return [self.pick, *(self.candidates[each] for each in race.finalists if each != race.pick)]
 
-    def _give(self, block: Block) -> None:
+    def _give(self, block: Block, calls: int) -> None:
         import numpy as np
 
         rows = self._order[: block.rows.stop]
-        scores, unparsed, tokens, calls = {}, {}, {}, 0
+        scores, unparsed, tokens = {}, {}, {}
         for each in block.alive:
             candidate = self.candidates[each]
             cells = [self._field.cell(candidate, row) for row in rows]
             scores[each] = self._evidence.calibrating.scores(candidate, rows)
             unparsed[each] = np.array([1.0 if cell is None else cell.unparsed for cell in cells])
             tokens[each] = sum(cell.tokens for cell in cells if cell) / len(rows)
-            calls += sum(cell.calls for cell in cells[max(block.rows.start, self._known[each]) :] if cell)
         self.race.give(scores, unparsed, calls, tokens)
 
     def _cost(self, candidate: Candidate, known: int) -> float:
