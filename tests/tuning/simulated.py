@@ -14,11 +14,11 @@ from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from promptkit.tuning.candidate import Axis, Candidate, Level
-from promptkit.tuning.race import Race
+from promptkit.tuning.race import SMOKE_ROWS, Block, Race
 from promptkit.tuning.screen import draw, finalists, main_effects, screen_rows, screen_size
 
 Floats = NDArray[np.float64]
@@ -151,10 +151,11 @@ SETTINGS = [Setting(*each) for each in product(FIELDS, (8, 16, 32, 64), (100, 20
 
 @dataclass
 class Run:
-    """A race that has ended, and what it cost."""
+    """A race that has ended, what it cost, and the blocks that it was given."""
 
     race: Race
-    calls: float
+    calls: float = 0.0
+    blocks: list[Block] = field(default_factory=list)
 
     @property
     def pick(self) -> int:
@@ -163,21 +164,39 @@ class Run:
 
 
 def run(
-    race: Race, scores: Floats, *, unparsed: NDArray[np.bool_] | None = None, costs: Sequence[float] | None = None
+    race: Race,
+    scores: Floats,
+    *,
+    unparsed: NDArray[np.bool_] | None = None,
+    costs: ArrayLike = 1.0,
+    tokens: Floats | None = None,
+    known: Sequence[int] | None = None,
 ) -> Run:
-    """Run a race to its end; `scores` and `unparsed` are (candidates, rows)."""
-    calls = 0.0
+    """Run a race to its end, or until a block costs more than is left of its budget: then that is spent.
+
+    `scores`, `unparsed` and `tokens` are (candidates, rows), and so are `costs`, in calls, or one for all cells.
+    `known` is what the race was told is known.
+    """
+    ended = Run(race)
     failed = np.zeros(scores.shape, dtype=bool) if unparsed is None else unparsed
+    asked = np.array(np.broadcast_to(np.asarray(costs, dtype=np.float64), scores.shape))
+    for each, seen in enumerate(known or ()):
+        asked[each, :seen] = 0.0
     while (block := race.next()) is not None:
-        stop = block.rows.stop
-        cost = sum(len(block.rows) * (1.0 if costs is None else costs[each]) for each in block.alive)
+        stop, alive = block.rows.stop, list(block.alive)
+        cost = float(asked[alive, block.rows.start : stop].sum())
+        if cost > race.left:
+            ended.calls += race.left
+            break
         race.give(
-            {each: scores[each, :stop] for each in block.alive},
-            {each: failed[each, :stop] for each in block.alive},
+            {each: scores[each, :stop] for each in alive},
+            {each: failed[each, :stop] for each in alive},
             cost,
+            None if tokens is None else {each: float(tokens[each, :stop].mean()) for each in alive},
         )
-        calls += cost
-    return Run(race, calls)
+        ended.calls += cost
+        ended.blocks.append(block)
+    return ended
 
 
 def raced(scores: Floats, share: float) -> Run:
@@ -279,38 +298,44 @@ def _along(values: Floats, dimensions: tuple[int, ...], of: int) -> Floats:
     return values.reshape(shape)
 
 
-def screened_and_raced(model: Space, calls: int) -> Candidate:
-    """Search a space as a tuning does: a screen of half of the calls, then the race of its finalists."""
-    configurations = draw(model.axes, screen_size(calls), model.seed)
-    seen = screen_rows(calls, [1] * len(configurations), model.rows)
-    means = [float(model.scores(each)[:seen].mean()) for each in configurations]
-    effects = main_effects(configurations, means, [seen] * len(means), model.axes)
-    field = finalists(effects, list(zip(configurations, means, strict=True)))
-    known = {each.key for each in configurations}
-    race = Race(
-        costs=[1] * len(field),
-        rows=model.rows,
-        budget=calls - seen * len(configurations),
-        spent=seen * len(configurations),
-        known=[seen if each.key in known else 0 for each in field],
-    )
-    return field[run(race, np.stack([model.scores(each) for each in field])).pick]
+def screened_and_raced(model: Space, calls: int) -> tuple[Candidate, float]:
+    """Search a space as a tuning does: the start alone, a screen of half of the calls, the race of its finalists.
+
+    Returns the pick and the calls.
+    """
+    smoke = min(SMOKE_ROWS, model.rows)
+    left = calls - smoke
+    configurations = draw(model.axes, screen_size(left), model.seed)
+    rows = screen_rows(left, [1] * len(configurations), model.rows)
+    means = [float(model.scores(each)[:rows].mean()) for each in configurations]
+    effects = main_effects(configurations, means, [rows] * len(means), model.axes)
+    entering = finalists(effects, list(zip(configurations, means, strict=True)))
+    seen = {each.key: rows for each in configurations} | {Candidate().key: max(smoke, rows)}
+    known = [seen.get(each.key, 0) for each in entering]
+    spent = sum(seen.values())
+    race = Race(costs=[1] * len(entering), rows=model.rows, budget=calls - spent, spent=spent, known=known)
+    raced = run(race, np.stack([model.scores(each) for each in entering]), known=known)
+    return entering[raced.pick], spent + raced.calls
 
 
-def one_axis_at_a_time(model: Space, calls: int) -> Candidate:
-    """Search a space as many do: a race of one axis' levels after the other, the best so far kept."""
-    best = Candidate()
+def one_axis_at_a_time(model: Space, calls: int) -> tuple[Candidate, float]:
+    """Search a space as many do: a race of one axis' levels after the other, the best so far kept.
+
+    Returns the pick and the calls.
+    """
+    best, spent = Candidate(), 0.0
     for axis in model.axes:
         field = [best.taking(axis.name, level) for level in axis.levels]
         share = len(axis.levels) / sum(len(each.levels) for each in model.axes)
         race = Race(costs=[1] * len(field), rows=model.rows, budget=int(calls * share))
-        best = field[run(race, np.stack([model.scores(each) for each in field])).pick]
-    return best
+        raced = run(race, np.stack([model.scores(each) for each in field]))
+        best, spent = field[raced.pick], spent + raced.calls
+    return best, spent
 
 
-def gains(search: Callable[[Space], Candidate], spaces: Sequence[Space]) -> tuple[float, float]:
+def gains(search: Callable[[Space], tuple[Candidate, float]], spaces: Sequence[Space]) -> tuple[float, float]:
     """Return the mean gain over the start that a search ends with, and the mean of the best there is."""
     starts = [float(model.truth[model.place(Candidate())]) for model in spaces]
-    found = [float(model.truth[model.place(search(model))]) for model in spaces]
+    found = [float(model.truth[model.place(search(model)[0])]) for model in spaces]
     best = [float(model.truth.max()) for model in spaces]
     return float(np.mean(np.subtract(found, starts))), float(np.mean(np.subtract(best, starts)))

@@ -120,7 +120,7 @@ class TestTheBudget:
     )
     def test_it_is_kept_to_the_call(self, costs: list[int], rows: int, budget: int, seed: int) -> None:
         race = Race(costs=costs, rows=rows, budget=budget)
-        ended = run(race, scored([0.7] * len(costs), rows, seed), costs=costs)
+        ended = run(race, scored([0.7] * len(costs), rows, seed), costs=np.array(costs)[:, None])
 
         assert ended.calls <= budget
         assert race.left == budget - ended.calls

@@ -1,0 +1,341 @@
+"""Races and searches of known truth through the whole stack: a project on disk, its requests rendered, its cells kept.
+
+The runtime reads out of what it is asked which candidate asks which row. What runs over arrays is told the same truth
+by number, and sees nothing of the project: what both decide may differ only by what lies between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, nan
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from promptkit.errors import BudgetSpent, RequestRefused
+from promptkit.evaluation import Suite
+from promptkit.runtimes import Budget, Reply, Request
+from promptkit.runtimes.scripted import Answered, whole_text
+from promptkit.tuning.calibrating import Calibrating
+from promptkit.tuning.candidate import Axis, Candidate, Level
+from promptkit.tuning.confirm import confirm
+from promptkit.tuning.evidence import Evidence
+from promptkit.tuning.ground import Ground, read_ground
+from promptkit.tuning.race import Block, End, Race, Why
+from promptkit.tuning.racing import Racing
+from promptkit.tuning.search import Search
+from promptkit.tuning.standing import Standing
+from promptkit.tuning.verdict import Outcome, gain, missing_share, verdict_of
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import Bench
+from tests.tuning.fields import open_field
+from tests.tuning.simulated import FIELDS, Floats, Hashed, Space, run
+
+LABELS: Final = ("good", "bad")
+PARTS: Final = 4
+"""A graded answer has so many letters, each right or wrong."""
+LAYOUTS: Final = {"xml": "<INPUT>", "markdown": "## Input", "prefix": "OBJECTS:", "json": '"input"'}
+"""By what a request shows its layout."""
+
+PROMPT = """
+---
+inputs: {text: {}}
+answer: ANSWER
+decide: generate
+cue: "Mark 0:"
+examples: [{input: {text: It is reader 0}, output: OUTPUT}]
+---
+{% block instructions %}Say what it is.{% endblock %}
+{% block input %}{{ text }}{% endblock %}
+"""
+PIPELINE = """
+name: mood
+inputs: {text: {example: fine}}
+steps:
+  mood: {prompt: mood, repairs: REPAIRS}
+"""
+SUITE = """
+data: rows.jsonl
+target: mood
+metrics: {aim: METRIC}
+"""
+
+
+class StackBench(Bench):
+    """A project of so many rows, each with its number; answers that do not parse are asked for again so often."""
+
+    def __init__(self, folder: Path, rows: int, *, graded: bool = False, repairs: int = 0) -> None:
+        expected = ["a" * PARTS] if graded else LABELS
+        told = [{"text": f"It is row {row}", "expect": expected[row % len(expected)]} for row in range(rows)]
+        super().__init__(Folder(folder), told)
+        answer, metric = ("text", "edit") if graded else ("{label: [good, bad]}", "label")
+        prompt = PROMPT.replace("ANSWER", answer).replace("OUTPUT", expected[0])
+        self.folder.write("templates/prompts/mood.j2", prompt)
+        self.folder.write("pipelines/mood.yaml", PIPELINE.replace("REPAIRS", str(repairs)))
+        self._suite = SUITE.replace("METRIC", metric)
+
+    def read(self) -> tuple[Suite, Ground, list[int]]:
+        """Return its suite, the rows of it split, and the number of the row at each place."""
+        suite = self.suite(self._suite)
+        ground = read_ground(suite, pooled=False)
+        return suite, ground, [number_of("row", each.inputs[0]["text"]) for each in ground.rows]
+
+
+def number_of(what: str, text: str) -> int:
+    """Return the number that stands behind a word, where it stands last; 0 where it does not."""
+    return int(([0, *re.findall(rf"\b{what} (\d+)", text)])[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a model gives for a row under a candidate: its last reply (None: it refuses), and what that is worth."""
+
+    reply: str | None
+    score: float
+    unparsed: bool
+    calls: int
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """Candidates by number, the start first, and what each gives on rows by number.
+
+    `truth` are their true means; `twice` think before they answer, in a request of its own; `unparsed` and `refused`
+    are the shares of rows on which their answers do not parse, or the model refuses. `rows` are those of both sides.
+    """
+
+    truth: Sequence[float]
+    rows: int
+    calls: int
+    seed: int
+    graded: bool = False
+    repairs: int = 0
+    twice: frozenset[int] = frozenset()
+    unparsed: Mapping[int, float] = field(default_factory=dict)
+    refused: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The candidates: each has another example, some another technique."""
+        return [self._candidate(number) for number in range(len(self.truth))]
+
+    def _candidate(self, number: int) -> Candidate:
+        if not number:
+            return Candidate()
+        output = "a" * PARTS if self.graded else LABELS[0]
+        told = {"input": {"text": f"It is reader {number}"}, "output": output}
+        candidate = Candidate().taking("mood.examples", Level(str(number), {"mood.examples": [told]}))
+        if number not in self.twice:
+            return candidate
+        thinks = Level("thinks", {"mood.technique": "chain_of_thought"}, requests=2.0)
+        return candidate.taking("mood.technique", thinks)
+
+    def given(self, candidate: int, row: int) -> Given:
+        """Return what a candidate gives on a row."""
+        a_call, calls = 10 + 3 * candidate % 5, 2 if candidate in self.twice else 1
+        if self._lucky("refused", candidate, row, self.refused.get(candidate, 0.0)):
+            return Given(None, nan, False, 1, 0)
+        if self._lucky("unparsed", candidate, row, self.unparsed.get(candidate, 0.0)):
+            return Given("perhaps", 0.0, True, calls + self.repairs, a_call * (calls + self.repairs))
+        right = [self._is_right(candidate, f"{row}.{part}") for part in range(PARTS if self.graded else 1)]
+        expected = LABELS[row % 2]
+        label = expected if right[0] else LABELS[1 - row % 2]
+        reply = "".join("a" if each else "b" for each in right) if self.graded else label
+        return Given(reply, sum(right) / len(right), False, calls, a_call * calls)
+
+    def _is_right(self, candidate: int, row: str) -> bool:
+        truth = {str(number): rate for number, rate in enumerate(self.truth)}
+        return Hashed(truth, 0.5, self.seed).is_right(str(candidate), row)
+
+    def _lucky(self, what: str, candidate: int, row: int, share: float) -> bool:
+        return share > 0 and Hashed({what: share}, 0.0, self.seed + 1 + candidate).is_right(what, str(row))
+
+    def answer(self, request: Request) -> Answered:
+        """Answer as the candidate and the row say that are read out of a request."""
+        text = whole_text(request)
+        number = number_of("reader", text)
+        given = self.given(number, number_of("row", text))
+        if given.reply is None:
+            return RequestRefused("the request is too long")
+        return Reply(text=given.reply, tokens_in=given.tokens // given.calls - 1, tokens_out=1)
+
+
+KINDS: Final = ("plain", "some ask twice", "some do not parse", "many are asked again", "some are refused", "graded")
+
+
+def planted(kind: str, seed: int, *, candidates: int = 8, rows: int = 100, share: float = 0.5) -> Planted:
+    """Return a field of a kind, of rates drawn from those of a simulation in turn, and a budget that is a share of
+    what all would take on two rows in five."""
+    chance = np.random.default_rng([seed, candidates, rows])
+    fields = list(FIELDS.values())
+    truth = chance.permutation(fields[seed % len(fields)](candidates, chance)).tolist()
+    some = [int(each) for each in chance.choice(np.arange(1, candidates), max(2, candidates // 4), replace=False)]
+    failing = {each: float(chance.uniform(0.05, 0.6)) for each in some}
+    often = {each: float(chance.uniform(0.2, 0.5)) for each in range(candidates)}
+    return Planted(
+        truth=truth,
+        rows=rows,
+        calls=int(share * candidates * rows * 2 / 5),
+        seed=seed,
+        graded=kind == "graded",
+        repairs=int(kind == "many are asked again"),
+        twice=frozenset(some if kind == "some ask twice" else ()),
+        unparsed={"some do not parse": failing, "many are asked again": often}.get(kind, {}),
+        refused=failing if kind == "some are refused" else {},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """All that a race decided: its blocks, of each candidate how many rows it has seen, after how many it was dropped
+    and why, how the race ended, its pick and its calls; and what the confirm rows say of the pick.
+
+    `said` are the difference, its ends, and how many rows are better, worse and in it.
+    """
+
+    blocks: tuple[Block, ...]
+    lanes: tuple[tuple[int, int | None, Why | None], ...]
+    ended: End | None
+    pick: int
+    calls: float
+    verdict: Outcome
+    said: tuple[float, ...]
+
+
+def _lanes(race: Race) -> tuple[tuple[int, int | None, Why | None], ...]:
+    return tuple((lane.rows, lane.dropped_at, lane.why) for lane in race.lanes)
+
+
+def _rounded(*numbers: float) -> tuple[float, ...]:
+    return tuple(round(each, 9) for each in numbers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Through:
+    """A race through the stack: what it decided, the requests that the model got, of which the first `searching` are
+    those of the race, and how many cells there are of race and confirmation."""
+
+    decided: Decided
+    requests: Sequence[Request]
+    searching: int
+    cells: int
+
+
+async def through_stack(planted: Planted, folder: Path) -> Through:
+    """Race candidates on a project in a folder, and confirm the pick."""
+    bench = StackBench(folder, planted.rows, graded=planted.graded, repairs=planted.repairs)
+    suite, ground, _ = bench.read()
+    blocks: list[Block] = []
+    async with open_field(bench, planted.answer, suite, budget=Budget(planted.calls)) as opened:
+        evidence = Evidence(opened.field, Calibrating(opened.field, ground.labels))
+        racing = Racing(evidence, ground.order, planted.candidates, calls=planted.calls)
+        try:
+            async for block in racing.blocks():
+                blocks.append(block)
+        except BudgetSpent:
+            assert opened.budget.spent == planted.calls
+        calls, searching = opened.budget.spent, len(opened.runtime.requests)
+        opened.budget.most = inf
+        confirmed = await confirm(opened.field, Candidate(), racing.pick, ground, ordinal=1)
+        every = range(len(ground.rows))
+        cells = sum(1 for each in planted.candidates for _ in opened.field.cells(each, every))
+    found = confirmed.difference
+    assert found is not None
+    decided = Decided(
+        blocks=tuple(blocks),
+        lanes=_lanes(racing.race),
+        ended=racing.race.ended,
+        pick=racing.race.pick,
+        calls=calls,
+        verdict=confirmed.outcome,
+        said=_rounded(found.mean, found.low, found.high, found.better, found.worse, found.n),
+    )
+    return Through(decided=decided, requests=opened.runtime.requests, searching=searching, cells=cells)
+
+
+def over_arrays(planted: Planted, folder: Path) -> Decided:
+    """Race the same candidates over arrays of what is true of them, in the row order and the split of a project."""
+    bench = StackBench(folder, planted.rows, graded=planted.graded, repairs=planted.repairs)
+    _, ground, numbers = bench.read()
+
+    def table(rows: Sequence[int], what: str) -> Floats:
+        given = [[planted.given(each, numbers[row]) for row in rows] for each in range(len(planted.truth))]
+        return np.array([[getattr(cell, what) for cell in cells] for cells in given], dtype=np.float64)
+
+    expected = [2.0 if each in planted.twice else 1.0 for each in range(len(planted.truth))]
+    order = ground.order
+    ended = run(
+        Race(costs=expected, rows=len(order), budget=planted.calls),
+        table(order, "score"),
+        unparsed=table(order, "unparsed") > 0,
+        costs=table(order, "calls"),
+        tokens=table(order, "tokens"),
+    )
+    kept = table(ground.confirm, "score")
+    pick, start = kept[ended.pick], kept[0]
+    found = gain(pick, start)
+    return Decided(
+        blocks=tuple(ended.blocks),
+        lanes=_lanes(ended.race),
+        ended=ended.race.ended,
+        pick=ended.pick,
+        calls=ended.calls,
+        verdict=verdict_of(found.low, rows=len(ground.rows), missing=missing_share(pick, start)).outcome,
+        said=_rounded(found.difference, found.low, found.high, found.better, found.worse, found.n),
+    )
+
+
+# Searches of a space.
+
+
+def space_axes() -> list[Axis]:
+    """Return four axes whose levels show in what is asked: labels' definitions, examples, layout, cue."""
+    kinds = [Level(f"kind {n}", {"mood.answer": {"label": {"good": f"kind {n}", "bad": ""}}}) for n in range(1, 4)]
+    readers = [
+        Level(f"reader {n}", {"mood.examples": [{"input": {"text": f"It is reader {n}"}, "output": "good"}]})
+        for n in range(1, 12)
+    ]
+    layouts = [Level(name, {"mood.layout": name}) for name in list(LAYOUTS)[1:]]
+    marks = [Level(f"mark {n}", {"mood.cue": f"Mark {n}:"}) for n in range(1, 6)]
+    levels = {"decide": kinds, "examples": readers, "layout": layouts, "wording": marks}
+    return [
+        Axis(name=f"mood.{name}", step="mood", kind="given", levels=(Level("as written"), *each))
+        for name, each in levels.items()
+    ]
+
+
+def place_of(text: str) -> tuple[int, ...]:
+    """Return the numbers of the levels that what is asked shows, one an axis."""
+    layout = next(at for at, sign in enumerate(LAYOUTS.values()) if sign in text)
+    return number_of("kind", text), number_of("reader", text), layout, number_of("Mark", text)
+
+
+async def searched_through_stack(model: Space, calls: int, folder: Path) -> tuple[Candidate, int, int]:
+    """Search a space as a tuning does; return the pick, the calls that are counted, and those that the model got.
+
+    The rows of the space are all rows of a project in a folder, in the order of the search.
+    """
+    bench = StackBench(folder, model.rows)
+    suite, ground, numbers = bench.read()
+    order = (*ground.order, *ground.confirm)
+    at = {numbers[row]: place for place, row in enumerate(order)}
+    candidates: dict[tuple[int, ...], Candidate] = {}
+
+    def answer(request: Request) -> Answered:
+        text = whole_text(request)
+        row, place = number_of("row", text), place_of(text)
+        if place not in candidates:
+            chosen = zip(model.axes, place, strict=True)
+            candidates[place] = Candidate({axis.name: axis.levels[level] for axis, level in chosen if level})
+        is_right = model.scores(candidates[place])[at[row]] > 0
+        return Reply(text=LABELS[row % 2] if is_right else LABELS[1 - row % 2], tokens_in=10, tokens_out=1)
+
+    async with open_field(bench, answer, suite, budget=Budget(calls)) as opened:
+        evidence = Evidence(opened.field, Calibrating(opened.field, ground.labels))
+        search = Search(evidence, order, model.axes, standing=Standing(), seed=model.seed)
+        found = await search.run(calls)
+        return found.pick, opened.budget.spent, len(opened.runtime.requests)
