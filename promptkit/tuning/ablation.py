@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import BudgetSpent
 from promptkit.tuning.confirm import Difference, measured_gain
+from promptkit.tuning.field import usable
 
 if TYPE_CHECKING:
     from promptkit.tuning.candidate import Candidate, Level
@@ -56,6 +57,11 @@ async def ablate(field: Field, pick: Candidate, rows: Sequence[int], effects: Ef
         without = pick.taking(axis, None)
         left = field.budget.most - field.budget.spent
         estimate = _effect(effects, axis, level)
+        if wrong := usable(field, [without])[1]:
+            found.append(
+                Brought(axis=axis, level=level, estimate=estimate, skipped=f"cannot be without: {wrong[0][1]}")
+            )
+            continue
         lacking = sum(field.cell(without, row) is None for row in rows) / max(1, len(rows)) * calls
         if lacking > left:
             skipped = f"needs about {lacking:.0f} more calls"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from promptkit.tuning.ablation import Brought
     from promptkit.tuning.confirm import Confirmed
     from promptkit.tuning.evidence import Evidence
+    from promptkit.tuning.field import Field
     from promptkit.tuning.ground import Ground
     from promptkit.tuning.wishes import Wishes
 
@@ -128,12 +129,22 @@ def _side(state: State, *, is_pick: bool) -> dict[str, Any]:
     searched = found.pick if is_pick else Candidate()
     confirmed = found.chosen if is_pick else Candidate()
     seen = found.seen.get(searched.key)
-    search: Mapping[str, Any] | None = state.evidence.record(searched, seen.rows) if seen else None
+    search: Mapping[str, Any] | None = None
+    if seen is not None:
+        # The start is not calibrated: that would be another candidate.
+        is_calibrated = is_pick and searched.key != confirmed.key
+        search = (
+            state.evidence.record(searched, seen.rows) if is_calibrated else _estimated(field_, searched, seen.rows)
+        )
     confirm: Mapping[str, Any] | None = None
     if state.confirmed is not None and state.confirmed.difference is not None:
-        said = field_.estimate(confirmed, state.ground.confirm)
-        confirm = {"mean": said.mean, "low": said.low, "high": said.high, "n": said.n}
+        confirm = _estimated(field_, confirmed, state.ground.confirm)
     told: dict[str, Any] = {"choices": confirmed.record() if is_pick else {}}
     if is_pick:
         told["changes"] = confirmed.changes
     return {**told, "search": search, "confirm": confirm}
+
+
+def _estimated(field_: Field, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:
+    said = field_.estimate(candidate, rows)
+    return {"mean": said.mean, "low": said.low, "high": said.high, "n": said.n}
