@@ -158,7 +158,8 @@ def _unfolded(source: _Text, document: Document, path: Sequence[str], value: Any
     if around.flow or "\n" in kept.rstrip("\n").replace("\n", "", len(slices)) or not _all_plain(slices):
         return text
     own = path[-2]
-    block = f"{own}:\n{textwrap.indent(kept + entry_text(path[-1], value), '  ')}"
+    comment = _REST_OF_LINE.match(text, parent.end)
+    block = f"{own}:{comment.group().rstrip() if comment else ''}\n{textwrap.indent(kept + entry_text(path[-1], value), '  ')}"
     return _lines_replaced(source, around, own, block)
 
 

@@ -112,3 +112,10 @@ def test_whatever_is_set_is_read_back_and_all_else_stays(text: str, key: str, va
     before["steps"]["mood"].pop(key, None)
     assert after == before
     assert all(line in edited for line in text.splitlines() if line.lstrip().startswith("#") or "name:" in line)
+
+
+def test_a_mapping_in_brackets_that_becomes_lines_keeps_its_comment() -> None:
+    text = "steps:\n  topic: {prompt: topic}   # why\n  other: {prompt: x}\n"
+    edited = set_value(text, ("steps", "topic", "examples"), ["long " * 30], file="pipeline.yaml")
+
+    assert "  topic:   # why\n    prompt: topic\n    examples:\n" in edited
