@@ -148,7 +148,10 @@ class Calibrating:
         return labelled_offsets(rows, labels)
 
     def _rows(self, candidate: Candidate, rows: Sequence[int]) -> dict[int, Scored]:
-        """Return the scored labels of rows that have them, by their place in `rows`."""
+        """Return the scored labels of rows that have them, by their place in `rows`.
+
+        There are none where the aim says the same of every label, as it does where it reads something else.
+        """
         step = self.step(candidate)
         if step is None:
             return {}
@@ -162,7 +165,7 @@ class Calibrating:
                 self._scored[key] = self._read(candidate, step, cell, row)
             if (scored := self._scored[key]) is not None:
                 found[place] = scored
-        return found
+        return found if any(len(set(each.scores.values())) > 1 for each in found.values()) else {}
 
     def _read(self, candidate: Candidate, step: str, cell: Cell, row: int) -> Scored | None:
         answer = answer_type(self._field.variant(candidate).pipeline)
@@ -171,14 +174,19 @@ class Calibrating:
         extra: Mapping[str, Any] = next(found, {})
         if answer is None or not (logprobs := extra.get("scores")):
             return None
-        scores = {label: self._mark(answer, label, cell, row) for label in logprobs}
+        scores = {label: self._mark(answer, label, cell, row, trace) for label in logprobs}
         return Scored(logprobs, scores, bool(extra.get("outside")))
 
-    def _mark(self, answer: AnswerType, label: str, cell: Cell, row: int) -> float:
+    def _mark(self, answer: AnswerType, label: str, cell: Cell, row: int, trace: Mapping[str, Any]) -> float:
         """Return what the aim says of a label as the answer to a row, in [0, 1]."""
         field = self._field
         outcome = Outcome(
-            output=answer.parse(label), steps=cell.steps, calls=cell.calls, tokens_in=cell.tokens, seconds=cell.seconds
+            output=answer.parse(label),
+            steps=cell.steps,
+            calls=cell.calls,
+            tokens_in=cell.tokens,
+            seconds=cell.seconds,
+            read_trace=lambda: trace,
         )
         bound = field.rows[row]
         score = measure_cell(field.suite.measures[0], outcome, bound.row.fields, bound.expected[0], answer)
