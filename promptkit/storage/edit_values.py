@@ -159,7 +159,8 @@ def _unfolded(source: _Text, document: Document, path: Sequence[str], value: Any
         return text
     own = path[-2]
     comment = _REST_OF_LINE.match(text, parent.end)
-    block = f"{own}:{comment.group().rstrip() if comment else ''}\n{textwrap.indent(kept + entry_text(path[-1], value), '  ')}"
+    head = f"{own}:{comment.group().rstrip() if comment else ''}\n"
+    block = head + textwrap.indent(kept + entry_text(path[-1], value), "  ")
     return _lines_replaced(source, around, own, block)
 
 
