@@ -39,6 +39,15 @@ async def test_a_pick_that_is_far_better_is_improved_in_both(tmp_path: Path) -> 
     assert ran.decided == over_arrays(race, tmp_path / "arrays")
 
 
+async def test_a_pick_that_is_refused_on_too_many_confirm_rows_is_not_shown_in_both(tmp_path: Path) -> None:
+    race = Planted(truth=[0.3, 0.99], rows=100, calls=60, seed=0, refused={1: 0.08})
+    ran = await through_stack(race, tmp_path / "project")
+
+    assert (ran.decided.pick, ran.decided.verdict) == (1, "not shown")
+    assert ran.decided.said[1] > 0
+    assert ran.decided == over_arrays(race, tmp_path / "arrays")
+
+
 async def test_a_block_that_the_budget_does_not_hold_is_left_out_in_both(tmp_path: Path) -> None:
     race = planted("many are asked again", 4, candidates=16)
     ran = await through_stack(race, tmp_path / "project")
