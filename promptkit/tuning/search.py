@@ -151,16 +151,20 @@ class Search:
         effects = self._found.effects
         entering = self._unscreened() if effects is None else finalists(effects, seen)
         entering = distinct([Candidate(), *self._entrants, *entering])
-        calls = self._left() * (1.0 if self._teaching is None else 1 - PROPOSAL_SHARE)
+        left = self._left()
+        calls = left * (1.0 if self._teaching is None else 1 - PROPOSAL_SHARE)
         await self._race("race", [self._merged(each) for each in await self._able(entering)], int(calls))
         if self._teaching is not None:
-            await self._taught(self._teaching)
+            await self._taught(self._teaching, left)
 
-    async def _taught(self, teaching: Teaching) -> None:
-        """Race what a teacher proposes for the leader against it, and then what two good proposals make together."""
+    async def _taught(self, teaching: Teaching, calls: int) -> None:
+        """Race what a teacher proposes for the leader against it, and then what two good proposals make together.
+
+        `calls` were there for the race and for this.
+        """
         leader = self._found.pick
         rows = self._found.seen[leader.key].rows if leader.key in self._found.seen else ()
-        proposed = usable(self._field, await teaching.propose(leader, rows, self._left()))[0]
+        proposed = usable(self._field, await teaching.propose(leader, rows, self._left(), of=calls))[0]
         if not proposed:
             return
         await self._race("wording", [leader, *proposed], self._left())

@@ -29,14 +29,12 @@ class Teaching:
         self._teacher = teacher
         self._standing = standing
 
-    async def propose(self, leader: Candidate, rows: Sequence[int], calls: int) -> list[Candidate]:
+    async def propose(self, leader: Candidate, rows: Sequence[int], calls: int, *, of: int) -> list[Candidate]:
         """Return what is proposed for the leader of a race by what it got wrong on `rows`, within so many calls.
 
-        What is refused is told. Raises BudgetSpent.
+        These are what is left `of` those for the race and for this. What is refused is told. Raises BudgetSpent.
         """
-        budget = self._field.budget
-        share = calls / budget.most if budget.most else 0.0
-        if why := why_not_taught(self._field, leader, rows, left=share):
+        if why := why_not_taught(self._field, leader, rows, left=calls / max(1, of)):
             self._standing.note(why)
             return []
         most = min(MOST_PROPOSALS, calls // (ROWS_EACH + 1))
@@ -50,11 +48,16 @@ class Teaching:
         return merge(self._field, rows, leader, two[0], two[1])
 
 
-async def find_teacher(named: str | None, model: Model, models: Models, standing: Standing) -> Asker | None:
-    """Return who proposes: who was named, else the tuned model where it is large enough; None is told with why."""
+async def find_teacher(
+    named: str | None, own: str | None, model: Model, models: Models, standing: Standing
+) -> Asker | None:
+    """Return who proposes: who was named, else the tuned model where it is large enough; None is told with why.
+
+    `own` is what the tuned `model` is called, None for the default.
+    """
     if named is not None:
         return await models.get(named)
     if why := why_not_own_teacher(model):
         standing.note(why)
         return None
-    return await models.get()
+    return await models.get(own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -183,14 +184,16 @@ class Work:
         if "examples" in ready.space.kinds:
             self._standing.enter("examples", 1)
             before, calls = self.budget.spent, self._left()
-            made = await made_demonstrations(
-                self._beds, axes, ready.models, calls=calls, most_requests=shares.most_requests
-            )
+            with suppress(BudgetSpent):  # Of tokens or time; what is left may still hold a search without them.
+                made = await made_demonstrations(
+                    self._beds, axes, ready.models, calls=calls, most_requests=shares.most_requests
+                )
             if self.budget.spent > before:
                 self._stage("examples", 1, before, rows=len(ready.ground.pool))
         if made:
             axes = ready.respaced(made).axes
-        teacher = await find_teacher(wishes.teacher, ready.model, self._models.within(self.budget), self._standing)
+        own, models = self._suite.baseline.model, self._models.within(self.budget)
+        teacher = await find_teacher(wishes.teacher, own, ready.model, models, self._standing)
 
         def teach(bed: Bed, step: str) -> Teaching:
             assert teacher is not None, "without a teacher nothing is taught"

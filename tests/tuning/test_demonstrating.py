@@ -1,0 +1,79 @@
+"""Demonstrations that a tuning has the model make: of rows for it, of what ended right, within a share of the calls."""
+
+from __future__ import annotations
+
+from promptkit.runtimes import Request
+from promptkit.runtimes.scripted import whole_text
+from promptkit.tuning.demonstrating import SHARE
+from tests.engine.helpers import Folder
+from tests.tuning.logs import number_in, shown_in, sides
+from tests.tuning.planted import noted
+from tests.tuning.tunings import Ran, TuneBench, right_where, row_of, truth
+
+CALLS = 1_000
+SUITE = "data: rows.jsonl\ntarget: noted\nmetrics: {accuracy: label}\n"
+
+
+def thinking(request: Request) -> str:
+    """Think aloud of every third row wrongly, and decide as was thought."""
+    text, number = whole_text(request), row_of(request)
+    right = truth(number) if number % 3 else truth(number + 1)
+    return f"It sounds {right}." if "step by step" in text.lower() and request.grammar is None else right
+
+
+def made(ran: Ran) -> list[dict[str, object]]:
+    """Return the stages in which demonstrations were made."""
+    return [each for each in ran.record["stages"] if each["name"] == "examples"]
+
+
+async def test_thoughts_are_made_on_the_rows_kept_for_it_within_a_share_of_the_calls(folder: Folder) -> None:
+    bench = TuneBench(folder, 100)
+    ran = await bench.tune(thinking, calls=CALLS)
+
+    stages = made(ran)
+    assert len(stages) == 1
+    assert 0 < stages[0]["calls"] <= SHARE * CALLS  # type: ignore[operator]
+    levels = {name for each in ran.record["candidates"] for name in each["choices"].values()}
+    assert any("with thoughts" in each for each in levels)
+
+
+async def test_only_what_ended_right_is_shown_with_thoughts(folder: Folder) -> None:
+    bench = TuneBench(folder, 100)
+    ran = await bench.tune(thinking, calls=CALLS)
+    shown = [
+        number
+        for request in ran.runtime.requests
+        if "It sounds" in whole_text(request).rpartition(f"row {row_of(request)} was")[0]
+        for number in shown_in(request)
+    ]
+
+    assert shown
+    assert set(shown) <= set(sides(bench).pool)
+    assert all(number % 3 for number in shown)
+
+
+async def test_few_calls_are_not_spent_on_it(folder: Folder) -> None:
+    ran = await TuneBench(folder, 100).tune(thinking, calls=300)
+
+    assert made(ran) == []
+
+
+async def test_nothing_is_made_where_examples_are_not_to_vary(folder: Folder) -> None:
+    ran = await TuneBench(folder, 100).tune(thinking, calls=CALLS, only=("layout",))
+
+    assert made(ran) == []
+
+
+async def test_steps_without_labels_get_what_they_were_given_and_gave_in_runs_that_ended_right(folder: Folder) -> None:
+    bench, target = noted(folder, 120, "{}")
+    answer = right_where(lambda text: 0.7)
+
+    def script(request: Request) -> str:
+        is_note = "Note what is said" in whole_text(request)
+        return f"a note of {number_in(whole_text(request))}" if is_note else answer(request)
+
+    ran = await bench.tune(script, text=SUITE, target=target, calls=2_000)
+    levels = {name for each in ran.record["candidates"] for name in each["choices"].values()}
+
+    assert len(made(ran)) == 1
+    assert any("from its own runs" in each for each in levels)
