@@ -1,16 +1,17 @@
-"""Kill an evaluation at random moments, again and again, and see that nothing is lost and nothing is asked twice.
+"""Kill an evaluation or a tuning at random moments, again and again: nothing is lost and nothing is asked twice.
 
-    python benchmarks/kill.py [--kills 100] [--rows 500] [--latency 0.05] [--in-flight 20] [--seed N]
+    python benchmarks/kill.py eval --kills 100 --rows 500 [--latency 0.05] [--in-flight 20] [--seed N]
+    python benchmarks/kill.py tune [--kills 30] [--rows 200] [--calls 1200] [--latency 0.05] …
 
-The suite, its settings and its traces are those of `benchmarks/eval.py`. One run goes to its end undisturbed. Then,
-until there are so many kills, a run with a store of its own gets `kill -9` at a moment drawn from the time between
-its first request and its end, and the same command is given again, which may be killed too, until one comes to its
-end.
+The suite of `eval`, its settings and its traces are those of `benchmarks/eval.py`; `tune` is of the same prompt, on a
+server that draws what it answers by the text of the request. One run goes to its end undisturbed. Then, until there
+are so many kills, a run with a store of its own gets `kill -9` at a moment drawn from the time between its first
+request and its end, and the same command is given again, which may be killed too, until one comes to its end.
 
-After each kill the store must be whole, and the server must not be asked again for a row whose cell was in it; after
-each end, the record and every cell must be those of the undisturbed run, but for the number of the run, the seconds,
-and what was known. Prints the seed, and at the end what was asked more than once: what was on its way at a kill, that
-is sent, or answered and not yet on disk.
+After each kill the store must be whole, and the server must not be asked again for what a cell in it was asked; after
+each end, the record, every cell and all that was written must be those of the undisturbed run, but for the number of
+the run, the seconds, and what was known. Prints the seed, and at the end what was asked more than once: what was on
+its way at a kill, that is sent, or answered and not yet on disk.
 """
 
 from __future__ import annotations
@@ -26,23 +27,29 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from eval import REFERENCE, write_suite
 from server import LOGGED, Server, ollama_server
 
+from promptkit.storage import Store
+
 ROW = re.compile(r"Review (\d+):")
-OF_THE_RUN = {"run", "seconds", "known", "cached"}
+LABELS = ("positive", "negative")
+OF_THE_RUN = {"run", "seconds", "known", "cached", "latency", "front"}
+"""What differs between two runs of the same: whom no other candidate of a tuning dominates is a matter of time too."""
 SETTLE_SECONDS = 0.2
 """How long a server may still read what a killed client sent."""
 
 
 @dataclass
 class Killed:
-    """What happened: kills, the seconds after the first request at which they came, and rows asked again for each."""
+    """What happened: kills, the seconds after the first request at which they came, and what was asked again then."""
 
     moments: list[float] = field(default_factory=list)
     again: list[int] = field(default_factory=list)
@@ -51,46 +58,133 @@ class Killed:
 
 @dataclass(frozen=True)
 class Whole:
-    """What an undisturbed run gave: its record, its cells, and the seconds from its first request to its end."""
+    """What an undisturbed run gave: its record, all that it left, how often it asked for what, and the seconds from its
+    first request to its end."""
 
     record: Any
-    cells: dict[int, Any]
+    left: Any
+    asked: Counter[Hashable]
     seconds: float
 
 
-class Command:
-    """`promptkit eval` on a project of its own."""
+@dataclass(frozen=True)
+class Kept:
+    """What a store holds: the finished cells by what tells them apart, each with what it gave, and what the server was
+    asked for them, as often as it was."""
 
-    def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
-        self.suite = write_suite(folder, arguments.rows)
-        self._in_flight = str(arguments.in_flight)
-        self._rows: int = arguments.rows
+    cells: dict[Hashable, Any] = field(default_factory=dict)
+    asked: Counter[Hashable] = field(default_factory=Counter)
 
-    def start(self, server: Server, said: Path) -> subprocess.Popen[str]:
-        """Start it; what it prints goes into a file."""
-        command = [sys.executable, "-m", "promptkit", "eval", self.suite.name, "-j", self._in_flight, "--json"]
-        given = {**os.environ, "OLLAMA_HOST": server.url, "PROMPTKIT_MODEL": REFERENCE}
-        with said.open("w") as out, said.with_suffix(".err").open("w") as err:
-            return subprocess.Popen(command, cwd=self.suite.parent, env=given, stdout=out, stderr=err, text=True)
 
-    @property
-    def store(self) -> Path:
-        return self.suite.parent / ".promptkit" / "store.db"
+class Command(Protocol):
+    """A command on a project of its own, with what its server may answer."""
 
-    def cells(self) -> dict[int, Any]:
-        """Return the finished cells in the store by their row: what each gave, without what it took."""
-        if not self.store.exists():
-            return {}
-        with closing(sqlite3.connect(self.store)) as store:
-            assert store.execute("pragma integrity_check").fetchone() == ("ok",), "the store is damaged"
-            if not store.execute("select 1 from sqlite_master where name = 'run_cells'").fetchone():
-                return {}
-            found = store.execute(
-                "select fields, outcome, scores, trace is not null from run_cells"
-                " join cells on cells.number = run_cells.cell join data_rows on data_rows.number = row_number"
-                " left join traces on traces.cell = cells.number order by run"
-            ).fetchall()
-        return {_row(fields.decode()): _given(outcome, scores, traced) for fields, outcome, scores, traced in found}
+    folder: Path
+    line: Sequence[str]
+    answers: Sequence[str]
+
+    def asked(self, server: Server) -> list[Hashable]:
+        """Return what the server was asked for, in order."""
+
+    def kept(self) -> Kept:
+        """Return what is in the store, which must be whole."""
+
+    def left(self) -> Any:
+        """Return what an ended run leaves: its cells, and what it wrote."""
+
+
+class Eval:
+    """`promptkit eval`: each row is one request."""
+
+    answers = LABELS[:1]
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.folder = folder
+        self.line = ("eval", write_suite(folder, options.rows).name, "-j", str(options.in_flight), "--json")
+
+    def asked(self, server: Server) -> list[Hashable]:
+        return [int(match[1]) for _, text in server.log() if (match := ROW.search(text))]
+
+    def kept(self) -> Kept:
+        found = whole_store(
+            self.folder,
+            "select fields, outcome, scores, trace is not null from run_cells"
+            " join cells on cells.number = run_cells.cell join data_rows on data_rows.number = row_number"
+            " left join traces on traces.cell = cells.number order by run",
+        )
+        cells = {_row(fields.decode()): _given(outcome, scores, traced) for fields, outcome, scores, traced in found}
+        return Kept(cells, Counter(list(cells)))
+
+    def left(self) -> Any:
+        return self.kept().cells
+
+
+class Tune:
+    """`promptkit tune`: requests are told apart by what they say. Several may say the same: samples of an answer."""
+
+    answers = LABELS
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        suite, data = write_suite(folder, options.rows), folder / "rows.jsonl"
+        rows = [json.loads(line) for line in data.read_text().splitlines()]
+        labelled = ({**row, "label": LABELS[number % 2]} for number, row in enumerate(rows))
+        data.write_text("".join(json.dumps(row) + "\n" for row in labelled))
+        suite.write_text(f"{suite.read_text()}concurrency: {options.in_flight}\n")
+        self.folder = folder
+        limits = ("--budget", f"calls={options.calls}", "--only", "examples,layout,technique,wording")
+        self.line = ("tune", "mood.j2", "--suite", suite.name, *limits, "--yes", "--json")
+
+    def asked(self, server: Server) -> list[Hashable]:
+        return [text for _, text in server.log() if ROW.search(text)]
+
+    def kept(self) -> Kept:
+        found = whole_store(self.folder, "select number, key, outcome from cells order by number")
+        kept = Kept()
+        if found:
+            with Store.open(self.folder / ".promptkit") as store:
+                for number, key, outcome in found:
+                    kept.cells[key] = without_times(json.loads(outcome))
+                    kept.asked.update(_said(json.loads(store.cells.trace(number) or b"{}")))
+        return kept
+
+    def left(self) -> Any:
+        cells = whole_store(
+            self.folder,
+            "select name, row, outcome, scores, trace is not null from run_cells"
+            " join run_variants on run_variants.run = run_cells.run and run_variants.number = variant"
+            " join cells on cells.number = run_cells.cell left join traces on traces.cell = cells.number"
+            " where run_cells.run = (select max(number) from runs)",
+        )
+        given = {(name, row): _given(outcome, scores, traced) for name, row, outcome, scores, traced in cells}
+        return given, {str(file.relative_to(self.folder)): file.read_text() for file in self.folder.rglob("*.tuned.*")}
+
+
+KINDS: dict[str, type[Eval] | type[Tune]] = {"eval": Eval, "tune": Tune}
+
+
+def start(command: Command, server: Server) -> subprocess.Popen[str]:
+    """Start it; what it prints goes into a file."""
+    given = {**os.environ, "OLLAMA_HOST": server.url, "PROMPTKIT_MODEL": REFERENCE}
+    line = [sys.executable, "-m", "promptkit", *command.line]
+    with said(command).open("w") as out, said(command).with_suffix(".err").open("w") as err:
+        return subprocess.Popen(line, cwd=command.folder, env=given, stdout=out, stderr=err, text=True)
+
+
+def said(command: Command) -> Path:
+    """Return the file with what it printed."""
+    return command.folder / "said.json"
+
+
+def whole_store(folder: Path, query: str) -> list[Any]:
+    """Return what a query finds in a project's store, which must be whole; nothing while there are no cells."""
+    file = folder / ".promptkit" / "store.db"
+    if not file.exists():
+        return []
+    with closing(sqlite3.connect(file)) as store:
+        assert store.execute("pragma integrity_check").fetchone() == ("ok",), "the store is damaged"
+        if not store.execute("select 1 from sqlite_master where name = 'run_cells'").fetchone():
+            return []
+        return store.execute(query).fetchall()
 
 
 def _row(text: str) -> int:
@@ -103,6 +197,14 @@ def _given(outcome: bytes, scores: bytes, traced: int) -> Any:
     return without_times(json.loads(outcome)), json.loads(scores), bool(traced)
 
 
+def _said(trace: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the text of each request of a trace that the server answered, as the server logs it."""
+    for call in (call for call in trace.get("calls", ()) if not call["cached"]):
+        yield "\n".join([*(message["content"] for message in call["messages"]), *filter(None, [call["begun"]])])
+    for part in trace.get("parts", ()):
+        yield from _said(part)
+
+
 def without_times(value: Any) -> Any:
     """Return a record without what differs between two runs of the same."""
     if isinstance(value, dict):
@@ -110,22 +212,18 @@ def without_times(value: Any) -> Any:
     return [without_times(each) for each in value] if isinstance(value, list) else value
 
 
-def asked(server: Server) -> list[int]:
-    """Return the rows that the server was asked for, in order."""
-    return [int(match[1]) for _, text in server.log() if (match := ROW.search(text))]
-
-
-def undisturbed(command: Command, arguments: argparse.Namespace) -> Whole:
+def undisturbed(command: Command, latency: float) -> Whole:
     """Run it to its end."""
-    with ollama_server(latency=arguments.latency) as server:
-        said = command.suite.parent / "said.json"
-        process = command.start(server, said)
+    with ollama_server(latency=latency, answer=command.answers) as server:
+        process = start(command, server)
         wait_for_first(server, process, 0)
         began = time.monotonic()
-        assert process.wait() == 0, said.with_suffix(".err").read_text()
+        assert process.wait() == 0, said(command).with_suffix(".err").read_text()
         seconds = time.monotonic() - began
-        assert sorted(asked(server)) == list(range(arguments.rows)), "each row once"
-    return Whole(without_times(json.loads(said.read_text())), command.cells(), seconds)
+        asked = Counter(command.asked(server))
+        assert server.requests() < LOGGED, "the server's log is too short for so many requests"
+        assert asked == command.kept().asked, "all is for cells, and each once"
+    return Whole(without_times(json.loads(said(command).read_text())), command.left(), asked, seconds)
 
 
 def wait_for_first(server: Server, process: subprocess.Popen[str], before: int) -> None:
@@ -134,16 +232,15 @@ def wait_for_first(server: Server, process: subprocess.Popen[str], before: int) 
         time.sleep(0.005)
 
 
-def one_run(command: Command, whole: Whole, arguments: argparse.Namespace, chance: random.Random, told: Killed) -> None:
+def one_run(command: Command, whole: Whole, options: argparse.Namespace, chance: random.Random, told: Killed) -> None:
     """Kill a run until one of its lives comes to its end, or there were enough kills; look at all that it left."""
-    with ollama_server(latency=arguments.latency) as server:
-        said = command.suite.parent / "said.json"
-        finished: dict[int, Any] = {}
+    with ollama_server(latency=options.latency, answer=command.answers) as server:
+        kept = Kept()
         while True:
-            before = asked(server)
-            process = command.start(server, said)
+            before = command.asked(server)
+            process = start(command, server)
             was_killed = False
-            if len(told.moments) < arguments.kills:
+            if len(told.moments) < options.kills:
                 wait_for_first(server, process, server.requests())
                 moment = chance.uniform(0, whole.seconds)
                 try:
@@ -154,45 +251,47 @@ def one_run(command: Command, whole: Whole, arguments: argparse.Namespace, chanc
                     told.moments.append(moment)
             code = process.wait()
             time.sleep(SETTLE_SECONDS if was_killed else 0)
-            life = asked(server)[len(before) :]
-            twice = sorted(set(life) & finished.keys())
-            assert not twice, f"finished before the kill and asked again: {twice}"
-            assert len(set(life)) == len(life), "a row asked twice in one life"
+            life = command.asked(server)[len(before) :]
+            twice = Counter(life) + kept.asked - whole.asked
+            assert not twice, f"asked twice in one life, or again after it was finished: {twice}"
             if before:
                 told.again.append(len(set(before) & set(life)))
             if not was_killed:
                 break
-            kept = command.cells()
-            lost = [row for row in finished if kept.get(row) != finished[row]]
+            before_kill, kept = kept, command.kept()
+            lost = [each for each, given in before_kill.cells.items() if kept.cells.get(each) != given]
             assert not lost, f"finished before, and no longer or otherwise in the store: {lost}"
-            finished = kept
-        assert code == 0, said.with_suffix(".err").read_text()
-        assert len(asked(server)) < LOGGED, "the server's log is too short for so many rows"
-    assert without_times(json.loads(said.read_text())) == whole.record, "the record is another"
-    assert command.cells() == whole.cells, "the cells are others"
+        assert code == 0, said(command).with_suffix(".err").read_text()
+        assert server.requests() < LOGGED, "the server's log is too short for so many requests"
+    record = without_times(json.loads(said(command).read_text()))
+    others = {key: (record.get(key), each) for key, each in whole.record.items() if record.get(key) != each}
+    assert not others, f"the record is another: {others}"
+    assert command.left() == whole.left, "the cells, or what was written, are others"
     told.runs += 1
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Kill so often, and print what was found."""
-    print(f"seed {arguments.seed}", flush=True)
-    chance, told = random.Random(arguments.seed), Killed()
+    print(f"seed {options.seed}", flush=True)
+    chance, told, kind = random.Random(options.seed), Killed(), KINDS[options.what]
     with tempfile.TemporaryDirectory() as parent:
         os.environ["PROMPTKIT_CACHE"] = str(Path(parent, "cache"))
-        whole = undisturbed(Command(Path(parent, "whole"), arguments), arguments)
-        while len(told.moments) < arguments.kills:
-            one_run(Command(Path(parent, f"run-{told.runs}"), arguments), whole, arguments, chance, told)
+        whole = undisturbed(kind(Path(parent, "whole"), options), options.latency)
+        while len(told.moments) < options.kills:
+            one_run(kind(Path(parent, f"run-{told.runs}"), options), whole, options, chance, told)
     kills = len(told.moments)
     print(f"{kills} kills at {min(told.moments):.2f} to {max(told.moments):.2f} s of {whole.seconds:.2f} s", end=", ")
-    print(f"{told.runs} runs of {arguments.rows} rows: each ended with the record and the cells of the undisturbed run")
+    print(f"{told.runs} runs of {options.rows} rows: each ended with the record and the cells of the undisturbed run")
     print(f"asked again: 0 finished cells; at a kill {sum(told.again) / kills:.1f} on their way, at most", end=" ")
-    print(f"{max(told.again)} (in flight {arguments.in_flight}); every store whole")
+    print(f"{max(told.again)} (in flight {options.in_flight}); every store whole")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("what", choices=KINDS)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--calls", type=int, default=1200, help="the budget of a tuning")
     parser.add_argument("--latency", type=float, default=0.05, help="seconds that the server takes to answer")
     parser.add_argument("--in-flight", type=int, default=20)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))

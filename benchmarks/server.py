@@ -16,11 +16,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.request import urlopen
+from zlib import crc32
 
 MODEL = "bench:latest"
 VERSION = "0.33.0"
@@ -47,9 +48,10 @@ class Server:
 
 
 @contextmanager
-def ollama_server(*, latency: float = 0.0, answer: str = "positive") -> Iterator[Server]:
-    """Run the server in another process for as long as the block lasts."""
-    command = [sys.executable, __file__, "--latency", str(latency), "--answer", answer]
+def ollama_server(*, latency: float = 0.0, answer: str | Sequence[str] = "positive") -> Iterator[Server]:
+    """Run the server in another process for as long as the block lasts. Of several answers a text gets always one."""
+    answers = [answer] if isinstance(answer, str) else answer
+    command = [sys.executable, __file__, "--latency", str(latency), "--answer", *answers]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -62,9 +64,9 @@ def ollama_server(*, latency: float = 0.0, answer: str = "positive") -> Iterator
 class Bench:
     """The server's state and answers."""
 
-    def __init__(self, *, latency: float, answer: str) -> None:
+    def __init__(self, *, latency: float, answers: Sequence[str]) -> None:
         self._latency = latency
-        self._answer = answer
+        self._answers = answers
         self._requests = 0
         self._log: deque[tuple[float, str]] = deque(maxlen=LOGGED)
 
@@ -111,7 +113,7 @@ class Bench:
         return 404, json.dumps({"error": f"no route {path}"}).encode()
 
     async def _chat(self, body: dict[str, Any]) -> bytes:
-        words = await self._take(body)
+        words, answer = await self._take(body)
         ended = {
             "done": True,
             "done_reason": "stop",
@@ -119,7 +121,7 @@ class Bench:
             "eval_count": 1,
             "total_duration": int(self._latency * 1e9),
         }
-        said = {"model": MODEL, "message": {"role": "assistant", "content": self._answer}}
+        said = {"model": MODEL, "message": {"role": "assistant", "content": answer}}
         if not body.get("stream", True):
             return json.dumps({**said, **ended}).encode()
         last = {"model": MODEL, "message": {"role": "assistant", "content": ""}, **ended}
@@ -127,8 +129,8 @@ class Bench:
 
     async def _completion(self, body: dict[str, Any]) -> bytes:
         """Answer as OpenAI's servers do; none of the clients that are measured here has to stream."""
-        words = await self._take(body)
-        message = {"role": "assistant", "content": self._answer}
+        words, answer = await self._take(body)
+        message = {"role": "assistant", "content": answer}
         completion = {
             "id": f"chatcmpl-{self._requests}",
             "object": "chat.completion",
@@ -139,14 +141,15 @@ class Bench:
         }
         return json.dumps(completion).encode()
 
-    async def _take(self, body: dict[str, Any]) -> int:
-        """Count and log a request, take its time, and return how many words it has."""
+    async def _take(self, body: dict[str, Any]) -> tuple[int, str]:
+        """Count and log a request, take its time, and return how many words it has, and its answer."""
         texts = [_text(message["content"]) for message in body["messages"]]
+        text = "\n".join(texts)
         self._requests += 1
-        self._log.append((time.time(), "\n".join(texts)))
+        self._log.append((time.time(), text))
         if self._latency:
             await asyncio.sleep(self._latency)
-        return max(1, sum(len(text.split()) for text in texts))
+        return max(1, len(text.split())), self._answers[crc32(text.encode()) % len(self._answers)]
 
 
 def _text(content: Any) -> str:
@@ -175,9 +178,9 @@ def _length(head: str) -> int:
     return 0
 
 
-async def main(latency: float, answer: str) -> None:
+async def main(latency: float, answers: Sequence[str]) -> None:
     """Serve on a free port, whose address is the first line printed."""
-    server = await asyncio.start_server(Bench(latency=latency, answer=answer).serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(Bench(latency=latency, answers=answers).serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     print(f"http://{host}:{port}", flush=True)
     async with server:
@@ -187,7 +190,7 @@ async def main(latency: float, answer: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that each answer takes")
-    parser.add_argument("--answer", default="positive", help="what each answer says")
+    parser.add_argument("--answer", nargs="+", default=["positive"], help="what each answer says, by its request")
     arguments = parser.parse_args()
     with suppress(KeyboardInterrupt):
         asyncio.run(main(arguments.latency, arguments.answer))
