@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from promptkit.errors import BudgetSpent
-from promptkit.tuning.candidate import Axis, Candidate, Level, distinct
+from promptkit.tuning.candidate import Axis, Candidate, distinct
 from promptkit.tuning.found import Found
 from promptkit.tuning.search import Search
 
@@ -196,10 +196,9 @@ def _in_question(axis: Axis, chosen: Sequence[Candidate], effects: Effects | Non
 
     Where these are few, so are the next best by `effects`: what is worse alone may be better together.
     """
-    known = next((each for each in effects.axes if each.name == axis.name), axis) if effects else axis
-    levels: list[Level] = [axis.levels[0]]
-    levels += [level for each in chosen if (level := each.choices.get(axis.name)) is not None]
-    others = effects.ranked(known) if effects and known is not axis else known.levels
-    kept = list(dict.fromkeys(levels))
+    screened = next((each for each in effects.axes if each.name == axis.name), None) if effects else None
+    others = effects.ranked(screened) if effects and screened else axis.levels
+    kept = [axis.levels[0], *(level for each in chosen if (level := each.choices.get(axis.name)) is not None)]
+    kept = list(dict.fromkeys(kept))
     kept += [each for each in others if each not in kept][: max(0, IN_QUESTION - len(kept))]
     return Axis(name=axis.name, step=axis.step, kind=axis.kind, levels=tuple(kept))
