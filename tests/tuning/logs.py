@@ -58,13 +58,14 @@ def stored(bench: TuneBench, number: int) -> Mapping[str, Any]:
         return run.record
 
 
-def cells(bench: TuneBench, number: int) -> dict[str, list[tuple[int, float | None]]]:
+def cells(bench: TuneBench, number: int) -> dict[str, list[tuple[int, float]]]:
     """Return the cells of a run by variant: the number of the row, and what the aim says."""
-    found: dict[str, list[tuple[int, float | None]]] = {}
+    found: dict[str, list[tuple[int, float]]] = {}
     with Store.open(bench.store_folder) as store:
         run = store.run(str(number))
         assert run is not None
         for cell in StoredRun(store, run).cells():
             value = cell.scores["accuracy"].value
+            assert value is not None, "no cell is missing"
             found.setdefault(cell.variant, []).append((number_in(cell.fields["text"]), value))
     return found

@@ -11,7 +11,7 @@ from promptkit.evaluation.statistics import bounded_mean
 from promptkit.runtimes import Reply, Request
 from promptkit.tuning.calibrating import Calibrating
 from promptkit.tuning.candidate import Candidate
-from promptkit.tuning.evidence import Aims, Evidence, Seen, Stage
+from promptkit.tuning.evidence import Evidence, Seen, Stage
 from tests.engine.helpers import Folder
 from tests.tuning.fields import open_field
 from tests.tuning.scoring import PLAIN, SCORE, model
@@ -40,9 +40,8 @@ async def test_aims_are_means_over_the_rows_that_are_there(folder: Folder) -> No
         aims = found.aims(PLAIN, range(40))
 
     right = [number % 10 != 0 and number % 3 != 0 for number in range(20)]
-    assert aims == Aims(
-        score=sum(right) / 20, tokens=pytest.approx(10.5), latency=pytest.approx(0.5), unparsed=0.1, calls=1.0
-    )
+    assert (aims.score, aims.unparsed, aims.calls) == (sum(right) / 20, 0.1, 1.0)
+    assert (aims.tokens, aims.latency) == pytest.approx((10.5, 0.5))
     assert aims.n == 20
 
 

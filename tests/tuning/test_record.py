@@ -55,7 +55,7 @@ def test_what_search_rows_say_of_the_start_is_what_it_gave_as_it_is_written(scor
     told = ran.record["baseline"]["search"]
 
     assert told["n"] == len(given)
-    assert told["mean"] == pytest.approx(fmean(given))  # type: ignore[type-var]
+    assert told["mean"] == pytest.approx(fmean(given))
 
 
 def test_the_pick_is_confirmed_with_offsets_and_no_candidate_was_asked_for_them(scored: tuple[TuneBench, Ran]) -> None:

@@ -35,12 +35,12 @@ class Told:
     bench: TuneBench
     ran: Ran
     sides: Sides
-    cells: Mapping[str, list[tuple[int, float | None]]]
+    cells: Mapping[str, list[tuple[int, float]]]
     at_confirm: Mapping[str, Any]
 
     @property
     def pick(self) -> str:
-        return next(each["name"] for each in self.ran.record["candidates"] if each["pick"])
+        return str(next(each["name"] for each in self.ran.record["candidates"] if each["pick"]))
 
     def rows_of(self, variant: str) -> list[int]:
         return [row for row, _ in self.cells[variant]]
@@ -123,7 +123,7 @@ def test_no_request_shows_a_confirm_row_beside_the_one_that_it_asks(told: Told) 
 def test_reported_means_are_those_of_the_confirm_cells(told: Told) -> None:
     for variant, side in ((AS_WRITTEN, "baseline"), (told.pick, "best")):
         scores = [value for row, value in told.cells[variant] if row in told.sides.confirm]
-        assert told.ran.record[side]["confirm"]["mean"] == fmean(scores)  # type: ignore[type-var]
+        assert told.ran.record[side]["confirm"]["mean"] == fmean(scores)
         assert told.ran.record[side]["confirm"]["n"] == len(scores)
 
 
@@ -131,7 +131,7 @@ def test_what_chose_is_told_apart_from_the_result(told: Told) -> None:
     best = told.ran.record["best"]
     scores = [value for row, value in told.cells[told.pick] if row in told.sides.order]
 
-    assert best["search"]["mean"] == fmean(scores)  # type: ignore[type-var]
+    assert best["search"]["mean"] == fmean(scores)
     assert best["search"] != best["confirm"]
 
 
