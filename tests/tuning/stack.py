@@ -20,25 +20,21 @@ from promptkit.evaluation import Suite
 from promptkit.runtimes import Budget, Reply, Request
 from promptkit.runtimes.scripted import Answered, whole_text
 from promptkit.tuning.calibrating import Calibrating
-from promptkit.tuning.candidate import Axis, Candidate, Level
+from promptkit.tuning.candidate import Candidate, Level
 from promptkit.tuning.confirm import confirm
 from promptkit.tuning.evidence import Evidence
 from promptkit.tuning.ground import Ground, read_ground
 from promptkit.tuning.race import Block, End, Race, Why
 from promptkit.tuning.racing import Racing
-from promptkit.tuning.search import Search
-from promptkit.tuning.standing import Standing
 from promptkit.tuning.verdict import Outcome, gain, missing_share, verdict_of
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
 from tests.tuning.fields import open_field
-from tests.tuning.simulated import FIELDS, Floats, Hashed, Space, run
+from tests.tuning.simulated import FIELDS, Floats, Hashed, run
 
 LABELS: Final = ("good", "bad")
 PARTS: Final = 4
 """A graded answer has so many letters, each right or wrong."""
-LAYOUTS: Final = {"xml": "<INPUT>", "markdown": "## Input", "prefix": "OBJECTS:", "json": '"input"'}
-"""By what a request shows its layout."""
 
 PROMPT = """
 ---
@@ -287,55 +283,3 @@ def over_arrays(planted: Planted, folder: Path) -> Decided:
         verdict=verdict_of(found.low, rows=len(ground.rows), missing=missing_share(pick, start)).outcome,
         said=_rounded(found.difference, found.low, found.high, found.better, found.worse, found.n),
     )
-
-
-# Searches of a space.
-
-
-def space_axes() -> list[Axis]:
-    """Return four axes whose levels show in what is asked: labels' definitions, examples, layout, cue."""
-    kinds = [Level(f"kind {n}", {"mood.answer": {"label": {"good": f"kind {n}", "bad": ""}}}) for n in range(1, 4)]
-    readers = [
-        Level(f"reader {n}", {"mood.examples": [{"input": {"text": f"It is reader {n}"}, "output": "good"}]})
-        for n in range(1, 12)
-    ]
-    layouts = [Level(name, {"mood.layout": name}) for name in list(LAYOUTS)[1:]]
-    marks = [Level(f"mark {n}", {"mood.cue": f"Mark {n}:"}) for n in range(1, 6)]
-    levels = {"decide": kinds, "examples": readers, "layout": layouts, "wording": marks}
-    return [
-        Axis(name=f"mood.{name}", step="mood", kind="given", levels=(Level("as written"), *each))
-        for name, each in levels.items()
-    ]
-
-
-def place_of(text: str) -> tuple[int, ...]:
-    """Return the numbers of the levels that what is asked shows, one an axis."""
-    layout = next(at for at, sign in enumerate(LAYOUTS.values()) if sign in text)
-    return number_of("kind", text), number_of("reader", text), layout, number_of("Mark", text)
-
-
-async def searched_through_stack(model: Space, calls: int, folder: Path) -> tuple[Candidate, int, int]:
-    """Search a space as a tuning does; return the pick, the calls that are counted, and those that the model got.
-
-    The rows of the space are all rows of a project in a folder, in the order of the search.
-    """
-    bench = StackBench(folder, model.rows)
-    suite, ground, numbers = bench.read()
-    order = (*ground.order, *ground.confirm)
-    at = {numbers[row]: place for place, row in enumerate(order)}
-    candidates: dict[tuple[int, ...], Candidate] = {}
-
-    def answer(request: Request) -> Answered:
-        text = whole_text(request)
-        row, place = number_of("row", text), place_of(text)
-        if place not in candidates:
-            chosen = zip(model.axes, place, strict=True)
-            candidates[place] = Candidate({axis.name: axis.levels[level] for axis, level in chosen if level})
-        is_right = model.scores(candidates[place])[at[row]] > 0
-        return Reply(text=LABELS[row % 2] if is_right else LABELS[1 - row % 2], tokens_in=10, tokens_out=1)
-
-    async with open_field(bench, answer, suite, budget=Budget(calls)) as opened:
-        evidence = Evidence(opened.field, Calibrating(opened.field, ground.labels))
-        search = Search(evidence, order, model.axes, standing=Standing(), seed=model.seed)
-        found = await search.run(calls)
-        return found.pick, opened.budget.spent, len(opened.runtime.requests)

@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.tuning.simulated import screened_and_raced, space
-from tests.tuning.stack import (
-    KINDS,
-    Planted,
-    over_arrays,
-    planted,
-    searched_through_stack,
-    space_axes,
-    through_stack,
-)
+from tests.tuning.stack import KINDS, Planted, over_arrays, planted, through_stack
+from tests.tuning.stack_space import searched_through_stack, space_axes
 
 SEEDS = (1, 4)
 
