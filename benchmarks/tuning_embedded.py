@@ -67,7 +67,7 @@ class Bed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """One search: the share right of the confirm rows, and what it took."""
+    """One search: the share right of the confirm rows (below 0: the start was picked), its calls and its seconds."""
 
     right: float
     calls: int
@@ -155,7 +155,7 @@ async def search(
     right = best["confirm"]["mean"] if best["confirm"] else None
     tuned = Tuned(
         right=-1.0 if right is None else right,
-        calls=record["calls"],
+        calls=sum(each["calls"] for each in record["stages"] if each["name"] not in ("confirm", "ablation")),
         seconds=took,
         name=name or "as written",
     )
