@@ -98,9 +98,9 @@ async def confirm(field: Field, start: Candidate, pick: Candidate, ground: Groun
     ours, starts = field.scores(pick, ground.confirm), field.scores(start, ground.confirm)
     missing = missing_share(ours, starts)
     difference, needed = _difference(field, start, pick, ground.confirm, level)
-    said = verdict_of(difference.low, rows=len(ground.rows), missing=missing)
+    said = verdict_of(difference.low, rows=ground.size, missing=missing)
     if missing and not field.metric.is_mean:
-        said = verdict_of(-1.0, rows=len(ground.rows), missing=1.0)
+        said = verdict_of(-1.0, rows=ground.size, missing=1.0)
     bounds = field.metric.bounds or (0.0, 1.0)
     margin = difference.low > MARGIN * (bounds[1] - bounds[0])
     cheaper = _tokens(field, pick, ground.confirm) <= CHEAPER * _tokens(field, start, ground.confirm)

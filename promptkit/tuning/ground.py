@@ -23,7 +23,8 @@ class Ground:
     candidates, `pool` those that demonstrations are taken from; `confirm` is never looked at in the search.
 
     `labels` are the expected answers of all rows where they are a few classes, else None. `salt` and `share` are what
-    the rows were split by. `wrong` rows were left out, and `duplicates` are kept on the side of what they repeat.
+    the rows were split by. `wrong` rows were left out of `rows`; `duplicates` are in it and on neither side, for what
+    they say is said by the row that they repeat: counted again, they would make chance look like a gain.
     """
 
     suite: Suite
@@ -42,6 +43,11 @@ class Ground:
         """All rows that the search may see."""
         return (*self.order, *self.pool)
 
+    @property
+    def size(self) -> int:
+        """How many rows are on either side."""
+        return len(self.search) + len(self.confirm)
+
 
 def read_ground(
     suite: Suite, recorded: tuple[int, float] | None = None, *, seed: int = 0, pooled: bool = True
@@ -49,7 +55,8 @@ def read_ground(
     """Read the rows of a suite and split them; nothing is asked.
 
     `recorded` is the salt and the share of an earlier split of the same data, which are kept. Rows that are wrong are
-    left out and counted. `pooled` keeps rows for demonstrations. Raises InputError where no row can be used.
+    left out and counted, and so are those that hold the same inputs as an earlier one of their side. `pooled` keeps
+    rows for demonstrations. Raises InputError where no row can be used.
     """
     binder = Binder(suite)
     bound = [binder.bind(row, index) for index, row in enumerate(suite.data.rows())]
@@ -61,7 +68,7 @@ def read_ground(
     clusters = None if name is None else [compact(each.row.fields.get(name)) for each in rows]
     contents = [row_content(each.inputs[0]) for each in rows]
     split = split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
-    seen = split.search
+    seen = _first_of_each(split.search, contents)
     dealt = row_order(len(seen), labels=_some(labels, seen), clusters=_some(clusters, seen), seed=seed)
     ordered = [seen[at] for at in dealt]
     size = min(POOL_ROWS, int(len(ordered) * POOL_SHARE)) if pooled else 0
@@ -70,7 +77,7 @@ def read_ground(
         rows=rows,
         order=tuple(ordered[size:]),
         pool=tuple(ordered[:size]),
-        confirm=split.confirm,
+        confirm=_first_of_each(split.confirm, contents),
         labels=labels,
         salt=split.salt,
         share=split.share,
@@ -103,6 +110,14 @@ def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:
     if not all(isinstance(each, str | int | bool) for each in expected) or len(set(expected)) > MOST_LABELS:
         return None
     return tuple(expected)
+
+
+def _first_of_each(places: Sequence[int], contents: Sequence[str]) -> tuple[int, ...]:
+    """Return the places without those that hold what an earlier one holds."""
+    first: dict[str, int] = {}
+    for place in places:
+        first.setdefault(contents[place], place)
+    return tuple(first.values())
 
 
 def _some(values: Sequence[Hashable] | None, places: Sequence[int]) -> list[Hashable] | None:

@@ -145,7 +145,7 @@ class Tuning:
             is_ours = self.wishes.optimizer == OPTIMIZERS[0]
             space = respaced({}) if is_ours else Space((), (f"`{self.wishes.optimizer}` is DSPy's: {THEIRS}",))
             tunings.keep_split(name, ground.salt, ground.share)
-            smallest = smallest_gain(len(ground.confirm)) if len(ground.rows) >= LEAST_ROWS else None
+            smallest = smallest_gain(len(ground.confirm)) if ground.size >= LEAST_ROWS else None
             self._ready = Ready(
                 model=model,
                 ground=ground,
@@ -240,8 +240,8 @@ def _row_notes(ground: Ground) -> Sequence[str]:
     if ground.wrong:
         notes.append(f"{ground.wrong} rows are wrong and left out: promptkit eval says how")
     if ground.duplicates:
-        notes.append(f"{ground.duplicates} rows repeat others, and are on the same side of the split")
-    if len(ground.rows) < LEAST_ROWS:
-        told = f"{len(ground.rows)} rows show nothing: the verdict will be `not shown`"
+        notes.append(f"{ground.duplicates} rows repeat others, and are left out")
+    if ground.size < LEAST_ROWS:
+        told = f"{ground.size} rows show nothing: the verdict will be `not shown`"
         notes.append(f"{told}; {LEAST_ROWS} are the least, 200 show a gain of about 10 points")
     return notes

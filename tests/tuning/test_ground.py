@@ -70,6 +70,18 @@ def test_rows_that_are_wrong_are_left_out_and_counted(bench: TuneBench) -> None:
     assert (found.wrong, len(found.rows)) == (10, 90)
 
 
+def test_a_row_that_stands_several_times_counts_once_on_its_side(bench: TuneBench) -> None:
+    once = read_ground(bench.start())
+    bench.rows(
+        [{**each, "text": each["text"].upper() if again else each["text"]} for again in (0, 1) for each in rows(100)]
+    )
+    twice = read_ground(bench.start(), (once.salt, once.share))
+
+    assert (twice.duplicates, len(twice.rows), twice.size) == (100, 200, 100)
+    assert twice.confirm == once.confirm
+    assert sorted(twice.search) == sorted(once.search)
+
+
 def test_where_no_row_can_be_used_the_rows_say_why(bench: TuneBench) -> None:
     bench.rows([{"words": "x", "expect": "good"}] * 3)
 
