@@ -53,7 +53,11 @@ class Budget:
         self._landed = asyncio.Event()
 
     def charge(self, requests: int, tokens: int) -> None:
-        """Count what an earlier run has spent on what is taken from it."""
+        """Count what an earlier run has spent on what is taken from it. Raises BudgetSpent where that is too much."""
+        over_tokens = self.spent_tokens + tokens > self.most_tokens
+        if self.spent + requests > self.most or over_tokens:
+            self.ended = "tokens" if over_tokens else "calls"
+            raise BudgetSpent(self._told(self.ended))
         self.spent += requests
         self.cached += requests
         self.spent_tokens += tokens

@@ -9,13 +9,14 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import InputError, Problem, RuntimeFailure
+from promptkit.errors import BudgetSpent, InputError, Problem, RuntimeFailure
 from promptkit.evaluation import (
     BoundRow,
     Estimate,
     Execution,
     Finished,
     Options,
+    Outcome,
     Sample,
     Suite,
     Variant,
@@ -94,6 +95,7 @@ class Field:
         self._prefix = prefix
         self._variants: dict[str, Variant] = {}
         self._names: dict[str, str] = {}
+        self._refused: BudgetSpent | None = None
         self._cells: dict[tuple[str, int], Cell] = {}
         self._places = {each.row.number: place for place, each in enumerate(self.rows)}
 
@@ -213,6 +215,7 @@ class Field:
             on_cell=partial(self._take, candidates, found),
         )
         await execution.open()
+        self._refused = None
         try:
             await execution.run(self._number)
         finally:
@@ -221,6 +224,8 @@ class Field:
                     self._cells[key, row] = self._cell(sorted(parts, key=lambda each: each[0].planned.repeat))
         self.notices = list(dict.fromkeys([*self.notices, *execution.notices]))
         self.broken = execution.progress.broken or self.broken
+        if self._refused is not None:
+            raise self._refused
         if execution.progress.gave_up:
             told = execution.progress.failure or BROKEN_OFF
             raise SearchFailed(told, hint="what was answered is kept: the same command goes on from there")
@@ -235,10 +240,19 @@ class Field:
         planned, outcome = finished.planned, finished.outcome
         if finished.number is None:
             self.asked += outcome.calls - outcome.cached
-        else:
-            self.budget.charge(outcome.calls, outcome.tokens_in + outcome.tokens_out)
+        elif not self._is_charged(outcome):
+            return
         key = candidates[planned.place].key, self._places[planned.row.row.number]
         found.setdefault(key, []).append((finished, number))
+
+    def _is_charged(self, outcome: Outcome) -> bool:
+        """Count what the store has as if it were asked; once that is refused, all is that follows."""
+        if self._refused is None:
+            try:
+                self.budget.charge(outcome.calls, outcome.tokens_in + outcome.tokens_out)
+            except BudgetSpent as spent:
+                self._refused = spent
+        return self._refused is None
 
     def _cell(self, parts: Sequence[tuple[Finished, int]]) -> Cell:
         outcomes = [each.outcome for each, _ in parts]

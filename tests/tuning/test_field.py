@@ -74,6 +74,17 @@ async def test_nothing_is_asked_beyond_the_budget_and_what_was_asked_is_there(be
         assert len(list(opened.field.cells(START, places(opened.field)))) == 4
 
 
+async def test_what_the_store_has_is_not_taken_beyond_the_budget(bench: Bench) -> None:
+    async with open_field(bench, echo) as opened:
+        await opened.field.have([START], places(opened.field))
+    async with open_field(bench, echo, budget=Budget(4)) as again:
+        with pytest.raises(BudgetSpent, match="4 requests"):
+            await again.field.have([START], places(again.field))
+
+        assert (again.budget.spent, again.budget.ended, again.runtime.requests) == (4, "calls", [])
+        assert len(list(again.field.cells(START, places(again.field)))) == 4
+
+
 async def test_a_model_that_is_gone_ends_the_search_and_says_how_to_go_on(bench: Bench) -> None:
     def gone(request: Request) -> Exception:
         return ServerFailed("the server is on fire")

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from promptkit.evaluation import Replies
@@ -89,9 +89,14 @@ def last_line(request: Request) -> str:
 
 class TestLimits:
     @settings(
-        max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=6,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     @given(calls=st.integers(110, 500), technique=st.sampled_from(["vanilla", "chain_of_thought", "self_consistency"]))
+    @example(calls=329, technique="chain_of_thought")
     def test_calls_are_never_more_than_the_limit(self, calls: int, technique: str) -> None:
         with TemporaryDirectory() as folder:
             prompt = PROMPT.replace("cue: none", f"cue: none\ntechnique: {technique}")
