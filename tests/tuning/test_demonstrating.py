@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from promptkit.runtimes import Request
 from promptkit.runtimes.scripted import whole_text
 from promptkit.tuning.demonstrating import SHARE
@@ -26,10 +30,14 @@ def made(ran: Ran) -> list[dict[str, object]]:
     return [each for each in ran.record["stages"] if each["name"] == "examples"]
 
 
-async def test_thoughts_are_made_on_the_rows_kept_for_it_within_a_share_of_the_calls(folder: Folder) -> None:
-    bench = TuneBench(folder, 100)
-    ran = await bench.tune(thinking, calls=CALLS)
+@pytest.fixture(scope="module")
+def thought(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuneBench, Ran]:
+    bench = TuneBench(Folder(tmp_path_factory.mktemp("tuning")), 100)
+    return bench, asyncio.run(bench.tune(thinking, calls=CALLS))
 
+
+def test_thoughts_are_made_within_a_share_of_the_calls_and_tried(thought: tuple[TuneBench, Ran]) -> None:
+    _, ran = thought
     stages = made(ran)
     assert len(stages) == 1
     assert 0 < stages[0]["calls"] <= SHARE * CALLS  # type: ignore[operator]
@@ -37,9 +45,8 @@ async def test_thoughts_are_made_on_the_rows_kept_for_it_within_a_share_of_the_c
     assert any("with thoughts" in each for each in levels)
 
 
-async def test_only_what_ended_right_is_shown_with_thoughts(folder: Folder) -> None:
-    bench = TuneBench(folder, 100)
-    ran = await bench.tune(thinking, calls=CALLS)
+def test_only_rows_kept_for_it_that_ended_right_are_shown_with_thoughts(thought: tuple[TuneBench, Ran]) -> None:
+    bench, ran = thought
     shown = [
         number
         for request in ran.runtime.requests
