@@ -17,6 +17,7 @@ from promptkit.tuning.demonstrating import Made
 from promptkit.tuning.dspy_bridge import require_dspy
 from promptkit.tuning.ground import Ground, read_ground, step_ground
 from promptkit.tuning.plan import Plan
+from promptkit.tuning.race import SMOKE_ROWS
 from promptkit.tuning.space import Space, derive_space, step_models
 from promptkit.tuning.spending import Shares, shared
 from promptkit.tuning.standing import Standing
@@ -132,11 +133,7 @@ class Tuning:
             tunings, name = self._store.tunings, suite_name(self.suite)
             ground = read_ground(self.suite, tunings.split(name), seed=self.wishes.seed)
             _check_rows(ground)
-            alone = {
-                step: step_ground(replace(each, measures=each.measures[:1]), ground)
-                for each in self.suite.steps
-                if (step := each.wanted.step) is not None
-            }
+            alone, too_few = _alone(self.suite, ground)
             models = await step_models(self.suite, self._models)
 
             def respaced(made: Made) -> Space:
@@ -150,7 +147,7 @@ class Tuning:
                 model=model,
                 ground=ground,
                 alone=alone,
-                space=space,
+                space=replace(space, notes=(*space.notes, *too_few)),
                 models=models,
                 respaced=respaced,
                 smallest=smallest,
@@ -220,6 +217,20 @@ def _aim(suite: Suite, name: str | None) -> Measure:
 
 def _asking_steps(suite: Suite) -> int:
     return max(1, sum(step.asking is not None for step in suite.baseline.pipeline.steps.values()))
+
+
+def _alone(suite: Suite, ground: Ground) -> tuple[dict[str, Ground], list[str]]:
+    """Return the rows as the steps take them that have labels of their own, and which steps have too few for it."""
+    alone, notes = {}, []
+    for each in suite.steps:
+        own, step = step_ground(replace(each, measures=each.measures[:1]), ground), each.wanted.step
+        assert step is not None, "the suite of a step names it"
+        if len(own.order) >= min(SMOKE_ROWS, len(ground.order)):
+            alone[step] = own
+        else:
+            told = f"{step}: {len(own.order)} of the search rows have labels of its own"
+            notes.append(f"{told}, too few to search on: it is searched by the final metric")
+    return alone, notes
 
 
 def _check_rows(ground: Ground) -> None:

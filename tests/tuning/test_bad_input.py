@@ -12,6 +12,7 @@ from promptkit.runtimes.scripted import CAPABILITIES
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE
 from tests.tuning.logs import sides
+from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advise, advised
 from tests.tuning.tunings import TuneBench, right_where, row_of, rows
 
 
@@ -131,6 +132,21 @@ async def test_rows_that_are_wrong_are_left_out_and_told(bench: TuneBench) -> No
     assert ran.record["rows"]["wrong"] == 10
     counted = ran.record["rows"]
     assert counted["search"] + counted["pool"] + counted["confirm"] == 50
+
+
+@pytest.mark.parametrize("labelled", [0, 3])
+async def test_a_step_that_few_rows_have_labels_of_is_searched_by_the_final_metric(
+    folder: Folder, labelled: int
+) -> None:
+    bench, target = advised(folder, 60)
+    text = (ADVISED_SUITE + STEP_LABELS).replace('expect: "{{ row.expect }}"', 'expect: "{{ row.tone }}"')
+    told = [{**each, "advice": {"good": "keep", "bad": "drop"}[each["expect"]]} for each in rows(60)]
+    bench.rows([{**each, "tone": each["expect"] if at < labelled else None} for at, each in enumerate(told)])
+    ran = await bench.tune(advise, text=text, target=target, calls=500, mode="stepwise", only=("layout",))
+
+    assert ran.record["status"] == "done"
+    assert any("tone: " in each and "searched by the final metric" in each for each in ran.record["notes"])
+    assert all(each["rows"] >= 8 for each in ran.record["stages"] if each["name"] == "smoke")
 
 
 async def test_rows_that_repeat_others_are_on_one_side(bench: TuneBench) -> None:
