@@ -12,7 +12,7 @@ from promptkit.storage import plain
 from promptkit.tuning.candidate import AS_WRITTEN, Axis, Level
 from promptkit.tuning.deciding import answer_of
 from promptkit.tuning.demonstration import DRAWS, Demonstration, example_levels, room_for_examples
-from promptkit.tuning.near import Nearness
+from promptkit.tuning.near import near_to
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Step
@@ -85,8 +85,9 @@ def label_of(step: Step, output: Any) -> str | bool | None:
 
 def pool_apart(ground: Ground) -> list[int]:
     """Return the places of the pool's rows that say nothing near what a scored row says, searched or kept."""
-    near = Nearness([ground.rows[place].inputs[0] for place in (*ground.order, *ground.confirm)])
-    return [place for place in ground.pool if not near.holds(ground.rows[place].inputs[0])]
+    scored = (ground.rows[place].inputs[0] for place in (*ground.order, *ground.confirm))
+    near = near_to(scored, [ground.rows[place].inputs[0] for place in ground.pool])
+    return [place for at, place in enumerate(ground.pool) if at not in near]
 
 
 def examples_axis(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 GRAM: Final = 13
@@ -30,26 +30,25 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-class Nearness:
-    """Rows by what they say: the same words, or more than 0.8 of the 13-grams of the other."""
+def near_to(rows: Iterable[Mapping[str, Any]], few: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return the places of the few that say nearly what one of the rows says.
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._same: set[tuple[str, ...]] = set()
-        self._holders: dict[tuple[str, ...], set[int]] = {}
-        for number, inputs in enumerate(rows):
-            words = words_of(inputs)
-            self._same.add(words)
-            for gram in _grams(words):
-                self._holders.setdefault(gram, set()).add(number)
-
-    def holds(self, inputs: Mapping[str, Any]) -> bool:
-        """Tell whether one of the rows says nearly what these inputs say."""
+    That is the same words, or more than 0.8 of the 13-grams of the one of the few. Of the few alone grams are kept:
+    there may be many rows.
+    """
+    said = [words_of(inputs) for inputs in few]
+    grams = [_grams(words) for words in said]
+    holders: dict[tuple[str, ...], list[int]] = {}
+    for place, own in enumerate(grams):
+        for gram in own:
+            holders.setdefault(gram, []).append(place)
+    found: set[int] = set()
+    for inputs in rows:
         words = words_of(inputs)
-        if words in self._same:
-            return True
-        grams = _grams(words)
-        shared = Counter(row for gram in grams for row in self._holders.get(gram, ()))
-        return bool(shared) and max(shared.values()) > MOST_SHARED * len(grams)
+        found |= {place for place, own in enumerate(said) if own == words}
+        shared = Counter(place for gram in _grams(words) for place in holders.get(gram, ()))
+        found |= {place for place, count in shared.items() if count > MOST_SHARED * len(grams[place])}
+    return found
 
 
 def _grams(words: tuple[str, ...]) -> set[tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.tuning.near import Nearness
+from promptkit.tuning.near import near_to
 
 LONG = " ".join(f"word{number}" for number in range(40))
 
@@ -24,13 +24,13 @@ LONG = " ".join(f"word{number}" for number in range(40))
 def test_a_row_is_near_where_the_words_or_most_of_their_runs_are_another_ones(
     inputs: dict[str, object], is_near: bool
 ) -> None:
-    near = Nearness([{"text": "A fine film."}, {"text": LONG}, {"text": 7}])
+    rows = [{"text": "A fine film."}, {"text": LONG}, {"text": 7}]
 
-    assert near.holds(inputs) is is_near
+    assert near_to(rows, [{"text": "no other"}, inputs]) == ({1} if is_near else set())
 
 
 def test_what_two_rows_say_together_is_not_near_to_either() -> None:
     words = LONG.split()
-    near = Nearness([{"text": " ".join(words[:20])}, {"text": " ".join(words[20:])}])
+    rows = [{"text": " ".join(words[:20])}, {"text": " ".join(words[20:])}]
 
-    assert not near.holds({"text": LONG})
+    assert near_to(rows, [{"text": LONG}]) == set()
