@@ -41,20 +41,24 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A joint configuration: the level of each axis by the axis' name. An axis left out is as written."""
+    """A joint configuration: the level of each axis by the axis' name. An axis left out is as written.
+
+    `key` tells it from others: by what it changes, and nothing of what that is called.
+    """
 
     choices: Mapping[str, Level] = field(default_factory=dict, hash=False)
+    key: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Once, for it is asked for with every cell.
+        text = json.dumps(self.changes, sort_keys=True, ensure_ascii=False)
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).hexdigest()
+        object.__setattr__(self, "key", digest)
 
     @property
     def changes(self) -> dict[str, Any]:
         """All that it changes, as in `--set`."""
         return {key: value for _, level in sorted(self.choices.items()) for key, value in level.changes.items()}
-
-    @property
-    def key(self) -> str:
-        """What tells it from others: what it changes, and nothing of what that is called."""
-        text = json.dumps(self.changes, sort_keys=True, ensure_ascii=False)
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).hexdigest()
 
     @property
     def name(self) -> str:
