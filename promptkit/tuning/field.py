@@ -183,9 +183,9 @@ class Field:
         """Return what people read of a candidate: which step a choice is of, where there are several."""
         return candidate.called(with_steps=len(self.suite.baseline.pipeline.steps) > 1)
 
-    async def asking_differently(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return candidates of which those that ask the same are one, the first of them. Nothing is asked."""
-        values = [each.inputs[0] for each in self.rows if not each.problems]
+    async def asking_differently(self, candidates: Sequence[Candidate], rows: Sequence[int]) -> list[Candidate]:
+        """Return candidates of which those that ask the same of the first of `rows` are one. Nothing is asked."""
+        values = [self.rows[row].inputs[0] for row in rows]
         return await asking_differently(candidates, lambda each: self.variant(each).pipeline, values, self._models)
 
     async def model(self, candidate: Candidate, step: str) -> Model:

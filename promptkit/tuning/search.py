@@ -218,7 +218,8 @@ class Search:
                 kept[merged.key] = each
             for one, why in wrong:
                 self._standing.note(f"`{self._field.called(one)}` cannot be: {why}")
-        distinct_ones = await self._field.asking_differently([self._merged(each) for each in kept.values()])
+        merged_ones = [self._merged(each) for each in kept.values()]
+        distinct_ones = await self._field.asking_differently(merged_ones, self._order)
         return [kept[each.key] for each in distinct_ones]
 
     def _merged(self, candidate: Candidate) -> Candidate:

@@ -9,7 +9,7 @@ from promptkit.runtimes import Budget, Reply, Request
 from promptkit.tuning.candidate import Candidate, Level
 from promptkit.tuning.field import SearchFailed
 from tests.engine.helpers import Folder
-from tests.evaluation.suites import Bench, echo, moods
+from tests.evaluation.suites import PROMPT, Bench, echo, moods
 from tests.tuning.fields import open_field, places
 
 START = Candidate()
@@ -83,6 +83,16 @@ async def test_what_the_store_has_is_not_taken_beyond_the_budget(bench: Bench) -
 
         assert (again.budget.spent, again.budget.ended, again.runtime.requests) == (4, "calls", [])
         assert len(list(again.field.cells(START, places(again.field)))) == 4
+
+
+async def test_whether_candidates_ask_the_same_is_seen_on_the_rows_that_are_named(bench: Bench) -> None:
+    odd = PROMPT.replace("or bad.", "or bad.{% if '5' in text %} Think of 5.{% endif %}")
+    bench.folder.write("templates/prompts/odd.j2", odd)
+    other = Candidate({"mood.wording": Level("odd", {"mood.prompt": "odd"})})
+    async with open_field(bench, echo) as opened:
+        assert await opened.field.asking_differently([START, other], [0, 1]) == [START]
+        assert await opened.field.asking_differently([START, other], [5, 1]) == [START, other]
+        assert opened.runtime.requests == []
 
 
 async def test_a_model_that_is_gone_ends_the_search_and_says_how_to_go_on(bench: Bench) -> None:
