@@ -35,9 +35,9 @@ class Budget:
     """At most `most` requests, and `tokens`, and no request begun after `seconds`; `spent` is how many were begun, of
     which `cached` were answered by the store.
 
-    Of tokens, as many as the largest request took so far are set aside for each one under way, and the first is made
-    alone: more are spent only where a request takes more than any before it. `ended` says what was spent up when a
-    request was refused.
+    Of tokens, as many as the largest request took so far are set aside for each one under way, which are waited for
+    where there are no more, and the first is made alone: more are spent only where a request takes more than any before
+    it. `ended` says what was spent up when a request was refused.
     """
 
     def __init__(self, most: float, *, tokens: float = inf, seconds: float = inf) -> None:
@@ -65,7 +65,7 @@ class Budget:
     @asynccontextmanager
     async def request(self) -> AsyncIterator[Request]:
         """Make one request in the block. Raises BudgetSpent, once those in flight have their replies: none is lost."""
-        while self._largest is None and self._in_flight and self.most_tokens < inf:
+        while self._in_flight and self._waits():
             await self._landed.wait()
         if ended := self._over():
             if self._in_flight:
@@ -85,6 +85,13 @@ class Budget:
             self._in_flight -= 1
             if not self._in_flight:
                 self._landed.set()
+
+    def _waits(self) -> bool:
+        """Tell whether those in flight decide if there are tokens for another: they may take less than is set aside."""
+        if self.most_tokens == inf or self.spent >= self.most:
+            return False
+        left = self.most_tokens - self.spent_tokens
+        return self._largest is None or self._largest <= left < (self._in_flight + 1) * self._largest
 
     def _over(self) -> Kind | None:
         if self.spent >= self.most:

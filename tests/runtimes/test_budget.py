@@ -94,3 +94,15 @@ async def test_no_request_is_begun_once_the_time_is_up() -> None:
         await Asker(Scripted(lambda request: "yes")).within(budget).ask(HELLO)
 
     assert (budget.spent, budget.ended) == (0, "minutes")
+
+
+async def test_one_large_request_does_not_end_a_budget_that_holds_many_small_ones() -> None:
+    def sized(request: Request) -> Reply:
+        return Reply(text="yes", tokens_in=50 if request.sample == "0" else 4, tokens_out=1)
+
+    runtime = Scripted(sized, delay=0.01)
+    budget = Budget(100, tokens=200)
+    asker = Asker(runtime).within(budget)
+    await asyncio.gather(*(asker.ask(numbered(number)) for number in range(20)))
+
+    assert (budget.spent_tokens, len(runtime.requests)) == (51 + 19 * 5, 20)
