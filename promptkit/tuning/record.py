@@ -130,7 +130,7 @@ def _side(state: State, *, is_pick: bool) -> dict[str, Any]:
     confirmed = found.chosen if is_pick else Candidate()
     seen = found.seen.get(searched.key)
     search: Mapping[str, Any] | None = None
-    if seen is not None:
+    if seen is not None and seen.rows:
         # The start is not calibrated: that would be another candidate.
         is_calibrated = is_pick and searched.key != confirmed.key
         search = (

@@ -17,7 +17,7 @@ from promptkit.tuning.candidate import AS_WRITTEN
 from tests.engine.helpers import Folder
 from tests.tuning.logs import cells, sides, stored
 from tests.tuning.scoring import REFERENCE, model
-from tests.tuning.tunings import PROMPT, Ran, TuneBench, row_of, truth
+from tests.tuning.tunings import PROMPT, Ran, TuneBench, right_where, row_of, truth
 
 SCORED = PROMPT.replace("decide: generate\ncue: none", 'decide: score\ncue: "Mood:"')
 
@@ -108,3 +108,13 @@ async def test_of_a_metric_that_counts_downwards_means_are_its_own_and_a_gain_is
     assert ran.record["verdict"] == "improved"
     searched = next(each for each in ran.record["candidates"] if each["pick"])
     assert searched["mean"] == pytest.approx(best)
+
+
+async def test_a_pick_that_was_compared_with_nothing_has_no_score_on_search_rows(folder: Folder) -> None:
+    ran = await TuneBench(folder, 60).tune(
+        right_where(lambda text: 0.9 if text.count("row ") > 1 else 0.5), calls=300, optimizer="bootstrap_few_shot"
+    )
+
+    assert ran.record["best"]["changes"]
+    assert ran.record["best"]["search"] is None
+    assert ran.record["best"]["confirm"]["n"] == ran.record["rows"]["confirm"]
