@@ -59,15 +59,16 @@ def test_what_each_change_brought_says_what_it_rests_on() -> None:
 def test_the_front_goes_from_cheap_to_dear_with_pick_and_start_marked() -> None:
     said = lines()
     begin = next(at for at, line in enumerate(said) if line.startswith("no other is better"))
-    front = [line.split()[0] for line in said[begin + 2 : begin + 5]]
-    assert front == ["start:", "decide:", "pick:"]
+    front = [line.split() for line in said[begin + 2 : begin + 8]]
+    assert [line[0] for line in front[::2]] == ["start", "74", "pick"]
+    assert front[1::2] == [["as", "written"], ["decide:", "score"], ["decide:", "score", "·", "examples:", "4"]]
     assert not any("layout: json" in line for line in said)
 
 
 def test_of_a_long_front_its_ends_the_pick_and_the_start_are_shown() -> None:
     many = [candidate(f"c{at:02}", 0.5 + at / 100, 50.0 + at, front=True, pick=at == 18) for at in range(30)]
     said = "\n".join(lines(candidates=many))
-    assert "c00" in said and "c29" in said and "pick: c18" in said
+    assert "c00" in said and "c29" in said and "pick" in said.partition("c18")[0].split("\n")[-2]
     assert "and 21 between these" in said
 
 
@@ -75,11 +76,45 @@ def test_the_diff_and_where_it_is_written_come_last() -> None:
     said = "\n".join(lines())
     assert said.index("-    prompt: mood\n+    prompt: mood.tuned") > said.index("improved")
     assert "written: pipelines/mood.tuned.yaml, templates/prompts/mood.tuned.j2" in said
-    assert "replaced: " in "\n".join(lines(applied=True))
+
+
+def test_where_the_original_is_replaced_that_alone_is_told_to_be() -> None:
+    said = lines(applied=True, written=["templates/prompts/mood.tuned.j2", "pipelines/mood.yaml"])
+    begin = said.index("written: templates/prompts/mood.tuned.j2")
+    assert said[begin + 1] == "replaced: pipelines/mood.yaml"
+    assert "written: " not in "\n".join(lines(applied=True, written=["pipelines/mood.yaml"]))
+
+
+def test_in_a_narrow_terminal_no_number_is_cut_however_long_the_names_are() -> None:
+    long = " · ".join(f"step_{at}.examples: 8 examples from its own runs #{at}" for at in range(12))
+    many = [candidate(long, 0.5 + at / 10, 50.0 + at, front=True, unparsed=0.02 * at, pick=at == 2) for at in range(3)]
+    said = tuning_text(demo_tuning(candidates=many), width=60).split("\n")
+    assert all(len(line) <= 60 for line in said if not line.startswith("mood on"))
+    assert sum(line.endswith("  4 %") for line in said) == 1
+    assert [line.split()[-2:] for line in said if line.startswith(("start ", "pick "))] == [["of", "40"], ["of", "40"]]
+
+
+def test_what_was_not_picked_yet_is_not_called_the_pick() -> None:
+    said = "\n".join(lines(status="interrupted", ordinal=0, difference=None, why="it ended before anything was picked"))
+    assert "\nso far: mood.decide" in said and "\npick: " not in said
+
+
+def test_changes_that_are_left_unmeasured_for_one_reason_are_told_together() -> None:
+    told = {
+        "about": "",
+        "difference": 0.1,
+        "low": None,
+        "high": None,
+        "on": "search",
+        "skipped": "needs 142 more calls",
+    }
+    both = [{"axis": f"mood.{kind}", "level": "x", **told} for kind in ("decide", "layout")]
+    said = "\n".join(lines(ablation=both))
+    assert "not measured on confirm rows: mood.decide, mood.layout: each needs 142 more calls" in said
 
 
 @pytest.mark.parametrize(
-    ("stopped", "told"), [("calls", "the calls of the budget are spent"), ("interrupted", "this is the best so far")]
+    ("stopped", "told"), [("calls", "the budget held no more calls"), ("interrupted", "this is the best so far")]
 )
 def test_what_stopped_it_is_told(stopped: str, told: str) -> None:
     assert any(told in line for line in lines(stopped_by=stopped)[:6])

@@ -13,7 +13,15 @@ from promptkit.reports.numbers import seconds_text
 from promptkit.reports.page.markup import NONE, bar, count, ends, facts, figure, notes, table, text
 from promptkit.reports.page.write import policy
 from promptkit.reports.tuning.scatter import scatter
-from promptkit.reports.tuning.text import difference_text, measured_on, pick_text, reasons, spent_text
+from promptkit.reports.tuning.text import (
+    difference_text,
+    measured_on,
+    pick_text,
+    picked_text,
+    reasons,
+    spent_text,
+    written_texts,
+)
 from promptkit.storage import write_atomic
 
 _PLACE = re.compile(r"<!--(\w+)-->")
@@ -80,7 +88,7 @@ def _verdict(record: Mapping[str, Any]) -> str:
 
 
 def _sides(record: Mapping[str, Any]) -> str:
-    sides = [("start", record["baseline"]), (f"pick: {pick_text(record)}", record["best"])]
+    sides = [("start", record["baseline"]), (f"{picked_text(record)}: {pick_text(record)}", record["best"])]
     known = [side[part] for _, side in sides for part in ("confirm", "search") if side[part]]
     scale = ends(each[key] for each in known for key in ("mean", "low", "high"))
     rows = [
@@ -103,9 +111,7 @@ def _estimate(record: Mapping[str, Any], said: Mapping[str, Any] | None, scale: 
 
 
 def _changes(record: Mapping[str, Any]) -> str:
-    written = ", ".join(f"<code>{text(each)}</code>" for each in record["written"])
-    told = "Replaced" if record["applied"] else "Written"
-    files_told = f'<p class="aside">{told}: {written}</p>' if written else ""
+    files_told = "".join(f'<p class="aside">{text(told)}</p>' for told in written_texts(record))
     return _ablation(record) + files_told + diff_markup(record["diff"])
 
 

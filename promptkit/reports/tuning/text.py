@@ -28,8 +28,8 @@ MOST_DECIMALS = 3
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
 _STOPPED = {
-    "calls": "the calls of the budget are spent",
-    "tokens": "the tokens of the budget are spent",
+    "calls": "the budget held no more calls",
+    "tokens": "the budget held no more tokens",
     "minutes": "the time of the budget is up",
     "interrupted": "interrupted: this is the best so far, and what was answered is kept",
     "failed": "a model, server or tool failed: this is the best so far, and what was answered is kept",
@@ -129,24 +129,30 @@ def difference_text(record: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 
 def _sides(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     """Yield start and pick on both sides of the rows."""
-    shown = [("start", record["baseline"]), ("pick", record["best"])]
+    picked = picked_text(record)
+    shown = [("start", record["baseline"]), (picked, record["best"])]
     known = [side[part] for _, side in shown for part in ("confirm", "search") if side[part]]
     if not known:
         return
     decimals = metric_decimals({**record["metric"], **each} for each in known)
-    rows: list[list[Cell]] = [[("", ""), ("confirm rows", "dim"), ("", ""), ("search rows", "dim"), ("", "")]]
+    rows: list[list[Cell]] = [["", ("confirm rows", "dim"), ("search rows", "dim")]]
     for name, side in shown:
         cells: list[Cell] = [(name, "bold")]
         for part in ("confirm", "search"):
             said = side[part]
-            value, interval = metric_parts({**record["metric"], **said}, decimals) if said else ("–", "")
-            cells += [value, (f"{interval} of {said['n']}" if said else "", "dim")]
+            parts = metric_parts({**record["metric"], **said}, decimals) if said else ()
+            cells.append(" ".join([*parts, f"of {said['n']}"]) if said else "–")
         rows.append(cells)
     yield from grid(rows, width=width)
-    yield from _paragraphs([f"pick: {pick_text(record)}"], width)
+    yield from _paragraphs([f"{picked}: {pick_text(record)}"], width)
     if record["best"]["search"] and record["best"]["confirm"]:
         told = "the search chose the pick by its search rows, so that these say too much of it"
         yield from _paragraphs([told], width, "dim")
+
+
+def picked_text(record: Mapping[str, Any]) -> str:
+    """Return what the best is called: nothing was picked where a tuning ended before."""
+    return "pick" if record["status"] == "done" or record["ordinal"] else "so far"
 
 
 def pick_text(record: Mapping[str, Any]) -> str:
@@ -171,9 +177,13 @@ def _ablation(record: Mapping[str, Any], width: int) -> Iterator[Text]:
         value, interval = difference_parts(metric, each, decimals)
         rows.append([f"{each['axis']}: {each['level']}", value, (interval, "dim"), (measured_on(each), "dim")])
     yield from grid(rows, right=(1,), width=width, indent=2)
-    skipped = [f"{each['axis']} {each['skipped']}" for each in said if each["skipped"]]
+    skipped: dict[str, list[str]] = {}
+    for each in said:
+        if each["skipped"]:
+            skipped.setdefault(each["skipped"], []).append(each["axis"])
     if skipped:
-        yield from _paragraphs([f"not measured on confirm rows: {'; '.join(skipped)}"], width, "dim")
+        each_why = (f"{', '.join(axes)}{': each' if len(axes) > 1 else ''} {why}" for why, axes in skipped.items())
+        yield from _paragraphs([f"not measured on confirm rows: {'; '.join(each_why)}"], width, "dim")
     if len(said) > 1 and all(each["on"] == "confirm" for each in said):
         total = sum(each["difference"] for each in said)
         text = difference_parts(metric, {"difference": total, "low": None, "high": None}, decimals)[0]
@@ -192,29 +202,33 @@ def _front(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     said = sorted((each for each in record["candidates"] if each["front"]), key=lambda each: each["tokens"] or 0)
     if len(said) < 2:
         return
-    yield Text("no other is better than these in score, tokens, time and unparsed at once (search rows)", style="bold")
+    told = "no other is better than these in score, tokens, time and unparsed at once (search rows)"
+    yield from _paragraphs([told], width, "bold")
     shown = _spread(said)
     metrics = [{**record["metric"], **each} for each in shown]
     decimals = metric_decimals(metrics)
-    rows: list[list[Cell]] = [
-        [(each, "dim") for each in ("", record["metric"]["name"], "", "tokens", "time", "rows", "")]
-    ]
+    has_unparsed = any(each["unparsed"] for each in shown)
+    heads = ["", record["metric"]["name"], "", "tokens", "time", "rows", *(["unparsed"] if has_unparsed else [])]
+    rows: list[list[Cell]] = [[(each, "dim") for each in heads]]
     for each, metric in zip(shown, metrics, strict=True):
         value, interval = metric_parts(metric, decimals)
-        mark = "pick: " if each["pick"] else "start: " if each["start"] else ""
-        unparsed = f"{100 * each['unparsed']:.0f} % unparsed" if each["unparsed"] else ""
         rows.append(
             [
-                (mark + each["name"], "bold" if mark else ""),
+                ("pick" if each["pick"] else "start" if each["start"] else "", "bold"),
                 value,
                 (interval, "dim"),
                 number_text(each["tokens"], 0),
                 seconds_text(each["latency"] or 0.0),
                 str(each["rows"]),
-                (unparsed, "red"),
+                *([(f"{100 * each['unparsed']:.0f} %", "red" if each["unparsed"] else "")] if has_unparsed else []),
             ]
         )
-    yield from grid(rows, right=(1, 3, 4, 5), width=width, indent=2)
+    head, *lines = grid(rows, right=(1, 3, 4, 5, 6), width=width, indent=2)
+    yield head
+    # A name under its numbers may be long without pushing them off the screen.
+    for each, line in zip(shown, lines, strict=True):
+        yield line
+        yield from _paragraphs([one_line(each["name"], 2 * width - 12)], width, "dim", indent="    ")
     if left := len(said) - len(shown):
         yield Text(f"  and {left} between these", style="dim")
 
@@ -238,8 +252,15 @@ def _diff(record: Mapping[str, Any], width: int) -> Iterator[Text]:
 
 def _written(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     if record["written"]:
-        told = "replaced" if record["applied"] else "written"
-        yield from _paragraphs([f"{told}: {', '.join(record['written'])}"], width)
+        yield from _paragraphs(written_texts(record), width)
+
+
+def written_texts(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which files were written, and which was replaced: with `--apply` the last one."""
+    written, replaced = list(record["written"]), [record["written"][-1]] if record["applied"] else []
+    for told, names in (("written", written[: len(written) - len(replaced)]), ("replaced", replaced)):
+        if names:
+            yield f"{told}: {', '.join(names)}"
 
 
 def _notes(record: Mapping[str, Any], width: int) -> Iterator[Text]:
@@ -251,9 +272,9 @@ def _notes(record: Mapping[str, Any], width: int) -> Iterator[Text]:
             yield Text(("· " if not at else "  ") + line, style="dim")
 
 
-def _paragraphs(texts: Any, width: int, style: str = "") -> Iterator[Text]:
+def _paragraphs(texts: Any, width: int, style: str = "", *, indent: str = "") -> Iterator[Text]:
     from rich.text import Text
 
     for told in texts:
-        for line in paragraph(visible(told), width=width):
+        for line in paragraph(visible(told), width=width, first=indent, rest=indent):
             yield Text(line, style=style)
