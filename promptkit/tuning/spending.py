@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, prod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from promptkit.engine import step_inputs
 from promptkit.errors import InputError
 from promptkit.runtimes import Budget
 from promptkit.tuning.race import default_budget
+from promptkit.tuning.technique_levels import own_requests
 
 if TYPE_CHECKING:
+    from promptkit.engine import Pipeline, Step
+    from promptkit.tuning.ground import Ground
     from promptkit.tuning.wishes import Limits
 
 CANDIDATES: Final = 16
@@ -61,6 +65,31 @@ def shared(
     set_aside = int(a_row * (1 + min(most, max(1.0, dearest))) + 0.999)
     set_aside = min(set_aside, total - (needed - int(least)))
     return Shares(total=total, search=total - set_aside, confirm=set_aside, most_requests=most)
+
+
+def likely_calls(ground: Ground) -> float:
+    """Return about how many calls a row of the start takes, before any was asked: by the techniques of its steps, the
+    repeats of the suite, and the items that the first rows have for a `for_each`."""
+    suite = ground.suite
+    pipeline, rows = suite.baseline.pipeline, [ground.rows[place].inputs[0] for place in ground.order[:BLOCK]]
+    return suite.repeat * max(1.0, sum(_requests(pipeline, step, rows) for step in pipeline.steps.values()))
+
+
+def _requests(pipeline: Pipeline, step: Step, rows: Sequence[Mapping[str, Any]]) -> float:
+    if step.pipeline is not None:
+        return sum(_requests(step.pipeline, each, ()) for each in step.pipeline.steps.values())
+    if step.asking is None:
+        return 0.0
+    items = [_items(pipeline, step, row) for row in rows] or [1]
+    return own_requests(pipeline, step) * sum(items) / len(items)
+
+
+def _items(pipeline: Pipeline, step: Step, row: Mapping[str, Any]) -> int:
+    """Return how many items a step has of a row; 1 where only the steps before it tell."""
+    try:
+        return max(1, len(step_inputs(pipeline, step, row)))
+    except InputError:
+        return 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,9 +72,16 @@ def _levels(pipeline: Pipeline, step: Step, specs: list[Spec]) -> Iterator[Level
             continue
 
 
+def own_requests(pipeline: Pipeline, step: Step) -> float:
+    """Return about how many requests a step takes as it is written, for one item."""
+    assert step.asking is not None, "only a step that asks has a technique"
+    known = costing_of(step, None)
+    return cost(choose(step.asking.technique, pipeline.project), pipeline.project, **known).requests
+
+
 def technique_requests(pipeline: Pipeline, step: Step, spec: Any) -> float:
     """Return how many requests a technique takes, of one of the step's own. Raises InputError for an unknown one."""
     assert step.asking is not None, "only a step that asks has a technique"
     known = costing_of(step, None)
-    own = cost(choose(step.asking.technique, pipeline.project), pipeline.project, **known).requests
-    return cost(choose(spec, pipeline.project), pipeline.project, **known).requests / max(own, 1.0)
+    taken = cost(choose(spec, pipeline.project), pipeline.project, **known).requests
+    return taken / max(own_requests(pipeline, step), 1.0)

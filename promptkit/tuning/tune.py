@@ -19,7 +19,7 @@ from promptkit.tuning.ground import Ground, read_ground, step_ground
 from promptkit.tuning.plan import Plan
 from promptkit.tuning.race import SMOKE_ROWS
 from promptkit.tuning.space import Space, derive_space, step_models
-from promptkit.tuning.spending import Shares, shared
+from promptkit.tuning.spending import Shares, likely_calls, shared
 from promptkit.tuning.standing import Standing
 from promptkit.tuning.verdict import LEAST_ROWS, smallest_gain
 from promptkit.tuning.wishes import OPTIMIZERS, Wishes
@@ -71,7 +71,7 @@ class Tuning:
         """
         ready = await self._prepared()
         ground, axes = ready.ground, ready.space.axes
-        shares = self._shares(ready, float(_asking_steps(self.suite)))
+        shares = self._shares(ready, self._likely_calls(ground))
         rate = self._seconds_a_call(ready)
         return Plan(
             target=self.suite.target,
@@ -99,7 +99,7 @@ class Tuning:
         """
         with holding_files():
             ready = await self._prepared()
-            shares = self._shares(ready, float(_asking_steps(self.suite)))
+            shares = self._shares(ready, self._likely_calls(ready.ground))
             work = Work(
                 self.suite,
                 ready,
@@ -175,6 +175,10 @@ class Tuning:
             prices=[[level.requests for level in axis.levels] for axis in ready.space.axes],
         )
 
+    def _likely_calls(self, ground: Ground) -> float:
+        # A budget that is named is refused for what is sure alone; the first rows tell the rest.
+        return likely_calls(ground) if self.wishes.limits.calls is None else float(_least_calls(self.suite))
+
     def _seconds_a_call(self, ready: Ready) -> float | None:
         """Return how long a request took in the last runs on the same model, by the clock; None where there is none."""
         for run in self._store.runs(limit=RECENT):
@@ -215,8 +219,9 @@ def _aim(suite: Suite, name: str | None) -> Measure:
     raise InputError(f"a search cannot aim at `{measure.name}`, which {why}", hint=hint)
 
 
-def _asking_steps(suite: Suite) -> int:
-    return max(1, sum(step.asking is not None for step in suite.baseline.pipeline.steps.values()))
+def _least_calls(suite: Suite) -> int:
+    """Return how many calls a row of the start takes at least, unless `when` leaves a step out."""
+    return suite.repeat * max(1, sum(step.asking is not None for step in suite.baseline.pipeline.steps.values()))
 
 
 def _alone(suite: Suite, ground: Ground) -> tuple[dict[str, Ground], list[str]]:

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from promptkit.errors import BudgetSpent, InputError
 from promptkit.runtimes import Budget
 from promptkit.tuning import Limits
-from promptkit.tuning.spending import CONFIRM_SHARE, Price, Spending, shared
+from promptkit.tuning.ground import read_ground
+from promptkit.tuning.spending import CONFIRM_SHARE, Price, Spending, likely_calls, shared
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import SUITE
+from tests.tuning.tunings import PROMPT, TuneBench
+
+ITEMS = """
+name: mood
+inputs: {parts: {type: list}}
+steps:
+  mood: {for_each: "{{ parts }}", as: text, prompt: mood}
+"""
 
 
 class Clock:
@@ -80,6 +91,28 @@ def test_without_a_number_of_calls_a_usual_one_is_taken() -> None:
     shares = shared(Limits(), order=80, confirm=120, calls_a_row=1.0, prices=[])
 
     assert shares.total == 16 * 80 / 2 + 240
+
+
+@pytest.mark.parametrize(
+    ("prompt", "suite", "calls"),
+    [
+        (PROMPT, SUITE, 1),
+        (PROMPT, SUITE + "repeat: 3\n", 3),
+        (PROMPT.replace("cue: none", "cue: none\ntechnique: self_consistency"), SUITE, 5),
+    ],
+)
+def test_what_a_row_takes_is_told_before_by_its_technique_and_its_repeats(
+    folder: Folder, prompt: str, suite: str, calls: float
+) -> None:
+    assert likely_calls(read_ground(TuneBench(folder, 40, prompt=prompt).start(suite))) == calls
+
+
+def test_what_a_row_takes_is_told_before_by_its_items(folder: Folder) -> None:
+    bench = TuneBench(folder)
+    folder.write("pipelines/mood.yaml", ITEMS)
+    bench.rows([{"parts": [f"row {at}", "and", "more"], "expect": ["good"] * 3} for at in range(40)])
+
+    assert likely_calls(read_ground(bench.start(SUITE.replace("label", "exact")))) == 3
 
 
 def test_too_few_calls_say_how_many_it_takes() -> None:
