@@ -88,12 +88,12 @@ def tune(
     """
     from promptkit.cli.session import run_to_end
     from promptkit.storage import holding_files
-    from promptkit.tuning import Limits, Wishes, load_tuned, read_budget
+    from promptkit.tuning import Limits, Wishes, load_tuned, read_budget, read_only
 
     wishes = Wishes(
         limits=read_budget(budget) if budget is not None else Limits(),
         optimizer=optimizer,  # type: ignore[arg-type]  # checked there
-        only=tuple(filter(None, (each.strip() for each in (only or "").split(",")))),
+        only=read_only(only) if only is not None else (),
         teacher=teacher,
         mode=mode_of(stepwise=stepwise, joint=joint),
         prefer=prefer,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from promptkit.tuning.record import metric_record
     from promptkit.tuning.standing import BestSoFar, Standing
     from promptkit.tuning.tune import KIND, Tuning
-    from promptkit.tuning.wishes import OPTIMIZERS, Limits, Mode, Wishes, read_budget
+    from promptkit.tuning.wishes import OPTIMIZERS, Limits, Mode, Wishes, read_budget, read_only
     from promptkit.tuning.work import Tuned
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "metric_record",
     "models_apart",
     "read_budget",
+    "read_only",
 ]
 
 _HOMES = {
@@ -58,6 +59,7 @@ _HOMES = {
     "metric_record": "record",
     "models_apart": "opening",
     "read_budget": "wishes",
+    "read_only": "wishes",
 }
 
 

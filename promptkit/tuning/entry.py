@@ -15,7 +15,7 @@ from promptkit.storage import Store, holding_files
 from promptkit.tuning.handing_over import hand_over
 from promptkit.tuning.opening import load_tuned, models_apart
 from promptkit.tuning.tune import Tuning
-from promptkit.tuning.wishes import Limits, Mode, Optimizer, Wishes, read_budget
+from promptkit.tuning.wishes import Limits, Mode, Optimizer, Wishes, read_budget, read_only
 
 if TYPE_CHECKING:
     from promptkit.tuning.work import Tuned
@@ -55,15 +55,16 @@ def tune(
     wishes = Wishes(
         limits=read_budget(budget) if budget is not None else Limits(),
         optimizer=optimizer,
-        only=tuple(only),
+        only=read_only(only) if isinstance(only, str) else tuple(only),
         teacher=teacher,
         mode=mode,
         prefer=prefer,
         metric=metric,
         seed=seed,
     )
+    changes = [sets] if isinstance(sets, str) else sets
     with holding_files():
-        found = load_tuned(str(pipeline), None if suite is None else str(suite), sets=sets)
+        found = load_tuned(str(pipeline), None if suite is None else str(suite), sets=changes)
     tuned = asyncio.run(_tuned(found, wishes, model=model, write=write, in_place=apply))
     if tuned.failure is not None:
         raise tuned.failure

@@ -16,9 +16,16 @@ Mode = Literal["both", "stepwise", "joint"]
 OPTIMIZERS: Final[tuple[Optimizer, ...]] = get_args(Optimizer)
 """The first is ours; the others are DSPy's, and need `promptkit[dspy]`."""
 
+_USUAL: Final = {"calls": "calls=300", "tokens": "tokens=200000", "minutes": "minutes=10"}
+
 PREFERENCES: Final = ("cheap", "balanced", "best")
 AIMS: Final = ("score", "tokens", "latency", "unparsed", "calls")
 """What a formula of `--prefer` reads of a candidate: its score in [0, 1], and its means a row."""
+_EDGES: Final = (
+    dict(zip(AIMS, (0.0, 1.0, 0.001, 0.0, 1.0), strict=True)),
+    dict(zip(AIMS, (1.0, 1000.0, 1.0, 1.0, 5.0), strict=True)),
+)
+"""Where what a formula reads is least and where it is large."""
 _FORMULA: Final = f"{', '.join(PREFERENCES)}, or a formula as `score - 0.0005 * tokens`"
 
 
@@ -39,7 +46,8 @@ class Limits:
 class Wishes:
     """All that is asked of a tuning besides its target and suite. `only` are kinds of axes, steps, or STEP.KIND.
 
-    `metric` is the aim's name, None for the first. Raises InputError for an optimizer or a preference there is not.
+    `metric` is the aim's name, None for the first. Raises InputError for an optimizer, a mode or a preference there is
+    not.
     """
 
     limits: Limits = Limits()
@@ -54,6 +62,8 @@ class Wishes:
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise InputError(f"there is no optimizer `{self.optimizer}`", hint=nearest(self.optimizer, OPTIMIZERS))
+        if self.mode not in get_args(Mode):
+            raise InputError(f"there is no mode `{self.mode}`", hint=nearest(self.mode, get_args(Mode)))
         check_preference(self.prefer)
 
 
@@ -63,9 +73,9 @@ def read_budget(text: str) -> Limits:
     problems: list[Problem] = []
     for part in filter(None, (each.strip() for each in text.split(","))):
         key, equals, number = (each.strip() for each in part.partition("="))
-        if key not in ("calls", "tokens", "minutes"):
+        if key not in _USUAL:
             told = f"`--budget {part}`: there is no limit `{key}`"
-            hint = nearest(key, ("calls", "tokens", "minutes"))
+            hint = nearest(key, _USUAL)
             if not equals and key.isdecimal():
                 told, hint = f"`--budget {part}` does not say of what", f"--budget calls={key}"
             problems.append(Problem(told, hint=hint))
@@ -73,7 +83,7 @@ def read_budget(text: str) -> Limits:
             problems.append(Problem(f"`--budget {text}` gives `{key}` twice"))
         elif (value := _positive(number, whole=key != "minutes")) is None:
             whole = "a number" if key == "minutes" else "a whole number"
-            problems.append(Problem(f"`--budget {part}`: {key} is {whole} above 0", hint=f"--budget {key}=300"))
+            problems.append(Problem(f"`--budget {part}`: {key} is {whole} above 0", hint=f"--budget {_USUAL[key]}"))
         else:
             found[key] = value
     if not found and not problems:
@@ -81,6 +91,14 @@ def read_budget(text: str) -> Limits:
     if problems:
         raise InputError(problems)
     return Limits(**found)  # type: ignore[arg-type]  # whole numbers are read as such
+
+
+def read_only(text: str) -> tuple[str, ...]:
+    """Return the names in `examples,topic.layout`. Raises InputError where there is none."""
+    names = tuple(filter(None, (each.strip() for each in text.split(","))))
+    if not names:
+        raise InputError("`--only` is empty", hint="kinds, steps or STEP.KIND: --only examples,layout")
+    return names
 
 
 def _positive(text: str, *, whole: bool) -> float | None:
@@ -92,9 +110,11 @@ def _positive(text: str, *, whole: bool) -> float | None:
 
 
 def check_preference(text: str) -> None:
-    """Raise InputError for what is neither `cheap`, `balanced`, `best` nor a formula over `AIMS`."""
+    """Raise InputError for what is neither `cheap`, `balanced`, `best` nor a formula that is a number over `AIMS`."""
     if text in PREFERENCES:
         return
+    if not text.strip():
+        raise InputError("`--prefer` is empty", hint=_FORMULA)
     try:
         used = Expression.parse(text, bare=True).names
     except InputError as error:
@@ -105,11 +125,18 @@ def check_preference(text: str) -> None:
         raise InputError(f"`--prefer {text}`: there is no `{unknown[0]}`", hint=hint)
     if not used:
         raise InputError(f"`--prefer {text}` is the same for all", hint=f"it reads {', '.join(AIMS)}")
+    for told in _EDGES:  # What fails there would fail when all is asked.
+        preference(text, told)
 
 
 def preference(text: str, aims: Mapping[str, float]) -> float:
     """Return what a formula gives to a candidate, the higher the better. Raises InputError where it is no number."""
-    value: Any = Expression.parse(text, bare=True).evaluate(aims)
+    try:
+        value: Any = Expression.parse(text, bare=True).evaluate(aims)
+        told = f"it is {value!r}"
+    except InputError as error:
+        value, told = None, error.problems[0].message
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise InputError(f"`--prefer {text}` gives {value!r}, which is no number")
+        where = ", ".join(f"{name} {each:g}" for name, each in aims.items())
+        raise InputError(f"`--prefer {text}` is no number at {where}: {told}", hint=_FORMULA)
     return float(value)

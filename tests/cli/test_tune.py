@@ -148,6 +148,8 @@ def test_on_a_terminal_a_person_is_asked(here: Here, agreed: bool, monkeypatch: 
         (("--optimizer", "rase"), "did you mean `race`?"),
         (("--prefer", "chaep"), "did you mean `cheap`?"),
         (("--only", "layuot"), "did you mean"),
+        (("--only", ","), "`--only` is empty"),
+        (("--prefer", "score / unparsed"), "`--prefer score / unparsed` is no number at"),
         (("--metric", "acuracy"), "did you mean `accuracy`?"),
         (("--metric", "size"), "a search cannot aim at `size`"),
         (("--suite", "modo"), "did you mean `mood`?"),

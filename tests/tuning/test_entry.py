@@ -109,6 +109,10 @@ def test_to_replace_without_writing_is_refused(here: Here) -> None:
     ("wrong", "told"),
     [
         ({"budget": "call=3"}, "there is no limit `call`"),
+        ({"only": "layout,wrding"}, "did you mean `wording`"),
+        ({"only": ["wrding"]}, "did you mean `wording`"),
+        ({"sets": "mood.layuot=xml"}, "did you mean `layout`"),
+        ({"mode": "step"}, "there is no mode `step`"),
         ({"optimizer": "rase"}, "there is no optimizer `rase`"),
         ({"suite": "moood"}, "did you mean `mood`"),
         ({"metric": "acuracy"}, "did you mean `accuracy`"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.tuning.wishes import Limits, Wishes, check_preference, preference, read_budget
+from promptkit.tuning.wishes import PREFERENCES, Limits, Wishes, check_preference, preference, read_budget, read_only
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_budget_is_any_of_its_limits(text: str, limits: Limits) -> None:
         ("calls=many", "calls is a whole number above 0"),
         ("calls=0", "calls is a whole number above 0"),
         ("calls=1.5", "calls is a whole number above 0"),
-        ("minutes=-1", "minutes is a number above 0"),
+        ("minutes=-1", "minutes is a number above 0\n  hint: --budget minutes=10"),
         ("minutes=inf", "minutes is a number above 0"),
         ("calls=1,calls=2", "gives `calls` twice"),
         ("", "is empty"),
@@ -46,7 +46,18 @@ def test_all_that_is_wrong_with_a_budget_is_told_at_once() -> None:
     assert len(raised.value.problems) == 2
 
 
-@pytest.mark.parametrize("text", ["cheap", "balanced", "best", "score", "score - 0.001 * tokens", "-latency"])
+def test_what_may_vary_is_named_with_commas_and_at_least_one_name() -> None:
+    assert read_only("examples, topic.layout,") == ("examples", "topic.layout")
+    with pytest.raises(InputError, match="`--only` is empty"):
+        read_only(" ,")
+
+
+def test_a_mode_that_there_is_not_is_told_with_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean `stepwise`"):
+        Wishes(mode="stepwize")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", [*PREFERENCES, "score", "score - 0.001 * tokens", "score / latency", "-latency"])
 def test_a_preference_is_a_word_or_a_formula(text: str) -> None:
     check_preference(text)
 
@@ -58,6 +69,11 @@ def test_a_preference_is_a_word_or_a_formula(text: str) -> None:
         ("score - token", "did you mean `tokens`?"),
         ("score -", "is no formula"),
         ("1 + 1", "is the same for all"),
+        (" ", "`--prefer` is empty"),
+        ("score > 0.5", "is no number at score 0, tokens 1"),
+        ("score / unparsed", "is no number at score 0, tokens 1, latency 0.001, unparsed 0, calls 1: "),
+        ("score - 'a'", "is no number at"),
+        ("score.mean", "is no number at"),
     ],
 )
 def test_what_is_wrong_with_a_preference_is_told(text: str, told: str) -> None:
@@ -68,7 +84,7 @@ def test_what_is_wrong_with_a_preference_is_told(text: str, told: str) -> None:
 
 def test_a_formula_is_worked_out_over_what_is_known_of_a_candidate() -> None:
     assert preference("score - 0.01 * tokens", {"score": 0.9, "tokens": 20.0}) == pytest.approx(0.7)
-    with pytest.raises(InputError, match="which is no number"):
+    with pytest.raises(InputError, match=r"is no number at score 0\.9, tokens 20: it is False"):
         preference("score > tokens", {"score": 0.9, "tokens": 20.0})
 
 
