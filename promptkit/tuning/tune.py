@@ -118,6 +118,9 @@ class Tuning:
             except asyncio.CancelledError:
                 self.tuned = work.end("interrupted", "interrupted")
                 raise
+            except InputError:
+                work.end("failed", "failed")
+                raise
             except PromptkitError as failure:
                 self.tuned = work.end("incomplete", "failed", failure)
                 return self.tuned
@@ -141,6 +144,8 @@ class Tuning:
 
             is_ours = self.wishes.optimizer == OPTIMIZERS[0]
             space = respaced({}) if is_ours else Space((), (f"`{self.wishes.optimizer}` is DSPy's: {THEIRS}",))
+            if is_ours:
+                _check_space(space, ground)
             tunings.keep_split(name, ground.salt, ground.share)
             smallest = smallest_gain(len(ground.confirm)) if ground.size >= LEAST_ROWS else None
             self._ready = Ready(
@@ -249,6 +254,17 @@ def _check_rows(ground: Ground) -> None:
             f"`{suite.name}` has {len(ground.rows)} rows that are not all alike, too few to search on some and confirm"
         )
         raise InputError(f"{told} on others", hint="200 rows show a gain of about 10 points, 30 are the least")
+
+
+def _check_space(space: Space, ground: Ground) -> None:
+    """Raise InputError where nothing can be varied, nor calibrated, nor shown once the model has made it."""
+    suite = ground.suite
+    asking = [each.asking for each in suite.baseline.pipeline.steps.values() if each.asking is not None]
+    calibrates = any(each.decide == "score" and each.calibrate is None for each in asking)
+    shows = asking and ground.pool and "examples" in space.kinds
+    if not (space.axes or calibrates or shows):
+        hint = "; ".join(space.notes) or "`tune:` of the pipeline and `--only` say what may vary"
+        raise InputError(f"there is nothing to tune in `{suite.target}`", hint=hint)
 
 
 def _row_notes(ground: Ground) -> Sequence[str]:

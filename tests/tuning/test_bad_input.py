@@ -96,6 +96,22 @@ async def test_what_is_not_there_cannot_be_tuned(bench: TuneBench, only: str) ->
     assert f"nothing to tune that is called `{only}`" in str(await refused(bench, only=(only,)))
 
 
+async def test_a_target_in_which_nothing_may_vary_is_refused(bench: TuneBench) -> None:
+    pipeline = bench.target.read_text(encoding="utf-8")
+    bench.folder.write("pipelines/mood.yaml", pipeline + "tune: {mood.layout: [xml]}\n")
+
+    assert "there is nothing to tune in `mood`" in str(await refused(bench))
+
+
+async def test_a_target_that_only_runs_another_is_refused_with_that_ones_name(bench: TuneBench) -> None:
+    outer = "name: outer\ninputs: {text: {example: fine}}\nsteps:\n  inner: {pipeline: mood}\n"
+    bench.folder.write("pipelines/outer.yaml", outer)
+    error = await refused(bench, target=bench.folder.root / "pipelines/outer.yaml")
+
+    assert "there is nothing to tune in `outer`" in str(error)
+    assert "it runs the pipeline `mood`, which is tuned by itself" in str(error.problems[0].hint)
+
+
 async def test_ten_rows_may_be_tuned_on_but_show_nothing(bench: TuneBench) -> None:
     bench.rows(rows(10))
     ran = await bench.tune(answer, calls=200)
