@@ -24,7 +24,7 @@ LONG = " ".join(f"word{number}" for number in range(40))
 def test_a_row_is_near_where_the_words_or_most_of_their_runs_are_another_ones(
     inputs: dict[str, object], is_near: bool
 ) -> None:
-    rows = [{"text": "A fine film."}, {"text": LONG}, {"text": 7}]
+    rows: list[dict[str, object]] = [{"text": "A fine film."}, {"text": LONG}, {"text": 7}]
 
     assert near_to(rows, [{"text": "no other"}, inputs]) == ({1} if is_near else set())
 
