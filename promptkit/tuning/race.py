@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Final, Literal
@@ -79,18 +79,16 @@ class Race:
         equal: float = EQUAL,
         spent: float = 0.0,
         known: Sequence[int] | None = None,
-        prompts: Sequence[Hashable] | None = None,
     ) -> None:
         """Enter candidates that cost so many calls a row.
 
         `spent` calls of the same budget went before the race, in a screen. `known` says how many rows of the order each
-        has been asked already: they are due as others are, but cost nothing of the budget. Candidates of equal
-        `prompts` share their calls (calibrations of one prompt): a row is paid once for them. Where there are too many,
+        has been asked already: they are due as others are, but cost nothing of the budget. Where there are too many,
         those that come first enter. Raises ValueError for no candidates, no rows, and unlike lengths.
         """
         count = len(costs)
-        self._prices = Prices(costs, [0] * count if known is None else known, prompts or range(count))
-        if not count or rows < 1 or not count == len(self._prices.known) == len(self._prices.prompts):
+        self._prices = Prices(costs, [0] * count if known is None else known)
+        if not count or rows < 1 or count != len(self._prices.known):
             raise ValueError("a race has candidates and rows, and says of each candidate what it knows")
         self.rows, self.left, self.equal = rows, float(budget), equal
         self.lanes = [Lane() for _ in costs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -13,19 +13,14 @@ CostOfBest = Callable[[int, int, int], float]
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Calls a row of each candidate, how many rows of the order each has seen already, and whose calls are the same."""
+    """Calls a row of each candidate, and how many rows of the order each has seen already."""
 
     costs: Sequence[float]
     known: Sequence[int]
-    prompts: Sequence[Hashable]
 
     def of(self, candidates: Sequence[int], start: int, stop: int) -> float:
-        """Return what it costs that candidates who have seen `start` rows see `stop`; equal prompts are paid once."""
-        paid: dict[Hashable, float] = {}
-        for each in candidates:
-            cost = self.costs[each] * max(0, stop - max(start, self.known[each]))
-            paid[self.prompts[each]] = max(cost, paid.get(self.prompts[each], 0.0))
-        return sum(paid.values())
+        """Return what it costs that candidates who have seen `start` rows see `stop`."""
+        return sum(self.costs[each] * max(0, stop - max(start, self.known[each])) for each in candidates)
 
 
 def going_on(cost: CostOfBest, alive: int, seen: int, rows: int) -> float:

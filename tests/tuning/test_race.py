@@ -172,18 +172,6 @@ class TestTheBudget:
 
         assert first_cut(equal_race(12, 100, 400, known=[10] * 12)) > first_cut(equal_race(12, 100, 400))
 
-    def test_calibrations_of_one_prompt_are_paid_once(self) -> None:
-        alone = blocks(Race(costs=[1, 1], rows=100, budget=200), all_right(2, 100))
-        race = Race(costs=[1, 1, 1, 1], rows=100, budget=200, prompts=["a", "b", "b", "b"])
-        scores = all_right(4, 100)
-        due = []
-        while (block := race.next()) is not None:
-            due.append(block.rows)
-            give(race, block, scores, calls=2 * len(block.rows))
-
-        assert due == [block.rows for block in alone]
-        assert race.left == 0
-
     def test_with_too_little_for_one_block_the_start_is_the_pick(self) -> None:
         race = equal_race(4, 100, 7)
 

@@ -11,22 +11,15 @@ from promptkit.tuning.rungs import Prices, first_rung, going_on, survivors
 
 
 def equal(candidates: int, known: int = 0) -> Prices:
-    return Prices([1] * candidates, [known] * candidates, range(candidates))
+    return Prices([1] * candidates, [known] * candidates)
 
 
 def test_a_row_is_paid_by_each_candidate_that_has_not_seen_it() -> None:
-    prices = Prices([1, 5, 1], [0, 0, 12], range(3))
+    prices = Prices([1, 5, 1], [0, 0, 12])
 
     assert prices.of([0, 1], 10, 20) == 60
     assert prices.of([0, 2], 10, 20) == 18
     assert prices.of([2], 0, 12) == 0
-
-
-def test_equal_prompts_are_paid_once_as_long_as_one_of_them_runs() -> None:
-    prices = Prices([1, 1, 1], [0, 0, 0], ["a", "b", "b"])
-
-    assert prices.of([0, 1, 2], 0, 10) == 20
-    assert prices.of([0, 2], 0, 10) == 20
 
 
 def test_going_on_halves_the_field_and_doubles_the_rows() -> None:
@@ -73,7 +66,7 @@ def test_as_many_survive_as_can_be_paid(candidates: int, seen: int, more: int, b
 
 
 def test_the_best_are_paid_for_at_their_own_prices() -> None:
-    prices = Prices([5, 1, 1], [0, 0, 0], range(3))
+    prices = Prices([5, 1, 1], [0, 0, 0])
 
     assert survivors(prices, [1, 2, 0], 10, 20, 20) == 2
     assert survivors(prices, [0, 1, 2], 10, 20, 20) == 1
