@@ -143,8 +143,15 @@ class Search:
         scores = [self._evidence.aims(one, rows).score for one in asked]
         self._found.effects = main_effects(drawn, scores, [len(rows)] * len(drawn), self._axes)
         self._done("screen", asked, rows, before)
-        self._lead(asked[max(range(len(asked)), key=lambda at: scores[at])], rows)
-        return list(zip(drawn, scores, strict=True))
+        seen = list(zip(drawn, scores, strict=True))
+        # Until a race says more: a limit may end before its first block is through.
+        likeliest = self._merged(max(seen, key=lambda each: self._likely(*each))[0])
+        self._found.pick = self._found.chosen = likeliest
+        self._lead(likeliest, rows)
+        return seen
+
+    def _likely(self, drawn: Candidate, score: float) -> float:
+        return self._found.effects.likely(drawn, score) if self._found.effects else score
 
     async def _main(self, seen: Sequence[tuple[Candidate, float]]) -> None:
         """Race who a screen lets in, or, where the budget holds none, the ways to decide and random configurations."""
@@ -201,11 +208,12 @@ class Search:
                 self._tell_dropped(racing, told)
         finally:
             self._note_lanes(stage, racing)
-        self._found.pick, self._found.ranked = racing.pick, racing.ranked
+        furthest = max(lane.rows for lane in racing.race.lanes)
+        if furthest:
+            self._found.pick, self._found.ranked = racing.pick, racing.ranked
         notes = ("no candidate's answers parse: the format is the problem",) if racing.race.unreadable else ()
         for each in notes:
             self._standing.note(each)
-        furthest = max(lane.rows for lane in racing.race.lanes)
         self._done(stage, racing.candidates, order[:furthest], before, notes)
 
     async def _able(self, candidates: Sequence[Candidate]) -> list[Candidate]:

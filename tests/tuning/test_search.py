@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from promptkit.errors import BudgetSpent
 from promptkit.runtimes import Budget, Request
 from promptkit.runtimes.scripted import CAPABILITIES, Script, Scripted, whole_text
 from promptkit.tuning.calibrating import Calibrating
 from promptkit.tuning.candidate import Axis, Candidate, Level
 from promptkit.tuning.evidence import Evidence
 from promptkit.tuning.found import Found
+from promptkit.tuning.race import Block
+from promptkit.tuning.racing import Racing
 from promptkit.tuning.search import Search
 from promptkit.tuning.standing import Standing
 from tests.engine.helpers import Folder
@@ -156,3 +159,18 @@ async def test_whoever_is_out_is_told_while_it_goes_on(folder: Folder) -> None:
     assert {name for name, _ in standing.dropped} == dropped
     assert standing.best is not None
     assert standing.best.mean is not None
+
+
+async def test_where_the_first_block_of_the_race_breaks_off_the_screen_says_what_is_best(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks_off(racing: Racing) -> AsyncIterator[Block]:
+        raise BudgetSpent("the budget is spent")
+        yield Block((0,), range(0))
+
+    monkeypatch.setattr(Racing, "blocks", breaks_off)
+    async with searching(folder, [CUES, LAYOUTS]) as (search, _, _, standing):
+        found = await search.run(500)
+
+    assert found.pick.changes
+    assert standing.best is not None and standing.best.name == found.pick.name
