@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from promptkit.errors import BudgetSpent, Problem, PromptkitError
+from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError
 from promptkit.evaluation import read_variant
 from promptkit.tuning.ablation import ablate
 from promptkit.tuning.calibrating import Calibrating
@@ -162,7 +162,12 @@ class Work:
         """Ask the start on a few rows, and set aside what the confirmation needs at what these took."""
         ground = self._ready.ground
         rows, before = ground.order[:SMOKE_ROWS], self._spending.seconds
-        await self._field.have([Candidate()], rows)
+        try:
+            await self._field.have([Candidate()], rows)
+        except BudgetSpent as spent:
+            limit = self.budget.ended or "calls"
+            told = f"--budget {limit}={self._wishes.limits.record().get(limit) or 0:g} is too small"
+            raise InputError(f"{told}: it does not hold the start on {len(rows)} rows") from spent
         cells = list(self._field.cells(Candidate(), rows))
         count = max(1, len(cells))
         price = Price(
@@ -242,7 +247,8 @@ class Work:
             return
         self._stage("confirm", 2, before)
         if state.confirmed.is_cheaper and state.confirmed.outcome != "improved":
-            self._standing.note("the pick takes a fifth fewer tokens or less, and is not worse by 2 points or more")
+            told = "the pick takes at most 80 % of the start's tokens"
+            self._standing.note(f"{told}, and is not worse by 2 points or more")
         before = self.budget.spent
         self._standing.enter("ablation", len(chosen.choices))
         state.ablation = await ablate(self._field, chosen, ground.confirm, state.found.effects)
