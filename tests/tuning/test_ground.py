@@ -8,6 +8,7 @@ from promptkit.errors import InputError
 from promptkit.evaluation import Suite
 from promptkit.tuning.ground import POOL_ROWS, Ground, read_ground, row_labels, step_ground
 from tests.engine.helpers import Folder
+from tests.evaluation.suites import SUITE
 from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advised
 from tests.tuning.tunings import TuneBench, rows
 
@@ -80,6 +81,18 @@ def test_a_row_that_stands_several_times_counts_once_on_its_side(bench: TuneBenc
     assert (twice.duplicates, len(twice.rows), twice.size) == (100, 200, 100)
     assert twice.confirm == once.confirm
     assert sorted(twice.search) == sorted(once.search)
+
+
+@pytest.mark.parametrize("together", [3, 5, 20])
+def test_rows_for_demonstrations_are_of_other_clusters_than_those_that_are_scored(
+    bench: TuneBench, together: int
+) -> None:
+    bench.rows([{**each, "of": number // together} for number, each in enumerate(rows(200))])
+    found = read_ground(bench.start(SUITE.replace("rows.jsonl", "{file: rows.jsonl, cluster: of}")))
+    shown, scored = ({place // together for place in places} for places in (found.pool, found.order))
+
+    assert not shown & scored
+    assert bool(shown) == (together < POOL_ROWS)
 
 
 def test_where_no_row_can_be_used_the_rows_say_why(bench: TuneBench) -> None:
