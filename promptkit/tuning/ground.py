@@ -72,7 +72,7 @@ def read_ground(
     dealt = row_order(len(seen), labels=_some(labels, seen), clusters=_some(clusters, seen), seed=seed)
     ordered = [seen[at] for at in dealt]
     size = min(POOL_ROWS, int(len(ordered) * POOL_SHARE)) if pooled else 0
-    while clusters is not None and 0 < size and clusters[ordered[size - 1]] == clusters[ordered[size]]:
+    while clusters is not None and size > 0 and clusters[ordered[size - 1]] == clusters[ordered[size]]:
         size -= 1  # An example from the same document would tell what is asked.
     return Ground(
         suite=suite,
