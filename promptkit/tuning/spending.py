@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, prod
+from math import ceil, inf, prod
 from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.engine import step_inputs
@@ -127,10 +127,12 @@ class Spending:
         budget.most_tokens -= (1 + LONGER) * confirm * price.tokens
         budget.deadline -= SLACK * 2 * confirm * price.seconds
         tokens, seconds = budget.most_tokens - budget.spent_tokens, budget.deadline - time.monotonic()
-        for limit, left, needed in (("tokens", tokens, price.tokens), ("minutes", seconds, price.seconds)):
+        for limit, left, needed, unit in (("tokens", tokens, price.tokens, 1), ("minutes", seconds, price.seconds, 60)):
             if left < block * needed:
-                told = f"--budget {limit}={self._limits.record()[limit]:g} is too small for a block of rows"
-                raise InputError(f"{told} and the confirmation of {confirm}, at what the start takes a row")
+                given = self._limits.record()[limit] or 0.0
+                told = f"--budget {limit}={given:g} is too small for a block of rows and the confirmation of {confirm}"
+                hint = f"at least {limit}={ceil(given + (block * needed - left) / unit)}"
+                raise InputError(f"{told}, at what the start takes a row", hint=hint)
         rows = min(
             tokens / LONGER / price.tokens if price.tokens else inf,
             seconds / SLACK / price.seconds if price.seconds else inf,

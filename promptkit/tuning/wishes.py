@@ -125,8 +125,8 @@ def check_preference(text: str) -> None:
         raise InputError(f"`--prefer {text}`: there is no `{unknown[0]}`", hint=hint)
     if not used:
         raise InputError(f"`--prefer {text}` is the same for all", hint=f"it reads {', '.join(AIMS)}")
-    for told in _EDGES:  # What fails there would fail when all is asked.
-        preference(text, told)
+    for aims in _EDGES:  # What fails there would fail when all is asked.
+        preference(text, aims)
 
 
 def preference(text: str, aims: Mapping[str, float]) -> float:

@@ -159,12 +159,19 @@ async def test_a_search_is_left_no_more_calls_than_tokens_and_time_are_likely_to
     assert by_calls.budget.most == shares.search
 
 
-@pytest.mark.parametrize(("limits", "limit"), [(Limits(tokens=6_300), "tokens"), (Limits(minutes=4), "minutes")])
-async def test_tokens_or_minutes_that_hold_no_block_beside_the_confirmation_are_refused(
-    limits: Limits, limit: str
+@pytest.mark.parametrize(
+    ("limits", "limit", "least"),
+    [(Limits(tokens=6_300), "tokens", Limits(tokens=6_400)), (Limits(minutes=4), "minutes", Limits(minutes=5))],
+)
+async def test_tokens_or_minutes_that_hold_no_block_beside_the_confirmation_are_refused_with_the_least_that_do(
+    limits: Limits, limit: str, least: Limits
 ) -> None:
     spending = Spending(limits)
     shares = shared(limits, order=50, confirm=100, calls_a_row=1.0, prices=[])
 
-    with pytest.raises(InputError, match=f"--budget {limit}=.* is too small for a block of rows and the confirmation"):
+    with pytest.raises(
+        InputError, match=f"--budget {limit}=.* is too small for a block of rows and the confirm"
+    ) as raised:
         spending.search(shares, Price(calls=1.0, tokens=20.0, seconds=1.0), confirm=100)
+    assert raised.value.problems[0].hint == f"at least {limit}={least.record()[limit]:g}"
+    Spending(least).search(shares, Price(calls=1.0, tokens=20.0, seconds=1.0), confirm=100)
