@@ -133,6 +133,8 @@ class Tuning:
     async def _prepared(self) -> Ready:
         if self._ready is None:
             model = await (await self._models.get(self.suite.baseline.model)).model()
+            if self.wishes.teacher is not None:  # One that is not there would be missed when much is asked.
+                await (await self._models.get(self.wishes.teacher)).model()
             tunings, name = self._store.tunings, suite_name(self.suite)
             ground = read_ground(self.suite, tunings.split(name), seed=self.wishes.seed)
             _check_rows(ground)
@@ -169,6 +171,8 @@ class Tuning:
             if only or not wishes.only:
                 found = derive_space(own, models, only=only, seed=wishes.seed, made=made)
                 axes |= {axis.name: axis for axis in found.axes}
+                # What the rows of the whole do not have, those of the step may.
+                notes = [each for each in notes if not each.startswith((f"{step}: ", f"{step}."))] + list(found.notes)
         return Space(tuple(axes.values()), tuple(notes), whole.kinds)
 
     def _shares(self, ready: Ready, calls_a_row: float) -> Shares:

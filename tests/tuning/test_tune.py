@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from promptkit.errors import InputError
 from promptkit.evaluation import Replies
 from promptkit.runtimes import Request, Scripted
 from promptkit.runtimes.scripted import CAPABILITIES, whole_text
@@ -19,6 +21,7 @@ from promptkit.tuning import Limits, Tuning, Wishes
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Given
 from tests.tuning.logs import stored
+from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advise, advised
 from tests.tuning.test_spending import Clock
 from tests.tuning.tunings import PROMPT, TuneBench, luck, right_where, row_of, rows, truth
 
@@ -101,11 +104,12 @@ class TestLimits:
         with TemporaryDirectory() as folder:
             prompt = PROMPT.replace("cue: none", f"cue: none\ntechnique: {technique}")
             bench = TuneBench(Folder(Path(folder)), 40, prompt=prompt)
-            ran = asyncio.run(bench.tune(answer, calls=calls))
-            again = asyncio.run(bench.tune(answer, calls=calls - 30))
-
-            assert len(ran.runtime.requests) <= ran.record["calls"] <= calls
-            assert len(again.runtime.requests) <= again.record["calls"] <= calls - 30
+            for most in (calls, calls - 30):
+                runtime = Scripted(answer)
+                with suppress(InputError):  # It holds no search at what a row takes, and is refused.
+                    ran = asyncio.run(bench.tune(runtime, calls=most))
+                    assert len(runtime.requests) <= ran.record["calls"] <= most
+                assert len(runtime.requests) <= most
 
     async def test_tokens_are_never_more_than_the_limit_and_a_pick_is_confirmed(self, bench: TuneBench) -> None:
         ran = await bench.tune(answer, limits=Limits(calls=2_000, tokens=25_000))
@@ -132,15 +136,18 @@ class TestLimits:
         assert ran.record["difference"]["n"] == ran.record["rows"]["confirm"]
         assert ran.record["verdict"] == "improved"
 
-    @pytest.mark.parametrize(("tokens", "stopped_by"), [(300, "tokens"), (11_500, "failed")])
-    async def test_a_limit_that_holds_no_search_is_told(self, bench: TuneBench, tokens: int, stopped_by: str) -> None:
-        ran = await bench.tune(answer, limits=Limits(calls=2_000, tokens=tokens))
+    @pytest.mark.parametrize("tokens", [300, 11_500])
+    async def test_a_limit_that_holds_no_search_is_refused_once_what_a_row_takes_is_known(
+        self, bench: TuneBench, tokens: int
+    ) -> None:
+        runtime = Scripted(answer)
+        with pytest.raises(InputError, match=f"--budget tokens={tokens} is too small"):
+            await bench.tune(runtime, limits=Limits(calls=2_000, tokens=tokens))
 
-        assert ran.record["tokens"] <= tokens
-        assert len(ran.runtime.requests) <= 8
-        assert (ran.record["status"], ran.record["verdict"]) == ("incomplete", "not shown")
-        assert ran.record["stopped_by"] == stopped_by
-        assert "tokens" in str(ran.tuned.failure)
+        assert len(runtime.requests) <= 8
+        kept = stored(bench, 1)
+        assert kept["tokens"] <= tokens
+        assert (kept["verdict"], kept["stopped_by"]) == ("not shown", "failed")
 
 
 class TestPlan:
@@ -178,3 +185,16 @@ async def test_what_requests_had_to_say_is_told_of_this_time_and_is_not_in_the_r
     assert (len(first.tuned.notices), len(again.tuned.notices)) == (1, 0)
     assert "no system role" in first.tuned.notices[0]
     assert first.record["notes"] == again.record["notes"]
+
+
+async def test_what_is_not_tried_of_a_step_with_labels_of_its_own_is_told_by_its_own_rows(folder: Folder) -> None:
+    bench, target = advised(folder, 60)
+
+    async def notes(text: str) -> list[str]:
+        with Store.open(bench.store_folder) as store, Replies(store) as replies, holding_files():
+            suite = bench.start(text, target=target)
+            plan = await Tuning(suite, models=Given(Scripted(advise), replies), store=store).plan()
+        return [each for each in plan.notes if each.startswith("tone: no examples are drawn")]
+
+    assert len(await notes(ADVISED_SUITE)) == 1
+    assert await notes(ADVISED_SUITE + STEP_LABELS) == []
