@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
+from os.path import relpath
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from promptkit.cli.eval_ import complete_suite
+from promptkit.cli.eval_next import typed_options
 from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, complete_model
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from promptkit.cli.session import Session
     from promptkit.evaluation import Suite
     from promptkit.reports import Progress
@@ -102,13 +107,32 @@ def tune(
     )
     asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
     wanted = Wanted(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
+    if html is not None and not html.parent.is_dir():
+        raise InputError(f"`--html {html}`: there is no folder `{html.parent}`", hint="make it first")
     with holding_files():
         found = load_tuned(target, suite, sets=asking.sets)
     ended = run_to_end(run_tuning(found, asking, wanted))
     if ended is None:
         return
     if not json:
-        show_next(ended, target, found)
+        how = typed_options(
+            suite=suite,
+            budget=budget,
+            optimizer=None if optimizer == "race" else optimizer,
+            only=only,
+            teacher=teacher,
+            stepwise=stepwise,
+            joint=joint,
+            prefer=None if prefer == "best" else prefer,
+            metric=metric,
+            seed=seed or None,
+            model=model,
+            set=asking.sets,
+            yes=yes,
+            no_cache=no_cache,
+            strict=strict,
+        )
+        show_next(ended, ["promptkit", "tune", target, *how], found, applying=apply)
     if ended.failure is not None:
         raise ended.failure
 
@@ -154,7 +178,7 @@ def agreed(plan: Plan) -> bool:
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         hint = "give the suite more rows, or begin all the same by --yes"
-        raise InputError(f"{smallest_text(plan)}: too little to be likely to show anything", hint=hint)
+        raise InputError(f"{smallest_text(plan)}; most changes bring less than that", hint=hint)
     return typer.confirm("begin all the same?", err=True)
 
 
@@ -191,17 +215,19 @@ def print_tuned(tuned: Tuned, wanted: Wanted) -> None:
         note(f"the page is {wanted.html}")
 
 
-def show_next(tuned: Tuned, target: str, suite: Suite) -> None:
-    """Show the two or three lines that go on from a tuning."""
+def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, applying: bool) -> None:
+    """Show the two or three lines that go on from a tuning. `typed` is the command but for what it prints."""
     from promptkit.reports import note
 
-    record = tuned.record
+    record, apply = tuned.record, ["--apply"] if applying else []
     note("next:")
     if tuned.status != "done":
-        note("  the same command  # goes on; what was answered is not asked again")
-    elif record["written"] and not record["applied"]:
-        tuned_file = record["written"][-1]
-        note(f"  promptkit run {tuned_file}  # what was found, on its example")
-        if record["verdict"] == "improved":
-            note(f"  promptkit tune {target} --suite {suite.name} … --apply  # the same again, to replace the original")
+        note(f"  {join([*typed, *apply])}  # goes on; what was answered is not asked again")
+    elif record["written"]:
+        inputs = suite.baseline.pipeline.inputs.items()
+        values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
+        file = relpath(suite.project.root / record["written"][-1])
+        note(f"  {join(['promptkit', 'run', file, *values])}  # what was found{'' if values else ', on its example'}")
+        if record["verdict"] == "improved" and not applying:
+            note(f"  {join([*typed, '--apply'])}  # the same again, to replace the original")
     note(f"  promptkit runs show {tuned.number}  # this again")

@@ -152,6 +152,9 @@ def test_on_a_terminal_a_person_is_asked(here: Here, agreed: bool, monkeypatch: 
         (("--prefer", "score / unparsed"), "`--prefer score / unparsed` is no number at"),
         (("--metric", "acuracy"), "did you mean `accuracy`?"),
         (("--metric", "size"), "a search cannot aim at `size`"),
+        (("--teacher", "nobody"), "`nobody` is no model reference"),
+        (("--teacher", "scripted:nobody.py:teach"), "nobody.py: no such file"),
+        (("--html", "nowhere/page.html"), "there is no folder `nowhere`"),
         (("--suite", "modo"), "did you mean `mood`?"),
         (("--set", "modo.layout=xml"), "did you mean `mood`?"),
     ],
@@ -179,6 +182,34 @@ def test_a_target_may_be_measured_by_the_suite_of_another(here: Here) -> None:
     assert "written: pipelines/other.tuned.yaml" in done.out
 
 
+@pytest.mark.parametrize(
+    ("limit", "told"), [("tokens=10", "does not hold the start on 8 rows"), ("tokens=2000", "hint: at least tokens=")]
+)
+def test_limits_that_turn_out_too_small_are_a_mistake_and_no_failure(here: Here, limit: str, told: str) -> None:
+    done = here(*TUNE, "--budget", limit)
+    assert (done.code, done.out) == (2, "")
+    assert f"--budget {limit} is too small" in done.err and told in done.err
+
+
+def test_the_next_lines_are_those_that_were_typed(here: Here) -> None:
+    typed = ("--only", "layout", "--prefer", "score - 0.0001 * tokens", "--budget", "calls=700", "--seed", "1")
+    done = here(*TUNE, *typed)
+    again = (
+        "promptkit tune mood --suite mood --budget calls=700 --only layout --prefer 'score - 0.0001 * tokens' --seed 1"
+    )
+    assert f"  {again} --yes --apply  # the same again, to replace the original" in done.err
+    applied = here(*TUNE, *typed, "--apply")
+    assert "promptkit run pipelines/mood.yaml  # what was found, on its example" in applied.err
+    assert "--apply" not in applied.err
+
+
+def test_the_next_lines_hold_where_the_command_was_typed(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here.root / "pipelines/mood.yaml").write_text(PIPELINE.replace("{example: fine}", "{}"), "utf-8")
+    monkeypatch.setenv("PROMPTKIT_MODEL", "scripted:script.py:answer")
+    done = here(*TUNE)
+    assert "promptkit run pipelines/mood.tuned.yaml text=TEXT  # what was found\n" in done.err
+
+
 def test_a_suite_is_not_tuned(here: Here) -> None:
     done = here("tune", "evals/mood.yaml")
     assert done.code == 2
@@ -191,6 +222,7 @@ def test_a_model_that_is_gone_ends_it_with_the_best_so_far_and_how_to_go_on(here
     assert done.code == 3
     assert "run 1  incomplete" in done.out and "not shown" in done.out
     assert "what was answered is kept" in done.err
+    assert "  promptkit tune mood --suite mood --yes  # goes on; what was answered is not asked again" in done.err
 
 
 async def test_ctrl_c_ends_it_with_the_best_so_far(
