@@ -25,6 +25,7 @@ YAML = (".yaml", ".yml")
 PIPELINES = "pipelines"
 SHOWN = "improved by"
 """What the heading of a file says that was shown to be better."""
+_AS_TUNED = re.compile(rf"\.{TUNED}(-\d+)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,9 @@ def draft(
     for each in prompts:
         changes[each.step]["prompt"] = _reference(each.file, file, project)
     before = read_bytes(target).decode() if in_place or target.suffix in YAML else ""
-    after = _changed(before, target, changes, in_place=in_place) if before else _one_step(searched, file, changes)
+    after = (
+        _changed(before, target, changes, None if in_place else file) if before else _one_step(searched, file, changes)
+    )
     artifacts = {} if in_place else dict(_artifacts(searched, file))
     texts = {each.file: each.text for each in prompts}
     texts |= {new: read_bytes(old).decode() for old, new in artifacts.items() if old.is_file()}
@@ -122,7 +125,7 @@ def _place(target: Path, project: Project) -> tuple[Path, str, str]:
     is_pipeline = target.suffix in YAML
     folder = target.parent if is_pipeline and project.owns(target) else project.root.resolve() / PIPELINES
     # A file with two dots before its ending is what a technique prepared.
-    stem = re.sub(rf"\.{TUNED}(-\d+)?$", "", target.stem).replace(".", "_")
+    stem = _AS_TUNED.sub("", target.stem).replace(".", "_")
     return folder, stem, target.suffix if is_pipeline else YAML[0]
 
 
@@ -141,7 +144,7 @@ def _refuse_in_place(target: Path, project: Project, name: str, *, moved: bool) 
         raise InputError(f"`{name}` cannot be a prompt that extends itself", hint=hint)
 
 
-def _changed(text: str, file: Path, changes: Mapping[str, Any], *, in_place: bool) -> str:
+def _changed(text: str, file: Path, changes: Mapping[str, Any], copy: Path | None) -> str:
     """Return a target's text with what changes in its steps, or in a prompt's front matter; a copy has its own name."""
     named = str(place(file))
     if file.suffix not in YAML:
@@ -153,8 +156,13 @@ def _changed(text: str, file: Path, changes: Mapping[str, Any], *, in_place: boo
         _refuse_inner(step, document.get(("steps", step)), change)
         text = _with_changes(text, document.get(("steps", step)), change, ("steps", step), named)
     # The name tells the runs of the copy from the original's; where there is none, the file's does.
-    name = None if in_place else document.value.get("name")
-    return text if name is None else set_value(text, ("name",), f"{name}.{TUNED}", file=named)
+    name = None if copy is None else document.value.get("name")
+    return text if name is None or copy is None else set_value(text, ("name",), _name_of(name, copy), file=named)
+
+
+def _name_of(name: str, copy: Path) -> str:
+    """Return the name of a tuned copy, which ends as its file does."""
+    return f"{_AS_TUNED.sub('', name)}.{copy.stem.rpartition('.')[2]}"
 
 
 def _with_changes(
@@ -198,7 +206,7 @@ def _one_step(searched: Pipeline, file: Path, changes: Mapping[str, Any]) -> str
     (step,) = searched.steps
     change = dict(changes.get(step, {}))
     prompt = change.pop("prompt", None) or prompt_name(searched.file, file.parent, searched.project)
-    whole: dict[str, Any] = {"name": f"{searched.name}.{TUNED}"}
+    whole: dict[str, Any] = {"name": _name_of(searched.name, file)}
     whole |= {"about": searched.about} if searched.about else {}
     whole["inputs"] = {name: _input(each) for name, each in searched.inputs.items()}
     whole["steps"] = {step: merged({"prompt": prompt}, change)}

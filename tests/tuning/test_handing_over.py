@@ -68,6 +68,7 @@ def test_what_was_shown_to_be_better_is_not_lost_to_what_was_not(suite: Suite, f
 
     assert shown.record["written"] == better.record["written"] == ["pipelines/mood.tuned.yaml"]
     assert unsure.record["written"] == ["pipelines/mood.tuned-2.yaml"]
+    assert "\nname: mood.tuned-2\n" in (folder.root / "pipelines/mood.tuned-2.yaml").read_text("utf-8")
 
 
 def test_what_cannot_be_written_fails_and_is_kept_all_the_same(
