@@ -198,7 +198,11 @@ class Work:
         if made:
             axes = ready.respaced(made).axes
         own, models = self._suite.baseline.model, self._models.within(self.budget)
-        teacher = await find_teacher(wishes.teacher, own, ready.model, models, self._standing)
+        teacher = None
+        if "wording" in ready.space.kinds:
+            teacher = await find_teacher(wishes.teacher, own, ready.model, models, self._standing)
+        elif wishes.teacher is not None:
+            self._standing.note("the teacher is not asked: wording is not among what may vary")
 
         def teach(bed: Bed, step: str) -> Teaching:
             assert teacher is not None, "without a teacher nothing is taught"
@@ -212,7 +216,7 @@ class Work:
             seed=wishes.seed,
             most_requests=shares.most_requests,
             found=self._state.found,
-            teach=teach if teacher is not None and "wording" in ready.space.kinds else None,
+            teach=teach if teacher is not None else None,
         )
 
     async def _choose(self) -> None:

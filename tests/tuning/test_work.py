@@ -73,6 +73,20 @@ async def test_the_search_never_uses_what_is_kept_for_the_confirmation(bench: Tu
     assert ran.record["calls"] <= 300
 
 
+async def test_of_a_teacher_is_told_where_wording_may_vary_or_one_is_named(bench: TuneBench) -> None:
+    told = [
+        [each for each in ran.record["notes"] if "teacher" in each]
+        for ran in [
+            await bench.tune(longer_is_better, calls=300),
+            await bench.tune(longer_is_better, calls=300, only=("layout",)),
+            await bench.tune(longer_is_better, calls=300, only=("layout",), teacher="other"),
+        ]
+    ]
+
+    assert told[0][0].startswith("no teacher: ")
+    assert told[1:] == [[], ["the teacher is not asked: wording is not among what may vary"]]
+
+
 async def test_a_tuning_under_way_says_where_it_stands(bench: TuneBench) -> None:
     seen: list[tuple[str, int]] = []
 
