@@ -249,10 +249,14 @@ class Field:
         """Count what the store has as if it were asked; once that is refused, all is that follows."""
         if self._refused is None:
             try:
-                self.budget.charge(outcome.calls, outcome.tokens_in + outcome.tokens_out)
+                self.budget.charge(self._calls(outcome), outcome.tokens_in + outcome.tokens_out)
             except BudgetSpent as spent:
                 self._refused = spent
         return self._refused is None
+
+    def _calls(self, outcome: Outcome) -> int:
+        """Return the requests of a cell with its judge's, who is asked of what there is."""
+        return outcome.calls + (self.metric.asks and not outcome.flag)
 
     def _cell(self, parts: Sequence[tuple[Finished, int]]) -> Cell:
         outcomes = [each.outcome for each, _ in parts]
@@ -263,7 +267,7 @@ class Field:
             score=sum(marks) / len(marks) if len(marks) == len(parts) else None,
             values=tuple(tuple(self.metric.numbers(each)) for each in scores),
             unparsed=sum(each.flag in ("unparsed", "truncated") for each in outcomes) / len(outcomes),
-            calls=sum(each.calls for each in outcomes),
+            calls=sum(map(self._calls, outcomes)),
             tokens=sum(each.tokens_in + each.tokens_out for each in outcomes),
             seconds=sum(each.seconds for each in outcomes),
             output=outcomes[0].output,

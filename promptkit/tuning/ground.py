@@ -11,6 +11,7 @@ from promptkit.evaluation import Binder, BoundRow, Suite
 from promptkit.storage import compact
 from promptkit.tuning.order import row_order
 from promptkit.tuning.split import row_content, split_rows
+from promptkit.tuning.verdict import LEAST_ROWS
 
 MOST_LABELS = 20
 POOL_ROWS, POOL_SHARE = 16, 0.25
@@ -128,3 +129,16 @@ def _some(values: Sequence[Hashable] | None, places: Sequence[int]) -> list[Hash
 
 def _nothing(suite: Suite) -> Problem:
     return Problem(f"`{suite.name}` has no rows")
+
+
+def row_notes(ground: Ground) -> list[str]:
+    """Return what a person should know of the rows."""
+    notes = []
+    if ground.wrong:
+        notes.append(f"{ground.wrong} rows are wrong and left out: promptkit eval says how")
+    if ground.duplicates:
+        notes.append(f"{ground.duplicates} rows repeat others, and are left out")
+    if ground.size < LEAST_ROWS:
+        told = f"{ground.size} rows show nothing: the verdict will be `not shown`"
+        notes.append(f"{told}; {LEAST_ROWS} are the least, 200 show a gain of about 10 points")
+    return notes

@@ -21,6 +21,8 @@ End = Literal["one left", "all rows", "budget"]
 SMOKE_ROWS: Final = 8
 MORE_UNPARSED: Final = 4
 """A candidate with so many more unparsed answers in the smoke block than the start is dropped."""
+SPARE_MISSING, MOST_MISSING = 2, 0.02
+"""How many more answers than another, and which share of all rows, a candidate may lack."""
 BLOCK: Final = 10
 DROPS_FROM: Final = 20
 """On fewer rows nobody is dropped for being behind."""
@@ -188,6 +190,8 @@ class Race:
             # Calls may turn out dearer than expected; what is saved by drops keeps more alive later.
             reach = first_rung(self._prices, self._alive, self._seen, self.rows, self.left)
             self._rung = min(self._rung, reach)
+        if self._seen >= DROPS_FROM:
+            self._drop_silent()
         if self._seen >= DROPS_FROM or self._seen == self._rung:
             self._drop_behind()
         if len(self._alive) == 1 or self._seen == self.rows:
@@ -221,6 +225,14 @@ class Race:
         silent = [each for each in self._alive if missing[each] >= missing[0] + MORE_UNPARSED]
         self._drop(silent, "no answer")
         self._drop([each for each in self._alive if failed[each] >= failed[0] + MORE_UNPARSED], "format")
+
+    def _drop_silent(self) -> None:
+        """Drop who lacks more answers than others do: on rows that it has it may lead, and could not be confirmed."""
+        import numpy as np
+
+        missing = {each: int(np.isnan(self.lanes[each].scores).sum()) for each in self._alive}
+        most = min(missing.values()) + SPARE_MISSING + MOST_MISSING * self._seen
+        self._drop([each for each in self._alive if missing[each] >= most], "no answer")
 
     def _drop_behind(self) -> None:
         """Drop who is behind the leader by more than chance mostly makes.

@@ -36,7 +36,7 @@ WHY: Final = {
     "too many": "the budget tells no more candidates apart",
     "too costly": "alone it would take half of the budget",
     "format": "its answers do not parse",
-    "no answer": "it has no answers",
+    "no answer": "too many rows have no answer",
     "behind": "2.5 standard errors behind the leader or more",
     "cut": "not among the best at a rung",
 }
@@ -112,7 +112,7 @@ class Search:
         self._axes = within_cost(self._axes, self._most_requests, self._standing)
         tried: list[Candidate] = []
         for axis, level in ways_to_decide(self._axes):
-            if (len(tried) + 1) * len(rows) * self._calls_a_row > SMOKE_SHARE * self._left() * 2:
+            if (len(tried) + 1) * len(rows) * self._calls_a_row > SMOKE_SHARE * self._left():
                 break
             candidate = self._merged(Candidate().taking(axis.name, level))
             if usable(self._field, [candidate])[0]:
@@ -245,9 +245,10 @@ class Search:
 
     def _note_lanes(self, stage: str, racing: Racing) -> None:
         for candidate, lane in zip(racing.candidates, racing.race.lanes, strict=True):
-            asked = max(lane.rows, self._field.known(candidate, self._order))
+            # Rows of a block that broke off are not among them: which these are is chance.
+            before = self._found.seen.get(candidate.key)
+            rows = max((self._order[: lane.rows], before.rows if before else ()), key=len)
             why = WHY[lane.why] if lane.why else ""
-            rows = self._order[:asked]
             self._found.note(Seen(candidate=candidate, stage=stage, rows=rows, dropped_at=lane.dropped_at, why=why))
 
     def _done(

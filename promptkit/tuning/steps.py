@@ -85,6 +85,8 @@ class StepsSearch:
         steps = list(dict.fromkeys(axis.step for axis in self._axes))
         if len(steps) < 2 or self._mode == "joint":
             only = steps[0] if len(steps) == 1 else None
+            if self._teach is not None and only is None:
+                self._standing.note("the teacher is not asked: it teaches steps alone, and --joint has none")
             return await self._search(self._beds.whole, self._axes, only, calls)
         before = self._budget.spent
         winner, runners_up, effects = await self._each_alone(

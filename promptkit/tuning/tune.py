@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from os.path import relpath
@@ -15,7 +15,7 @@ from promptkit.storage import holding_files
 from promptkit.tuning.candidate import KINDS
 from promptkit.tuning.demonstrating import Made
 from promptkit.tuning.dspy_bridge import require_dspy
-from promptkit.tuning.ground import Ground, read_ground, step_ground
+from promptkit.tuning.ground import Ground, read_ground, row_notes, step_ground
 from promptkit.tuning.plan import Plan
 from promptkit.tuning.race import SMOKE_ROWS
 from promptkit.tuning.space import Space, derive_space, step_models
@@ -88,7 +88,7 @@ class Tuning:
             limits=self.wishes.limits,
             minutes=None if rate is None else shares.total * rate / 60,
             smallest=ready.smallest,
-            notes=(*ready.space.notes, *_row_notes(ground)),
+            notes=(*ready.space.notes, *row_notes(ground)),
         )
 
     async def run(self) -> Tuned:
@@ -269,15 +269,3 @@ def _check_space(space: Space, ground: Ground) -> None:
     if not (space.axes or calibrates or shows):
         hint = "; ".join(space.notes) or "`tune:` of the pipeline and `--only` say what may vary"
         raise InputError(f"there is nothing to tune in `{suite.target}`", hint=hint)
-
-
-def _row_notes(ground: Ground) -> Sequence[str]:
-    notes = []
-    if ground.wrong:
-        notes.append(f"{ground.wrong} rows are wrong and left out: promptkit eval says how")
-    if ground.duplicates:
-        notes.append(f"{ground.duplicates} rows repeat others, and are left out")
-    if ground.size < LEAST_ROWS:
-        told = f"{ground.size} rows show nothing: the verdict will be `not shown`"
-        notes.append(f"{told}; {LEAST_ROWS} are the least, 200 show a gain of about 10 points")
-    return notes

@@ -19,7 +19,7 @@ from promptkit.tuning.demonstrating import Made, made_demonstrations
 from promptkit.tuning.dspy_bridge import open_search
 from promptkit.tuning.evidence import Evidence, Stage
 from promptkit.tuning.field import Field
-from promptkit.tuning.ground import step_ground
+from promptkit.tuning.ground import row_notes, step_ground
 from promptkit.tuning.preferring import preferred
 from promptkit.tuning.race import SMOKE_ROWS
 from promptkit.tuning.record import State, record_of
@@ -271,7 +271,7 @@ class Work:
     def _record(self, status: str) -> dict[str, Any]:
         state = self._state
         state.seconds = self._spending.seconds
-        state.notes = [*self._ready.space.notes, *self._standing.noted]
+        state.notes = [*self._ready.space.notes, *row_notes(self._ready.ground), *self._standing.noted]
         return record_of(state, status)
 
     def _field_of(self, suite: Suite, ground: Ground, prefix: str = "") -> Field:

@@ -9,7 +9,7 @@ from promptkit.runtimes import Budget, Reply, Request
 from promptkit.tuning.candidate import Candidate, Level
 from promptkit.tuning.field import SearchFailed
 from tests.engine.helpers import Folder
-from tests.evaluation.suites import PROMPT, Bench, echo, moods
+from tests.evaluation.suites import PROMPT, SUITE, Bench, echo, moods
 from tests.tuning.fields import open_field, places
 
 START = Candidate()
@@ -51,6 +51,21 @@ async def test_what_another_search_has_asked_is_not_asked_and_is_counted(bench: 
         await again.field.have([START, MARKDOWN], [0, 1, 2])
 
         assert (len(again.runtime.requests), again.budget.spent, again.field.asked) == (2, 6, 2)
+
+
+async def test_what_a_judge_is_asked_is_of_the_cell_and_is_counted_when_it_is_known_too(bench: Bench) -> None:
+    suite = bench.suite(SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, scale: [1, 5]}}"))
+
+    def judged(request: Request) -> str:
+        return "4" if "Is it kind?" in request.messages[-1].content else echo(request)
+
+    async with open_field(bench, judged, suite) as opened:
+        await opened.field.have([START], [0, 1])
+        cells = list(opened.field.cells(START, [0, 1]))
+        assert (opened.budget.spent, [each.calls for each in cells]) == (4, [2, 2])
+    async with open_field(bench, judged, suite) as again:
+        await again.field.have([START], [0, 1])
+        assert (len(again.runtime.requests), again.budget.spent) == (0, 4)
 
 
 async def test_a_cell_that_is_known_is_what_it_was_when_it_was_asked(bench: Bench) -> None:

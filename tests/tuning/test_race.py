@@ -335,7 +335,7 @@ class TestDrops:
 class TestMissing:
     def test_a_row_that_one_lacks_is_out_of_their_difference(self) -> None:
         # Both get the same rows right; one was not answered where the other failed, so that its own mean is higher.
-        scores = np.array([[1.0] * 8 + [1.0, 0.0] * 16, [1.0] * 8 + [1.0, np.nan] * 16])
+        scores = np.array([[1.0] * 8 + [1.0, 0.0] * 16, [1.0] * 8 + [1.0, np.nan] + [1.0, 0.0] * 15])
         race = equal_race(2, 40, 80)
         blocks(race, scores)
 
@@ -348,6 +348,22 @@ class TestMissing:
         blocks(race, scores)
 
         assert race.pick == 0
+
+    def test_one_that_lacks_more_answers_than_another_is_dropped_though_it_leads_where_it_has_some(self) -> None:
+        scores = scored([0.5, 0.9], 100)
+        scores[1, 10::7] = np.nan
+        race = equal_race(2, 100, 200)
+        blocks(race, scores)
+
+        assert (race.lanes[1].why, race.pick) == ("no answer", 0)
+
+    def test_an_answer_that_is_missing_now_and_then_drops_nobody(self) -> None:
+        scores = scored([0.5, 0.9], 100)
+        scores[1, [30, 60]] = np.nan
+        race = equal_race(2, 100, 200)
+        blocks(race, scores)
+
+        assert race.pick == 1
 
     def test_where_nothing_is_answered_the_start_is_picked(self) -> None:
         race = equal_race(3, 30, 90)
