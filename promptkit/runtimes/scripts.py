@@ -146,7 +146,7 @@ def load_script(path: Path, reference: str) -> Scripted:
 
 def load_function(path: Path, name: str, reference: str) -> Scripted:
     """Return the runtime whose answers a function in a Python file gives. Raises InputError."""
-    digest = _digest(path)
+    digest = _digest(path, name)
     spec = importlib.util.spec_from_file_location(f"promptkit_script_{digest[:16]}", path)
     if spec is None or spec.loader is None:
         raise InputError(Problem("a script's functions are in a .py file", place(path)))
@@ -218,5 +218,6 @@ def _token(alternatives: dict[str, float]) -> Token:
     return Token(others[0].piece, others[0].logprob, others)
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(read_text(path).encode()).hexdigest()
+def _digest(path: Path, function: str = "") -> str:
+    """Return what tells a script from others: two functions of one file are two models."""
+    return hashlib.sha256(f"{read_text(path)}{function}".encode()).hexdigest()

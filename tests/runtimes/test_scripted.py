@@ -167,6 +167,12 @@ async def test_a_function_in_a_file_answers(tmp_path: Path) -> None:
     assert (await runtime.answer(say("hi"))).text == "HI"
 
 
+async def test_two_functions_of_a_file_are_two_models(tmp_path: Path) -> None:
+    (tmp_path / "fake.py").write_text("def one(request):\n    return '1'\n\ndef two(request):\n    return '2'\n")
+    one, two, again = [await open_runtime(f"scripted:fake.py:{each}", base=tmp_path) for each in ("one", "two", "one")]
+    assert (await one.model()).digest == (await again.model()).digest != (await two.model()).digest
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [("def shout(r): ...", "did you mean `shout`"), ("1/0", "ZeroDivisionError"), ("def", "SyntaxError")],
