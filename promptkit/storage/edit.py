@@ -67,14 +67,23 @@ def _append(text: str, *, path: Sequence[str], item: Any, file: str, first_line:
     return mark + edited
 
 
-def _with_item(document: Document, path: Sequence[str], item: Any) -> Any:
-    """Return the value that the edited text must have. Raises InputError where no item can be added."""
-    wanted = {} if document.value is None else copy.deepcopy(document.value)
-    parent = wanted
+def copied(document: Document, path: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a copy of a document's value, and of that the mapping that `path` ends in.
+
+    Raises InputError where there is no such mapping.
+    """
+    whole = {} if document.value is None else copy.deepcopy(document.value)
+    parent = whole
     for key in path[:-1]:
         parent = parent.get(key) if isinstance(parent, dict) else None
     if not isinstance(parent, dict):
         raise InputError(document.problem(path[:-1], "must be a mapping"))
+    return whole, parent
+
+
+def _with_item(document: Document, path: Sequence[str], item: Any) -> Any:
+    """Return the value that the edited text must have. Raises InputError where no item can be added."""
+    wanted, parent = copied(document, path)
     items = [] if parent.get(path[-1]) is None else parent[path[-1]]
     if not isinstance(items, list):
         raise InputError(document.problem(path, f"`{path[-1]}` must be a list"))

@@ -6,7 +6,6 @@ else is refused.
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import textwrap
@@ -15,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from promptkit.errors import InputError
-from promptkit.storage.edit import after_line, before_end, block_text, edit_yaml, flow_text
+from promptkit.storage.edit import after_line, before_end, block_text, copied, edit_yaml, flow_text
 from promptkit.storage.nodes import Node
 from promptkit.storage.yaml import Document, load
 
@@ -53,12 +52,7 @@ def _set(text: str, *, path: Sequence[str], value: Any, file: str, first_line: i
 
 def _with_value(document: Document, path: Sequence[str], value: Any) -> Any:
     """Return what the edited text must say. Raises InputError where the mapping is missing."""
-    wanted = {} if document.value is None else copy.deepcopy(document.value)
-    parent = wanted
-    for key in path[:-1]:
-        parent = parent.get(key) if isinstance(parent, dict) else None
-    if not isinstance(parent, dict):
-        raise InputError(document.problem(path[:-1], "must be a mapping"))
+    wanted, parent = copied(document, path)
     if value is TAKEN_AWAY:
         parent.pop(path[-1], None)
     else:
