@@ -95,6 +95,7 @@ class Llama:
         Raises RuntimeFailure, Unsupported.
         """
         self._refuse_after_fork()
+        _refuse_half_characters(query)
         failures: list[Mapping[str, Any]] = []
 
         def take(chunk: dict[str, Any]) -> bool:
@@ -114,6 +115,7 @@ class Llama:
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a unit vector for each text. Raises RuntimeFailure, Unsupported."""
         self._refuse_after_fork()
+        _refuse_half_characters(texts)
         try:
             answer = self._server.handle_embeddings({"input": list(texts)})
         except (RuntimeError, ValueError) as error:
@@ -153,6 +155,15 @@ class Llama:
                 "the embedded model was loaded before this process was forked, and cannot be used in it",
                 hint="load it after the fork, or start processes by `spawn`",
             )
+
+
+def _refuse_half_characters(asked: Mapping[str, Any] | Sequence[str]) -> None:
+    # What the library raises of them depends on whether orjson is installed.
+    try:
+        json.dumps(asked, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise RequestRefused(f"llama.cpp does not take this request: {half} in it is half a character") from error
 
 
 def failure(error: Mapping[str, Any]) -> PromptkitError:

@@ -170,7 +170,8 @@ class Search:
         `calls` were there for the race and for this.
         """
         leader = self._found.pick
-        rows = self._found.seen[leader.key].rows if leader.key in self._found.seen else ()
+        seen = self._found.seen[leader.key].rows if leader.key in self._found.seen else ()
+        rows = await teaching.enough(leader, self._order, len(seen), self._left(), of=calls)
         proposed = usable(self._field, await teaching.propose(leader, rows, self._left(), of=calls))[0]
         if not proposed:
             return

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
+from promptkit.tuning.failing import find_failures
 from promptkit.tuning.merging import merge
-from promptkit.tuning.teacher import MOST_PROPOSALS, propose, why_not_own_teacher, why_not_taught
+from promptkit.tuning.race import BLOCK
+from promptkit.tuning.teacher import (
+    LEAST_FAILURES,
+    LEAST_LEFT,
+    MOST_PROPOSALS,
+    propose,
+    why_not_own_teacher,
+    why_not_taught,
+)
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Asker, Model, Models
@@ -28,6 +38,23 @@ class Teaching:
         self._step = step
         self._teacher = teacher
         self._standing = standing
+
+    async def enough(self, leader: Candidate, order: Sequence[int], seen: int, calls: int, *, of: int) -> Sequence[int]:
+        """Return rows of an order, from its first, on which a leader fails often enough to learn from.
+
+        Beyond those `seen` it is asked more, as long as of the `calls` that are left `of` those for the race and for
+        this enough remain to race proposals. Where that is not enough all that it was asked are returned. Raises
+        BudgetSpent.
+        """
+        rows = order[:seen]
+        while len(rows) < len(order) and find_failures(self._field, leader, rows).failed < LEAST_FAILURES:
+            more = order[: len(rows) + BLOCK]
+            calls -= ceil((len(more) - len(rows)) * leader.requests)
+            if calls < LEAST_LEFT * of:
+                break
+            await self._field.have([leader], more)
+            rows = more
+        return rows
 
     async def propose(self, leader: Candidate, rows: Sequence[int], calls: int, *, of: int) -> list[Candidate]:
         """Return what is proposed for the leader of a race by what it got wrong on `rows`, within so many calls.

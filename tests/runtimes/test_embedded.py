@@ -216,9 +216,16 @@ async def test_a_larger_window_reloads_once_and_one_beyond_training_is_refused(m
         Request(prompt="a", grammar="root ::= (", max_tokens=1),
         Request(prompt="a \ud800", max_tokens=1),
         Request(messages=(Message("user", "a \ud800"),), max_tokens=1),
+        Request(prompt="a", stop=("\ud800",), max_tokens=1),
         Request(prompt="", max_tokens=1),
     ],
-    ids=["a broken grammar", "half a character", "half a character in a chat", "no prompt"],
+    ids=[
+        "a broken grammar",
+        "half a character",
+        "half a character in a chat",
+        "half a character to stop at",
+        "no prompt",
+    ],
 )
 async def test_what_cannot_be_asked_is_refused(embedded: Embedded, request_: Request) -> None:
     with pytest.raises(RequestRefused):
