@@ -105,7 +105,10 @@ class PipelineReader:
                 choices=tuple(spec.choices),
             )
             for key in ("example", "default"):
-                if key in spec.model_fields_set and (wrong := wrong_value(inputs[name], getattr(spec, key))):
+                value = getattr(spec, key)
+                may_be_null = key == "default"  # It need not be given then, as in prompts.
+                is_given = key in spec.model_fields_set and not (may_be_null and value is None)
+                if is_given and (wrong := wrong_value(inputs[name], value)):
                     self._problems.add(self._problem(("inputs", name, key), f"`{key}` {wrong}"))
         return inputs
 

@@ -9,10 +9,11 @@ from promptkit.engine.pipeline import Loop, Pipeline, Step
 from promptkit.engine.scope import STEPS, Items
 from promptkit.engine.steps import INDEX, PREVIOUS, ROUND
 from promptkit.errors import InputError
+from promptkit.storage import plain
 
 
 def step_inputs(pipeline: Pipeline, step: Step, scope: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the values that a run gives the inputs of a step's prompt: one mapping, or one for each item.
+    """Return the values that a run gives the inputs of a step's prompt, as plain data: one mapping, or one an item.
 
     `scope` holds the pipeline's inputs and the results of the steps before; the result of a step that was not run is
     null. Inputs that are left to their defaults are not in it. In a `repeat` it is those of the first round. Where
@@ -77,4 +78,4 @@ def _of_item(step: Step, scope: dict[str, Any], absent: Collection[str]) -> dict
         if name not in scope:
             raise InputError(f"step `{step.name}`: nothing gives the input `{name}`")
         values[name] = scope[name]
-    return values
+    return {name: plain(value) for name, value in values.items()}

@@ -23,7 +23,7 @@ from promptkit.evaluation.error_groups_similar import SimilarErrors
 from promptkit.evaluation.evaluate import KIND, Evaluated, Evaluation, refuse_seen
 from promptkit.evaluation.execute import Execution
 from promptkit.evaluation.looking import SoFar, cost_so_far, estimates_so_far
-from promptkit.evaluation.metrics import Difference, Estimate, Metric, Sample, Score
+from promptkit.evaluation.metrics import Difference, Estimate, Metric, Sample, Score, judging
 from promptkit.evaluation.outcome import Outcome
 from promptkit.evaluation.rebuilt import rebuilt_record
 from promptkit.evaluation.reference import Reference, find_reference
@@ -91,6 +91,7 @@ __all__ = [
     "estimates_so_far",
     "find_errors",
     "find_reference",
+    "judging",
     "load_suite",
     "measure_cell",
     "named_variant",

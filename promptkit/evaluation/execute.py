@@ -278,7 +278,7 @@ class Execution:
         if outcome.flag != "error" and not self.progress.gave_up:
             answer = self.contenders[planned.place].answer
             scores |= await self._measuring.slow(outcome, planned.row, answer, job.scores)
-        self._saver.add(Finished(planned, outcome, scores, number, trace))
+        self._saver.add(Finished(planned, outcome, scores, number, trace, job.scores))
 
     async def _ask(self, planned: Planned) -> tuple[Outcome, PromptkitError | None]:
         """Return what the target gives, and what failed. Raises StoreFailed and BudgetSpent."""
@@ -309,12 +309,10 @@ class Execution:
                 if self._measuring.has_slow and other.row.key != finished.planned.row.key:
                     self._again.append(Job(other, KeptCell(number, finished.outcome.text)))
                 else:
-                    self._saver.add(Finished(other, finished.outcome, self._scores_again(other, finished), number))
+                    known = self._measuring.of_slow(finished.scores)
+                    scores = {**self._quick(other, finished.outcome), **known}
+                    self._saver.add(Finished(other, finished.outcome, scores, number, known=known))
         self._on_saved()
-
-    def _scores_again(self, planned: Planned, finished: Finished) -> Scores:
-        """Return the scores of a cell that is answered as another; a slow metric tells only rows apart."""
-        return {**self._quick(planned, finished.outcome), **self._measuring.of_slow(finished.scores)}
 
     def _count(self, finished: Finished) -> None:
         planned, progress = finished.planned, self.progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.outcome import Outcome
@@ -35,13 +35,17 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A cell that is there, to be saved: new with its trace, or with the number of the kept one."""
+    """A cell that is there, to be saved: new with its trace, or with the number of the kept one.
+
+    `known` are those of its scores that slow measures had given before.
+    """
 
     planned: Planned
     outcome: Outcome
     scores: Scores
     number: int | None = None
     trace: bytes | None = None
+    known: Scores = field(default_factory=dict)
 
 
 class Saver:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import BudgetSpent
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brought:
-    """What one change brought, by an interval that is no verdict; or, from the screen, by an estimate alone.
+    """What one change brought in the metric's own units, by an interval that is no verdict, or by an estimate alone.
 
     `skipped` says why there is no measurement.
     """
@@ -28,6 +29,12 @@ class Brought:
     difference: Difference | None = None
     estimate: float | None = None
     skipped: str | None = None
+
+    @property
+    def points(self) -> float:
+        """What it brought as far as that is known; least of all where nothing is."""
+        known = self.difference.mean if self.difference else self.estimate
+        return -inf if known is None else known
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -50,13 +57,16 @@ async def ablate(field: Field, pick: Candidate, rows: Sequence[int], effects: Ef
     Those that the screen says most of come first; of those that cannot be paid its estimate is told. In order of what
     they brought. Raises SearchFailed and StoreFailed.
     """
+    bounds = field.metric.bounds
+    assert bounds is not None, "an aim has bounds"
     calls = sum(cell.calls for cell in field.cells(pick, rows))
     ordered = sorted(pick.choices.items(), key=lambda each: -abs(_effect(effects, *each) or 0.0))
     found = []
     for axis, level in ordered:
         without = pick.taking(axis, None)
         left = field.budget.most - field.budget.spent
-        estimate = _effect(effects, axis, level)
+        share = _effect(effects, axis, level)
+        estimate = None if share is None else share * (bounds[1] - bounds[0])
         if wrong := usable(field, [without])[1]:
             found.append(
                 Brought(axis=axis, level=level, estimate=estimate, skipped=f"cannot be without: {wrong[0][1]}")
@@ -74,7 +84,7 @@ async def ablate(field: Field, pick: Candidate, rows: Sequence[int], effects: Ef
             found.append(Brought(axis=axis, level=level, estimate=estimate, skipped=skipped))
         else:
             found.append(Brought(axis=axis, level=level, difference=measured_gain(field, without, pick, rows)))
-    return sorted(found, key=lambda each: -(each.difference.mean if each.difference else each.estimate or -1.0))
+    return sorted(found, key=lambda each: -each.points)
 
 
 def _effect(effects: Effects | None, axis: str, level: Level) -> float | None:

@@ -6,14 +6,14 @@ The idea is that of DSPy's BootstrapFewShot (Khattab et al. 2023, arXiv 2310.037
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.answers import AnswerType
 from promptkit.engine import step_inputs
 from promptkit.errors import InputError
 from promptkit.tuning.candidate import Level
-from promptkit.tuning.demonstration import Demonstration, example_levels
+from promptkit.tuning.deciding import answer_of
+from promptkit.tuning.demonstration import Demonstration, label_of
 from promptkit.tuning.field import usable
 from promptkit.tuning.traces import step_nodes
 
@@ -27,7 +27,6 @@ RIGHT: Final = 1.0
 SAMPLES, WARMTH = 3, 0.7
 """How often a row is asked again whose greedy thoughts led astray, and at which temperature."""
 THINKING: Final = "chain_of_thought"
-THINKING_REQUESTS: Final = 2.0
 REASON: Final = "reason"
 """The call of a technique that thinks in one go."""
 
@@ -76,17 +75,6 @@ async def with_thoughts(
             if (first := next(thought, None)) is not None:
                 found[row] = first
     return [found[row] for row in rows if row in found]
-
-
-def thinking_levels(step: str, pool: Sequence[Demonstration], *, seed: int, room: int | None) -> tuple[Level, ...]:
-    """Return levels of `STEP.examples` with thoughts, as `example_levels` draws them.
-
-    Each makes the step think too, unless its technique is chosen apart: elsewhere thoughts are not shown.
-    """
-    return tuple(
-        replace(level, changes={**level.changes, f"{step}.technique": THINKING}, requests=THINKING_REQUESTS)
-        for level in example_levels(step, pool, seed=seed, called="with thoughts", room=room)
-    )
 
 
 def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candidate]:
@@ -140,25 +128,17 @@ def _demonstrations(field: Field, pipeline: Pipeline, step: Step, row: int, cell
     if len(outputs) != len(nodes) or len(asked) != len(given):
         return
     for inputs, (output, node) in zip(given, asked, strict=True):
-        answer = _answer(step, inputs, scope)
-        if answer is not None and output is not None and _can_be_written(answer, output):
-            label = output if answer.alternatives() else None
-            yield Demonstration(inputs=inputs, output=output, thoughts=thoughts_of(node), label=label, row=row)
+        try:
+            answer = answer_of(step, inputs, scope)
+        except InputError:
+            continue
+        if output is not None and can_be_written(answer, output):
+            label, thoughts = label_of(step, output), thoughts_of(node)
+            yield Demonstration(inputs=inputs, output=output, thoughts=thoughts, label=label, row=row)
 
 
-def _answer(step: Step, inputs: Mapping[str, Any], scope: Mapping[str, Any]) -> AnswerType | None:
-    """Return the type of a step's answer, which may differ by row; None where the data do not make one."""
-    asking = step.asking
-    assert asking is not None, "only a step that asks is shown"
-    if isinstance(asking.answer, AnswerType):
-        return asking.answer
-    try:
-        return asking.answer.of_row({**asking.prompt.defaults, **inputs} if asking.answer_in_prompt else scope)
-    except InputError:
-        return None
-
-
-def _can_be_written(answer: AnswerType, output: Any) -> bool:
+def can_be_written(answer: AnswerType, output: Any) -> bool:
+    """Tell whether a value is an answer of the type."""
     try:
         answer.write(output)
     except ValueError:

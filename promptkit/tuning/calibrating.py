@@ -6,7 +6,7 @@ on which rows are run together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ LEAST_ROWS = 50
 """Of fewer labelled rows offsets of the best accuracy are fitted to chance."""
 
 Row = Mapping[str, float]
-Offsets = Callable[[Sequence[Row], Sequence[str] | None], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from promptkit.tuning.verdict import (
     SMALLEST,
@@ -40,7 +40,10 @@ WHY: Final[dict[Because, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Pick against start in the metric's own units; above 0 the pick is better, whichever way the metric counts."""
+    """Pick against start in the metric's own units; above 0 the pick is better, whichever way the metric counts.
+
+    `n`, `better` and `worse` count rows, or clusters of rows: the `unit`.
+    """
 
     mean: float
     low: float
@@ -49,6 +52,7 @@ class Difference:
     better: int
     worse: int
     n: int
+    unit: Literal["row", "cluster"] = "row"
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -60,6 +64,7 @@ class Difference:
             "better": self.better,
             "worse": self.worse,
             "n": self.n,
+            "unit": self.unit,
         }
 
 
@@ -129,9 +134,8 @@ def _difference(
     assert metric.bounds is not None, "an aim has bounds"
     width = metric.bounds[1] - metric.bounds[0]
     if metric.is_mean:
-        found: Paired = gain(
-            field.scores(pick, rows), field.scores(start, rows), clusters=field.clusters(rows), level=level
-        )
+        clusters = field.clusters(rows)
+        found: Paired = gain(field.scores(pick, rows), field.scores(start, rows), clusters=clusters, level=level)
         told = Difference(
             mean=found.difference * width,
             low=found.low * width,
@@ -140,6 +144,7 @@ def _difference(
             better=found.better,
             worse=found.worse,
             n=found.n,
+            unit="row" if clusters is None else "cluster",
         )
         return told, rows_to_tell(found, smallest=SMALLEST, level=level)
     both = [row for row in rows if field.scores(pick, [row])[0] >= 0 and field.scores(start, [row])[0] >= 0]

@@ -10,15 +10,13 @@ from promptkit.tuning.candidate import Axis, Candidate
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Model
-    from promptkit.tuning.demonstration import Demonstration
+    from promptkit.tuning.demonstration import Demonstration, Made
     from promptkit.tuning.steps import Beds
 
 SHARE: Final = 0.1
 """Of the search's calls, for each of the two."""
 LEAST_CALLS: Final = 20
-FROM_RUNS, WITH_THOUGHTS = "from its own runs", "with thoughts"
-
-Made = Mapping[str, Mapping[str, Sequence["Demonstration"]]]
+FROM_RUNS, SOLVED = "from its own runs", "that it solved"
 
 
 async def made_demonstrations(
@@ -27,8 +25,8 @@ async def made_demonstrations(
     """Return what the model made, by step and by what tells the pools apart; nothing where there are few calls.
 
     Of several steps those without examples from the data get their own inputs and answers in runs that ended right.
-    A step that may think gets thoughts that led to a right answer. `models` are those of the steps that may vary in
-    their examples. Raises what `Field.have` raises.
+    A step that may think gets rows that it solved, with its thoughts, which are shown where its technique thinks.
+    `models` are those of the steps that may vary in their examples. Raises what `Field.have` raises.
     """
     share = int(SHARE * calls)
     made: dict[str, dict[str, Sequence[Demonstration]]] = {}
@@ -52,7 +50,7 @@ async def made_demonstrations(
             most_calls=share // len(thinking),
         )
         if pool:
-            made.setdefault(step, {})[WITH_THOUGHTS] = pool
+            made.setdefault(step, {})[SOLVED] = pool
     return made
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from promptkit.answers import AnswerType
 from promptkit.tuning.candidate import Level
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ USUAL_CONTEXT: Final = 4_096
 CONTEXT_SHARE: Final = 1 / 3
 CHARACTERS_A_TOKEN: Final = 3
 """Of plain text a token has about four; fewer are counted, so that what is said to fit does."""
+
+
+Made = Mapping[str, Mapping[str, Sequence["Demonstration"]]]
+"""Demonstrations that a model made, by step and by what tells the pools apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,14 @@ class Demonstration:
         return len(json.dumps(self.example, ensure_ascii=False, default=str))
 
 
+def label_of(step: Step, output: Any) -> str | bool | None:
+    """Return the class of an answer that demonstrations are balanced over; None where answers, or those of a row, are
+    none."""
+    answer = step.asking.answer if step.asking else None
+    is_class = isinstance(answer, AnswerType) and answer.alternatives() and isinstance(output, str | bool)
+    return output if is_class else None
+
+
 def room_for_examples(step: Step, model: Model) -> int:
     """Return how many characters of examples fit a third of the context that a step is asked in."""
     asked = step.asking.options.context if step.asking else None
@@ -69,8 +82,8 @@ def example_levels(
 ) -> tuple[Level, ...]:
     """Return levels of `STEP.examples`: for each size so many draws, distinct; the order is part of the draw.
 
-    `room` is how many characters the examples may have. `called` tells levels of several pools apart (`with thoughts`).
-    A pool smaller than the smallest size is one size; of an empty one there are no levels.
+    `room` is how many characters the examples may have. `called` tells levels of several pools apart (`that it
+    solved`). A pool smaller than the smallest size is one size; of an empty one there are no levels.
     """
     fitting = [size for size in sizes if size <= len(pool)] or [len(pool)]
     levels: list[Level] = []

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from promptkit.answers import AnswerType
 from promptkit.engine import expected_value, step_inputs
 from promptkit.errors import InputError
 from promptkit.storage import plain
 from promptkit.tuning.candidate import AS_WRITTEN, Axis, Level
 from promptkit.tuning.deciding import answer_of
-from promptkit.tuning.demonstration import DRAWS, Demonstration, example_levels, room_for_examples
+from promptkit.tuning.demonstration import DRAWS, Demonstration, example_levels, label_of, room_for_examples
 from promptkit.tuning.near import near_to
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Step
-    from promptkit.evaluation import BoundRow, Measure
+    from promptkit.evaluation import BoundRow, Measure, Suite
     from promptkit.runtimes import Model
     from promptkit.tuning.ground import Ground
 
@@ -25,22 +24,27 @@ OUTPUTS: Final = frozenset(
     | {"rouge", "bleu", "chrf", "table"}
 )
 """The metrics whose expected value is an answer as it should be; that of others is a pattern, a test, a limit."""
+TOLD: Final = frozenset({"judge", "python", "calibration"})
+"""The metrics that may compare with something else than what the row expects, which is an answer all the same."""
 FEWER_DRAWS: Final = 2
 """Of each size, where there are several pools to draw from."""
 _MARK: Final = "a mark"
 
 
-def gold_demonstrations(ground: Ground, step: str, places: Sequence[int]) -> list[Demonstration]:
-    """Return rows as demonstrations of a step, with the answers that the data expects; of a `for_each` each item.
+def gold_demonstrations(
+    suite: Suite, rows: Sequence[BoundRow], step: str, places: Sequence[int]
+) -> list[Demonstration]:
+    """Return rows of a suite, by their places, as demonstrations of a step, with the answers that the data expects; of
+    a `for_each` each item.
 
     There are none where the aim does not compare the step's own result, or where the step reads results that the rows
     do not give. A row whose expected answer is none of the step's type is left out.
     """
-    pipeline, measure = ground.suite.baseline.pipeline, ground.suite.measures[0]
+    pipeline, measure = suite.baseline.pipeline, suite.measures[0]
     asked = pipeline.steps[step]
     if asked.asking is None or not _is_compared(pipeline, asked, measure):
         return []
-    return [each for place in places for each in _of_row(pipeline, asked, measure, ground.rows[place], place)]
+    return [each for place in places for each in _of_row(pipeline, asked, measure, rows[place], place)]
 
 
 def _is_compared(pipeline: Pipeline, step: Step, measure: Measure) -> bool:
@@ -59,9 +63,9 @@ def _is_compared(pipeline: Pipeline, step: Step, measure: Measure) -> bool:
 
 def _of_row(pipeline: Pipeline, step: Step, measure: Measure, row: BoundRow, place: int) -> Iterator[Demonstration]:
     scope = row.inputs[0]
-    expected = row.expected[0] if measure.metric.kind in OUTPUTS else row.expect
+    expected = _gold(measure, row)
     try:
-        inputs = [plain(each) for each in step_inputs(pipeline, step, scope)]
+        inputs = step_inputs(pipeline, step, scope)
     except InputError:
         return
     wanted = expected if step.for_each is not None else [expected]
@@ -76,11 +80,12 @@ def _of_row(pipeline: Pipeline, step: Step, measure: Measure, row: BoundRow, pla
         yield Demonstration(values, output, label=label_of(step, output), row=place)
 
 
-def label_of(step: Step, output: Any) -> str | bool | None:
-    """Return the class of an answer that demonstrations are balanced over, None where answers are none."""
-    answer = step.asking.answer if step.asking else None
-    is_class = isinstance(answer, AnswerType) and answer.alternatives() and isinstance(output, str | bool)
-    return output if is_class else None
+def _gold(measure: Measure, row: BoundRow) -> Any:
+    """Return the answer that the data expects of a row, None where it expects none, but a pattern, a test, a limit."""
+    kind = measure.metric.kind
+    if kind in OUTPUTS:
+        return row.expected[0]
+    return row.expect if kind in TOLD or measure.expect is not None else None
 
 
 def pool_apart(ground: Ground) -> list[int]:
@@ -101,7 +106,7 @@ def examples_axis(
     """Return the axis `STEP.examples`, and what is not tried and why.
 
     Twelve sets of the data's own rows where these have answers for the step, of 2, 4 and 8, as far as they fit a third
-    of the context. `made` are pools of demonstrations that a model made, by what tells them apart (`with thoughts`).
+    of the context. `made` are pools of demonstrations that a model made, by what tells them apart (`that it solved`).
     """
     asked = ground.suite.baseline.pipeline.steps[step]
     assert asked.asking is not None, "only a step that asks has examples"
@@ -113,7 +118,7 @@ def examples_axis(
     if len(places) < len(ground.pool):
         near = len(ground.pool) - len(places)
         notes.append(f"{step}: {near} rows are no demonstrations: they nearly repeat rows that are scored")
-    pools = {"": gold_demonstrations(ground, step, places)}
+    pools = {"": gold_demonstrations(ground.suite, ground.rows, step, places)}
     pools |= {called: [each for each in pool if each.row in places] for called, pool in (made or {}).items()}
     pools = {called: pool for called, pool in pools.items() if pool}
     levels = [Level("no examples", {name: []})] if asked.asking.examples.all else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +20,14 @@ if TYPE_CHECKING:
     from promptkit.project import Project
     from promptkit.prompts import Prompt
 
+INSTRUCTIONS: Final = "instructions"
+"""The section that teachers and optimizers rewrite."""
 FOLDER: Final = Path("tuning") / "prompts"
 """Where the children are, in the project's store."""
 HASH_BYTES: Final = 6
 _LEXER: Final = Environment(keep_trailing_newline=True)
 _OTHER_FILES: Final = frozenset({"include", "import", "from"})
 _SUPER: Final = ("super", "(", ")")
-_OPENING: Final = re.compile(r"\{(?=[{%#]|\Z)")
 
 
 def section_source(prompt: Prompt, section: str) -> str | None:
@@ -38,11 +38,6 @@ def section_source(prompt: Prompt, section: str) -> str | None:
     """
     source = prompt.inline.get(section) if prompt.file is None else _source(prompt, prompt.file, section)
     return (source or "").strip() or None
-
-
-def as_text(text: str) -> str:
-    """Return template source that renders to a text, whatever braces are in it."""
-    return _OPENING.sub('{{ "{" }}', text)
 
 
 def edited(pipeline: Pipeline, step: str, sections: Mapping[str, str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.statistics import bounded_mean
@@ -51,7 +51,6 @@ class Aims:
     latency: float
     unparsed: float
     calls: float
-    n: int = field(default=0, compare=False)
 
     def dominates(self, other: Aims) -> bool:
         """Tell whether it is nowhere worse and somewhere better, its number of calls left aside."""
@@ -85,7 +84,6 @@ class Evidence:
             latency=sum(each.seconds for each in cells) / count,
             unparsed=sum(each.unparsed for each in cells) / count,
             calls=sum(each.calls for each in cells) / count,
-            n=len(there),
         )
 
     def record(self, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from promptkit.evaluation import (
     Execution,
     Finished,
     Options,
-    Outcome,
     Sample,
     Suite,
     Variant,
+    judging,
     read_variant,
 )
 from promptkit.storage import compact
@@ -140,6 +140,10 @@ class Field:
         """Return on how many rows of an order, from its first on, a candidate has cells."""
         return next((at for at, row in enumerate(order) if self.cell(candidate, row) is None), len(order))
 
+    def problems(self) -> Iterator[str]:
+        """Yield of each cell without a score what is wrong with it."""
+        return (cell.problem for cell in self._cells.values() if cell.score is None)
+
     def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
         """Return the scores on rows, NaN where one is missing or not there."""
         import numpy as np
@@ -240,39 +244,38 @@ class Field:
         planned, outcome = finished.planned, finished.outcome
         if finished.number is None:
             self.asked += outcome.calls - outcome.cached
-        elif not self._is_charged(outcome):
+        elif not self._is_charged(finished):
             return
         key = candidates[planned.place].key, self._places[planned.row.row.number]
         found.setdefault(key, []).append((finished, number))
 
-    def _is_charged(self, outcome: Outcome) -> bool:
+    def _is_charged(self, finished: Finished) -> bool:
         """Count what the store has as if it were asked; once that is refused, all is that follows."""
         if self._refused is None:
+            outcome, judged = finished.outcome, [judging(each) for each in finished.known.values()]
+            calls, tokens = (sum(each) for each in zip((0, 0), *judged, strict=True))
             try:
-                self.budget.charge(self._calls(outcome), outcome.tokens_in + outcome.tokens_out)
+                self.budget.charge(outcome.calls + calls, outcome.tokens_in + outcome.tokens_out + tokens)
             except BudgetSpent as spent:
                 self._refused = spent
         return self._refused is None
 
-    def _calls(self, outcome: Outcome) -> int:
-        """Return the requests of a cell with its judge's, who is asked of what there is."""
-        return outcome.calls + (self.metric.asks and not outcome.flag)
-
     def _cell(self, parts: Sequence[tuple[Finished, int]]) -> Cell:
         outcomes = [each.outcome for each, _ in parts]
         name = self.suite.measures[0].name
-        scores = [score for each, _ in parts if (score := each.scores.get(name)) and score.value is not None]
+        given = [score for each, _ in parts if (score := each.scores.get(name))]
+        scores = [each for each in given if each.value is not None]
         marks = [self.scaled(score.value) for score in scores if score.value is not None]
         return Cell(
             score=sum(marks) / len(marks) if len(marks) == len(parts) else None,
             values=tuple(tuple(self.metric.numbers(each)) for each in scores),
             unparsed=sum(each.flag in ("unparsed", "truncated") for each in outcomes) / len(outcomes),
-            calls=sum(map(self._calls, outcomes)),
+            calls=sum(each.calls for each in outcomes) + sum(judging(each)[0] for each in scores),
             tokens=sum(each.tokens_in + each.tokens_out for each in outcomes),
             seconds=sum(each.seconds for each in outcomes),
             output=outcomes[0].output,
             steps=outcomes[0].steps or {},
-            problem=next((each.problem for each in outcomes if each.problem), ""),
+            problem=next(filter(None, [*(each.problem for each in outcomes), *(each.why for each in given)]), ""),
             numbers=tuple(number for _, number in parts),
         )
 

@@ -49,6 +49,14 @@ class Ground:
         """How many rows are on either side."""
         return len(self.search) + len(self.confirm)
 
+    @property
+    def independent(self) -> int:
+        """How many of the confirm rows say something by themselves: all, or the clusters that they are of."""
+        name = self.suite.data.spec.cluster
+        if name is None:
+            return len(self.confirm)
+        return len({compact(self.rows[place].row.fields.get(name)) for place in self.confirm})
+
 
 def read_ground(
     suite: Suite, recorded: tuple[int, float] | None = None, *, seed: int = 0, pooled: bool = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -16,9 +15,9 @@ from promptkit.project import LIBRARY
 from promptkit.prompts import SECTIONS, render_file
 from promptkit.runtimes import Message, Request
 from promptkit.tuning.candidate import Level
-from promptkit.tuning.edits import edited, section_source
+from promptkit.tuning.edits import INSTRUCTIONS, edited, section_source
 from promptkit.tuning.failing import find_failures
-from promptkit.tuning.refusing import Original, Told, has_statements
+from promptkit.tuning.refusing import Original, Told, has_statements, text_of, told_rows
 from promptkit.tuning.traces import step_nodes
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from promptkit.tuning.candidate import Candidate
     from promptkit.tuning.field import Cell, Field
 
-INSTRUCTIONS: Final = "instructions"
 TEMPLATE: Final = LIBRARY / "templates" / "tuning" / "reflect.j2"
 MOST_GROUPS: Final = 6
 LONGEST_TEXT: Final = 300
@@ -78,12 +76,8 @@ class Lesson:
     @cached_property
     def told(self) -> tuple[Told, ...]:
         """What each row holds, which no proposal may give away; what is the same in all rows is no row's own."""
-        texts = [self._texts(row) for row in self._rows]
-        common = set.intersection(*texts) if len(texts) > 1 else set()
-        return tuple(
-            Told(tuple(sorted(each - common)), _plain_text(self._field.rows[row].expected[0]))
-            for row, each in zip(self._rows, texts, strict=True)
-        )
+        expected = [self._field.rows[row].expected[0] for row in self._rows]
+        return told_rows([self._shown(row) for row in self._rows], expected)
 
     def requests(self, model: Model, most: int) -> list[Request]:
         """Return up to `most` requests, each of which begins with another kind of failure.
@@ -176,23 +170,12 @@ class Lesson:
             return inputs
         return given[0] if len(given) == 1 else inputs
 
-    def _texts(self, row: int) -> set[str]:
+    def _shown(self, row: int) -> list[Any]:
         cell = self._field.cell(self._candidate, row)
-        values = [*self._field.rows[row].inputs[0].values(), *self._given(row, cell).values()]
-        return {text for value in values if (text := _text_of(value))}
-
-
-def _text_of(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _plain_text(value: Any) -> str:
-    return _text_of(value) if isinstance(value, str | int | float) else ""
+        return [*self._field.rows[row].inputs[0].values(), *self._given(row, cell).values()]
 
 
 def _excerpt(value: Any) -> str:
     """Return a value in one line, cut where it is long."""
-    text = " ".join(_text_of(value).split())
+    text = " ".join(text_of(value).split())
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1].rstrip()}…"

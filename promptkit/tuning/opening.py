@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from promptkit.errors import InputError
+from promptkit.errors import InputError, MissingExtra
 from promptkit.evaluation import Suite, load_suite
 from promptkit.project import Project, is_suite
 
@@ -31,7 +31,7 @@ def _only_suite(target: Path, project: Project) -> Path:
         path = project.suite(name)
         try:
             suite = load_suite(path, project)
-        except InputError:
+        except (InputError, MissingExtra):
             continue  # What is wrong in it is told by `check`; it is not the one that is meant.
         if suite.wanted.target == target and suite.wanted.step is None:
             found.append((name, path))

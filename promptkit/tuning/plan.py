@@ -22,6 +22,7 @@ class Plan:
     `calls` is the most it may ask, `confirm_calls` of these are set aside for the verdict, `candidates` is how many are
     tried at most. `minutes` is at the measured rate, None until something was measured. `smallest` is the gain, as a
     share of the metric's range, that the confirm rows show four times in five; None where they can show none.
+    `clusters` are those of the confirm rows, None where rows stand alone.
     """
 
     target: str
@@ -38,6 +39,7 @@ class Plan:
     limits: Limits
     minutes: float | None = None
     smallest: float | None = None
+    clusters: int | None = None
     notes: Sequence[str] = ()
 
     @property
@@ -52,7 +54,7 @@ class Plan:
             "suite": self.suite,
             "metric": self.metric,
             "optimizer": self.optimizer,
-            "rows": {"search": self.search, "pool": self.pool, "confirm": self.confirm},
+            "rows": {"search": self.search, "pool": self.pool, "confirm": self.confirm, "clusters": self.clusters},
             "axes": [
                 {"name": axis.name, "step": axis.step, "kind": axis.kind, "levels": [each.name for each in axis.levels]}
                 for axis in self.axes

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, TemplateError, meta, nodes
 
@@ -29,6 +30,21 @@ class Told:
 
     inputs: tuple[str, ...]
     answer: str = ""
+
+
+def told_rows(inputs: Sequence[Iterable[Any]], expected: Sequence[Any]) -> tuple[Told, ...]:
+    """Return what rows hold that no instructions may give away; what is the same in all rows is no row's own."""
+    texts = [{text for value in values if (text := text_of(value))} for values in inputs]
+    common = set.intersection(*texts) if len(texts) > 1 else set()
+    answers = (text_of(value) if isinstance(value, str | int | float) else "" for value in expected)
+    return tuple(Told(tuple(sorted(each - common)), answer) for each, answer in zip(texts, answers, strict=True))
+
+
+def text_of(value: Any) -> str:
+    """Return a value as a prompt may show it; null is nothing."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,7 @@ class Search:
     async def _smoke(self) -> None:
         """Ask the start, and one candidate of each way to decide; a way whose answers do not parse leaves the space."""
         rows, before = self._order[:SMOKE_ROWS], self._field.budget.spent
+        self._standing.enter("smoke", 1, self._step)
         await self._field.have([self._base], rows)
         cells = list(self._field.cells(self._base, rows))
         self._calls_a_row = sum(each.calls for each in cells) / max(1, len(cells)) or 1.0
@@ -212,10 +213,15 @@ class Search:
         furthest = max(lane.rows for lane in racing.race.lanes)
         if furthest:
             self._found.pick, self._found.ranked = racing.pick, racing.ranked
-        notes = ("no candidate's answers parse: the format is the problem",) if racing.race.unreadable else ()
+        notes = (self._unreadable(racing),) if racing.race.unreadable else ()
         for each in notes:
             self._standing.note(each)
         self._done(stage, racing.candidates, order[:furthest], before, notes)
+
+    def _unreadable(self, racing: Racing) -> str:
+        cells = (cell for each in racing.candidates for cell in self._field.cells(each, self._order[:SMOKE_ROWS]))
+        parse = not any(cell.unparsed for cell in cells)
+        return "no candidate has answers" if parse else "no candidate's answers parse: the format is the problem"
 
     async def _able(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return those, as they differ from the base, that can be, ask differently and are not too dear."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Step
     from promptkit.evaluation import Suite
     from promptkit.runtimes import Model, Models
-    from promptkit.tuning.demonstration import Demonstration
+    from promptkit.tuning.demonstration import Made
     from promptkit.tuning.ground import Ground
 
 KIND_OF: Final[Mapping[str, AxisKind]] = {
@@ -38,7 +38,6 @@ KIND_OF: Final[Mapping[str, AxisKind]] = {
 }
 """Of what kind the axis of a key of `tune:` is; of any other it is `given`."""
 LONGEST_NAME: Final = 40
-Made = Mapping[str, Mapping[str, "Sequence[Demonstration]"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,10 @@ def derive_space(
     wanted = _Wanted(only, pipeline)
     notes: list[str] = []
     if pipeline.tune:
-        axes = [each for each in _named_axes(pipeline) if wanted.takes(each.step, each.kind, each.name)]
+        named = [each for each in _named_axes(pipeline) if wanted.takes(each.step, each.kind, each.name)]
+        inner = {each.name: of for each in named if (of := _inner(pipeline, each)) is not None}
+        notes += [f"{name}: not tried: it is of `{of}`, which is tuned by itself" for name, of in inner.items()]
+        axes = [each for each in named if each.name not in inner]
     else:
         notes += _left_out(pipeline)
         deriving = _Deriving(ground, models, wanted, seed, made or {}, notes)
@@ -89,6 +91,21 @@ def derive_space(
     able = [_able(axis, suite, notes) for axis in axes]
     kinds = {kind for kind in KINDS for step in pipeline.steps if not pipeline.tune and wanted.takes(step, kind)}
     return Space(tuple(axis for axis in able if len(axis.levels) > 1), tuple(dict.fromkeys(notes)), frozenset(kinds))
+
+
+def _inner(pipeline: Pipeline, axis: Axis) -> str | None:
+    """Return the pipeline that a step runs where an axis changes a step of that, which has a file of its own."""
+    inner = pipeline.steps[axis.step].pipeline
+    below = axis.name.partition(".")[2].partition(".")[0]
+    return inner.name if inner is not None and below in inner.steps else None
+
+
+async def open_named_models(axes: Sequence[Axis], suite: Suite, models: Models) -> None:
+    """Open the models that levels name. Raises what their absence raises, before anything is asked."""
+    named = [(axis.step, level) for axis in axes for level in axis.levels if f"{axis.step}.model" in level.changes]
+    for step, level in named:
+        variant = read_variant(level.name, level.changes, suite.wanted, Problem)
+        await (await models.get(variant.pipeline.steps[step].model)).model()
 
 
 class _Wanted:
@@ -155,7 +172,7 @@ class _Deriving:
             else:
                 yield self._told(technique_axis(pipeline, step, model))
         if self._wants(step, "wording"):
-            labelled = gold_demonstrations(self.ground, step.name, self.ground.search)
+            labelled = gold_demonstrations(self.ground.suite, self.ground.rows, step.name, self.ground.search)
             yield self._told(wording_axis(pipeline, step, labelled))
 
     def _wants(self, step: Step, kind: AxisKind) -> bool:

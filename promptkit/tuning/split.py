@@ -55,11 +55,6 @@ def confirm_share(rows: int) -> float:
     return 0.5 if rows <= 2 * MOST_CONFIRM else MOST_CONFIRM / rows
 
 
-def is_confirm(key: str, salt: int, share: float) -> bool:
-    """Return whether a row is kept for the verdict; `key` is its content or that of its cluster."""
-    return bool(_places(_codes([key]), salt)[0] < share)
-
-
 def split_rows(
     contents: Sequence[str],
     *,

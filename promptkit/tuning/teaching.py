@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from promptkit.tuning.failing import find_failures
 from promptkit.tuning.merging import merge
-from promptkit.tuning.race import BLOCK
+from promptkit.tuning.race import BLOCK, ROWS_EACH
 from promptkit.tuning.teacher import (
     LEAST_FAILURES,
     LEAST_LEFT,
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from promptkit.tuning.field import Field
     from promptkit.tuning.ground import Ground
     from promptkit.tuning.standing import Standing
-
-ROWS_EACH: Final = 12
-"""A proposal that could not be raced over so many rows is not asked for."""
 
 
 class Teaching:

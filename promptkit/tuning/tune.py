@@ -13,12 +13,11 @@ from promptkit.errors import InputError, PromptkitError, nearest
 from promptkit.evaluation import Options, Suite
 from promptkit.storage import holding_files
 from promptkit.tuning.candidate import KINDS
-from promptkit.tuning.demonstrating import Made
 from promptkit.tuning.dspy_bridge import require_dspy
 from promptkit.tuning.ground import Ground, read_ground, row_notes, step_ground
 from promptkit.tuning.plan import Plan
 from promptkit.tuning.race import SMOKE_ROWS
-from promptkit.tuning.space import Space, derive_space, step_models
+from promptkit.tuning.space import Space, derive_space, open_named_models, step_models
 from promptkit.tuning.spending import Shares, likely_calls, shared
 from promptkit.tuning.standing import Standing
 from promptkit.tuning.verdict import LEAST_ROWS, smallest_gain
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from promptkit.evaluation import Measure
     from promptkit.runtimes import Model, Models
     from promptkit.storage import Store
+    from promptkit.tuning.demonstration import Made
 
 KIND: Final = "tune"
 RECENT: Final = 20
@@ -81,6 +81,7 @@ class Tuning:
             search=len(ground.order),
             pool=len(ground.pool),
             confirm=len(ground.confirm),
+            clusters=None if self.suite.data.spec.cluster is None else ground.independent,
             axes=axes,
             candidates=min(prod(len(axis.levels) for axis in axes), shares.search // CALLS_A_CANDIDATE) if axes else 0,
             calls=shares.total,
@@ -142,19 +143,21 @@ class Tuning:
             models = await step_models(self.suite, self._models)
 
             def respaced(made: Made) -> Space:
-                return self._space(ground, alone, models, made)
+                space = self._space(ground, alone, models, made)
+                return replace(space, notes=(*space.notes, *too_few))
 
             is_ours = self.wishes.optimizer == OPTIMIZERS[0]
             space = respaced({}) if is_ours else Space((), (f"`{self.wishes.optimizer}` is DSPy's: {THEIRS}",))
             if is_ours:
                 _check_space(space, ground)
+                await open_named_models(space.axes, self.suite, self._models)
             tunings.keep_split(name, ground.salt, ground.share)
-            smallest = smallest_gain(len(ground.confirm)) if ground.size >= LEAST_ROWS else None
+            smallest = smallest_gain(ground.independent) if ground.size >= LEAST_ROWS else None
             self._ready = Ready(
                 model=model,
                 ground=ground,
                 alone=alone,
-                space=replace(space, notes=(*space.notes, *too_few)),
+                space=space,
                 models=models,
                 respaced=respaced,
                 smallest=smallest,

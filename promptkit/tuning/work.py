@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,10 +16,10 @@ from promptkit.tuning.ablation import ablate
 from promptkit.tuning.calibrating import Calibrating
 from promptkit.tuning.candidate import AS_WRITTEN, Candidate
 from promptkit.tuning.confirm import WHY, Confirmed, confirm, pair_key, rows_key
-from promptkit.tuning.demonstrating import Made, made_demonstrations
+from promptkit.tuning.demonstrating import made_demonstrations
 from promptkit.tuning.dspy_bridge import open_search
 from promptkit.tuning.evidence import Evidence, Stage
-from promptkit.tuning.field import Field
+from promptkit.tuning.field import Field, SearchFailed
 from promptkit.tuning.ground import row_notes, step_ground
 from promptkit.tuning.preferring import preferred
 from promptkit.tuning.race import SMOKE_ROWS
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from promptkit.evaluation import Options, Suite
     from promptkit.runtimes import Budget, Model, Models
     from promptkit.storage import Store
+    from promptkit.tuning.demonstration import Made
     from promptkit.tuning.ground import Ground
     from promptkit.tuning.space import Space
     from promptkit.tuning.standing import Standing
@@ -98,6 +100,7 @@ class Work:
         self._number = number
         self._options = options
         self._shares = shares
+        self._space_notes = ready.space.notes
         self._spending = Spending(wishes.limits)
         ground = ready.ground
         self._fields: list[Field] = []
@@ -169,6 +172,10 @@ class Work:
             told = f"--budget {limit}={self._wishes.limits.record().get(limit) or 0:g} is too small"
             raise InputError(f"{told}: it does not hold the start on {len(rows)} rows") from spent
         cells = list(self._field.cells(Candidate(), rows))
+        if cells and all(each.score is None for each in cells):
+            hint = f"`promptkit eval {self._suite.name} --limit {len(rows)}` shows each"
+            told = f"the start has an answer to none of the first {len(rows)} rows: {cells[0].problem}"
+            raise SearchFailed(told, hint=hint)
         count = max(1, len(cells))
         price = Price(
             calls=sum(each.calls for each in cells) / count or 1.0,
@@ -196,7 +203,8 @@ class Work:
             if self.budget.spent > before:
                 self._stage("examples", 1, before, rows=len(ready.ground.pool))
         if made:
-            axes = ready.respaced(made).axes
+            space = ready.respaced(made)
+            axes, self._space_notes = space.axes, space.notes
         own, models = self._suite.baseline.model, self._models.within(self.budget)
         teacher = None
         if "wording" in ready.space.kinds:
@@ -230,6 +238,8 @@ class Work:
             self._standing.note(f"{told}: it cannot tell prompts apart")
             found.pick = found.chosen = Candidate()
             return
+        if found.pick.key not in found.seen and self._wishes.prefer != "best":
+            self._standing.note("--prefer is not applied: each step was tuned alone, nothing on the whole")
         wanted = preferred(evidence, found.pick, seen, self._wishes.prefer)
         if wanted.key != found.pick.key:
             found.pick = wanted
@@ -271,7 +281,9 @@ class Work:
     def _record(self, status: str) -> dict[str, Any]:
         state = self._state
         state.seconds = self._spending.seconds
-        state.notes = [*self._ready.space.notes, *row_notes(self._ready.ground), *self._standing.noted]
+        missing = Counter(problem for field in self._fields for problem in field.problems())
+        told = [f"{missing.total()} answers are missing, most of them: {one}" for one, _ in missing.most_common(1)]
+        state.notes = [*self._space_notes, *row_notes(self._ready.ground), *self._standing.noted, *told]
         return record_of(state, status)
 
     def _field_of(self, suite: Suite, ground: Ground, prefix: str = "") -> Field:

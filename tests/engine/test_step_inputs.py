@@ -96,3 +96,10 @@ def test_a_prompt_alone_is_a_step_of_its_inputs(folder: Folder) -> None:
     pipeline = load_target(path, folder.project)
 
     assert step_inputs(pipeline, pipeline.steps["mood"], {"text": "{{ fine }}"}) == [{"text": "{{ fine }}"}]
+
+
+def test_what_a_for_each_gave_is_given_as_a_plain_list(folder: Folder) -> None:
+    pipeline = folder.load(FEEDBACK + "  last: {prompt: 'Last: {{ kinds }}'}\n")
+
+    (given,) = step_inputs(pipeline, pipeline.steps["last"], SCOPE)
+    assert type(given["kinds"]) is list

@@ -80,6 +80,7 @@ def demo_tuning(**more: Any) -> dict[str, Any]:
             "level": 0.95,
             "better": 22,
             "worse": 8,
+            "unit": "row",
             "n": 142,
         },
         "verdict": "improved",

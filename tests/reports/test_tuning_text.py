@@ -161,6 +161,14 @@ def test_a_plan_tells_rows_calls_time_and_what_is_tried() -> None:
     assert said.endswith("· one row is wrong")
 
 
+def test_rows_that_hang_together_are_counted_by_their_clusters() -> None:
+    assert "12 clusters of rows to confirm show a gain of 10 points" in smallest_text(plan(clusters=12))
+    found = {**demo_tuning()["difference"], "unit": "cluster", "n": 12}
+    said = "\n".join(lines(difference=found))
+    assert "on 12 clusters that the search never saw" in " ".join(said.split())
+    assert f"{found['better']} clusters better" in said
+
+
 def test_before_anything_is_measured_no_time_is_told() -> None:
     assert "min" not in plan_text(plan(minutes=None, limits=Limits())).partition("\n    mood")[0].replace("confirm", "")
 
@@ -174,5 +182,5 @@ def test_a_person_is_asked_where_only_a_large_gain_could_be_shown(smallest: floa
 def test_a_plan_is_json() -> None:
     told = plan().record()
     assert told["axes"] == [{"name": "mood.layout", "step": "mood", "kind": "layout", "levels": ["as written", "json"]}]
-    assert told["rows"] == {"search": 78, "pool": 16, "confirm": 142}
+    assert told["rows"] == {"search": 78, "pool": 16, "confirm": 142, "clusters": None}
     assert told["budget"] == {"calls": 600, "tokens": None, "minutes": 10}

@@ -53,6 +53,21 @@ async def told(opened: Opened, pick: Candidate = PICK, effects: Effects | None =
     return [each.record() for each in await ablate(opened.field, pick, ROWS, effects)]
 
 
+async def test_an_estimate_is_in_the_units_of_the_metric(folder: Folder) -> None:
+    bench = TuneBench(folder, len(ROWS))
+    folder.write("own.py", "def score(output, expected):\n    return 5 if output == expected else 1\n")
+    own = "{python: {function: '../own.py:score', bounds: [1, 5]}}"
+    suite = bench.start(f"data: rows.jsonl\ntarget: mood\nmetrics: {{rating: {own}}}\n")
+    async with open_field(bench, answer, suite, budget=Budget(2 * len(ROWS))) as opened:
+        await opened.field.have([Candidate(), PICK], ROWS)
+        found = await told(opened)
+
+    assert [(each["axis"], round(each["difference"], 9)) for each in found] == [
+        ("mood.layout", 0.8),
+        ("mood.decide", 0.08),
+    ]
+
+
 async def test_each_change_is_measured_against_the_pick_without_it_the_greatest_first(folder: Folder) -> None:
     async with confirmed(folder) as opened:
         found = await told(opened)

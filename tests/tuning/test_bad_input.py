@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
-from promptkit.errors import InputError, RequestRefused, ServerFailed
-from promptkit.runtimes import Request, Scripted
+from promptkit.errors import InputError, PromptkitError, RequestRefused, ServerFailed
+from promptkit.evaluation import Replies
+from promptkit.runtimes import Asker, Models, Request, Scripted
 from promptkit.runtimes.scripted import CAPABILITIES
+from promptkit.storage import Store
+from promptkit.tuning import Limits, Tuning, Wishes
 from tests.engine.helpers import Folder
-from tests.evaluation.suites import SUITE
+from tests.evaluation.suites import SUITE, Given
 from tests.tuning.logs import sides
 from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advise, advised
-from tests.tuning.tunings import TuneBench, right_where, row_of, rows
+from tests.tuning.tunings import PROMPT, TuneBench, right_where, row_of, rows
 
 
 def cue_pays(text: str) -> float:
@@ -233,3 +236,39 @@ async def test_a_row_that_fails_alone_is_missing_and_counted_against_a_verdict(b
     assert ran.record["best"]["confirm"]["n"] == ran.record["rows"]["confirm"] - 1
     assert ran.record["verdict"] == "not shown"
     assert ran.record["why"] == "too many confirm rows have no answer"
+
+
+async def test_a_start_that_answers_no_row_says_what_is_wrong_with_it_and_asks_no_more(
+    bench: TuneBench, folder: Folder
+) -> None:
+    folder.write(
+        "templates/prompts/mood.j2",
+        PROMPT.replace("{text: {}}", "{text: {}, more: {default: null}}").replace("{{ text }}", "{{ text }}{{ more }}"),
+    )
+    ran = await bench.tune(right_where(lambda text: 1.0), calls=600)
+
+    assert (ran.tuned.status, ran.runtime.requests) == ("incomplete", [])
+    assert "an answer to none of the first 8 rows" in str(ran.tuned.failure)
+    assert "null is printed here" in str(ran.tuned.failure)
+
+
+async def test_a_model_that_a_level_names_and_that_is_not_there_is_told_before_a_call(
+    bench: TuneBench, folder: Folder
+) -> None:
+    file = folder.root / "pipelines/mood.yaml"
+    file.write_text(file.read_text() + "tune: {mood.model: ['scripted:gone.yaml']}\n")
+    suite = bench.start()
+    runtime = Scripted(["never asked"])
+    with Store.open(bench.store_folder) as store, Replies(store) as replies:
+        models = Named(runtime, replies)
+        with pytest.raises(PromptkitError, match="gone"):
+            await Tuning(suite, models=models, store=store, wishes=Wishes(limits=Limits(calls=600))).run()
+
+    assert runtime.requests == []
+
+
+class Named(Given):
+    """A scripted model for the default, and what is named as it is."""
+
+    async def get(self, reference: str | None = None) -> Asker:
+        return await (super().get() if reference is None else Models.get(self, reference))

@@ -6,9 +6,9 @@ import pytest
 
 from promptkit.runtimes import Request, Scripted
 from promptkit.runtimes.scripted import CAPABILITIES
-from promptkit.tuning.bootstrap import from_runs, thinking_levels, with_thoughts
+from promptkit.tuning.bootstrap import from_runs, with_thoughts
 from promptkit.tuning.candidate import Candidate, Level
-from promptkit.tuning.demonstration import Demonstration
+from promptkit.tuning.demonstration import Demonstration, example_levels
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import Bench, echo, moods
 from tests.tuning.fields import open_field, places
@@ -219,11 +219,10 @@ async def test_a_target_that_cannot_think_has_no_thoughts(bench: Bench) -> None:
 
 async def test_examples_with_thoughts_are_shown_as_the_model_thinks(bench: Bench) -> None:
     pool = [Demonstration({"text": f"bad {row}"}, "bad", f"Because of {row}.", "bad", row) for row in range(3)]
-    levels = thinking_levels("mood", pool, seed=0, room=None)
+    shown = Candidate({"mood.examples": example_levels("mood", pool)[0]})
+    thinks = Level("thinks", {"mood.technique": "chain_of_thought", "mood.decide": "constrain"})
     async with open_field(bench, thinking) as opened:
-        constrained = Level("constrain", {"mood.decide": "constrain"})
-        await opened.field.have([Candidate({"mood.examples": levels[0], "mood.decide": constrained})], [5])
+        await opened.field.have([shown.taking("mood.technique", thinks), shown], [5])
 
-        assert [level.name for level in levels][:2] == ["2 examples with thoughts #1", "2 examples with thoughts #2"]
-        assert "Because of " in said(opened.runtime.requests[0])
-        assert len(opened.runtime.requests) == levels[0].requests == 2
+        thought, _, plain = sorted(map(said, opened.runtime.requests), key=lambda text: "Because of " not in text)
+        assert "Because of " in thought and "Because of " not in plain

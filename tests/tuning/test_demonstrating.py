@@ -42,7 +42,7 @@ def test_thoughts_are_made_within_a_share_of_the_calls_and_tried(thought: tuple[
     assert len(stages) == 1
     assert 0 < stages[0]["calls"] <= SHARE * CALLS  # type: ignore[operator]
     levels = {name for each in ran.record["candidates"] for name in each["choices"].values()}
-    assert any("with thoughts" in each for each in levels)
+    assert any("that it solved" in each for each in levels)
 
 
 def test_only_rows_kept_for_it_that_ended_right_are_shown_with_thoughts(thought: tuple[TuneBench, Ran]) -> None:

@@ -82,9 +82,9 @@ def test_demonstrations_without_labels_are_drawn_too() -> None:
 
 
 def test_thoughts_are_shown_where_there_are_some() -> None:
-    (level,) = example_levels("mood", [Demonstration({"text": "x"}, "a", "It is a.")], draws=1, called="with thoughts")
+    (level,) = example_levels("mood", [Demonstration({"text": "x"}, "a", "It is a.")], draws=1, called="that it solved")
 
-    assert level.name == "1 example with thoughts #1"
+    assert level.name == "1 example that it solved #1"
     assert level.changes["mood.examples"] == [{"input": {"text": "x"}, "thoughts": "It is a.", "output": "a"}]
 
 

@@ -159,7 +159,15 @@ def test_few_rows_leave_none_for_examples(bench: Bench) -> None:
 def test_an_aim_that_does_not_compare_the_answer_gives_no_examples(bench: Bench, suite: str) -> None:
     found = ground(bench, suite=suite)
 
-    assert gold_demonstrations(found, "mood", found.search) == []
+    assert gold_demonstrations(found.suite, found.rows, "mood", found.search) == []
+
+
+def test_a_pattern_or_a_test_is_no_answer_and_the_rows_own_answer_is(bench: Bench) -> None:
+    alone = ground(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: regex}")
+    apart = ground(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: {regex: {expect: '^g|^b'}}}")
+
+    assert gold_demonstrations(alone.suite, alone.rows, "mood", alone.pool) == []
+    assert {each.output for each in gold_demonstrations(apart.suite, apart.rows, "mood", apart.pool)} == {"good", "bad"}
 
 
 def test_an_aim_on_a_part_of_the_output_gives_examples_of_the_step_that_makes_it(bench: Bench, folder: Folder) -> None:
@@ -171,7 +179,7 @@ def test_an_aim_on_a_part_of_the_output_gives_examples_of_the_step_that_makes_it
     suite = f"data: rows.jsonl\ntarget: mood\nmetrics: {{hit: {metric}}}"
     found = ground(bench, suite=suite)
 
-    assert {each.output for each in gold_demonstrations(found, "mood", found.pool)} == {"good", "bad"}
+    assert {each.output for each in gold_demonstrations(found.suite, found.rows, "mood", found.pool)} == {"good", "bad"}
 
 
 @pytest.fixture
@@ -187,7 +195,7 @@ def parts(bench: Bench, folder: Folder) -> Ground:
 
 
 def test_each_item_of_a_for_each_is_an_example(parts: Ground) -> None:
-    found = gold_demonstrations(parts, "mood", parts.pool[:1])
+    found = gold_demonstrations(parts.suite, parts.rows, "mood", parts.pool[:1])
     number = parts.rows[parts.pool[0]].inputs[0]["parts"][0].split()[1]
 
     assert [(each.inputs, each.output, each.label) for each in found] == [
@@ -201,15 +209,15 @@ def test_a_step_that_reads_results_that_rows_do_not_give_has_no_examples(parts: 
 
     whole = read_ground(bench.suite(STEP_SUITE))
 
-    assert gold_demonstrations(whole, "mood", whole.pool) == []
-    assert gold_demonstrations(whole, "parts", whole.pool) == []
+    assert gold_demonstrations(whole.suite, whole.rows, "mood", whole.pool) == []
+    assert gold_demonstrations(whole.suite, whole.rows, "parts", whole.pool) == []
 
 
 def test_a_row_with_an_answer_of_another_type_is_left_out(bench: Bench) -> None:
     rows = [{**each, "expect": "fair"} if at == 7 else each for at, each in enumerate(reviews(40))]
     found = ground(bench, rows, suite="data: rows.jsonl\ntarget: mood\nmetrics: {hit: normalized}")
 
-    assert len(gold_demonstrations(found, "mood", range(40))) == 39
+    assert len(gold_demonstrations(found.suite, found.rows, "mood", range(40))) == 39
 
 
 def test_demonstrations_that_a_model_made_are_further_sets(bench: Bench) -> None:
@@ -218,13 +226,13 @@ def test_demonstrations_that_a_model_made_are_further_sets(bench: Bench) -> None
         Demonstration({"text": f"own {place}"}, "good", "Because.", label="good", row=place)
         for place in (*found.pool[:4], found.order[0])
     ]
-    axis, _ = examples_axis(found, "mood", model(), made={"with thoughts": thought})
-    made = [level for level in axis.levels if "with thoughts" in level.name]
+    axis, _ = examples_axis(found, "mood", model(), made={"that it solved": thought})
+    made = [level for level in axis.levels if "that it solved" in level.name]
 
     assert [level.name for level in made] == [
-        "2 examples with thoughts #1",
-        "2 examples with thoughts #2",
-        "4 examples with thoughts #1",
-        "4 examples with thoughts #2",
+        "2 examples that it solved #1",
+        "2 examples that it solved #2",
+        "4 examples that it solved #1",
+        "4 examples that it solved #2",
     ]
     assert f"own {found.order[0]}" not in str([level.changes for level in made])

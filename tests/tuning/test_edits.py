@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from promptkit.engine import Pipeline, load_target
 from promptkit.errors import InputError
 from promptkit.project import LIBRARY, Project
 from promptkit.prompts import Prompt
 from promptkit.runtimes import Scripted
-from promptkit.tuning.edits import as_text, edited, section_source
+from promptkit.tuning.edits import edited, section_source
 from tests.engine.helpers import Folder, asked
 
 PROMPT = """
@@ -185,18 +183,9 @@ def test_a_target_that_is_no_project_of_ones_own_is_not_edited(tmp_path_factory:
 
 
 async def test_what_an_edit_says_is_asked(folder: Folder, pipeline: Pipeline) -> None:
-    changes = edited(pipeline, "mood", {"instructions": f"Judge {as_text('{{ text }}')} in {{{{ text }}}}."})
+    changes = edited(pipeline, "mood", {"instructions": "Judge {{ '{{ text }}' }} in {{ text }}."})
     runtime = Scripted(["good"])
     sets = [f"{key}={value}" for key, value in changes.items()]
     await folder.run(PIPELINE, runtime, {"text": "it"}, sets=sets)
 
     assert "Judge {{ text }} in it." in asked(runtime)[0]
-
-
-@given(st.text(alphabet=st.sampled_from("{}%#ab \"\\\n-'")))
-def test_text_is_template_source_that_renders_to_the_text(text: str) -> None:
-    from jinja2 import Environment
-
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-
-    assert environment.from_string(as_text(text)).render() == text

@@ -77,6 +77,15 @@ def test_target_and_suite_may_be_paths_and_the_one_suite_that_names_the_target_i
     assert alike(promptkit.tune("mood")) == alike(found)
 
 
+def test_a_suite_that_cannot_be_read_here_does_not_hinder_the_one_that_is_meant(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rouge_score", None)
+    (here.root / "evals/summary.yaml").write_text(SUITE.replace("accuracy: label", "overlap: rouge"))
+
+    assert promptkit.tune("mood")["suite"] == "mood"
+
+
 def test_a_model_that_is_named_stands_before_that_of_the_project(here: Here) -> None:
     (here.root / "other.py").write_text(SCRIPT)
 

@@ -68,6 +68,33 @@ async def test_what_a_judge_is_asked_is_of_the_cell_and_is_counted_when_it_is_kn
         assert (len(again.runtime.requests), again.budget.spent) == (0, 4)
 
 
+async def test_a_known_cell_that_is_judged_for_the_first_time_counts_its_judge_once(bench: Bench) -> None:
+    def judged(request: Request) -> Reply:
+        text = "4" if "Is it kind?" in request.messages[-1].content else echo(request)
+        return Reply(text=text, tokens_in=10, tokens_out=1)
+
+    suite = bench.suite(SUITE.replace("accuracy: label", "kind: {judge: {rubric: Is it kind?, scale: [1, 5]}}"))
+    spent = []
+    async with open_field(bench, judged, bench.suite()) as opened:
+        await opened.field.have([START], [0, 1])
+    for _ in range(2):
+        async with open_field(bench, judged, suite) as again:
+            await again.field.have([START], [0, 1])
+            spent.append((again.budget.spent, again.budget.spent_tokens))
+
+    assert spent == [(4, 44), (4, 44)]
+
+
+async def test_a_metric_of_ones_own_counts_no_call_whether_it_is_known_or_not(bench: Bench, folder: Folder) -> None:
+    folder.write("own.py", "def score(output, expected):\n    return output == expected\n")
+    suite = bench.suite(SUITE.replace("accuracy: label", "own: {python: '../own.py:score'}"))
+    for _ in range(2):
+        async with open_field(bench, echo, suite) as opened:
+            await opened.field.have([START], [0, 1])
+
+            assert (opened.budget.spent, opened.field.cell(START, 0).calls) == (2, 1)  # type: ignore[union-attr]
+
+
 async def test_a_cell_that_is_known_is_what_it_was_when_it_was_asked(bench: Bench) -> None:
     def timed(request: Request) -> Reply:
         return Reply(text="good", seconds=1 / 3, tokens_in=3, tokens_out=1)

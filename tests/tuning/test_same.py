@@ -28,7 +28,7 @@ def changed(start: Pipeline, changes: dict[str, Any]) -> Pipeline:
 
 async def prints(start: Pipeline, *changes: dict[str, Any]) -> list[str | None]:
     models = Given(Scripted(["never asked"]))
-    return [await fingerprint(changed(start, each), ROWS, models) for each in changes]
+    return [await fingerprint(changed(start, each), each, ROWS, models) for each in changes]
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,25 @@ async def test_what_changes_no_request_is_the_same(start: Pipeline, changes: dic
         {"mood.technique": {"self_consistency": {"samples": 3}}},
         {"mood.examples": [{"input": {"text": "third"}, "output": "bad"}]},
         {"mood.options": {"temperature": 0.5}},
+        {"mood.repairs": 3},
+        {"mood.model": "scripted:other.yaml"},
+        {"mood.on_error": "skip"},
+        {"mood.when": "{{ text != 'foul' }}"},
+        {"mood.repeat": {"max": 2}},
     ],
 )
 async def test_what_changes_a_request_or_what_follows_is_another(start: Pipeline, changes: dict[str, Any]) -> None:
     first, second = await prints(start, {}, changes)
 
     assert first != second
+
+
+@pytest.mark.parametrize("technique", ["chain_of_thought", "least_to_most"])
+async def test_what_only_later_requests_show_is_told_apart(start: Pipeline, technique: str) -> None:
+    thinking = {"mood.technique": technique, "mood.decide": "generate"}
+    first, second = await prints(start, *({**thinking, "mood.cue": cue} for cue in ("Mood:", "It is:")))
+
+    assert first is not None and first != second
 
 
 async def test_scores_are_told_apart_by_their_offsets(start: Pipeline) -> None:
@@ -74,7 +87,7 @@ async def test_scores_are_told_apart_by_their_offsets(start: Pipeline) -> None:
 
 async def test_nothing_is_asked(start: Pipeline) -> None:
     runtime = Scripted(["never asked"])
-    await fingerprint(start, ROWS, Given(runtime))
+    await fingerprint(start, {}, ROWS, Given(runtime))
 
     assert runtime.requests == []
 

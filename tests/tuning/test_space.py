@@ -163,8 +163,8 @@ def test_demonstrations_that_a_model_made_are_sets_of_examples(bench: Bench) -> 
     found = ground(bench)
     made = [Demonstration({"text": f"x {place}"}, "good", "So.", label="good", row=place) for place in found.pool]
 
-    shown = levels(space(found, made={"mood": {"with thoughts": made}}), "mood.examples")
-    assert any("with thoughts" in name for name in shown)
+    shown = levels(space(found, made={"mood": {"that it solved": made}}), "mood.examples")
+    assert any("that it solved" in name for name in shown)
 
 
 def test_a_level_that_the_target_cannot_have_is_not_there(bench: Bench) -> None:
@@ -180,3 +180,22 @@ async def test_the_models_are_those_of_the_steps(bench: Bench) -> None:
     found = ground(bench)
 
     assert (await step_models(found.suite, Given(Scripted(["x"])))).keys() == {"mood"}
+
+
+INNER = """
+name: outer
+inputs: {text: {example: fine}}
+steps:
+  sub: {pipeline: mood}
+  told: {prompt: "Tell {{ sub }}."}
+output: "{{ told }}"
+tune: {sub.mood.cue: ["Mood:"], sub.when: ["{{ text != '' }}"], told.cue: ["Told:"]}
+"""
+
+
+def test_a_step_of_another_pipeline_is_not_tried_for_it_is_tuned_by_itself(bench: Bench, folder: Folder) -> None:
+    folder.write("pipelines/outer.yaml", INNER)
+    found = space(ground(bench, suite=SUITE.replace("target: mood", "target: outer")))
+
+    assert names(found) == ["sub.when", "told.cue"]
+    assert found.notes == ("sub.mood.cue: not tried: it is of `mood`, which is tuned by itself",)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.tuning.split import confirm_share, is_confirm, row_content, split_rows
+from promptkit.tuning.split import confirm_share, row_content, split_rows
 
 contents = st.lists(st.text(max_size=5), min_size=1, max_size=80)
 
@@ -80,14 +80,14 @@ def test_the_cap_on_confirm_rows_moves_none_either() -> None:
 
 def test_a_rows_side_is_that_of_its_content_alone() -> None:
     split = split_rows(numbered(50))
-    sides = [is_confirm(content, split.salt, split.share) for content in numbered(50)]
+    alone = [split_rows([content], recorded=(split.salt, split.share)) for content in numbered(50)]
 
-    assert [row for row, kept in enumerate(sides) if kept] == list(split.confirm)
+    assert [row for row, each in enumerate(alone) if each.confirm] == list(split.confirm)
 
 
 def test_sides_stay_what_they_were_in_earlier_versions() -> None:
     # A recorded salt is worth nothing if the same salt means another split one day.
-    assert "".join("SC"[is_confirm(content, 7, 0.6)] for content in numbered(12)) == "CSCCCSCSSCSC"
+    assert split_rows(numbered(12), recorded=(7, 0.6)).confirm == (0, 2, 3, 4, 6, 9, 11)
 
 
 def test_a_cluster_is_on_one_side() -> None:

@@ -6,9 +6,11 @@ import pytest
 
 from promptkit.runtimes import Asker, Model, Models, Request, Scripted
 from promptkit.runtimes.scripted import whole_text
+from promptkit.tuning.candidate import Candidate
 from promptkit.tuning.standing import Standing
-from promptkit.tuning.teaching import find_teacher
+from promptkit.tuning.teaching import Teaching, find_teacher
 from tests.engine.helpers import Folder
+from tests.tuning.fields import open_field
 from tests.tuning.logs import numbers_in, sides
 from tests.tuning.tunings import TuneBench, luck, row_of, truth
 
@@ -80,6 +82,23 @@ async def test_a_teacher_is_not_asked_where_wording_is_not_to_vary(bench: TuneBe
     await bench.tune(pupil, calls=CALLS, teacher="embedded", only=("layout",))
 
     assert pupil.lessons == []
+
+
+async def test_a_winner_is_asked_more_rows_until_a_teacher_has_failures_enough_and_no_further_than_calls_hold(
+    bench: TuneBench,
+) -> None:
+    order = range(60)
+    for calls, rows in ((60, 30), (30, 20), (15, 10)):  # Every third row fails; a tenth is asked already.
+        async with open_field(bench, fails_each_third, bench.start()) as opened:
+            teaching = Teaching(opened.field, None, "mood", None, Standing())  # type: ignore[arg-type]
+            await opened.field.have([Candidate()], order[:10])
+            found = await teaching.enough(Candidate(), order, 10, calls, of=60)
+
+            assert list(found) == list(order[:rows])
+
+
+def fails_each_third(request: Request) -> str:
+    return truth(row_of(request) + (row_of(request) % 3 == 0))
 
 
 class Asked(Models):

@@ -12,11 +12,12 @@ from promptkit.runtimes import Request, Scripted
 from promptkit.runtimes.scripted import whole_text
 from promptkit.storage import Store, holding_files
 from promptkit.tuning import Limits, Tuning, Wishes
+from promptkit.tuning.verdict import smallest_gain
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Given
 from tests.tuning.logs import stored
 from tests.tuning.scoring import REFERENCE, model
-from tests.tuning.tunings import PROMPT, Ran, TuneBench, luck, right_where, row_of, truth
+from tests.tuning.tunings import PROMPT, Ran, TuneBench, luck, right_where, row_of, rows, truth
 
 CALLS = 500
 
@@ -63,6 +64,35 @@ async def test_what_is_preferred_is_confirmed_with_its_own_offsets(folder: Folde
     far = [each for each in ran.record["candidates"] if 2 * each["rows"] >= furthest]
     assert pick["tokens"] == min(each["tokens"] for each in far)
     assert ran.record["best"]["changes"]["mood.calibrate"]["model"] == REFERENCE
+
+
+async def test_another_aim_on_the_same_rows_is_another_verdict_and_the_same_again_is_not(bench: TuneBench) -> None:
+    text = "data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label, same: exact}\n"
+    ordinals = [
+        (await bench.tune(longer_is_better, text=text, calls=CALLS, only=("layout",), metric=metric)).record["ordinal"]
+        for metric in ("accuracy", "same", "accuracy")
+    ]
+
+    assert ordinals == [1, 2, 1]
+
+
+async def test_another_model_under_the_same_name_is_another_verdict(bench: TuneBench) -> None:
+    ordinals = []
+    for digest in ("one", "two", "one"):
+        runtime = Scripted(longer_is_better, digest=digest)
+        ordinals.append((await bench.tune(runtime, calls=CALLS, only=("layout",))).record["ordinal"])
+
+    assert ordinals == [1, 2, 1]
+
+
+async def test_the_gain_that_could_be_shown_is_that_of_the_clusters_and_so_is_the_verdict(bench: TuneBench) -> None:
+    bench.rows([{**row, "document": number // 4} for number, row in enumerate(rows(240))])
+    text = "data: {file: rows.jsonl, cluster: document}\ntarget: mood\nmetrics: {accuracy: label}\n"
+    ran = await bench.tune(longer_is_better, text=text, calls=1_000, only=("layout",))
+    confirmed, found = ran.record["rows"]["confirm"], ran.record["difference"]
+
+    assert (found["unit"], 4 * found["n"]) == ("cluster", confirmed)
+    assert ran.record["smallest_shown"] == smallest_gain(found["n"])
 
 
 async def test_the_search_never_uses_what_is_kept_for_the_confirmation(bench: TuneBench) -> None:

@@ -140,6 +140,16 @@ async def test_a_prompt_becomes_a_pipeline_of_one_step(folder: Folder, name: str
     await assert_same(found, folder.project, {"text": "{{ x }}"})
 
 
+async def test_an_input_of_a_prompt_that_need_not_be_given_need_not_be_given_to_the_pipeline(folder: Folder) -> None:
+    front = PROMPT.replace("{text: {}}", "{text: {}, more: {default: null}}")
+    folder.write("templates/prompts/mood.j2", front)
+    found = drafted(folder, {"mood.layout": "json"}, "templates/prompts/mood.j2")
+    write(found)
+
+    assert front != PROMPT
+    await assert_same(found, folder.project, {"text": "fine", "more": None})
+
+
 @pytest.mark.parametrize("name", sorted(CHANGES.keys() - {"a key less", "several steps"}))
 async def test_a_prompt_that_is_changed_in_place_has_it_in_its_front_matter(folder: Folder, name: str) -> None:
     found = drafted(folder, CHANGES[name], "templates/prompts/mood.j2", in_place=True)
@@ -230,7 +240,7 @@ async def test_what_is_shipped_is_written_into_the_project(folder: Folder) -> No
     written = [file.relative_to(folder.root.resolve()).as_posix() for file in write(found)]
     assert written == ["templates/prompts/sentiment_plain.tuned.j2", "pipelines/sentiment_plain.tuned.yaml"]
     assert found.diff.startswith("--- pipelines/sentiment_plain.yaml\n+++ pipelines/sentiment_plain.tuned.yaml\n")
-    await assert_same(found, folder.project, {"text": "fine"})
+    await assert_same(found, folder.project, {"text": "fine", "more": None})
     with pytest.raises(InputError, match="not in this project"):
         draft(path, candidate({"sentiment.layout": "xml"}), folder.project, in_place=True)
 

@@ -10,6 +10,7 @@ from promptkit.evaluation.metrics.base import (
     Metric,
     Sample,
     Score,
+    judging,
 )
 from promptkit.evaluation.metrics.registry import kind_named, kinds
 
@@ -23,6 +24,7 @@ __all__ = [
     "Metric",
     "Sample",
     "Score",
+    "judging",
     "kind_named",
     "kinds",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from promptkit.engine import Closed
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from promptkit.runtimes import Asker
 
 Flag = Literal["", "unparsed", "truncated"]
+SAID: Final = "judge"
+"""The part of a score's detail that holds what judges were asked and replied, and what it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,12 @@ class Score:
     value: float | None
     detail: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
+
+
+def judging(score: Score) -> tuple[int, int]:
+    """Return the calls and the tokens that judges took for a score."""
+    said = score.detail.get(SAID, ())
+    return sum(each.get("calls", 0) for each in said), sum(each.get("tokens", 0) for each in said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

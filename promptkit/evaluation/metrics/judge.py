@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 
 from promptkit.answers import probabilities
 from promptkit.engine import Closed
-from promptkit.evaluation.metrics.base import Around, Askers, Difference, Estimate, Given, Sample, Score
+from promptkit.evaluation.metrics.base import SAID, Around, Askers, Difference, Estimate, Given, Sample, Score
 from promptkit.evaluation.metrics.families import Graded, bounded, finite, graded_difference, told
-from promptkit.evaluation.metrics.judges import SAID, SAME_MODEL, Babble, JudgePrompt, fields_read, question_of, read_of
+from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of, read_of
 from promptkit.evaluation.metrics.values import scalar_text, shown, text_of
 
 if TYPE_CHECKING:

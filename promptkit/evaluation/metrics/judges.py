@@ -18,9 +18,6 @@ from promptkit.project import LIBRARY
 from promptkit.prompts import Expression
 
 SAME_MODEL: Final = "the judge is the model that is judged: models like their own answers; name another by `model`"
-SAID: Final = "judge"
-"""The part of a score's detail that holds what judges were asked and replied."""
-
 SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
 _BEGINNING = 120
 
@@ -29,12 +26,12 @@ _BEGINNING = 120
 class Verdict:
     """What a judge answered, and the log-probabilities of its choices where the runtime gives them.
 
-    `said` is, for people, what it was asked and what it replied.
+    `said` is, for people, what it was asked and what it replied, with the calls and tokens that it took.
     """
 
     value: Any
     logprobs: Mapping[str, float] | None
-    said: Mapping[str, str]
+    said: Mapping[str, Any]
 
 
 class Babble(Exception):
@@ -82,7 +79,13 @@ class JudgePrompt:
             raise Babble(f"the judge's reply is no verdict: {shown(step.calls[-1].reply.text, _BEGINNING)}")
         last = step.calls[-1]
         asked = [*(message.content for message in last.request.messages), last.request.begun]
-        said = {"asked": "\n\n".join(filter(None, asked)), "reply": last.reply.text}
+        spent = result.totals
+        said = {
+            "asked": "\n\n".join(filter(None, asked)),
+            "reply": last.reply.text,
+            "calls": spent.calls,
+            "tokens": spent.tokens_in + spent.tokens_out,
+        }
         return Verdict(result.output, step.extra.get("scores"), said)
 
     async def is_judged(self, askers: Askers) -> bool:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from promptkit.engine import Closed
-from promptkit.evaluation.metrics.base import Around, Askers, Difference, Estimate, Given, Metric, Sample, Score
+from promptkit.evaluation.metrics.base import SAID, Around, Askers, Difference, Estimate, Given, Metric, Sample, Score
 from promptkit.evaluation.metrics.families import NOTHING_SCORED, binary_difference, count_clusters, independent
-from promptkit.evaluation.metrics.judges import SAID, SAME_MODEL, Babble, JudgePrompt, fields_read, question_of
+from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of
 from promptkit.evaluation.metrics.values import frozen, shown, text_of
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Pairwise(Metric):
             return _apart(b, level, turned)
         return None
 
-    async def _scored(self, verdicts: Sequence[str], said: Sequence[Mapping[str, str]], askers: Askers) -> Score:
+    async def _scored(self, verdicts: Sequence[str], said: Sequence[Mapping[str, Any]], askers: Askers) -> Score:
         detail: dict[str, Any] = {"verdicts": list(verdicts)}
         if await self._prompt.is_judged(askers):
             detail["same_model"] = True

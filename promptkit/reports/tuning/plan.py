@@ -58,11 +58,12 @@ def _cost(plan: Plan) -> str:
 
 def smallest_text(plan: Plan) -> str:
     """Return what gain the confirmation could show."""
+    rows = counted(plan.confirm, "row")
+    if plan.clusters is not None:
+        rows = f"{counted(plan.clusters, 'cluster')} of rows"
     if plan.smallest is None:
-        return f"{counted(plan.confirm, 'row')} to confirm can show no gain: the verdict will be `not shown`"
-    told = (
-        f"{counted(plan.confirm, 'row')} to confirm show a gain of {100 * plan.smallest:.0f} points four times in five"
-    )
+        return f"{rows} to confirm can show no gain: the verdict will be `not shown`"
+    told = f"{rows} to confirm show a gain of {100 * plan.smallest:.0f} points four times in five"
     return f"{told}, a smaller one less often"
 
 

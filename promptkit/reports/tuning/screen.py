@@ -31,7 +31,7 @@ STAGES = {
     "examples": "examples: what the model itself gets right",
     "race": "race: more rows for those that do well",
     "wording": "wording: what a teacher proposes",
-    "joint": "joint: all steps together",
+    "merge": "merge: two good proposals in one",
     "confirm": "confirm: start and pick on rows the search never saw",
     "ablation": "ablation: each change taken back",
 }

@@ -97,7 +97,7 @@ def _verdict(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     improved = record["verdict"] == "improved"
     found = record["difference"]
     said = f": {difference_text(record, found)} by {record['metric']['name']}" if found is not None else ""
-    where = f" on {counted(found['n'], 'row')} that the search never saw" if found is not None else ""
+    where = f" on {counted(found['n'], found['unit'])} that the search never saw" if found is not None else ""
     first, *rest = paragraph(visible(f"{record['verdict']}{said}{where}"), width=width)
     yield Text(first, style="bold green" if improved else "bold yellow")
     yield from (Text(line, style="bold green" if improved else "bold yellow") for line in rest)
@@ -110,9 +110,11 @@ def reasons(record: Mapping[str, Any]) -> Iterator[str]:
     yield record["why"]
     if found is not None:
         level = f"{100 * found['level']:g} %"
-        yield f"{found['better']} rows better, {found['worse']} worse; the interval is at {level}"
+        better = counted(found["better"], found["unit"])
+        yield f"{better} better, {found['worse']} worse; the interval is at {level}"
     if needed is not None and record["verdict"] != "improved":
-        yield f"about {needed:,} confirm rows would show a gain of 5 points four times in five"
+        unit = found["unit"] if found is not None else "row"
+        yield f"about {needed:,} confirm {unit}s would show a gain of 5 points four times in five"
     if record["ordinal"] > 1:
         yield (
             f"this is verdict {record['ordinal']} on these confirm rows: each further one is tested at half the level; "

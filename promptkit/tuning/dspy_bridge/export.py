@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import TemplateError
 
 from promptkit.answers import AnswerType
-from promptkit.engine import expected_value, step_inputs
 from promptkit.errors import InputError, Problem
+from promptkit.tuning.bootstrap import can_be_written
 from promptkit.tuning.candidate import Candidate, Level
 from promptkit.tuning.demonstration import Demonstration
-from promptkit.tuning.dspy_bridge.parts import INSTRUCTIONS, ROW, THOUGHTS, Part, read_parts
-from promptkit.tuning.edits import edited, section_source
-from promptkit.tuning.refusing import Original, Told, has_statements, what_is_wrong, words
+from promptkit.tuning.demonstrations import gold_demonstrations
+from promptkit.tuning.dspy_bridge.parts import ROW, THOUGHTS, Part, read_parts
+from promptkit.tuning.edits import INSTRUCTIONS, edited, section_source
+from promptkit.tuning.refusing import Original, has_statements, told_rows, what_is_wrong, words
 
 if TYPE_CHECKING:
     from promptkit.engine import Step
@@ -43,7 +44,8 @@ class Exporter:
         self.pipeline = field.suite.baseline.pipeline
         self.parts = read_parts(self.pipeline)
         self._field = field
-        self._told = [self._row_told(row) for row in search]
+        inputs = [list(field.rows[row].inputs[0].values()) for row in search]
+        self._told = told_rows(inputs, [field.rows[row].expected[0] for row in search])
         self._wordings: dict[tuple[str, str], Level | InputError | None] = {}
 
     def candidate(self, program: Program) -> Candidate:
@@ -114,37 +116,13 @@ class Exporter:
         inputs = {name: demo[field] for name, field in part.inputs.items() if field in demo}
         answer = self._step(part).asking
         assert answer is not None, "only a step that asks is a part"
-        if isinstance(answer.answer, AnswerType) and not _is_of(answer.answer, demo[part.output]):
+        if isinstance(answer.answer, AnswerType) and not can_be_written(answer.answer, demo[part.output]):
             return None
         return Demonstration(inputs, demo[part.output], demo.get(THOUGHTS))
 
     def _labelled(self, part: Part, row: int) -> Demonstration | None:
-        step, output, measure = self._step(part), self.pipeline.output, self._field.suite.measures[0]
-        asking, expected = step.asking, self._field.rows[row].expected[0]
-        is_labelled = output.names == {step.name} and not output.attributes and measure.of is None
-        if not is_labelled or expected is None or asking is None or not isinstance(asking.answer, AnswerType):
-            return None
-        try:
-            given = step_inputs(self.pipeline, step, self._field.rows[row].inputs[0])
-            if step.for_each is None and given:
-                return Demonstration(given[0], expected_value(asking.answer, expected))
-        except (ValueError, InputError):
-            return None
-        return None
+        found = gold_demonstrations(self._field.suite, self._field.rows, part.step, [row])
+        return found[0] if len(found) == 1 else None
 
     def _step(self, part: Part) -> Step:
         return self.pipeline.steps[part.step]
-
-    def _row_told(self, row: int) -> Told:
-        bound = self._field.rows[row]
-        texts = tuple(each for each in bound.inputs[0].values() if isinstance(each, str))
-        return Told(texts, str(bound.expected[0]) if bound.expected and bound.expected[0] is not None else "")
-
-
-def _is_of(answer: AnswerType, value: Any) -> bool:
-    """Tell whether a value is an answer of the type."""
-    try:
-        answer.write(value)
-    except ValueError:
-        return False
-    return True

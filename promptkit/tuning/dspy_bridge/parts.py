@@ -12,14 +12,13 @@ import dspy
 from promptkit.engine import step_inputs
 from promptkit.errors import InputError
 from promptkit.tuning.bootstrap import thoughts_of
-from promptkit.tuning.edits import section_source
+from promptkit.tuning.edits import INSTRUCTIONS, section_source
 from promptkit.tuning.traces import step_nodes
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Step
     from promptkit.tuning.field import Cell, Field
 
-INSTRUCTIONS: Final = "instructions"
 ROW: Final = "row"
 """Under this name examples carry their place in the field's rows."""
 THOUGHTS: Final = "thoughts"
