@@ -240,7 +240,7 @@ async def test_what_is_shipped_is_written_into_the_project(folder: Folder) -> No
     written = [file.relative_to(folder.root.resolve()).as_posix() for file in write(found)]
     assert written == ["templates/prompts/sentiment_plain.tuned.j2", "pipelines/sentiment_plain.tuned.yaml"]
     assert found.diff.startswith("--- pipelines/sentiment_plain.yaml\n+++ pipelines/sentiment_plain.tuned.yaml\n")
-    await assert_same(found, folder.project, {"text": "fine", "more": None})
+    await assert_same(found, folder.project, {"text": "fine"})
     with pytest.raises(InputError, match="not in this project"):
         draft(path, candidate({"sentiment.layout": "xml"}), folder.project, in_place=True)
 
