@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from dataclasses import dataclass
 from os.path import relpath
@@ -93,7 +94,7 @@ def tune(
     """
     from promptkit.cli.session import run_to_end
     from promptkit.storage import holding_files
-    from promptkit.tuning import Limits, Wishes, load_tuned, read_budget, read_only
+    from promptkit.tuning import Limits, Wishes, check_replaceable, load_tuned, read_budget, read_only
 
     wishes = Wishes(
         limits=read_budget(budget) if budget is not None else Limits(),
@@ -111,6 +112,8 @@ def tune(
         raise InputError(f"`--html {html}`: there is no folder `{html.parent}`", hint="make it first")
     with holding_files():
         found = load_tuned(target, suite, sets=asking.sets)
+    if apply:
+        check_replaceable(found.wanted.target, found.project)
     ended = run_to_end(run_tuning(found, asking, wanted))
     if ended is None:
         return
@@ -177,9 +180,15 @@ def agreed(plan: Plan) -> bool:
     from promptkit.reports import smallest_text
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        less = "; most changes bring less than that" if plan.smallest is not None else ""
         hint = "give the suite more rows, or begin all the same by --yes"
-        raise InputError(f"{smallest_text(plan)}; most changes bring less than that", hint=hint)
-    return typer.confirm("begin all the same?", err=True)
+        raise InputError(f"{smallest_text(plan)}{less}", hint=hint)
+    # Ctrl-C would wait for the answer: the event loop takes it, and that waits too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm("begin all the same?", err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted: Wanted) -> Tuned:
@@ -228,6 +237,8 @@ def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, applying: boo
         values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
         file = relpath(suite.project.root / record["written"][-1])
         note(f"  {join(['promptkit', 'run', file, *values])}  # what was found{'' if values else ', on its example'}")
-        if record["verdict"] == "improved" and not applying:
+        target = suite.wanted.target
+        may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record["written"]) == 1)
+        if record["verdict"] == "improved" and not applying and may_apply:
             note(f"  {join([*typed, '--apply'])}  # the same again, to replace the original")
     note(f"  promptkit runs show {tuned.number}  # this again")

@@ -54,13 +54,19 @@ class Budget:
 
     def charge(self, requests: int, tokens: int) -> None:
         """Count what an earlier run has spent on what is taken from it. Raises BudgetSpent where that is too much."""
-        over_tokens = self.spent_tokens + tokens > self.most_tokens
+        set_aside = self._in_flight * (self._largest or 0)
+        over_tokens = self.spent_tokens + set_aside + tokens > self.most_tokens
         if self.spent + requests > self.most or over_tokens:
             self.ended = "tokens" if over_tokens else "calls"
             raise BudgetSpent(self._told(self.ended))
         self.spent += requests
         self.cached += requests
         self.spent_tokens += tokens
+
+    def reach(self, requests: int, tokens: int) -> None:
+        """Count at least so many in all: where what is asked and what is known do not take the same."""
+        self.spent = max(self.spent, requests)
+        self.spent_tokens = max(self.spent_tokens, tokens)
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[Request]:

@@ -127,6 +127,14 @@ def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int |
         raise StoreFailed(f"{place(path)} cannot be written: {_reason(error)}", hint=hint) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where they are missing. Raises StoreFailed."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise StoreFailed(f"the folder {place(path)} cannot be made: {_reason(error)}") from error
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to a file, in one write, so that lines of several processes never mix; the file is made if missing.
 

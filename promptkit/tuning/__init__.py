@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promptkit.tuning.tune import KIND, Tuning
     from promptkit.tuning.wishes import OPTIMIZERS, Limits, Mode, Wishes, read_budget, read_only
     from promptkit.tuning.work import Tuned
+    from promptkit.tuning.write import check_replaceable
 
 __all__ = [
     "KIND",
@@ -32,6 +33,7 @@ __all__ = [
     "Tuned",
     "Tuning",
     "Wishes",
+    "check_replaceable",
     "hand_over",
     "load_tuned",
     "metric_record",
@@ -54,6 +56,7 @@ _HOMES = {
     "Tuned": "work",
     "Tuning": "tune",
     "Wishes": "wishes",
+    "check_replaceable": "write",
     "hand_over": "handing_over",
     "load_tuned": "opening",
     "metric_record": "record",

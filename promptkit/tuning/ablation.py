@@ -90,7 +90,7 @@ async def ablate(field: Field, pick: Candidate, rows: Sequence[int], effects: Ef
 def _effect(effects: Effects | None, axis: str, level: Level) -> float | None:
     """Return what the screen says that a level brings over the target as written."""
     known = next((each for each in effects.axes if each.name == axis), None) if effects else None
-    if effects is None or known is None:
+    if effects is None or known is None or not any(effects.added[axis].values()):  # The rows told nothing apart.
         return None
     # A calibrated level is the one that was screened, and its offsets.
     screened = [each for each in known.levels if each.changes and each.changes.items() <= level.changes.items()]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from promptkit.tuning.split import row_content
 from promptkit.tuning.verdict import (
     SMALLEST,
     Because,
@@ -35,6 +37,7 @@ WHY: Final[dict[Because, str]] = {
     "missing": "too many confirm rows have no answer",
     "interval holds 0": "the interval of the difference does not lie above 0",
     "start is best": "the search found nothing that did better than the start",
+    "nothing tried": "nothing but the start was asked: a larger budget tries more",
 }
 
 
@@ -86,11 +89,9 @@ def pair_key(start: bytes, pick: bytes) -> bytes:
 
 
 def rows_key(ground: Ground) -> bytes:
-    """Return what tells the confirm rows from others: what they hold, in whatever order."""
-    digest = hashlib.blake2b(digest_size=KEY_BYTES)
-    for key in sorted(ground.rows[place].key for place in ground.confirm):
-        digest.update(key)
-    return digest.digest()
+    """Return what tells the confirm rows from others: what the target is given of each, in whatever order."""
+    told = sorted(row_content(ground.rows[place].inputs[0]) for place in ground.confirm)
+    return hashlib.blake2b(json.dumps(told).encode(), digest_size=KEY_BYTES).digest()
 
 
 async def confirm(field: Field, start: Candidate, pick: Candidate, ground: Ground, *, ordinal: int) -> Confirmed:

@@ -126,7 +126,7 @@ def examples_axis(
     draws = FEWER_DRAWS if len(pools) > 1 else DRAWS
     for called, pool in pools.items():
         levels += example_levels(step, pool, seed=seed, called=called, room=room, draws=draws)
-    if not pools:
+    if not pools and not notes:
         notes.append(f"{step}: no examples are drawn: {_why_none(ground)}")
     return Axis(name=name, step=step, kind="examples", levels=(Level(AS_WRITTEN), *levels)), tuple(notes)
 

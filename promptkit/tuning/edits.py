@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 from promptkit.errors import InputError, Problem
 from promptkit.prompts import BLOCKS, split_front_matter
-from promptkit.storage import write_atomic
+from promptkit.storage import make_folder, write_atomic
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline
@@ -75,7 +75,7 @@ def _child(parent: Path, blocks: Mapping[str, str], folder: Path, project: Proje
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).hexdigest()
     path = folder / f"{parent.stem}.{digest}.j2"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomic(path, text)
     return path.resolve()
 

@@ -16,6 +16,7 @@ from promptkit.tuning.handing_over import hand_over
 from promptkit.tuning.opening import load_tuned, models_apart
 from promptkit.tuning.tune import Tuning
 from promptkit.tuning.wishes import Limits, Mode, Optimizer, Wishes, read_budget, read_only
+from promptkit.tuning.write import check_replaceable
 
 if TYPE_CHECKING:
     from promptkit.tuning.work import Tuned
@@ -65,6 +66,8 @@ def tune(
     changes = [sets] if isinstance(sets, str) else sets
     with holding_files():
         found = load_tuned(str(pipeline), None if suite is None else str(suite), sets=changes)
+    if apply:
+        check_replaceable(found.wanted.target, found.project)
     tuned = asyncio.run(_tuned(found, wishes, model=model, write=write, in_place=apply))
     if tuned.failure is not None:
         raise tuned.failure

@@ -47,7 +47,8 @@ class Cell:
     """A row under a candidate, all its repeats. `score` is in [0, 1], the higher the better; None: missing.
 
     `values` are the numbers that the aim's estimate is made of, one tuple a repeat that has a score. `unparsed` is the
-    share of repeats that do not parse or were cut off. `numbers` are the cells' in the store, one a repeat.
+    share of repeats that do not parse or were cut off; `calls` are those of a judge too, whose tokens are `judging`.
+    `numbers` are the cells' in the store, one a repeat.
     """
 
     score: float | None
@@ -55,6 +56,7 @@ class Cell:
     unparsed: float
     calls: int
     tokens: int
+    judging: int
     seconds: float
     output: Any
     steps: Mapping[str, Any]
@@ -272,6 +274,7 @@ class Field:
             unparsed=sum(each.flag in ("unparsed", "truncated") for each in outcomes) / len(outcomes),
             calls=sum(each.calls for each in outcomes) + sum(judging(each)[0] for each in scores),
             tokens=sum(each.tokens_in + each.tokens_out for each in outcomes),
+            judging=sum(judging(each)[1] for each in scores),
             seconds=sum(each.seconds for each in outcomes),
             output=outcomes[0].output,
             steps=outcomes[0].steps or {},

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, PromptkitError
 from promptkit.tuning.diff import stable_name
-from promptkit.tuning.write import SHOWN, draft, shown_before, write
+from promptkit.tuning.write import SHOWN, draft, kept_files, write
 
 if TYPE_CHECKING:
     from promptkit.evaluation import Suite
     from promptkit.storage import Store
     from promptkit.tuning.candidate import Candidate
     from promptkit.tuning.work import Tuned
+    from promptkit.tuning.write import Draft
 
 WIDTH: Final = 110
 
@@ -35,24 +36,26 @@ def hand_over(tuned: Tuned, suite: Suite, store: Store, *, in_place: bool = Fals
         record["notes"] = [*record["notes"], "the original stays: nothing was shown to be better than it"]
     failure = tuned.failure
     try:
-        record |= _written(tuned.chosen, suite, record, in_place=in_place and shown, writing=writing)
+        drafted = _drafted(tuned.chosen, suite, record, in_place=in_place and shown)
+        record |= {"diff": drafted.diff, "applied": drafted.in_place and writing}
+        if in_place and shown and not drafted.in_place:
+            told = "the prompt stays, for it cannot extend itself: the pipeline that is written has its changes"
+            record["notes"] = [*record["notes"], told]
+        if writing:
+            record["written"] = [stable_name(file, suite.project) for file in write(drafted)]
     except PromptkitError as error:
-        record["notes"] = [*record["notes"], f"nothing is written: {error.message}"]
+        why = [each.message for each in error.problems] if isinstance(error, InputError) else [error.message]
+        record |= {"applied": False, "notes": [*record["notes"], f"nothing is written: {'; '.join(why)}"]}
         failure = failure or error
     store.end_run(tuned.number, tuned.status, record)
     return replace(tuned, record=record, failure=failure)
 
 
-def _written(
-    chosen: Candidate, suite: Suite, record: Mapping[str, Any], *, in_place: bool, writing: bool
-) -> dict[str, Any]:
+def _drafted(chosen: Candidate, suite: Suite, record: Mapping[str, Any], *, in_place: bool) -> Draft:
     project, target = suite.project, suite.wanted.target
     about = list(heading(record))
-    # What was shown to be better is not lost to what was not.
-    kept = () if record["verdict"] == "improved" else shown_before(target, project)
-    drafted = draft(target, chosen, project, sets=suite.wanted.sets, about=about, in_place=in_place, kept=kept)
-    files = [stable_name(file, project) for file in (write(drafted) if writing else ())]
-    return {"diff": drafted.diff, "written": files, "applied": in_place}
+    kept = kept_files(target, project, improved=record["verdict"] == "improved")
+    return draft(target, chosen, project, sets=suite.wanted.sets, about=about, in_place=in_place, kept=kept)
 
 
 def heading(record: Mapping[str, Any]) -> Iterator[str]:
@@ -62,7 +65,11 @@ def heading(record: Mapping[str, Any]) -> Iterator[str]:
     how = f"Suite {record['suite']}, optimizer {record['optimizer']}, seed {record['seed']}, {record['calls']} calls"
     yield f"{how}, on {model}."
     found = record["difference"]
-    said = f" ({found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}] on {found['n']} rows)" if found else ""
+    said = (
+        f" ({found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}] on {found['n']} {found['unit']}s)"
+        if found
+        else ""
+    )
     verdict = SHOWN if record["verdict"] == "improved" else f"{record['verdict']} by"
     told = f"{verdict} {record['metric']['name']}{said}: {record['why']}."
     yield from textwrap.wrap(told, WIDTH)

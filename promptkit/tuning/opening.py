@@ -26,17 +26,20 @@ def load_tuned(target: str, suite: str | None, *, sets: Sequence[str] = ()) -> S
 
 def _only_suite(target: Path, project: Project) -> Path:
     """Return the one suite of a project that names a target. Raises InputError where none does, or several do."""
-    found = []
+    found: list[tuple[str, Path]] = []
+    of_steps: list[tuple[str, Path]] = []
     for name in project.names("evals"):
         path = project.suite(name)
         try:
             suite = load_suite(path, project)
         except (InputError, MissingExtra):
             continue  # What is wrong in it is told by `check`; it is not the one that is meant.
-        if suite.wanted.target == target and suite.wanted.step is None:
-            found.append((name, path))
+        if suite.wanted.target == target:
+            (found if suite.wanted.step is None else of_steps).append((name, path))
     if not found:
         hint = "name the one that is meant by --suite"
+        if of_steps:
+            hint = f"`{of_steps[0][0]}` measures one of its steps: {hint}"
         raise InputError(f"no suite measures `{target.stem}`", hint=hint)
     if len(found) > 1:
         raise InputError(f"several suites measure `{target.stem}`", hint=f"--suite {found[0][0]}, or {found[1][0]}")

@@ -45,10 +45,11 @@ WHY: Final = {
 class Search:
     """A search on one field. `order` are the rows in the one order for all, `base` what is chosen already.
 
-    `entrants` race in any case, before all that the screen lets in. Candidates of more than `most_requests` a row, of
-    one of the start, are left out. `teaching` gives further candidates once the race is over. `found` is filled as it
-    goes on, beside what it has of an earlier search. All choices are a function of the cells, the calls and the seed: a
-    search that is made again asks only what is missing, and ends the same.
+    `entrants` race in any case, before all that the screen lets in; the first is the pick until a race says more.
+    Candidates of more than `most_requests` a row, of one of the start, are left out. `teaching` gives further
+    candidates once the race is over. `found` is filled as it goes on, beside what it has of an earlier search. All
+    choices are a function of the cells, the calls and the seed: a search that is made again asks only what is missing,
+    and ends the same.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Search:
         self._entrants = tuple(entrants)
         self._teaching = teaching
         self._found = found or Found()
-        self._found.pick = self._found.chosen = self._base
+        self._found.pick = self._found.chosen = entrants[0] if entrants else self._base
         self._found.ranked = []
         self._found.effects = None
         self._calls_a_row = 1.0
@@ -145,10 +146,11 @@ class Search:
         self._found.effects = main_effects(drawn, scores, [len(rows)] * len(drawn), self._axes)
         self._done("screen", asked, rows, before)
         seen = list(zip(drawn, scores, strict=True))
-        # Until a race says more: a limit may end before its first block is through.
-        likeliest = self._merged(max(seen, key=lambda each: self._likely(*each))[0])
-        self._found.pick = self._found.chosen = likeliest
-        self._lead(likeliest, rows)
+        if not self._entrants:
+            # Until a race says more: a limit may end before its first block is through.
+            likeliest = self._merged(max(seen, key=lambda each: self._likely(*each))[0])
+            self._found.pick = self._found.chosen = likeliest
+            self._lead(likeliest, rows)
         return seen
 
     def _likely(self, drawn: Candidate, score: float) -> float:

@@ -89,8 +89,9 @@ def derive_space(
         deriving = _Deriving(ground, models, wanted, seed, made or {}, notes)
         axes = [axis for step in pipeline.steps.values() if _is_tuned(step) for axis in deriving.axes(step)]
     able = [_able(axis, suite, notes) for axis in axes]
-    kinds = {kind for kind in KINDS for step in pipeline.steps if not pipeline.tune and wanted.takes(step, kind)}
-    return Space(tuple(axis for axis in able if len(axis.levels) > 1), tuple(dict.fromkeys(notes)), frozenset(kinds))
+    tuned = [] if pipeline.tune else [step.name for step in pipeline.steps.values() if _is_tuned(step)]
+    kinds = frozenset(kind for kind in KINDS for step in tuned if wanted.takes(step, kind))
+    return Space(tuple(axis for axis in able if len(axis.levels) > 1), tuple(dict.fromkeys(notes)), kinds)
 
 
 def _inner(pipeline: Pipeline, axis: Axis) -> str | None:
@@ -118,12 +119,21 @@ class _Wanted:
         unknown = sorted(self._names - set(known))
         if unknown:
             raise InputError(
-                Problem(f"there is nothing to tune that is called `{name}`", hint=nearest(name, known))
+                Problem(
+                    f"there is nothing to tune that is called `{name}`", hint=_kind_of(name) or nearest(name, known)
+                )
                 for name in unknown
             )
 
     def takes(self, step: str, kind: AxisKind, name: str = "") -> bool:
         return not self._names or not self._names.isdisjoint({step, kind, f"{step}.{kind}", name})
+
+
+def _kind_of(name: str) -> str | None:
+    """Return what is meant by a setting (`topic.cue`): the kind that it is of."""
+    step, _, setting = name.rpartition(".")
+    kind = KIND_OF.get(setting)
+    return f"did you mean `{step}.{kind}`?" if kind and step else f"did you mean `{kind}`?" if kind else None
 
 
 def _is_tuned(step: Step) -> bool:

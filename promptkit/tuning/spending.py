@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from promptkit.engine import step_inputs
 from promptkit.errors import InputError
 from promptkit.runtimes import Budget
-from promptkit.tuning.race import default_budget
+from promptkit.tuning.race import ROWS_EACH, default_budget
 from promptkit.tuning.technique_levels import own_requests
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CANDIDATES: Final = 16
 """Of so many candidates is the usual number of calls made, where none is named."""
-BLOCK, LEAST_CANDIDATES = 10, 2
+LEAST_CANDIDATES: Final = 2
 CONFIRM_SHARE: Final = 0.4
 """Up to this share of the calls is set aside so that a pick that costs more a row can be confirmed."""
 LONGER: Final = 2.0
@@ -52,7 +52,7 @@ def shared(
     least = 2 * confirm * calls_a_row
     usual = default_budget(CANDIDATES, order) * calls_a_row + least
     total = limits.calls if limits.calls is not None else int(usual)
-    needed = int(least + LEAST_CANDIDATES * min(BLOCK, order) * calls_a_row + 0.999)
+    needed = int(least + LEAST_CANDIDATES * min(ROWS_EACH, order) * calls_a_row + 0.999)
     if total < needed:
         told = f"--budget calls={total} is too small: the confirmation asks {confirm} rows twice, {least:.0f} calls"
         hint = (
@@ -71,7 +71,7 @@ def likely_calls(ground: Ground) -> float:
     """Return about how many calls a row of the start takes, before any was asked: by the techniques of its steps, the
     repeats of the suite, and the items that the first rows have for a `for_each`."""
     suite = ground.suite
-    pipeline, rows = suite.baseline.pipeline, [ground.rows[place].inputs[0] for place in ground.order[:BLOCK]]
+    pipeline, rows = suite.baseline.pipeline, [ground.rows[place].inputs[0] for place in ground.order[:ROWS_EACH]]
     return suite.repeat * max(1.0, sum(_requests(pipeline, step, rows) for step in pipeline.steps.values()))
 
 
@@ -94,7 +94,7 @@ def _items(pipeline: Pipeline, step: Step, row: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a row of the start takes, as measured; `seconds` by the clock, 0 where the store answered."""
+    """What a row of the start takes, its judge's calls and tokens too, as measured; `seconds` are the clock's."""
 
     calls: float
     tokens: float
@@ -123,7 +123,7 @@ class Spending:
         No more calls are left than tokens and time are likely to hold: a search that plans by its calls is not broken
         off. Raises InputError where they do not hold the confirmation and one block of two candidates.
         """
-        budget, block = self.budget, LEAST_CANDIDATES * BLOCK
+        budget, block = self.budget, LEAST_CANDIDATES * ROWS_EACH
         budget.most_tokens -= (1 + LONGER) * confirm * price.tokens
         budget.deadline -= SLACK * 2 * confirm * price.seconds
         tokens, seconds = budget.most_tokens - budget.spent_tokens, budget.deadline - time.monotonic()

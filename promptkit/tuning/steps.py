@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from promptkit.errors import BudgetSpent
 from promptkit.tuning.candidate import Axis, Candidate, distinct
 from promptkit.tuning.found import Found
+from promptkit.tuning.race import SMOKE_ROWS
 from promptkit.tuning.search import Search
 
 if TYPE_CHECKING:
@@ -126,13 +128,23 @@ class StepsSearch:
         return winner, runners_up, effects
 
     async def _check_recorded(self, bed: Bed, step: str, found: Found) -> None:
-        """Tell where what was chosen on gold inputs is much worse on what the steps before the step really give."""
-        rows, field = bed.ground.order[:CHECK_ROWS], self._beds.recorded(step)
+        """Tell where what was chosen on gold inputs is much worse on what the steps before the step really give.
+
+        As many calls are counted for the steps before as the whole start takes, whether they are asked or known.
+        """
+        rows, field, whole = bed.ground.order[:CHECK_ROWS], self._beds.recorded(step), self._beds.whole
+        chosen = bed.evidence.aims(found.pick, rows)
+        start = whole.evidence.aims(Candidate(), whole.ground.order[:SMOKE_ROWS])
+        calls = self._budget.spent + ceil(len(rows) * (chosen.calls + start.calls))
+        tokens = self._budget.spent_tokens + ceil(len(rows) * (chosen.tokens + start.tokens))
+        if calls > self._budget.most:
+            return
         try:
             await field.have([found.chosen], rows)
         except BudgetSpent:
             return
-        gold = bed.evidence.aims(found.pick, rows).score
+        self._budget.reach(calls, tokens)
+        gold = chosen.score
         scores = [each.score for each in field.cells(found.chosen, rows) if each.score is not None]
         real = sum(scores) / len(scores) if scores else gold
         if gold - real > MOST_DROP:
@@ -164,6 +176,8 @@ class StepsSearch:
         base: Candidate | None = None,
         entrants: Sequence[Candidate] = (),
     ) -> Found:
+        is_whole = bed is self._beds.whole
+        own = self._found if is_whole else Found()
         search = Search(
             bed.evidence,
             bed.ground.order,
@@ -175,12 +189,15 @@ class StepsSearch:
             most_requests=self._most_requests,
             entrants=entrants,
             teaching=self._teach(bed, step) if self._teach is not None and step is not None else None,
-            found=self._found if bed is self._beds.whole else None,
+            found=own,
         )
-        found = await search.run(calls)
-        if bed is not self._beds.whole:
-            self._found.stages += found.stages
-        return found
+        try:
+            return await search.run(calls)
+        finally:
+            if not is_whole and step is not None:  # What ends it here leaves the best so far of this step too.
+                self._found.stages += own.stages
+                best = Candidate({**self._found.pick.choices, **_of_step(own.chosen, step).choices})
+                self._found.pick = self._found.chosen = best
 
 
 def _of_step(candidate: Candidate, step: str) -> Candidate:

@@ -195,8 +195,12 @@ class Tuning:
         """Return how long a request took in the last runs on the same model, by the clock; None where there is none."""
         for run in self._store.runs(limit=RECENT):
             told = run.record
-            asked = sum(each.get("calls", 0) - each.get("cached", 0) for each in told.get("variants", [told]))
-            if run.model.get("digest") == ready.model.digest and run.ended and asked >= CALLS_A_CANDIDATE:
+            sides = told.get("variants", [told])
+            calls, cached = (sum(each.get(key, 0) for each in sides) for key in ("calls", "cached"))
+            asked = calls - cached
+            is_same = run.model.get("digest") == ready.model.digest
+            # Else what was known takes most of the time.
+            if is_same and run.ended and asked >= max(CALLS_A_CANDIDATE, cached):
                 return float((run.ended - run.started) / asked)
         return None
 
@@ -257,10 +261,10 @@ def _check_rows(ground: Ground) -> None:
         told = f"all {len(ground.rows)} rows of `{suite.name}` expect `{ground.labels[0]}`"
         raise InputError(f"{told}: a prompt that always says so would win", hint="add rows of the other labels")
     if not ground.order or not ground.confirm:
-        told = (
-            f"`{suite.name}` has {len(ground.rows)} rows that are not all alike, too few to search on some and confirm"
-        )
-        raise InputError(f"{told} on others", hint="200 rows show a gain of about 10 points, 30 are the least")
+        clusters = "" if suite.data.spec.cluster is None else " of too few clusters"
+        told = f"`{suite.name}` has {len(ground.rows)} rows{clusters}, {ground.size} without repeats"
+        told = f"{told}: too few to search on some and confirm on others"
+        raise InputError(told, hint="200 rows show a gain of about 10 points, 30 are the least")
 
 
 def _check_space(space: Space, ground: Ground) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Outcome = Literal["improved", "not shown"]
-Because = Literal["shown", "few rows", "missing", "interval holds 0", "start is best"]
+Because = Literal["shown", "few rows", "missing", "interval holds 0", "start is best", "nothing tried"]
 
 LEAST_ROWS: Final = 30
 """Of fewer rows in all nothing is shown, whatever the interval says."""

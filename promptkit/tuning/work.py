@@ -148,7 +148,8 @@ class Work:
         if self._state.found.chosen.changes:
             await self._confirm()
         else:
-            self._state.confirmed = Confirmed(outcome="not shown", why=WHY["start is best"])
+            why = WHY["start is best" if len(self._state.found.seen) > 1 else "nothing tried"]
+            self._state.confirmed = Confirmed(outcome="not shown", why=why)
 
     def end(self, status: Status, stopped_by: str = "done", failure: PromptkitError | None = None) -> Tuned:
         """Keep what there is as the run's record, and return it."""
@@ -179,8 +180,11 @@ class Work:
         count = max(1, len(cells))
         price = Price(
             calls=sum(each.calls for each in cells) / count or 1.0,
-            tokens=sum(each.tokens for each in cells) / count,
-            seconds=(self._spending.seconds - before) / count if self._field.asked else 0.0,
+            tokens=sum(each.tokens + each.judging for each in cells) / count,
+            # By the clock where it was asked now, else by what it took the model when it was.
+            seconds=(self._spending.seconds - before) / count
+            if self._field.asked
+            else sum(each.seconds for each in cells) / count / self._ready.model.parallel,
         )
         shares = self._shares(price.calls)
         self._spending.search(shares, price, confirm=len(ground.confirm))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.engine import Pipeline, files, load_target, merged, read_changes
 from promptkit.errors import InputError, PromptkitError, place
 from promptkit.prompts import split_front_matter
-from promptkit.storage import TAKEN_AWAY, block_text, load, read_bytes, set_value, write_atomic
+from promptkit.storage import TAKEN_AWAY, block_text, load, make_folder, read_bytes, set_value, write_atomic
 from promptkit.tuning.diff import prompt_diff, stable_name, text_diff
 from promptkit.tuning.tuned_prompts import TUNED, free_file, mark, prompt_name, tuned_prompts
 
@@ -33,6 +33,7 @@ class Draft:
     """Files that are not written yet. `files` are texts by path, the pipeline's (or the prompt's) own last.
 
     `searched` is the candidate as a pipeline, `moved` says which file of it becomes which; `diff` is what changes.
+    `in_place` tells whether the target's own file is replaced.
     """
 
     target: Path
@@ -40,6 +41,7 @@ class Draft:
     searched: Pipeline
     moved: Mapping[Path, Path] = field(default_factory=dict)
     diff: str = ""
+    in_place: bool = False
 
 
 def draft(
@@ -56,7 +58,8 @@ def draft(
 
     `target` is the pipeline or prompt that was tuned with `sets` as on the command line. `about` are lines for its
     top: how it was made. With `in_place` the target's own text is changed instead of a copy of it; its prompts stay,
-    as others may use them, and what they say otherwise is in a file of its own. Files in `kept` are not written over.
+    as others may use them, and what they say otherwise is in a file of its own, so that a prompt whose sections change
+    is no exception: it cannot extend itself. Files in `kept` are not written over.
     Raises InputError where the candidate cannot be written so that it sends the same requests.
     """
     searched = load_target(target, project, sets=sets, changes=candidate.changes)
@@ -64,7 +67,8 @@ def draft(
     taken = {*files(load_target(target, project, sets=sets)), *kept}
     prompts = list(tuned_prompts(searched, name, taken))
     if in_place:
-        _refuse_in_place(target, project, name, moved=bool(prompts))
+        check_replaceable(target, project)
+    in_place = in_place and (target.suffix in YAML or not prompts)
     file = target if in_place else free_file(*_place(target, project), name, taken)
     changes = read_changes(sets, candidate.changes)
     for each in prompts:
@@ -81,6 +85,7 @@ def draft(
         target=target,
         files={**texts, file: after if in_place else _with_heading(after, [mark(name), *about])},
         searched=searched,
+        in_place=in_place,
         moved={each.made: each.file for each in prompts} | artifacts,
         diff=diff + "".join(prompt_diff(each, project) for each in prompts),
     )
@@ -94,7 +99,7 @@ def write(drafted: Draft) -> list[Path]:
     before = {path: path.read_bytes() if path.is_file() else None for path in drafted.files}
     try:
         for path, text in drafted.files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_atomic(path, text.encode())
         _check_same(drafted, list(drafted.files)[-1])
     except BaseException:
@@ -102,22 +107,43 @@ def write(drafted: Draft) -> list[Path]:
             if content is not None:
                 write_atomic(path, content)
             else:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # It was never there.
+                    path.unlink()
         raise
     return list(drafted.files)
 
 
-def shown_before(target: Path, project: Project) -> set[Path]:
-    """Return the files of earlier tunings of a target that were shown to be better than it, with all that they use."""
+def check_replaceable(target: Path, project: Project) -> None:
+    """Raise InputError where a target is not the project's own, and stays as it is."""
+    if not project.owns(target):
+        told = f"`{stable_name(target, project)}` is not in this project, and stays as it is"
+        raise InputError(told, hint="leave --apply out, and take the tuned file instead")
+
+
+def kept_files(target: Path, project: Project, *, improved: bool) -> set[Path]:
+    """Return files that a tuning of a target does not write over though an earlier one made them.
+
+    They are used by a pipeline that is no tuned copy of it, or (but for one that is `improved`) by a copy that was
+    shown to be better.
+    """
     folder, stem, ending = _place(target, project)
-    found: set[Path] = set()
-    for file in folder.glob(f"{stem}.{TUNED}*{ending}"):
-        heading = [line for line in read_bytes(file).decode().splitlines() if line.startswith("#")]
-        if heading and mark(stable_name(target, project)) in heading[0] and any(SHOWN in line for line in heading):
-            found.add(file.resolve())
-            with suppress(PromptkitError):
-                found |= {*files(load_target(file, project))}
+    copies = {
+        file.resolve()
+        for file in folder.glob(f"{stem}.{TUNED}*{ending}")
+        if mark(stable_name(target, project)) in next(iter(_heading(file)), "")
+    }
+    pipelines = (project.find_pipeline(name) for name in project.names("pipelines"))
+    others = {each.resolve() for each in pipelines if each is not None and project.owns(each)}
+    shown = set() if improved else {each for each in copies if any(SHOWN in line for line in _heading(each))}
+    found = set(shown)
+    for file in (others - copies) | shown:
+        with suppress(PromptkitError):
+            found |= {*files(load_target(file, project))}
     return found
+
+
+def _heading(file: Path) -> list[str]:
+    return [line for line in read_bytes(file).decode().splitlines() if line.startswith("#")]
 
 
 def _place(target: Path, project: Project) -> tuple[Path, str, str]:
@@ -134,14 +160,6 @@ def _reference(prompt: Path, pipeline: Path, project: Project) -> str:
     if prompt.parent in (pipeline.parent, project.root.resolve() / "templates" / "prompts"):
         return prompt.stem if not (pipeline.parent / prompt.name).exists() else prompt.name
     return Path(os.path.relpath(prompt, pipeline.parent)).as_posix()
-
-
-def _refuse_in_place(target: Path, project: Project, name: str, *, moved: bool) -> None:
-    if not project.owns(target):
-        raise InputError(f"`{name}` is not in this project, and stays as it is", hint="take the tuned file instead")
-    if moved and target.suffix not in YAML:
-        hint = "take the tuned file instead, or tune a pipeline that uses the prompt"
-        raise InputError(f"`{name}` cannot be a prompt that extends itself", hint=hint)
 
 
 def _changed(text: str, file: Path, changes: Mapping[str, Any], copy: Path | None) -> str:

@@ -62,7 +62,7 @@ async def test_rows_of_one_label_are_refused_for_a_prompt_that_always_says_so_wo
 async def test_rows_that_are_all_alike_are_refused(bench: TuneBench) -> None:
     bench.rows([{"text": "row 1 was bad", "expect": ["good", "bad"][number % 2]} for number in range(40)])
 
-    assert "40 rows that are not all alike, too few" in str(await refused(bench)).replace("has 40 rows", "40 rows")
+    assert "has 40 rows, 1 without repeats: too few to search on some" in str(await refused(bench))
 
 
 async def test_a_budget_that_holds_no_block_says_how_much_does(bench: TuneBench) -> None:

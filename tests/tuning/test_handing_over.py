@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.errors import InputError
+from promptkit.errors import InputError, StoreFailed
 from promptkit.evaluation import Suite, load_suite
 from promptkit.storage import Store
 from promptkit.tuning import Candidate, Level, Tuned, handing_over
+from promptkit.tuning.edits import edited
 from promptkit.tuning.handing_over import hand_over, heading, plain_reference
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
@@ -40,6 +41,38 @@ def test_what_is_written_is_in_the_record_that_is_kept(suite: Suite, folder: Fol
     assert given.record["written"] == ["pipelines/mood.tuned.yaml"]
     assert "+  mood: {prompt: mood, layout: json}" in given.record["diff"]
     assert run is not None and run.record == given.record
+
+
+def test_what_cannot_be_written_is_in_the_record_as_a_diff(
+    suite: Suite, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(drafted: object) -> list[Path]:
+        raise StoreFailed("the disk is full")
+
+    monkeypatch.setattr(handing_over, "write", full)
+    with Store.open(folder.root / ".promptkit") as store:
+        given = hand_over(tuned(store), suite, store)
+
+    assert (given.record["written"], given.record["applied"]) == ([], False)
+    assert "layout: json" in given.record["diff"]
+    assert "nothing is written: the disk is full" in given.record["notes"]
+    assert given.failure is not None
+
+
+def test_a_prompt_whose_sections_change_stays_and_a_pipeline_is_written_in_its_place(folder: Folder) -> None:
+    bench = Bench(folder)
+    bench.suite()
+    prompt = folder.root / "templates/prompts/mood.j2"
+    suite = load_suite(folder.root / "evals/test.yaml", folder.project, start=prompt.resolve())
+    before = prompt.read_text("utf-8")
+    changes = edited(suite.baseline.pipeline, "mood", {"recap": "One word."})
+    with Store.open(folder.root / ".promptkit") as store:
+        chosen = Candidate({"mood.wording": Level("recap", changes)})
+        given = hand_over(tuned(store, chosen=chosen), suite, store, in_place=True)
+
+    assert given.record["applied"] is False and prompt.read_text("utf-8") == before
+    assert "pipelines/mood.tuned.yaml" in given.record["written"]
+    assert any("the prompt stays" in each for each in given.record["notes"])
 
 
 def test_where_nothing_is_worth_it_nothing_is_written(suite: Suite, folder: Folder) -> None:

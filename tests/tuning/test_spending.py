@@ -119,9 +119,9 @@ def test_too_few_calls_say_how_many_it_takes() -> None:
     with pytest.raises(InputError, match="calls=200 is too small: the confirmation asks 120 rows twice, 240") as raised:
         shared(Limits(calls=200), order=80, confirm=120, calls_a_row=1.0, prices=[])
 
-    assert "at least calls=260" in str(raised.value.problems[0].hint)
-    enough = shared(Limits(calls=260), order=80, confirm=120, calls_a_row=1.0, prices=[])
-    assert (enough.search, enough.confirm) == (20, 240)
+    assert "at least calls=264" in str(raised.value.problems[0].hint)
+    enough = shared(Limits(calls=264), order=80, confirm=120, calls_a_row=1.0, prices=[])
+    assert (enough.search, enough.confirm) == (24, 240)
 
 
 async def test_tokens_and_minutes_for_the_confirmation_are_kept_from_the_search(
@@ -161,7 +161,7 @@ async def test_a_search_is_left_no_more_calls_than_tokens_and_time_are_likely_to
 
 @pytest.mark.parametrize(
     ("limits", "limit", "least"),
-    [(Limits(tokens=6_300), "tokens", Limits(tokens=6_400)), (Limits(minutes=4), "minutes", Limits(minutes=5))],
+    [(Limits(tokens=6_300), "tokens", Limits(tokens=6_480)), (Limits(minutes=4), "minutes", Limits(minutes=5))],
 )
 async def test_tokens_or_minutes_that_hold_no_block_beside_the_confirmation_are_refused_with_the_least_that_do(
     limits: Limits, limit: str, least: Limits

@@ -6,12 +6,18 @@ from typing import Any
 
 import pytest
 
-from promptkit.runtimes import Request
+from promptkit.errors import ServerFailed
+from promptkit.runtimes import Budget, Request
 from promptkit.runtimes.scripted import whole_text
+from promptkit.tuning.calibrating import Calibrating
 from promptkit.tuning.candidate import Axis, Candidate, Level
+from promptkit.tuning.evidence import Evidence
 from promptkit.tuning.screen import Effects
+from promptkit.tuning.search import Search
+from promptkit.tuning.standing import Standing
 from promptkit.tuning.steps import IN_QUESTION, _in_question, _of_step, _without_step
 from tests.engine.helpers import Folder
+from tests.tuning.fields import open_field
 from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advise, advised, noted
 from tests.tuning.tunings import Ran, right_where
 
@@ -94,6 +100,46 @@ async def test_what_was_tuned_on_the_inputs_of_the_data_is_checked_on_what_the_s
     )
 
     assert any("with what the steps before it give" in each for each in ran.record["notes"])
+
+
+async def test_a_tuning_with_labels_of_steps_is_the_same_again_and_asks_nothing(folder: Folder) -> None:
+    ran = []
+    for _ in range(2):
+        bench, target = advised(folder, 100)
+        ran.append(await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=1_000))
+
+    first, second = ({key: each.record[key] for key in ("stages", "best", "calls", "ordinal")} for each in ran)
+    assert first == second
+    assert ran[1].runtime.requests == []
+
+
+async def test_what_ends_a_search_in_a_step_with_labels_leaves_the_best_so_far_of_that_step(folder: Folder) -> None:
+    bench, target = advised(folder, 100)
+    asked = 0
+
+    def gone(request: Request) -> str:
+        nonlocal asked
+        asked += 1
+        if asked > 300:
+            raise ServerFailed("the server is gone")
+        return advise(request)
+
+    ran = await bench.tune(gone, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=1_500)
+
+    assert ran.record["status"] == "incomplete"
+    assert [each["name"] for each in ran.record["stages"]][-1] != "confirm"
+    assert ran.record["best"]["choices"]
+
+
+async def test_what_the_steps_chose_is_the_pick_until_a_race_together_says_more(folder: Folder) -> None:
+    bench, target = noted(folder, ROWS, LAYOUTS)
+    async with open_field(bench, answer, bench.start(SUITE, target=target), budget=Budget(3)) as opened:
+        evidence = Evidence(opened.field, Calibrating(opened.field, None))
+        winner = Candidate({"mood.layout": Level("markdown", {"mood.layout": "markdown"})})
+        search = Search(evidence, range(ROWS), (AXIS,), standing=Standing(), entrants=[winner])
+        found = await search.run(3)
+
+    assert found.pick == winner
 
 
 def test_in_question_are_the_start_the_chosen_and_the_next_best() -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from promptkit.engine import Pipeline, load_target, render, run
-from promptkit.errors import InputError
+from promptkit.errors import InputError, StoreFailed
 from promptkit.project import LIBRARY, Project
 from promptkit.runtimes import Request, Scripted
 from promptkit.tuning.candidate import Candidate, Level
 from promptkit.tuning.edits import edited
-from promptkit.tuning.write import Draft, draft, write
+from promptkit.tuning.write import Draft, draft, kept_files, write
 from tests.engine.helpers import Folder, Given
 
 PIPELINE = """\
@@ -260,6 +261,27 @@ def test_a_step_inside_another_pipeline_is_refused(folder: Folder) -> None:
         drafted(folder, {"inner.mood.layout": "json"}, "pipelines/outer.yaml")
 
 
+def test_a_prompt_that_another_pipeline_uses_is_not_written_over_by_a_later_tuning(folder: Folder) -> None:
+    moods = target(folder)
+    for persona, number in (("You are stern.", ""), ("You are calm.", "-2")):
+        pipeline = load_target("moods", folder.project)
+        kept = kept_files(moods, folder.project, improved=True)
+        write(drafted(folder, edited(pipeline, "mood", {"persona": persona}), kept=kept))
+        assert f"prompt: mood.tuned{number}\n" in target(folder, "pipelines/moods.tuned.yaml").read_text()
+        target(folder, "pipelines/moods.tuned.yaml").rename(target(folder, f"pipelines/best{number}.yaml"))
+
+    assert "stern" in target(folder, "templates/prompts/mood.tuned.j2").read_text()
+
+
+def test_where_a_folder_cannot_be_made_that_is_said(folder: Folder) -> None:
+    found = drafted(folder, {"mood.layout": "json"})
+    folder.write("taken", "a file")
+    elsewhere = replace(found, files={target(folder, "taken/pipelines/x.yaml"): "steps: {}"})
+
+    with pytest.raises(StoreFailed, match=r"the folder .* cannot be made"):
+        write(elsewhere)
+
+
 async def test_what_was_prepared_for_a_step_goes_with_it(folder: Folder) -> None:
     artifact = folder.write(
         "pipelines/moods.mood.auto_cot.yaml",
@@ -271,10 +293,11 @@ async def test_what_was_prepared_for_a_step_goes_with_it(folder: Folder) -> None
     await assert_same(found, folder.project, {"texts": ["so"]})
 
 
-def test_a_prompt_with_other_words_is_not_put_in_its_own_place(folder: Folder) -> None:
+def test_a_prompt_with_other_words_is_not_put_in_its_own_place_but_into_a_pipeline(folder: Folder) -> None:
     path = "templates/prompts/mood.j2"
-    changes = edited(load_target("mood", folder.project), "mood", {"persona": ""})
-    with pytest.raises(InputError, match="extends itself"):
-        drafted(folder, changes, path, in_place=True)
-    write(drafted(folder, changes, path))
+    before = target(folder, path).read_text()
+    found = drafted(folder, edited(load_target("mood", folder.project), "mood", {"persona": ""}), path, in_place=True)
+    write(found)
+
+    assert (found.in_place, target(folder, path).read_text()) == (False, before)
     assert load_target("mood.tuned", folder.project).steps["mood"].prompt is not None

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from promptkit.reports.columns import columns, paragraph
+from promptkit.reports.columns import columns, cut, paragraph
 from promptkit.reports.numbers import counted
 from promptkit.reports.output import emit, note
+from promptkit.reports.screen import report_console
 from promptkit.reports.text import one_line
 
 if TYPE_CHECKING:
@@ -21,28 +22,35 @@ MOST_LEVELS = 60
 
 def print_plan(plan: Plan, *, stderr: bool = True) -> None:
     """Print a plan: to stderr before a tuning, as the result of a dry run."""
-    (note if stderr else emit)(plan_text(plan))
+    console = report_console(stderr=stderr)
+    width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    (note if stderr else emit)(plan_text(plan, width=width))
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: Plan, *, width: int = WIDTH) -> str:
     """Return a plan in lines: rows, what would be tried, calls and minutes, and the smallest gain it could show."""
-    return "\n".join(_lines(plan))
+    return "\n".join(_lines(plan, width))
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: Plan, width: int) -> Iterator[str]:
     yield f"{one_line(plan.target)} on {one_line(plan.suite)}, by {one_line(plan.metric)}, optimizer {plan.optimizer}"
     pool = f" and {plan.pool} for examples" if plan.pool else ""
-    yield f"  {counted(plan.search, 'row')} to search on{pool}, {plan.confirm} that the search never sees to confirm"
-    yield f"  {_cost(plan)}"
+    rows = f"{counted(plan.search, 'row')} to search on{pool}, {plan.confirm} that the search never sees to confirm"
+    yield from _told(rows, width)
+    yield from _told(_cost(plan), width)
     if plan.axes:
         axes_text = "1 axis" if len(plan.axes) == 1 else f"{len(plan.axes)} axes"
-        yield f"  at most {counted(plan.candidates, 'candidate')} over {axes_text}:"
+        yield from _told(f"at most {counted(plan.candidates, 'candidate')} over {axes_text}:", width)
     for _, axes in groupby(plan.axes, key=lambda axis: axis.step):
-        rows = [(f"    {axis.name}", str(len(axis.levels)), _levels(axis)) for axis in axes]
-        yield from columns(rows, right=(1,))
-    yield f"  {smallest_text(plan)}"
+        cells = [(f"    {axis.name}", str(len(axis.levels)), _levels(axis)) for axis in axes]
+        yield from (cut(line, width) for line in columns(cells, right=(1,)))
+    yield from _told(smallest_text(plan), width)
     for told in plan.notes:
-        yield from paragraph(told, width=WIDTH, first="  · ", rest="    ")
+        yield from paragraph(told, width=width, first="  · ", rest="    ")
+
+
+def _told(text: str, width: int) -> list[str]:
+    return paragraph(text, width=width, first="  ", rest="    ")
 
 
 def _cost(plan: Plan) -> str:

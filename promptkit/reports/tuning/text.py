@@ -135,6 +135,8 @@ def _sides(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     shown = [("start", record["baseline"]), (picked, record["best"])]
     known = [side[part] for _, side in shown for part in ("confirm", "search") if side[part]]
     if not known:
+        if record["best"]["choices"]:
+            yield from _paragraphs([f"{picked}: {pick_text(record)}"], width)
         return
     decimals = metric_decimals({**record["metric"], **each} for each in known)
     rows: list[list[Cell]] = [["", ("confirm rows", "dim"), ("search rows", "dim")]]
