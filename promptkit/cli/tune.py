@@ -16,7 +16,7 @@ import typer
 from promptkit.cli.eval_ import complete_suite
 from promptkit.cli.eval_next import typed_options
 from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, complete_model
-from promptkit.errors import InputError
+from promptkit.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,6 +187,8 @@ def agreed(plan: Plan) -> bool:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return typer.confirm("begin all the same?", err=True)
+    except typer.Abort:
+        raise Interrupted("\ninterrupted; nothing was asked") from None
     finally:
         signal.signal(signal.SIGINT, before)
 

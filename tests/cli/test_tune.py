@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from promptkit.cli import tune
 from promptkit.cli.options import Asking
-from promptkit.errors import InputError
+from promptkit.errors import InputError, Interrupted
 from promptkit.storage import Store
 from promptkit.tuning import Limits, Tuning, Wishes, load_tuned
 from tests.cli.runs_project import Here, make_project
+from tests.reports.test_tuning_text import plan
 
 SCRIPT = """\
 def answer(request):
@@ -123,6 +127,34 @@ def test_a_dry_run_asks_nothing_and_keeps_nothing(here: Here) -> None:
     assert {"rows", "axes", "candidates", "calls", "confirm_calls", "minutes", "smallest", "notes"} <= told.keys()
     with Store.open(here.root / ".promptkit") as store:
         assert store.runs() == []
+
+
+def test_ctrl_c_where_a_person_is_asked_ends_at_once_and_gives_ctrl_c_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    def held(*_: object, **__: object) -> bool:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise typer.Abort
+
+    monkeypatch.setattr(typer, "confirm", held)
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # As an event loop has its own.
+    try:
+        with pytest.raises(Interrupted, match="nothing was asked"):
+            tune.agreed(plan(smallest=0.2))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_shipped_target_is_not_replaced_and_that_is_told_before_a_call(here: Here) -> None:
+    done = here("tune", "sentiment_plain", "--suite", "sentiment", "--apply", "--yes")
+
+    assert done.code == 2
+    assert "is not in this project, and stays as it is" in done.err
+    assert "--apply" in done.err and not done.out
 
 
 def test_off_a_terminal_too_few_rows_need_yes(here: Here) -> None:
