@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from promptkit.errors import InputError
 from promptkit.evaluation import Replies
-from promptkit.runtimes import Request, Scripted
+from promptkit.runtimes import Reply, Request, Scripted
 from promptkit.runtimes.scripted import CAPABILITIES, whole_text
 from promptkit.storage import Store, holding_files
 from promptkit.tuning import Limits, Tuning, Wishes
@@ -135,6 +135,15 @@ class TestLimits:
         assert ran.record["seconds"] <= 300 + 8
         assert ran.record["difference"]["n"] == ran.record["rows"]["confirm"]
         assert ran.record["verdict"] == "improved"
+
+    async def test_time_to_confirm_is_kept_where_the_start_is_known_too(self, bench: TuneBench) -> None:
+        def slow(request: Request) -> Reply:
+            return Reply(text=answer(request), seconds=10.0, tokens_in=10, tokens_out=1)
+
+        await bench.tune(slow, calls=CALLS)  # 60 rows twice, 8 at once, take 150 seconds.
+
+        with pytest.raises(InputError, match="--budget minutes=2 is too small"):
+            await bench.tune(slow, limits=Limits(calls=CALLS, minutes=2))
 
     @pytest.mark.parametrize("tokens", [300, 11_500])
     async def test_a_limit_that_holds_no_search_is_refused_once_what_a_row_takes_is_known(
