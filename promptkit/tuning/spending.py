@@ -94,11 +94,13 @@ def _items(pipeline: Pipeline, step: Step, row: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a row of the start takes, its judge's calls and tokens too, as measured; `seconds` are the clock's."""
+    """What a row of the start takes, as measured: `calls` with its judge's, whose tokens are `judging`, and `seconds`
+    by the clock."""
 
     calls: float
     tokens: float
     seconds: float
+    judging: float = 0.0
 
 
 class Spending:
@@ -124,17 +126,18 @@ class Spending:
         off. Raises InputError where they do not hold the confirmation and one block of two candidates.
         """
         budget, block = self.budget, LEAST_CANDIDATES * ROWS_EACH
-        budget.most_tokens -= (1 + LONGER) * confirm * price.tokens
+        of_start, of_another = (times * price.tokens + price.judging for times in (1, LONGER))
+        budget.most_tokens -= confirm * (of_start + of_another)
         budget.deadline -= SLACK * 2 * confirm * price.seconds
         tokens, seconds = budget.most_tokens - budget.spent_tokens, budget.deadline - time.monotonic()
-        for limit, left, needed, unit in (("tokens", tokens, price.tokens, 1), ("minutes", seconds, price.seconds, 60)):
+        for limit, left, needed, unit in (("tokens", tokens, of_start, 1), ("minutes", seconds, price.seconds, 60)):
             if left < block * needed:
                 given = self._limits.record()[limit] or 0.0
                 told = f"--budget {limit}={given:g} is too small for a block of rows and the confirmation of {confirm}"
                 hint = f"at least {limit}={ceil(given + (block * needed - left) / unit)}"
                 raise InputError(f"{told}, at what the start takes a row", hint=hint)
         rows = min(
-            tokens / LONGER / price.tokens if price.tokens else inf,
+            tokens / of_another if of_another else inf,
             seconds / SLACK / price.seconds if price.seconds else inf,
         )
         budget.most = min(shares.search, budget.spent + rows * price.calls)

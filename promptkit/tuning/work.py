@@ -180,7 +180,8 @@ class Work:
         count = max(1, len(cells))
         price = Price(
             calls=sum(each.calls for each in cells) / count or 1.0,
-            tokens=sum(each.tokens + each.judging for each in cells) / count,
+            tokens=sum(each.tokens for each in cells) / count,
+            judging=sum(each.judging for each in cells) / count,
             # By the clock where it was asked now, else by what it took the model when it was.
             seconds=(self._spending.seconds - before) / count
             if self._field.asked

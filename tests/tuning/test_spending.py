@@ -159,6 +159,15 @@ async def test_a_search_is_left_no_more_calls_than_tokens_and_time_are_likely_to
     assert by_calls.budget.most == shares.search
 
 
+async def test_a_judge_takes_the_same_however_long_the_prompt_is() -> None:
+    spending = Spending(Limits(tokens=20_000))
+    shares = shared(Limits(calls=5_000), order=50, confirm=100, calls_a_row=2.0, prices=[])
+    spending.search(shares, Price(calls=2.0, tokens=20.0, judging=30.0, seconds=0.0), confirm=100)
+
+    assert spending.budget.most_tokens == 20_000 - 100 * (20 + 30 + 40 + 30)
+    assert spending.budget.most == 2 * 8_000 / (40 + 30)
+
+
 @pytest.mark.parametrize(
     ("limits", "limit", "least"),
     [(Limits(tokens=6_300), "tokens", Limits(tokens=6_480)), (Limits(minutes=4), "minutes", Limits(minutes=5))],
