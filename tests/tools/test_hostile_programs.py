@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -248,8 +249,10 @@ async def test_it_stays_in_its_limits(
 ) -> None:
     monkeypatch.setenv("PROMPTKIT_SECRET", SECRET)
     (tmp_path / "secret.txt").write_text(SECRET)
+    # What does not end by its time has enough of it on a busy machine too.
+    limits = LIMITS if "time" in kinds.split() else replace(LIMITS, seconds=15)
     async with asyncio.timeout(20):
-        execution = await run_python(program.replace("{folder}", str(tmp_path)), functions=FUNCTIONS, limits=LIMITS)
+        execution = await run_python(program.replace("{folder}", str(tmp_path)), functions=FUNCTIONS, limits=limits)
     assert (execution.failure.kind if execution.failure else "value") in kinds.split(), execution
     assert SECRET not in str(execution.value) + execution.output + str(execution.failure)
     assert len(execution.output) <= LIMITS.output
