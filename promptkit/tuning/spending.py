@@ -16,6 +16,7 @@ from promptkit.tuning.technique_levels import own_requests
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Step
+    from promptkit.tuning.field import Cell
     from promptkit.tuning.ground import Ground
     from promptkit.tuning.wishes import Limits
 
@@ -101,6 +102,23 @@ class Price:
     tokens: float
     seconds: float
     judging: float = 0.0
+
+
+def price_of(cells: Sequence[Cell], *, seconds: float | None, parallel: int) -> Price:
+    """Return what a row takes by the cells of some.
+
+    `seconds` are what all took by the clock, None where they were known: then it is what they took the model when they
+    were asked, `parallel` at once.
+    """
+    count = max(1, len(cells))
+    if seconds is None:
+        seconds = sum(each.seconds for each in cells) / parallel
+    return Price(
+        calls=sum(each.calls for each in cells) / count or 1.0,
+        tokens=sum(each.tokens for each in cells) / count,
+        judging=sum(each.judging for each in cells) / count,
+        seconds=seconds / count,
+    )
 
 
 class Spending:

@@ -24,7 +24,7 @@ from promptkit.tuning.ground import row_notes, step_ground
 from promptkit.tuning.preferring import preferred
 from promptkit.tuning.race import SMOKE_ROWS
 from promptkit.tuning.record import State, record_of
-from promptkit.tuning.spending import Price, Shares, Spending
+from promptkit.tuning.spending import Shares, Spending, price_of
 from promptkit.tuning.steps import Bed, Beds, StepsSearch
 from promptkit.tuning.teaching import Teaching, find_teacher
 
@@ -177,16 +177,8 @@ class Work:
             hint = f"`promptkit eval {self._suite.name} --limit {len(rows)}` shows each"
             told = f"the start has an answer to none of the first {len(rows)} rows: {cells[0].problem}"
             raise SearchFailed(told, hint=hint)
-        count = max(1, len(cells))
-        price = Price(
-            calls=sum(each.calls for each in cells) / count or 1.0,
-            tokens=sum(each.tokens for each in cells) / count,
-            judging=sum(each.judging for each in cells) / count,
-            # By the clock where it was asked now, else by what it took the model when it was.
-            seconds=(self._spending.seconds - before) / count
-            if self._field.asked
-            else sum(each.seconds for each in cells) / count / self._ready.model.parallel,
-        )
+        seconds = self._spending.seconds - before if self._field.asked else None
+        price = price_of(cells, seconds=seconds, parallel=self._ready.model.parallel)
         shares = self._shares(price.calls)
         self._spending.search(shares, price, confirm=len(ground.confirm))
         return shares
@@ -287,7 +279,7 @@ class Work:
         state = self._state
         state.seconds = self._spending.seconds
         missing = Counter(problem for field in self._fields for problem in field.problems())
-        told = [f"{missing.total()} answers are missing, most of them: {one}" for one, _ in missing.most_common(1)]
+        told = [f"missing answers: {missing.total()}, most often: {one}" for one, _ in missing.most_common(1)]
         state.notes = [*self._space_notes, *row_notes(self._ready.ground), *self._standing.noted, *told]
         return record_of(state, status)
 
