@@ -31,10 +31,9 @@ class Brought:
     skipped: str | None = None
 
     @property
-    def points(self) -> float:
-        """What it brought as far as that is known; least of all where nothing is."""
-        known = self.difference.mean if self.difference else self.estimate
-        return -inf if known is None else known
+    def value(self) -> float | None:
+        """What it brought, measured or else estimated; None where nothing is known."""
+        return self.difference.mean if self.difference else self.estimate
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -43,7 +42,7 @@ class Brought:
             "axis": self.axis,
             "level": self.level.name,
             "about": self.level.about,
-            "difference": measured.mean if measured else self.estimate,
+            "difference": self.value,
             "low": measured.low if measured else None,
             "high": measured.high if measured else None,
             "on": "confirm" if measured else "search" if self.estimate is not None else None,
@@ -84,7 +83,7 @@ async def ablate(field: Field, pick: Candidate, rows: Sequence[int], effects: Ef
             found.append(Brought(axis=axis, level=level, estimate=estimate, skipped=skipped))
         else:
             found.append(Brought(axis=axis, level=level, difference=measured_gain(field, without, pick, rows)))
-    return sorted(found, key=lambda each: -each.points)
+    return sorted(found, key=lambda each: inf if each.value is None else -each.value)
 
 
 def _effect(effects: Effects | None, axis: str, level: Level) -> float | None:

@@ -105,8 +105,9 @@ def examples_axis(
 ) -> tuple[Axis, tuple[str, ...]]:
     """Return the axis `STEP.examples`, and what is not tried and why.
 
-    Twelve sets of the data's own rows where these have answers for the step, of 2, 4 and 8, as far as they fit a third
-    of the context. `made` are pools of demonstrations that a model made, by what tells them apart (`that it solved`).
+    Four sets of the data's own rows where these have answers for the step, each of 2, 4 and 8, as far as they fit a
+    third of the context. `made` are pools of demonstrations that a model made, by what tells them apart (`that it
+    solved`); of several pools there are two sets of each size.
     """
     asked = ground.suite.baseline.pipeline.steps[step]
     assert asked.asking is not None, "only a step that asks has examples"

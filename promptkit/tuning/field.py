@@ -22,8 +22,8 @@ from promptkit.evaluation import (
     judging,
     read_variant,
 )
-from promptkit.storage import compact
 from promptkit.tuning.candidate import distinct
+from promptkit.tuning.ground import clusters_of
 from promptkit.tuning.same import asking_differently
 
 if TYPE_CHECKING:
@@ -174,11 +174,10 @@ class Field:
         """Return the cluster of each row, None where rows stand alone."""
         import numpy as np
 
-        name = self.suite.data.spec.cluster
-        if name is None:
+        told = clusters_of(self.suite, [self.rows[row] for row in rows])
+        if told is None:
             return None
         codes: dict[str, int] = {}
-        told = (compact(self.rows[row].row.fields.get(name)) for row in rows)
         return np.array([codes.setdefault(each, len(codes)) for each in told], dtype=np.int64)
 
     def estimate(self, candidate: Candidate, rows: Sequence[int]) -> Estimate:
@@ -254,10 +253,13 @@ class Field:
     def _is_charged(self, finished: Finished) -> bool:
         """Count what the store has as if it were asked; once that is refused, all is that follows."""
         if self._refused is None:
-            outcome, judged = finished.outcome, [judging(each) for each in finished.known.values()]
-            calls, tokens = (sum(each) for each in zip((0, 0), *judged, strict=True))
+            outcome = finished.outcome
+            calls, tokens = outcome.calls, outcome.tokens_in + outcome.tokens_out
+            for score in finished.known.values():
+                judge_calls, judge_tokens = judging(score)
+                calls, tokens = calls + judge_calls, tokens + judge_tokens
             try:
-                self.budget.charge(outcome.calls + calls, outcome.tokens_in + outcome.tokens_out + tokens)
+                self.budget.charge(calls, tokens)
             except BudgetSpent as spent:
                 self._refused = spent
         return self._refused is None

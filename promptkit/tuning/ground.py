@@ -52,10 +52,8 @@ class Ground:
     @property
     def independent(self) -> int:
         """How many of the confirm rows say something by themselves: all, or the clusters that they are of."""
-        name = self.suite.data.spec.cluster
-        if name is None:
-            return len(self.confirm)
-        return len({compact(self.rows[place].row.fields.get(name)) for place in self.confirm})
+        clusters = clusters_of(self.suite, [self.rows[place] for place in self.confirm])
+        return len(self.confirm if clusters is None else set(clusters))
 
 
 def read_ground(
@@ -73,8 +71,7 @@ def read_ground(
     if not rows:
         raise InputError([problem for each in bound for problem in each.problems][:20] or [_nothing(suite)])
     labels = row_labels([each.expected[0] if each.expected else None for each in rows])
-    name = suite.data.spec.cluster
-    clusters = None if name is None else [compact(each.row.fields.get(name)) for each in rows]
+    clusters = clusters_of(suite, rows)
     contents = [row_content(each.inputs[0]) for each in rows]
     split = split_rows(contents, labels=labels, clusters=clusters, recorded=recorded)
     seen = _first_of_each(split.search, contents)
@@ -114,6 +111,12 @@ def step_ground(suite: Suite, ground: Ground) -> Ground:
         labels=row_labels([expected[place] for place in sorted(right)]) and tuple(expected),
         wrong=len(rows) - len(right),
     )
+
+
+def clusters_of(suite: Suite, rows: Sequence[BoundRow]) -> list[str] | None:
+    """Return what tells the cluster of each row, None where rows stand alone."""
+    name = suite.data.spec.cluster
+    return None if name is None else [compact(each.row.fields.get(name)) for each in rows]
 
 
 def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:

@@ -263,8 +263,10 @@ def _check_rows(ground: Ground) -> None:
     if not ground.order or not ground.confirm:
         clusters = "" if suite.data.spec.cluster is None else " of too few clusters"
         told = f"`{suite.name}` has {len(ground.rows)} rows{clusters}, {ground.size} without repeats"
-        told = f"{told}: too few to search on some and confirm on others"
-        raise InputError(told, hint="200 rows show a gain of about 10 points, 30 are the least")
+        raise InputError(
+            f"{told}: too few to search on some and confirm on others",
+            hint="200 rows show a gain of about 10 points, 30 are the least",
+        )
 
 
 def _check_space(space: Space, ground: Ground) -> None:

@@ -127,16 +127,16 @@ def kept_files(target: Path, project: Project, *, improved: bool) -> set[Path]:
     shown to be better.
     """
     folder, stem, ending = _place(target, project)
-    copies = {
-        file.resolve()
-        for file in folder.glob(f"{stem}.{TUNED}*{ending}")
-        if mark(stable_name(target, project)) in next(iter(_heading(file)), "")
-    }
+    made, headings = mark(stable_name(target, project)), {}
+    for file in folder.glob(f"{stem}.{TUNED}*{ending}"):
+        heading = _heading(file)
+        if heading and made in heading[0]:
+            headings[file.resolve()] = heading
     pipelines = (project.find_pipeline(name) for name in project.names("pipelines"))
     others = {each.resolve() for each in pipelines if each is not None and project.owns(each)}
-    shown = set() if improved else {each for each in copies if any(SHOWN in line for line in _heading(each))}
+    shown = {file for file, heading in headings.items() if not improved and any(SHOWN in line for line in heading)}
     found = set(shown)
-    for file in (others - copies) | shown:
+    for file in (others - headings.keys()) | shown:
         with suppress(PromptkitError):
             found |= {*files(load_target(file, project))}
     return found

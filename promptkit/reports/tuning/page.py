@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.reports.evaluation.figures import metric_parts
-from promptkit.reports.numbers import counted, seconds_text
+from promptkit.reports.numbers import seconds_text
 from promptkit.reports.page.markup import NONE, bar, count, ends, facts, figure, notes, table, text
 from promptkit.reports.page.write import policy
 from promptkit.reports.tuning.scatter import scatter
@@ -20,6 +20,7 @@ from promptkit.reports.tuning.text import (
     picked_text,
     reasons,
     spent_text,
+    unseen_text,
     written_texts,
 )
 from promptkit.storage import write_atomic
@@ -81,7 +82,7 @@ def _headline(record: Mapping[str, Any]) -> str:
 def _verdict(record: Mapping[str, Any]) -> str:
     found = record["difference"]
     said = f"{record['verdict']}: {difference_text(record, found)}" if found is not None else record["verdict"]
-    where = f" on {counted(found['n'], found['unit'])} that the search never saw" if found is not None else ""
+    where = unseen_text(found)
     improved = "good" if record["verdict"] == "improved" else "warn"
     lines = "; ".join(reasons(record))
     return f'<p class="said {improved}">{text(said + where)}</p><p>{text(lines)}</p>{_sides(record)}'

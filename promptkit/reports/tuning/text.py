@@ -97,11 +97,16 @@ def _verdict(record: Mapping[str, Any], width: int) -> Iterator[Text]:
     improved = record["verdict"] == "improved"
     found = record["difference"]
     said = f": {difference_text(record, found)} by {record['metric']['name']}" if found is not None else ""
-    where = f" on {counted(found['n'], found['unit'])} that the search never saw" if found is not None else ""
+    where = unseen_text(found)
     first, *rest = paragraph(visible(f"{record['verdict']}{said}{where}"), width=width)
     yield Text(first, style="bold green" if improved else "bold yellow")
     yield from (Text(line, style="bold green" if improved else "bold yellow") for line in rest)
     yield from _paragraphs(reasons(record), width)
+
+
+def unseen_text(found: Mapping[str, Any] | None) -> str:
+    """Return on what a difference was measured: ` on 142 rows that the search never saw`."""
+    return f" on {counted(found['n'], found['unit'])} that the search never saw" if found is not None else ""
 
 
 def reasons(record: Mapping[str, Any]) -> Iterator[str]:
