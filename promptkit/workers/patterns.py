@@ -1,0 +1,75 @@
+"""Regular expressions from data: they are searched in a worker process, because some never come to an end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from promptkit.workers.pool import run_in_worker
+from promptkit.workers.process import WorkFailed
+
+PATTERN_SECONDS: Final = 5.0
+"""How long a search may take."""
+MOST_CHARACTERS: Final = 10_000
+"""How long a pattern may be."""
+MOST_CHECKED: Final = 1_000
+MOST_CLASSES: Final = 10
+"""How many characters and how many `[` a pattern may have to be compiled in this process, in some 50 ms at most."""
+
+_LONGEST_FOUND: Final = 200
+
+
+class PatternFailed(ValueError):
+    """A regular expression that is not one, or whose search takes too much; the message is one line."""
+
+
+def pattern_fault(pattern: Any) -> str | None:
+    """Return what is wrong with a pattern, None where nothing is found that can be told without a search."""
+    if not isinstance(pattern, str):
+        return f"{_shown(pattern)} is no regular expression"
+    if len(pattern) > MOST_CHARACTERS:
+        return f"{_shown(pattern)} is longer than {MOST_CHARACTERS:,} characters"
+    if len(pattern) > MOST_CHECKED or pattern.count("[") > MOST_CLASSES:
+        return None
+    try:
+        _compiled(pattern, False)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+async def find_pattern(
+    pattern: str, text: str, *, full: bool = False, ignore_case: bool = False, seconds: float = PATTERN_SECONDS
+) -> str | None:
+    """Return the first 200 characters of what a pattern finds in a text; None where it finds nothing.
+
+    With `full` it must match the whole text. Raises PatternFailed.
+    """
+    if fault := pattern_fault(pattern):
+        raise PatternFailed(fault)
+    try:
+        found = await run_in_worker(search, pattern, text, full, ignore_case, seconds=seconds)
+    except ValueError as error:
+        raise PatternFailed(str(error)) from None
+    except WorkFailed as failed:
+        raise PatternFailed(f"the search for {_shown(pattern)} {failed}") from None
+    return None if found is None else str(found)
+
+
+def search(pattern: str, text: str, full: bool, ignore_case: bool) -> str | None:
+    """Do what `find_pattern` says, for as long as it takes. Raises ValueError for a wrong pattern."""
+    compiled = _compiled(pattern, ignore_case)
+    found = compiled.fullmatch(text) if full else compiled.search(text)
+    return found.group()[:_LONGEST_FOUND] if found else None
+
+
+def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern, re.IGNORECASE if ignore_case else 0)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{_shown(pattern)} is no regular expression: {error}") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
