@@ -38,9 +38,7 @@ def pattern_fault(pattern: Any) -> str | None:
     return None
 
 
-async def find_pattern(
-    pattern: str, text: str, *, full: bool = False, ignore_case: bool = False, seconds: float = PATTERN_SECONDS
-) -> str | None:
+async def find_pattern(pattern: str, text: str, *, full: bool = False, ignore_case: bool = False) -> str | None:
     """Return the first 200 characters of what a pattern finds in a text; None where it finds nothing.
 
     With `full` it must match the whole text. Raises PatternFailed.
@@ -48,7 +46,7 @@ async def find_pattern(
     if fault := pattern_fault(pattern):
         raise PatternFailed(fault)
     try:
-        found = await run_in_worker(search, pattern, text, full, ignore_case, seconds=seconds)
+        found = await run_in_worker(search, pattern, text, full, ignore_case, seconds=PATTERN_SECONDS)
     except ValueError as error:
         raise PatternFailed(str(error)) from None
     except WorkFailed as failed:
