@@ -34,6 +34,11 @@ from difflib import get_close_matches
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 
+MOST_COMPARED = 2_000
+"""Among how many names the nearest is looked for."""
+MOST_SHOWN = 100
+"""How many names a hint shows of more than that."""
+
 # SQLite's names of errors.
 _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
@@ -195,8 +200,13 @@ class Interrupted(PromptkitError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the hint for a misspelt name: the nearest known one, else what there is (None if nothing)."""
+    """Return the hint for a misspelt name: the nearest known one, else what there is (None if nothing).
+
+    Of very many names the first are shown, and none is looked for: each is compared letter by letter.
+    """
     names = sorted(set(known))
+    if len(names) > MOST_COMPARED:
+        return f"known: {', '.join(names[:MOST_SHOWN])} and {len(names) - MOST_SHOWN:,} more"
     close = get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean `{close[0]}`?"

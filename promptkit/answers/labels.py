@@ -28,7 +28,7 @@ class Labels(AnswerType):
             raise ValueError(f"{value!r} is no list of labels")
         if not value:
             return EMPTY
-        return self.separator.join(known(label, self._names.names, "label") for label in value)
+        return self.separator.join(known(label, self.labels, "label") for label in value)
 
     def read(self, text: str) -> list[str]:
         if self.may_be_empty and is_empty(text):

@@ -97,7 +97,7 @@ class Spans(AnswerType):
         start, end = span["start"], span["end"]
         if not all(isinstance(place, int) and not isinstance(place, bool) for place in (start, end)):
             raise ValueError(f"{span!r}: start and end are whole numbers")
-        return start - self._shift, end - self._shift, known(span["class"], list(self.classes), "class")
+        return start - self._shift, end - self._shift, known(span["class"], self.classes, "class")
 
     def _without_tags(self, text: str) -> tuple[str, list[tuple[int, int, str]]]:
         """Return the copy without markup and its spans; a tag that does not fit the one before is left out."""

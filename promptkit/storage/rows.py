@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def _table(path: Path, file: str, delimiter: str) -> Iterator[Numbered]:
         header = next(reader, None)
         if header is None:
             return
-        repeated = sorted({name for name in header if header.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(header).items() if count > 1)
         if repeated:
             raise InputError(Problem(f"the column `{repeated[0]}` is given twice", file, 1))
         line = reader.line_num + 1
