@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from promptkit.answers.base import Unparsed, shown, undecorated
-from promptkit.answers.mentions import mentions_of
+from promptkit.answers.mentions import Mentions, mentions_of
 from promptkit.errors import InputError, nearest
 
 MOST_SHOWN: Final = 100
@@ -45,12 +46,16 @@ class Names:
     def places(self, text: str) -> Iterator[tuple[int, str]]:
         """Yield the names that stand in the text as whole words, each with where it begins; none overlap."""
         at = 0
-        for start, end in mentions_of(self.names).places(text):
+        for start, end in self._mentions.places(text):
             if start >= at:
                 at = end
                 name = self.whole(text[start:end])
                 if name is not None:
                     yield start, name
+
+    @cached_property
+    def _mentions(self) -> Mentions:
+        return mentions_of(self.names)
 
     def only(self, text: str) -> str:
         """Return the name that the text is, or the only one it mentions. Raises Unparsed."""
