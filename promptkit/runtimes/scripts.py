@@ -19,10 +19,10 @@ A reply is a text, or a mapping of `text finish thoughts tokens_in tokens_out to
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
-import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from inspect import isawaitable, isfunction
 from itertools import chain, repeat
 from pathlib import Path
@@ -34,16 +34,15 @@ from promptkit.errors import InputError, Problem, PromptkitError, RequestRefused
 from promptkit.runtimes.base import Alternative, Capability, Finish, Reply, Request, Token
 from promptkit.runtimes.scripted import CAPABILITIES, Answered, Scripted, quoted, whole_text
 from promptkit.storage import load_file, read_model, read_text
+from promptkit.workers import PatternFailed, pattern_fault, patterns_found
 
 if TYPE_CHECKING:
     from promptkit.storage import Document
 
 
 def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+    if fault := pattern_fault(text):
+        raise ValueError(fault)
     return text
 
 
@@ -100,11 +99,9 @@ class Rule(_Strict):
             raise ValueError("a rule needs one of `reply` and `replies`")
         return self
 
-    def fits(self, text: str) -> bool:
-        """Tell whether the rule is for a request of this text."""
-        if self.match is not None:
-            return re.search(self.match, text) is not None
-        return (self.contains or "") in text
+    def fits(self, text: str, found: Collection[str]) -> bool:
+        """Tell whether the rule is for a request of this text, in which the patterns `found` find something."""
+        return (self.contains or "") in text if self.match is None else self.match in found
 
     def supply(self) -> Iterator[ReplyValue]:
         """Yield the replies until the rule is used up."""
@@ -191,16 +188,24 @@ class _Player:
         self._replies = iter(script.replies)
         self._otherwise = script.otherwise
         self._reference = reference
+        self._patterns = [rule.match for rule in script.rules if rule.match is not None]
+        self._turn = asyncio.Lock()  # replies are given in the order of the requests
 
-    def __call__(self, request: Request) -> Answered:
-        given = self._next(whole_text(request))
+    async def __call__(self, request: Request) -> Answered:
+        text = whole_text(request)
+        async with self._turn:
+            try:
+                found = await patterns_found(self._patterns, text)
+            except PatternFailed as failed:
+                raise ServerFailed(f"{self._reference}: {failed}") from None
+            given = self._next(text, found)
         if given is None:
             raise RequestRefused(f"{self._reference} has no rule and no reply left for: {quoted(request)}")
         return given if isinstance(given, str) else given.answer()
 
-    def _next(self, text: str) -> ReplyValue | None:
+    def _next(self, text: str, found: Collection[str]) -> ReplyValue | None:
         for rule, supply in self._rules:
-            if rule.fits(text):
+            if rule.fits(text, found):
                 for reply in supply:
                     return reply
         return next(self._replies, self._otherwise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from promptkit.workers.pool import run_in_worker
@@ -45,13 +46,29 @@ async def find_pattern(pattern: str, text: str, *, full: bool = False, ignore_ca
     """
     if fault := pattern_fault(pattern):
         raise PatternFailed(fault)
+    found = await _in_worker(_shown(pattern), search, pattern, text, full, ignore_case)
+    return None if found is None else str(found)
+
+
+async def patterns_found(patterns: Sequence[str], text: str) -> set[str]:
+    """Return those of the patterns that find something in a text. Raises PatternFailed."""
+    if not patterns:
+        return set()
+    return set(await _in_worker(" or ".join(map(_shown, patterns)), search_each, list(patterns), text))
+
+
+async def _in_worker(sought: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        found = await run_in_worker(search, pattern, text, full, ignore_case, seconds=PATTERN_SECONDS)
+        return await run_in_worker(function, *arguments, seconds=PATTERN_SECONDS)
     except ValueError as error:
         raise PatternFailed(str(error)) from None
     except WorkFailed as failed:
-        raise PatternFailed(f"the search for {_shown(pattern)} {failed}") from None
-    return None if found is None else str(found)
+        raise PatternFailed(f"the search for {sought} {failed}") from None
+
+
+def search_each(patterns: Sequence[str], text: str) -> list[str]:
+    """Do what `patterns_found` says, for as long as it takes. Raises ValueError for a wrong pattern."""
+    return [pattern for pattern in patterns if _compiled(pattern, False).search(text)]
 
 
 def search(pattern: str, text: str, full: bool, ignore_case: bool) -> str | None:
