@@ -62,7 +62,7 @@ class Normalized(Proportion):
     def measure(self, given: Given) -> Score:
         expected = expected_of(None, given.expected)
         if isinstance(expected, list) and not isinstance(given.got, list):
-            right = any(_alike(given.got, item) for item in expected)
+            right = not {_comparable(item) for item in expected}.isdisjoint([_comparable(given.got)])
         else:
             right = _alike(given.got, expected)
         return Score(float(right))
@@ -165,11 +165,16 @@ def normalized(value: Any) -> str:
 
 
 def _alike(got: Any, expected: Any) -> bool:
-    """Tell whether two values are the same normalized; what is nothing then (`A`, `!`) is compared as it is."""
+    """Tell whether two values, or lists of them, are the same normalized."""
     if isinstance(got, list) and isinstance(expected, list):
         return len(got) == len(expected) and all(map(_alike, got, expected))
-    left, right = normalized(got), normalized(expected)
-    return left == right if left or right else text_of(got).casefold().strip() == text_of(expected).casefold().strip()
+    return _comparable(got) == _comparable(expected)
+
+
+def _comparable(value: Any) -> tuple[str, str]:
+    """Return the normalized text of a value; of one that is nothing then (`A`, `!`) the text as it is, beside it."""
+    bare = normalized(value)
+    return (bare, "") if bare else ("", text_of(value).casefold().strip())
 
 
 def _wanted(expected: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """What counts as the expected answer."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -107,6 +108,12 @@ def test_an_expected_answer_that_the_type_does_not_have_is_an_error_of_the_data(
 )
 def test_normalized_compares_as_squad_does(got: Any, expected: Any, same: bool) -> None:
     assert right(metric("normalized"), got, expected) is same
+
+
+@pytest.mark.attack("number")
+async def test_a_long_answer_is_compared_with_many_expected_texts_at_once() -> None:
+    await asyncio.sleep(0)
+    assert not right(metric("normalized"), "b a " * 10_000, [f"text {number}" for number in range(5_000)])
 
 
 async def finds(pattern: str | None, got: Any, expected: Any = None, **parameters: Any) -> bool:
