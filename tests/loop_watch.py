@@ -33,6 +33,8 @@ class LoopWatch:
         """Watch within the block."""
         run, load = asyncio.Handle._run, bootstrap._find_and_load  # type: ignore[attr-defined]
 
+        collects = False
+
         def watched_run(handle: asyncio.Handle) -> None:
             if not _is_main_thread():
                 return run(handle)
@@ -57,7 +59,6 @@ class LoopWatch:
             else:
                 self._end(collects)
 
-        collects = False
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(asyncio.Handle, "_run", watched_run)
             patch.setattr(bootstrap, "_find_and_load", watched_load)

@@ -91,7 +91,7 @@ def test_garbage_does_not_count() -> None:
 
 
 def test_nothing_is_watched_afterwards() -> None:
-    before = (asyncio.Handle._run, list(gc.callbacks))  # type: ignore[attr-defined]
+    before = (asyncio.Handle._run, list(gc.callbacks))
     with LoopWatch().watching():
         pass
-    assert (asyncio.Handle._run, list(gc.callbacks)) == before  # type: ignore[attr-defined]
+    assert (asyncio.Handle._run, list(gc.callbacks)) == before

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from promptkit.workers.process import Process
+from promptkit.workers.process import Process, WorkFailed
 
 MOST_PROCESSES: Final = os.cpu_count() or 1
 """As many as can compute at once, so that none runs out of time because of the others."""
@@ -63,12 +63,12 @@ class _Call:
             return process.call(*self._request)
         finally:
             with _lock:
-                cancelled = self._cancelled and self._process is not None
+                killed = self._cancelled and self._process is not None
                 self._process = None
-            if cancelled:
+                if not killed and process.is_alive():
+                    _idle.append(process)
+            if killed:
                 process.close()
-            elif process.is_alive():
-                _idle.append(process)
 
     def cancel(self) -> None:
         with _lock:
@@ -78,13 +78,17 @@ class _Call:
 
 
 def _take() -> Process:
-    """Return a process that waits for a request, or a new one."""
-    while _idle:
-        process = _idle.pop()
-        if process.is_alive():
-            return process
-        process.close()
-    return Process()
+    """Return a process that waits for a request, or a new one. Raises WorkFailed where none can be started."""
+    with _lock:
+        while _idle:
+            process = _idle.pop()
+            if process.is_alive():
+                return process
+            process.close()
+    try:
+        return Process()
+    except OSError as error:
+        raise WorkFailed("error", f"could not be started in a process of its own: {error}") from None
 
 
 @atexit.register

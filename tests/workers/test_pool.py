@@ -137,6 +137,7 @@ async def test_a_process_that_died_idle_is_replaced() -> None:
     process = await run_in_worker(work.process, seconds=10)
     os.kill(process, signal.SIGKILL)
     assert ends(process)
+    time.sleep(0.2)  # until its other threads have ended too, the system does not tell the parent
     assert await run_in_worker(work.process, seconds=10) != process
 
 
@@ -186,3 +187,15 @@ async def test_no_process_is_left_that_nobody_waits_for() -> None:
         with pytest.raises(WorkFailed):
             await run_in_worker(work.die, seconds=10)
     assert not [process for process, _ in children(os.getpid()) if state_of(process) == "Z"]
+
+
+async def test_where_no_process_can_be_started_the_call_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("promptkit.workers.pool._idle", [])
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(WorkFailed, match=r"could not be started in a process of its own: .*/nowhere/python"):
+        await run_in_worker(work.process, seconds=10)
+
+
+async def test_many_calls_from_many_threads_are_all_served() -> None:
+    calls = [asyncio.to_thread(run_in_worker_blocking, work.echo, at, seconds=10) for at in range(200)]
+    assert await asyncio.gather(*calls) == list(range(200))
