@@ -32,13 +32,13 @@ _PROGRAM: Final = (
     "from promptkit.workers.process import serve; serve()"
 )
 
-Ended = Literal["time", "memory", "crash", "error"]
+Reason = Literal["time", "memory", "crash", "error"]
 
 
 class WorkFailed(Exception):
     """Work that gave no result. `why` is `time`, `memory`, `crash` or `error`; the message is a predicate."""
 
-    def __init__(self, why: Ended, message: str) -> None:
+    def __init__(self, why: Reason, message: str) -> None:
         super().__init__(message)
         self.why = why
 
