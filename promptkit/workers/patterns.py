@@ -14,8 +14,9 @@ PATTERN_SECONDS: Final = 5.0
 MOST_CHARACTERS: Final = 10_000
 """How long a pattern may be."""
 MOST_CHECKED: Final = 1_000
+"""How many characters a pattern may have to be compiled in this process: some 10 ms."""
 MOST_CLASSES: Final = 10
-"""How many characters and how many `[` a pattern may have to be compiled in this process, in some 50 ms at most."""
+"""How many character classes it may have for that: one can take 6 ms."""
 
 _LONGEST_FOUND: Final = 200
 
@@ -25,7 +26,7 @@ class PatternFailed(ValueError):
 
 
 def pattern_fault(pattern: Any) -> str | None:
-    """Return what is wrong with a pattern, None where nothing is found that can be told without a search."""
+    """Return what is wrong with a pattern, None for a right one and for one that only a worker may compile."""
     if not isinstance(pattern, str):
         return f"{_shown(pattern)} is no regular expression"
     if len(pattern) > MOST_CHARACTERS:
@@ -67,12 +68,12 @@ async def _in_worker(sought: str, function: Callable[..., Any], *arguments: Any)
 
 
 def search_each(patterns: Sequence[str], text: str) -> list[str]:
-    """Do what `patterns_found` says, for as long as it takes. Raises ValueError for a wrong pattern."""
+    """Return the patterns that find something in a text. Raises ValueError for a wrong one. Runs in a worker."""
     return [pattern for pattern in patterns if _compiled(pattern, False).search(text)]
 
 
 def search(pattern: str, text: str, full: bool, ignore_case: bool) -> str | None:
-    """Do what `find_pattern` says, for as long as it takes. Raises ValueError for a wrong pattern."""
+    """Return what a pattern finds in a text, cut. Raises ValueError for a wrong pattern. Runs in a worker."""
     compiled = _compiled(pattern, ignore_case)
     found = compiled.fullmatch(text) if full else compiled.search(text)
     return found.group()[:_LONGEST_FOUND] if found else None

@@ -39,7 +39,7 @@ async def run_in_worker(
 def run_in_worker_blocking(
     function: Callable[..., Any], *arguments: Any, seconds: float, imports: Sequence[str] = ()
 ) -> Any:
-    """Do as `run_in_worker`, for callers outside an event loop."""
+    """Call a function in a worker process as `run_in_worker` does, and wait for it; for callers in a thread."""
     return _threads.submit(_Call(function, arguments, seconds, imports).run).result()
 
 

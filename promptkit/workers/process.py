@@ -24,7 +24,7 @@ START_SECONDS: Final = 60.0
 MEMORY_BYTES: Final = 2**30
 """The address space that a process may have, beyond four times its message."""
 GRACE_SECONDS: Final = 1.0
-"""How long after its deadline a process whose parent has died ends by itself."""
+"""How long after its deadline a process ends by itself, if its parent has died and cannot kill it."""
 
 _LENGTH_BYTES: Final = 8
 _PROGRAM: Final = (
@@ -133,7 +133,7 @@ def serve() -> None:
 
 def _answer(message: bytes, answers: BinaryIO, nowhere: Any) -> None:
     function, arguments, seconds = pickle.loads(message)
-    # Needed where the parent has died: this clock needs no lock of the interpreter.
+    # The parent may have died. This clock works while the function holds the interpreter's lock.
     faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=nowhere)
     try:
         answer = {"value": function(*arguments)}

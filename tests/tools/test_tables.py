@@ -230,6 +230,18 @@ async def test_a_query_is_bounded_in_memory() -> None:
 
 
 @pytest.mark.attack("sql")
+async def test_others_go_on_while_a_costly_function_is_computed() -> None:
+    hostile = asyncio.create_task(run_query(MEDALS, "SELECT printf('%.*c', 1000000000, 'x')", seconds=0.5))
+    turns = 0
+    while not hostile.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    with pytest.raises(QueryFailed, match=r"^the query took longer than 0.5 seconds$"):
+        await hostile
+    assert turns >= 5
+
+
+@pytest.mark.attack("sql")
 async def test_a_query_that_waits_for_others_keeps_its_time() -> None:
     hostile = [run_query(MEDALS, f"{ENDLESS}SELECT count(*) FROM c", seconds=0.3) for _ in range(8)]
     failed = await asyncio.gather(*hostile, run_query(MEDALS, "SELECT 1", seconds=0.3), return_exceptions=True)
