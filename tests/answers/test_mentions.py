@@ -61,6 +61,7 @@ NEAR = "category 77 x and category " * 750
         "a" * 20_000,
         "category 1 b, " * 1_500 + "x",
     ],
+    ids=["near", "all", "begun", "lines", "a", "separated"],
 )
 async def test_a_reply_of_near_labels_is_read_without_holding_up_others(kind: str, reply: str) -> None:
     answer = build({kind: MANY})
