@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
-from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Runtime, Token
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.llama import Llama, library_version
+from promptkit.runtimes.reply_reader import ReplyReader
 from promptkit.runtimes.seeds import sample_seed
 from promptkit.runtimes.thoughts import CLOSE, OPEN, ThoughtSplitter
 from promptkit.runtimes.weights import file_digest
@@ -168,60 +169,55 @@ class Embedded(Runtime):
         prompt = _prompt(llama, request)
         if not prompt:
             raise RequestRefused("the prompt is empty")
-        collector = _Collector(_splitter(request, prompt), deliver)
+        collector = _Collector(ReplyReader(self._reference, splitter=_splitter(request, prompt)), deliver)
 
         def given_up() -> bool:
             return ended.is_set() or self._closing.is_set()
 
         query = _query(request, prompt)
         llama.complete(query, collector.add, given_up)
-        if request.alternatives and request.max_tokens == 1 and not collector.tokens:
+        if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
             llama.complete({**query, "grammar": WHOLE_CHARACTERS}, collector.add_tokens, given_up)
-        if not collector.finish and not ended.is_set():
+        if not collector.reader.finish:
             raise ServerFailed(f"{self._reference} was closed before the answer ended")
         return collector.reply(time.perf_counter() - started)
 
 
 class _Collector:
-    """Makes a Reply of llama.cpp's chunks."""
+    """Gives llama.cpp's chunks to the reader of the reply, and their text to who listens."""
 
-    def __init__(self, splitter: ThoughtSplitter, deliver: OnText | None) -> None:
-        self.tokens: list[Token] = []
-        self.finish: str | None = None
-        self._splitter = splitter
+    def __init__(self, reader: ReplyReader, deliver: OnText | None) -> None:
+        self.reader = reader
         self._deliver = deliver
-        self._tokens_thought = 0
         self._timings: dict[str, Any] = {}
 
     def add(self, chunk: dict[str, Any]) -> None:
         choice = chunk["choices"][0]
-        self._show(self._splitter.feed(choice["text"]))
-        self._tokens_thought += self._splitter.thinking
-        self.add_tokens(chunk)
-        self.finish = choice["finish_reason"] or self.finish
+        self._show(self.reader.add(choice["text"], None, _listed(chunk)))
+        if choice["finish_reason"]:
+            self.reader.end(choice["finish_reason"])
         self._timings = chunk.get("timings", self._timings)
 
     def add_tokens(self, chunk: dict[str, Any]) -> None:
-        content = (chunk["choices"][0].get("logprobs") or {}).get("content") or ()
-        self.tokens += [_token(item) for item in content]
+        self.reader.add_tokens(_listed(chunk))
 
     def reply(self, seconds: float) -> Reply:
-        self._show(self._splitter.finish())
+        self._show(self.reader.end_text())
         timings = self._timings
-        return Reply(
-            text=self._splitter.text,
-            finish="length" if self.finish == "length" else "stop",
-            thoughts=self._splitter.thoughts,
+        return self.reader.reply(
             tokens_in=timings["cache_n"] + timings["prompt_n"] if timings else None,
             tokens_out=timings.get("predicted_n"),
-            tokens_thought=self._tokens_thought,
-            tokens=tuple(self.tokens),
+            tokens_thought=None,
             seconds=seconds,
         )
 
     def _show(self, piece: str) -> None:
         if piece and self._deliver:
             self._deliver(piece)
+
+
+def _listed(chunk: dict[str, Any]) -> Any:
+    return (chunk["choices"][0].get("logprobs") or {}).get("content")
 
 
 def _prompt(llama: Llama, request: Request) -> str:
@@ -260,11 +256,6 @@ def _query(request: Request, prompt: str) -> dict[str, Any]:
         "logprobs": request.alternatives or None,
     }
     return query | {key: value for key, value in optional.items() if value is not None}
-
-
-def _token(item: dict[str, Any]) -> Token:
-    alternatives = tuple(Alternative(bytes(one["bytes"]), one["logprob"]) for one in item["top_logprobs"])
-    return Token(bytes(item["bytes"]), item["logprob"], alternatives)
 
 
 def _deliverer(on_text: OnText, ended: threading.Event) -> OnText:

@@ -53,7 +53,7 @@ async def choose(reference: str, why: str) -> Choice:
         return Choice(reference, why)
     from promptkit.runtimes.ollama import probe
 
-    installed = await probe(timeout=PROBE_SECONDS)
+    installed = await probe(timeout=PROBE_SECONDS, one=True)
     for model in installed or ():
         if model.completes:
             named = f"ollama/{model.name}"

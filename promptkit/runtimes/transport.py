@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 import aiohttp
 import httpx
@@ -85,68 +85,41 @@ class Sent:
         self._response = response
         self._limit = limit
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives. Raises BadReply for one that is too large, and errors of httpx."""
+    async def pieces(self, limit: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives. Raises BadReply for one over `limit` bytes, and errors of httpx."""
         coding = self.headers.get("Content-Encoding", "identity").lower()
         if coding not in ("identity", "gzip", "x-gzip", "deflate"):
             raise httpx.DecodingError(f"the body is packed by `{coding[:SHOWN]}`")
         packed = zlib.decompressobj(wbits=47) if coding != "identity" else None
-        room = self._limit
+        room = self._limit if limit is None else limit
         with aiohttp_faults():
             async for chunk in self._response.content.iter_any():
                 try:
                     piece = packed.decompress(chunk, room + 1) if packed else chunk
                 except zlib.error as error:
                     raise httpx.DecodingError(str(error)) from error
+                yield piece[:room]
                 room -= len(piece)
                 if room < 0:
                     raise BadReply("the server's reply is too large")
-                yield piece
 
-    async def read(self) -> bytes:
+    async def read(self, limit: int | None = None) -> bytes:
         """Return the whole body. Raises as `pieces`."""
-        return b"".join([piece async for piece in self.pieces()])
+        return b"".join([piece async for piece in self.pieces(limit)])
+
+    async def start(self, size: int) -> bytes:
+        """Return the body's first bytes, at most `size`. Raises errors of httpx."""
+        read: list[bytes] = []
+        with suppress(BadReply):
+            async for piece in self.pieces(size):
+                read.append(piece)
+        return b"".join(read)
 
     async def close(self) -> None:
         """Give the connection back; one whose body was not read to its end is closed."""
         with aiohttp_faults():
             self._response.release()
             await self._response.wait_for_close()
-
-
-class BoundedTransport(httpx.AsyncBaseTransport):
-    """The same for a client of httpx: what the official client of Ollama sends over."""
-
-    def __init__(self, url: str) -> None:
-        self._sender = Sender(url)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        given = request.extensions.get("timeout", {})
-        sent = await self._sender.send(
-            request.method,
-            str(request.url),
-            headers=request.headers,
-            content=await request.aread() or None,
-            timeout=aiohttp.ClientTimeout(
-                connect=given.get("pool"), sock_connect=given.get("connect"), sock_read=given.get("read")
-            ),
-        )
-        headers = [(name, value) for name, value in sent.headers.items() if name.lower() != "content-encoding"]
-        return httpx.Response(sent.status, headers=headers, stream=_Stream(sent))
-
-    async def aclose(self) -> None:
-        await self._sender.close()
-
-
-class _Stream(httpx.AsyncByteStream):
-    def __init__(self, sent: Sent) -> None:
-        self._sent = sent
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._sent.pieces()
-
-    async def aclose(self) -> None:
-        await self._sent.close()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import Any
 
 from promptkit.errors import AccessDenied, MissingExtra, ModelLoadFailed, ModelMissing, nearest, place
 from promptkit.project import cache_folder
+from promptkit.runtimes.redaction import Redactor
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being fetched, the bytes done and the bytes in all (None where unknown)."""
@@ -258,8 +259,9 @@ def _sha256(path: Path) -> str:
 
 
 def _last_line(text: str) -> str:
+    """Return the last line of what a hub or an installer says, as messages may show it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    return Redactor(os.environ.get("HF_TOKEN")).quote(lines[-1]) if lines else ""
 
 
 def _silent(what: str, done: int, total: int | None) -> None:

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any
 
 from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
+from promptkit.runtimes.reply_reader import checked_reply, logprob
 
 KEY_VERSION = 1
 """Part of every key; raised when a record's form, or a default that is left out of it, changes."""
@@ -75,15 +76,15 @@ def reply_record(reply: Reply) -> dict[str, Any]:
 def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
     """Read a reply's record. Raises KeyError, TypeError or ValueError where it is none."""
     fields = dict(record)
-    tokens = tuple(
+    tokens = (
         Token(
             piece_from(piece),
-            _number(logprob),
-            tuple(Alternative(piece_from(other), _number(price)) for other, price in alternatives),
+            _number(price),
+            tuple(Alternative(piece_from(other), _number(other_price)) for other, other_price in alternatives),
         )
-        for piece, logprob, alternatives in fields.pop("tokens", ())
+        for piece, price, alternatives in fields.pop("tokens", ())
     )
-    return Reply(tokens=tokens, cached=cached, **fields)
+    return checked_reply(tokens=tokens, cached=cached, **fields)
 
 
 def model_record(model: Model) -> dict[str, Any]:
@@ -129,5 +130,5 @@ def _priced(token: Token | Alternative) -> tuple[str | list[int], float | None]:
     return piece_record(token.piece), None if token.logprob == -inf else token.logprob
 
 
-def _number(logprob: float | None) -> float:
-    return -inf if logprob is None else logprob
+def _number(price: Any) -> float:
+    return -inf if price is None else logprob(price)

@@ -20,7 +20,7 @@ from promptkit.storage.imported import imported_files
 from promptkit.storage.models import Problems, read_model, read_rest, wording
 from promptkit.storage.rows import Numbered, read_numbered, read_rows
 from promptkit.storage.store import Run, Store
-from promptkit.storage.strict_json import compact, parse_json, plain
+from promptkit.storage.strict_json import compact, parse_json, plain, without_repeats
 from promptkit.storage.yaml import Document, load, load_file
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "read_rows",
     "read_text",
     "set_value",
+    "without_repeats",
     "wording",
     "write_atomic",
 ]

@@ -20,7 +20,7 @@ def parse_json(text: str | bytes) -> Any:
         text = text.decode("utf-8-sig")
     try:
         value = json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_repeats
+            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=without_repeats
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
@@ -60,7 +60,8 @@ def _finite(text: str) -> float:
     return number
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object as a mapping. Raises ValueError where a key is given twice."""
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         seen: set[str] = set()

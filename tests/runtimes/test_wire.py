@@ -24,6 +24,7 @@ from promptkit.runtimes import (
     request_key,
     request_record,
 )
+from promptkit.runtimes.reply_reader import MOST_TOKENS
 from promptkit.runtimes.wire import model_from, model_record, to_json
 
 texts = st.text(alphabet=st.characters(), max_size=20)
@@ -48,15 +49,16 @@ requests = st.builds(
     context=st.none() | st.integers(1),
     sample=texts,
 )
+counts = st.integers(0, MOST_TOKENS)
 alternatives = st.builds(Alternative, st.binary(max_size=4), st.floats(max_value=0, allow_nan=False))
 replies = st.builds(
     Reply,
     text=texts,
     finish=st.sampled_from(["stop", "length"]),
     thoughts=texts,
-    tokens_in=st.none() | st.integers(0),
-    tokens_out=st.none() | st.integers(0),
-    tokens_thought=st.integers(0),
+    tokens_in=st.none() | counts,
+    tokens_out=st.none() | counts,
+    tokens_thought=counts,
     tokens=st.lists(
         st.builds(
             Token,
