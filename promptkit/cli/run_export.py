@@ -59,7 +59,7 @@ def export(
 def write(path: Path, parts: Iterable[str]) -> None:
     """Write text part by part to a file or to stdout. Raises StoreFailed where a file cannot be written."""
     from promptkit.reports import note, result_stream
-    from promptkit.storage import write_atomic
+    from promptkit.storage import write_private
 
     if path == STDOUT:
         out = result_stream()
@@ -67,7 +67,7 @@ def write(path: Path, parts: Iterable[str]) -> None:
             out.write(part)
         out.flush()
         return
-    write_atomic(path, _encoded(parts))
+    write_private(path, _encoded(parts))
     note(f"written: {path}")
 
 

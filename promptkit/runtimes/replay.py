@@ -34,6 +34,7 @@ from promptkit.runtimes.wire import (
     request_record,
     to_json,
 )
+from promptkit.storage import create_private
 
 T = TypeVar("T")
 
@@ -71,13 +72,14 @@ class Recorder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or begin a recording. Raises StoreFailed, and InputError for what is no place for it."""
+        """Open a recording, or begin one, for its owner alone. Raises StoreFailed; InputError for a wrong place."""
         self._path = path
         if path.is_dir() or not path.parent.is_dir():
             what = "is a folder" if path.is_dir() else "is in a folder that is not there"
             raise InputError(f"cannot record to {place(path)}: it {what}")
         with self._failures():
-            self._file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666), "r+")
+            create_private(path)
+            self._file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+")
         try:
             self._known = self._begin()
         except BaseException:

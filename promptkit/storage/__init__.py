@@ -9,12 +9,14 @@ from promptkit.storage.files import (
     Stamp,
     append_line,
     check_there,
+    create_private,
     file_stamp,
     holding_files,
     make_folder,
     read_bytes,
     read_text,
     write_atomic,
+    write_private,
 )
 from promptkit.storage.imported import imported_files
 from promptkit.storage.models import Problems, read_model, read_rest, wording
@@ -40,6 +42,7 @@ __all__ = [
     "block_text",
     "check_there",
     "compact",
+    "create_private",
     "file_stamp",
     "holding_files",
     "imported_files",
@@ -58,4 +61,5 @@ __all__ = [
     "without_repeats",
     "wording",
     "write_atomic",
+    "write_private",
 ]

@@ -14,6 +14,8 @@ from pathlib import Path
 from promptkit.errors import InputError, Problem, StoreFailed, nearest, place
 
 _NEW_FILE = 0o666
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
 Stamp = tuple[int, int]
 
 
@@ -125,6 +127,18 @@ def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int |
     except (OSError, ValueError) as error:
         hint = "make the folder first" if isinstance(error, FileNotFoundError) else None
         raise StoreFailed(f"{place(path)} cannot be written: {_reason(error)}", hint=hint) from error
+
+
+def write_private(path: Path, data: str | bytes | Iterable[bytes]) -> None:
+    """As `write_atomic`, where a file that is not there yet is made for its owner alone. Raises StoreFailed."""
+    write_atomic(path, data, mode=None if path.exists() else PRIVATE_FILE)
+
+
+def create_private(path: Path) -> None:
+    """Make an empty file for its owner alone, whatever the umask, where nothing is there yet. Raises OSError."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
+        path.chmod(PRIVATE_FILE)
 
 
 def make_folder(path: Path) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Any, Self
 from promptkit.errors import InputError, StoreFailed, place
 from promptkit.storage.cells import Cells
 from promptkit.storage.database import Database
+from promptkit.storage.files import PRIVATE_FOLDER, create_private
 from promptkit.storage.owners import Owner, bury, is_alive
 from promptkit.storage.tunings import Tunings
 
@@ -64,8 +66,13 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, *, cache_size: int = GIGABYTE) -> Self:
-        """Open the store in `folder`, making both where missing; `cache_size` bounds the cached answers in bytes."""
+        """Open the store in `folder`, making both where missing, for their owner alone; SQLite's other files follow.
+
+        `cache_size` bounds the cached answers in bytes.
+        """
         _make_folder(folder)
+        with suppress(OSError):  # the database says it better
+            create_private(folder / FILE)
         return cls(Database(folder / FILE), cache_size)
 
     def __enter__(self) -> Self:
@@ -268,6 +275,7 @@ def _make_folder(folder: Path) -> None:
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(PRIVATE_FOLDER)
             (folder / ".gitignore").write_text("*\n")
     except OSError as error:
         raise StoreFailed(f"the store {place(folder)} cannot be made: {error.strerror or error}") from error
