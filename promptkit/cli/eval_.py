@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptkit.cli.eval_ended import check_ended
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Timeout
 from promptkit.errors import InputError, PromptkitError, place
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def evaluate(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Measure a target on data: each metric with its 95 % interval, each variant against the first.
 
@@ -105,7 +106,9 @@ def evaluate(
 
     if smallest is not None and not 0 < smallest <= 100:
         raise InputError(f"--smallest is a number of points above 0 and up to 100, not {smallest:g}")
-    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict)
+    asking = Asking(
+        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict, timeout=timeout
+    )
     # A recording must hold every request, those of known cells too: kept replies answer them.
     anew = fresh or record is not None
     options = Options(in_flight=in_flight, exact=exact, fresh=anew, retry_errors=retry_errors, strict=strict)

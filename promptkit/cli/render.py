@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, Sets, Strict, Target, Values
+from promptkit.cli.options import Asking, Json, Model, Sets, Strict, Target, Timeout, Values
 
 if TYPE_CHECKING:
     from promptkit.cli.session import Session
@@ -26,6 +26,7 @@ def render(
     sets: Sets = None,
     json: Json = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Show the exact messages, grammar and token count of each step; no model is asked.
 
@@ -35,7 +36,7 @@ def render(
     from promptkit.cli.values import read_texts
     from promptkit.reports import emit, json_text, note, rendered_text
 
-    asking = Asking(model=model, sets=tuple(sets or ()), strict=strict)
+    asking = Asking(model=model, sets=tuple(sets or ()), strict=strict, timeout=timeout)
     pipeline = load(target, find_project(target), asking)
     steps = run_to_end(render_steps(pipeline, read_texts(values or ()), asking, step))
     for each in steps:

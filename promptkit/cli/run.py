@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Values
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def run(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Run a pipeline or a prompt and print its answer.
 
@@ -39,7 +40,9 @@ def run(
 
     if rows and values:
         raise InputError("inputs come from NAME=VALUE or from --input, not from both")
-    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
+    asking = Asking(
+        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
+    )
     pipeline = load(target, find_project(target), asking)
     texts = read_texts(values or ())
     if rows:

@@ -92,6 +92,8 @@ async def open_session(
                 why=why,
                 store=stack.enter_context(replies(store)) if replies else store,
                 concurrency=concurrency or project.settings.concurrency,
+                timeout=asking.timeout or project.settings.timeout,
+                firm=asking.timeout is not None,
                 no_cache=asking.no_cache,
                 recorder=recorder,
                 progress=progress.fetching,

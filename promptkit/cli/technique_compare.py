@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout
 from promptkit.cli.technique_prepare import Data, Expect, Limit, Step
 from promptkit.errors import PromptkitError, Unsupported
 
@@ -45,6 +45,7 @@ def compare(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Compare techniques on a step of a pipeline, over rows with expected answers.
 
@@ -54,7 +55,9 @@ def compare(
     from promptkit.cli.session import find_project, load, run_to_end
     from promptkit.evaluation import choosing
 
-    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
+    asking = Asking(
+        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
+    )
     pipeline = load(target, find_project(target), asking)
     own = engine.asking_step(pipeline, step)
     specs = choosing.read_specs(techniques)

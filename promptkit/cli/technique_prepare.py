@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, Record, Strict, Target
+from promptkit.cli.options import Asking, Json, Model, Record, Strict, Target, Timeout
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def prepare(
     json: Json = False,
     record: Record = None,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Prepare a technique for a step: make its examples, or what else it needs, from rows of data.
 
@@ -69,7 +70,7 @@ def prepare(
     from promptkit.cli.shipped import refuse_shipped
 
     most = read_budget(budget)
-    asking = Asking(model=model, record=record, strict=strict)
+    asking = Asking(model=model, record=record, strict=strict, timeout=timeout)
     pipeline = load(target, find_project(target), asking)
     refuse_shipped(pipeline, "nothing can be prepared beside it", "prepare it there")
     plan = engine.plan_preparation(

@@ -99,7 +99,14 @@ async def _model(pipeline: Pipeline | None, step: Step | None, project: Project,
     reference, why, base = default_model(project, pipeline, asking.model)
     progress = Progress()
     with progress.showing():
-        async with Models(reference, why=why, progress=progress.fetching, notice=progress.notice, base=base) as models:
+        async with Models(
+            reference,
+            why=why,
+            timeout=project.settings.timeout,
+            progress=progress.fetching,
+            notice=progress.notice,
+            base=base,
+        ) as models:
             return await (await models.get(step.model if step else None)).model()
 
 

@@ -15,7 +15,7 @@ import typer
 
 from promptkit.cli.eval_ import complete_suite
 from promptkit.cli.eval_next import typed_options
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, complete_model
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, complete_model
 from promptkit.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def tune(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Improve a target on a suite: search on some rows, and show the gain on rows that the search never saw.
 
@@ -106,7 +107,9 @@ def tune(
         metric=metric,
         seed=seed,
     )
-    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
+    asking = Asking(
+        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
+    )
     wanted = Wanted(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
     if html is not None and not html.parent.is_dir():
         raise InputError(f"`--html {html}`: there is no folder `{html.parent}`", hint="make it first")

@@ -53,6 +53,7 @@ class OptionsSpec(Closed):
     top_p: float | None = Field(default=None, gt=0, le=1)
     think: bool | str | None = None
     context: int | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class DefaultsSpec(Closed):

@@ -158,13 +158,31 @@ def variant_key(variant: Variant, models: Mapping[str | None, Model], *, exact: 
         "version": [_VERSION, version("promptkit")],
         "target": [variant.pipeline.name, *variant.pipeline.steps],
         "files": variant.content.hex(),
-        "sets": variant.sets,
+        "sets": untimed(variant.sets),
         "counted": variant.counted,
         "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
         "exact": exact,
     }
     text = json.dumps(told, default=str)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+
+
+def untimed(settings: Any) -> Any:
+    """Return settings without the time that a request may take: no answer depends on it.
+
+    They are those of a step, of `defaults`, or changes by their paths (`STEP.options`, `STEP.options.timeout`).
+    """
+    if not isinstance(settings, Mapping):
+        return settings
+    kept: dict[str, Any] = {}
+    for name, value in settings.items():
+        if str(name).rpartition(".")[2] == "options" and isinstance(value, Mapping) and "timeout" in value:
+            value = {key: option for key, option in value.items() if key != "timeout"}
+            if not value:
+                continue
+        if not str(name).endswith("options.timeout"):
+            kept[name] = value
+    return kept
 
 
 def _named(path: Path, pipeline: Pipeline) -> str:
@@ -185,9 +203,12 @@ def _content(path: Path, pipeline: Pipeline) -> bytes:
     value = load_file(path).value or {}
     if is_pipeline:
         kept = {key: part for key, part in value.items() if key not in _UNREAD}
-        kept["steps"] = {name: step for name, step in (kept.get("steps") or {}).items() if name in pipeline.steps}
+        steps = (kept.get("steps") or {}).items()
+        kept["steps"] = {name: untimed(step) for name, step in steps if name in pipeline.steps}
     else:
         kept = {key: value[key] for key in _READ_SETTINGS if key in value}
+    if (defaults := untimed(kept.pop("defaults", {}))) != {}:
+        kept["defaults"] = defaults
     return json.dumps(kept, default=str).encode("utf-8", "surrogatepass")
 
 

@@ -86,7 +86,8 @@ def read_variant(name: str, sets: Mapping[str, Any], wanted: Wanted, where: Call
     problems.check()
     assert pipeline is not None, "a target without problems is a pipeline"
     counted = wanted.step if wanted.recorded else None
-    content = content_hash(pipeline, list(wanted.sets), wanted.step, wanted.recorded)
+    typed = [text for text in wanted.sets if not text.partition("=")[0].endswith(".options.timeout")]
+    content = content_hash(pipeline, typed, wanted.step, wanted.recorded)
     return Variant(name=name, sets=sets, pipeline=pipeline, content=content, model=model, counted=counted)
 
 

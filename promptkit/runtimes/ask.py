@@ -25,6 +25,8 @@ T = TypeVar("T")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+DEADLINE = 600.0
+"""Seconds for one request, or for describing the model, where nobody says otherwise."""
 
 # A retry is counted in the statistics; stamina would also log it, on the terminal where nobody set up logging.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
@@ -84,8 +86,9 @@ class Asker:
     """Asks one runtime: within its limits, again where that can help, and never twice for what is known.
 
     `concurrency` is how many requests may be in flight (left out: what the model says is worth while), `deadline`
-    the seconds for one request with all its `attempts`, waiting for its turn not counted. `store` keeps replies;
-    `recorder` writes down all that is asked, under `name`, the model's name in the run (None: its default).
+    the seconds for one request with all its `attempts`, waiting for its turn not counted, and for describing the model;
+    `firm`: no step changes it. `store` keeps replies; `recorder` writes down all that is asked, under `name`, the
+    model's name in the run (None: its default).
     """
 
     def __init__(
@@ -94,7 +97,8 @@ class Asker:
         *,
         store: Cache | None = None,
         concurrency: int | None = None,
-        deadline: float = 600.0,
+        deadline: float = DEADLINE,
+        firm: bool = False,
         attempts: int = 4,
         recorder: Recorder | None = None,
         name: str | None = None,
@@ -104,6 +108,7 @@ class Asker:
         self._store = store
         self._concurrency = concurrency
         self._deadline = deadline
+        self._firm = firm
         self._attempts = attempts
         self._recorder = recorder
         self._name = name
@@ -181,6 +186,14 @@ class Asker:
         other._store = None
         return other
 
+    def timed(self, seconds: float) -> Asker:
+        """Return this asker with another deadline, unless its own is firm. Take it after `model`."""
+        if self._firm:
+            return self
+        other = copy(self)
+        other._deadline = seconds
+        return other
+
     def within(self, budget: Budget) -> Asker:
         """Return this asker, each of whose requests is one of a budget. Take it after `model`."""
         other = copy(self)
@@ -224,7 +237,8 @@ class Asker:
             if not clock.expired():
                 raise
             who = self._model.reference if self._model else "the model"
-            raise DeadlinePassed(f"{who} did not answer within {self._deadline:g} seconds") from None
+            hint = "--timeout SECONDS, or `timeout` in promptkit.yaml or a step's `options`, changes that"
+            raise DeadlinePassed(f"{who} did not answer within {self._deadline:g} seconds", hint=hint) from None
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try, and try again where the failure can pass. The first try is free of what the others need."""
