@@ -178,11 +178,9 @@ class Ollama:
         def take(line: bytes) -> str:
             nonlocal last
             with self._understood():
-                part = self._part(line)
-                if reader.closed:
-                    raise BadReply(f"`{self._name}` sent more after the answer's end")
-                last = part
-                return _take(part, reader)
+                last = self._part(line)
+                reader.check_open()
+                return _take(last, reader)
 
         started = perf_counter()
         async with aclosing(self._server.lines(path, body)) as lines:

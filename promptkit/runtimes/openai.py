@@ -49,7 +49,10 @@ class _Stream:
 
     def take(self, part: Mapping[str, Any]) -> str:
         """Keep an event and return the text in it. Raises TypeError and the like for what is none."""
-        self.usage = part.get("usage") or self.usage
+        if (usage := part.get("usage")) is not None:
+            if not isinstance(usage, dict):
+                raise TypeError(usage)
+            self.usage = usage
         choices: list[Mapping[str, Any]] = part.get("choices") or []
         if not choices:
             return ""
@@ -177,6 +180,7 @@ class OpenAI:
             if data.strip() == b"[DONE]":
                 reader.closed = True
                 return ""
+            reader.check_open()
             part = self._server.parse(data)
             with self._understood():
                 self._raise_error(part if name == b"error" else part.get("error"))

@@ -133,8 +133,8 @@ class ReplyReader:
         text, thought, listed = _text(text), _text(thought), _list(logprobs)
         if not (text or thought or listed):
             return ""
-        if self.closed or self.finish:
-            raise BadReply(f"`{self._name}` sent more after the answer's end")
+        if self.finish:
+            raise self._more()
         self._pieces += 1
         self._characters += len(text) + len(thought)
         self._listed += len(listed)
@@ -150,6 +150,14 @@ class ReplyReader:
     def add_tokens(self, logprobs: Any) -> None:
         """Keep tokens whose text is known already."""
         self.tokens.extend(map(_token, _list(logprobs)))
+
+    def check_open(self) -> None:
+        """Raise BadReply where the stream's own end was read."""
+        if self.closed:
+            raise self._more()
+
+    def _more(self) -> BadReply:
+        return BadReply(f"`{self._name}` sent more after the answer's end")
 
     def end(self, reason: Any) -> None:
         """Take why the answer ended. Raises the error for an answer that was withheld, and for a reason unknown."""
