@@ -15,7 +15,7 @@ from typing import Any
 
 from promptkit.errors import BadReply, ContextOverflow, ModelMissing, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request
-from promptkit.runtimes.http import Server
+from promptkit.runtimes.http import VECTOR_LIMIT, Server
 from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.ollama_server import (
     Installed,
@@ -227,7 +227,8 @@ class Ollama:
         """Return a unit vector for each text. Raises ContextOverflow for one that is too long."""
         if "embeddings" not in (await self.model()).capabilities:
             raise Unsupported(f"`{self._name}` gives no embeddings", hint="use an embedding model")
-        answer = await self._server.post("/api/embed", {"model": self._name, "input": list(texts), "truncate": False})
+        body = {"model": self._name, "input": list(texts), "truncate": False}
+        answer = await self._server.post("/api/embed", body, limit=VECTOR_LIMIT * (len(texts) + 1))
         with understood(f"`{self._name}` gave no vectors of numbers"):
             vectors = [[finite(number) for number in vector] for vector in answer["embeddings"]]
         if len(vectors) != len(texts):

@@ -23,7 +23,6 @@ from promptkit.errors import (
 from promptkit.runtimes.base import Capability
 from promptkit.runtimes.http import DESCRIPTION_LIMIT, Server, error_text
 from promptkit.runtimes.keys import environment_key
-from promptkit.runtimes.redaction import Redactor
 from promptkit.runtimes.reply_reader import count, understood
 from promptkit.runtimes.weights import Progress
 
@@ -31,6 +30,7 @@ DESCRIBE_SECONDS = 10.0
 MOST_DESCRIBED = 200
 """Models of a list that are asked about one by one; of the others only the name, digest and size are known."""
 DESCRIBED_AT_ONCE = 8
+LONGEST_NAME = 200
 GIVES_LOGPROBS = (0, 12, 11)
 UNREACHABLE = "start it with `ollama serve`, or say where it is with OLLAMA_HOST"
 
@@ -205,8 +205,8 @@ async def listed_models(server: Server) -> list[Listed]:
     """Return the models that the server lists, but for those whose names no person could type."""
     answer = await server.get("/api/tags", within=DESCRIBE_SECONDS)
     with _understood(server):
-        models = [_listed(model, server.redactor) for model in answer["models"] or ()]
-    return [model for model in models if model.name and model.name == server.redactor.quote(model.name)]
+        models = [_listed(model) for model in answer["models"] or ()]
+    return [model for model in models if _is_name(model.name) and not server.redactor.finds(model.name)]
 
 
 async def described(server: Server, listed: Listed, version: str, *, loaded: bool = False) -> Installed:
@@ -217,7 +217,7 @@ async def described(server: Server, listed: Listed, version: str, *, loaded: boo
         lengths = [count(value) for key, value in told if key.endswith(".context_length")]
         return Installed(
             name=listed.name,
-            digest=listed.digest,
+            digest=server.redactor.quote(listed.digest),
             size=listed.size,
             context=lengths[0] if lengths else None,
             capabilities=_capabilities(shown, version),
@@ -238,7 +238,7 @@ async def _all_described(
     unknown = (
         Installed(
             name=model.name,
-            digest=model.digest,
+            digest=server.redactor.quote(model.digest),
             size=model.size,
             context=None,
             capabilities=frozenset(),
@@ -256,10 +256,14 @@ async def _loaded(server: Server) -> dict[str, float]:
         return {str(model["model"]): _time(model.get("expires_at")) for model in answer["models"] or ()}
 
 
-def _listed(model: Mapping[str, Any], redactor: Redactor) -> Listed:
+def _listed(model: Mapping[str, Any]) -> Listed:
     """Return a model of the server's list. Raises TypeError and the like where it is none."""
     name, digest = model.get("model") or model["name"], model.get("digest") or ""
-    return Listed(str(name), redactor.quote(digest), _bytes(model.get("size")), _time(model.get("modified_at")))
+    return Listed(str(name), str(digest), _bytes(model.get("size")), _time(model.get("modified_at")))
+
+
+def _is_name(text: str) -> bool:
+    return text.isprintable() and 0 < len(text) <= LONGEST_NAME
 
 
 def _bytes(value: Any) -> int | None:

@@ -25,7 +25,7 @@ from promptkit.errors import (
     nearest,
 )
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request
-from promptkit.runtimes.http import Server, error_text
+from promptkit.runtimes.http import VECTOR_LIMIT, Server, error_text
 from promptkit.runtimes.keys import key_for
 from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, finite, understood
 from promptkit.runtimes.seeds import sample_seed
@@ -255,7 +255,9 @@ class OpenAI:
         return await self._vectors(texts)
 
     async def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
-        answer = await self._server.post("/embeddings", {"model": self._name, "input": list(texts)})
+        answer = await self._server.post(
+            "/embeddings", {"model": self._name, "input": list(texts)}, limit=VECTOR_LIMIT * (len(texts) + 1)
+        )
         with understood(f"the server at {self._server.place} gave no embeddings"):
             rows = sorted(answer["data"], key=lambda row: int(row["index"]))
             vectors = [[finite(number) for number in row["embedding"]] for row in rows]

@@ -1,7 +1,7 @@
 """What a hostile, broken or careless server may send in answer to a chat, and what must become of it.
 
-A case is what is sent, as bytes, to a request for at most LIMIT tokens. Most cases are a protocol, a place in its answer
-and a value there; the honest answer is `positive`.
+A case is what is sent, as bytes, to a request for at most LIMIT tokens. Most cases are a protocol, a place in its
+answer and a value there; the honest answer is `positive`.
 """
 
 from __future__ import annotations
