@@ -300,3 +300,36 @@ def test_a_key_that_cannot_be_one_is_refused_without_being_shown(monkeypatch: py
     with pytest.raises(AccessDenied) as caught:
         key_for(HERE)
     assert "plänted" not in str(caught.value)
+
+
+# what is optional
+
+
+OPTIONAL = ["/v1/models", "/props", "/v1/embeddings", "/v1/completions"]
+
+
+@pytest.mark.attack("server")
+@pytest.mark.parametrize("dropped", [*([path] for path in OPTIONAL), OPTIONAL], ids=str)
+async def test_a_server_that_drops_what_it_does_not_know_still_chats(dropped: list[str]) -> None:
+    async with serving(OpenAIServer(drops=frozenset(dropped))) as server, opened(server.url) as runtime:
+        model = await runtime.model()
+        reply = await runtime.answer(MAKES_UP)
+    assert (model.capabilities, reply.text) == (CAPABLE, "hello")
+
+
+@pytest.mark.attack("server")
+async def test_a_server_that_never_answers_what_it_does_not_know_still_chats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("promptkit.runtimes.openai.DESCRIBE_SECONDS", 0.1)
+    monkeypatch.setattr("promptkit.runtimes.trials.TRIAL_SECONDS", 0.1)
+    async with serving(OpenAIServer(hangs=frozenset(OPTIONAL))) as server, opened(server.url) as runtime:
+        model = await runtime.model()
+        reply = await runtime.answer(MAKES_UP)
+    assert (model.capabilities, reply.text) == (CAPABLE, "hello")
+
+
+@pytest.mark.attack("server")
+async def test_a_server_that_drops_chats_is_gone() -> None:
+    drops = frozenset({*OPTIONAL, "/v1/chat/completions"})
+    async with serving(OpenAIServer(drops=drops)) as server, opened(server.url) as runtime:
+        with pytest.raises(ConnectionFailed):
+            await runtime.model()

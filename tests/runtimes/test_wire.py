@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from promptkit.runtimes import (
     Alternative,
+    Asker,
     Message,
     Model,
     Reply,
     Request,
+    Scripted,
     Token,
     reply_from,
     reply_record,
@@ -162,3 +164,51 @@ def test_a_model_comes_back_from_its_record() -> None:
 def test_a_number_that_json_has_not_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         request_key(Request(temperature=float("nan")), "d")
+
+
+NO_REPLIES: list[dict[str, Any]] = [
+    {},
+    {"text": None},
+    {"text": 5},
+    {"text": "", "thoughts": None},
+    {"text": "", "finish": "content_filter"},
+    {"text": "", "finish": ["stop"]},
+    {"text": "", "tokens_in": -1},
+    {"text": "", "tokens_in": 1.0},
+    {"text": "", "tokens_out": True},
+    {"text": "", "tokens_out": MOST_TOKENS + 1},
+    {"text": "", "tokens_out": 10**400},
+    {"text": "", "tokens_thought": "3"},
+    {"text": "", "seconds": -0.1},
+    {"text": "", "seconds": inf},
+    {"text": "", "seconds": 1e21},
+    {"text": "", "seconds": None},
+    {"text": "", "tokens": [["a", inf, []]]},
+    {"text": "", "tokens": [["a", True, []]]},
+    {"text": "", "tokens": [["a", -1.0, [["b", "x"]]]]},
+    {"text": "", "tokens": [["a", -1.0]]},
+    {"text": "", "tokens": [[[300], -1.0, []]]},
+    {"text": "", "more": 1},
+]
+
+
+@pytest.mark.attack("store")
+@pytest.mark.parametrize("record", NO_REPLIES, ids=str)
+def test_a_record_of_a_reply_that_nobody_gave_is_refused(record: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        reply_from(record)
+
+
+@pytest.mark.attack("store")
+@pytest.mark.parametrize("record", NO_REPLIES, ids=str)
+async def test_a_kept_reply_that_nobody_gave_is_asked_for_again(record: dict[str, Any]) -> None:
+    class Kept:
+        def cached(self, key: str) -> str | None:
+            return json.dumps(record)
+
+        async def keep(self, key: str, value: str) -> None:
+            """Keep nothing."""
+
+    asker = Asker(Scripted(["anew"]), store=Kept())
+
+    assert (await asker.ask(Request(prompt="hello"))).text == "anew"
