@@ -25,6 +25,7 @@ from promptkit.errors import (
 )
 from promptkit.runtimes.base import Alternative, Message, Request
 from promptkit.runtimes.ollama import Ollama, normal_host, probe, pull
+from promptkit.runtimes.window import LARGEST, Window
 from tests.runtimes.ollama_server import Answer, FakeModel, Fault, OllamaServer
 
 BARE_TEMPLATE = "{{ .Prompt }}"
@@ -509,6 +510,19 @@ async def test_a_key_goes_to_the_server_and_into_no_text(server: OllamaServer, m
         with pytest.raises(AccessDenied) as caught:
             await runtime.answer(asking())
         assert "planted-key" not in f"{caught.value!r} {caught.value} {runtime!r} {await runtime.model()!r}"
+
+
+@pytest.mark.attack("server")
+async def test_a_server_whose_window_is_always_full_is_asked_a_few_times_only(
+    server: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptkit.runtimes.ollama.Window", lambda limit: Window(None))
+    async with opened(server) as runtime:
+        server.faults = [Fault("/api/chat", 400, "the context is full")] * 50
+        with pytest.raises(ContextOverflow):
+            await runtime.answer(asking())
+    assert server.requests[-1].body["options"]["num_ctx"] == LARGEST
+    assert len(server.requests) == 13
 
 
 # probing and fetching
