@@ -61,9 +61,9 @@ class _Stream:
         if type(index) is not int or index != 0:
             raise ValueError("one answer was asked for")
         said = choice.get("delta") or {}
-        for withheld, reason in WITHHELD.items():
+        for withheld, meaning in WITHHELD.items():
             if said.get(withheld):
-                raise self.reader.failed(reason)
+                raise self.reader.failed(meaning)
         shown = self.reader.add(
             choice["text"] if "text" in choice else said.get("content"),
             said.get("reasoning_content") or said.get("reasoning"),

@@ -77,8 +77,13 @@ class ReplyReader:
         self.finish: Finish | None = None
         self.closed = False
         """Whether the stream's own end was read: nothing at all may follow."""
+        self.past_limit = False
+        """Whether more came than the most tokens that were asked for."""
         self._name = name
         self._limit = limit
+        self._most_tokens = inf if limit is None else limit
+        self._most_pieces = PIECES_PER_TOKEN * self._most_tokens + SPARE_PIECES
+        self._most_characters = CHARACTERS_PER_TOKEN * self._most_tokens
         self._redactor = redactor
         self._splitter = splitter or ThoughtSplitter()
         self._text = redactor.stream()
@@ -90,16 +95,6 @@ class ReplyReader:
     def has_logprobs(self) -> bool:
         """Whether log-probabilities came, or nothing yet that should have some."""
         return bool(self.tokens or self.thought_parts)
-
-    @property
-    def past_limit(self) -> bool:
-        """Whether more came than the most tokens that were asked for."""
-        if self._limit is None:
-            return False
-        if self._listed:
-            return self._listed > self._limit
-        most = PIECES_PER_TOKEN * self._limit + SPARE_PIECES
-        return self._pieces > most or self._characters > CHARACTERS_PER_TOKEN * self._limit
 
     async def collect(
         self, lines: AsyncIterator[bytes], take: Callable[[bytes], str], on_text: OnText | None = None
@@ -135,9 +130,7 @@ class ReplyReader:
             return ""
         if self.finish:
             raise self._more()
-        self._pieces += 1
-        self._characters += len(text) + len(thought)
-        self._listed += len(listed)
+        self._count(len(text) + len(thought), len(listed))
         shown = self._splitter.feed(self._text.feed(text)) if text else ""
         if thought:
             self._thoughts.append(self._thought.feed(thought))
@@ -146,6 +139,13 @@ class ReplyReader:
         elif listed:
             self.add_tokens(listed)
         return shown
+
+    def _count(self, characters: int, listed: int) -> None:
+        self._pieces += 1
+        self._characters += characters
+        self._listed += listed
+        is_long = self._pieces > self._most_pieces or self._characters > self._most_characters
+        self.past_limit = is_long or self._listed > self._most_tokens
 
     def add_tokens(self, logprobs: Any) -> None:
         """Keep tokens whose text is known already."""
@@ -190,8 +190,8 @@ class ReplyReader:
 
         One that was cut at the limit counts as so many tokens as were asked for.
         """
-        cut = self.past_limit
-        out = self._limit if cut else count(tokens_out)
+        cut_at = self._limit if self.past_limit else None
+        out = count(tokens_out) if cut_at is None else cut_at
         kept = [] if self._redactor.secret and self._tokens_show_key() else self.tokens
         return checked_reply(
             text=self._splitter.text,
@@ -200,7 +200,7 @@ class ReplyReader:
             tokens_in=tokens_in,
             tokens_out=out,
             tokens_thought=min(count(tokens_thought) or self.thought_parts, out or 0),
-            tokens=kept[: self._limit] if cut else kept,
+            tokens=kept[:cut_at],
             seconds=seconds,
         )
 
@@ -266,7 +266,8 @@ def finite(value: Any) -> float:
 
 def logprob(value: Any) -> float:
     """Return a log-probability: finite, or minus infinity. Raises TypeError or ValueError."""
-    return -inf if value == -inf else finite(value)
+    # One comparison for most of them: a reply has thousands. NaN is not below infinity, minus infinity is.
+    return value if type(value) is float and value < inf else finite(value)
 
 
 def _token(listed: Mapping[str, Any]) -> Token:
@@ -279,19 +280,27 @@ def _token(listed: Mapping[str, Any]) -> Token:
 
 def _piece(listed: Mapping[str, Any]) -> bytes:
     spelled = listed.get("bytes")
-    return bytes(_list(spelled)) if spelled is not None else _text(listed["token"]).encode()
+    if spelled is None:
+        return _text(listed["token"]).encode()
+    if type(spelled) is not list:
+        raise TypeError(spelled)
+    return bytes(spelled)
 
 
 def _text(value: Any) -> str:
-    if value is not None and not isinstance(value, str):
+    if type(value) is str:
+        return value
+    if value is not None:
         raise TypeError(value)
-    return value or ""
+    return ""
 
 
 def _list(value: Any) -> list[Any]:
-    if value is not None and not isinstance(value, list):
+    if type(value) is list:
+        return value
+    if value is not None:
         raise TypeError(value)
-    return value or []
+    return []
 
 
 def _nobody(text: str) -> None:

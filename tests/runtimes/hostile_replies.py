@@ -42,6 +42,9 @@ class Becomes:
     finish: str = "stop"
 
 
+Outcome = Becomes | type[PromptkitError]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """What a server sends, and what must come of it: a reply or an error."""
@@ -49,7 +52,7 @@ class Case:
     name: str
     protocol: Protocol
     sent: bytes
-    outcome: Becomes | type[PromptkitError]
+    outcome: Outcome
     kind: Kind = "server"
     status: int = 200
 
@@ -125,7 +128,7 @@ def token(logprob: Any = -0.1, other: Any = -2.5, **more: Any) -> dict[str, Any]
 
 # Why it ended
 
-ENDS: dict[str, tuple[Any, Becomes | type[PromptkitError]]] = {
+ENDS: dict[str, tuple[Any, Outcome]] = {
     "stop": ("stop", Becomes()),
     "eos": ("eos", Becomes()),
     "eos_token": ("eos_token", Becomes()),
@@ -215,8 +218,8 @@ def counts() -> Iterator[Case]:
     for protocol in PROTOCOLS:
         for place in COUNTS[protocol]:
             nested = place.endswith("details")
-            wrong = [(name, value, BadReply) for name, value in NO_COUNTS.items()]
-            good = [(name, value, Becomes()) for name, value in GOOD_COUNTS.items()]
+            wrong: list[tuple[str, Any, Outcome]] = [(name, value, BadReply) for name, value in NO_COUNTS.items()]
+            good: list[tuple[str, Any, Outcome]] = [(name, value, Becomes()) for name, value in GOOD_COUNTS.items()]
             for name, value, outcome in (*wrong, *good):
                 told = {place: {"reasoning_tokens": value} if nested else value}
                 yield Case(f"{place} is {name}", protocol, answer(protocol, **told), outcome)
@@ -397,6 +400,8 @@ def limits() -> Iterator[Case]:
         yield Case("a token too many", protocol, answer(protocol, *ten, listed), cut)
         many = piece(protocol, "x", logprobs=[token()] * (LIMIT + 1))
         yield Case("a token too many at once", protocol, answer(protocol, many), cut)
+        one_listed = stream(protocol, [listed, *[short] * most], done=False)
+        yield Case("one token listed, and then pieces without an end", protocol, one_listed, cut)
         yield Case("a line of 5 MB", protocol, b"x" * 5_000_000, BadReply)
     yield Case("2 MB of comments", "openai", b": wait\n" * 300_000 + answer("openai"), BadReply)
     for protocol in PROTOCOLS:
@@ -430,13 +435,13 @@ def keys() -> Iterator[Case]:
             yield Case(f"the key with {status}", protocol, SAYS["in JSON"].encode(), error, "key", status)
         for name, text in SAYS.items():
             yield Case(f"the key with 500, {name}", protocol, text.encode(), ServerFailed, "key", 500)
-        for name, error in {
+        for name, told in {
             "a text": f"no {KEY}",
             "a mapping": {"message": KEY},
             "a list": [KEY],
             "a key": {KEY: 1},
         }.items():
-            sent = stream(protocol, [piece(protocol), {"error": error}])
+            sent = stream(protocol, [piece(protocol), {"error": told}])
             yield Case(f"the key in an error that is {name}", protocol, sent, ServerFailed, "key")
         prefix = b"data: " if protocol == "openai" else b""
         no_json = stream(protocol, [prefix + f"oops {KEY}".encode()])
@@ -467,7 +472,7 @@ def keys() -> Iterator[Case]:
     yield Case("the key in an event of an error", "openai", sent, ServerFailed, "key")
 
 
-def short(text: str) -> bool:
+def is_short(text: str) -> bool:
     """Tell whether a message quotes no more than it may, with room for our own words."""
     return len(text) <= QUOTE_LIMIT + 250
 

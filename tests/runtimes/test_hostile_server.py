@@ -11,7 +11,7 @@ from promptkit.errors import PromptkitError
 from promptkit.runtimes import Message, Ollama, OpenAI, Reply, Request, reply_from, reply_record
 from tests.runtimes.event_loop import MOST_CPU, watched
 from tests.runtimes.fault_server import answers, faulty
-from tests.runtimes.hostile_replies import CASES, KEY, LIMIT, Becomes, Case, short
+from tests.runtimes.hostile_replies import CASES, KEY, LIMIT, Becomes, Case, is_short
 
 ASKED = Request(messages=(Message("user", "good or bad?"),), max_tokens=LIMIT)
 
@@ -56,7 +56,7 @@ async def test_a_hostile_answer(case: Case, monkeypatch: pytest.MonkeyPatch) -> 
         assert KEY not in repr(came)
     else:
         assert type(came) is case.outcome, repr(came)
-        assert short(came.message) and short(came.hint or "") and came.message.isprintable()
+        assert is_short(came.message) and is_short(came.hint or "") and came.message.isprintable()
         assert KEY not in f"{came!r} {came}" and KEY[3:12] not in f"{came!r} {came}"
 
 
