@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, NoReturn
@@ -34,12 +34,14 @@ from promptkit.storage import without_repeats
 LINE_LIMIT = 4 * 2**20
 DESCRIPTION_LIMIT = 3 * 2**20
 """Bytes of what a server says about itself, such as a list of 8,000 models: reading them takes less than 0.1 s."""
+CHARACTER_LIMIT = 64
+"""Bytes more for each character of a text whose tokens, or whose place in a template, are asked for."""
 VECTOR_LIMIT = 2**18
 """Bytes of one vector: 8,192 numbers of 32 characters."""
 ERROR_LIMIT = 16 * 2**10
 """Bytes that are read of an error's body."""
-IDLE_LIMIT = 2**20
-"""Bytes of comments and blank lines in a stream; gateways send a comment a second while a model waits its turn."""
+IDLE_LIMIT = 2**16
+"""Bytes of comments and blank lines at a stretch; gateways send a comment a second while a model waits its turn."""
 CONNECT_SECONDS = 5.0
 
 Explain = Callable[[int, str], PromptkitError | None]
@@ -157,13 +159,13 @@ class Server:
         return await self._whole("GET", path, None, within, DESCRIPTION_LIMIT)
 
     async def post(
-        self, path: str, body: Mapping[str, Any], *, within: float | None = None, limit: int | None = None
+        self, path: str, body: Mapping[str, Any], *, within: float | None = None, limit: int = DESCRIPTION_LIMIT
     ) -> Any:
         """Send a body and return the JSON of the answer, of at most `limit` bytes. Raises as `get`."""
         return await self._whole("POST", path, body, within, limit)
 
     async def _whole(
-        self, method: str, path: str, body: Mapping[str, Any] | None, within: float | None, limit: int | None
+        self, method: str, path: str, body: Mapping[str, Any] | None, within: float | None, limit: int
     ) -> Any:
         try:
             async with asyncio.timeout(within), self._open(method, path, body) as sent:
@@ -173,20 +175,17 @@ class Server:
         return self.parse(content)
 
     async def lines(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
-        """Send a body and yield the lines of the answer as they arrive, blank ones left out. Raises as `get`.
+        """Send a body and yield the lines of the answer as they arrive, but for blank ones and comments of events.
 
-        Lines that begin with a colon are comments of a stream of events, and left out too.
-        Closing the iterator closes the connection, and with it the generation behind it.
+        Closing the iterator closes the connection, and with it the generation behind it. Raises as `get`.
         """
-        idle = 0
-        async with self._open("POST", path, body) as sent, aclosing(_split(sent.pieces())) as lines:
-            async for line in lines:
-                if line.strip() and not line.startswith(b":"):
+        lines = _Lines(self.place)
+        async with self._open("POST", path, body) as sent:
+            async for piece in sent.pieces():
+                for line in lines.feed(piece):
                     yield line
-                    continue
-                idle += len(line) + 1
-                if idle > IDLE_LIMIT:
-                    raise BadReply(f"the server at {self.place} sends comments and no answer")
+            for line in lines.end():
+                yield line
 
     def parse(self, text: bytes) -> Any:
         """Return strict JSON's value. Raises BadReply for anything else, such as NaN or a repeated key."""
@@ -236,25 +235,43 @@ class Server:
         await self._sender.close()
 
 
-async def _split(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """Yield the lines of a body that arrives in pieces. Raises BadReply for one that is too long.
+class _Lines:
+    """The lines of a body that arrives in pieces. Blank ones and comments, which begin with a colon, are left out.
 
     Not httpx's aiter_lines: it also breaks at U+2028 and U+0085, which JSON allows inside a string.
     """
-    begun: list[bytes] = []
-    size = 0
-    async for piece in pieces:
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._begun: list[bytes] = []
+        self._size = 0
+        self._idle = 0
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the lines that the piece ends. Raises BadReply for a line that is too long, and for empty talk."""
         first, *others = piece.split(b"\n")
-        begun.append(first)
-        size += len(first)
-        if size > LINE_LIMIT:
-            raise BadReply("the server sent a line that is too long")
+        self._begun.append(first)
+        self._size += len(first)
+        if self._size > LINE_LIMIT:
+            raise BadReply(f"the server at {self._place} sent a line that is too long")
         if others:
-            yield b"".join(begun)
+            yield from self.end()
             for line in others[:-1]:
-                yield line
-            begun, size = [others[-1]], len(others[-1])
-    yield b"".join(begun)
+                yield from self._kept(line)
+            self._begun, self._size = [others[-1]], len(others[-1])
+
+    def end(self) -> Iterator[bytes]:
+        """Yield what was begun as a line."""
+        yield from self._kept(b"".join(self._begun))
+
+    def _kept(self, line: bytes) -> Iterator[bytes]:
+        if line.strip() and not line.startswith(b":"):
+            self._idle = 0
+            yield line
+            return
+        self._idle += len(line) + 1
+        if self._idle > IDLE_LIMIT:
+            raise BadReply(f"the server at {self._place} sends comments and no answer")
 
 
 def checked(url: str) -> httpx.URL:

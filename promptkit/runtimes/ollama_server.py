@@ -21,7 +21,7 @@ from promptkit.errors import (
     Unsupported,
 )
 from promptkit.runtimes.base import Capability
-from promptkit.runtimes.http import DESCRIPTION_LIMIT, Server, error_text
+from promptkit.runtimes.http import Server, error_text
 from promptkit.runtimes.keys import environment_key
 from promptkit.runtimes.reply_reader import count, understood
 from promptkit.runtimes.weights import Progress
@@ -111,7 +111,7 @@ def open_server(host: str | None) -> Server:
 
 def explain(status: int, text: str) -> PromptkitError | None:
     """Return what an error of Ollama stands for, where its status alone does not tell; 200 is that of a stream."""
-    missing = re.search(r"model ['\"](.+?)['\"] not found", text)
+    missing = re.search(r"model ['\"]([\w.:/-]+)['\"] not found", text)  # it becomes a line to type
     if status == 404 and missing:
         return ModelMissing(f"Ollama has no model `{missing[1]}`", hint=f"ollama pull {missing[1]}")
     if status == 400 and "context" in text:
@@ -211,7 +211,7 @@ async def listed_models(server: Server) -> list[Listed]:
 
 async def described(server: Server, listed: Listed, version: str, *, loaded: bool = False) -> Installed:
     """Return a model with what the server says of it."""
-    shown = await server.post("/api/show", {"model": listed.name}, within=DESCRIBE_SECONDS, limit=DESCRIPTION_LIMIT)
+    shown = await server.post("/api/show", {"model": listed.name}, within=DESCRIBE_SECONDS)
     with _understood(server):
         told = (shown.get("model_info") or {}).items()
         lengths = [count(value) for key, value in told if key.endswith(".context_length")]

@@ -25,7 +25,7 @@ from promptkit.errors import (
     nearest,
 )
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request
-from promptkit.runtimes.http import VECTOR_LIMIT, Server, error_text
+from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, VECTOR_LIMIT, Server, error_text
 from promptkit.runtimes.keys import key_for
 from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, finite, understood
 from promptkit.runtimes.seeds import sample_seed
@@ -269,7 +269,8 @@ class OpenAI:
         """Return the text's tokens where the server is llama-server, else None."""
         if "tokenize" not in (await self.model()).capabilities:
             return None
-        answer = await self._server.post(f"{self._root}/tokenize", {"content": text, "with_pieces": True})
+        limit = DESCRIPTION_LIMIT + CHARACTER_LIMIT * len(text)
+        answer = await self._server.post(f"{self._root}/tokenize", {"content": text, "with_pieces": True}, limit=limit)
         with self._understood():
             pieces = [token["piece"] for token in answer["tokens"]]
             clean = self._server.redactor.clean
@@ -281,7 +282,8 @@ class OpenAI:
             return None
         turns = (*messages, *((Message("assistant", begun),) if begun else ()))
         body = {"messages": [{"role": turn.role, "content": turn.content} for turn in turns]}
-        answer = await self._server.post(f"{self._root}/apply-template", body)
+        limit = DESCRIPTION_LIMIT + CHARACTER_LIMIT * sum(len(turn.content) for turn in turns)
+        answer = await self._server.post(f"{self._root}/apply-template", body, limit=limit)
         with self._understood():
             return self._server.redactor.clean(str(answer["prompt"]))
 

@@ -25,6 +25,9 @@ CHARACTERS_PER_TOKEN = 128
 PIECES_PER_TOKEN = 4
 SPARE_PIECES = 64
 """Proxies may send an answer in smaller pieces than tokens. Above this bound a server keeps to no limit."""
+MOST_THOUGHTS = 2**16
+"""Pieces of thoughts that come apart from the answer: some servers do not count them among its tokens."""
+CHARACTERS_PER_THOUGHT = 16
 GRACE_SECONDS = 2.0
 """How long a connection may stay open after the answer's end."""
 
@@ -89,7 +92,7 @@ class ReplyReader:
         self._text = redactor.stream()
         self._thought = redactor.stream()
         self._thoughts: list[str] = []
-        self._listed = self._pieces = self._characters = 0
+        self._listed = self._pieces = self._characters = self._thought_characters = 0
 
     @property
     def has_logprobs(self) -> bool:
@@ -130,7 +133,7 @@ class ReplyReader:
             return ""
         if self.finish:
             raise self._more()
-        self._count(len(text) + len(thought), len(listed))
+        self._count(len(text), len(thought), len(listed))
         shown = self._splitter.feed(self._text.feed(text)) if text else ""
         if thought:
             self._thoughts.append(self._thought.feed(thought))
@@ -140,12 +143,19 @@ class ReplyReader:
             self.add_tokens(listed)
         return shown
 
-    def _count(self, characters: int, listed: int) -> None:
-        self._pieces += 1
-        self._characters += characters
-        self._listed += listed
-        is_long = self._pieces > self._most_pieces or self._characters > self._most_characters
-        self.past_limit = is_long or self._listed > self._most_tokens
+    def _count(self, text: int, thought: int, listed: int) -> None:
+        """Note the sizes of a piece, and whether there are too many by now."""
+        if thought:
+            self._thought_characters += thought
+            most = MOST_THOUGHTS + self._most_tokens
+            long = self.thought_parts > most or self._thought_characters > CHARACTERS_PER_THOUGHT * most
+        else:
+            self._pieces += 1
+            self._characters += text
+            self._listed += listed
+            many = self._pieces > self._most_pieces or self._characters > self._most_characters
+            long = many or self._listed > self._most_tokens
+        self.past_limit = self.past_limit or long
 
     def add_tokens(self, logprobs: Any) -> None:
         """Keep tokens whose text is known already."""

@@ -91,7 +91,7 @@ class Sent:
         if coding not in ("identity", "gzip", "x-gzip", "deflate"):
             raise httpx.DecodingError(f"the body is packed by `{coding[:SHOWN]}`")
         packed = zlib.decompressobj(wbits=47) if coding != "identity" else None
-        room = self._limit if limit is None else limit
+        room = self._limit if limit is None else min(limit, self._limit)
         with aiohttp_faults():
             async for chunk in self._response.content.iter_any():
                 try:

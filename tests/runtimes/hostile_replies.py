@@ -22,7 +22,14 @@ from promptkit.errors import (
     ServerFailed,
 )
 from promptkit.runtimes.redaction import QUOTE_LIMIT
-from promptkit.runtimes.reply_reader import CHARACTERS_PER_TOKEN, MOST_TOKENS, PIECES_PER_TOKEN, SPARE_PIECES
+from promptkit.runtimes.reply_reader import (
+    CHARACTERS_PER_THOUGHT,
+    CHARACTERS_PER_TOKEN,
+    MOST_THOUGHTS,
+    MOST_TOKENS,
+    PIECES_PER_TOKEN,
+    SPARE_PIECES,
+)
 
 KEY = "sk-CANARY/4f9a1c+KEY"
 LIMIT = 10
@@ -390,7 +397,11 @@ def limits() -> Iterator[Case]:
         )
         yield Case("a piece too many", protocol, pieces + answer(protocol, short), cut)
         thought = piece(protocol, "", thought="x")
-        yield Case("a thought too many", protocol, stream(protocol, [thought] * (most + 1), done=False), cut)
+        thoughts = stream(protocol, [thought] * (2 * most), done=False)
+        yield Case("thoughts that are not counted", protocol, thoughts + answer(protocol), Becomes())
+        most_thoughts = CHARACTERS_PER_THOUGHT * (MOST_THOUGHTS + LIMIT)
+        long_thought = piece(protocol, "", thought="x" * (most_thoughts + 1))
+        yield Case("thoughts without an end", protocol, stream(protocol, [long_thought], done=False), cut)
         long = "x" * CHARACTERS_PER_TOKEN * LIMIT
         yield Case("as long as it may be", protocol, answer(protocol, piece(protocol, long)), Becomes(text=long))
         yield Case("too long", protocol, answer(protocol, piece(protocol, long + "x")), cut)
@@ -449,7 +460,8 @@ def keys() -> Iterator[Case]:
         named = stream(protocol, [piece(protocol), *end(protocol, KEY)])
         yield Case("the key as the end", protocol, named, BadReply, "key")
         missing = json.dumps({"error": f"model '{KEY}' not found"}).encode()
-        yield Case("the key as a model's name", protocol, missing, ModelMissing, "key", 404)
+        refused = ModelMissing if protocol == "openai" else RequestRefused
+        yield Case("the key as a model's name", protocol, missing, refused, "key", 404)
         context = json.dumps({"error": f"the context is full: {KEY}"}).encode()
         yield Case("the key in a full window", protocol, context, ContextOverflow, "key", 400)
         redacted = Becomes(text="it is …!")
