@@ -100,7 +100,7 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
     try:
         return max(0.0, float(retry_after)) if retry_after.strip().isdigit() else _left(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -45,7 +45,7 @@ class Redactor:
 
         self.quote = quote
         """Return a server's text as messages may show it: no key, no token, one line of at most QUOTE_LIMIT."""
-        self.secret = secret is not None
+        self.has_secret = secret is not None
         """Whether there is a key to look for in texts of any length."""
         self.finds: Callable[[str], bool] = lambda text: secret is not None and secret in text
         """Tell whether a text holds the key."""

@@ -20,6 +20,8 @@ from promptkit.runtimes.thoughts import ThoughtSplitter
 MOST_TOKENS = 10**9
 MOST_SECONDS = 10**7
 MOST_FLOAT = float_info.max
+MOST_LOGPROB = 0.01
+"""A probability is at most 1, its logarithm 0; what is above is rounding in half precision."""
 CHARACTERS_PER_TOKEN = 128
 """The longest tokens of known vocabularies, such as 128 blanks, have so many."""
 PIECES_PER_TOKEN = 4
@@ -63,7 +65,10 @@ def understood(complaint: str, *, hint: str | None = None) -> Iterator[None]:
 
 
 class ReplyReader:
-    """Reads one streamed answer. Methods raise TypeError and the like for what is none of it (see `understood`)."""
+    """Reads one streamed answer. Methods raise TypeError, ValueError or OverflowError where a value is wrong.
+
+    `understood` makes a BadReply of these.
+    """
 
     def __init__(
         self,
@@ -148,14 +153,15 @@ class ReplyReader:
         if thought:
             self._thought_characters += thought
             most = MOST_THOUGHTS + self._most_tokens
-            long = self.thought_parts > most or self._thought_characters > CHARACTERS_PER_THOUGHT * most
-        else:
+            if self.thought_parts > most or self._thought_characters > CHARACTERS_PER_THOUGHT * most:
+                self.past_limit = True
+        if text or not thought:
             self._pieces += 1
             self._characters += text
             self._listed += listed
             many = self._pieces > self._most_pieces or self._characters > self._most_characters
-            long = many or self._listed > self._most_tokens
-        self.past_limit = self.past_limit or long
+            if many or self._listed > self._most_tokens:
+                self.past_limit = True
 
     def add_tokens(self, logprobs: Any) -> None:
         """Keep tokens whose text is known already."""
@@ -191,10 +197,6 @@ class ReplyReader:
         self._thoughts.append(self._thought.end())
         return self._splitter.feed(self._text.end()) + self._splitter.finish()
 
-    def _tokens_show_key(self) -> bool:
-        others = (other for token in self.tokens for other in token.alternatives)
-        return self._redactor.finds(_pieces(self.tokens, b"")) or self._redactor.finds(_pieces(others, b"\0"))
-
     def reply(self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float) -> Reply:
         """Return the whole answer. Without a count of the thoughts' tokens, their parts are counted.
 
@@ -202,7 +204,7 @@ class ReplyReader:
         """
         cut_at = self._limit if self.past_limit else None
         out = count(tokens_out) if cut_at is None else cut_at
-        kept = [] if self._redactor.secret and self._tokens_show_key() else self.tokens
+        kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
         return checked_reply(
             text=self._splitter.text,
             finish=self.finish,
@@ -214,9 +216,10 @@ class ReplyReader:
             seconds=seconds,
         )
 
-
-def _pieces(tokens: Iterable[Token | Alternative], between: bytes) -> str:
-    return between.join(token.piece for token in tokens).decode(errors="replace")
+    def _tokens_show_key(self) -> bool:
+        text = b"".join(token.piece for token in self.tokens)
+        others = b"\0".join(other.piece for token in self.tokens for other in token.alternatives)
+        return any(self._redactor.finds(each.decode(errors="replace")) for each in (text, others))
 
 
 def checked_reply(
@@ -231,7 +234,7 @@ def checked_reply(
     seconds: Any = 0.0,
     cached: bool = False,
 ) -> Reply:
-    """Return a reply of values that may be anything. Raises TypeError or ValueError where one is none."""
+    """Return a reply of values that may be anything. Raises TypeError or ValueError where one is wrong."""
     if finish not in ("stop", "length"):
         raise ValueError(finish)
     if not (isinstance(text, str) and isinstance(thoughts, str)):
@@ -275,9 +278,9 @@ def finite(value: Any) -> float:
 
 
 def logprob(value: Any) -> float:
-    """Return a log-probability: finite, or minus infinity. Raises TypeError or ValueError."""
-    # One comparison for most of them: a reply has thousands. NaN is not below infinity, minus infinity is.
-    return value if type(value) is float and value < inf else finite(value)
+    """Return a log-probability, minus infinity included. Raises TypeError or ValueError."""
+    # One comparison for most of them: a reply has thousands. NaN is not below the bound.
+    return value if type(value) is float and value <= MOST_LOGPROB else between(value, -MOST_FLOAT, MOST_LOGPROB)
 
 
 def _token(listed: Mapping[str, Any]) -> Token:

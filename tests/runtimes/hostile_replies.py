@@ -218,7 +218,11 @@ NO_LOGPROBS = {
     "infinite": Raw(INFINITE),
     "of 400 digits": -HUGE,
     "no number": Raw("NaN"),
+    "that of a probability above 1": 0.5,
+    "too large to take its power": 1e300,
+    "a whole number above nought": 1,
 }
+GOOD_LOGPROBS = {"minus infinite": Raw(f"-{INFINITE}"), "nought": 0, "rounded": 1e-7, "the least": -1.7e308}
 
 
 def counts() -> Iterator[Case]:
@@ -240,8 +244,9 @@ def logprobs() -> Iterator[Case]:
             for name, value in NO_LOGPROBS.items():
                 sent = answer(protocol, piece(protocol, logprobs=[token(**{place: value})]))
                 yield Case(f"the {place} of a token is {name}", protocol, sent, BadReply)
-            sent = answer(protocol, piece(protocol, logprobs=[token(**{place: Raw(f"-{INFINITE}")})]))
-            yield Case(f"the {place} of a token is minus infinite", protocol, sent, Becomes())
+            for name, value in GOOD_LOGPROBS.items():
+                sent = answer(protocol, piece(protocol, logprobs=[token(**{place: value})]))
+                yield Case(f"the {place} of a token is {name}", protocol, sent, Becomes())
         for name, listed in {
             "a text": "abc",
             "a mapping": {"token": "a"},
@@ -411,6 +416,8 @@ def limits() -> Iterator[Case]:
         yield Case("a token too many", protocol, answer(protocol, *ten, listed), cut)
         many = piece(protocol, "x", logprobs=[token()] * (LIMIT + 1))
         yield Case("a token too many at once", protocol, answer(protocol, many), cut)
+        both = piece(protocol, "x", thought="x")
+        yield Case("text beside thoughts", protocol, stream(protocol, [both] * (most + 1), done=False), cut)
         one_listed = stream(protocol, [listed, *[short] * most], done=False)
         yield Case("one token listed, and then pieces without an end", protocol, one_listed, cut)
         yield Case("a line of 5 MB", protocol, b"x" * 5_000_000, BadReply)
