@@ -53,6 +53,7 @@ def server() -> Iterator[OpenAIServer]:
     loop.close()
 
 
+@pytest.mark.attack("key")
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_key_reaches_the_server_and_no_file_or_message(tmp_path: Path, server: OpenAIServer, fails: bool) -> None:
     folder = make_project(tmp_path)

@@ -210,6 +210,7 @@ def test_a_base_url_that_is_none_is_an_error_of_the_input(url: str) -> None:
         Server(url)
 
 
+@pytest.mark.attack("key")
 @pytest.mark.parametrize(
     "url", ["http://user:planted-key@[::1", "http://user:planted-key@127.0.0.1:1/?key=planted-key"]
 )

@@ -501,6 +501,7 @@ async def test_a_server_that_is_down_is_noticed_at_once_with_what_to_do(unused_t
     await runtime.close()
 
 
+@pytest.mark.attack("key")
 async def test_a_key_goes_to_the_server_and_into_no_text(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_API_KEY", "planted-key")
     async with opened(server) as runtime:

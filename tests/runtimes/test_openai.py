@@ -272,6 +272,7 @@ KEYS: list[tuple[dict[str, str], str, str | None]] = [
 ]
 
 
+@pytest.mark.attack("key")
 @pytest.mark.parametrize(("variables", "url", "key"), KEYS)
 def test_a_key_goes_only_to_whom_it_belongs(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str, key: str | None
@@ -283,6 +284,7 @@ def test_a_key_goes_only_to_whom_it_belongs(
     assert key_for(url) == key
 
 
+@pytest.mark.attack("key")
 async def test_a_key_is_sent_and_is_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "planted-key")
     server = OpenAIServer()
@@ -295,6 +297,7 @@ async def test_a_key_is_sent_and_is_in_no_text(monkeypatch: pytest.MonkeyPatch) 
         assert "planted-key" not in f"{model!r} {runtime!r} {vars(runtime)} {caught.value} {caught.value!r}"
 
 
+@pytest.mark.attack("key")
 def test_a_key_that_cannot_be_one_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTKIT_OPENAI_KEY", "plänted\nkey")
     with pytest.raises(AccessDenied) as caught:

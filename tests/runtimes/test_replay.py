@@ -165,6 +165,7 @@ async def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pyte
             await Asker(Scripted(["blue"]), recorder=recorder).ask(HELLO)
 
 
+@pytest.mark.attack("path")
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
 def test_a_device_is_not_recorded_to() -> None:
     with pytest.raises(InputError, match="/dev/zero"):
@@ -209,6 +210,7 @@ async def test_failures_are_not_recorded_and_an_empty_recording_says_so(tmp_path
         await Replay(path).answer(HELLO)
 
 
+@pytest.mark.attack("key")
 async def test_a_key_in_the_environment_is_not_in_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-secret")
     path = tmp_path / "run.jsonl"
