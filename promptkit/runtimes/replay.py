@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from promptkit.errors import InputError, NotRecorded, Problem, StoreFailed, place
 from promptkit.runtimes.base import Message, Model, OnText, Reply, Request
+from promptkit.runtimes.reply_reader import finite
 from promptkit.runtimes.wire import (
     model_from,
     model_record,
@@ -211,7 +212,7 @@ class Replay:
         entry = self._find("embed", text)
         if entry is None:
             raise NotRecorded(f"{place(self._path)} has no vector of: {text[:80]}")
-        return self._decode(entry, lambda vector: [float(number) for number in vector])
+        return self._decode(entry, lambda vector: [finite(number) for number in vector])
 
     def _decode(self, entry: Entry, read: Callable[[Any], T]) -> T:
         try:

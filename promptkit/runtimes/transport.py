@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import aiohttp
@@ -13,6 +13,8 @@ from promptkit.errors import BadReply
 
 BODY_LIMIT = 64 * 2**20
 SHOWN = 80
+STEP = 2**16
+"""Bytes that are unpacked at once."""
 CONNECTIONS = 100
 KEEP_SECONDS = 5.0
 KEPT_TOO_LONG = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
@@ -90,18 +92,16 @@ class Sent:
         coding = self.headers.get("Content-Encoding", "identity").lower()
         if coding not in ("identity", "gzip", "x-gzip", "deflate"):
             raise httpx.DecodingError(f"the body is packed by `{coding[:SHOWN]}`")
-        packed = zlib.decompressobj(wbits=47) if coding != "identity" else None
-        room = self._limit if limit is None else min(limit, self._limit)
+        unpack = _unpacking() if coding != "identity" else _as_it_is
+        most = self._limit if limit is None else min(limit, self._limit)
+        room = most
         with aiohttp_faults():
             async for chunk in self._response.content.iter_any():
-                try:
-                    piece = packed.decompress(chunk, room + 1) if packed else chunk
-                except zlib.error as error:
-                    raise httpx.DecodingError(str(error)) from error
-                yield piece[:room]
-                room -= len(piece)
-                if room < 0:
-                    raise BadReply("the server's reply is too large")
+                for piece in unpack(chunk):
+                    yield piece[:room]
+                    room -= len(piece)
+                    if room < 0:
+                        raise BadReply(f"the server's reply is too large: more than {most:,} bytes")
 
     async def read(self, limit: int | None = None) -> bytes:
         """Return the whole body. Raises as `pieces`."""
@@ -120,6 +120,27 @@ class Sent:
         with aiohttp_faults():
             self._response.release()
             await self._response.wait_for_close()
+
+
+def _as_it_is(chunk: bytes) -> Iterator[bytes]:
+    yield chunk
+
+
+def _unpacking() -> Callable[[bytes], Iterator[bytes]]:
+    """Return what unpacks the chunks of one body: in steps, since a small chunk may hold a thousand times its size."""
+    reader = zlib.decompressobj(wbits=47)
+
+    def unpack(chunk: bytes) -> Iterator[bytes]:
+        is_more = True
+        while is_more:
+            try:
+                piece = reader.decompress(chunk, STEP)
+            except zlib.error as error:
+                raise httpx.DecodingError(str(error)) from error
+            chunk, is_more = reader.unconsumed_tail, len(piece) == STEP
+            yield piece
+
+    return unpack
 
 
 @contextmanager

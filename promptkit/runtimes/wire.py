@@ -13,7 +13,7 @@ from math import inf
 from typing import Any
 
 from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
-from promptkit.runtimes.reply_reader import checked_reply, logprob
+from promptkit.runtimes.reply_reader import MOST_FLOAT, between, checked_reply, count, logprob
 
 KEY_VERSION = 1
 """Part of every key; raised when a record's form, or a default that is left out of it, changes."""
@@ -104,7 +104,14 @@ def model_from(record: Mapping[str, Any]) -> Model:
     """Read a model's description. Raises KeyError, TypeError or ValueError where it is none."""
     fields = dict(record)
     capabilities = frozenset(fields.pop("capabilities"))
-    return Model(capabilities=capabilities, notes=tuple(fields.pop("notes", ())), **fields)
+    notes = tuple(fields.pop("notes", ()))
+    if not all(isinstance(text, str) for text in (fields["reference"], fields["digest"], *capabilities, *notes)):
+        raise TypeError("a description is made of texts")
+    if fields.get("size") is not None:
+        fields["size"] = int(between(fields["size"], 0, MOST_FLOAT))
+    if not count(fields.setdefault("parallel", 1)):
+        raise ValueError("no request can be in flight")
+    return Model(capabilities=capabilities, notes=notes, context=count(fields.pop("context", None)), **fields)
 
 
 def piece_record(piece: bytes) -> str | list[int]:
@@ -116,8 +123,12 @@ def piece_record(piece: bytes) -> str | list[int]:
 
 
 def piece_from(record: str | list[int]) -> bytes:
-    """Read a token's bytes."""
-    return record.encode() if isinstance(record, str) else bytes(record)
+    """Read a token's bytes. Raises TypeError or ValueError where it is none."""
+    if isinstance(record, str):
+        return record.encode()
+    if not isinstance(record, list):
+        raise TypeError(record)
+    return bytes(record)
 
 
 def _put(record: dict[str, Any], name: str, value: object, default: object) -> None:

@@ -25,6 +25,7 @@ from promptkit.errors import (
     ServerFailed,
 )
 from promptkit.runtimes.http import Server, fault
+from tests.runtimes.event_loop import MOST_CPU, watched
 from tests.runtimes.fault_server import Misdeed, answers, drip, endless, faulty, gzip_bomb, sends, silence
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -115,6 +116,20 @@ async def test_a_gzip_bomb_is_never_unpacked_whole() -> None:
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert most < 10_000_000
+
+
+@pytest.mark.attack("server")
+async def test_a_gzip_bomb_holds_nobody_up() -> None:
+    bomb = gzip_bomb(60_000_000)
+    async with faulty(answers(bomb, Content_Encoding="gzip")) as faults:
+        server = Server(faults.url)
+        async with watched() as spent:
+            with pytest.raises(BadReply):
+                await streamed(server)
+            with pytest.raises(BadReply, match="too large"):
+                await server.get("/models")
+        await server.close()
+    assert max(spent) < MOST_CPU
 
 
 async def test_honest_gzip_is_unpacked() -> None:

@@ -188,8 +188,34 @@ NO_REPLIES: list[dict[str, Any]] = [
     {"text": "", "tokens": [["a", -1.0, [["b", "x"]]]]},
     {"text": "", "tokens": [["a", -1.0]]},
     {"text": "", "tokens": [[[300], -1.0, []]]},
+    {"text": "", "tokens": [[10**10, -1.0, []]]},
+    {"text": "", "tokens": [["a", 0.5, []]]},
     {"text": "", "more": 1},
 ]
+NO_MODELS: list[dict[str, Any]] = [
+    {"reference": 1},
+    {"digest": None},
+    {"capabilities": [1]},
+    {"capabilities": None},
+    {"notes": [5]},
+    {"context": "4096"},
+    {"context": -1},
+    {"size": "big"},
+    {"size": -1},
+    {"parallel": 0},
+    {"parallel": "4"},
+    {"parallel": None},
+    {"more": 1},
+]
+
+
+@pytest.mark.attack("store")
+@pytest.mark.parametrize("change", NO_MODELS, ids=str)
+def test_a_description_that_no_model_gave_is_refused(change: dict[str, Any]) -> None:
+    whole = {"reference": "a", "digest": "b", "capabilities": ["chat"]}
+    assert model_from(whole).parallel == 1
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        model_from({**whole, **change})
 
 
 @pytest.mark.attack("store")
