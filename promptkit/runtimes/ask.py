@@ -288,5 +288,5 @@ def _read(value: str | None) -> Reply | None:
         return None
     try:
         return reply_from(json.loads(value), cached=True)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None

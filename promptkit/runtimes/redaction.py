@@ -11,6 +11,8 @@ QUOTE_LIMIT = 400
 """Characters of a server's text in a message."""
 WINDOW = 4096
 """Characters that are looked at for them: enough to redact before cutting."""
+SHORTEST_KEY = 4
+"""A key of fewer characters, such as `x`, is no key: messages would lose letters."""
 SHORTEST_SECRET = 8
 LONGEST_WORD = 15
 """Local servers take any key, so people write `EMPTY` or `anything`: a reply may hold such a word by itself."""
@@ -31,7 +33,7 @@ class Redactor:
 
     def __init__(self, key: str | None = None) -> None:
         """`key` is what is sent to the server whose texts are read, or None."""
-        spelled = _spelled(key) if key else None
+        spelled = _spelled(key) if key and len(key) >= SHORTEST_KEY else None
         secret = key if key and _is_secret(key) else None
         unshown = _ESCAPED * len(key or "")
 

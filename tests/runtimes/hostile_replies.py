@@ -222,7 +222,7 @@ NO_LOGPROBS: dict[str, Any] = {
     "too large to take its power": 1e300,
     "a whole number above nought": 1,
 }
-GOOD_LOGPROBS: dict[str, Any] = {"minus infinite": Raw(f"-{INFINITE}"), "nought": 0, "rounded": 1e-7, "the least": -1.7e308}
+GOOD_LOGPROBS: dict[str, Any] = {"minus infinite": Raw(f"-{INFINITE}"), "nought": 0, "rounded": 1e-7, "least": -1e308}
 
 
 def counts() -> Iterator[Case]:

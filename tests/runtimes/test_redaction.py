@@ -89,6 +89,11 @@ def test_a_word_that_stands_for_a_key_may_be_part_of_a_reply(key: str) -> None:
     assert Redactor(key).stream().feed(key) == key
 
 
+@pytest.mark.parametrize(("key", "shown"), [("x", "next"), ("ext", "next"), ("next", "…")])
+def test_a_few_letters_that_stand_for_a_key_are_left_in_messages(key: str, shown: str) -> None:
+    assert Redactor(key).quote("next") == shown
+
+
 @pytest.mark.attack("key")
 def test_no_dump_shows_the_key() -> None:
     redactor = Redactor(KEY)
