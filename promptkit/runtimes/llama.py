@@ -33,6 +33,7 @@ from promptkit.errors import (
     Unsupported,
     place,
 )
+from promptkit.runtimes.redaction import Redactor
 
 PROMPT_CACHE_MEBIBYTES = 512
 """Memory for prompts that a slot dropped; llama.cpp's own 8 GB is too much for a laptop."""
@@ -168,7 +169,7 @@ def _refuse_half_characters(asked: Mapping[str, Any] | Sequence[str]) -> None:
 
 def failure(error: Mapping[str, Any]) -> PromptkitError:
     """Return the error that llama.cpp's error object stands for."""
-    code, message = error.get("code"), str(error.get("message", "no reason given"))
+    code, message = error.get("code"), Redactor().quote(str(error.get("message", "no reason given")))
     if error.get("type") == "exceed_context_size_error":
         return ContextOverflow(
             f"the prompt has {error['n_prompt_tokens']} tokens, the window {error['n_ctx']}",

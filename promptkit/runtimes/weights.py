@@ -140,7 +140,7 @@ def pull_hub(repo: str, file: str, progress: Progress | None = None) -> Path:
         with suppress(OSError, hub.errors.HTTPError):
             files = hub.HfApi(endpoint=endpoint).list_repo_files(repo)
         hint = nearest(file, [one for one in files if one.endswith(".gguf")])
-        raise ModelMissing(f"{repo} has no {file}", hint=hint) from error
+        raise ModelMissing(f"{repo} has no {file}", hint=hint and _quoted(hint)) from error
     except (OSError, hub.errors.HTTPError) as error:
         raise ModelLoadFailed(f"cannot fetch {name}: {_last_line(str(error))}", hint=OWN_FILE) from error
 
@@ -261,7 +261,11 @@ def _sha256(path: Path) -> str:
 def _last_line(text: str) -> str:
     """Return the last line of what a hub or an installer says, as messages may show it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return Redactor(os.environ.get("HF_TOKEN")).quote(lines[-1]) if lines else ""
+    return _quoted(lines[-1]) if lines else ""
+
+
+def _quoted(text: str) -> str:
+    return Redactor(os.environ.get("HF_TOKEN")).quote(text)
 
 
 def _silent(what: str, done: int, total: int | None) -> None:

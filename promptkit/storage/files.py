@@ -131,7 +131,7 @@ def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int |
 
 def write_private(path: Path, data: str | bytes | Iterable[bytes]) -> None:
     """As `write_atomic`, where a file that is not there yet is made for its owner alone. Raises StoreFailed."""
-    write_atomic(path, data, mode=None if path.exists() else PRIVATE_FILE)
+    write_atomic(path, data, mode=None if os.path.exists(path) else PRIVATE_FILE)
 
 
 def create_private(path: Path) -> None:
