@@ -17,6 +17,7 @@ import pytest
 import stamina
 from aiohttp import web
 
+from promptkit.storage import Store
 from tests.journeys.commands import Done, Place
 from tests.journeys.hostile_server import LISTED, hostile_server
 from tests.journeys.project import finish, make_project
@@ -91,6 +92,10 @@ FILES: dict[str, str | bytes] = {
     "templates/prompts/sort.j2": PROMPT,
     "evals/suite.yaml": SUITE,
 }
+PRIVATE = {
+    *("store.db", "store.db-wal", "store.db-shm"),
+    *("page.html", "tape.jsonl", "a.jsonl", "a.csv", "a.xml"),
+}
 BLOCK = re.compile(rb"<script[^>]*>([A-Za-z0-9+/=\s]+)</script>")
 
 
@@ -123,9 +128,14 @@ def test_no_file_and_no_message_of_an_evaluation_holds_the_key(
     ]
     for name in ("OPENAI_API_KEY", "OLLAMA_API_KEY"):
         monkeypatch.setenv(name, CANARY)
-    project.write({**FILES, "rows.jsonl": "", "evals/rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    project.write({**FILES, "evals/rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
 
-    with hostile_server(protocol, cases) as server, stamina.set_testing(True):
+    # A second connection keeps the store's log from being taken away at the end of each command.
+    with (
+        hostile_server(protocol, cases) as server,
+        Store.open(project.folder / ".promptkit"),
+        stamina.set_testing(True),
+    ):
         monkeypatch.setenv("OLLAMA_HOST", server.url)
         options = ("--model", server.reference, "-j", "1", "--html", "page.html", "--record", "tape.jsonl")
         ended = project.run("eval", "evals/suite.yaml", *options)
@@ -134,24 +144,20 @@ def test_no_file_and_no_message_of_an_evaluation_holds_the_key(
             project.run("runs", "show", "last"),
             project.run("runs", "errors", "last", "--json"),
             project.run("runs", "export", "last", "--jsonl", "a.jsonl", "--csv", "a.csv", "--junit", "a.xml"),
-            project.run("runs", "export", "last", "--baseline", "base.jsonl"),
             *(
                 project.run("run", "sort", f"mail=case {number}", "--trace", "--model", server.reference, "--no-cache")
                 for number, case in enumerate(cases)
                 if case.kind == "key" and len(case.sent) < 1_000_000
             ),
         ]
+        everything = spoken(project, *said)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in project.folder.rglob("*") if path.name in PRIVATE}
 
     assert f"Bearer {CANARY}" in server.heads[-1]
     record = [json.loads(line) for line in (project.folder / "a.jsonl").read_text().splitlines()]
     assert len(record) == len(rows), ended.err
-    check_unspoken(spoken(project, *said))
-    modes = {path.stat().st_mode & 0o777 for path in (project.folder / ".promptkit").glob("store.db*")}
-    modes |= {
-        (project.folder / name).stat().st_mode & 0o777
-        for name in ("page.html", "tape.jsonl", "a.jsonl", "a.csv", "a.xml")
-    }
-    assert modes == {0o600}
+    check_unspoken(everything)
+    assert modes == dict.fromkeys(PRIVATE, 0o600)
 
 
 DESCRIPTIONS: list[tuple[Protocol, str, Any]] = [

@@ -270,7 +270,6 @@ def types() -> Iterator[Case]:
     for protocol in PROTOCOLS:
         for name, value in NO_TEXTS.items():
             yield Case(f"the text is {name}", protocol, answer(protocol, piece(protocol, value)), BadReply)
-        for name, value in NO_TEXTS.items():
             if value:
                 thinking = piece(protocol, "", thought=value)
                 yield Case(f"the thought is {name}", protocol, answer(protocol, thinking), BadReply)
