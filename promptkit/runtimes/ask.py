@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
@@ -86,7 +87,7 @@ class Asker:
     """Asks one runtime: within its limits, again where that can help, and never twice for what is known.
 
     `concurrency` is how many requests may be in flight (left out: what the model says is worth while), `deadline`
-    the seconds for one request with all its `attempts`, waiting for its turn not counted, and for describing the model;
+    the seconds for one request with all its `attempts` and describing the model, waiting for its turn not counted;
     `firm`: no step changes it. `store` keeps replies; `recorder` writes down all that is asked, under `name`, the
     model's name in the run (None: its default).
     """
@@ -144,13 +145,15 @@ class Asker:
             return reply
 
     async def _ask(self, request: Request, on_text: OnText | None) -> Reply:
+        began = monotonic()
         model = await self.model()
+        left = self._deadline - (monotonic() - began)  # of the time that describing the model may have taken
         _refuse(model, needs(request))
         self.statistics.requests += 1
         if self._store is None:
-            reply = await self._send(request, on_text)
+            reply = await self._send(request, on_text, left)
         else:
-            reply = await self._known_or_sent(self._store, request, model.digest, on_text)
+            reply = await self._known_or_sent(self._store, request, model.digest, on_text, left)
         if self._recorder:
             self._recorder.answer(self._name, request, reply)
         return reply
@@ -204,7 +207,9 @@ class Asker:
         """Release the runtime. Safe to call twice."""
         await self.runtime.close()
 
-    async def _known_or_sent(self, store: Cache, request: Request, digest: str, on_text: OnText | None) -> Reply:
+    async def _known_or_sent(
+        self, store: Cache, request: Request, digest: str, on_text: OnText | None, seconds: float
+    ) -> Reply:
         key = request_key(request, digest)
         known = _read(store.cached(key))
         if known is not None:
@@ -214,7 +219,7 @@ class Asker:
             return known
 
         async def send(tell: OnText | None) -> Reply:
-            reply = await self._send(request, tell)
+            reply = await self._send(request, tell, seconds)
             await store.keep(key, _encode(reply_record(reply)))
             return reply
 
@@ -224,14 +229,14 @@ class Asker:
         self.statistics.cached += 1
         return replace(reply, cached=True)
 
-    async def _send(self, request: Request, on_text: OnText | None) -> Reply:
+    async def _send(self, request: Request, on_text: OnText | None, seconds: float) -> Reply:
         listen = listeners(on_text)
         async with self._limiter:
-            return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())))
+            return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())), seconds)
 
-    async def _in_time(self, action: Callable[[], Awaitable[T]]) -> T:
+    async def _in_time(self, action: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         try:
-            async with asyncio.timeout(self._deadline) as clock:
+            async with asyncio.timeout(self._deadline if seconds is None else seconds) as clock:
                 return await action()
         except TimeoutError:
             if not clock.expired():

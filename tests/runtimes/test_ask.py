@@ -222,6 +222,26 @@ async def test_waiting_for_ones_turn_does_not_count_towards_the_deadline() -> No
     assert len(replies) == 8
 
 
+async def test_describing_the_model_and_the_request_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 599.99])
+    monkeypatch.setattr("promptkit.runtimes.ask.monotonic", lambda: next(clock))
+
+    with pytest.raises(DeadlinePassed, match="within 600 seconds"):
+        await Asker(Scripted(Gate())).ask(HELLO)
+
+
+@pytest.mark.parametrize(("firm", "answers"), [(False, True), (True, False)])
+async def test_another_deadline_counts_unless_its_own_is_firm(firm: bool, answers: bool) -> None:
+    asker = Asker(Scripted(lambda request: "hi", delay=0.05), deadline=0.01, firm=firm)
+    await asker.model()
+    try:
+        assert (await asker.timed(10).ask(HELLO)).text == "hi"
+    except DeadlinePassed:
+        assert not answers
+    else:
+        assert answers
+
+
 async def test_a_runtimes_own_timeout_is_not_taken_for_the_deadline() -> None:
     with pytest.raises(TimeoutError):
         await Asker(Scripted([TimeoutError()])).ask(HELLO)
