@@ -12,7 +12,7 @@ from promptkit.engine.scope import STEPS, Items
 from promptkit.engine.session import Session, Settings
 from promptkit.engine.steprun import Here, StepRun
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.runtimes import Asker, Message, Model, OnText, Reply, Request
+from promptkit.runtimes import Asker, Message, Model, OnText, Reply, Request, Runtime
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Models
@@ -131,12 +131,11 @@ async def _first_request(
     if dry.request is None:
         return None
     text = await asker.template(dry.request.messages, dry.request.begun)
-    pieces = None if text is None else await asker.tokenize(text)
     return Rendered(
         step=step.name,
         request=dry.request,
         text=text,
-        tokens=None if pieces is None else len(pieces),
+        tokens=await asker.count(dry.request.messages, dry.request.begun),
         assumed=assumed,
         notices=session.notices,
     )
@@ -160,7 +159,7 @@ class _Only:
         return self._asker
 
 
-class _Dry:
+class _Dry(Runtime):
     """A runtime that looks like another and answers nothing: it keeps the first request."""
 
     def __init__(self, model: Model, real: Asker) -> None:

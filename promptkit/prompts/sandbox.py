@@ -39,7 +39,7 @@ MOST_NAMES: Final = 1_000
 """Among how many names the nearest is looked for."""
 
 MAX_NESTING: Final = 50
-"""Statements (loops, conditions, blocks) within one another. Jinja's compiler takes time by the square of their depth."""
+"""Statements (loops, conditions, blocks) within one another; Jinja's compiler takes the square of their depth in time."""
 
 METHODS: Final[dict[type, frozenset[str]]] = {
     str: words(

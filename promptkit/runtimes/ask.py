@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.control_tokens import without_control_tokens
 from promptkit.runtimes.flights import Flights
 from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.wire import reply_from, reply_record, request_key
@@ -141,6 +142,7 @@ class Asker:
     async def _ask(self, request: Request, on_text: OnText | None) -> Reply:
         model = await self.model()
         _refuse(model, needs(request))
+        request = self.sent(request)
         self.statistics.requests += 1
         if self._store is None:
             reply = await self._send(request, on_text)
@@ -149,6 +151,14 @@ class Asker:
         if self._recorder:
             self._recorder.answer(self._name, request, reply)
         return reply
+
+    def sent(self, request: Request) -> Request:
+        """Return a request as it goes to the runtime. Take it after `model`.
+
+        Its messages hold no control token where the runtime would obey it.
+        """
+        obeys = self._model is not None and self._model.obeys_control_tokens
+        return without_control_tokens(request) if obeys else request
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text. Raises Unsupported or RuntimeFailure."""
@@ -174,6 +184,11 @@ class Asker:
         if self._recorder:
             self._recorder.template(self._name, messages, begun, text)
         return text
+
+    async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
+        """Return how many tokens the messages become, or None where that is not known."""
+        await self.model()
+        return await self.runtime.count(messages, begun)
 
     def uncached(self) -> Asker:
         """Return this asker without its store: same runtime, limits and counts. Take it after `model`."""

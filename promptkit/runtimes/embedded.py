@@ -1,7 +1,7 @@
 """A model in this process: llama.cpp's server, by the package `xllamacpp`.
 
-Every request becomes one raw text (the chat template is applied first, and the begun turn written after it), so
-that chat, begun turns, grammars, schemas and log-probabilities all go one way, and what is sent can be shown.
+Every request becomes one raw text (`prompt_text`), so that chat, begun turns, grammars, schemas and log-probabilities
+all go one way, and what is sent can be shown.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
 from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Runtime, Token
 from promptkit.runtimes.llama import Llama, library_version
+from promptkit.runtimes.prompt_text import PromptText, prompt_text
 from promptkit.runtimes.seeds import sample_seed
-from promptkit.runtimes.thoughts import CLOSE, OPEN, ThoughtSplitter
+from promptkit.runtimes.thoughts import OPEN, ThoughtSplitter
 from promptkit.runtimes.weights import file_digest
 
 Result = TypeVar("Result")
@@ -108,7 +109,12 @@ class Embedded(Runtime):
     async def template(self, messages: Sequence[Message], begun: str = "") -> str:
         """Return the text that the messages become under the model's own chat template."""
         request = Request(messages=tuple(messages), begun=begun)
-        return await self._run(lambda: _prompt(self._loaded(), request))
+        return await self._run(lambda: prompt_text(self._loaded(), request).text)
+
+    async def count(self, messages: Sequence[Message], begun: str = "") -> int:
+        """Return how many tokens the messages become, control tokens in them as the letters that they are sent as."""
+        request = Request(messages=tuple(messages), begun=begun)
+        return await self._run(lambda: len(self._loaded().tokenize(prompt_text(self._loaded(), request).sent)))
 
     async def close(self) -> None:
         """End what is running and unload the model. Safe to call twice."""
@@ -165,10 +171,10 @@ class Embedded(Runtime):
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
         started = time.perf_counter()
         llama = self._loaded(request.context)
-        prompt = _prompt(llama, request)
-        if not prompt:
+        prompt = prompt_text(llama, request)
+        if not prompt.text:
             raise RequestRefused("the prompt is empty")
-        collector = _Collector(_splitter(request, prompt), deliver)
+        collector = _Collector(_splitter(request, prompt.text), deliver)
 
         def given_up() -> bool:
             return ended.is_set() or self._closing.is_set()
@@ -224,30 +230,14 @@ class _Collector:
             self._deliver(piece)
 
 
-def _prompt(llama: Llama, request: Request) -> str:
-    """Return the raw text that llama.cpp continues. Where the template opens thoughts, a begun answer closes them."""
-    if request.prompt is not None:
-        return request.prompt + request.begun
-    options = {} if request.think is None else {"enable_thinking": bool(request.think)}
-    messages = [{"role": message.role, "content": message.content} for message in request.messages]
-    prompt = llama.apply_template(messages, **options)
-    if _answers_at_once(request) and prompt.rstrip().endswith(OPEN):
-        prompt = f"{prompt.rstrip()}\n\n{CLOSE}\n\n"
-    return prompt + request.begun
-
-
-def _answers_at_once(request: Request) -> bool:
-    return bool(request.begun or request.grammar or request.schema) or request.think is False
-
-
-def _splitter(request: Request, prompt: str) -> ThoughtSplitter:
+def _splitter(request: Request, text: str) -> ThoughtSplitter:
     off = request.prompt is not None or bool(request.begun or request.grammar or request.schema)
-    return ThoughtSplitter(opened=not off and prompt.rstrip().endswith(OPEN), off=off)
+    return ThoughtSplitter(opened=not off and text.rstrip().endswith(OPEN), off=off)
 
 
-def _query(request: Request, prompt: str) -> dict[str, Any]:
+def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
     query: dict[str, Any] = {
-        "prompt": prompt,
+        "prompt": prompt.sent,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
     }

@@ -14,10 +14,12 @@ import ctypes
 import http.client
 import json
 import os
+import re
 import secrets
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from promptkit.errors import (
     Unsupported,
     place,
 )
+from promptkit.runtimes.vocabulary import control_tokens
 
 PROMPT_CACHE_MEBIBYTES = 512
 """Memory for prompts that a slot dropped; llama.cpp's own 8 GB is too much for a laptop."""
@@ -55,6 +58,8 @@ class Llama:
         library = load_library()
         _check_file(path)
         self._process = os.getpid()
+        self._path = path
+        self._letters: dict[str, tuple[int, ...]] = {}
         self._key = secrets.token_hex(16)
         parameters = library.CommonParams()
         parameters.model.path = str(path)
@@ -124,10 +129,26 @@ class Llama:
             raise failure(answer["error"])
         return [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
 
-    def tokenize(self, text: str) -> tuple[bytes, ...]:
-        """Return the text's tokens as byte pieces."""
+    def tokenize(self, text: str | Sequence[str | int]) -> tuple[bytes, ...]:
+        """Return the tokens of a text, or of texts with tokens between them, as byte pieces."""
         tokens = self._call("POST", "/tokenize", {"content": text, "with_pieces": True})["tokens"]
         return tuple(_piece(token["piece"]) for token in tokens)
+
+    @cached_property
+    def control_tokens(self) -> re.Pattern[str]:
+        """Finds the control tokens of the model that are written out in a text. The file is read at the first use."""
+        tokens = sorted(control_tokens(self._path), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, tokens)) or "(?!)")
+
+    def letters(self, token: str) -> tuple[int, ...]:
+        """Return the tokens of a control token's letters; none where its text is no control token in a prompt."""
+        if token not in self._letters:
+            plain, obeyed = (
+                tuple(self._call("POST", "/tokenize", {"content": token, "parse_special": parsed})["tokens"])
+                for parsed in (False, True)
+            )
+            self._letters[token] = () if plain == obeyed else plain
+        return self._letters[token]
 
     def apply_template(self, messages: Iterable[Mapping[str, str]], **options: Any) -> str:
         """Return the text that the messages become, with the assistant's turn begun. `options` go to the template."""

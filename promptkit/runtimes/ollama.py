@@ -16,7 +16,7 @@ from typing import Any
 
 from promptkit.errors import BadReply, ContextOverflow, ModelMissing, Unsupported
 from promptkit.runtimes.arriving import Arriving, understood
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.http import parse
 from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.ollama_server import (
@@ -41,7 +41,7 @@ MOST_ALTERNATIVES = 20
 REFUSES_OVERFLOW = (0, 12, 4)
 
 
-class Ollama:
+class Ollama(Runtime):
     """A `Runtime` over one model of an Ollama server (`host`: as OLLAMA_HOST, which it overrides).
 
     `context` fixes the window; without it, it follows the prompts' length. `keep_alive` is what Ollama takes:
@@ -95,6 +95,7 @@ class Ollama:
             context=described.context,
             size=described.size,
             parallel=2,
+            obeys_control_tokens=True,
         )
 
     async def _count(self, messages: Sequence[Message]) -> int | None:

@@ -25,7 +25,7 @@ from promptkit.errors import (
     nearest,
 )
 from promptkit.runtimes.arriving import Arriving, understood
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.http import Server, parse
 from promptkit.runtimes.keys import key_for
 from promptkit.runtimes.seeds import sample_seed
@@ -68,7 +68,7 @@ class _Stream:
         )
 
 
-class OpenAI:
+class OpenAI(Runtime):
     """A `Runtime` over `base_url` (it ends in `/v1`). The key comes from the environment only (`keys.key_for`)."""
 
     def __init__(self, name: str, *, base_url: str, key_env: str | None = None) -> None:
@@ -111,6 +111,7 @@ class OpenAI:
             capabilities=capabilities,
             context=self._context(own),
             parallel=self._llama.get("total_slots", 1) if self._llama else 4,
+            obeys_control_tokens=True,
         )
 
     async def _read(self, path: str) -> Any:

@@ -23,7 +23,7 @@ from stat import S_ISREG
 from typing import Any, TypeVar
 
 from promptkit.errors import InputError, NotRecorded, Problem, StoreFailed, place
-from promptkit.runtimes.base import Message, Model, OnText, Reply, Request
+from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.wire import (
     model_from,
     model_record,
@@ -147,7 +147,7 @@ class Recorder:
             raise StoreFailed(f"cannot record to {place(self._path)}: {failure.strerror}") from failure
 
 
-class Replay:
+class Replay(Runtime):
     """A runtime that answers from a recording, as the recorded model did; `of` names another model of that run."""
 
     def __init__(self, path: Path, *, of: str | None = None) -> None:

@@ -11,7 +11,7 @@ from inspect import isawaitable
 from typing import TypeAlias, get_args
 
 from promptkit.errors import RequestRefused, Unsupported
-from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Token
+from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Runtime, Token
 
 Answered: TypeAlias = str | Reply | Exception
 Script: TypeAlias = Callable[[Request], Answered | Awaitable[Answered]]
@@ -48,7 +48,7 @@ def quoted(request: Request) -> str:
     return f"…{word or end}"
 
 
-class Scripted:
+class Scripted(Runtime):
     """A runtime whose answers are given: by a function of the request, or one after the other.
 
     A text is cut at a stop sequence and at `max_tokens` and gets log-probabilities where they are asked for, as

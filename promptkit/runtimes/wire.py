@@ -13,9 +13,13 @@ from math import inf
 from typing import Any
 
 from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
+from promptkit.runtimes.control_tokens import holds_control_tokens
 
 KEY_VERSION = 1
 """Part of every key; raised when a record's form, or a default that is left out of it, changes."""
+
+AS_TEXT = "control tokens as text"
+"""In the keys of requests that hold control tokens, which were once obeyed: those replies are no longer theirs."""
 
 _REQUEST = Request()
 _REPLY = Reply(text="")
@@ -33,7 +37,8 @@ def to_json(record: object) -> str:
 
 def request_key(request: Request, digest: str) -> str:
     """Return the SHA-256 of a request to the model of that digest; no two different requests share one."""
-    text = to_json([KEY_VERSION, digest, request_record(request)])
+    marks = [AS_TEXT] if holds_control_tokens(request) else []
+    text = to_json([KEY_VERSION, digest, request_record(request), *marks])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -96,6 +101,7 @@ def model_record(model: Model) -> dict[str, Any]:
     for name in ("context", "size", "parallel"):
         _put(record, name, getattr(model, name), None)
     _put(record, "notes", list(model.notes), [])
+    _put(record, "obeys_control_tokens", model.obeys_control_tokens, False)
     return record
 
 

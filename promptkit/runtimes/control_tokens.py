@@ -1,0 +1,96 @@
+"""Control tokens written out in a text (`<|im_end|>`), which a server's tokenizer would obey.
+
+Nobody may open or close a turn by what a message says. A runtime that tokenizes by itself takes such a text as text.
+For one whose tokenizer is out of reach the text is sent with a backslash in it: the usual sign for what is meant
+literally. Models know it, and a person sees it; an invisible character would hide in what the model copies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from promptkit.runtimes.base import Message, Request
+
+_NAMES: Final = (
+    "start_of_turn|end_of_turn|bos|eos",  # Gemma
+    "tool_call|tool_response",  # Qwen
+    r"BOS_TOKEN|EOS_TOKEN|SPECIAL_\d{1,4}|sop|eop|seed:[a-z_]{1,32}",  # Command R, Mistral, GLM, Seed
+)
+_BRACKETED: Final = (
+    "INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT",  # Llama 2, Mistral
+    r"gMASK|\|(?:system|user|assistant|tool|endofturn)\|",  # GLM, EXAONE
+)
+_SPECIAL: Final = (
+    r"[|｜][^\s<>|｜]{1,64}[|｜]>",  # ChatML, Llama 3, Phi, Harmony, Command R, DeepSeek
+    r"\|(?:turn|channel|think|tool|tool_call|tool_response)>|(?:turn|channel|tool|tool_call|tool_response)\|>",  # Gemma
+    "</?SYS>>",  # Llama 2
+)
+
+
+def _forms(*thoughts: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Return what control tokens begin with, and what finds those that do: one letter in front is looked for fast."""
+    names, bracketed = "|".join((*_NAMES, *thoughts)), "|".join((*_BRACKETED, *map(str.upper, thoughts)))
+    angled = "|".join((*_SPECIAL, rf"/?(?:{names})>"))
+    return ("<", re.compile(f"<(?:{angled})")), ("[", re.compile(rf"\[/?(?:{bracketed})\]"))
+
+
+_IN_ANSWERS: Final = _forms()
+_ELSEWHERE: Final = _forms("think")
+"""An assistant's own turn may hold its thoughts, and chat templates look for them there."""
+
+_SENTENCE: Final = re.compile(r"</?s>")
+_STRUCK: Final = re.compile(r"<s>(?:(?!</?s>)[\s\S])*</s>|</?s>")
+"""The ends of Llama 2's turns; in HTML they are text struck through, which has a beginning and then an end."""
+
+
+def backslashed(found: re.Match[str]) -> str:
+    """Return what a pattern found with a backslash after its first visible character: no longer what it looked like."""
+    text = found[0]
+    first = len(text) - len(text.lstrip()) + 1
+    return f"{text[:first]}\\{text[first:]}"
+
+
+def is_known(text: str) -> bool:
+    """Tell whether a text is one of the control tokens that model families are known for."""
+    return any(pattern.fullmatch(text) for _, pattern in _ELSEWHERE) or bool(_SENTENCE.fullmatch(text))
+
+
+def holds_control_tokens(request: Request) -> bool:
+    """Tell whether the messages of a request, or its begun turn, hold what `without_control_tokens` would change."""
+    return without_control_tokens(request) is not request
+
+
+def without_control_tokens(request: Request) -> Request:
+    """Return the request with a backslash in each known control token of its messages and its begun turn.
+
+    A raw text stays as it is: its author writes the control tokens. The request itself is returned where it holds none.
+    """
+    messages = tuple(map(_escaped_message, request.messages))
+    begun = _escaped(request.begun, _IN_ANSWERS) if request.prompt is None else request.begun
+    if begun == request.begun and all(new is old for new, old in zip(messages, request.messages, strict=True)):
+        return request
+    return replace(request, messages=messages, begun=begun)
+
+
+def _escaped_message(message: Message) -> Message:
+    content = _escaped(message.content, _IN_ANSWERS if message.role == "assistant" else _ELSEWHERE)
+    return message if content == message.content else replace(message, content=content)
+
+
+def _escaped(text: str, forms: Iterable[tuple[str, re.Pattern[str]]]) -> str:
+    escaped = text
+    for first, pattern in forms:
+        if first in text:
+            escaped = pattern.sub(backslashed, escaped)
+    if "s>" not in text:
+        return escaped
+    if "INST]" in text or "SYS>" in text:
+        return _SENTENCE.sub(backslashed, escaped)
+    return _STRUCK.sub(_unpaired, escaped)
+
+
+def _unpaired(found: re.Match[str]) -> str:
+    return backslashed(found) if _SENTENCE.fullmatch(found[0]) else found[0]
