@@ -53,6 +53,7 @@ def compose(
     """
     opened = open_layout(layout)
     shown_cue = _cue(cue, sections, opened)
+    labels = [opened.as_data(label) for label in labels]
     parts = _parts(sections, with_examples=bool(examples))
     as_turns = examples if mode == "turns" else ()
     if as_turns and not parts["examples"]:

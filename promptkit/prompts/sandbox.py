@@ -39,7 +39,7 @@ MOST_NAMES: Final = 1_000
 """Among how many names the nearest is looked for."""
 
 MAX_NESTING: Final = 50
-"""Statements (loops, conditions, blocks) within one another; Jinja's compiler takes the square of their depth in time."""
+"""Statements (loops, conditions, blocks) within one another. Jinja's compiler takes time by their depth, squared."""
 
 METHODS: Final[dict[type, frozenset[str]]] = {
     str: words(
@@ -55,6 +55,9 @@ METHODS: Final[dict[type, frozenset[str]]] = {
     float: frozenset(),
 }
 """What may be called on a plain value."""
+
+_FROM_JINJA: Final = words("_block_vars _loop_vars")
+"""Arguments that Jinja adds to calls within blocks and loops."""
 
 _REPLACED_METHODS: Final[dict[str, Callable[..., str]]] = {
     "join": lambda separator, items: join(items, separator),
@@ -175,7 +178,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         charged = [charge(argument) for argument in arguments]
         replacement = _REPLACED_METHODS.get(getattr(called, "__name__", "")) if isinstance(owner, str) else None
         if replacement:
-            return replacement(owner, *charged, **named)
+            given = {name: value for name, value in named.items() if name not in _FROM_JINJA}
+            return replacement(owner, *charged, **given)
         result = super().call(context, called, *charged, **named)
         return weigh(result) if isinstance(result, dict) else charge(result)
 

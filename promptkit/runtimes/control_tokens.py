@@ -46,11 +46,12 @@ _STRUCK: Final = re.compile(r"<s>(?:(?!</?s>)[\s\S])*</s>|</?s>")
 """The ends of Llama 2's turns; in HTML they are text struck through, which has a beginning and then an end."""
 
 
-def backslashed(found: re.Match[str]) -> str:
-    """Return what a pattern found with a backslash after its first visible character: no longer what it looked like."""
+def backslashed(found: re.Match[str], mark: str = "\\") -> str:
+    """Return what a pattern found with a backslash after the bracket that opens it, else before it."""
     text = found[0]
-    first = len(text) - len(text.lstrip()) + 1
-    return f"{text[:first]}\\{text[first:]}"
+    first = len(text) - len(text.lstrip())
+    first += text[first] in "<["
+    return f"{text[:first]}{mark}{text[first:]}"
 
 
 def is_known(text: str) -> bool:

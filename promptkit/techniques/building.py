@@ -114,7 +114,8 @@ def example_types(step: StepContext) -> tuple[AnswerType, ...]:
 
 def written_examples(step: StepContext) -> tuple[WrittenExample, ...]:
     """Return the user's examples as a model reads them. Raises InputError where one cannot be written."""
-    return step.prompt.written(step.examples, [kind.write for kind in example_types(step)], step.values)
+    writes = [kind.write for kind in example_types(step)]
+    return step.prompt.written(step.examples, writes, step.values, open_layout(step.layout).delimiters)
 
 
 def cue_of(step: StepContext, spec: CallSpec) -> str:
@@ -129,11 +130,11 @@ def cue_of(step: StepContext, spec: CallSpec) -> str:
 
 
 def _sections(step: StepContext, wanted: Build) -> dict[str, str]:
-    layer = Layer(wanted.spec.file, wanted.values)
-    sections = step.prompt.sections(step.values, layers=(*step.layers, layer))
+    layer, layout = Layer(wanted.spec.file, wanted.values), open_layout(step.layout)
+    sections = step.prompt.sections(step.values, layers=(*step.layers, layer), delimiters=layout.delimiters)
     shown = {name: text for name, text in sections.items() if wanted.spec.shows(name)}
     if wanted.spec.produces == "answer" and "output_format" not in shown and wanted.spec.shows("output_format"):
-        shown["output_format"] = instruction(step.answer, project=step.project)
+        shown["output_format"] = layout.as_data(instruction(step.answer, project=step.project))
     return shown
 
 
@@ -158,7 +159,8 @@ def _demonstration(step: StepContext, demo: Mapping[str, Any], spec: CallSpec) -
     if isinstance(output, list):
         separator = step.answer.description().get("separator", ",")
         output = ("\n" if separator == "\n" else f"{separator.strip()} ").join(map(str, output))
-    return WrittenExample(str(demo.get("input", "")), str(output), thoughts)
+    data = open_layout(step.layout).as_data
+    return WrittenExample(data(str(demo.get("input", ""))), data(str(output)), thoughts and data(thoughts))
 
 
 def _cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | None:
