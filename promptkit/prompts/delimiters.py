@@ -27,9 +27,12 @@ _BEGIN: Final = rf"(?<![^{_BREAKS}])[^\S{_BREAKS}]*"
 _END: Final = rf"[^\S{_BREAKS}]*(?![^{_BREAKS}])"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Delimiters:
-    """Finds a layout's delimiters in a text. Each holds one of `words`, which is faster to look for."""
+    """Finds a layout's delimiters in a text. Each holds one of `words`, which is faster to look for.
+
+    What is kept by delimiters is kept by the object, which a layout has one of: to compare patterns takes long.
+    """
 
     pattern: re.Pattern[str]
     words: tuple[str, ...]

@@ -60,25 +60,20 @@ def open_layout(layout: str | Path) -> Layout:
         if layout not in _shipped():
             raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, _shipped()))
         layout = _shipped()[layout]
-    text = current_text(layout)
-    front = _front(layout, text)
-    return Layout(layout, text, front.cue, _delimiters(front), stands_alone(layout, text))
+    return _read(layout, current_text(layout))
+
+
+@lru_cache(maxsize=100)
+def _read(file: Path, text: str) -> Layout:
+    document, _, _ = split_front_matter(text, str(place(file)))
+    front = read_model(document, LayoutFront) if document else LayoutFront()
+    delimiters = Delimiters.of(tags=front.tags, headings=front.headings, prefixes=front.prefixes)
+    return Layout(file, text, front.cue, delimiters, stands_alone(file, text))
 
 
 @cache
 def _shipped() -> dict[str, Path]:
     return {path.stem: path for path in SHIPPED.glob("*.j2")}
-
-
-@lru_cache(maxsize=100)
-def _front(file: Path, text: str) -> LayoutFront:
-    document, _, _ = split_front_matter(text, str(place(file)))
-    return read_model(document, LayoutFront) if document else LayoutFront()
-
-
-@lru_cache(maxsize=100)
-def _delimiters(front: LayoutFront) -> Delimiters | None:
-    return Delimiters.of(tags=front.tags, headings=front.headings, prefixes=front.prefixes)
 
 
 def lay_out(

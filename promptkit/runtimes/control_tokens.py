@@ -8,11 +8,14 @@ literally. Models know it, and a person sees it; an invisible character would hi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
-from promptkit.runtimes.base import Message, Request
+from promptkit.runtimes.base import Request
+
+LONGEST_KEPT: Final = 10_000
+"""Characters of a text up to which what it becomes is kept."""
 
 _NAMES: Final = (
     "start_of_turn|end_of_turn|bos|eos",  # Gemma
@@ -69,21 +72,29 @@ def without_control_tokens(request: Request) -> Request:
 
     A raw text stays as it is: its author writes the control tokens. The request itself is returned where it holds none.
     """
-    messages = tuple(map(_escaped_message, request.messages))
-    begun = _escaped(request.begun, _IN_ANSWERS) if request.prompt is None else request.begun
-    if begun == request.begun and all(new is old for new, old in zip(messages, request.messages, strict=True)):
+    contents = [_escaped(message.content, message.role == "assistant") for message in request.messages]
+    begun = request.begun if request.prompt is not None else _escaped(request.begun, True)
+    if begun == request.begun and contents == [message.content for message in request.messages]:
         return request
-    return replace(request, messages=messages, begun=begun)
+    pairs = zip(request.messages, contents, strict=True)
+    return replace(request, messages=tuple(replace(each, content=content) for each, content in pairs), begun=begun)
 
 
-def _escaped_message(message: Message) -> Message:
-    content = _escaped(message.content, _IN_ANSWERS if message.role == "assistant" else _ELSEWHERE)
-    return message if content == message.content else replace(message, content=content)
+def _escaped(text: str, is_answer: bool) -> str:
+    if not ("<" in text or "[" in text):
+        return text
+    return _escaped_once(text, is_answer) if len(text) <= LONGEST_KEPT else _escaped_anew(text, is_answer)
 
 
-def _escaped(text: str, forms: Iterable[tuple[str, re.Pattern[str]]]) -> str:
+@lru_cache(maxsize=500)
+def _escaped_once(text: str, is_answer: bool) -> str:
+    """Return the text as `_escaped_anew` does: examples are the same in each request."""
+    return _escaped_anew(text, is_answer)
+
+
+def _escaped_anew(text: str, is_answer: bool) -> str:
     escaped = text
-    for first, pattern in forms:
+    for first, pattern in _IN_ANSWERS if is_answer else _ELSEWHERE:
         if first in text:
             escaped = pattern.sub(backslashed, escaped)
     if "s>" not in text:
