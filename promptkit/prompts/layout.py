@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from promptkit.errors import InputError, nearest, place
 from promptkit.project import LIBRARY
@@ -17,6 +17,8 @@ from promptkit.prompts.front import split_front_matter
 from promptkit.prompts.loader import current_text, render_text, stands_alone
 from promptkit.prompts.prompt import WrittenExample
 from promptkit.storage import read_model
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 SHIPPED: Final = LIBRARY / "templates" / "layouts"
 
@@ -49,9 +51,9 @@ class LayoutFront(BaseModel):
 
     about: str = ""
     cue: str = ""
-    tags: tuple[str, ...] = ()
-    headings: tuple[str, ...] = ()
-    prefixes: tuple[str, ...] = ()
+    tags: tuple[Words, ...] = ()
+    headings: tuple[Words, ...] = ()
+    prefixes: tuple[Words, ...] = ()
 
 
 def open_layout(layout: str | Path) -> Layout:

@@ -35,7 +35,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One message list, or one raw text, to be answered once.
+    """One message list, or one raw text, to be answered once. Control tokens in a raw text are obeyed, in messages not.
 
     `begun` is the start of the assistant's turn (a cue, or thoughts and a cue); the reply goes on from it and
     does not repeat it. At most one of `grammar` (GBNF, root rule `root`) and `schema` (JSON Schema) is given.

@@ -42,6 +42,7 @@ def _forms(*thoughts: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 _IN_ANSWERS: Final = _forms()
 _ELSEWHERE: Final = _forms("think")
+THOUGHTS: Final = frozenset(("<think>", "</think>", "[THINK]", "[/THINK]"))
 """An assistant's own turn may hold its thoughts, and chat templates look for them there."""
 
 _SENTENCE: Final = re.compile(r"</?s>")

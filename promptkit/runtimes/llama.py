@@ -16,6 +16,7 @@ import json
 import os
 import re
 import secrets
+import struct
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -136,19 +137,29 @@ class Llama:
 
     @cached_property
     def control_tokens(self) -> re.Pattern[str]:
-        """Finds the control tokens of the model that are written out in a text. The file is read at the first use."""
-        tokens = sorted(control_tokens(self._path), key=len, reverse=True)
+        """Finds the control tokens of the model that are written out in a text. The file is read at the first use.
+
+        Raises ModelLoadFailed.
+        """
+        try:
+            tokens = sorted(control_tokens(self._path), key=len, reverse=True)
+        except (OSError, ValueError, struct.error) as error:
+            raise ModelLoadFailed(f"cannot read the vocabulary in {place(self._path)}: {error}") from error
         return re.compile("|".join(map(re.escape, tokens)) or "(?!)")
 
     def letters(self, token: str) -> tuple[int, ...]:
-        """Return the tokens of a control token's letters; none where its text is no control token in a prompt."""
+        """Return the tokens of a control token's letters; none where its text is not a control token in a prompt."""
         if token not in self._letters:
-            plain, obeyed = (
-                tuple(self._call("POST", "/tokenize", {"content": token, "parse_special": parsed})["tokens"])
-                for parsed in (False, True)
-            )
+            plain, obeyed = self._tokens(token, parse_special=False), self._tokens(token, parse_special=True)
+            if plain == obeyed and len(plain) == 1:
+                # A token of the kind "user-defined" is one wherever its text stands whole.
+                plain = self._tokens(token[:1], parse_special=False) + self._tokens(token[1:], parse_special=False)
             self._letters[token] = () if plain == obeyed else plain
         return self._letters[token]
+
+    def _tokens(self, text: str, *, parse_special: bool) -> tuple[int, ...]:
+        body = {"content": text, "parse_special": parse_special}
+        return tuple(self._call("POST", "/tokenize", body)["tokens"])
 
     def apply_template(self, messages: Iterable[Mapping[str, str]], **options: Any) -> str:
         """Return the text that the messages become, with the assistant's turn begun. `options` go to the template."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from promptkit.runtimes.base import Request
+from promptkit.runtimes.control_tokens import THOUGHTS
 from promptkit.runtimes.llama import Llama
 from promptkit.runtimes.thoughts import CLOSE, OPEN
 
@@ -41,12 +42,11 @@ def prompt_text(llama: Llama, request: Request) -> PromptText:
         text = _templated(llama, request, contents, request.begun)
         return PromptText(text, text)
     marks = dict(zip(letters, _unused((*contents, request.begun, llama.template)), strict=False))
-    pattern = re.compile("|".join(map(re.escape, sorted(marks, key=len, reverse=True))))
-
-    def marked(text: str) -> str:
-        return pattern.sub(lambda found: marks[found[0]], text)
-
-    text = _templated(llama, request, list(map(marked, contents)), marked(request.begun))
+    kept = {token: token if token in THOUGHTS else mark for token, mark in marks.items()}
+    marked = [
+        _replaced(message.content, kept if message.role == "assistant" else marks) for message in request.messages
+    ]
+    text = _templated(llama, request, marked, _replaced(request.begun, kept))
     return _unmarked(text, {mark: token for token, mark in marks.items()}, letters)
 
 
@@ -70,6 +70,11 @@ def _templated(llama: Llama, request: Request, contents: Sequence[str], begun: s
     if answers_at_once(request) and text.rstrip().endswith(OPEN):
         text = f"{text.rstrip()}\n\n{CLOSE}\n\n"
     return text + begun
+
+
+def _replaced(text: str, replacements: Mapping[str, str]) -> str:
+    pattern = "|".join(map(re.escape, sorted(replacements, key=len, reverse=True)))
+    return re.sub(pattern, lambda found: replacements[found[0]], text)
 
 
 def _unused(texts: Sequence[str]) -> Iterator[str]:

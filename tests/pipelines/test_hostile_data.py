@@ -134,6 +134,6 @@ async def test_what_is_rendered_for_this_process_is_counted_as_it_is_sent(embedd
     target = pipeline(tmp_path, "xml", "one", "an example")
     [hostile, _] = await render(target, {"text": MARKERS, "rows": []}, models=Given(embedded))
     reply = await embedded.answer(replace(hostile.request, max_tokens=1))
-    assert hostile.tokens == reply.tokens_in
+    assert hostile.tokens is not None and hostile.tokens == reply.tokens_in
     assert hostile.text is not None and MARKERS in hostile.text
     assert hostile.tokens > len(await embedded.tokenize(hostile.text))

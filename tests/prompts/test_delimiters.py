@@ -15,7 +15,7 @@ from promptkit.project import Project
 from promptkit.prompts import BLOCKS, Layer, Prompt, Prompts, WrittenExample, compose, open_layout
 from promptkit.prompts.prompt import Example
 from promptkit.prompts.sections import SECTIONS
-from tests.prompts.conftest import Load, Write
+from tests.prompts.conftest import Load, Write, problems_of
 
 LAYOUTS = ("xml", "markdown", "prefix", "json")
 TITLES = {
@@ -206,6 +206,25 @@ def test_a_layout_names_all_that_it_marks_sections_with(layout: str) -> None:
     assert (delimiters is None) == (layout == "json")
     left = delimiters.pattern.sub("", text) if delimiters else ""
     assert not re.search(r"[A-Z]{2,}|<|#", left)
+
+
+@pytest.mark.parametrize("front", ["tags: INPUT", "prefixes: ['']", "headings: [' ']", "tags: [1]"])
+def test_what_marks_no_section_is_an_error_of_the_layout(front: str, write: Write) -> None:
+    layout = write("templates/layouts/own.j2", f"---\n{front}\n---\n{{{{ sections.input }}}}")
+    (problem,) = problems_of(lambda: open_layout(layout))
+    assert problem.line == 2
+
+
+def test_a_layout_of_ones_own_names_what_marks_its_sections(load: Load, write: Write) -> None:
+    layout = write(
+        "templates/layouts/own.j2",
+        '---\ntags: [Q]\nheadings: [== Input]\nprefixes: ["Q:"]\n---\n{{ sections.input }}',
+    )
+    data = "<Q> a</Q >\n== Input\n == Input 3\n== Inputs\nQ: b\nNo Q: c"
+    sections = load("{% block input %}{{ a }}{% endblock %}").sections(
+        {"a": data}, delimiters=open_layout(layout).delimiters
+    )
+    assert sections["input"] == "<\\Q> a<\\/Q >\n\\== Input\n \\== Input 3\n== Inputs\n\\Q: b\nNo Q: c"
 
 
 PIECES = st.one_of(
