@@ -55,7 +55,7 @@ class Delimiters:
         """Return data with a backslash in each delimiter."""
         return self.pattern.sub(backslashed, text) if any(word in text for word in self.words) else text
 
-    def settled(self, rendered: str) -> str:
+    def resolved(self, rendered: str) -> str:
         """Return a rendered text with the author's delimiters as they were written, and a backslash in all others."""
         return self.escaped(rendered).replace(_MARK, "")
 

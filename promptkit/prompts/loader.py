@@ -182,7 +182,7 @@ def render_blocks(
                 # The last is the empty one of `sections.j2`.
                 text = joined(written[0](context)).strip() if len(written) > 1 else ""
                 if text:
-                    texts[name] = delimiters.settled(text) if delimiters else text
+                    texts[name] = delimiters.resolved(text) if delimiters else text
             return texts
     except InputError:
         raise

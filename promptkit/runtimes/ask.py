@@ -157,8 +157,10 @@ class Asker:
 
         Its messages hold no control token where the runtime would obey it.
         """
-        obeys = self._model is not None and self._model.obeys_control_tokens
-        return without_control_tokens(request) if obeys else request
+        model = self._model
+        if model is None or not model.obeys_control_tokens:
+            return request
+        return without_control_tokens(request, model.control_tokens)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text. Raises Unsupported or RuntimeFailure."""

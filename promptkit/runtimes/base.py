@@ -100,7 +100,8 @@ class Model:
     `digest` changes whenever the same request could be answered otherwise (weights, template, server version where
     known); it enters every request key. `context` is the window in tokens, `size` bytes of weights, `parallel` how
     many requests are worth having in flight. `notes` are things a person should know, one line each. A runtime that
-    `obeys_control_tokens` takes one that is written out in a message (`<|im_end|>`) for a control token.
+    `obeys_control_tokens` takes one that is written out in a message (`<|im_end|>`) for a control token;
+    `control_tokens` are those that are known to be its own.
     """
 
     reference: str
@@ -111,6 +112,7 @@ class Model:
     parallel: int = 1
     notes: tuple[str, ...] = field(default=())
     obeys_control_tokens: bool = False
+    control_tokens: tuple[str, ...] = ()
 
 
 class Runtime(Protocol):

@@ -47,7 +47,10 @@ THOUGHTS: Final = frozenset(("<think>", "</think>", "[THINK]", "[/THINK]"))
 
 _SENTENCE: Final = re.compile(r"</?s>")
 _STRUCK: Final = re.compile(r"<s>(?:(?!</?s>)[\s\S])*</s>|</?s>")
-"""The ends of Llama 2's turns; in HTML they are text struck through, which has a beginning and then an end."""
+"""The ends of Llama 2's turns; in HTML they are text struck through, which has a beginning and then an end.
+
+Where the model may be another, such a pair is taken for HTML.
+"""
 
 
 def backslashed(found: re.Match[str], mark: str = "\\") -> str:
@@ -68,33 +71,36 @@ def holds_control_tokens(request: Request) -> bool:
     return without_control_tokens(request) is not request
 
 
-def without_control_tokens(request: Request) -> Request:
+def without_control_tokens(request: Request, own: tuple[str, ...] = ()) -> Request:
     """Return the request with a backslash in each known control token of its messages and its begun turn.
 
-    A raw text stays as it is: its author writes the control tokens. The request itself is returned where it holds none.
+    `own` are the model's, as far as they are known. A raw text stays as it is: its author writes the control tokens.
+    The request itself is returned where it holds none.
     """
-    contents = [_escaped(message.content, message.role == "assistant") for message in request.messages]
-    begun = request.begun if request.prompt is not None else _escaped(request.begun, True)
+    contents = [_escaped(message.content, message.role == "assistant", own) for message in request.messages]
+    begun = request.begun if request.prompt is not None else _escaped(request.begun, True, own)
     if begun == request.begun and contents == [message.content for message in request.messages]:
         return request
     pairs = zip(request.messages, contents, strict=True)
     return replace(request, messages=tuple(replace(each, content=content) for each, content in pairs), begun=begun)
 
 
-def _escaped(text: str, is_answer: bool) -> str:
-    if not ("<" in text or "[" in text):
+def _escaped(text: str, is_answer: bool, own: tuple[str, ...]) -> str:
+    if not ("<" in text or "[" in text or any(token in text for token in own)):
         return text
-    return _escaped_once(text, is_answer) if len(text) <= LONGEST_KEPT else _escaped_anew(text, is_answer)
+    return _escaped_once(text, is_answer, own) if len(text) <= LONGEST_KEPT else _escaped_anew(text, is_answer, own)
 
 
 @lru_cache(maxsize=500)
-def _escaped_once(text: str, is_answer: bool) -> str:
+def _escaped_once(text: str, is_answer: bool, own: tuple[str, ...]) -> str:
     """Return the text as `_escaped_anew` does: examples are the same in each request."""
-    return _escaped_anew(text, is_answer)
+    return _escaped_anew(text, is_answer, own)
 
 
-def _escaped_anew(text: str, is_answer: bool) -> str:
+def _escaped_anew(text: str, is_answer: bool, own: tuple[str, ...]) -> str:
     escaped = text
+    for token in own:
+        escaped = escaped.replace(token, f"{token[0]}\\{token[1:]}")
     for first, pattern in _IN_ANSWERS if is_answer else _ELSEWHERE:
         if first in text:
             escaped = pattern.sub(backslashed, escaped)

@@ -24,6 +24,7 @@ from promptkit.runtimes.ollama_server import (
     Installed,
     RunnerStopped,
     at_least,
+    control_tokens,
     installed,
     normal_host,
     probe,
@@ -96,6 +97,7 @@ class Ollama(Runtime):
             size=described.size,
             parallel=2,
             obeys_control_tokens=True,
+            control_tokens=control_tokens(shown),
         )
 
     async def _count(self, messages: Sequence[Message]) -> int | None:

@@ -222,6 +222,18 @@ def installed(
     )
 
 
+def control_tokens(shown: ollama.ShowResponse) -> tuple[str, ...]:
+    """Return the control tokens that a model has by its kind of vocabulary, where they look like something else too.
+
+    `<s>` and `</s>` are those of Llama 2, Mistral and their kin. Gemma, whose vocabulary is of this kind, has others.
+    """
+    told = shown.modelinfo or {}
+    is_kin = told.get("tokenizer.ggml.model") == "llama" and not str(told.get("general.architecture")).startswith(
+        "gemma"
+    )
+    return ("</s>", "<s>") if is_kin or told.get("tokenizer.ggml.pre") == "tekken" else ()
+
+
 def _capabilities(shown: ollama.ShowResponse, version: str) -> frozenset[Capability]:
     """Return what is certain without asking the model; old servers do not list capabilities, but complete."""
     listed = shown.capabilities or ["completion"]

@@ -33,6 +33,8 @@ from promptkit.runtimes.trials import GRAMMAR_FIELDS, Field, Trials
 
 DESCRIBE_SECONDS = 10.0
 MOST_ALTERNATIVES = 20
+SHORTEST_TOKEN = 3
+"""Characters of a control token, `<s>`; what a server calls one and is shorter would be found in all texts."""
 UNREACHABLE = "is the server started, and is this its address?"
 
 
@@ -112,6 +114,7 @@ class OpenAI(Runtime):
             context=self._context(own),
             parallel=self._llama.get("total_slots", 1) if self._llama else 4,
             obeys_control_tokens=True,
+            control_tokens=self._control_tokens(),
         )
 
     async def _read(self, path: str) -> Any:
@@ -125,6 +128,11 @@ class OpenAI(Runtime):
         with self._understood():
             found = self._llama["default_generation_settings"].get("n_ctx") if self._llama else own.get("max_model_len")
         return found if isinstance(found, int) else None
+
+    def _control_tokens(self) -> tuple[str, ...]:
+        """Return the control tokens that a llama-server names as its model's."""
+        named = [(self._llama or {}).get(name) for name in ("bos_token", "eos_token")]
+        return tuple(token for token in named if isinstance(token, str) and len(token) >= SHORTEST_TOKEN)
 
     async def _capabilities(self) -> frozenset[Capability]:
         trials = Trials(self._send, self._vectors)

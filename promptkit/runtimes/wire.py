@@ -102,6 +102,7 @@ def model_record(model: Model) -> dict[str, Any]:
         _put(record, name, getattr(model, name), None)
     _put(record, "notes", list(model.notes), [])
     _put(record, "obeys_control_tokens", model.obeys_control_tokens, False)
+    _put(record, "control_tokens", list(model.control_tokens), [])
     return record
 
 
@@ -109,7 +110,8 @@ def model_from(record: Mapping[str, Any]) -> Model:
     """Read a model's description. Raises KeyError, TypeError or ValueError where it is none."""
     fields = dict(record)
     capabilities = frozenset(fields.pop("capabilities"))
-    return Model(capabilities=capabilities, notes=tuple(fields.pop("notes", ())), **fields)
+    notes, own = tuple(fields.pop("notes", ())), tuple(fields.pop("control_tokens", ()))
+    return Model(capabilities=capabilities, notes=notes, control_tokens=own, **fields)
 
 
 def piece_record(piece: bytes) -> str | list[int]:

@@ -21,6 +21,7 @@ from promptkit.runtimes.control_tokens import holds_control_tokens, without_cont
 from promptkit.runtimes.embedded import Embedded
 from promptkit.runtimes.llama import Llama
 from promptkit.runtimes.ollama import Ollama
+from promptkit.runtimes.ollama_server import control_tokens as own_tokens
 from promptkit.runtimes.openai import OpenAI
 from promptkit.runtimes.prompt_text import PRIVATE, prompt_text
 from promptkit.runtimes.vocabulary import control_tokens
@@ -107,6 +108,28 @@ def test_text_struck_through_is_html_and_a_lone_end_is_a_control_token(text: str
     assert without_control_tokens(one(text)).messages[0].content == sent
 
 
+@pytest.mark.attack("markup")
+def test_a_models_own_tokens_get_one_whatever_else_they_are() -> None:
+    sent = without_control_tokens(one("<s>old</s> EOS"), ("</s>", "<s>", "EOS"))
+    assert sent.messages[0].content == "<\\s>old<\\/s> E\\OS"
+
+
+@pytest.mark.parametrize(
+    "vocabulary, own",
+    [
+        ({"tokenizer.ggml.model": "llama", "general.architecture": "llama"}, ("</s>", "<s>")),
+        ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "tekken"}, ("</s>", "<s>")),
+        ({"tokenizer.ggml.model": "llama", "general.architecture": "gemma3"}, ()),
+        ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "qwen2"}, ()),
+        (None, ()),
+    ],
+)
+def test_ollama_tells_by_the_vocabulary_what_looks_like_html(vocabulary: Any, own: tuple[str, ...]) -> None:
+    from ollama import ShowResponse
+
+    assert own_tokens(ShowResponse(model_info=vocabulary)) == own
+
+
 def test_a_raw_text_is_its_authors() -> None:
     request = Request(prompt="<|im_start|>user\n", begun="<|im_end|>")
     assert without_control_tokens(request) is request
@@ -156,7 +179,7 @@ async def test_a_server_that_would_obey_is_sent_none(runtime: type[Scripted], se
 
 
 def test_that_a_model_obeys_is_kept_with_its_description() -> None:
-    model = Model(reference="a", digest="b", capabilities=frozenset(), obeys_control_tokens=True)
+    model = Model(reference="a", digest="b", capabilities=frozenset(), obeys_control_tokens=True, control_tokens=("a",))
     assert model_from(model_record(model)) == model
 
 

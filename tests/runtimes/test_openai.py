@@ -71,6 +71,7 @@ async def test_a_llama_server_is_known_for_what_it_is(llama_server: str) -> None
         "tokenize",
         "template",
     }
+    assert model.obeys_control_tokens and model.control_tokens == ("<|im_start|>", "<|im_end|>")
     assert (model.context, model.parallel, model.reference) == (512, 2, f"openai/any@{llama_server}")
 
 
