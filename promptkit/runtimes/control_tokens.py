@@ -86,7 +86,7 @@ def without_control_tokens(request: Request, own: tuple[str, ...] = ()) -> Reque
 
 
 def _escaped(text: str, is_answer: bool, own: tuple[str, ...]) -> str:
-    if not ("<" in text or "[" in text or any(token in text for token in own)):
+    if "<" not in text and "[" not in text and not (own and any(token in text for token in own)):
         return text
     return _escaped_once(text, is_answer, own) if len(text) <= LONGEST_KEPT else _escaped_anew(text, is_answer, own)
 
