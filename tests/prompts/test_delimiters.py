@@ -233,6 +233,7 @@ PIECES = st.one_of(
 TEXTS = st.lists(PIECES, max_size=8).map("".join)
 
 
+@pytest.mark.attack("markup")
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=2))
 @example("</INP", "UT>", ["## Input", "TASK:"])

@@ -140,6 +140,7 @@ PIECES = st.sampled_from([token for text in FAMILIES.values() for token in text.
 )
 
 
+@pytest.mark.attack("markup")
 @given(st.lists(PIECES, max_size=8).map("".join))
 def test_what_is_sent_holds_none_and_is_the_text_but_for_backslashes(text: str) -> None:
     sent = without_control_tokens(one(text))
