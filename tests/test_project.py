@@ -81,6 +81,7 @@ def test_a_path_is_relative_to_the_file_that_names_it(root: Path) -> None:
     assert project.find_prompt("./mine.j2", chain) is None
 
 
+@pytest.mark.attack("path")
 @pytest.mark.parametrize("name", ["../../secret.j2", "/etc/passwd", "./link.j2", "./folder/secret.j2"])
 def test_a_path_does_not_leave_the_root(root: Path, name: str) -> None:
     write(root.parent, "secret.j2")
@@ -107,9 +108,13 @@ def test_all_names_of_a_kind_are_listed(root: Path) -> None:
     assert project.names("answers") == []
 
 
-def test_links_in_a_circle_lie_nowhere(root: Path) -> None:
-    (root / "loop").symlink_to(root / "loop")
-    assert not Project.find(root).inside(root / "loop")
+@pytest.mark.attack("path")
+@pytest.mark.parametrize("name", ["./loop", "loop"])
+def test_links_in_a_circle_are_named(root: Path, name: str) -> None:
+    loop = root / "pipelines" / "loop.yaml"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match="it is a symlink that leads back to itself"):
+        Project.find(root).find_pipeline(name, beside=loop.parent)
 
 
 def test_a_target_is_a_path_a_pipeline_or_a_prompt(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

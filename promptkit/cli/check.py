@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -95,10 +96,11 @@ def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[
 def find_suite(named: Named, project: Project) -> Path | None:
     """Return the file of the suite that is named; None where a pipeline or prompt is, or nothing."""
     from promptkit.project import is_suite
+    from promptkit.storage import resolved
 
     path = Path(named.target)
-    if path.is_file():
-        return path.resolve() if is_suite(path) else None
+    if os.path.isfile(path):
+        return resolved(path) if is_suite(path) else None
     try:
         project.target(named.target)
     except InputError:
@@ -122,7 +124,7 @@ def find_targets(paths: Iterable[str]) -> Iterator[Named]:
     """Yield each target named, and each that lies in a folder named."""
     for name in paths:
         folder = Path(name)
-        if folder.is_dir():
+        if os.path.isdir(folder):
             found = sorted(path for path in folder.rglob("*") if _is_target(path, folder))
             yield from (Named(str(path), folder) for path in found)
         else:
@@ -132,6 +134,7 @@ def find_targets(paths: Iterable[str]) -> Iterator[Named]:
 def _is_target(path: Path, folder: Path) -> bool:
     """Tell pipelines, prompts and suites from what else lies in a project."""
     from promptkit.project import is_artifact, is_suite
+    from promptkit.storage import read_bytes
 
     folders = path.relative_to(folder).parts[:-1]
     if any(part.startswith(".") for part in folders) or not path.is_file():
@@ -140,7 +143,10 @@ def _is_target(path: Path, folder: Path) -> bool:
         return not _NOT_PROMPTS & {*folders, *folder.resolve().parts[-1:]} and path.name != "sections.j2"
     if path.suffix not in {".yaml", ".yml"} or is_artifact(path):
         return False
-    text = path.read_bytes()
+    try:
+        text = read_bytes(path)
+    except InputError:  # It is named where it is checked.
+        return True
     return is_suite(path) or bool(_STEPS.search(text)) or ("pipelines" in folders and not _SCRIPT.search(text))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,7 +67,9 @@ def evaluate(
     in_flight: Annotated[
         int | None, typer.Option("-j", "--in-flight", metavar="N", min=1, help="Requests at once.")
     ] = None,
-    repeat: Annotated[int | None, typer.Option("--repeat", metavar="N", min=1, help="Samples of each row.")] = None,
+    repeat: Annotated[
+        int | None, typer.Option("--repeat", metavar="N", min=1, max=1000, help="Samples of each row.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="The first rows only; no thresholds.")
     ] = None,
@@ -101,7 +104,7 @@ def evaluate(
     from promptkit.cli.eval_next import Typed, show_next, typed_options
     from promptkit.cli.session import run_to_end
     from promptkit.evaluation import Judging, Options
-    from promptkit.storage import holding_files
+    from promptkit.storage import check_destination, holding_files
 
     if smallest is not None and not 0 < smallest <= 100:
         raise InputError(f"--smallest is a number of points above 0 and up to 100, not {smallest:g}")
@@ -118,6 +121,8 @@ def evaluate(
         html=html,
         json=json,
     )
+    if html is not None:
+        check_destination(html, f"--html {html}", instead="--json prints the run")
     # What is measured is the files as they are now: an edit meanwhile is for the next run.
     with holding_files():
         found = list(load_suites(suites or (), asking, only=read_filters(filters or ()), limit=limit, repeat=repeat))
@@ -162,14 +167,15 @@ def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
     A path belongs to the project it lies in, a name to that of the working folder. Raises InputError.
     """
     from promptkit.project import Project
+    from promptkit.storage import resolved
 
     here = Project.find(Path.cwd())
     for name in names or [str(here.root / "evals")]:
-        if names and not Path(name).is_dir():
+        if names and not os.path.isdir(name):
             path = here.suite(name)
-            yield path, Project.find(path, otherwise=here.root) if Path(name).is_file() else here
+            yield path, Project.find(path, otherwise=here.root) if os.path.isfile(name) else here
             continue
-        found = sorted(path.resolve() for path in Path(name).glob("*") if path.suffix in (".yaml", ".yml"))
+        found = sorted(resolved(path) for path in Path(name).glob("*") if path.suffix in (".yaml", ".yml"))
         if not found:
             raise InputError(f"there are no suites in {place(Path(name))}", hint="promptkit eval FILE.yaml")
         yield from ((path, Project.find(path, otherwise=here.root)) for path in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Annotated
@@ -76,7 +77,7 @@ def write_draft(
 
     if automatic:
         refuse_shipped(plan.pipeline, "no draft can be written beside it", "write it there")
-    if file.exists() and not force:
+    if os.path.exists(file) and not force:
         message = "there is an artifact already, and a person may have edited it"
         raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
     write_artifact(draft_guideline(found, view, plan), file, command)

@@ -35,7 +35,11 @@ def export(
     from promptkit.cli.run_find import find_evaluation, open_kept
     from promptkit.evaluation import baseline_lines, named_variant
     from promptkit.reports import csv_parts, jsonl_parts, junit_parts
+    from promptkit.storage import check_destination
 
+    for option, path in {"--jsonl": jsonl, "--csv": csv, "--junit": junit, "--baseline": baseline}.items():
+        if path is not None and path != STDOUT:
+            check_destination(path, f"{option} {path}", instead="`-` is stdout")
     with open_kept() as kept:
         view = find_evaluation(kept, run)
         chosen = named_variant(view, variant)

@@ -29,7 +29,7 @@ def show(
         bool, typer.Option("--failures", help=f"The {MOST_SHOWN} worst rows, each with its requests.")
     ] = False,
     row: Annotated[
-        int | None, typer.Option("--row", metavar="N", min=1, help="One row in full, with its requests.")
+        int | None, typer.Option("--row", metavar="N", min=1, max=2**31, help="One row in full, with its requests.")
     ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write an evaluation or a tuning as one page.")
@@ -42,9 +42,12 @@ def show(
     """
     from promptkit.cli.run_find import find_evaluation, find_run, open_kept
     from promptkit.evaluation import KIND, named_variant
+    from promptkit.storage import check_destination
 
     if failures and row is not None:
         raise InputError("--failures and --row are two views: give one of them")
+    if html is not None:
+        check_destination(html, f"--html {html}", instead="--json prints the run")
     of_evaluation = failures or any(each is not None for each in (variant, row, html))
     with open_kept() as kept:
         found = None if of_evaluation else find_run(kept, run)

@@ -28,7 +28,7 @@ def list_(
     target: Annotated[
         str | None, typer.Option("--target", metavar="NAME", help="Only those of a target or a suite.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many (20).")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="How many (20).")] = 20,
     json: Json = False,
 ) -> None:
     """List the latest runs, newest first: what was run, how it ended, and what it said.

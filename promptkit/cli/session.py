@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def find_project(target: str) -> Project:
     from promptkit.project import Project
 
     path = Path(target)
-    return Project.find(path if path.exists() else Path.cwd())
+    return Project.find(path if os.path.exists(path) else Path.cwd())
 
 
 def load(target: str, project: Project, asking: Asking) -> Pipeline:

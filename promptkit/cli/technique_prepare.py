@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from shlex import join
 from time import monotonic
@@ -87,12 +88,15 @@ def prepare(
         show_next(plan, prepared, target)
 
 
+_CALLS = re.compile("0*[1-9][0-9]{0,17}")
+
+
 def read_budget(text: str | None) -> int | None:
     """Return the number of requests of `calls=N`, None where there is no budget. Raises InputError."""
     if text is None:
         return None
     key, _, number = text.partition("=")
-    if key.strip() != "calls" or not number.strip().isdecimal() or int(number) < 1:
+    if key.strip() != "calls" or not _CALLS.fullmatch(number.strip()):
         raise InputError(f"`--budget {text}` is no budget", hint="--budget calls=100")
     return int(number)
 

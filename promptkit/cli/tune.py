@@ -93,7 +93,7 @@ def tune(
     It ends with 0 whatever the verdict. What is answered is kept: the same command goes on where it was ended.
     """
     from promptkit.cli.session import run_to_end
-    from promptkit.storage import holding_files
+    from promptkit.storage import check_destination, holding_files
     from promptkit.tuning import Limits, Wishes, check_replaceable, load_tuned, read_budget, read_only
 
     wishes = Wishes(
@@ -108,8 +108,8 @@ def tune(
     )
     asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
     wanted = Wanted(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
-    if html is not None and not html.parent.is_dir():
-        raise InputError(f"`--html {html}`: there is no folder `{html.parent}`", hint="make it first")
+    if html is not None:
+        check_destination(html, f"--html {html}", instead="--json prints what was found")
     with holding_files():
         found = load_tuned(target, suite, sets=asking.sets)
     if apply:

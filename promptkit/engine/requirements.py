@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
@@ -92,7 +93,7 @@ def _hand(asking: Asking, capabilities: Collection[str]) -> Hand:
         capabilities=capabilities,
         inputs=asking.inputs,
         has_tools=bool(asking.tools),
-        prepared=[name for name, file in asking.artifacts.items() if file.is_file()],
+        prepared=[name for name, file in asking.artifacts.items() if os.path.isfile(file)],
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError, Problem, ToolFailed, nearest, place
-from promptkit.storage import Stamp, file_stamp, read_bytes
+from promptkit.storage import Stamp, check_named, file_stamp, read_bytes, resolved
 
 if TYPE_CHECKING:
     from promptkit.project import Project
@@ -79,7 +79,7 @@ def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind
     if not colon or not function.isidentifier():
         raise InputError(f"{named} must be `FILE.py:FUNCTION` or `package.module:FUNCTION`, not `{reference}`")
     if module.endswith(".py"):
-        path = (folder / module).resolve()
+        path = resolved(folder / module)
         if not project.inside(path):
             raise InputError(f"{named}: {module} leads out of the project")
         return Tool(name, module, function, path, project.root, _read_parameters(named, path, function), kind)
@@ -89,10 +89,11 @@ def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind
 def _read_parameters(named: str, file: Path, function: str) -> Mapping[str, bool] | None:
     """Read a function's parameters from its file, without running it."""
     try:
-        tree = ast.parse(file.read_bytes(), filename=str(file))
-    except OSError:
-        hint = nearest(file.name, (path.name for path in file.parent.glob("*.py")))
-        raise InputError(f"{named}: there is no file {place(file)}", hint=hint) from None
+        check_named(file)
+        tree = ast.parse(read_bytes(file), filename=str(file))
+    except InputError as error:
+        (wrong,) = error.problems
+        raise InputError(f"{named}: {wrong.message}", hint=wrong.hint) from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         raise InputError(Problem(f"{named}: {error}", file=place(file), line=line)) from None

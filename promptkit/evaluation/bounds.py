@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def _threshold_reference(
     if not names_run(text):
         if not suite.project.inside(file):
             raise InputError(replace(where, message=f"the path `{text}` leaves the project"))
-        if not file.exists():
+        if not os.path.lexists(file):
             return f"there is no baseline {place(file)} yet"
     elif text.isdigit() and ((run := store.run(text, kind=KIND)) is None or run.status != "done"):
         return f"there is no run {text} of a suite" if run is None else f"run {text} is {run.status}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.engine import Pipeline, Result, files, trace_record
 from promptkit.errors import ContextOverflow, InputError, PromptkitError, RequestRefused, RuntimeFailure, UnparsedAnswer
-from promptkit.project import LIBRARY, SETTINGS_FILE
-from promptkit.storage import compact, load_file, read_bytes
+from promptkit.project import LIBRARY
+from promptkit.storage import SETTINGS_FILE, compact, load_file, read_bytes
 
 if TYPE_CHECKING:
     from promptkit.engine import Trace
@@ -177,7 +178,7 @@ def _named(path: Path, pipeline: Pipeline) -> str:
 
 def _content(path: Path, pipeline: Pipeline) -> bytes:
     """Return of a file what a cell can depend on, which a pipeline's pinned cases are not."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return b""
     is_pipeline = path.suffix in (".yaml", ".yml") and path == pipeline.file.resolve()
     if not (is_pipeline or path.name == SETTINGS_FILE):

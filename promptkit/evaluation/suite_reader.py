@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from promptkit.engine import (
     usable,
     written_labels,
 )
-from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.bounds import wrong_bounds
 from promptkit.evaluation.data import Data, DataSpec
 from promptkit.evaluation.part_reader import TOTALS, PartReader
@@ -22,7 +23,7 @@ from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant
 from promptkit.evaluation.suite_spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.evaluation.variants import MOST_VARIANTS, Wanted, combined, read_variant
 from promptkit.project import Project
-from promptkit.storage import Document, Problems, load_file, read_rest
+from promptkit.storage import Document, Problems, check_named, load_file, read_rest, resolved
 
 Key = str | int
 MEASURED = ("tokens", "latency")
@@ -152,13 +153,14 @@ class _Reader:
             raise InputError(placed) from None
 
     def _data_file(self, text: str) -> Path:
-        path = (self._path.parent / text).resolve()
+        path = resolved(self._path.parent / text)
         at = ("data",) if isinstance(self._spec.data, str) else ("data", "file")
         if not self._project.inside(path):
             raise InputError(self._problem(at, f"the path `{text}` leaves the project"))
-        if not path.is_file():
-            hint = nearest(path.name, (each.name for each in path.parent.glob("*"))) if path.parent.is_dir() else None
-            raise InputError(self._problem(at, f"there is no file {place(path)}", hint))
+        try:
+            check_named(path)
+        except InputError as error:
+            raise InputError(self._problem(at, each.message, each.hint) for each in error.problems) from None
         return path
 
     def _target(self, given: frozenset[str]) -> Wanted | None:
@@ -185,7 +187,7 @@ class _Reader:
         """Return the target's file. What lies beside a suite may be suites named as their targets, so it comes last."""
         for beside in (self._path,) if "/" in name else (None, self._path):
             file = self._project.find_pipeline(name, beside) or self._project.find_prompt(name, beside)
-            if file is not None and file != self._path.resolve():
+            if file is not None and file != resolved(self._path):
                 return file
         return None
 
@@ -196,10 +198,11 @@ class _Reader:
                 self._problems.add(self._problem(("matrix", key), "there is nothing to try"))
         matrix = {key: self._labels(("matrix", key), key, values) for key, values in self._spec.matrix.items()}
         found: list[Variant] = []
-        for name, sets in combined(named, matrix):
-            if len(found) == MOST_VARIANTS:
-                self._problems.add(self._problem(("matrix",), f"more than {MOST_VARIANTS} variants"))
-                break
+        every = list(islice(combined(named, matrix), MOST_VARIANTS + 1))
+        if len(every) > MOST_VARIANTS:
+            self._problems.add(self._problem(("matrix",), f"more than {MOST_VARIANTS} variants"))
+            every = every[:1]  # The others would be read for nothing.
+        for name, sets in every:
 
             def where(key: str, name: str = name) -> Problem:
                 path = ("matrix", key) if key in self._spec.matrix else ("variants", name, key)

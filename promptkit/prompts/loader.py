@@ -7,6 +7,7 @@ can lie over two prompts, or twice over one, and `{% extends prompt %}` always m
 from __future__ import annotations
 
 import marshal
+import os
 from collections.abc import Mapping, MutableMapping, Sequence
 from copy import deepcopy
 from functools import lru_cache
@@ -23,7 +24,7 @@ from promptkit.prompts.limits import budget, joined
 from promptkit.prompts.parsing import PART, PROMPT, ROOT, Parsed, Role, parse
 from promptkit.prompts.sandbox import ENVIRONMENT, PromptEnvironment
 from promptkit.prompts.sections import CALL
-from promptkit.storage import Stamp, file_stamp, read_text
+from promptkit.storage import Stamp, file_stamp, read_text, resolved
 
 SECTIONS_FILE: Final = LIBRARY / "templates" / "prompts" / "sections.j2"
 _BENEATH: Final = "\0"
@@ -70,8 +71,8 @@ class PromptLoader(BaseLoader):
         if "\0" in name or "\n" in name:
             return Problem("a template's name is one line of text")
         if self.project is None:
-            candidate = (beside / name).resolve()
-            if candidate.parent == beside.resolve() and candidate.is_file():
+            candidate = resolved(beside / name)
+            if candidate.parent == resolved(beside) and os.path.isfile(candidate):
                 return candidate
             return Problem(f"there is no template `{name}`")
         try:

@@ -33,6 +33,7 @@ from promptkit.errors import (
     Unsupported,
     place,
 )
+from promptkit.storage import open_file
 
 PROMPT_CACHE_MEBIBYTES = 512
 """Memory for prompts that a slot dropped; llama.cpp's own 8 GB is too much for a laptop."""
@@ -51,7 +52,7 @@ class Llama:
     """
 
     def __init__(self, path: Path, *, context: int, slots: int, threads: int | None, embeddings: bool = False) -> None:
-        """Load a GGUF file. Raises ModelLoadFailed, which names the file and the reason."""
+        """Load a GGUF file. Raises ModelLoadFailed with the file and the reason, and InputError for what is no file."""
         library = load_library()
         _check_file(path)
         self._process = os.getpid()
@@ -216,7 +217,7 @@ def usable_cores() -> int:
 def _check_file(path: Path) -> None:
     """Say what is wrong with a file before llama.cpp refuses it without a reason."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(64)
     except OSError as error:
         raise ModelLoadFailed(f"cannot load {place(path)}: {error.strerror or error}") from error

@@ -20,8 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import AccessDenied, MissingExtra, ModelLoadFailed, ModelMissing, nearest, place
+from promptkit.errors import (
+    AccessDenied,
+    InputError,
+    MissingExtra,
+    ModelLoadFailed,
+    ModelMissing,
+    StoreFailed,
+    nearest,
+    place,
+)
 from promptkit.project import cache_folder
+from promptkit.storage import check_writable, make_folder, open_to_append, read_now, write_atomic
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being fetched, the bytes done and the bytes in all (None where unknown)."""
@@ -68,13 +78,13 @@ def file_digest(path: Path) -> str:
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
     note = cache_folder() / "digests" / hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
-    with suppress(OSError, ValueError):
-        if len(known := note.read_text("ascii")) == 64:
-            return known
+    with suppress(InputError):
+        if len(known := read_now(note)) == 64:
+            return known.decode("ascii", "replace")
     digest = _sha256(path)
-    with suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(digest, "ascii")
+    with suppress(StoreFailed):
+        make_folder(note.parent)
+        write_atomic(note, digest)
     return digest
 
 
@@ -97,12 +107,14 @@ def default_weights(progress: Progress | None = None, weights: Weights = DEFAULT
         return path
     folder = models_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        check_writable(folder / weights.file)
         with _locked(folder / f".{weights.name}.lock"):
             return default_path(weights) or _fetch(weights, folder, progress or _silent)
-    except OSError as error:
+    except (OSError, StoreFailed) as error:
+        told = error.message if isinstance(error, StoreFailed) else error.strerror or error
         raise ModelLoadFailed(
-            f"cannot keep the model in {place(folder)}: {error.strerror or error}",
+            f"cannot keep the model in {place(folder)}: {told}",
             hint="set PROMPTKIT_CACHE to a folder with room where you may write",
         ) from error
 
@@ -234,7 +246,7 @@ def _unpacked(weights: Weights, work: Path) -> Path | None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes; the system gives it up when its holder dies."""
-    with path.open("a") as file:
+    with open_to_append(path) as file:
         if sys.platform != "win32":  # there, both fetch, and the last one stands
             import fcntl
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from promptkit.errors import InputError, StoreFailed, place
+from promptkit.errors import InputError
 from promptkit.storage.cells import Cells
 from promptkit.storage.database import Database
+from promptkit.storage.files import check_writable, make_folder, write_atomic
 from promptkit.storage.owners import Owner, bury, is_alive
 from promptkit.storage.tunings import Tunings
 
@@ -264,10 +265,9 @@ def _now() -> int:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder of a store, hidden from git."""
-    try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ".gitignore").write_text("*\n")
-    except OSError as error:
-        raise StoreFailed(f"the store {place(folder)} cannot be made: {error.strerror or error}") from error
+    """Make the folder of a store, hidden from git, and see that SQLite's files may be written there."""
+    if not folder.is_dir():
+        make_folder(folder)
+        write_atomic(folder / ".gitignore", "*\n")
+    for ending in ("", "-wal", "-shm", "-journal"):
+        check_writable(folder / f"{FILE}{ending}")

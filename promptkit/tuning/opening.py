@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def load_tuned(target: str, suite: str | None, *, sets: Sequence[str] = ()) -> S
     if is_suite(Path(target)):
         raise InputError(f"`{target}` is a suite, which is measured", hint=f"promptkit tune TARGET --suite {target}")
     here = Project.find(Path.cwd())
-    project = Project.find(Path(target), otherwise=here.root) if Path(target).exists() else here
+    project = Project.find(Path(target), otherwise=here.root) if os.path.exists(target) else here
     file = project.target(target)
     path = project.suite(suite) if suite is not None else _only_suite(file, project)
     return load_suite(path, project, sets=sets, start=file)

@@ -231,7 +231,7 @@ def test_a_mistake_is_told_with_the_way_out(here: Here, arguments: tuple[str, ..
 
 def test_a_file_that_cannot_be_written_is_told(here: Here, tmp_path: Path) -> None:
     done = here("runs", "export", FIRST, "--jsonl", str(tmp_path / "none" / "cells.jsonl"))
-    assert done.code == 3 and "cells.jsonl cannot be written" in done.err and "make the folder first" in done.err
+    assert done.code == 2 and "there is no folder" in done.err and "make the folder first" in done.err
 
 
 def test_an_evaluation_is_exported_in_every_form_at_once(here: Here, tmp_path: Path) -> None:

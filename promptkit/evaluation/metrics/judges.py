@@ -16,6 +16,7 @@ from promptkit.evaluation.metrics.base import Around, Askers, Given
 from promptkit.evaluation.metrics.values import shown, text_of
 from promptkit.project import LIBRARY
 from promptkit.prompts import Expression
+from promptkit.storage import read_bytes
 
 SAME_MODEL: Final = "the judge is the model that is judged: models like their own answers; name another by `model`"
 SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
@@ -181,5 +182,5 @@ def _hash(pipeline: Pipeline) -> str:
     for path in sorted(files(pipeline)):
         inside = path.is_relative_to(LIBRARY)
         digest.update(str(path.relative_to(LIBRARY) if inside else path.name).encode())
-        digest.update(path.read_bytes())
+        digest.update(read_bytes(path))
     return digest.hexdigest()
