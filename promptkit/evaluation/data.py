@@ -28,7 +28,7 @@ class SplitSpec(Closed):
 
     share: float = Field(gt=0, lt=1)
     rest: bool = False
-    salt: int = 0
+    salt: int = Field(default=0, ge=-(2**63), lt=2**63)
 
 
 class DataSpec(Closed):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return text
 
@@ -90,7 +90,7 @@ class Rule(_Strict):
     match: Annotated[str, AfterValidator(_pattern)] | None = None
     reply: ReplyValue | None = None
     replies: list[ReplyValue] | None = None
-    times: Annotated[int, Field(ge=1)] | None = None
+    times: Annotated[int, Field(ge=1, lt=2**31)] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

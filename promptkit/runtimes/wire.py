@@ -9,10 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
+from promptkit.storage import wording
 
 KEY_VERSION = 1
 """Part of every key; raised when a record's form, or a default that is left out of it, changes."""
@@ -59,7 +63,7 @@ def request_from(record: Mapping[str, Any]) -> Request:
     """Read a request's record. Raises KeyError, TypeError or ValueError where it is none."""
     fields = dict(record)
     messages = tuple(Message(each["role"], each["content"]) for each in fields.pop("messages", ()))
-    return Request(messages=messages, stop=tuple(fields.pop("stop", ())), **fields)
+    return _checked(Request, {**fields, "messages": messages, "stop": tuple(fields.pop("stop", ()))})
 
 
 def reply_record(reply: Reply) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
         )
         for piece, logprob, alternatives in fields.pop("tokens", ())
     )
-    return Reply(tokens=tokens, cached=cached, **fields)
+    return _checked(Reply, {**fields, "tokens": tokens, "cached": cached})
 
 
 def model_record(model: Model) -> dict[str, Any]:
@@ -103,7 +107,29 @@ def model_from(record: Mapping[str, Any]) -> Model:
     """Read a model's description. Raises KeyError, TypeError or ValueError where it is none."""
     fields = dict(record)
     capabilities = frozenset(fields.pop("capabilities"))
-    return Model(capabilities=capabilities, notes=tuple(fields.pop("notes", ())), **fields)
+    return _checked(Model, {**fields, "capabilities": capabilities, "notes": tuple(fields.pop("notes", ()))})
+
+
+Record = TypeVar("Record", Request, Reply, Model)
+
+
+def _checked(kind: type[Record], fields: Mapping[str, Any]) -> Record:
+    """Return an object of a kind. Raises ValueError for a field of another type, and for one that it has not."""
+    unknown = fields.keys() - kind.__dataclass_fields__.keys()
+    if unknown:
+        raise ValueError(f"unknown key `{min(unknown)}`")
+    try:
+        checked: Record = _adapter(kind.__name__).validate_python(fields)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise ValueError(f"`{detail['loc'][0]}` {wording(detail)}") from None
+    return checked
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    """Return what checks the fields of a kind, made where one is first read."""
+    return TypeAdapter({"Request": Request, "Reply": Reply, "Model": Model}[kind])
 
 
 def piece_record(piece: bytes) -> str | list[int]:

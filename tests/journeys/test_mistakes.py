@@ -87,6 +87,14 @@ MISTAKES = [
     prompt(
         "Jinja: an if that is not closed", "{{ mail }}", "{% if mail %}", "6", "the `if` is not closed", "{% endif %}"
     ),
+    prompt(
+        "Jinja: an if that is not closed before what cannot be read",
+        "mail.{% endblock %}",
+        "{% if mail %}{% endblock!%}\n{% endblock %}",
+        "5",
+        "the `if` is not closed",
+        "{% endif %}",
+    ),
     prompt("unknown name in a prompt", "{{ mail }}", "{{ mial }}", "6:21", "`mial` is not an input", "`mail`"),
     prompt("misspelt section", "block instructions", "block instrutions", "5:10", "`instrutions`", "`instructions`"),
     prompt(
@@ -158,7 +166,7 @@ MISTAKES = [
         "two names alike", "inputs: {a: }\nsteps: {a: {prompt: sort, with: {mail: x}}}\n", "2:9", "an input and a step"
     ),
     pipeline("an item named like an input", "    for_each: '{{ [1] }}'\n    as: mail\n", "6:9", "is an input already"),
-    whole("tool without its file", TOOL, "1:12", "there is no file"),
+    whole("tool without its file", TOOL, "1:12", "no such file"),
     with_file(
         whole("tool without its function", TOOL.replace("py:f", "py:ff"), "1:12", "has no function `ff`", "`f`"),
         **{"pipelines/t_py": "def f(): pass\n"},
@@ -287,7 +295,13 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("rows: unknown input", ["run", "test", "--input", "rows.jsonl"], 2, "rows.jsonl: row 1: `test` has no", "`mail`"),
     ("rows: broken line", ["run", "test", "--input", "rows.jsonl"], 2, "rows.jsonl:3:", ""),
     ("rows and values", ["run", "test", "mail=x", "--input", "rows.jsonl"], 2, "not from both", ""),
-    ("record in no folder", ["run", "test", "--record", "no/x.jsonl"], 2, "cannot record to no/x.jsonl", ""),
+    (
+        "record in no folder",
+        ["run", "test", "--record", "no/x.jsonl"],
+        2,
+        "`--record no/x.jsonl`: there is no folder `no`",
+        "make the folder first",
+    ),
     ("render: unknown step", ["render", "test", "--step", "b"], 2, "no step `b`", "known: a"),
     ("try: unknown input", ["try", "test", "mial=x"], 2, "no input `mial`", "`mail`"),
     ("init where there is a project", ["init", "."], 2, "there already", "nothing was written"),
@@ -315,6 +329,40 @@ def test_a_wrong_command_line_says_what_would_be_right(
     assert (done.code, done.out) == (code, "")
     assert words in done.err and hint in done.err
     assert "Traceback" not in done.err and project.asked == 0
+
+
+LONG, DIGITS = "x" * 5000, "9" * 5000
+ODD = [
+    *([verb, name] for verb in ("run", "check", "render", "try", "eval", "tune") for name in (LONG, f"a/{LONG}")),
+    *(["run", "test", option, LONG] for option in ("--input", "--record", "--model", "--set")),
+    ["run", "test", f"mail=@{LONG}"],
+    ["run", "test", "--set", f"a.options.max_tokens={DIGITS}"],
+    ["run", "test", "--set", f"a.options.seed={DIGITS[:200]}"],
+    ["run", "test", "--set", "a.options.temperature=.nan"],
+    ["eval", "s", "--html", LONG],
+    ["eval", "s", "--repeat", DIGITS[:30]],
+    ["eval", "s", "--smallest", "nan"],
+    ["tune", "test", "--suite", "s", "--budget", f"calls={DIGITS}"],
+    ["tune", "test", "--suite", "s", "--budget", "minutes=1e999"],
+    ["techniques", "show", LONG],
+    ["techniques", "prepare", "auto_cot", "test", "--data", "rows.jsonl", "--budget", f"calls={DIGITS}"],
+    *(["runs", "show", "last", "--row", number] for number in ("0", "-1", DIGITS[:30])),
+    ["runs", "show", DIGITS],
+    ["runs", "list", "--limit", DIGITS[:30]],
+    ["runs", "export", "last", "--csv", LONG],
+    ["init", LONG],
+]
+
+
+@pytest.mark.attack("number")
+@pytest.mark.parametrize("line", ODD, ids=[" ".join(each)[:50] for each in ODD])
+def test_an_odd_value_on_the_command_line_is_refused(project: Place, line: list[str]) -> None:
+    project.write({"evals/s.yaml": "data: rows.jsonl\ntarget: test\nmetrics: {m: label}\n"})
+    project.write({"evals/rows.jsonl": '{"mail": "a", "expect": "delivery"}\n'})
+
+    done = project.run(*line)
+
+    assert done.code in (1, 2) and "Traceback" not in done.err and project.asked == 0
 
 
 def test_the_variable_that_names_no_model_is_named(project: Place, monkeypatch: pytest.MonkeyPatch) -> None:
