@@ -44,6 +44,7 @@ def shell(command: str, project: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.attack("disk")
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_full_disk_is_one_line_and_exit_code_3(project: Path, verb: str) -> None:

@@ -92,6 +92,7 @@ def full() -> sqlite3.Error:
     return error
 
 
+@pytest.mark.attack("disk")
 @pytest.mark.parametrize(
     ("failure", "late"),
     [
@@ -149,6 +150,7 @@ def test_whichever_statement_fails_no_cell_is_half_and_the_next_try_asks_only_th
     assert statement > 60
 
 
+@pytest.mark.attack("disk")
 def test_a_full_disk_keeps_every_cell_that_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = database.connect
 
@@ -176,6 +178,7 @@ def test_a_full_disk_keeps_every_cell_that_was_saved(tmp_path: Path, monkeypatch
         assert [cell.row for cell in store.cells.of_run(run)] == [*saved, more]
 
 
+@pytest.mark.attack("disk")
 def test_a_file_that_may_not_grow_keeps_every_cell_that_was_saved(tmp_path: Path) -> None:
     program = """
         import asyncio, sys

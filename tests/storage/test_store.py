@@ -235,6 +235,7 @@ def test_a_place_where_no_store_can_be_is_named(tmp_path: Path, place: str) -> N
         Store.open(tmp_path / place)
 
 
+@pytest.mark.attack("disk")
 def test_a_full_disk_loses_nothing_that_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = database.connect
 

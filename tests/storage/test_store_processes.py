@@ -11,6 +11,8 @@ import textwrap
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from promptkit.storage import Store
 
 SEED = 7
@@ -34,6 +36,7 @@ def whole(folder: Path) -> bool:
         return bool(connection.execute("pragma integrity_check").fetchone() == ("ok",))
 
 
+@pytest.mark.attack("kill")
 def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     code = """
@@ -71,6 +74,7 @@ def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store.db"]
 
 
+@pytest.mark.attack("process")
 def test_six_writers_on_a_new_store_lose_nothing(tmp_path: Path) -> None:
     code = """
         run = store.begin_run("run", sys.argv[2], model={})
