@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from inspect import isawaitable, isfunction
 from itertools import chain, repeat
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 
 def _pattern(text: str) -> str:
     try:
-        re.compile(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a later Python would read otherwise
+            re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return text
