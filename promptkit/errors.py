@@ -21,6 +21,8 @@
     ├── UnparsedAnswer                 3   a step's answer does not parse and `on_error` is `fail`
     ├── BudgetSpent                    3   the requests that a command may make are made
     ├── StoreFailed                    3   the store cannot be read or written
+    │   └── DamagedRecord                  a record in it is not what promptkit writes
+    ├── UnexpectedError                3   an exception that nothing foresaw: a defect, of promptkit or of the project
     └── Interrupted                  130   ctrl-C
 
 Only an error whose `retry` is true may be tried again by the transport.
@@ -28,11 +30,23 @@ Only an error whose `retry` is true may be tried again by the transport.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
+
+MOST_FRAMES = 40
+"""Frames of a traceback that are kept, the innermost ones."""
+
+LONGEST_MESSAGE = 400
+"""Characters of a foreign exception's message that are kept."""
+
+LONGEST_TRACEBACK = 20_000
+"""Characters of a traceback that are kept, the last ones."""
 
 # SQLite's names of errors.
 _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
@@ -188,6 +202,44 @@ class StoreFailed(PromptkitError):
         return getattr(cause, "sqlite_errorname", "").startswith(_NOT_WRITABLE)
 
 
+class DamagedRecord(StoreFailed):
+    """A record in the store is not what promptkit writes: `where` is its table and key, `why` says what is wrong."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"the store is damaged: {where}: {why}", hint="promptkit runs repair")
+        self.where = where
+        self.why = why
+
+
+class UnexpectedError(PromptkitError):
+    """An exception that nothing foresaw. `defect` is its type with the place where it arose, `traceback` the text."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self.defect = f"{type(cause).__name__} at {_origin(cause)}"
+        self.traceback = _traceback_text(cause)
+        text = _message_of(cause)
+        super().__init__(f"unexpected {self.defect}{f': {text}' if text else ''}")
+
+
+@contextmanager
+def catching_unexpected() -> Iterator[None]:
+    """Raise UnexpectedError in place of an exception that is not one of promptkit's, SystemExit included.
+
+    Of a group the first error counts. Ctrl-C and a cancelled task pass.
+    """
+    try:
+        yield
+    except PromptkitError:
+        raise
+    except (Exception, SystemExit, BaseExceptionGroup) as error:
+        cause = first_error(error)
+        if isinstance(cause, PromptkitError):
+            raise cause from None
+        if not isinstance(cause, Exception | SystemExit):
+            raise
+        raise UnexpectedError(cause) from cause
+
+
 class Interrupted(PromptkitError):
     """Ctrl-C. What was finished is kept."""
 
@@ -218,3 +270,38 @@ def first_error(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+_PACKAGE = Path(__file__).parent
+_LIBRARY = str(Path(os.__file__).parent)
+
+
+def _origin(error: BaseException) -> str:
+    """Return the innermost place that is in promptkit's own code or in a file of the project: `module.py:LINE`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = (frame for frame in reversed(frames) if _is_own(frame.filename))
+    frame = next(own, frames[-1] if frames else None)
+    if frame is None:
+        return "an unknown place"
+    path = Path(frame.filename)
+    shown = path.relative_to(_PACKAGE.parent) if path.is_relative_to(_PACKAGE) else place(path)
+    return f"{shown}:{frame.lineno}"
+
+
+def _is_own(file: str) -> bool:
+    """Tell whether a file is neither the standard library's nor an installed package's."""
+    if Path(file).is_relative_to(_PACKAGE):
+        return True
+    return not file.startswith(("<", _LIBRARY)) and "site-packages" not in Path(file).parts
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())[:LONGEST_MESSAGE]
+    except Exception:  # an exception of the project's may fail to say what it is
+        return ""
+
+
+def _traceback_text(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error, limit=-MOST_FRAMES))
+    return text[-LONGEST_TRACEBACK:]

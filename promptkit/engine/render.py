@@ -146,8 +146,8 @@ async def _no_pipeline(*_: Any) -> Any:
     raise AssertionError("a step that asks runs no pipeline")
 
 
-class _Captured(Exception):
-    """The first request is known; nothing is asked."""
+class _Captured(BaseException):
+    """The first request is known; nothing is asked. A signal, not an error: nobody on its way shall catch it."""
 
 
 class _Only:

@@ -16,7 +16,7 @@ from promptkit.engine.scope import STEPS
 from promptkit.engine.session import Askers, Session, Settings
 from promptkit.engine.steprun import Here, StepRun
 from promptkit.engine.traces import stored_calls
-from promptkit.errors import PromptkitError, first_error
+from promptkit.errors import PromptkitError, UnexpectedError, catching_unexpected, first_error
 from promptkit.storage import plain
 
 if TYPE_CHECKING:
@@ -81,15 +81,21 @@ class Runner:
         await require(self.pipeline, self.session, model=self._model)
 
     async def run(self, values: Mapping[str, Any], *, sample: str = "0") -> Result:
-        """Run once, on a value for each input, as `fill` gives them. `sample` numbers repeated runs on one row."""
+        """Run once, on a value for each input, as `fill` gives them. `sample` numbers repeated runs on one row.
+
+        Whatever fails is in `result.error`, what nobody foresaw as an UnexpectedError; its traceback is in the trace.
+        """
         pipeline, session = self.pipeline, self.session
         pipeline_run = PipelineRun(pipeline, session, sample=sample, model=self._model)
         trace = Trace(name=pipeline.name, kind="run", started=session.now())
         output, error = None, None
         try:
-            output = plain(await pipeline_run.run(values, trace))
+            with catching_unexpected():
+                output = plain(await pipeline_run.run(values, trace))
         except PromptkitError as failure:
             error = failure
+        if isinstance(error, UnexpectedError):
+            trace.extra = {"traceback": error.traceback}
         trace.value, trace.status = output, "failed" if error else "done"
         return Result(
             target=pipeline.name,
@@ -113,6 +119,8 @@ async def _keep(store: Store, number: int, result: Result) -> None:
     """Keep the calls, all in one commit, then how the run ended."""
     await asyncio.gather(*(store.save_call(number, call) for call in stored_calls(result.trace)))
     record = result.record() if result.error is None else {**result.record(), "error": str(result.error)}
+    if isinstance(result.error, UnexpectedError):
+        record["traceback"] = result.error.traceback
     store.end_run(number, "done" if result.error is None else "failed", record)
 
 
@@ -171,7 +179,8 @@ class PipelineRun:
         self._traces[step.name] = trace
         step_run = StepRun(step, session, path=path, model=self._model, run_pipeline=_run_inner)
         try:
-            outcome = await step_run.run(Here(self._scope, self._absent, trace, self._sample))
+            with catching_unexpected():  # here too: SystemExit in a task of its own would end the event loop
+                outcome = await step_run.run(Here(self._scope, self._absent, trace, self._sample))
         except BaseException as raised:
             error = first_error(raised)
             trace.status = "failed"

@@ -14,7 +14,15 @@ from promptkit.engine.results import Status, Trace
 from promptkit.engine.scope import Items, Scope, Value, placed
 from promptkit.engine.session import Session
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
-from promptkit.errors import InputError, PromptkitError, RuntimeFailure, TechniqueFailed, ToolFailed, UnparsedAnswer
+from promptkit.errors import (
+    InputError,
+    PromptkitError,
+    RuntimeFailure,
+    TechniqueFailed,
+    ToolFailed,
+    UnparsedAnswer,
+    catching_unexpected,
+)
 from promptkit.storage import plain
 from promptkit.techniques import Answer, perform, repair
 
@@ -127,9 +135,10 @@ class StepRun:
     async def _item(self, here: Here) -> Outcome:
         step = self.step
         try:
-            if step.when is not None and step.when_by_item and not self._holds(step.when, here, "when"):
-                return SKIPPED
-            return await (self._once(here) if step.repeat is None else self._rounds(step.repeat, here))
+            with catching_unexpected():
+                if step.when is not None and step.when_by_item and not self._holds(step.when, here, "when"):
+                    return SKIPPED
+                return await (self._once(here) if step.repeat is None else self._rounds(step.repeat, here))
         except RECOVERABLE as error:
             return self._failed(error, here)
 
