@@ -237,7 +237,9 @@ def catching_unexpected() -> Iterator[None]:
             raise cause from None
         if not isinstance(cause, Exception | SystemExit):
             raise
-        raise UnexpectedError(cause) from cause
+        if isinstance(cause.__cause__, StopIteration):  # as which a coroutine cannot raise it
+            cause = cause.__cause__
+        raise UnexpectedError(cause if cause.__traceback__ else cause.with_traceback(error.__traceback__)) from cause
 
 
 class Interrupted(PromptkitError):

@@ -191,7 +191,16 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     """Run one suite, show how far it is, and print what it says. Raises what ends it."""
     from promptkit.cli.session import open_session
     from promptkit.evaluation import Evaluation, Replies, StoredRun, refuse_seen
-    from promptkit.reports import EvaluationScreen, Progress, emit, json_text, print_evaluation, write_page
+    from promptkit.reports import (
+        EvaluationScreen,
+        Progress,
+        defects_text,
+        emit,
+        json_text,
+        note,
+        print_evaluation,
+        write_page,
+    )
 
     seen = refuse_seen(suite, allow=wanted.allow_seen)
     if asking.no_cache and any(variant.counted for variant in suite.variants):
@@ -242,6 +251,8 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             emit(json_text(ended.record, indent=2 if wanted.alone else None))
         else:
             print_evaluation(ended.record, view)
+        if defects := defects_text(ended.record):
+            note(defects)
         if wanted.html is not None:
             write_page(view, wanted.html)
     return ended

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from promptkit.cli.stdout import open_streams
-from promptkit.errors import InputError, Interrupted, PromptkitError, nearest
+from promptkit.errors import InputError, Interrupted, PromptkitError, UnexpectedError, nearest
 
 VERBS = {
     "run": "Run a pipeline or a prompt.",
@@ -84,8 +84,10 @@ def main() -> None:
 
 
 def fail(error: PromptkitError) -> None:
-    """Print an error to stderr and leave with its exit code."""
-    from promptkit.reports import print_error
+    """Print an error to stderr, of an unexpected one its traceback too, and leave with its exit code."""
+    from promptkit.reports import note, print_error
 
+    if isinstance(error, UnexpectedError):
+        note(error.traceback)
     print_error(error)
     sys.exit(error.exit_code)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.cli.options import Asking
 from promptkit.cli.order import in_order
-from promptkit.errors import InputError, Problem, PromptkitError, place
+from promptkit.errors import InputError, Problem, PromptkitError, UnexpectedError, place
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Result
@@ -58,7 +58,9 @@ async def run_rows(pipeline: Pipeline, path: Path, asking: Asking, *, json: bool
                     emit(json_line(result, session) if json else text)
                     if result.error:
                         failed += 1
-                        note(f"error: row {number}: {result.error}")
+                        defect = isinstance(result.error, UnexpectedError)
+                        where = f"; `promptkit runs show {result.run}` has the traceback" if defect else ""
+                        note(f"error: row {number}: {result.error}{where}")
                     if trace:
                         show_result(result, session, progress, trace=trace)
                 totals.append(result.totals)

@@ -215,12 +215,14 @@ async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted
 
 def print_tuned(tuned: Tuned, wanted: Wanted) -> None:
     """Print what was found, and write it as a page where that is wanted."""
-    from promptkit.reports import emit, json_text, note, print_tuning, write_tuning_page
+    from promptkit.reports import defects_text, emit, json_text, note, print_tuning, write_tuning_page
 
     if wanted.json:
         emit(json_text(tuned.record))
     else:
         print_tuning(tuned.record)
+    if defects := defects_text(tuned.record):
+        note(defects)
     if wanted.html is not None:
         write_tuning_page(tuned.record, wanted.html)
         note(f"the page is {wanted.html}")

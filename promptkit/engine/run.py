@@ -53,7 +53,12 @@ async def run(
     if store is None or number is None:
         return result
     result = replace(result, run=number)
-    await _keep(store, number, result)
+    try:
+        with catching_unexpected():
+            await _keep(store, number, result)
+    except UnexpectedError as error:
+        result = replace(result, error=result.error or error)
+        store.end_run(number, "failed", _told(error))
     return result
 
 
@@ -83,7 +88,7 @@ class Runner:
     async def run(self, values: Mapping[str, Any], *, sample: str = "0") -> Result:
         """Run once, on a value for each input, as `fill` gives them. `sample` numbers repeated runs on one row.
 
-        Whatever fails is in `result.error`, what nobody foresaw as an UnexpectedError; its traceback is in the trace.
+        What fails is in `result.error`; an exception that nothing foresaw is an UnexpectedError there.
         """
         pipeline, session = self.pipeline, self.session
         pipeline_run = PipelineRun(pipeline, session, sample=sample, model=self._model)
@@ -94,8 +99,6 @@ class Runner:
                 output = plain(await pipeline_run.run(values, trace))
         except PromptkitError as failure:
             error = failure
-        if isinstance(error, UnexpectedError):
-            trace.extra = {"traceback": error.traceback}
         trace.value, trace.status = output, "failed" if error else "done"
         return Result(
             target=pipeline.name,
@@ -118,10 +121,16 @@ def _begin(store: Store, pipeline: Pipeline, values: Mapping[str, Any], session:
 async def _keep(store: Store, number: int, result: Result) -> None:
     """Keep the calls, all in one commit, then how the run ended."""
     await asyncio.gather(*(store.save_call(number, call) for call in stored_calls(result.trace)))
-    record = result.record() if result.error is None else {**result.record(), "error": str(result.error)}
-    if isinstance(result.error, UnexpectedError):
-        record["traceback"] = result.error.traceback
-    store.end_run(number, "done" if result.error is None else "failed", record)
+    if result.error is None:
+        store.end_run(number, "done", result.record())
+    else:
+        store.end_run(number, "failed", {**result.record(), **_told(result.error)})
+
+
+def _told(error: PromptkitError) -> dict[str, str]:
+    """Return an error as the store keeps it of a run."""
+    told = {"error": str(error)}
+    return {**told, "traceback": error.traceback} if isinstance(error, UnexpectedError) else told
 
 
 class PipelineRun:

@@ -39,7 +39,7 @@ from promptkit.evaluation.summary import SMALLEST, Judging
 from promptkit.evaluation.variants import Wanted, read_variant
 from promptkit.evaluation.versus import Flip, Versus, compare_sides
 from promptkit.evaluation.view import CellView, RunView
-from promptkit.evaluation.work import Options, Progress
+from promptkit.evaluation.work import Defects, Options, Progress
 
 __all__ = [
     "APART",
@@ -50,6 +50,7 @@ __all__ = [
     "CellView",
     "Data",
     "DataRow",
+    "Defects",
     "Difference",
     "ErrorGroup",
     "ErrorSlice",

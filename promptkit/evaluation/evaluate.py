@@ -211,6 +211,7 @@ class Evaluation:
             "seconds": round(time.monotonic() - self._started, 3),
             "before": self._before,
             "notes": list(self._notes),
+            **({"defects": defects} if (defects := execution.progress.defects.record()) else {}),
             **said,
             **self._gated(said["variants"], judging),
         }

@@ -16,6 +16,8 @@ from promptkit.errors import (
     InputError,
     PromptkitError,
     StoreFailed,
+    UnexpectedError,
+    catching_unexpected,
     first_error,
 )
 from promptkit.evaluation.binding import Binder, BoundRow
@@ -31,7 +33,7 @@ from promptkit.evaluation.outcome import (
     variant_key,
 )
 from promptkit.evaluation.saving import Finished, Planned, Saver, packed
-from promptkit.evaluation.scoring import Scores
+from promptkit.evaluation.scoring import Scores, defects_of
 from promptkit.evaluation.suite import Suite, answer_type
 from promptkit.evaluation.tally import Clusters, Tally
 from promptkit.evaluation.work import Contender, Job, Options, Progress
@@ -135,7 +137,8 @@ class Execution:
         names = [each.variant.name for each in self.contenders]
         self._store.cells.name_variants(number, names)
         self._saver = Saver(self._store, number, names, self._measuring.keys, self._saved, self._on_saving)
-        self._failures = Failures(self.progress, self._saver)
+        gives_up = self._options.gives_up_on_defects
+        self._failures = Failures(self.progress, self._saver, gives_up_on_defects=gives_up)
         try:
             async with asyncio.TaskGroup() as group:
                 saving = group.create_task(self._saver.keep_saving())
@@ -270,24 +273,31 @@ class Execution:
         elif self.progress.gave_up:
             return
         else:
-            outcome, failure = await self._ask(planned)
+            outcome, trace, failure = await self._ask(planned)
             if not self._failures.take(Finished(planned, outcome, {}), failure):
                 return
-            trace = packed(outcome.trace)
         scores = self._quick(planned, outcome)
         if outcome.flag != "error" and not self.progress.gave_up:
             answer = self.contenders[planned.place].answer
             scores |= await self._measuring.slow(outcome, planned.row, answer, job.scores)
         self._saver.add(Finished(planned, outcome, scores, number, trace, job.scores))
 
-    async def _ask(self, planned: Planned) -> tuple[Outcome, PromptkitError | None]:
-        """Return what the target gives, and what failed. Raises StoreFailed and BudgetSpent."""
+    async def _ask(self, planned: Planned) -> tuple[Outcome, bytes | None, PromptkitError | None]:
+        """Return what the target gives, its trace, and what failed. Raises StoreFailed and BudgetSpent."""
         contender = self.contenders[planned.place]
         inputs = planned.row.inputs[planned.place]
-        result = await contender.runner.run(inputs, sample=contender.sample(planned.repeat))
-        if isinstance(result.error, StoreFailed | BudgetSpent):
-            raise result.error
-        return outcome_of(result, contender.variant), failure_of(result)
+        try:
+            with catching_unexpected():
+                result = await contender.runner.run(inputs, sample=contender.sample(planned.repeat))
+                if isinstance(result.error, StoreFailed | BudgetSpent):
+                    raise result.error
+                outcome, failure = outcome_of(result, contender.variant), failure_of(result)
+                # What cannot be kept fails here, and not where a group of cells is saved.
+                trace, _ = packed(outcome.trace), outcome.text
+        except UnexpectedError as error:
+            outcome, trace, failure = Outcome(flag="error", problem=error.message, defect=error.defect), None, error
+        self.progress.defects.explain(failure)
+        return outcome, trace, failure
 
     def _quick(self, planned: Planned, outcome: Outcome) -> Scores:
         return self._measuring.quick(outcome, planned.row, self.contenders[planned.place].answer)
@@ -324,8 +334,11 @@ class Execution:
         if finished.outcome.flag == "error":
             progress.missing += 1
             progress.failure = progress.failure or finished.outcome.problem
-        unscored = next((score.why for score in finished.scores.values() if score.value is None), "")
-        progress.failure = progress.failure or unscored
+        unscored = [score for score in finished.scores.values() if score.value is None]
+        progress.failure = progress.failure or next((score.why for score in unscored), "")
+        progress.defects.cells.update(defects_of(finished.outcome, unscored))
+        for score in unscored:
+            progress.defects.explain(score.error)
 
     async def _keep_claims(self) -> None:
         while True:

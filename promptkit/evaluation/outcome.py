@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.engine import Pipeline, Result, files, trace_record
-from promptkit.errors import ContextOverflow, InputError, PromptkitError, RequestRefused, RuntimeFailure, UnparsedAnswer
+from promptkit.errors import (
+    ContextOverflow,
+    InputError,
+    PromptkitError,
+    RequestRefused,
+    RuntimeFailure,
+    UnexpectedError,
+    UnparsedAnswer,
+)
 from promptkit.project import LIBRARY, SETTINGS_FILE
 from promptkit.storage import compact, load_file, read_bytes
 
@@ -37,11 +45,13 @@ class Outcome:
     """What a cell gave. `error` is missing, for a server or tool failed; `problem` says why there is no answer.
 
     `seconds` is the model's own time for all its requests; a kept reply counts with what it took when it was made.
+    `defect` is the type and place of an exception that nothing foresaw.
     """
 
     output: Any = None
     flag: CellFlag = ""
     problem: str = ""
+    defect: str = ""
     steps: Mapping[str, Any] | None = None
     calls: int = 0
     cached: int = 0
@@ -55,9 +65,9 @@ class Outcome:
         """The cell's trace, as `engine.trace_record` gives it."""
         return self.read_trace()
 
-    @property
+    @cached_property
     def text(self) -> str:
-        """The outcome as the store keeps it."""
+        """The outcome as the store keeps it. Raises ValueError where JSON cannot hold it."""
         record = {
             "output": self.output,
             "flag": self.flag,
@@ -69,7 +79,7 @@ class Outcome:
             "tokens_out": self.tokens_out,
             "seconds": self.seconds,
         }
-        return compact(record)
+        return compact({**record, "defect": self.defect} if self.defect else record)
 
 
 def read_outcome(text: str, read_trace: Callable[[], Mapping[str, Any]]) -> Outcome:
@@ -105,6 +115,7 @@ def outcome_of(result: Result, variant: Variant) -> Outcome:
         output=result.output,
         flag=flag,
         problem="" if failure is None else failure.message,
+        defect=failure.defect if isinstance(failure, UnexpectedError) else "",
         steps=steps,
         calls=totals.calls,
         cached=totals.cached,

@@ -16,6 +16,7 @@ class CellView:
     """One cell of a run. `row` counts from 1, `repeat` from 0; `error` is missing, and `problem` says why.
 
     `cell` is what `RunView.trace` takes. `expect` is what the suite expects of the row, None where it says nothing.
+    `defect` is the type and place of an exception that nothing foresaw.
     """
 
     variant: str
@@ -26,6 +27,7 @@ class CellView:
     expect: Any
     flag: CellFlag = ""
     problem: str = ""
+    defect: str = ""
     scores: Mapping[str, Score] = field(default_factory=dict)
     steps: Mapping[str, Any] = field(default_factory=dict)
     calls: int = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from promptkit.errors import PromptkitError, UnexpectedError
 from promptkit.evaluation.scoring import Scores
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ class Options:
     """How to run a suite. `in_flight` is how many requests at once (None: what the model says is worth while).
 
     `exact` asks one at a time, since answers made in a batch can differ. `fresh` asks anew what is known,
-    `retry_errors` what failed.
+    `retry_errors` what failed. `gives_up_on_defects` ends the asking where one defect follows the other.
     """
 
     in_flight: int | None = None
@@ -29,6 +31,7 @@ class Options:
     fresh: bool = False
     retry_errors: bool = False
     strict: bool = False
+    gives_up_on_defects: bool = True
 
 
 @dataclass(slots=True)
@@ -60,12 +63,36 @@ class Job:
     scores: Scores = field(default_factory=dict)
 
 
+class Defects:
+    """The exceptions that nothing foresaw in a run, by type and place: how many cells met each, and one traceback."""
+
+    def __init__(self) -> None:
+        self.cells: Counter[str] = Counter()
+        self._tracebacks: dict[str, str] = {}
+
+    def add(self, others: Defects) -> None:
+        """Count those of another run too."""
+        self.cells.update(others.cells)
+        self._tracebacks |= others._tracebacks
+
+    def explain(self, error: PromptkitError | None) -> None:
+        """Keep the traceback of an unexpected error, where there is none of its kind yet."""
+        if isinstance(error, UnexpectedError):
+            self._tracebacks.setdefault(error.defect, error.traceback)
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return the defects as JSON, the most frequent first."""
+        told = self.cells.most_common()
+        return [{"defect": each, "cells": cells, "traceback": self._tracebacks.get(each, "")} for each, cells in told]
+
+
 @dataclass(slots=True)
 class Progress:
     """How far a run is: of `total` cells `done` are saved, `known` of them were there before, `missing` have no answer.
 
     `failure` is the first reason for a missing answer, `broken` the first that says nothing of the request; `gave_up`
-    tells that nothing more was asked after many. `wrong` of the cells are of rows that are wrong.
+    tells that nothing more was asked after many. `wrong` of the cells are of rows that are wrong. `defects` are the
+    exceptions that nothing foresaw.
     """
 
     total: int
@@ -76,3 +103,4 @@ class Progress:
     broken: str = ""
     gave_up: bool = False
     wrong: int = 0
+    defects: Defects = field(default_factory=Defects)

@@ -26,6 +26,7 @@ KINDS = {
     "low": "the lowest scores",
     "unscored": "without a score (not the prompt's)",
     "missing": "missing: a server or tool failed (not the prompt's)",
+    "defect": "failed unexpectedly",
 }
 INDENT = 4
 EXPLORED = "for looking around: where to look was found in the same rows; evaluate on new ones before you believe it"
@@ -97,7 +98,7 @@ def _group_lines(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]
         title = f"{expected} → {got}"
         share = f"{_percent(group.share)} of failures, {group.count} of {group.of_expected:,} that should be {expected}"
     else:
-        title = KINDS[group.kind]
+        title = KINDS[group.kind] + (f": {one_line(group.defect, width // 2)}" if group.defect else "")
         share = f"{_percent(group.share)} of {'all cells' if group.kind in APART else 'failures'}"
     yield Text.assemble((f"{group.count:,} × ", "bold red"), (title, "bold"), (f"  {share}", "dim"))
     rows = [_row(group.kind, failure, view, width) for failure in group.rows]

@@ -95,7 +95,7 @@ def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
         lines += ["", *columns([_step_line(name, step) for name, step in steps.items()])]
     for call in calls:
         lines += ["", *tree([(_call_title(call), _call_lines(call))])]
-    for name in ("error", "output"):
+    for name in ("traceback", "error", "output"):
         if run.record.get(name) is not None:
             lines += ["", f"{name}:", shown(run.record[name])]
     if not run.record:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.errors import BudgetSpent, InputError, Problem, RuntimeFailure
 from promptkit.evaluation import (
     BoundRow,
+    Defects,
     Estimate,
     Execution,
     Finished,
@@ -69,7 +70,8 @@ class Field:
 
     `suite` has one variant, the start. `rows` are all rows that may be asked for, by their place in it. `number` is the
     run that the cells belong to, `prefix` stands before the names of its variants. Nothing is asked but by `have`.
-    `broken` is the last failure of a server or its connection, which says nothing of the cell that met it.
+    `broken` is the last failure of a server or its connection, which says nothing of the cell that met it. `defects`
+    are the exceptions that nothing foresaw.
     """
 
     def __init__(
@@ -90,10 +92,11 @@ class Field:
         self.notices: list[str] = []
         self.asked = 0
         self.broken = ""
+        self.defects = Defects()
         self._models = models.within(budget)
         self._store = store
         self._number = number
-        self._options = replace(options or Options(), retry_errors=True)
+        self._options = replace(options or Options(), retry_errors=True, gives_up_on_defects=False)
         self._prefix = prefix
         self._variants: dict[str, Variant] = {}
         self._names: dict[str, str] = {}
@@ -229,6 +232,7 @@ class Field:
                     self._cells[key, row] = self._cell(sorted(parts, key=lambda each: each[0].planned.repeat))
         self.notices = list(dict.fromkeys([*self.notices, *execution.notices]))
         self.broken = execution.progress.broken or self.broken
+        self.defects.add(execution.progress.defects)
         if self._refused is not None:
             raise self._refused
         if execution.progress.gave_up:
