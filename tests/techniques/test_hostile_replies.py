@@ -71,6 +71,7 @@ def endless(replies: list[str]) -> Iterator[str]:
         yield from replies or [""]
 
 
+@pytest.mark.attack("fuzz")
 @pytest.mark.parametrize("name", TECHNIQUES)
 @given(
     replies=st.lists(REPLY, max_size=6),
