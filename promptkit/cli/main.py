@@ -21,7 +21,7 @@ VERBS = {
     "check": "Find everything that is wrong in pipelines, prompts and suites.",
     "techniques": "List, describe, recommend, compare and prepare prompting techniques.",
     "models": "List, fetch and describe what can answer here.",
-    "runs": "List, show, compare and export what was run.",
+    "runs": "List, show, compare and export what was run; repair the store.",
     "init": "Make a small working project.",
     "schema": "Print the JSON Schema of a pipeline, a prompt or a suite, for editors.",
 }

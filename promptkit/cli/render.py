@@ -72,9 +72,14 @@ async def render_steps(
 
 def last_results(pipeline: Pipeline, session: Session) -> dict[str, Any]:
     """Return what each step gave in the last run of the target that went through."""
+    from promptkit.storage import reading_record
+
     last = session.store.run("last", kind="run", target=pipeline.name, status="done")
-    steps = last.record.get("steps", {}) if last else {}
-    return {name: step["value"] for name, step in steps.items() if "value" in step and name in pipeline.steps}
+    if last is not None:
+        with session.store.damage.skipping(), reading_record(f"runs {last.number}, `record`"):
+            steps = last.record.get("steps", {})
+            return {name: step["value"] for name, step in steps.items() if "value" in step and name in pipeline.steps}
+    return {}
 
 
 def typed(text: str) -> Any:

@@ -43,8 +43,9 @@ def errors(
     from promptkit.cli.run_find import find_evaluation, open_kept
     from promptkit.evaluation import errors_record, find_errors, plan_guideline
     from promptkit.reports import emit, json_text, print_errors
+    from promptkit.storage import reading_record
 
-    with open_kept() as kept:
+    with open_kept() as kept, reading_record(f"run {run}"):
         view = find_evaluation(kept, run)
         found = find_errors(view, kept.record(view), variant=variant, metric=metric, by=by, most=rows)
         plan = file = None

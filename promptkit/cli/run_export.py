@@ -35,8 +35,9 @@ def export(
     from promptkit.cli.run_find import find_evaluation, open_kept
     from promptkit.evaluation import baseline_lines, named_variant
     from promptkit.reports import csv_parts, jsonl_parts, junit_parts
+    from promptkit.storage import reading_record
 
-    with open_kept() as kept:
+    with open_kept() as kept, reading_record(f"run {run}"):
         view = find_evaluation(kept, run)
         chosen = named_variant(view, variant)
         if baseline is not None and chosen != view.variants[0]:

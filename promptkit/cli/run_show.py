@@ -42,11 +42,12 @@ def show(
     """
     from promptkit.cli.run_find import find_evaluation, find_run, open_kept
     from promptkit.evaluation import KIND, named_variant
+    from promptkit.storage import reading_record
 
     if failures and row is not None:
         raise InputError("--failures and --row are two views: give one of them")
     of_evaluation = failures or any(each is not None for each in (variant, row, html))
-    with open_kept() as kept:
+    with open_kept() as kept, reading_record(f"run {run}"):
         found = None if of_evaluation else find_run(kept, run)
         tuning = kept.tuning(run) if found is None else found
         if tuning is not None and tuning.kind == TUNE:

@@ -124,7 +124,12 @@ def open_store(project: Project, progress: Progress) -> Iterator[Store]:
             progress.notice(f"{error.message}; nothing of this is kept")
             folder = stack.enter_context(TemporaryDirectory(prefix="promptkit-"))
             store = Store.open(Path(folder), cache_size=size)
-        yield stack.enter_context(store)
+        stack.enter_context(store)
+        try:
+            yield store
+        finally:
+            if store.damage.notice:
+                progress.notice(store.damage.notice)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import InputError, Problem, place
+from promptkit.errors import DamagedRecord, InputError, Problem, place
 from promptkit.evaluation.reference import KIND, Reference, find_reference, names_run, told_apart
 from promptkit.evaluation.suite import Measure, Suite
 from promptkit.storage import Problems
@@ -65,9 +65,12 @@ def _threshold_reference(
             raise InputError(replace(where, message=f"the path `{text}` leaves the project"))
         if not file.exists():
             return f"there is no baseline {place(file)} yet"
-    elif text.isdigit() and ((run := store.run(text, kind=KIND)) is None or run.status != "done"):
-        return f"there is no run {text} of a suite" if run is None else f"run {text} is {run.status}"
-    reference = find_reference(text, suite.name, store, folder=suite.file.parent)
+    try:
+        if text.isdigit() and ((run := store.run(text, kind=KIND)) is None or run.status != "done"):
+            return f"there is no run {text} of a suite" if run is None else f"run {text} is {run.status}"
+        reference = find_reference(text, suite.name, store, folder=suite.file.parent)
+    except DamagedRecord as error:
+        return str(error)
     if reference is None:
         return None
     if reference.suite != suite.name:

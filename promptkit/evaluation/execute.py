@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from promptkit.engine import Runner, Settings
 from promptkit.errors import (
     BudgetSpent,
+    DamagedRecord,
     InputError,
     PromptkitError,
     StoreFailed,
@@ -23,7 +23,7 @@ from promptkit.errors import (
 from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.data import RowsHash
 from promptkit.evaluation.failures import Failures
-from promptkit.evaluation.measuring import Measuring, kept_scores_of
+from promptkit.evaluation.measuring import Measuring
 from promptkit.evaluation.outcome import (
     Outcome,
     cell_key,
@@ -36,13 +36,12 @@ from promptkit.evaluation.saving import Finished, Planned, Saver, packed
 from promptkit.evaluation.scoring import Scores, defects_of
 from promptkit.evaluation.suite import Suite, answer_type
 from promptkit.evaluation.tally import Clusters, Tally
-from promptkit.evaluation.work import Contender, Job, Options, Progress
-from promptkit.storage import KeptCell
+from promptkit.evaluation.work import Contender, Job, Known, Options, Progress
 
 if TYPE_CHECKING:
     from promptkit.evaluation.data import Counted
     from promptkit.runtimes import Model, Models
-    from promptkit.storage import Store
+    from promptkit.storage import KeptCell, Store
 
 ROWS_AT_ONCE = 64
 REFRESH_SECONDS = 30.0
@@ -200,10 +199,16 @@ class Execution:
 
     async def _place(self, planned: Sequence[Planned]) -> None:
         """Take what is known, queue what is not, and note what another process is at work on."""
-        known: Mapping[bytes, KeptCell] = {}
+        known: dict[bytes, Known] = {}
+        damaged: set[bytes] = set()
         if not self._fresh:
             keys = list({each.key for each in planned})
-            known = self._store.cells.find(keys, errors=not self._options.retry_errors)
+            for key, found in self._store.cells.find(keys, errors=not self._options.retry_errors).items():
+                try:
+                    known[key] = self._read(found)
+                except DamagedRecord as error:
+                    self._store.damage.add(error)
+                    damaged.add(key)
         unknown: list[Planned] = []
         scores = self._measuring.kept([kept.number for kept in known.values()])
         for each in planned:
@@ -213,10 +218,12 @@ class Execution:
                 self._pending[each.key] = []
                 unknown.append(each)
             elif self._measuring.has_slow:
-                await self._jobs.put(Job(each, kept, kept_scores_of(each.row, scores.get(kept.number, {}))))
+                said = self._measuring.kept_of(each.row, kept.number, scores.get(kept.number, {}))
+                await self._jobs.put(Job(each, kept, said))
             else:
                 self._finish_kept(each, kept)
-        ours = await self._claim([each.key for each in unknown])
+        # A damaged cell cannot be claimed, for it is there; the one that is asked now takes its place.
+        ours = damaged | await self._claim([each.key for each in unknown if each.key not in damaged])
         for each in unknown:
             if each.key in ours:
                 await self._jobs.put(Job(each))
@@ -268,8 +275,7 @@ class Execution:
     async def _do(self, job: Job) -> None:
         planned, number, trace = job.planned, None, None
         if job.kept is not None:
-            number = job.kept.number
-            outcome = self._kept_outcome(job.kept)
+            number, outcome = job.kept
         elif self.progress.gave_up:
             return
         else:
@@ -302,12 +308,13 @@ class Execution:
     def _quick(self, planned: Planned, outcome: Outcome) -> Scores:
         return self._measuring.quick(outcome, planned.row, self.contenders[planned.place].answer)
 
-    def _finish_kept(self, planned: Planned, kept: KeptCell) -> None:
-        outcome = self._kept_outcome(kept)
-        self._saver.add(Finished(planned, outcome, self._quick(planned, outcome), kept.number))
+    def _finish_kept(self, planned: Planned, kept: Known) -> None:
+        scores = self._quick(planned, kept.outcome)
+        self._saver.add(Finished(planned, kept.outcome, scores, kept.number))
 
-    def _kept_outcome(self, kept: KeptCell) -> Outcome:
-        return read_outcome(kept.outcome, lambda: json.loads(self._store.cells.trace(kept.number) or b"{}"))
+    def _read(self, kept: KeptCell) -> Known:
+        """Return a cell that the store kept. Raises DamagedRecord."""
+        return Known(kept.number, read_outcome(kept, lambda: self._store.cells.trace_record(kept.number) or {}))
 
     def _saved(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
         """Count cells that are on disk; those that waited for one of them follow."""
@@ -317,7 +324,7 @@ class Execution:
                 self._on_cell(finished, number)
             for other in self._pending.pop(finished.planned.key, ()):
                 if self._measuring.has_slow and other.row.key != finished.planned.row.key:
-                    self._again.append(Job(other, KeptCell(number, finished.outcome.text)))
+                    self._again.append(Job(other, Known(number, finished.outcome)))
                 else:
                     known = self._measuring.of_slow(finished.scores)
                     scores = {**self._quick(other, finished.outcome), **known}

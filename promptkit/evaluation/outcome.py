@@ -22,12 +22,13 @@ from promptkit.errors import (
     UnparsedAnswer,
 )
 from promptkit.project import LIBRARY, SETTINGS_FILE
-from promptkit.storage import compact, load_file, read_bytes
+from promptkit.storage import MOST_COUNT, OutcomeShape, compact, load_file, read_bytes, read_kept
 
 if TYPE_CHECKING:
     from promptkit.engine import Trace
     from promptkit.evaluation.suite import Variant
     from promptkit.runtimes import Model
+    from promptkit.storage import KeptCell, RunCell
 
 CellFlag = Literal["", "unparsed", "truncated", "error"]
 KEY_BYTES = 16
@@ -82,9 +83,9 @@ class Outcome:
         return compact({**record, "defect": self.defect} if self.defect else record)
 
 
-def read_outcome(text: str, read_trace: Callable[[], Mapping[str, Any]]) -> Outcome:
-    """Return the outcome that the store kept."""
-    return Outcome(**json.loads(text), read_trace=read_trace)
+def read_outcome(kept: KeptCell | RunCell, read_trace: Callable[[], Mapping[str, Any]]) -> Outcome:
+    """Return the outcome of a cell that the store kept. Raises DamagedRecord."""
+    return Outcome(**read_kept(kept.outcome, OutcomeShape, f"cells {kept.number}"), read_trace=read_trace)
 
 
 def outcome_of(result: Result, variant: Variant) -> Outcome:
@@ -93,6 +94,8 @@ def outcome_of(result: Result, variant: Variant) -> Outcome:
     An answer that does not parse, or was cut off, is an answer, and wrong; any other failure is no answer at all. Of
     the steps those that the output reads are looked at: what became of the others shows in the output.
     """
+    if wrong := _wrong_counts(result):
+        return Outcome(flag="error", problem=wrong)
     steps = {name: step.value for name, step in result.steps.items()}
     trace = result.trace
     counted = variant.counted
@@ -136,6 +139,17 @@ def failure_of(result: Result) -> PromptkitError | None:
         return result.error
     passed = (node.failure for node in result.trace.nodes() if isinstance(node.failure, RuntimeFailure))
     return next((each for each in passed if not isinstance(each, OF_THE_REQUEST)), None)
+
+
+def _wrong_counts(result: Result) -> str:
+    """Say which of the counts that a server gave cannot be true: a cell with them would change totals and scores."""
+    for call in (call for node in result.trace.nodes() for call in node.calls):
+        reply = call.reply
+        counts = {"prompt tokens": reply.tokens_in, "reply tokens": reply.tokens_out, "seconds": reply.seconds}
+        for what, count in counts.items():
+            if count is not None and not 0 <= count <= MOST_COUNT:
+                return f"the model server's count of {what} cannot be true: {str(count)[:20]}"
+    return ""
 
 
 def _is_cut(step: Trace) -> bool:

@@ -11,10 +11,17 @@ from promptkit.errors import InputError
 from promptkit.evaluation.metrics import Around, Metric, kind_named
 from promptkit.evaluation.summary import variant_record
 from promptkit.evaluation.tally import Clusters, Tally
+from promptkit.storage import DAMAGED
 
 if TYPE_CHECKING:
     from promptkit.evaluation.stored_run import StoredRun
     from promptkit.project import Project
+
+
+_TOLD = {
+    "running": "the run goes on: this is what it says so far",
+    DAMAGED: "the run's record was damaged: this is what its cells say",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +72,7 @@ def rebuilt_record(view: StoredRun, project: Project) -> dict[str, Any]:
             number, index = cell.row, index + 1
             clusters.add(cell.fields)
         tallies[cell.variant].put(index, cell.repeat, cell, cell.scores, known=False)
-    going = view.status == "running"
-    told = (
-        "the run goes on: this is what it says so far" if going else "the run was killed: this is what it had by then"
-    )
+    told = _TOLD.get(view.status, "the run was killed: this is what it had by then")
     return {
         "run": view.number,
         "suite": view.suite,

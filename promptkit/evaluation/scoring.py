@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,12 @@ from promptkit.evaluation.binding import evaluate_of
 from promptkit.evaluation.metrics import DEFECT, Answered, Given, Metric, Score
 from promptkit.evaluation.outcome import Outcome
 from promptkit.evaluation.suite import Measure
-from promptkit.storage import compact, plain
+from promptkit.storage import KeptScoreShape, ScoresShape, compact, plain, read_kept, reading_record
 
 if TYPE_CHECKING:
     from promptkit.answers import AnswerType
     from promptkit.evaluation.metrics import Askers
+    from promptkit.storage import RunCell
 
 Scores = dict[str, Score]
 
@@ -206,22 +206,23 @@ def score_text(score: Score, row: bytes) -> str:
     return compact([*_told(score), row.hex()])
 
 
-def read_kept_score(text: str, row: bytes) -> Score | None:
-    """Return a score that the store kept of an answer, None where it was given for another row."""
-    value, detail, why, *rows = json.loads(text)
-    return Score(value, detail, why) if rows == [row.hex()] else None
+def read_kept_score(text: str | None, metric: Metric, row: bytes, where: str) -> Score | None:
+    """Return a score that the store kept of an answer, None where it was given for another row.
+
+    Raises DamagedRecord, also where `metric` cannot make its numbers of it.
+    """
+    kept = read_kept(text, KeptScoreShape, where)
+    with reading_record(where):
+        return checked(metric, Score(kept.value, dict(kept.detail), kept.why)) if kept.row == row.hex() else None
 
 
-def read_scores(text: str) -> tuple[Any, Scores]:
-    """Return what was expected, and the scores, from what the store kept."""
-    record = json.loads(text)
-    return record["expect"], {name: read_score(each) for name, each in record["scores"].items()}
-
-
-def read_score(kept: Sequence[Any]) -> Score:
-    """Return a score from `[value, detail, why]`."""
-    value, detail, why = kept
-    return Score(value, detail, why)
+def read_scores(cell: RunCell) -> tuple[Any, Scores]:
+    """Return what was expected of a cell, and its scores, from what the store kept. Raises DamagedRecord."""
+    where = f"run_cells {cell.variant} row {cell.row} repeat {cell.repeat}, `scores`"
+    record = read_kept(cell.scores, ScoresShape, where)
+    return record["expect"], {
+        name: Score(each.value, dict(each.detail), each.why) for name, each in record["scores"].items()
+    }
 
 
 def _told(score: Score) -> list[Any]:

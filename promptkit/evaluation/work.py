@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from promptkit.errors import PromptkitError, UnexpectedError
 from promptkit.evaluation.scoring import Scores
@@ -12,10 +12,10 @@ from promptkit.evaluation.scoring import Scores
 if TYPE_CHECKING:
     from promptkit.answers import AnswerType
     from promptkit.engine import Runner
+    from promptkit.evaluation.outcome import Outcome
     from promptkit.evaluation.saving import Planned
     from promptkit.evaluation.suite import Variant
     from promptkit.evaluation.tally import Tally
-    from promptkit.storage import KeptCell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +54,19 @@ class Contender:
         return f"{repeat}+{self.again}" if self.again else str(repeat)
 
 
+class Known(NamedTuple):
+    """A cell that is in the store: its number there, and its outcome."""
+
+    number: int
+    outcome: Outcome
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Work on a cell: to ask it, or, where it is `kept`, to score it; `scores` are those that are known already."""
 
     planned: Planned
-    kept: KeptCell | None = None
+    kept: Known | None = None
     scores: Scores = field(default_factory=dict)
 
 

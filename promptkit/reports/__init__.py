@@ -14,6 +14,7 @@ from promptkit.reports.text import json_text, one_line, outline, row_text, shown
 if TYPE_CHECKING:
     from promptkit.reports.catalog import catalog_text, technique_text
     from promptkit.reports.comparison import Outcome, answer_record, settle
+    from promptkit.reports.defects import defects_text
     from promptkit.reports.error_groups import errors_text, print_errors
     from promptkit.reports.evaluation import EvaluationScreen, evaluation_text, metric_text, print_evaluation
     from promptkit.reports.evaluation.failures import goodness_of

@@ -10,12 +10,13 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
+from promptkit.errors import DamagedRecord, DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.flights import Flights
 from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.wire import reply_from, reply_record, request_key
+from promptkit.storage import ReplyShape, read_kept
 
 if TYPE_CHECKING:
     from promptkit.runtimes.replay import Recorder
@@ -273,6 +274,6 @@ def _read(value: str | None) -> Reply | None:
     if value is None:
         return None
     try:
-        return reply_from(json.loads(value), cached=True)
-    except (ValueError, TypeError, KeyError):
+        return reply_from(read_kept(value, ReplyShape, "answers"), cached=True)
+    except (DamagedRecord, ValueError, TypeError, KeyError):
         return None

@@ -17,22 +17,44 @@ from promptkit.storage.files import (
     write_atomic,
 )
 from promptkit.storage.imported import imported_files
+from promptkit.storage.kept import Damage, fitting, read_kept, reading_record
 from promptkit.storage.models import Problems, read_model, read_rest, wording
+from promptkit.storage.repair import DAMAGED, Finding, damaged_run, find_damage
+from promptkit.storage.repair import repair as repair_store
 from promptkit.storage.rows import Numbered, read_numbered, read_rows
+from promptkit.storage.shapes import (
+    MOST_COUNT,
+    CaseShape,
+    HowShape,
+    KeptScoreShape,
+    OutcomeShape,
+    ReplyShape,
+    ScoresShape,
+)
 from promptkit.storage.store import Run, Store
 from promptkit.storage.strict_json import compact, parse_json, plain
 from promptkit.storage.yaml import Document, load, load_file
 
 __all__ = [
+    "DAMAGED",
+    "MOST_COUNT",
     "TAKEN_AWAY",
+    "CaseShape",
     "Cells",
+    "Damage",
     "Document",
+    "Finding",
+    "HowShape",
     "KeptCell",
+    "KeptScoreShape",
     "Numbered",
+    "OutcomeShape",
     "Placed",
     "Problems",
+    "ReplyShape",
     "Run",
     "RunCell",
+    "ScoresShape",
     "Stamp",
     "Store",
     "append_item",
@@ -40,7 +62,10 @@ __all__ = [
     "block_text",
     "check_there",
     "compact",
+    "damaged_run",
     "file_stamp",
+    "find_damage",
+    "fitting",
     "holding_files",
     "imported_files",
     "load",
@@ -49,11 +74,14 @@ __all__ = [
     "parse_json",
     "plain",
     "read_bytes",
+    "read_kept",
     "read_model",
     "read_numbered",
     "read_rest",
     "read_rows",
     "read_text",
+    "reading_record",
+    "repair_store",
     "set_value",
     "wording",
     "write_atomic",

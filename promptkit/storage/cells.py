@@ -8,10 +8,13 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+from promptkit.errors import DamagedRecord
 from promptkit.storage.database import Database
+from promptkit.storage.kept import Damage, kept_text, read_kept
 from promptkit.storage.owners import Owner, bury, is_alive
+from promptkit.storage.shapes import TraceShape
 from promptkit.storage.traces import Model, pack, unpack
 
 _KEYS_AT_ONCE = 500
@@ -22,10 +25,10 @@ _RUNS_NOTED = 16
 
 @dataclass(frozen=True, slots=True)
 class KeptCell:
-    """A cell in the store. `outcome` is JSON text; `Cells.trace` takes its number."""
+    """A cell in the store. `outcome` is JSON text, None where it is damaged; `Cells.trace` takes its number."""
 
     number: int
-    outcome: str
+    outcome: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +54,15 @@ class Placed:
 
 
 class RunCell(NamedTuple):
-    """A cell of a run as it was saved: texts are JSON."""
+    """A cell of a run as it was saved: texts are JSON, None where they are damaged."""
 
     variant: str
     row: int
     repeat: int
     number: int
-    outcome: str
-    scores: str
-    fields: str
+    outcome: str | None
+    scores: str | None
+    fields: str | None
 
 
 class _Written(NamedTuple):
@@ -83,6 +86,11 @@ class Cells:
         self._owner = owner
         self._written: dict[int, _Written] = {}
 
+    @property
+    def damage(self) -> Damage:
+        """The damaged records that were met and left out."""
+        return self._database.damage
+
     def find(self, keys: Sequence[bytes], *, errors: bool = True) -> dict[bytes, KeptCell]:
         """Return the newest kept cell of each key that has one; without `errors`, the newest that did not fail."""
         found = {}
@@ -92,7 +100,7 @@ class Cells:
                 " order by key, number",
                 some,
             )
-            found.update({key: KeptCell(number, _text(outcome)) for key, number, outcome in rows})
+            found.update({key: KeptCell(number, kept_text(outcome)) for key, number, outcome in rows})
         return found
 
     def claim(self, keys: Sequence[bytes], *, errors: bool = True) -> set[bytes]:
@@ -138,7 +146,9 @@ class Cells:
                 variants = _number_variants(connection, run, dict.fromkeys(cell.variant for cell in placed))
             numbers, models = self._add(connection, placed, models)
             connection.executemany(
-                "insert or ignore into data_rows (key, fields) values (?, ?)",
+                # A row that is there is written again where it is damaged: its key says what it must hold.
+                "insert into data_rows (key, fields) values (?, ?) on conflict (key)"
+                " do update set fields = excluded.fields where fields is not excluded.fields",
                 [(cell.row_key, _bytes(cell.fields)) for cell in placed],
             )
             connection.executemany(
@@ -175,13 +185,14 @@ class Cells:
                 (run, *last, *wanted, _CELLS_AT_ONCE),
             )
             for row, place, repeat, cell, outcome, scores, fields in page:
-                yield RunCell(names[place], row, repeat, cell, _text(outcome), _text(scores), _text(fields))
+                texts = map(kept_text, (outcome, scores, fields))
+                yield RunCell(names[place], row, repeat, cell, *texts)
             if len(page) < _CELLS_AT_ONCE:
                 return
             last = page[-1][:3]
 
     def trace(self, number: int) -> bytes | None:
-        """Return the trace of a cell, as it was saved."""
+        """Return the trace of a cell, as it was saved. Raises DamagedRecord."""
         rows = self._database.read(
             "select kept.trace, kept.like, model.trace from traces kept"
             " left join traces model on model.cell = kept.like where kept.cell = ?",
@@ -190,21 +201,32 @@ class Cells:
         if not rows:
             return None
         trace, like, model = rows[0]
+        if not isinstance(trace, bytes):
+            raise DamagedRecord(f"traces {number}", "it is not bytes")
         if like is None:
-            return cast(bytes, trace)
+            return trace
+        if not isinstance(model, bytes):
+            raise DamagedRecord(f"traces {number}", f"the trace {like}, by which it is written, is gone")
         try:
-            return unpack(trace, model or b"")
-        except zlib.error:
-            raise self._database.damaged(f"the trace of cell {number} cannot be read") from None
+            return unpack(trace, model)
+        except zlib.error as error:
+            raise DamagedRecord(f"traces {number}", f"it cannot be unpacked ({error})") from None
 
-    def kept_scores(self, numbers: Sequence[int], key: str) -> dict[int, str]:
-        """Return the scores that a metric, named by `key`, has given cells, by their numbers."""
+    def trace_record(self, number: int) -> dict[str, Any] | None:
+        """Return the trace of a cell as `engine.trace_record` made it; None where it has none or a damaged one."""
+        with self._database.damage.skipping():
+            trace = self.trace(number)
+            return None if trace is None else dict(read_kept(trace, TraceShape, f"traces {number}"))
+        return None
+
+    def kept_scores(self, numbers: Sequence[int], key: str) -> dict[int, str | None]:
+        """Return the scores that a metric, named by `key`, has given cells, by their numbers; None: damaged."""
         found = {}
         for some in _batches(numbers):
             rows = self._database.read(
                 f"select cell, score from scores where metric = ? and cell in ({_marks(some)})", (_digest(key), *some)
             )
-            found.update({cell: _text(score) for cell, score in rows})
+            found.update({cell: kept_text(score) for cell, score in rows})
         return found
 
     async def keep_scores(self, key: str, scores: Mapping[int, str]) -> None:
@@ -299,7 +321,3 @@ def _digest(key: str) -> bytes:
 def _bytes(text: str) -> bytes:
     # As bytes: a model may answer with half characters, which SQLite's text does not take.
     return text.encode("utf-8", "surrogatepass")
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.errors import StoreFailed, place
+from promptkit.storage.kept import Damage
 from promptkit.storage.migrations import MIGRATIONS, migrate, version
 
 Result = TypeVar("Result")
@@ -37,10 +38,14 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 class Database:
-    """An open file, brought up to date. All that goes wrong with it is a StoreFailed that names it."""
+    """An open file, brought up to date. All that goes wrong with it is a StoreFailed that names it.
+
+    `damage` are the records in it that were met and are not what promptkit writes.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.damage = Damage()
         self._group: list[_Write] = []
         self._group_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -75,10 +80,6 @@ class Database:
             if len(self._group) == 1:
                 self._thread.submit(self._commit_group)
         return future
-
-    def damaged(self, what: str) -> StoreFailed:
-        """Return the error of a file that holds what nothing here wrote."""
-        return StoreFailed(f"the store {place(self.path)}: {what}", hint=self._move_away())
 
     def close(self) -> None:
         """Write what waits, and close. May be called twice."""
@@ -133,7 +134,7 @@ class Database:
     def _advice(self, error: sqlite3.Error) -> str | None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # The low byte names the kind of error.
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return self._move_away()
+            return move_away(self.path)
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return "free space on the disk, then run the same command again; what was finished is kept"
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
@@ -142,8 +143,10 @@ class Database:
             return "another process has been writing for long; run the same command again"
         return None
 
-    def _move_away(self) -> str:
-        return f"move the file away and models are asked again: mv {self.path} {self.path}.broken"
+
+def move_away(path: Path) -> str:
+    """Return the way out of a file that SQLite cannot read."""
+    return f"move the file away and models are asked again: mv {path} {path}.broken"
 
 
 _Write = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]

@@ -14,10 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from promptkit.errors import InputError, StoreFailed, place
+from promptkit.errors import DamagedRecord, InputError, StoreFailed, place
 from promptkit.storage.cells import Cells
 from promptkit.storage.database import Database
+from promptkit.storage.kept import Damage, fitting, kept_text, read_json, read_kept
 from promptkit.storage.owners import Owner, bury, is_alive
+from promptkit.storage.shapes import RunShape
 from promptkit.storage.tunings import Tunings
 
 FILE = "store.db"
@@ -82,20 +84,32 @@ class Store:
         return self._cells
 
     @property
+    def path(self) -> Path:
+        """The store's file."""
+        return self._database.path
+
+    @property
+    def damage(self) -> Damage:
+        """The damaged records that were met and left out."""
+        return self._database.damage
+
+    @property
     def tunings(self) -> Tunings:
         """What tunings leave for later ones."""
         return self._tunings
 
     def cached(self, key: str) -> str | None:
-        """Return what was kept under `key`."""
+        """Return what was kept under `key`; a damaged value counts as not there, so that it is asked again."""
         rows = self._database.read("select value from answers where key = ?", (key,))
         if not rows:
             return None
         self._used.add(key)
         if len(self._used) >= _USES_AT_ONCE:
             self._note_use()
-        value: bytes = rows[0][0]
-        return value.decode("utf-8", "surrogatepass")
+        text = kept_text(rows[0][0])
+        if text is None:
+            self.damage.add(DamagedRecord(f"answers {key[:12]}", "it is not text"))
+        return text
 
     async def keep(self, key: str, value: str) -> None:
         """Keep `value` under `key`, in place of what was there; returns once it is on disk."""
@@ -161,27 +175,35 @@ class Store:
         )
 
     def calls(self, run: int) -> list[dict[str, Any]]:
-        """Return the calls of a run in the order in which they were saved."""
-        rows = self._database.read("select call from calls where run = ? order by number", (run,))
-        return [json.loads(call) for (call,) in rows]
+        """Return the calls of a run in the order in which they were saved; damaged ones are left out."""
+        found: list[dict[str, Any]] = []
+        rows = self._database.read("select number, call from calls where run = ? order by number", (run,))
+        for number, call in rows:
+            with self.damage.skipping():
+                found.append(read_kept(call, dict[str, Any], f"calls {number}"))
+        return found
 
     def run(
         self, reference: str, *, kind: str | None = None, target: str | None = None, status: str | None = None
     ) -> Run | None:
         """Return the run that `reference` names: a number, `last` or `last~N` among those that fit the filters.
 
-        Raises InputError for a reference that is none of these.
+        A damaged run is left out by `last`. Raises InputError for a reference that is none of these, and DamagedRecord
+        for the number of a damaged run.
         """
         match = _REFERENCE.fullmatch(reference)
         if match is None:
             raise InputError(f"`{reference}` names no run", hint="write its number, `last` or `last~1`")
         back, number = match.groups()
         filters = {"number": number and int(number), "kind": kind, "target": target, "status": status}
+        if number:
+            rows = self._run_rows(filters, limit=1)
+            return _run(rows[0]) if rows else None
         found = self._runs(filters, limit=1, offset=int(back or 0))
         return found[0] if found else None
 
     def runs(self, *, kind: str | None = None, target: str | None = None, limit: int = 50) -> list[Run]:
-        """Return the latest runs, newest first."""
+        """Return the latest runs, newest first; damaged ones are left out."""
         return self._runs({"kind": kind, "target": target}, limit=limit, offset=0)
 
     def remember(self, target: str, case: str, record: Mapping[str, Any]) -> None:
@@ -192,9 +214,11 @@ class Store:
         )
 
     def remembered(self, target: str, case: str) -> dict[str, Any] | None:
-        """Return the last result of a pinned case."""
-        rows = self._database.read("select record from cases where target = ? and name = ?", (target, case))
-        return json.loads(rows[0][0]) if rows else None
+        """Return the last result of a pinned case; a damaged one counts as not there."""
+        for (record,) in self._database.read("select record from cases where target = ? and name = ?", (target, case)):
+            with self.damage.skipping():
+                return read_kept(record, dict[str, Any], f"cases {target} {case}")
+        return None
 
     def close(self) -> None:
         """Write what waits, give back what is claimed, and close the file. May be called twice."""
@@ -211,13 +235,22 @@ class Store:
         self._database.write(lambda connection: connection.execute(sql, parameters)).result()
 
     def _runs(self, filters: Mapping[str, Any], *, limit: int, offset: int) -> list[Run]:
+        """Return the readable runs that fit the filters, newest first; `offset` counts damaged ones too."""
+        found: list[Run] = []
+        while len(found) < limit and (rows := self._run_rows(filters, limit=limit - len(found), offset=offset)):
+            offset += len(rows)
+            for row in rows:
+                with self.damage.skipping():
+                    found.append(_run(row))
+        return found
+
+    def _run_rows(self, filters: Mapping[str, Any], *, limit: int, offset: int = 0) -> list[tuple[Any, ...]]:
         given = {column: value for column, value in filters.items() if value is not None}
         where = " and ".join(["true", *(f"{column} = ?" for column in given)])
-        rows = self._database.read(
+        return self._database.read(
             f"select {_RUN_COLUMNS} from runs where {where} order by number desc limit ? offset ?",
             (*given.values(), limit, offset),
         )
-        return [_run(row) for row in rows]
 
     def _note_use(self) -> None:
         used, self._used = self._used, set()
@@ -229,11 +262,21 @@ class Store:
         )
 
     def _evict(self, connection: sqlite3.Connection) -> None:
-        while connection.execute("select bytes from answers_size").fetchone()[0] > self._cache_size:
+        while answers_size(connection) > self._cache_size:
             oldest = "select rowid from answers order by used limit ?"
             removed = connection.execute(f"delete from answers where rowid in ({oldest})", (_EVICTED_AT_ONCE,))
             if not removed.rowcount:
                 return
+
+
+def answers_size(connection: sqlite3.Connection) -> int:
+    """Return the bytes of all answers; where the number that the triggers keep is damaged, it is counted anew."""
+    found = connection.execute("select bytes from answers_size").fetchone()
+    if found is not None and isinstance(found[0], int) and found[0] >= 0:
+        return found[0]
+    connection.execute("delete from answers_size")
+    connection.execute("insert into answers_size select coalesce(sum(length(value)), 0) from answers")
+    return int(connection.execute("select bytes from answers_size").fetchone()[0])
 
 
 def _close_dead_runs(connection: sqlite3.Connection) -> list[int]:
@@ -251,8 +294,12 @@ def _close_dead_runs(connection: sqlite3.Connection) -> list[int]:
 
 
 def _run(row: tuple[Any, ...]) -> Run:
+    """Return a run from its columns. Raises DamagedRecord."""
     number, kind, target, status, model, inputs, started, ended, record = row
-    return Run(number, kind, target, status, json.loads(model), json.loads(inputs), started, ended, json.loads(record))
+    columns = {"kind": kind, "target": target, "status": status, "started": started, "ended": ended}
+    for name, kept in (("model", model), ("inputs", inputs), ("record", record)):
+        columns[name] = read_json(kept, f"runs {number}, `{name}`")
+    return Run(number=number, **fitting(columns, RunShape, f"runs {number}"))
 
 
 def _json(value: Any) -> str:

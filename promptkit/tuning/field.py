@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -202,9 +201,8 @@ class Field:
         return await (await self._models.get(variant.pipeline.steps[step].model or variant.model)).model()
 
     def trace(self, cell: Cell) -> Mapping[str, Any]:
-        """Return the trace of a cell's first repeat, as `engine.trace_record` gives it."""
-        found: Mapping[str, Any] = json.loads(self._store.cells.trace(cell.numbers[0]) or b"{}")
-        return found
+        """Return the trace of a cell's first repeat, as `engine.trace_record` gives it; empty where it is damaged."""
+        return self._store.cells.trace_record(cell.numbers[0]) or {}
 
     async def _ask(self, candidates: Sequence[Candidate], rows: Sequence[int]) -> None:
         held = tuple(self.rows[row].row for row in rows)

@@ -241,16 +241,18 @@ def test_a_group_is_its_first_error() -> None:
     ("tokens_in", "tokens_out"),
     [(int("9" * 400), 1), (1, int("9" * 400)), (-4, 1), (1, -4), (10**13, 1)],
 )
-async def test_a_count_that_is_none_gives_no_score(bench: Bench, tokens_in: int, tokens_out: int) -> None:
+async def test_a_cell_whose_counts_cannot_be_true_is_missing_and_in_no_total(
+    bench: Bench, tokens_in: int, tokens_out: int
+) -> None:
     def script(request: Request) -> Reply:
-        reply = Reply(text=echo(request))
+        reply = Reply(text=echo(request), tokens_in=10, tokens_out=1)
         return replace(reply, tokens_in=tokens_in, tokens_out=tokens_out) if number_of(request) == 2 else reply
 
     suite = SUITE.replace("accuracy: label", "accuracy: label, tokens: tokens, latency: latency")
     for _ in range(2):
         ran = await bench.run(suite, script)
 
-        scores = [cell.scores["tokens"] for cell in ran.view.cells()]
-        assert [score.value is None for score in scores] == [False, False, True, False]
-        assert "counts of tokens" in scores[2].why
-        assert "defects" not in ran.record
+        assert ran.flags == ["", "", "error", ""]
+        assert "cannot be true" in ran.evaluated.failure
+        assert (ran.variant()["tokens_in"], ran.variant()["tokens_out"]) == (30, 3)
+        assert (ran.metric("tokens")["mean"], ran.metric("tokens")["n"]) == (11, 3)

@@ -92,7 +92,9 @@ class Walk:
         self._count()
         # Counted by a loop and no function: a program may have given `list` and `len` another meaning.
         counted = f"count_{items}"
-        program = f"{items} = [*{ast.unparse(node.iter)}]\n{counted} = 0\nfor _ in {items}:\n    {counted} += 1\n{counted}"
+        program = (
+            f"{items} = [*{ast.unparse(node.iter)}]\n{counted} = 0\nfor _ in {items}:\n    {counted} += 1\n{counted}"
+        )
         ran = await self._sandbox.run(program)
         if isinstance(ran.value, int):
             return ran.value
