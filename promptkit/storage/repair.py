@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,34 +166,39 @@ def _damaged_runs(connection: sqlite3.Connection) -> Iterator[Finding]:
         if wrong.keys() - _EMPTY.keys() or ("inputs" in wrong and values[0] == "eval"):
             yield damaged_run(number, told, part="run")
         elif "record" in wrong:
-            yield damaged_run(number, told, part="record")
-        for name in wrong.keys() & {"model", "inputs"}:
-            statement = f"update runs set {name} = ? where number = ?"
-            yield Finding("runs", str(number), told, f"its {name} are emptied", ((statement, (_EMPTY[name], number)),))
+            found = damaged_run(number, told, part="record")
+            yield replace(found, statements=(*found.statements, *_emptied(number, wrong)))
+        elif wrong:
+            yield Finding("runs", str(number), told, "this part is emptied", _emptied(number, wrong))
 
 
-_EMPTY = {"model": "{}", "inputs": "null", "record": "{}"}
+def _emptied(number: int, names: Iterable[str]) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    return tuple((f"update runs set {name} = ? where number = ?", (_EMPTY[name], number)) for name in names)
+
+
+_EMPTY = {"model": '{"reference":"unknown","digest":""}', "inputs": "null", "record": "{}"}
 """The columns of a run that hold JSON, and what they hold when they are emptied."""
 
+_OF_EVALUATIONS: dict[str, Callable[..., Any]] = {"inputs": shapes.HowShape, "model": shapes.ModelShape}
 
-def _wrong_columns(columns: dict[str, Any]) -> dict[str, str]:
+
+_SOUND: dict[str, Any] = {
+    **{"kind": "", "target": "", "status": "", "started": 0.0, "ended": None},
+    **{"model": {}, "inputs": None, "record": {}},
+}
+
+
+def _wrong_columns(columns: Mapping[str, Any]) -> dict[str, str]:
     """Return what is wrong with the columns of a run, by their names."""
     wrong: dict[str, str] = {}
-    for name, empty in _EMPTY.items():
+    for name, kept in columns.items():
         try:
-            columns[name] = read_json(columns[name], "")
+            value = read_json(kept, "") if name in _EMPTY else kept
+            fitting({**_SOUND, name: value}, shapes.RunShape, "")
+            if columns["kind"] == "eval" and name in _OF_EVALUATIONS:
+                fitting(value, _OF_EVALUATIONS[name], "")
         except DamagedRecord as error:
-            columns[name], wrong[name] = json.loads(empty), error.why
-    try:
-        fitting(columns, shapes.RunShape, "")
-    except DamagedRecord as error:
-        wrong[error.why.removeprefix("`").partition("`")[0].partition(".")[0]] = error.why
-    else:
-        if columns["kind"] == "eval":
-            try:
-                fitting(columns["inputs"] or {}, shapes.HowShape, "")
-            except DamagedRecord as error:
-                wrong["inputs"] = error.why
+            wrong[name] = error.why.removeprefix(f"`{name}`: ")
     return wrong
 
 

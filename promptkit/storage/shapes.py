@@ -36,6 +36,14 @@ class RunShape(TypedDict):
 
 
 @_open
+class ModelShape(TypedDict):
+    """The model of an evaluation."""
+
+    reference: Text
+    digest: Text
+
+
+@_open
 class KindShape(TypedDict):
     """How a metric was made."""
 
@@ -48,17 +56,17 @@ class KindShape(TypedDict):
 class HowShape(TypedDict):
     """The inputs of an evaluation: how it was made. An earlier promptkit left some of them out."""
 
+    metrics: list[Text]
+    variants: dict[Text, dict[Text, Any]]
+    repeat: Annotated[int, Strict(), Field(ge=1)]
     folder: NotRequired[Text]
     target: NotRequired[Text]
     data: NotRequired[Text]
     rows: NotRequired[Count]
     cluster: NotRequired[Text | None]
-    metrics: NotRequired[list[Text]]
     keys: NotRequired[dict[Text, Text]]
     kinds: NotRequired[dict[Text, KindShape]]
-    variants: NotRequired[dict[Text, dict[Text, Any]]]
     contents: NotRequired[dict[Text, Text]]
-    repeat: NotRequired[Annotated[int, Strict(), Field(ge=1)]]
     exact: NotRequired[Truth]
     limited: NotRequired[Truth]
 
