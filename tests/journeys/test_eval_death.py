@@ -125,6 +125,7 @@ def killed(folder: Path, server: OllamaServer, chance: random.Random) -> bool:
     return victim.returncode == -signal.SIGKILL
 
 
+@pytest.mark.attack("kill")
 def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_no_finished_row_again(make: Make) -> None:
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")  # shown where this fails

@@ -155,6 +155,7 @@ def killed(folder: Path, server: OllamaServer, chance: random.Random, left: int)
     return victim.returncode == -signal.SIGKILL
 
 
+@pytest.mark.attack("kill")
 def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_nothing_again_that_was_finished(
     tmp_path: Path,
 ) -> None:

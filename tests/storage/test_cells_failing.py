@@ -149,6 +149,7 @@ def test_whichever_statement_fails_no_cell_is_half_and_the_next_try_asks_only_th
     assert statement > 60
 
 
+@pytest.mark.attack("disk")
 def test_a_full_disk_keeps_every_cell_that_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = database.connect
 
@@ -176,6 +177,7 @@ def test_a_full_disk_keeps_every_cell_that_was_saved(tmp_path: Path, monkeypatch
         assert [cell.row for cell in store.cells.of_run(run)] == [*saved, more]
 
 
+@pytest.mark.attack("disk")
 def test_a_file_that_may_not_grow_keeps_every_cell_that_was_saved(tmp_path: Path) -> None:
     program = """
         import asyncio, sys
@@ -223,6 +225,7 @@ def fill(folder: Path) -> None:
         asyncio.run(store.cells.save(run, [placed(row) for row in range(1, 200)]))
 
 
+@pytest.mark.attack("store")
 def test_a_broken_file_is_refused_with_the_way_out_and_left_as_it_is(tmp_path: Path) -> None:
     fill(tmp_path)
     path = tmp_path / "store.db"
@@ -234,6 +237,7 @@ def test_a_broken_file_is_refused_with_the_way_out_and_left_as_it_is(tmp_path: P
     assert path.read_bytes() == broken
 
 
+@pytest.mark.attack("store")
 def test_broken_pages_are_refused_with_the_way_out(tmp_path: Path) -> None:
     fill(tmp_path)
     path = tmp_path / "store.db"

@@ -12,6 +12,8 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from promptkit.storage import Store
 
 SEED = 11
@@ -95,6 +97,7 @@ def test_six_processes_ask_each_cell_once_and_lose_none(tmp_path: Path) -> None:
         assert len(numbers) == 1
 
 
+@pytest.mark.attack("kill")
 def test_after_each_kill_only_what_is_missing_is_asked(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     acknowledged: set[int] = set()
@@ -130,6 +133,7 @@ def test_after_each_kill_only_what_is_missing_is_asked(tmp_path: Path) -> None:
         check_whole(store, tmp_path, last.number)
 
 
+@pytest.mark.attack("kill")
 def test_claims_and_runs_are_held_while_their_process_lives_and_free_once_it_is_killed(tmp_path: Path) -> None:
     program = """
         import sys

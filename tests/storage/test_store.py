@@ -196,6 +196,7 @@ def test_a_store_closed_twice_is_closed_and_says_so(tmp_path: Path) -> None:
         store.cached("a")
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize(
     "content", [b"not a database, but long enough to be read as one" * 100, b"SQLite format 3\0junk"]
 )
@@ -206,6 +207,7 @@ def test_a_broken_file_says_how_to_go_on(tmp_path: Path, content: bytes) -> None
     assert "mv " in (caught.value.hint or "")
 
 
+@pytest.mark.attack("store")
 def test_pages_overwritten_with_junk_are_a_store_failure(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         keep(store, **{str(number): "x" * 1000 for number in range(200)})
@@ -218,6 +220,7 @@ def test_pages_overwritten_with_junk_are_a_store_failure(tmp_path: Path) -> None
             store.cached(str(number))
 
 
+@pytest.mark.attack("store")
 def test_a_file_of_a_newer_promptkit_is_left_alone(tmp_path: Path) -> None:
     Store.open(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "store.db")) as connection:
@@ -227,6 +230,7 @@ def test_a_file_of_a_newer_promptkit_is_left_alone(tmp_path: Path) -> None:
     assert "upgrade" in (caught.value.hint or "")
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize("place", ["file/store", "store-is-a-folder"])
 def test_a_place_where_no_store_can_be_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
@@ -235,6 +239,7 @@ def test_a_place_where_no_store_can_be_is_named(tmp_path: Path, place: str) -> N
         Store.open(tmp_path / place)
 
 
+@pytest.mark.attack("disk")
 def test_a_full_disk_loses_nothing_that_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = database.connect
 

@@ -11,6 +11,8 @@ import textwrap
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from promptkit.storage import Store
 
 SEED = 7
@@ -34,6 +36,7 @@ def whole(folder: Path) -> bool:
         return bool(connection.execute("pragma integrity_check").fetchone() == ("ok",))
 
 
+@pytest.mark.attack("kill")
 def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     code = """
