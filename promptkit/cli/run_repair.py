@@ -34,6 +34,7 @@ def repair(
         if not found:
             emit("the store is sound: no record is damaged")
             return
+        kept.store.damage.forget()  # it is all told here
         for finding in found[:MOST_SHOWN]:
             emit(str(finding))
         if len(found) > MOST_SHOWN:
@@ -43,6 +44,7 @@ def repair(
         backup = repair_store(kept.store.path, found)
         note(f"the file as it was is {place(backup)}")
         left = list(damage(kept))
+        kept.store.damage.forget()
         if left:
             raise StoreFailed(f"{counted(len(left), 'record')} could not be repaired, first {left[0]}")
         emit(f"{counted(len(found), 'record')} repaired: the store is sound")

@@ -93,17 +93,24 @@ class Runner:
         pipeline, session = self.pipeline, self.session
         pipeline_run = PipelineRun(pipeline, session, sample=sample, model=self._model)
         trace = Trace(name=pipeline.name, kind="run", started=session.now())
-        output, error = None, None
+        output: Any = None
+        error: PromptkitError | None = None
         try:
             with catching_unexpected():
                 output = plain(await pipeline_run.run(values, trace))
         except PromptkitError as failure:
             error = failure
+        steps: Mapping[str, StepResult] = {}
+        try:
+            with catching_unexpected():
+                steps = pipeline_run.results()
+        except UnexpectedError as failure:
+            output, error = None, error or failure
         trace.value, trace.status = output, "failed" if error else "done"
         return Result(
             target=pipeline.name,
             output=output,
-            steps=pipeline_run.results(),
+            steps=steps,
             totals=count(trace.nodes(), trace.seconds),
             trace=trace,
             answered=session.answered,

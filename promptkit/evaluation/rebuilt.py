@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics import Around, Metric, kind_named
+from promptkit.evaluation.metrics import Around, Metric, Score, kind_named
+from promptkit.evaluation.scoring import checked, missing_score
 from promptkit.evaluation.summary import variant_record
 from promptkit.evaluation.tally import Clusters, Tally
 from promptkit.storage import DAMAGED
@@ -61,6 +62,14 @@ def build_metrics(view: StoredRun, project: Project) -> BuiltMetrics:
     return BuiltMetrics(metrics, gone)
 
 
+def _usable(metric: Metric, score: Score) -> Score:
+    """Return a kept score, a missing one where the metric cannot make its numbers of what was kept."""
+    try:
+        return checked(metric, score)
+    except Exception as error:
+        return missing_score(error)
+
+
 def rebuilt_record(view: StoredRun, project: Project) -> dict[str, Any]:
     """Return the record of a run that has none, since it was killed or goes on, from its cells: nothing is compared."""
     how, built = view.how, build_metrics(view, project)
@@ -71,7 +80,10 @@ def rebuilt_record(view: StoredRun, project: Project) -> dict[str, Any]:
         if cell.row != number:
             number, index = cell.row, index + 1
             clusters.add(cell.fields)
-        tallies[cell.variant].put(index, cell.repeat, cell, cell.scores, known=False)
+        scores = {
+            name: _usable(built.metrics[name], each) for name, each in cell.scores.items() if name in built.metrics
+        }
+        tallies[cell.variant].put(index, cell.repeat, cell, scores, known=False)
     told = _TOLD.get(view.status, "the run was killed: this is what it had by then")
     return {
         "run": view.number,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from promptkit.errors import DamagedRecord, UnexpectedError, catching_unexpected
+from promptkit.errors import DamagedRecord, PromptkitError, UnexpectedError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -40,6 +40,10 @@ class Damage:
             yield
         except DamagedRecord as error:
             self.add(error)
+
+    def forget(self) -> None:
+        """Leave out of the notice what was noted so far: it is told otherwise."""
+        self._found.clear()
 
     @property
     def notice(self) -> str:
@@ -99,12 +103,16 @@ def fitting(value: object, shape: Callable[..., Shape], where: str) -> Shape:
 
 @contextmanager
 def reading_record(where: str) -> Iterator[None]:
-    """Raise DamagedRecord in place of an exception that nothing foresaw: a record lacks what is read of it."""
+    """Raise DamagedRecord in place of an exception that nothing foresaw: a record lacks what is read of it.
+
+    SystemExit passes: it ends a command whose reader has gone.
+    """
     try:
-        with catching_unexpected():
-            yield
-    except UnexpectedError as error:
-        raise DamagedRecord(where, f"it lacks what is read of it ({error.message})") from error
+        yield
+    except PromptkitError:
+        raise
+    except Exception as error:
+        raise DamagedRecord(where, f"it lacks what is read of it ({UnexpectedError(error).message})") from error
 
 
 @cache

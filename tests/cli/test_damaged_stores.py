@@ -204,6 +204,18 @@ def test_an_evaluation_whose_record_was_damaged_is_summed_up_again_from_its_cell
 
 
 @pytest.mark.attack("store")
+def test_a_score_without_what_its_numbers_are_made_of_is_missing_when_a_run_is_summed_up_again(here: Here) -> None:
+    damage(here, "runs", "record", "{}")
+    damage(here, "run_cells", "scores", '{"expect": "bad", "scores": {"accuracy": [1.0, {}, ""]}}')
+
+    shown = here("runs", "show", "1", "--json")
+
+    assert shown.code == 0
+    accuracy = shown.json["variants"][0]["metrics"]["accuracy"]
+    assert (accuracy["n"], accuracy["unscored"]) == (0, 6)
+
+
+@pytest.mark.attack("store")
 def test_nothing_is_repaired_before_a_person_agrees(here: Here) -> None:
     damage(here, "cases", "record", "[]")
     content = (here.root / ".promptkit/store.db").read_bytes()

@@ -164,12 +164,13 @@ variants: {{plain: {{}}, prefix: {{mood.layout: prefix}}}}
 
 
 @pytest.mark.attack("code")
-async def test_a_tools_result_that_nothing_can_hold_fails_one_cell(bench: Bench) -> None:
+@pytest.mark.parametrize("depth", [700, 100_000])
+async def test_a_tools_result_that_nothing_can_hold_fails_one_cell(bench: Bench, depth: int) -> None:
     bench.folder.write("pipelines/mood.yaml", TOOL)
-    program = """
+    program = f"""
 def deep(text):
     value = []
-    for _ in range(100_000 if "bad 2" in text else 1):
+    for _ in range({depth} if "bad 2" in text else 1):
         value = [value]
     return value
 """
