@@ -25,9 +25,9 @@ class StoredRun:
         self.ended = run.ended
         self.model: Mapping[str, str] = run.model
         self.record: Mapping[str, Any] = run.record
-        self.how: Mapping[str, Any] = (
-            fitting(run.inputs, HowShape, f"runs {run.number}, `inputs`") if run.inputs else {}
-        )
+        how = run.inputs or {}
+        is_evaluation = run.kind == "eval" and how
+        self.how: Mapping[str, Any] = fitting(how, HowShape, f"runs {run.number}, `inputs`") if is_evaluation else how
         self.settings: Mapping[str, Mapping[str, Any]] = self.how.get("variants", {})
         self.variants: tuple[str, ...] = tuple(self.settings)
         self.metrics: tuple[str, ...] = tuple(self.how.get("metrics", ()))

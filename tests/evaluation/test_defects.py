@@ -11,7 +11,7 @@ import pytest
 
 from promptkit.answers import Label
 from promptkit.errors import StoreFailed, catching_unexpected
-from promptkit.evaluation import Options, find_errors
+from promptkit.evaluation import Options, binding, find_errors
 from promptkit.evaluation.failures import MOST_FAILURES
 from promptkit.evaluation.metrics import kind_named
 from promptkit.evaluation.scoring import missing_score
@@ -179,6 +179,18 @@ def deep(text):
     ran = await bench.run(SUITE, echo)
 
     assert ran.flags == ["", "", "error", ""]
+
+
+@pytest.mark.attack("code")
+async def test_a_row_that_cannot_be_bound_is_missing_with_the_place(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binding, "fill", on_row_3(binding.fill, RecursionError("too deep")))
+
+    ran = await bench.run(SUITE, echo)
+
+    assert ran.flags == ["", "", "error", ""]
+    assert "unexpected RecursionError at " in ran.evaluated.failure
 
 
 @pytest.mark.attack("code")
