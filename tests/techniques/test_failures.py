@@ -40,6 +40,10 @@ RAISED = [
     ("assert not task", "technique `mine` raised AssertionError (techniques/mine.py:13)"),
     ("raise SystemExit(4)", "technique `mine` raised SystemExit: 4 (techniques/mine.py:13)"),
     (
+        "async def leave(item):\n        raise SystemExit(5)\n    return await task.each(leave, [1])",
+        "technique `mine` raised RuntimeError: SystemExit: 5 (techniques/mine.py:17)",
+    ),
+    (
         "return await asyncio.wait_for(asyncio.sleep(9), 0)",
         "technique `mine` raised TimeoutError (techniques/mine.py:13)",
     ),
