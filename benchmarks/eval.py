@@ -135,16 +135,13 @@ def write_suite(folder: Path, rows: int) -> Path:
     return suite
 
 
-async def evaluate(
-    suite: Path, models: Models, replies: Replies, store: Store, in_flight: int, profile: cProfile.Profile | None
-) -> Used:
+async def evaluate(suite: Path, models: Models, store: Store, in_flight: int, profile: cProfile.Profile | None) -> Used:
     """Evaluate a suite and return what that took, from when it is open."""
     evaluation = Evaluation(
         load_suite(suite, Project.find(suite)),
         models=models,
         store=store,
         options=Options(in_flight=in_flight),
-        on_saving=replies.write,
     )
     await evaluation.open()
     gc.collect()
@@ -169,11 +166,11 @@ async def by_call(suite: Path, in_flight: int, profile: cProfile.Profile | None)
     with commits() as count, Store.open(folder) as store:
         with Replies(store) as replies:
             async with Models(REFERENCE, store=replies, concurrency=in_flight) as models:
-                first = await evaluate(suite, models, replies, store, in_flight, profile)
+                first = await evaluate(suite, models, store, in_flight, profile)
         made = count[0]
         with Replies(store) as replies:
             async with Models(REFERENCE, store=replies, concurrency=in_flight) as models:
-                again = await evaluate(suite, models, replies, store, in_flight, None)
+                again = await evaluate(suite, models, store, in_flight, None)
     return first, again, look_into(folder / "store.db", made)
 
 
@@ -328,7 +325,7 @@ async def grown(rows: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         suite = write_suite(Path(folder, "bench"), rows)
         with Store.open(suite.parent / "called") as store, Replies(store) as replies:
-            used = await evaluate(suite, OneModel(replies), replies, store, 20, None)
+            used = await evaluate(suite, OneModel(replies), store, 20, None)
         size = (suite.parent / "called" / "store.db").stat().st_size
     status = Path("/proc/self/status").read_text()
     peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -200,18 +201,12 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     progress = Progress()
     options = replace(wanted.options, in_flight=wanted.options.in_flight or suite.concurrency)
     judges = [each.metric.model for each in suite.measures if each.metric.model]
-    kept: list[Replies] = []
-
-    def keeping(store: Store) -> Replies:
-        kept.append(Replies(store, exact=options.exact))
-        return kept[0]
-
     async with open_session(
         suite.baseline.pipeline,
         asking,
         progress,
         concurrency=1 if options.exact else options.in_flight,
-        replies=keeping,
+        replies=partial(Replies, exact=options.exact),
         apart=[*(each.model for each in suite.variants if each.model), *judges],
     ) as session:
         evaluation = Evaluation(
@@ -222,7 +217,6 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             judging=wanted.judging,
             against=find_against(wanted, suite, session.store, progress),
             notes=seen,
-            on_saving=kept[0].write,
         )
         with progress.showing():
             await evaluation.open()

@@ -73,7 +73,6 @@ class Evaluation:
         against: Reference | None = None,
         notes: Sequence[str] = (),
         on_saved: Callable[[], None] | None = None,
-        on_saving: Callable[[], None] | None = None,
     ) -> None:
         self.suite = suite
         self.against = against
@@ -87,7 +86,6 @@ class Evaluation:
             store=store,
             options=self.options,
             on_saved=on_saved,
-            on_saving=on_saving,
         )
         self.model: Model | None = None
         self.number = 0

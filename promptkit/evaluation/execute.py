@@ -63,7 +63,6 @@ class Execution:
         store: Store,
         options: Options,
         on_saved: Callable[[], None] | None = None,
-        on_saving: Callable[[], None] | None = None,
         on_cell: Callable[[Finished, int], None] | None = None,
     ) -> None:
         self.suite = suite
@@ -77,7 +76,6 @@ class Execution:
         self._options = options
         self._fresh = options.fresh
         self._on_saved = on_saved or _nothing
-        self._on_saving = on_saving or _nothing
         self._on_cell = on_cell
         self._measuring = Measuring(suite.measures, models, store.cells)
         self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=4 * ROWS_AT_ONCE)
@@ -134,7 +132,7 @@ class Execution:
         """
         names = [each.variant.name for each in self.contenders]
         self._store.cells.name_variants(number, names)
-        self._saver = Saver(self._store, number, names, self._measuring.keys, self._saved, self._on_saving)
+        self._saver = Saver(self._store, number, names, self._measuring.keys, self._saved)
         self._failures = Failures(self.progress, self._saver)
         try:
             async with asyncio.TaskGroup() as group:

@@ -84,8 +84,9 @@ class Asker:
     """Asks one runtime: within its limits, again where that can help, and never twice for what is known.
 
     `concurrency` is how many requests may be in flight (left out: what the model says is worth while), `deadline`
-    the seconds for one request with all its `attempts`, waiting for its turn not counted. `store` keeps replies;
-    `recorder` writes down all that is asked, under `name`, the model's name in the run (None: its default).
+    the seconds for one request with all its `attempts`, waiting for its turn not counted. `store` keeps replies: a
+    request is in flight until its reply is kept. `recorder` writes down all that is asked, under `name`, the model's
+    name in the run (None: its default).
     """
 
     def __init__(
@@ -143,7 +144,8 @@ class Asker:
         _refuse(model, needs(request))
         self.statistics.requests += 1
         if self._store is None:
-            reply = await self._send(request, on_text)
+            async with self._limiter:
+                reply = await self._answered(request, on_text)
         else:
             reply = await self._known_or_sent(self._store, request, model.digest, on_text)
         if self._recorder:
@@ -201,8 +203,10 @@ class Asker:
             return known
 
         async def send(tell: OnText | None) -> Reply:
-            reply = await self._send(request, tell)
-            await store.keep(key, _encode(reply_record(reply)))
+            async with self._limiter:
+                reply = await self._answered(request, tell)
+                # Kept within its place: what a killed process must ask again is never more than the limit.
+                await store.keep(key, _encode(reply_record(reply)))
             return reply
 
         reply, shared = await self._flights.join(key, send, on_text)
@@ -211,10 +215,9 @@ class Asker:
         self.statistics.cached += 1
         return replace(reply, cached=True)
 
-    async def _send(self, request: Request, on_text: OnText | None) -> Reply:
+    async def _answered(self, request: Request, on_text: OnText | None) -> Reply:
         listen = listeners(on_text)
-        async with self._limiter:
-            return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())))
+        return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())))
 
     async def _in_time(self, action: Callable[[], Awaitable[T]]) -> T:
         try:

@@ -373,6 +373,29 @@ async def test_a_cancelled_request_gives_its_place_to_the_next() -> None:
     assert (await second).text == "yes"
 
 
+async def test_a_request_is_in_flight_until_its_reply_is_kept() -> None:
+    class Slow(Memory):
+        def __init__(self) -> None:
+            super().__init__()
+            self.written = asyncio.Event()
+
+        async def keep(self, key: str, value: str) -> None:
+            await self.written.wait()
+            await super().keep(key, value)
+
+    store = Slow()
+    runtime = Scripted(lambda request: "yes")
+    asker = Asker(runtime, concurrency=2, store=store)
+    asking = [asyncio.create_task(asker.ask(request)) for request in numbered(3)]
+    await settle(lambda: len(runtime.requests) == 2)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(runtime.requests) == 2
+    store.written.set()
+    await asyncio.gather(*asking)
+    assert len(store.kept) == 3
+
+
 @pytest.mark.parametrize("store", [None, Memory()])
 async def test_text_is_told_as_it_arrives_and_at_once_where_it_is_known(store: Memory | None) -> None:
     asker = Asker(Scripted(["one two three", "one two three"]), store=store)
