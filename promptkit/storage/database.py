@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.errors import StoreFailed, place
+from promptkit.storage.key_index import make_tails
 from promptkit.storage.migrations import MIGRATIONS, migrate, version
 
 Result = TypeVar("Result")
 
 BUSY_SECONDS = 30.0
+CHECKPOINT_PAGES = 4_000
+"""Pages of the write-ahead log (16 MB) after which they are written to their places: many are then written once."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -30,6 +33,8 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         _write_ahead(connection)
         connection.execute("pragma synchronous = normal")
+        connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        make_tails(connection)
     except BaseException:
         connection.close()
         raise
@@ -58,8 +63,12 @@ class Database:
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
+        return self.look(lambda connection: connection.execute(sql, parameters).fetchall())
+
+    def look(self, ask: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Return what `ask` finds on the reading connection, in several queries."""
         with self._read_lock, self._mapped_errors():
-            return self._reader.execute(sql, parameters).fetchall()
+            return ask(self._reader)
 
     def write(self, change: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
         """Run `change` in the next group; the future is done when it is on disk, or has the StoreFailed of its group.

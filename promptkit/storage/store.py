@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from promptkit.errors import InputError, StoreFailed, place
+from promptkit.storage.answers import Answers
 from promptkit.storage.cells import Cells
 from promptkit.storage.database import Database
 from promptkit.storage.owners import Owner, bury, is_alive
@@ -22,11 +23,6 @@ from promptkit.storage.tunings import Tunings
 
 FILE = "store.db"
 GIGABYTE = 1_000_000_000
-
-# When an answer was used is noted to the hour, and for many answers at once: finding one must not cost a write.
-_USE_SECONDS = 3600
-_USES_AT_ONCE = 500
-_EVICTED_AT_ONCE = 10
 
 _REFERENCE = re.compile(r"last(?:~([0-9]{1,9}))?|([0-9]{1,18})")
 _RUN_COLUMNS = "number, kind, target, status, model, inputs, started, ended, record"
@@ -56,8 +52,7 @@ class Store:
 
     def __init__(self, database: Database, cache_size: int) -> None:
         self._database = database
-        self._cache_size = cache_size
-        self._used: set[str] = set()
+        self._answers = Answers(database, cache_size)
         self._owner = Owner()
         self._cells = Cells(database, self._owner)
         self._tunings = Tunings(database)
@@ -88,34 +83,15 @@ class Store:
 
     def cached(self, key: str) -> str | None:
         """Return what was kept under `key`."""
-        rows = self._database.read("select value from answers where key = ?", (key,))
-        if not rows:
-            return None
-        self._used.add(key)
-        if len(self._used) >= _USES_AT_ONCE:
-            self._note_use()
-        value: bytes = rows[0][0]
-        return value.decode("utf-8", "surrogatepass")
+        return self._answers.find(key)
 
     async def keep(self, key: str, value: str) -> None:
         """Keep `value` under `key`, in place of what was there; returns once it is on disk."""
-        await asyncio.wrap_future(self.keep_all({key: value}))
+        await asyncio.wrap_future(self._answers.keep({key: value}))
 
     def keep_all(self, values: Mapping[str, str]) -> Future[None]:
         """Keep values by their keys; the future is done once they are on disk. What is written later is there later."""
-        # As bytes: a model may answer with half characters, which SQLite's text does not take.
-        now = _now()
-        rows = [(key, value.encode("utf-8", "surrogatepass"), now) for key, value in values.items()]
-
-        def change(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "insert into answers values (?, ?, ?)"
-                " on conflict (key) do update set value = excluded.value, used = excluded.used",
-                rows,
-            )
-            self._evict(connection)
-
-        return self._database.write(change)
+        return self._answers.keep(values)
 
     def begin_run(self, kind: str, target: str, *, model: Mapping[str, Any], inputs: Any = None) -> int:
         """Begin a run (kind: run, eval, tune) and return its number."""
@@ -198,8 +174,7 @@ class Store:
 
     def close(self) -> None:
         """Write what waits, give back what is claimed, and close the file. May be called twice."""
-        if self._used:
-            self._note_use()
+        self._answers.note_use()
         if self._owner.is_known:
             # Nobody waits for it: where it fails, the claims are free once this process is gone.
             self._owner.is_known = False
@@ -218,22 +193,6 @@ class Store:
             (*given.values(), limit, offset),
         )
         return [_run(row) for row in rows]
-
-    def _note_use(self) -> None:
-        used, self._used = self._used, set()
-        now = _now()
-        rows = [(now, key, now - _USE_SECONDS) for key in used]
-        # Nobody waits for it: where it fails, an answer only looks older than it is.
-        self._database.write(
-            lambda connection: connection.executemany("update answers set used = ? where key = ? and used < ?", rows)
-        )
-
-    def _evict(self, connection: sqlite3.Connection) -> None:
-        while connection.execute("select bytes from answers_size").fetchone()[0] > self._cache_size:
-            oldest = "select rowid from answers order by used limit ?"
-            removed = connection.execute(f"delete from answers where rowid in ({oldest})", (_EVICTED_AT_ONCE,))
-            if not removed.rowcount:
-                return
 
 
 def _close_dead_runs(connection: sqlite3.Connection) -> list[int]:
@@ -257,10 +216,6 @@ def _run(row: tuple[Any, ...]) -> Run:
 
 def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
-
-
-def _now() -> int:
-    return int(time.time())
 
 
 def _make_folder(folder: Path) -> None:

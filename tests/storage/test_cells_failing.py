@@ -20,6 +20,7 @@ import pytest
 
 from promptkit.errors import StoreFailed
 from promptkit.storage import Placed, Store, database
+from promptkit.storage.key_index import make_tails
 from tests.storage.failing import FailingConnection
 
 ROWS = range(1, 7)
@@ -260,11 +261,10 @@ def test_broken_pages_are_refused_with_the_way_out(tmp_path: Path) -> None:
 @pytest.fixture
 def not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     fill(tmp_path)
-    real = database.connect
 
     def reading(path: Path) -> sqlite3.Connection:
-        connection = real(path)
-        connection.execute("pragma query_only = true")
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+        make_tails(connection)
         return connection
 
     monkeypatch.setattr(database, "connect", reading)

@@ -1,0 +1,103 @@
+"""Finding rows of a table by the hash that they hold, where rows are only added at its end.
+
+Hashes are random, so an index that takes each row at once writes a page for every row. Here rows are put into the index
+many at once, in the order of their hashes. Those that are not in it yet are listed in a temporary table of each
+connection, which takes part in its transactions.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from promptkit.storage.hashes import PREFIX_BYTES
+
+LEAST_ROWS: Final = 4_096
+MOST_ROWS: Final = 32_768
+SHARE: Final = 4
+"""How many rows wait before they are put into the index: an eighth of those that are in it, within these bounds."""
+
+_KEYS_AT_ONCE: Final = 500
+_TABLES: Final = ("answers", "cells", "data_rows")
+
+
+class KeyIndex:
+    """The index of a table `(number integer primary key, key blob, …)`.
+
+    A new row has the number after `last`; a row that is not in the index yet must not be deleted.
+    """
+
+    def __init__(self, table: str) -> None:
+        assert table in _TABLES, "each connection has temporary tables for these"
+        self._table = table
+
+    def find(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[int]:
+        """Return the numbers of all rows that can have one of the keys, in order; the rows say whether they do."""
+        self._catch_up(connection)
+        found: set[int] = set()
+        for some in batches([key[:PREFIX_BYTES] for key in keys]):
+            for source in (f"{self._table}_index", f"temp.{self._table}_tail"):
+                query = f"select number from {source} where prefix in ({marks(some)})"
+                found.update(number for (number,) in connection.execute(query, some))
+        return sorted(found)
+
+    def last(self, connection: sqlite3.Connection) -> int:
+        """Return the last number that was given to a row, though the row may be gone."""
+        return self._catch_up(connection)[1]
+
+    def extend(self, connection: sqlite3.Connection, *, least: int | None = None) -> tuple[int, int] | None:
+        """Put the rows that wait into the index once they are enough (`least`), within a writing transaction.
+
+        Returns the numbers after and up to which rows were put there, None where they are too few.
+        """
+        table = self._table
+        indexed, last = self._catch_up(connection)
+        if last - indexed < (min(max(LEAST_ROWS, indexed // SHARE), MOST_ROWS) if least is None else least):
+            return None
+        connection.execute(f"insert into {table}_index select prefix, number from temp.{table}_tail order by 1, 2")
+        connection.execute("update indexed set last = ? where source = ?", (last, table))
+        self._catch_up(connection)
+        return indexed, last
+
+    def _catch_up(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """List all rows that wait; return the number of the last row in the index, and of the last there is."""
+        table = self._table
+        indexed, last = connection.execute(
+            f"select last, max(last, (select coalesce(max(number), 0) from {table})) from indexed where source = ?",
+            (table,),
+        ).fetchone()
+        was_indexed, was_last = connection.execute(
+            "select indexed, last from temp.tails where source = ?", (table,)
+        ).fetchone()
+        if was_indexed != indexed:
+            connection.execute(f"delete from temp.{table}_tail where number <= ?", (indexed,))
+        if (was_indexed, was_last) != (indexed, last):
+            connection.execute(
+                f"insert or ignore into temp.{table}_tail select substr(key, 1, {PREFIX_BYTES}), number from {table}"
+                " where number > ? and number <= ?",
+                (max(indexed, was_last), last),
+            )
+            connection.execute("update temp.tails set indexed = ?, last = ? where source = ?", (indexed, last, table))
+        return indexed, last
+
+
+def make_tails(connection: sqlite3.Connection) -> None:
+    """Make the temporary tables of a new connection."""
+    connection.execute("pragma temp_store = memory")
+    connection.execute("create temp table tails (source text primary key, indexed integer, last integer) without rowid")
+    for table in _TABLES:
+        connection.execute("insert into temp.tails values (?, 0, 0)", (table,))
+        connection.execute(
+            f"create temp table {table}_tail (prefix blob, number integer, primary key (prefix, number)) without rowid"
+        )
+
+
+def batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yield so many at once as a statement takes."""
+    return (items[start : start + _KEYS_AT_ONCE] for start in range(0, len(items), _KEYS_AT_ONCE))
+
+
+def marks(items: Sequence[Any]) -> str:
+    """Return the marks of so many parameters."""
+    return ",".join("?" * len(items))
