@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from promptkit.runtimes import Model, Models
     from promptkit.storage import Store
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 256
 REFRESH_SECONDS = 30.0
 POLL_SECONDS = 0.25
 
@@ -78,7 +78,7 @@ class Execution:
         self._on_saved = on_saved or _nothing
         self._on_cell = on_cell
         self._measuring = Measuring(suite.measures, models, store.cells)
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=4 * ROWS_AT_ONCE)
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=ROWS_AT_ONCE)
         self._pending: dict[bytes, list[Planned]] = {}
         self._elsewhere: list[Planned] = []
         self._again: list[Job] = []

@@ -141,6 +141,7 @@ def load_script(path: Path, reference: str) -> Scripted:
         reference=script.model or reference,
         context=script.context,
         delay=script.delay,
+        keep_requests=False,
     )
 
 
@@ -161,7 +162,9 @@ def load_function(path: Path, name: str, reference: str) -> Scripted:
         raise InputError(Problem(f"it has no function `{name}`", place(path), hint=nearest(name, known)))
     # A function says what it says; log-probabilities made up for it would be taken for its own.
     able = getattr(function, "capabilities", CAPABILITIES - {"logprobs"})
-    return Scripted(_guarded(function, reference), capabilities=able, digest=digest, reference=reference)
+    return Scripted(
+        _guarded(function, reference), capabilities=able, digest=digest, reference=reference, keep_requests=False
+    )
 
 
 def _guarded(function: Callable[[Request], object], reference: str) -> Callable[[Request], Awaitable[Answered]]:

@@ -23,14 +23,18 @@ from promptkit.storage.migrations import MIGRATIONS, migrate, version
 Result = TypeVar("Result")
 
 BUSY_SECONDS = 30.0
-CHECKPOINT_PAGES = 4_000
-"""Pages of the write-ahead log (16 MB) after which they are written to their places: many are then written once."""
+PAGE_BYTES = 1_024
+"""Of a new file. Each commit writes whole pages, and with a few requests in flight it holds a few hundred bytes."""
+
+CHECKPOINT_PAGES = 16_000
+"""Pages of the write-ahead log (16 MB) after which they are put in their places, those that changed often once."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Return a connection that begins no transaction by itself and may be used from any thread."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        connection.execute(f"pragma page_size = {PAGE_BYTES}")
         _write_ahead(connection)
         connection.execute("pragma synchronous = normal")
         connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")

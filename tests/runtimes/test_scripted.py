@@ -194,6 +194,12 @@ async def test_a_function_that_fails_is_a_failure_of_the_model(tmp_path: Path, c
         await runtime.answer(say("hi"))
 
 
+async def test_a_script_in_a_file_keeps_nothing_of_what_it_was_asked(tmp_path: Path) -> None:
+    runtime = written(tmp_path, "otherwise: fine")
+    assert (await runtime.answer(say("a"))).text == "fine"
+    assert runtime.requests == []
+
+
 def written(folder: Path, text: str) -> Scripted:
     path = folder / "script.yaml"
     path.write_text(text)

@@ -143,7 +143,7 @@ def written() -> int:
 def test_an_evaluation_writes_no_more_than_five_times_what_the_store_holds_at_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, at_once, replies_at_once = 6_000, 120, 10
+    rows, at_once, replies_at_once = 6_000, 120, 2
     monkeypatch.setattr(key_index, "LEAST_ROWS", rows // 20)  # as often as in a run of 100,000 rows
     before = written()
     with Store.open(tmp_path) as store:
@@ -155,3 +155,11 @@ def test_an_evaluation_writes_no_more_than_five_times_what_the_store_holds_at_it
                 store.keep_all({f"{number}": REPLY for number in range(reply, reply + replies_at_once)}).result()
             asyncio.run(store.cells.save(run, [cell(number, key(number)) for number in numbers]))
     assert written() - before < WRITTEN_TIMES_HELD * (tmp_path / "store.db").stat().st_size
+
+
+def test_the_write_ahead_log_is_put_in_its_place_after_16_megabytes(tmp_path: Path) -> None:
+    megabyte = 1024 * 1024
+    with Store.open(tmp_path) as store:
+        for number in range(40):
+            store.keep_all({str(number): "x" * megabyte}).result()
+        assert 16 * megabyte <= (tmp_path / "store.db-wal").stat().st_size < 19 * megabyte
