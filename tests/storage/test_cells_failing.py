@@ -238,9 +238,13 @@ def test_a_broken_file_is_refused_with_the_way_out_and_left_as_it_is(tmp_path: P
 def test_broken_pages_are_refused_with_the_way_out(tmp_path: Path) -> None:
     fill(tmp_path)
     path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as connection:
+        (size,) = connection.execute("pragma page_size").fetchone()
+        # The tables' definitions stay, and let the file open.
+        roots = connection.execute("select rootpage from sqlite_master where rootpage").fetchall()
     data = bytearray(path.read_bytes())
-    # The first pages hold the tables' definitions and let the file open.
-    data[3 * 4096 :] = b"\xff" * (len(data) - 3 * 4096)
+    for (root,) in roots:
+        data[(root - 1) * size : root * size] = b"\xff" * size
     path.write_bytes(data)
     store = Store.open(tmp_path)
     calls = [
