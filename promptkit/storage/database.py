@@ -26,6 +26,9 @@ BUSY_SECONDS = 30.0
 PAGE_BYTES = 1_024
 """Of a new file. Each commit writes whole pages, and with a few requests in flight it holds a few hundred bytes."""
 
+CACHE_KILOBYTES = 512
+"""Of pages in memory, for each connection: those at the ends of the tables are all that is written or read again."""
+
 CHECKPOINT_PAGES = 16_000
 """Pages of the write-ahead log (16 MB) after which they are put in their places, those that changed often once."""
 
@@ -37,6 +40,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute(f"pragma page_size = {PAGE_BYTES}")
         _write_ahead(connection)
         connection.execute("pragma synchronous = normal")
+        connection.execute(f"pragma cache_size = -{CACHE_KILOBYTES}")
         connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
         make_tails(connection)
     except BaseException:
