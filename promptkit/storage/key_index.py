@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from promptkit.storage.hashes import PREFIX_BYTES
 
-LEAST_ROWS: Final = 4_096
+LEAST_ROWS: Final = 2_048
 MOST_ROWS: Final = 32_768
 SHARE: Final = 4
-"""How many rows wait before they are put into the index: an eighth of those that are in it, within these bounds."""
+"""How many rows wait before they are put into the index: a quarter of those that are in it, within these bounds."""
 
 _KEYS_AT_ONCE: Final = 512
 _TABLES: Final = ("answers", "cells", "data_rows")
@@ -44,7 +44,7 @@ class KeyIndex:
 
     def last(self, connection: sqlite3.Connection) -> int:
         """Return the last number that was given to a row, though the row may be gone."""
-        return self._catch_up(connection)[1]
+        return self._bounds(connection)[1]
 
     def extend(self, connection: sqlite3.Connection, *, least: int | None = None) -> tuple[int, int] | None:
         """Put the rows that wait into the index once they are enough (`least`), within a writing transaction.
@@ -52,34 +52,42 @@ class KeyIndex:
         Returns the numbers after and up to which rows were put there, None where they are too few.
         """
         table = self._table
-        indexed, last = self._catch_up(connection)
+        indexed, last = self._bounds(connection)
         if last - indexed < (min(max(LEAST_ROWS, indexed // SHARE), MOST_ROWS) if least is None else least):
             return None
-        connection.execute(f"insert into {table}_index select prefix, number from temp.{table}_tail order by 1, 2")
+        connection.execute(
+            f"insert into {table}_index select substr(key, 1, {PREFIX_BYTES}), number from {table}"
+            " where number > ? order by 1, 2",
+            (indexed,),
+        )
         connection.execute("update indexed set last = ? where source = ?", (last, table))
-        self._catch_up(connection)
         return indexed, last
 
-    def _catch_up(self, connection: sqlite3.Connection) -> tuple[int, int]:
-        """List all rows that wait; return the number of the last row in the index, and of the last there is."""
-        table = self._table
-        indexed, last = connection.execute(
-            f"select last, max(last, (select coalesce(max(number), 0) from {table})) from indexed where source = ?",
-            (table,),
+    def _bounds(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Return the number of the last row in the index, and the last that was given."""
+        found: tuple[int, int] = connection.execute(
+            f"select last, max(last, (select coalesce(max(number), 0) from {self._table})) from indexed"
+            " where source = ?",
+            (self._table,),
         ).fetchone()
-        was_indexed, was_last = connection.execute(
-            "select indexed, last from temp.tails where source = ?", (table,)
-        ).fetchone()
+        return found
+
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        """List all rows that wait."""
+        table, bounds = self._table, self._bounds(connection)
+        was = connection.execute("select indexed, last from temp.tails where source = ?", (table,)).fetchone()
+        if was == bounds:
+            return
+        (indexed, last), (was_indexed, was_last) = bounds, was
         if was_indexed != indexed:
-            connection.execute(f"delete from temp.{table}_tail where number <= ?", (indexed,))
-        if (was_indexed, was_last) != (indexed, last):
-            connection.execute(
-                f"insert or ignore into temp.{table}_tail select substr(key, 1, {PREFIX_BYTES}), number from {table}"
-                " where number > ? and number <= ?",
-                (max(indexed, was_last), last),
-            )
-            connection.execute("update temp.tails set indexed = ?, last = ? where source = ?", (indexed, last, table))
-        return indexed, last
+            connection.execute(f"delete from temp.{table}_tail")
+            was_last = indexed
+        connection.execute(
+            f"insert or ignore into temp.{table}_tail select substr(key, 1, {PREFIX_BYTES}), number from {table}"
+            " where number > ? and number <= ?",
+            (was_last, last),
+        )
+        connection.execute("update temp.tails set indexed = ?, last = ? where source = ?", (indexed, last, table))
 
 
 def make_tails(connection: sqlite3.Connection) -> None:

@@ -93,7 +93,7 @@ def test_the_number_of_a_row_that_is_gone_is_not_given_again(
 
 @pytest.mark.parametrize(
     ("indexed", "waiting", "is_put"),
-    [(0, 4_095, False), (0, 4_096, True), (40_000, 9_999, False), (40_000, 10_000, True), (10**6, 32_768, True)],
+    [(0, 2_047, False), (0, 2_048, True), (40_000, 9_999, False), (40_000, 10_000, True), (10**6, 32_768, True)],
 )
 def test_rows_are_put_into_the_index_a_quarter_of_it_at_a_time(
     connections: tuple[sqlite3.Connection, sqlite3.Connection], indexed: int, waiting: int, is_put: bool
