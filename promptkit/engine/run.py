@@ -110,8 +110,8 @@ def _begin(store: Store, pipeline: Pipeline, values: Mapping[str, Any], session:
 
 
 async def _keep(store: Store, number: int, result: Result) -> None:
-    """Keep the calls, all in one commit, then how the run ended."""
-    await asyncio.gather(*(store.save_call(number, call) for call in stored_calls(result.trace)))
+    """Keep the calls, then how the run ended."""
+    await store.save_calls(number, stored_calls(result.trace))
     record = result.record() if result.error is None else {**result.record(), "error": str(result.error)}
     store.end_run(number, "done" if result.error is None else "failed", record)
 

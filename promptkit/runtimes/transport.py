@@ -13,7 +13,9 @@ from promptkit.errors import BadReply
 
 BODY_LIMIT = 64 * 2**20
 SHOWN = 80
-CONNECTIONS = 100
+UNLIMITED = 0
+"""Of connections: what may be in flight at once is decided by who asks."""
+
 KEEP_SECONDS = 5.0
 KEPT_TOO_LONG = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
@@ -64,7 +66,7 @@ class Sender:
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_SECONDS, ssl=self._tls)
+            connector = aiohttp.TCPConnector(limit=UNLIMITED, keepalive_timeout=KEEP_SECONDS, ssl=self._tls)
             self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         return await self._session.request(
             method,

@@ -7,9 +7,11 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +25,7 @@ from promptkit.storage.tunings import Tunings
 
 FILE = "store.db"
 GIGABYTE = 1_000_000_000
+CALLS_AT_ONCE = 500
 
 _REFERENCE = re.compile(r"last(?:~([0-9]{1,9}))?|([0-9]{1,18})")
 _RUN_COLUMNS = "number, kind, target, status, model, inputs, started, ended, record"
@@ -127,14 +130,11 @@ class Store:
             return []
         return self._database.write(_close_dead_runs).result()
 
-    async def save_call(self, run: int, call: Mapping[str, Any]) -> None:
-        """Add one call to a run; returns once it is on disk."""
-        row = (run, _json(call))
-        await asyncio.wrap_future(
-            self._database.write(
-                lambda connection: connection.execute("insert into calls (run, call) values (?, ?)", row)
-            )
-        )
+    async def save_calls(self, run: int, calls: Iterable[Mapping[str, Any]]) -> None:
+        """Add calls to a run, in their order; returns once they are on disk."""
+        waiting = iter(calls)
+        while rows := [(run, _json(call)) for call in islice(waiting, CALLS_AT_ONCE)]:
+            await asyncio.wrap_future(self._database.write(partial(_add_calls, rows)))
 
     def calls(self, run: int) -> list[dict[str, Any]]:
         """Return the calls of a run in the order in which they were saved."""
@@ -193,6 +193,10 @@ class Store:
             (*given.values(), limit, offset),
         )
         return [_run(row) for row in rows]
+
+
+def _add_calls(rows: Sequence[tuple[int, str]], connection: sqlite3.Connection) -> None:
+    connection.executemany("insert into calls (run, call) values (?, ?)", rows)
 
 
 def _close_dead_runs(connection: sqlite3.Connection) -> list[int]:

@@ -23,6 +23,7 @@ from promptkit.errors import (
     ServerFailed,
     Unsupported,
 )
+from promptkit.runtimes.ask import Asker
 from promptkit.runtimes.base import Alternative, Message, Request
 from promptkit.runtimes.ollama import Ollama, normal_host, probe, pull
 from tests.runtimes.ollama_server import Answer, FakeModel, Fault, OllamaServer
@@ -563,3 +564,28 @@ async def test_whether_a_model_goes_on_from_a_begun_turn_is_found_out_once_and_k
         chats = [seen for seen in server.requests[before:] if seen.path == "/api/chat"]
         assert "continue" in model.capabilities
         assert len(chats) == asked
+
+
+async def test_500_requests_are_in_flight_at_once() -> None:
+    asked, full = 0, asyncio.Event()
+
+    async def respond(prompt: str, body: dict[str, Any]) -> Answer:
+        nonlocal asked
+        asked += "number" in prompt
+        if asked >= 500:
+            full.set()
+        if "number" in prompt:  # the model is tried out before
+            await full.wait()
+        return Answer("yes")
+
+    with OllamaServer(FakeModel("crowd", respond=respond), parallel=500) as server:
+        runtime = Ollama("crowd", host=server.url)
+        asker = Asker(runtime, concurrency=500)
+        requests = [Request(messages=(Message("user", f"number {number}"),)) for number in range(500)]
+        try:
+            await runtime.model()
+            async with asyncio.timeout(60):
+                replies = await asyncio.gather(*(asker.ask(request) for request in requests))
+        finally:
+            await runtime.close()
+    assert [reply.text for reply in replies] == ["yes"] * 500

@@ -38,7 +38,7 @@ def keep(store: Store, **answers: str) -> None:
 
 
 def save_call(store: Store, run: int, call: dict[str, Any]) -> None:
-    asyncio.run(store.save_call(run, call))
+    asyncio.run(store.save_calls(run, [call]))
 
 
 def integrity(folder: Path) -> str:
@@ -364,7 +364,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def call(self, data: st.DataObject, value: str) -> None:
         if self.calls:
             run = data.draw(st.sampled_from(sorted(self.calls)))
-            asyncio.run(self.store.save_call(run, {"text": value}))
+            asyncio.run(self.store.save_calls(run, [{"text": value}]))
             self.calls[run].append({"text": value})
 
     @rule(data=st.data())

@@ -44,7 +44,7 @@ def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path) -> 
         run = store.begin_run("run", "t", model={})
         async def one(number):
             await store.keep(f"{run}.{number}", "x" * 500)
-            await store.save_call(run, {"number": number})
+            await store.save_calls(run, [{"number": number}])
             print(run, number, flush=True)
         number = 0
         while True:
@@ -82,7 +82,7 @@ def test_six_writers_on_a_new_store_lose_nothing(tmp_path: Path) -> None:
         for number in range(30):
             await asyncio.gather(
                 store.keep(f"{sys.argv[2]}.{number}", "x"), store.keep("shared", sys.argv[2]),
-                store.save_call(run, {"number": number}),
+                store.save_calls(run, [{"number": number}]),
             )
             store.remember("t", sys.argv[2], {"number": number})
         store.end_run(run, "done", {})
