@@ -16,8 +16,9 @@
     │   ├── DeadlinePassed                 the overall time for one request is over
     │   ├── ModelLoadFailed                the weights cannot be fetched, read or loaded
     │   └── NotRecorded                    a replay has no answer to this request
-    ├── ToolFailed                     3   a tool raised, or returned what is not JSON
-    ├── TechniqueFailed                3   a technique of the project's own raised, or returned no answer
+    ├── CodeFailed                     3   Python of the project cannot be loaded, or raised
+    │   ├── ToolFailed                     a tool raised, or returned what is not JSON
+    │   └── TechniqueFailed                a technique of the project's own raised, or returned no answer
     ├── UnparsedAnswer                 3   a step's answer does not parse and `on_error` is `fail`
     ├── BudgetSpent                    3   the requests that a command may make are made
     ├── StoreFailed                    3   the store cannot be read or written
@@ -33,7 +34,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
+from types import TracebackType
 
+_OURS = ("promptkit", "click", "typer")
 # SQLite's names of errors.
 _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
@@ -160,11 +163,15 @@ class NotRecorded(RuntimeFailure):
     """A replay has no answer to this request; the message says how the prompt differs from what was recorded."""
 
 
-class ToolFailed(PromptkitError):
+class CodeFailed(PromptkitError):
+    """Python of the project, or of a module that it may run, cannot be loaded, or raised."""
+
+
+class ToolFailed(CodeFailed):
     """A tool raised, or returned what is not JSON."""
 
 
-class TechniqueFailed(PromptkitError):
+class TechniqueFailed(CodeFailed):
     """The function of a technique that is not shipped raised, or returned something else than it must."""
 
 
@@ -218,3 +225,12 @@ def first_error(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def foreign_frame(error: BaseException) -> TracebackType | None:
+    """Return where code other than ours raised an error: its innermost frame, None where that is one of ours."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return None if name.partition(".")[0] in _OURS else trace

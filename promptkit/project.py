@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from promptkit.errors import InputError, nearest
 from promptkit.storage import Document, load_file, read_model
@@ -53,6 +53,12 @@ def cache_folder() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("promptkit")
 
 
+def _module(name: str) -> str:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError("must be the name of a module, such as `my_company.prompts`")
+    return name
+
+
 class ProjectSettings(BaseModel):
     """What `promptkit.yaml` may say."""
 
@@ -63,6 +69,7 @@ class ProjectSettings(BaseModel):
     prices: dict[str, Any] = {}
     feeds: dict[str, Any] | list[Any] = {}
     defaults: dict[str, Any] = {}
+    trusted_modules: list[Annotated[str, AfterValidator(_module)]] = []
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,16 @@ def test_without_settings_the_root_is_the_folder_of_the_target(tmp_path: Path) -
 
 
 def test_settings_are_read_and_mistakes_in_them_named(root: Path) -> None:
-    (root / "promptkit.yaml").write_text("model: ollama/x\nconcurrency: 3\ncache: {size: 10}\n")
+    (root / "promptkit.yaml").write_text(
+        "model: ollama/x\nconcurrency: 3\ncache: {size: 10}\ntrusted_modules: [ours.prompts]\n"
+    )
     settings = Project.find(root).settings
     assert (settings.model, settings.concurrency, settings.cache.size) == ("ollama/x", 3, 10)
-    (root / "promptkit.yaml").write_text("modle: x\nconcurrency: 0\n")
+    assert settings.trusted_modules == ["ours.prompts"]
+    (root / "promptkit.yaml").write_text("modle: x\nconcurrency: 0\ntrusted_modules: ['tools.py:']\n")
     with pytest.raises(InputError) as caught:
         Project.find(root)
-    assert [problem.line for problem in caught.value.problems] == [1, 2]
+    assert [problem.line for problem in caught.value.problems] == [1, 2, 3]
     assert caught.value.problems[0].hint == "did you mean `model`?"
 
 

@@ -17,6 +17,7 @@ from promptkit.engine.spec import DefaultsSpec, OptionsSpec, Report, usable
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
+from promptkit.project_code import is_project_code
 from promptkit.prompts import Example, Examples, InputSpec, Prompt, read_examples
 from promptkit.runtimes import parse_reference
 from promptkit.storage import Problems
@@ -67,10 +68,14 @@ def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
 
 def model_named(text: str, folder: Path, project: Project) -> str:
     """Return the reference that a file in `folder` names. Raises InputError where it is none, or leaves the root."""
-    named = parse_reference(text).beside(folder)
-    if named.is_local and not project.inside(Path(named.path)):
-        raise InputError(f"`{text}` leaves the project's root", hint="name it in promptkit.yaml, or by --model")
-    return named.text
+    named = parse_reference(text)
+    if named.is_local:
+        path, hint = folder / named.path, "name it in promptkit.yaml, or by --model"
+        if not project.inside(path):
+            raise InputError(f"`{text}` leaves the project's root", hint=hint)
+        if named.function and not is_project_code(path, project):
+            raise InputError(f"`{text}` is of an installed package, not of the project", hint=hint)
+    return named.beside(folder).text
 
 
 class Resolver:

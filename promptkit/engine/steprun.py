@@ -14,11 +14,11 @@ from promptkit.engine.results import Status, Trace
 from promptkit.engine.scope import Items, Scope, Value, placed
 from promptkit.engine.session import Session
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
-from promptkit.errors import InputError, PromptkitError, RuntimeFailure, TechniqueFailed, ToolFailed, UnparsedAnswer
+from promptkit.errors import CodeFailed, InputError, PromptkitError, RuntimeFailure, ToolFailed, UnparsedAnswer
 from promptkit.storage import plain
 from promptkit.techniques import Answer, perform, repair
 
-RECOVERABLE = (RuntimeFailure, ToolFailed, TechniqueFailed, UnparsedAnswer, InputError)
+RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, InputError)
 RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "Here"], Awaitable[Any]]
 
 

@@ -165,7 +165,13 @@ MISTAKES = [
     ),
     with_file(whole("tool that is not Python", TOOL, "", "invalid syntax"), **{"pipelines/t_py": "def f(: pass\n"}),
     with_file(
-        whole("tool whose package breaks", TOOL.replace("t.py", "bad.t"), "1:12", "cannot import `bad.t`: oh"),
+        whole(
+            "tool that its package lacks",
+            TOOL.replace("t.py", "bad.t"),
+            "1:12",
+            "`bad.t` is neither a file of the project nor",
+            "trusted_modules: [bad.t]",
+        ),
         **{"bad/__init___py": "raise RuntimeError('oh')\n"},
     ),
     with_file(
@@ -279,7 +285,7 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("recording that is none", ["run", "test", "--model", "replay:script.py"], 2, "no recording", "--record FILE"),
     ("script missing", ["run", "test", "--model", "scripted:scrip.yaml"], 2, "scrip.yaml: no such file", "script.py"),
     ("script without function", ["run", "test", "--model", "scripted:script.py:f"], 2, "no function `f`", "answer"),
-    ("script that exits", ["run", "test", "--model", "scripted:exit.py:f"], 2, "SystemExit", ""),
+    ("script that exits", ["run", "test", "--model", "scripted:exit.py:f"], 3, "SystemExit: 7 (exit.py:2)", ""),
     ("server down", ["run", "test", "--model", "ollama/x"], 3, "no server answers", "ollama serve"),
     ("server down, openai", ["run", "test", "--model", "openai/x@http://127.0.0.1:9/v1"], 3, "no server", "started"),
     ("rows missing", ["run", "test", "--input", "nope.jsonl"], 2, "nope.jsonl: no such file", ""),
@@ -305,7 +311,7 @@ def test_a_wrong_command_line_says_what_would_be_right(
     project.write(
         {
             "bad.txt": b"\xff",
-            "exit.py": "import sys\nsys.exit(7)\n",
+            "exit.py": "import sys\nsys.exit(7)\ndef f(request): ...\n",
             "rows.jsonl": '{"mial": "a"}\n{"mail": 1}\n{bad\n',
         }
     )
@@ -334,12 +340,13 @@ TOOLS = [
     ),
     ("returns a set", "def f():\n    return {1}\n", "returned what is not JSON"),
     ("returns NaN", "def f():\n    return float('nan')\n", "returned what is not JSON"),
-    ("ends the process", "import sys\ndef f():\n    sys.exit(5)\n", "ends the process"),
+    ("ends the process", "import sys\ndef f():\n    sys.exit(5)\n", "raised SystemExit: 5 (pipelines/t.py:3)"),
     ("ends it when imported", "import sys\nsys.exit(5)\ndef f(): pass\n", "SystemExit: 5 (pipelines/t.py:2)"),
     ("cannot be imported", "import nothing_here\ndef f(): pass\n", "No module named 'nothing_here' (pipelines/t.py:1)"),
 ]
 
 
+@pytest.mark.attack("code")
 @pytest.mark.parametrize(("text", "words"), [row[1:] for row in TOOLS], ids=[row[0] for row in TOOLS])
 def test_a_tool_that_fails_is_named_with_its_line(project: Place, text: str, words: str) -> None:
     project.write({PIPELINE_FILE: TOOL, "pipelines/t.py": text})

@@ -175,7 +175,13 @@ async def test_two_functions_of_a_file_are_two_models(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [("def shout(r): ...", "did you mean `shout`"), ("1/0", "ZeroDivisionError"), ("def", "SyntaxError")],
+    [
+        ("def shout(r): ...", "did you mean `shout`"),
+        ("1/0", "it has no function `shuot`"),
+        ("def", "SyntaxError"),
+        ("def shuot(r): ...\nshuot.capabilities = {'fly'}", "must be a set of: chat, complete"),
+        ("def shuot(r): ...\nshuot.capabilities = able()", "must be a set of"),
+    ],
 )
 async def test_a_python_file_that_is_wrong_is_an_error_of_input(tmp_path: Path, code: str, said: str) -> None:
     (tmp_path / "fake.py").write_text(code)
