@@ -121,7 +121,8 @@ def test_a_broken_technique_hides_no_other_and_what_is_wrong_with_it_is_told(
 
     names = [each["name"] for each in json.loads(done.stdout)] if how == ["--json"] else listed(done)
     assert done.returncode == 2
-    assert done.stderr == "error: techniques/mine.py: cannot load technique `mine`: No module named 'nowhere'\n"
+    told = "technique `mine` cannot be read: there is no `@technique()` function named `mine`"
+    assert done.stderr == f"error: techniques/mine.py: {told}\n"
     assert "pal" in names and "mine" not in names
 
 
@@ -286,7 +287,7 @@ def test_show_tells_what_is_wrong_with_a_technique_and_with_its_example(techniqu
 
     assert example.returncode == module.returncode == 2
     assert "pipelines/techniques/mine.yaml:3:" in example.stderr and "`number`" in example.stderr
-    assert "cannot load technique `mine`" in module.stderr
+    assert "technique `mine` cannot be read" in module.stderr
     assert "Traceback" not in example.stderr + module.stderr
 
 

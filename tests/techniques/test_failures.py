@@ -54,6 +54,7 @@ def own(folder: Path, body: str) -> Folder:
     return project
 
 
+@pytest.mark.attack("code")
 @pytest.mark.parametrize(("body", "told"), RAISED)
 async def test_what_it_raises_or_returns_is_told_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, told: str

@@ -154,7 +154,7 @@ def test_a_projects_own_technique_that_is_broken_is_dropped_with_what_is_wrong(t
     found = recommend(situation("math"), Project(tmp_path))
 
     (pal,) = [each for each in found.dropped if each.name == "pal"]
-    assert pal.reason == "cannot load technique `pal`: No module named 'nowhere'"
+    assert pal.reason == "technique `pal` cannot be read: there is no `@technique()` function named `pal`"
     assert any(each.spec == "vanilla" for each in found.ranked)
 
 
