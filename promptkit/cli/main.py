@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from promptkit.cli.stdout import open_streams
-from promptkit.errors import InputError, Interrupted, PromptkitError, nearest
+from promptkit.errors import CodeFailed, InputError, Interrupted, PromptkitError, foreign_frame, nearest
 
 VERBS = {
     "run": "Run a pipeline or a prompt.",
@@ -81,6 +82,14 @@ def main() -> None:
         fail(error)
     except KeyboardInterrupt:
         fail(Interrupted("interrupted"))
+    except SystemExit as error:
+        frame = foreign_frame(error)
+        if frame is None:
+            raise
+        from promptkit.project_code import described
+
+        told = described(error, Path(frame.tb_frame.f_code.co_filename))
+        fail(CodeFailed(f"Python of the project ended the process: {told}"))
 
 
 def fail(error: PromptkitError) -> None:

@@ -27,16 +27,23 @@ def render(
     json: Json = False,
     strict: Strict = False,
 ) -> None:
-    """Show the exact messages, grammar and token count of each step; no model is asked.
+    """Show the exact messages, grammar and token count of each step; no model is asked, and no Python of yours is run.
 
     What a later step needs comes from NAME=VALUE, from the last run, or from examples.
     """
+    from promptkit.cli.dry_run import code_lines
     from promptkit.cli.session import find_project, load, run_to_end
     from promptkit.cli.values import read_texts
+    from promptkit.engine import code_of, made_by_code
     from promptkit.reports import emit, json_text, note, rendered_text
 
     asking = Asking(model=model, sets=tuple(sets or ()), strict=strict)
     pipeline = load(target, find_project(target), asking)
+    for line in code_lines(code_of(pipeline, model=model)):
+        note(line)
+    for name, code in made_by_code(pipeline).items():
+        if step in (None, name):
+            note(f"{name}: not shown, as {code.shown} makes its requests: promptkit run --trace shows them")
     steps = run_to_end(render_steps(pipeline, read_texts(values or ()), asking, step))
     for each in steps:
         for name, source in each.assumed.items():

@@ -24,6 +24,7 @@ def run(
     rows: Annotated[Path | None, typer.Option("--input", metavar="FILE", help="Inputs; a run for each row.")] = None,
     model: Model = None,
     sets: Sets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; nothing is asked.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Show each call with its messages and reply.")] = False,
     json: Json = False,
     record: Record = None,
@@ -42,6 +43,10 @@ def run(
     asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
     pipeline = load(target, find_project(target), asking)
     texts = read_texts(values or ())
+    if dry_run:
+        from promptkit.cli.dry_run import show_dry_run
+
+        return show_dry_run(pipeline, texts, rows=rows, model=model, json=json)
     if rows:
         from promptkit.cli.rows import run_rows
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -111,9 +111,11 @@ def tune(
     if html is not None and not html.parent.is_dir():
         raise InputError(f"`--html {html}`: there is no folder `{html.parent}`", hint="make it first")
     with holding_files():
-        found = load_tuned(target, suite, sets=asking.sets)
+        found = load_tuned(target, suite, sets=asking.sets, run_code=not dry_run)
     if apply:
         check_replaceable(found.wanted.target, found.project)
+    if dry_run and not show_code(found, asking, json=json):
+        return
     ended = run_to_end(run_tuning(found, asking, wanted))
     if ended is None:
         return
@@ -140,6 +142,29 @@ def tune(
         raise ended.failure
 
 
+def show_code(suite: Suite, asking: Asking, *, json: bool) -> bool:
+    """Say which Python a tuning would run, and tell whether it can be planned without running any."""
+    from promptkit.cli.dry_run import code_lines
+    from promptkit.evaluation import suite_code
+    from promptkit.reports import emit, json_text, note
+
+    for line in code_lines(suite_code(suite, model=asking.model)):
+        note(line)
+    if suite.data.function is None:
+        return True
+    note(f"nothing is planned, as {suite.data.function.code.shown} makes the rows and is not run")
+    if json:
+        emit(json_text({"target": suite.target, "suite": suite.name, **code_record(suite, asking)}))
+    return False
+
+
+def code_record(suite: Suite, asking: Asking) -> dict[str, Any]:
+    """Return the Python that a tuning would run as a part of `--dry-run --json`."""
+    from promptkit.evaluation import suite_code
+
+    return {"code": [each.record() for each in suite_code(suite, model=asking.model)]}
+
+
 def mode_of(*, stepwise: bool, joint: bool) -> Mode:
     """Return how steps are tuned; both ways where both are asked for."""
     return "both" if stepwise == joint else "stepwise" if stepwise else "joint"
@@ -164,7 +189,7 @@ async def run_tuning(suite: Suite, asking: Asking, wanted: Wanted) -> Tuned | No
             plan = await tuning.plan()
         if wanted.dry_run:
             if wanted.json:
-                emit(json_text(plan.record()))
+                emit(json_text({**plan.record(), **code_record(suite, asking)}))
             else:
                 print_plan(plan, stderr=False)
             return None

@@ -8,6 +8,7 @@ if result.error:
 """
 
 from promptkit.engine.alone import StepAlone, with_technique
+from promptkit.engine.code import code_in, code_of, made_by_code, model_code, own_code
 from promptkit.engine.default_model import default_model
 from promptkit.engine.events import (
     CallFinished,
@@ -85,6 +86,8 @@ __all__ = [
     "Value",
     "asking_step",
     "check",
+    "code_in",
+    "code_of",
     "compile_value",
     "default_model",
     "example_file",
@@ -96,9 +99,12 @@ __all__ = [
     "find_tool",
     "json_schema",
     "load_target",
+    "made_by_code",
     "merged",
+    "model_code",
     "model_named",
     "one_step",
+    "own_code",
     "plan_preparation",
     "prepare",
     "read_changes",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from promptkit.engine.code import made_by_code
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.results import Trace
 from promptkit.engine.scope import STEPS, Items
@@ -48,14 +49,16 @@ async def render(
 ) -> list[Rendered]:
     """Return the first request of each step (or of `step`), in the pipeline's order; tool steps send none.
 
+    Nothing of the project's own Python is run: steps in `made_by_code` are left out.
     `typed` holds results of steps that were typed as NAME=VALUE, `known` those of the last run. Raises InputError.
     """
     if step is not None and step not in pipeline.steps:
         raise InputError(Problem(f"`{pipeline.name}` has no step `{step}`", hint=nearest(step, pipeline.steps)))
     scope, sources = _assume(pipeline, inputs, typed or {}, known or {})
     rendered: list[Rendered] = []
+    by_code = made_by_code(pipeline)
     for name, each in pipeline.steps.items():
-        if each.asking is None or step not in (None, name):
+        if each.asking is None or name in by_code or step not in (None, name):
             continue
         needs = {edge.needs for edge in pipeline.edges if edge.step == name}
         assumed = {need: sources[need] for need in sorted(needs & sources.keys())}

@@ -8,6 +8,7 @@ evaluated = await evaluation.run()
 
 from promptkit.evaluation.baseline import baseline_lines, write_baseline
 from promptkit.evaluation.binding import Binder, BoundRow, wrong_rows
+from promptkit.evaluation.code import suite_code
 from promptkit.evaluation.data import Data, DataRow
 from promptkit.evaluation.error_groups import (
     APART,
@@ -101,6 +102,7 @@ __all__ = [
     "refuse_seen",
     "reply_of",
     "row_cells",
+    "suite_code",
     "suite_schema",
     "write_baseline",
     "wrong_rows",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from promptkit.answers import AnswerType
     from promptkit.project import Project
+    from promptkit.project_code import CodeReference
     from promptkit.runtimes import Asker
 
 Flag = Literal["", "unparsed", "truncated"]
@@ -194,6 +195,11 @@ class Metric:
     def key(self) -> str:
         """What tells this metric's scores from others' for the same cell: changes when its code's result may."""
         return f"{self.kind}:{self.parameters.model_dump_json()}"
+
+    @property
+    def code(self) -> tuple[CodeReference, ...]:
+        """The project's own Python that scoring runs."""
+        return ()
 
     def measure(self, given: Given) -> Score:
         """Score one cell that has an output. Raises ValueError with what is wrong where it cannot be scored."""

@@ -10,11 +10,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
-from promptkit.engine import Pipeline, Runner, Settings, Trace, compile_value, files, load_target, model_named
+from promptkit.engine import (
+    Pipeline,
+    Runner,
+    Settings,
+    Trace,
+    code_in,
+    compile_value,
+    files,
+    load_target,
+    model_named,
+)
 from promptkit.errors import InputError, Problem, PromptkitError, UnparsedAnswer, nearest
 from promptkit.evaluation.metrics.base import Around, Askers, Given
 from promptkit.evaluation.metrics.values import shown, text_of
 from promptkit.project import LIBRARY
+from promptkit.project_code import CodeReference
 from promptkit.prompts import Expression
 
 SAME_MODEL: Final = "the judge is the model that is judged: models like their own answers; name another by `model`"
@@ -66,6 +77,11 @@ class JudgePrompt:
     def key(self) -> str:
         """Changes with any file that the judge's prompt is made of."""
         return _hash(self._pipeline)
+
+    @property
+    def code(self) -> tuple[CodeReference, ...]:
+        """The project's own Python that the judge is made of."""
+        return tuple(each.code for each in code_in(self._pipeline))
 
     async def ask(self, values: Mapping[str, Any], askers: Askers) -> Verdict:
         """Ask once. Raises Babble, and what asking raises."""
