@@ -40,10 +40,14 @@ output: "{{ a }}"
     "evals/rows.py": MARK + "def rows():\n    return [{'mail': 'hi', 'expect': 'delivery'}] * 3\n",
     "evals/score.py": MARK + "def score(output):\n    return 1\n",
     "evals/other.py": MARK + "def reply(request):\n    return 'payment'\n",
+    "evals/judge.py": MARK + "def reply(request):\n    return 'yes'\n",
     "evals/made.yaml": """\
 data: {python: "rows.py:rows"}
 target: test
-metrics: {accuracy: label, own: {python: "score.py:score"}}
+metrics:
+  accuracy: label
+  own: {python: "score.py:score"}
+  liked: {judge: {rubric: Good?, levels: ["no", "yes"], model: "scripted:judge.py:reply"}}
 variants: {usual: {}, other: {model: "scripted:other.py:reply"}}
 """,
     "evals/listed.yaml": """\
@@ -62,6 +66,7 @@ OF_THE_PIPELINE = [
 OF_THE_SUITE = [
     "evals/rows.py:rows (data of evals/made.yaml)",
     "evals/score.py:score (metric `own` of evals/made.yaml)",
+    "evals/judge.py:reply (judge of metric `liked` of evals/made.yaml)",
     "evals/other.py:reply (model of variant `other` of evals/made.yaml)",
 ]
 
@@ -89,7 +94,7 @@ def marks(place: Place) -> list[str]:
         (["run", "test", "--dry-run"], OF_THE_PIPELINE),
         (["run", "test", "--dry-run", "--json"], [each.partition(":")[0] for each in OF_THE_PIPELINE]),
         (["tune", "test", "--suite", "listed", "--dry-run"], OF_THE_PIPELINE),
-        (["tune", "test", "--suite", "made", "--dry-run"], [*OF_THE_PIPELINE, *OF_THE_SUITE[:2]]),
+        (["tune", "test", "--suite", "made", "--dry-run"], [*OF_THE_PIPELINE, *OF_THE_SUITE[:3]]),
         (["tune", "test", "--suite", "made", "--dry-run", "--json"], OF_THE_PIPELINE),
         (["schema", "pipeline"], []),
         (["schema", "suite"], []),
@@ -115,6 +120,7 @@ def test_running_runs_what_was_named(full: Place) -> None:
     assert full.run("eval", "made").code == 0
     assert marks(full) == [
         "__init__.py",
+        "judge.py",
         "mine.py",
         "model.py",
         "other.py",

@@ -80,8 +80,8 @@ class JudgePrompt:
 
     @property
     def code(self) -> tuple[CodeReference, ...]:
-        """The project's own Python that the judge is made of."""
-        return tuple(each.code for each in code_in(self._pipeline))
+        """The project's own Python that the prompt needs, that of the judge's `model` left aside."""
+        return tuple(each.code for each in code_in(self._pipeline, with_models=self.model is None))
 
     async def ask(self, values: Mapping[str, Any], askers: Askers) -> Verdict:
         """Ask once. Raises Babble, and what asking raises."""
