@@ -197,10 +197,13 @@ class Interrupted(PromptkitError):
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the hint for a misspelt name: the nearest known one, else what there is (None if nothing)."""
     names = sorted(set(known))
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"known: {', '.join(names)}" if names else None
+    return near(name, names) or (f"known: {', '.join(names)}" if names else None)
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """Return the hint for a name that is nearly one of the known ones; None where it is near to none."""
+    close = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else None
 
 
 def place(path: Path | str | None) -> str | None:

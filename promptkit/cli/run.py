@@ -21,7 +21,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def run(
     target: Target,
     values: Values = None,
-    rows: Annotated[Path | None, typer.Option("--input", metavar="FILE", help="Inputs; a run for each row.")] = None,
+    rows: Annotated[
+        Path | None, typer.Option("--input", metavar="FILE", help="Inputs, one answer for each row.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="With --input: its columns and the answers, .csv or .jsonl."),
+    ] = None,
     model: Model = None,
     sets: Sets = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show each call with its messages and reply.")] = False,
@@ -39,13 +45,15 @@ def run(
 
     if rows and values:
         raise InputError("inputs come from NAME=VALUE or from --input, not from both")
+    if out is not None and rows is None:
+        raise InputError("--out is for the rows of --input", hint="--input FILE")
     asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
     pipeline = load(target, find_project(target), asking)
     texts = read_texts(values or ())
     if rows:
         from promptkit.cli.rows import run_rows
 
-        return run_to_end(run_rows(pipeline, rows, asking, json=json, trace=trace))
+        return run_to_end(run_rows(pipeline, rows, asking, out=out, json=json, trace=trace))
     run_to_end(run_once(pipeline, texts, asking, json=json, trace=trace))
     if not json:
         show_next(target, values or (), asking, traced=trace)

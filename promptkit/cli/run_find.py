@@ -68,6 +68,18 @@ def find_run(kept: Kept, text: str) -> Run:
     return run
 
 
+def find_batch(kept: Kept, text: str, *, rows: bool) -> Run | None:
+    """Return the batch that a person names, None where that is another run or none.
+
+    With `rows`, as rows are asked for, `last` is the newest run that has some.
+    """
+    from promptkit.engine import BATCH
+    from promptkit.evaluation import KIND
+
+    run = kept.store.run(text, kind=(BATCH, KIND) if rows else None)
+    return run if run is not None and run.kind == BATCH else None
+
+
 def find_evaluation(kept: Kept, text: str) -> StoredRun:
     """Return the evaluation that a person names: its number, or `last` among evaluations. Raises InputError."""
     from promptkit.evaluation import KIND

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from heapq import nsmallest
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,15 +39,19 @@ def show(
 ) -> None:
     """Show a run: of an evaluation or a tuning what it said, of a run of a target its steps and requests.
 
-    `last` is the newest run; with an option of evaluations it is the newest evaluation.
+    Of `run --input` it shows the rows that failed. `last` is the newest run; with an option of evaluations it is the
+    newest evaluation, with --row and --failures also the newest run of rows.
     """
-    from promptkit.cli.run_find import find_evaluation, find_run, open_kept
+    from promptkit.cli.run_find import find_batch, find_evaluation, find_run, open_kept
     from promptkit.evaluation import KIND, named_variant
 
     if failures and row is not None:
         raise InputError("--failures and --row are two views: give one of them")
     of_evaluation = failures or any(each is not None for each in (variant, row, html))
     with open_kept() as kept:
+        batch = None if variant is not None or html is not None else find_batch(kept, run, rows=of_evaluation)
+        if batch is not None:
+            return show_batch(kept, batch, row, failures=failures, json=json)
         found = None if of_evaluation else find_run(kept, run)
         tuning = kept.tuning(run) if found is None else found
         if tuning is not None and tuning.kind == TUNE:
@@ -88,6 +93,32 @@ def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
         emit(json_text({**record, "status": run.status}))
     else:
         print_tuning({**record, "status": run.status})
+
+
+def show_batch(kept: Kept, run: Run, row: int | None, *, failures: bool, json: bool) -> None:
+    """Print a run of rows: what it came to with the rows that failed, one row in full, or the first that failed so."""
+    from promptkit.engine import batch_record
+    from promptkit.reports import batch_row_text, batch_text, emit, json_text, run_record, terminal_width
+
+    rows = kept.store.batches
+    if row is None and not failures:
+        record, failed = batch_record(run, kept.store), rows.rows(run.number, failed=True)
+        if json:
+            told = [{"row": number, "fields": each["fields"], "error": each["error"]} for number, each in failed]
+            emit(json_text({**run_record(run), **record, "file": run.inputs["file"], "rows_failed": told}))
+        else:
+            emit(batch_text(run, record, failed, terminal_width()))
+        return
+    if row is None:
+        found = list(islice(rows.rows(run.number, failed=True), MOST_SHOWN))
+    elif (one := rows.row(run.number, row)) is None:
+        raise InputError(f"run {run.number} has no row {row}", hint=f"promptkit runs show {run.number}")
+    else:
+        found = [(row, one)]
+    if json:
+        emit(json_text({"run": run.number, "rows": [{"row": number, **each} for number, each in found]}))
+    else:
+        emit("\n\n".join(batch_row_text(number, each) for number, each in found) or "no row failed")
 
 
 def show_run(kept: Kept, run: Run, *, json: bool) -> None:

@@ -23,7 +23,8 @@ app = typer.Typer(
 @app.command("list")
 def list_(
     kind: Annotated[
-        Literal["run", "eval", "tune"] | None, typer.Option("--kind", metavar="KIND", help="run, eval or tune.")
+        Literal["run", "batch", "eval", "tune"] | None,
+        typer.Option("--kind", metavar="KIND", help="run, batch, eval or tune."),
     ] = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="NAME", help="Only those of a target or a suite.")

@@ -8,6 +8,7 @@ if result.error:
 """
 
 from promptkit.engine.alone import StepAlone, with_technique
+from promptkit.engine.batch import BATCH, Batch, batch_record
 from promptkit.engine.default_model import default_model
 from promptkit.engine.events import (
     CallFinished,
@@ -52,6 +53,8 @@ from promptkit.engine.traces import trace_record
 from promptkit.engine.tune_keys import tune_problems
 
 __all__ = [
+    "BATCH",
+    "Batch",
     "CallFinished",
     "Case",
     "Closed",
@@ -84,6 +87,7 @@ __all__ = [
     "Trace",
     "Value",
     "asking_step",
+    "batch_record",
     "check",
     "compile_value",
     "default_model",

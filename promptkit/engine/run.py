@@ -104,9 +104,13 @@ class Runner:
 
 
 def _begin(store: Store, pipeline: Pipeline, values: Mapping[str, Any], session: Session) -> int:
-    models = [{"reference": model.reference, "digest": model.digest} for model in session.answered.values()]
-    first = models[0] if models else {}
-    return store.begin_run(session.settings.kind, pipeline.name, model=first, inputs=plain(values))
+    return store.begin_run(session.settings.kind, pipeline.name, model=model_record(session), inputs=plain(values))
+
+
+def model_record(session: Session) -> dict[str, Any]:
+    """Return the first model of a session as the store keeps it with a run; nothing where there is none."""
+    models = ({"reference": model.reference, "digest": model.digest} for model in session.answered.values())
+    return next(models, {})
 
 
 async def _keep(store: Store, number: int, result: Result) -> None:

@@ -12,6 +12,7 @@ from promptkit.reports.output import emit, error_text, note, print_error, result
 from promptkit.reports.text import json_text, one_line, outline, row_text, shown, visible
 
 if TYPE_CHECKING:
+    from promptkit.reports.batch import AnswerTable, answer_lines, batch_row_text, batch_text
     from promptkit.reports.catalog import catalog_text, technique_text
     from promptkit.reports.comparison import Outcome, answer_record, settle
     from promptkit.reports.error_groups import errors_text, print_errors
@@ -41,12 +42,16 @@ if TYPE_CHECKING:
     from promptkit.reports.words import compare_words, marked
 
 __all__ = [
+    "AnswerTable",
     "EvaluationScreen",
     "Outcome",
     "Progress",
     "TrialScreen",
     "TuningScreen",
+    "answer_lines",
     "answer_record",
+    "batch_row_text",
+    "batch_text",
     "calls_text",
     "catalog_text",
     "cell_record",
@@ -109,6 +114,10 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AnswerTable": "batch",
+    "answer_lines": "batch",
+    "batch_row_text": "batch",
+    "batch_text": "batch",
     "Outcome": "comparison",
     "Progress": "progress",
     "EvaluationScreen": "evaluation",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SPENT = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
+"""A text that begins as formulas do and only stands for itself."""
 _NO_CHARACTER = re.compile("[\ufffe\uffff]")
 _NAME_WIDTH = 60
 _NEAR = 1e-9
@@ -61,10 +63,10 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
     """
     fields = list(dict.fromkeys(name for cell in view.cells(variant) for name in cell.fields))
     heads = [*(f"field.{name}" for name in fields), "expect", "output", "flag", "problem"]
-    yield _line(["variant", "row", "repeat", *heads, *(f"score.{name}" for name in view.metrics), *SPENT])
+    yield csv_line(["variant", "row", "repeat", *heads, *(f"score.{name}" for name in view.metrics), *SPENT])
     for cell in view.cells(variant):
         scores = (cell.scores.get(name) for name in view.metrics)
-        yield _line(
+        yield csv_line(
             [
                 cell.variant,
                 cell.row,
@@ -80,7 +82,8 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
         )
 
 
-def _line(values: Sequence[Any]) -> str:
+def csv_line(values: Sequence[Any]) -> str:
+    """Return a line of CSV. A text that a spreadsheet would take for a formula has a quote before it."""
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerow([_plain(value) for value in values])
     return text.getvalue()
@@ -90,7 +93,7 @@ def _plain(value: Any) -> Any:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Iterator[str]:

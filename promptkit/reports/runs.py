@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from promptkit.engine import BATCH
+from promptkit.reports.batch import batch_said
 from promptkit.reports.columns import columns
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.export import SPENT
@@ -74,6 +76,8 @@ def _said(run: Run) -> str:
     if "verdict" in run.record:
         found = run.record["difference"]
         return " ".join([run.record["verdict"], *([difference_text(run.record, found)] if found else [])])
+    if run.kind == BATCH:
+        return batch_said(run.record)
     told = run.record.get("error") or run.record.get("output")
     return "" if told is None else one_line(told, _SAID_WIDTH)
 

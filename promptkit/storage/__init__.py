@@ -15,6 +15,7 @@ from promptkit.storage.files import (
     read_bytes,
     read_text,
     write_atomic,
+    writing_text,
 )
 from promptkit.storage.imported import imported_files
 from promptkit.storage.models import Problems, read_model, read_rest, wording
@@ -57,4 +58,5 @@ __all__ = [
     "set_value",
     "wording",
     "write_atomic",
+    "writing_text",
 ]

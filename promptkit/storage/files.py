@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +149,38 @@ def append_line(path: Path, line: str) -> None:
             file.write((b"\n" if unfinished else b"") + line.encode("utf-8") + b"\n")
     except OSError as error:
         raise StoreFailed(f"{place(path)} cannot be written: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def writing_text(path: Path) -> Iterator[Callable[[str], None]]:
+    """Write a file in place of what was there. The block gets what adds text to it, where others see it at once.
+
+    Raises StoreFailed where it cannot be written, and for what is not a regular file.
+    """
+    try:
+        # Without a reader, a pipe would be waited for.
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        file = open(os.open(path, flags, _NEW_FILE), "wb", buffering=0)  # noqa: SIM115
+    except (OSError, ValueError) as error:
+        raise _unwritten(path, error) from error
+
+    def add(text: str) -> None:
+        data = memoryview(text.encode("utf-8"))
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except OSError as error:
+            raise _unwritten(path, error) from error
+
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise StoreFailed(f"{place(path)} cannot be written: it is not a regular file")
+        file.truncate()
+        yield add
+
+
+def _unwritten(path: Path, error: Exception) -> StoreFailed:
+    return StoreFailed(f"{place(path)} cannot be written: {_reason(error)}")
 
 
 def _permissions(target: Path) -> int | None:

@@ -56,6 +56,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              rows blob not null, pair blob not null, ordinal integer not null,
              primary key (rows, pair)) without rowid""",
     ),
+    (
+        """create table batch_rows (
+             run integer not null references runs, row integer not null, failed integer not null, record blob not null,
+             primary key (run, row)) without rowid""",
+    ),
 )
 
 

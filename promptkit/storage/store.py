@@ -7,7 +7,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from promptkit.errors import InputError, StoreFailed, place
+from promptkit.storage.batches import Batches
 from promptkit.storage.cells import Cells
 from promptkit.storage.database import Database
 from promptkit.storage.owners import Owner, bury, is_alive
@@ -61,6 +62,7 @@ class Store:
         self._owner = Owner()
         self._cells = Cells(database, self._owner)
         self._tunings = Tunings(database)
+        self._batches = Batches(database)
 
     @classmethod
     def open(cls, folder: Path, *, cache_size: int = GIGABYTE) -> Self:
@@ -85,6 +87,11 @@ class Store:
     def tunings(self) -> Tunings:
         """What tunings leave for later ones."""
         return self._tunings
+
+    @property
+    def batches(self) -> Batches:
+        """The rows of batches."""
+        return self._batches
 
     def cached(self, key: str) -> str | None:
         """Return what was kept under `key`."""
@@ -118,7 +125,7 @@ class Store:
         return self._database.write(change)
 
     def begin_run(self, kind: str, target: str, *, model: Mapping[str, Any], inputs: Any = None) -> int:
-        """Begin a run (kind: run, eval, tune) and return its number."""
+        """Begin a run (kind: run, batch, eval, tune) and return its number."""
         row = (kind, target, "running", _json(model), _json(inputs), time.time(), None, "{}")
 
         def change(connection: sqlite3.Connection) -> int | None:
@@ -166,9 +173,16 @@ class Store:
         return [json.loads(call) for (call,) in rows]
 
     def run(
-        self, reference: str, *, kind: str | None = None, target: str | None = None, status: str | None = None
+        self,
+        reference: str,
+        *,
+        kind: str | Collection[str] | None = None,
+        target: str | None = None,
+        status: str | None = None,
     ) -> Run | None:
         """Return the run that `reference` names: a number, `last` or `last~N` among those that fit the filters.
+
+        `kind` is one kind, or several of which any will do.
 
         Raises InputError for a reference that is none of these.
         """
@@ -212,10 +226,12 @@ class Store:
 
     def _runs(self, filters: Mapping[str, Any], *, limit: int, offset: int) -> list[Run]:
         given = {column: value for column, value in filters.items() if value is not None}
-        where = " and ".join(["true", *(f"{column} = ?" for column in given)])
+        wanted = {column: [value] if isinstance(value, str | int) else list(value) for column, value in given.items()}
+        tests = (f"{column} in ({','.join('?' * len(values))})" for column, values in wanted.items())
         rows = self._database.read(
-            f"select {_RUN_COLUMNS} from runs where {where} order by number desc limit ? offset ?",
-            (*given.values(), limit, offset),
+            f"select {_RUN_COLUMNS} from runs where {' and '.join(['true', *tests])}"
+            " order by number desc limit ? offset ?",
+            (*(value for values in wanted.values() for value in values), limit, offset),
         )
         return [_run(row) for row in rows]
 

@@ -1,0 +1,64 @@
+"""The rows of batches: `run --input` keeps each row of its file with the answer and all that was said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from promptkit.errors import StoreFailed
+from promptkit.storage.database import Database
+from promptkit.storage.strict_json import compact
+
+_READ_AT_ONCE = 100
+"""Rows in one query: a row holds its whole trace, so not all are held in memory."""
+
+
+class Batches:
+    """Rows of runs, each a JSON record under its number. Use it from any thread; every method raises StoreFailed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save(self, run: int, row: int, record: Mapping[str, Any], *, failed: bool) -> None:
+        """Keep a row of a run; returns once it is on disk."""
+        values = (run, row, failed, zlib.compress(compact(record).encode("ascii"), 1))
+        await asyncio.wrap_future(
+            self._database.write(
+                lambda connection: connection.execute("insert into batch_rows values (?, ?, ?, ?)", values)
+            )
+        )
+
+    def count(self, run: int) -> tuple[int, int]:
+        """Return how many rows of a run are kept, and how many of these failed."""
+        sql = "select count(*), coalesce(sum(failed), 0) from batch_rows where run = ?"
+        rows, failed = self._database.read(sql, (run,))[0]
+        return rows, failed
+
+    def row(self, run: int, row: int) -> dict[str, Any] | None:
+        """Return a row of a run, None where it is not kept."""
+        found = self._database.read("select record from batch_rows where run = ? and row = ?", (run, row))
+        return self._record(run, row, found[0][0]) if found else None
+
+    def rows(self, run: int, *, failed: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the rows of a run with their numbers, in order; with `failed` those alone that failed."""
+        sql = (
+            "select row, record from batch_rows where run = ? and row > ? and failed >= ? order by row"
+            f" limit {_READ_AT_ONCE}"
+        )
+        last = 0
+        while found := self._database.read(sql, (run, last, failed)):
+            for last, record in found:
+                yield last, self._record(run, last, record)
+
+    def _record(self, run: int, row: int, data: bytes) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads(zlib.decompress(data))
+        except (zlib.error, ValueError) as error:
+            raise self._damaged(run, row) from error
+        return record
+
+    def _damaged(self, run: int, row: int) -> StoreFailed:
+        return self._database.damaged(f"row {row} of run {run} cannot be read")
