@@ -126,14 +126,14 @@ def _asked(wanted: Wanted, pipeline: Pipeline | None, step: Step | None) -> Situ
 
 def _likely_task(step: Step | None) -> str:
     """Return the task that a step says, and say so. Raises InputError where it says none."""
-    from promptkit.evaluation.choosing import likely_task
+    from promptkit.evaluation.choosing import likely_task, tasks
     from promptkit.reports import note
 
     assert step is not None, "without a pipeline there is a task"
     likely = likely_task(step)
     if likely is None:
         message = f"neither the answer nor the inputs of step `{step.name}` say what its task is"
-        raise InputError(message, hint="name it by --task")
+        raise InputError(message, hint=f"name it by --task: {', '.join(tasks())}")
     note(f"task: {likely[0]}, since {likely[1]}; --task names another")
     return likely[0]
 

@@ -54,18 +54,19 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the techniques that a step may use here; what is wrong with others of the project's is told after them."""
+    from promptkit.evaluation.choosing import find_task
     from promptkit.project import Project
     from promptkit.reports import catalog_text, emit, json_text, terminal_width
     from promptkit.techniques import find_all, record
 
     project = Project.find(Path.cwd())
     every, problems = find_all(project)
-    for wanted, known, kind in (
-        (family, {each.card.family for each in every}, "family"),
-        (task, {task for each in every for task in each.card.tasks}, "task"),
-    ):
-        if wanted is not None and wanted not in known:
-            raise InputError(f"there is no {kind} `{wanted}`", hint=nearest(wanted, known))
+    families = {each.card.family for each in every}
+    if family is not None and family not in families:
+        raise InputError(f"there is no family `{family}`", hint=nearest(family, families))
+    of_cards = {task for each in every for task in each.card.tasks}
+    if task is not None and task not in of_cards:
+        task, _ = find_task(task, others=of_cards)
     chosen = [
         each for each in every if family in (None, each.card.family) and (task is None or task in each.card.tasks)
     ]
