@@ -97,6 +97,8 @@ def show_next(target: str, values: Sequence[str], asking: Asking, *, traced: boo
 
     from promptkit.reports import note
 
+    if any(value.endswith("=-") for value in values):
+        return  # What came on stdin is gone.
     note("next:")
     options = [["--model", asking.model]] if asking.model else []
     typed = join(sum([*options, *(["--set", each] for each in asking.sets)], [target, *values]))

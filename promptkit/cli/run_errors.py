@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from promptkit.evaluation import Errors, GuidelinePlan, StoredRun
 
 AUTO = "auto"
+ROLE = "guideline"
+"""The input that the rules of a draft refine."""
 
 
 def errors(
@@ -98,9 +100,10 @@ def show_written(plan: GuidelinePlan, file: Path) -> None:
     note("next:")
     note(f"  edit {place(file)}    # read it: its cases are texts of the data, and why is for you to say")
     if not uses_technique(plan.pipeline.steps[step], name):
-        note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `guideline`")
-    typed = ["promptkit", "techniques", "prepare", name, plan.pipeline.name, "--step", step, "--data", "FILE"]
-    note(f"  {join(typed)} --force    # or let a model write rules, and keep those that help")
+        note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `{ROLE}`")
+    if plan.step.asking is not None and ROLE in plan.step.asking.inputs:  # without it, `prepare` would refuse
+        typed = ["promptkit", "techniques", "prepare", name, plan.pipeline.name, "--step", step, "--data", "FILE"]
+        note(f"  {join(typed)} --force    # or let a model write rules, and keep those that help")
     note(f"  promptkit eval {plan.suite.file.stem}    # on other rows: these are known to the draft")
 
 

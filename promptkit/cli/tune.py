@@ -135,7 +135,7 @@ def tune(
             no_cache=no_cache,
             strict=strict,
         )
-        show_next(ended, ["promptkit", "tune", target, *how], found, applying=apply)
+        show_next(ended, ["promptkit", "tune", target, *how], found, model=model, applying=apply)
     if ended.failure is not None:
         raise ended.failure
 
@@ -226,8 +226,9 @@ def print_tuned(tuned: Tuned, wanted: Wanted) -> None:
         note(f"the page is {wanted.html}")
 
 
-def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, applying: bool) -> None:
+def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
     """Show the two or three lines that go on from a tuning. `typed` is the command but for what it prints."""
+    from promptkit.engine import load_target
     from promptkit.reports import note
 
     record, apply = tuned.record, ["--apply"] if applying else []
@@ -235,10 +236,12 @@ def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, applying: boo
     if tuned.status != "done":
         note(f"  {join([*typed, *apply])}  # goes on; what was answered is not asked again")
     elif record["written"]:
-        inputs = suite.baseline.pipeline.inputs.items()
-        values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
         file = relpath(suite.project.root / record["written"][-1])
-        note(f"  {join(['promptkit', 'run', file, *values])}  # what was found{'' if values else ', on its example'}")
+        # The suite may be of one step, whose inputs are not the file's.
+        inputs = load_target(file, suite.project).inputs.items()
+        values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
+        typed_run = join(["promptkit", "run", file, *values, *typed_options(model=model)])
+        note(f"  {typed_run}  # what was found{'' if values else ', on its example'}")
         target = suite.wanted.target
         may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record["written"]) == 1)
         if record["verdict"] == "improved" and not applying and may_apply:

@@ -77,7 +77,9 @@ def batch_text(run: Run, record: Mapping[str, Any], failed: Iterable[tuple[int, 
     for row, each in islice(failed, MOST_FAILED):
         lines += paragraph(one_line(each["error"]), width=width, first=f"{row:>6}  ", rest=" " * 8)
     if record["failed"] > MOST_FAILED:
-        lines.append(f"the first {MOST_FAILED} of {record['failed']}; `promptkit runs export {run.number}` has all")
+        lines.append(
+            f"the first {MOST_FAILED} of {record['failed']}; `promptkit runs export {run.number} --csv -` has all"
+        )
     return "\n".join(lines)
 
 

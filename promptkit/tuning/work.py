@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError
+from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, place
 from promptkit.evaluation import read_variant
 from promptkit.tuning.ablation import ablate
 from promptkit.tuning.calibrating import Calibrating
@@ -174,7 +174,7 @@ class Work:
             raise InputError(f"{told}: it does not hold the start on {len(rows)} rows") from spent
         cells = list(self._field.cells(Candidate(), rows))
         if cells and all(each.score is None for each in cells):
-            hint = f"`promptkit eval {self._suite.name} --limit {len(rows)}` shows each"
+            hint = f"`promptkit eval {place(self._suite.file)} --limit {len(rows)}` shows each"
             told = f"the start has an answer to none of the first {len(rows)} rows: {cells[0].problem}"
             raise SearchFailed(told, hint=hint)
         seconds = self._spending.seconds - before if self._field.asked else None
