@@ -21,6 +21,7 @@ from promptkit.engine.events import (
     TextArrived,
 )
 from promptkit.engine.example import example_file, example_run
+from promptkit.engine.fallbacks import Fallback, fallbacks, step_fallbacks
 from promptkit.engine.files import files
 from promptkit.engine.inputs import Filled, fill, read_text_value
 from promptkit.engine.labels import written_labels
@@ -60,6 +61,7 @@ __all__ = [
     "Closed",
     "Edge",
     "Event",
+    "Fallback",
     "Filled",
     "Input",
     "ItemFinished",
@@ -94,6 +96,7 @@ __all__ = [
     "example_file",
     "example_run",
     "expected_value",
+    "fallbacks",
     "files",
     "fill",
     "find_step",
@@ -112,6 +115,7 @@ __all__ = [
     "render",
     "result_of",
     "run",
+    "step_fallbacks",
     "step_inputs",
     "trace_record",
     "tune_problems",

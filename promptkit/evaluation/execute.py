@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from promptkit.engine import Runner, Settings
+from promptkit.engine import Runner, Settings, fallbacks
 from promptkit.errors import (
     BudgetSpent,
     InputError,
@@ -97,7 +97,9 @@ class Execution:
             key = variant_key(variant, self._answering(runner), exact=self._options.exact)
             again = sum(each.key == key for each in self.contenders)
             tally = Tally(metrics, self.suite.repeat)
-            self.contenders.append(Contender(variant, runner, key, tally, answer_type(variant.pipeline), again))
+            fell_back = await fallbacks(variant.pipeline, self._models, model=variant.model)
+            answer = answer_type(variant.pipeline)
+            self.contenders.append(Contender(variant, runner, key, tally, answer, again, fell_back))
         await self._measuring.open()
         answered, own = self.contenders[0].runner.session.answered, self.suite.baseline.model
         self.named = own if own in answered else next(iter(answered), None)

@@ -86,7 +86,10 @@ def rebuilt_record(view: StoredRun, project: Project) -> dict[str, Any]:
         "rows": how["rows"],
         "repeat": how["repeat"],
         "variants": [
-            variant_record(name, view.settings[name], tally, how["rows"] * how["repeat"], clusters.array(), None)
+            {
+                **variant_record(name, view.settings[name], tally, how["rows"] * how["repeat"], clusters.array(), None),
+                "fallbacks": how.get("fallbacks", {}).get(name, []),
+            }
             for name, tally in tallies.items()
         ],
         "comparisons": [],

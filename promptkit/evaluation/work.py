@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from promptkit.evaluation.scoring import Scores
 
 if TYPE_CHECKING:
     from promptkit.answers import AnswerType
-    from promptkit.engine import Runner
+    from promptkit.engine import Fallback, Runner
     from promptkit.evaluation.saving import Planned
     from promptkit.evaluation.suite import Variant
     from promptkit.evaluation.tally import Tally
@@ -36,7 +37,7 @@ class Contender:
     """A variant at work: what runs it, what tells its cells from others, and what they say so far.
 
     `again` counts the variants before it that are the same but for the name: it is asked anew, to show by how much
-    answers differ when nothing does.
+    answers differ when nothing does. `fallbacks` are the settings that its steps do not run with on its models.
     """
 
     variant: Variant
@@ -45,6 +46,7 @@ class Contender:
     tally: Tally
     answer: AnswerType | None
     again: int = 0
+    fallbacks: Sequence[Fallback] = ()
 
     def sample(self, repeat: int) -> str:
         """Return the number of the sample that a repeat is."""

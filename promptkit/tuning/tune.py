@@ -176,7 +176,7 @@ class Tuning:
                 axes |= {axis.name: axis for axis in found.axes}
                 # What the rows of the whole do not have, those of the step may.
                 notes = [each for each in notes if not each.startswith((f"{step}: ", f"{step}."))] + list(found.notes)
-        return Space(tuple(axes.values()), tuple(notes), whole.kinds)
+        return Space(tuple(axes.values()), tuple(dict.fromkeys(notes)), whole.kinds)
 
     def _shares(self, ready: Ready, calls_a_row: float) -> Shares:
         return shared(
