@@ -38,7 +38,7 @@ from promptkit.evaluation.suite_reader import load_suite
 from promptkit.evaluation.summary import SMALLEST, Judging
 from promptkit.evaluation.variants import Wanted, read_variant
 from promptkit.evaluation.versus import Flip, Versus, compare_sides
-from promptkit.evaluation.view import CellView, RunView
+from promptkit.evaluation.view import CellView, RunView, compared
 from promptkit.evaluation.work import Options, Progress
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "answer_type",
     "baseline_lines",
     "compare_sides",
+    "compared",
     "cost_so_far",
     "draft_guideline",
     "errors_record",

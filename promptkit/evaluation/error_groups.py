@@ -15,9 +15,9 @@ from promptkit.evaluation.error_groups_fields import ErrorSlice, few_valued, sli
 from promptkit.evaluation.error_groups_similar import SimilarErrors, similar, typical
 from promptkit.evaluation.metrics.values import scalar_text
 from promptkit.evaluation.sides import named_variant
+from promptkit.evaluation.view import compared
 
 if TYPE_CHECKING:
-    from promptkit.evaluation.metrics import Score
     from promptkit.evaluation.view import CellView, RunView
 
 Fails = Literal["missing", "unscored", "unparsed", "truncated", "wrong"]
@@ -126,7 +126,7 @@ def find_errors(
         if fails is None or (fails == "wrong" and low is not None and goodness > low):
             passed.append(cell)
         else:
-            failures.append(_failure(cell, cell.scores.get(metric), fails, goodness, why))
+            failures.append(_failure(cell, metric, fails, goodness, why))
     ours = [each for each in failures if each.fails not in APART]
     few = few_valued(cells)
     texts = text_fields(cells, few)
@@ -194,10 +194,9 @@ def _low(grades: Sequence[float]) -> float | None:
     return max(each for each in grades if each <= cut and each < 1)
 
 
-def _failure(cell: CellView, score: Score | None, fails: Fails, goodness: float, why: str) -> Failure:
-    detail = score.detail if score else {}
-    got = None if fails != "wrong" else detail.get("predicted", cell.output)
-    expected = detail.get("expected", cell.expect)
+def _failure(cell: CellView, metric: str, fails: Fails, goodness: float, why: str) -> Failure:
+    expected, got = compared(cell, metric)
+    got = got if fails == "wrong" else None
     return Failure(cell=cell, fails=fails, expected=expected, got=got, why=why, goodness=goodness)
 
 
@@ -235,7 +234,7 @@ def _groups(
     kept = {pair for pair, _ in shown}
     others += (each for pair, members in ordered if pair not in kept for each in members)
     ours = sum(failure.fails not in APART for failure in failures)
-    expecting = Counter(_label(_expected(cell, metric)) for cell in passed)
+    expecting = Counter(_label(compared(cell, metric)[0]) for cell in passed)
     expecting.update(_label(each.expected) for each in failures if each.fails not in APART)
     groups = [
         ErrorGroup(
@@ -269,11 +268,6 @@ def _group(kind: Kind, members: Sequence[Failure], of: int, rows: tuple[Failure,
 def _is_labelled(failure: Failure, metric: str) -> bool:
     """Tell whether the metric itself says which label it compared with which."""
     return "predicted" in failure.cell.scores[metric].detail
-
-
-def _expected(cell: CellView, metric: str) -> Any:
-    score = cell.scores.get(metric)
-    return score.detail.get("expected", cell.expect) if score else cell.expect
 
 
 def _nearest_centre(members: Sequence[Failure], texts: Sequence[str], most: int) -> tuple[Failure, ...]:

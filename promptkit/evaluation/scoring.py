@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from promptkit.evaluation.metrics import Askers
 
 Scores = dict[str, Score]
+MOST_KEPT = 400
+"""Characters of a compared value that are kept with its score, to be shown."""
 
 
 def given_of(
@@ -75,9 +77,24 @@ def measure_cell(
         if outcome.flag:
             return checked(measure.metric.unanswered(given))
         read = _read(measure, given)
-        return read if isinstance(read, Score) else checked(measure.metric.measure(read))
+        if isinstance(read, Score):
+            return read
+        return _with_compared(measure, read, checked(measure.metric.measure(read)))
     except (ValueError, PromptkitError) as error:
         return Score(None, why=_why(error))
+
+
+def _with_compared(measure: Measure, given: Given, score: Score) -> Score:
+    """Return a score with what was compared, where that is not the output and what the suite expects of it."""
+    told = {"got": _bounded(given.got)} if measure.of is not None else {}
+    told |= {"expected": _bounded(given.expected)} if measure.expect is not None else {}
+    return replace(score, detail={**told, **score.detail}) if told else score
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value that is short as it is, else the beginning of it as text."""
+    text = value if isinstance(value, str) else compact(plain(value))
+    return value if len(text) <= MOST_KEPT else text[:MOST_KEPT] + "…"
 
 
 async def judge_cell(
@@ -94,7 +111,9 @@ async def judge_cell(
     given = given_of(measure, outcome, row, expected, answer)
     try:
         read = _read(measure, given)
-        return read if isinstance(read, Score) else checked(await measure.metric.judge(read, askers))
+        if isinstance(read, Score):
+            return read
+        return _with_compared(measure, read, checked(await measure.metric.judge(read, askers)))
     except (StoreFailed, BudgetSpent, RuntimeFailure):
         raise
     except (ValueError, PromptkitError) as error:

@@ -36,6 +36,16 @@ class CellView:
     cell: int = 0
 
 
+def compared(cell: CellView, metric: str) -> tuple[Any, Any]:
+    """Return what was expected of a cell and what it gave, as a metric compared them.
+
+    Where it compared the output with what the suite expects of the row, these are the two.
+    """
+    detail = cell.scores[metric].detail if metric in cell.scores else {}
+    got = next((detail[key] for key in ("predicted", "got") if key in detail), cell.output)
+    return detail.get("expected", cell.expect), got
+
+
 class RunView(Protocol):
     """A run in the store.
 

@@ -43,7 +43,7 @@ class AnswerTable:
         """Return a row with its answer in a line."""
         parts = [output] if self._keys is None else [(output or {}).get(key) for key in self._keys]
         if self._csv:
-            return csv_line([*(fields.get(name) for name in self._columns), *parts, error])
+            return csv_line([*(fields.get(name) for name in self._columns), *parts, error], numbers=True)
         record = {**fields, **dict(zip(self._answers, parts, strict=True)), self._error: error}
         return json_text(record, indent=None) + "\n"
 

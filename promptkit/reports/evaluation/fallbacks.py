@@ -27,7 +27,7 @@ def fallback_lines(record: Record, width: int) -> Iterator[Text]:
 
 def fallback_notes(record: Record, tags: Mapping[str, str] | None = None) -> Iterator[str]:
     """Yield a sentence for each fallback, with the variants that it is of, and for each pair that sent the same."""
-    variants = record["variants"]
+    variants = record.get("variants", ())
     tags = tags or {each["name"]: each["name"] for each in variants}
     of: dict[Fallback, list[str]] = {}
     for variant in variants:
@@ -35,6 +35,6 @@ def fallback_notes(record: Record, tags: Mapping[str, str] | None = None) -> Ite
             of.setdefault(Fallback(**each), []).append(variant["name"])
     for told, names in of.items():
         yield str(told) if len(variants) == 1 else f"{', '.join(tags[name] for name in names)}: {told}"
-    same = dict.fromkeys((each["a"], each["b"]) for each in record["comparisons"] if each.get("same_requests"))
+    same = dict.fromkeys((each["a"], each["b"]) for each in record.get("comparisons", ()) if each.get("same_requests"))
     for a, b in same:
         yield f"{tags[a]} and {tags[b]}: the two sent the same requests"
