@@ -51,7 +51,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Find everything that is wrong in pipelines, prompts and suites; no model is called."""
-    from promptkit.reports import counted, emit, json_text, note, visible
+    from promptkit.reports import counted, emit, emit_folded, json_text, note, visible
 
     files, problems, edges = check_all(find_targets(targets or ["."]))
     if json:
@@ -59,9 +59,9 @@ def check(
         emit(json_text({"files": files, "problems": [record(problem) for problem in problems], **graphs}))
     else:
         for problem in problems:
-            emit(visible(str(problem)))
+            emit_folded(visible(str(problem)))
         for file, found in edges.items() if graph else ():
-            emit("\n".join([file, *(f"  {edge.needs} → {edge.step}: {edge.reason}" for edge in found)]))
+            emit_folded("\n".join([file, *(f"  {edge.needs} → {edge.step}: {edge.reason}" for edge in found)]))
     note(f"{counted(len(files), 'file')}, {counted(len(problems), 'problem') if problems else 'no problems'}")
     if problems:
         raise typer.Exit(1)

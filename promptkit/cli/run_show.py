@@ -98,7 +98,7 @@ def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
 def show_batch(kept: Kept, run: Run, row: int | None, *, failures: bool, json: bool) -> None:
     """Print a run of rows: what it came to with the rows that failed, one row in full, or the first that failed so."""
     from promptkit.engine import batch_record
-    from promptkit.reports import batch_row_text, batch_text, emit, json_text, run_record, terminal_width
+    from promptkit.reports import batch_row_text, batch_text, emit, emit_folded, json_text, run_record, terminal_width
 
     rows = kept.store.batches
     if row is None and not failures:
@@ -107,7 +107,7 @@ def show_batch(kept: Kept, run: Run, row: int | None, *, failures: bool, json: b
             told = [{"row": number, "fields": each["fields"], "error": each["error"]} for number, each in failed]
             emit(json_text({**run_record(run), **record, "file": run.inputs["file"], "rows_failed": told}))
         else:
-            emit(batch_text(run, record, failed, terminal_width()))
+            emit_folded(batch_text(run, record, failed, terminal_width()))
         return
     if row is None:
         found = list(islice(rows.rows(run.number, failed=True), MOST_SHOWN))
@@ -118,19 +118,19 @@ def show_batch(kept: Kept, run: Run, row: int | None, *, failures: bool, json: b
     if json:
         emit(json_text({"run": run.number, "rows": [{"row": number, **each} for number, each in found]}))
     else:
-        emit("\n\n".join(batch_row_text(number, each) for number, each in found) or "no row failed")
+        emit_folded("\n\n".join(batch_row_text(number, each) for number, each in found) or "no row failed")
 
 
 def show_run(kept: Kept, run: Run, *, json: bool) -> None:
     """Print a run of a target."""
-    from promptkit.reports import emit, json_text, run_record, run_text
+    from promptkit.reports import emit, emit_folded, json_text, run_record, run_text
 
     calls = kept.store.calls(run.number)
     if json:
         told = {key: value for key, value in run_record(run).items() if key != "metric"}
         emit(json_text({**told, "inputs": run.inputs, **run.record, "calls": calls}))
     else:
-        emit(run_text(run, calls))
+        emit_folded(run_text(run, calls))
 
 
 def show_evaluation(kept: Kept, view: StoredRun, variant: str | None, *, json: bool) -> None:
@@ -168,7 +168,7 @@ def write_html(kept: Kept, view: StoredRun, path: Path) -> None:
 def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
     """Print a row with its cells. Raises InputError for one that the run has not."""
     from promptkit.evaluation import row_cells
-    from promptkit.reports import cell_record, cells_text, emit, json_text
+    from promptkit.reports import cell_record, cells_text, emit, emit_folded, json_text
 
     cells = row_cells(view, row, variant)
     if not cells:
@@ -179,12 +179,12 @@ def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> N
         told = [{**cell_record(cell), "trace": view.trace(cell.cell)} for cell in cells]
         emit(json_text({"run": view.number, "row": row, "cells": told}))
     else:
-        emit(cells_text(view, cells))
+        emit_folded(cells_text(view, cells))
 
 
 def show_failures(kept: Kept, view: StoredRun, variant: str, *, json: bool) -> None:
     """Print the rows of a variant that fail: those without an answer first, then the worst by the first metric."""
-    from promptkit.reports import cell_record, cells_text, emit, json_text, note
+    from promptkit.reports import cell_record, cells_text, emit, emit_folded, json_text, note
 
     said = next(each for each in kept.record(view)["variants"] if each["name"] == variant)
     metrics = said["metrics"]
@@ -201,7 +201,7 @@ def show_failures(kept: Kept, view: StoredRun, variant: str, *, json: bool) -> N
 
     worst = nsmallest(MOST_SHOWN, counted(), key=lambda cell: badness(cell, metrics))
     for at, cell in enumerate(worst):
-        emit(("\n" if at else "") + cells_text(view, [cell]))
+        emit_folded(("\n" if at else "") + cells_text(view, [cell]))
     told = f"{count} of {said['cases']} cells of `{variant}` fail"
     note(f"{told}; the {len(worst)} worst are shown, `runs export` has all" if count > len(worst) else told)
 

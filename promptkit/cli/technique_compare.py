@@ -76,7 +76,17 @@ async def compare_techniques(
     from promptkit.cli.results import show_models, spent_text
     from promptkit.cli.session import open_session
     from promptkit.evaluation import choosing
-    from promptkit.reports import Progress, comparison_text, counted, emit, json_text, measured_text, note
+    from promptkit.reports import (
+        Progress,
+        comparison_text,
+        counted,
+        emit,
+        emit_folded,
+        json_text,
+        measured_text,
+        note,
+        terminal_width,
+    )
 
     progress, started = Progress(), monotonic()
     note(f"{counted(len(rows.rows), 'row')}, the expected answer in `{rows.expect}`")
@@ -97,7 +107,10 @@ async def compare_techniques(
             choosing.keep_evidence(pipeline.project, comparison.evidence())
         note(spent_text([comparison.totals], monotonic() - started))
         show_models(comparison, session, progress)
-        emit(json_text(json_record(comparison, session)) if json else comparison_text(comparison))
+        if json:
+            emit(json_text(json_record(comparison, session)))
+        else:
+            emit_folded(comparison_text(comparison, width=terminal_width()))
     check_whole(comparison)
 
 

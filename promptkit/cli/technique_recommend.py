@@ -77,7 +77,16 @@ async def recommend_for(
     """Print what is recommended on the model that would answer. Raises InputError where the task cannot be told."""
     from promptkit import engine
     from promptkit.evaluation.choosing import recommend as rank
-    from promptkit.reports import emit, json_text, note, paragraph, recommendation_record, recommendation_text
+    from promptkit.reports import (
+        emit,
+        emit_folded,
+        json_text,
+        note,
+        paragraph,
+        recommendation_record,
+        recommendation_text,
+        terminal_width,
+    )
 
     step = engine.asking_step(pipeline, wanted.step) if pipeline else None
     asked = _asked(wanted, pipeline, step)
@@ -87,7 +96,10 @@ async def recommend_for(
     size = f" ({situation.size:g}B parameters)" if situation.size else ""
     can = paragraph(", ".join(sorted(model.capabilities)), first="  ", rest="  ")
     note("\n".join([f"{found.title} on {model.reference}{size}, which can:", *can]))
-    emit(json_text(recommendation_record(found)) if json else recommendation_text(found))
+    if json:
+        emit(json_text(recommendation_record(found)))
+    else:
+        emit_folded(recommendation_text(found, width=terminal_width()))
 
 
 async def _model(pipeline: Pipeline | None, step: Step | None, project: Project, asking: Asking) -> RunningModel:

@@ -56,7 +56,7 @@ def list_(
     """List the techniques that a step may use here; what is wrong with others of the project's is told after them."""
     from promptkit.evaluation.choosing import find_task
     from promptkit.project import Project
-    from promptkit.reports import catalog_text, emit, json_text, terminal_width
+    from promptkit.reports import catalog_text, emit, emit_folded, json_text, terminal_width
     from promptkit.techniques import find_all, record
 
     project = Project.find(Path.cwd())
@@ -73,7 +73,7 @@ def list_(
     if json:
         emit(json_text([record(each) for each in chosen]))
     else:
-        emit(catalog_text(chosen, project, width=terminal_width()))
+        emit_folded(catalog_text(chosen, project, width=terminal_width()))
     if problems:
         raise InputError(problems)
 
@@ -84,7 +84,7 @@ def show(name: Name, json: Json = False) -> None:
     from promptkit.cli.session import run_to_end
     from promptkit.engine import example_run, trace_record
     from promptkit.project import Project
-    from promptkit.reports import emit, json_text, technique_text
+    from promptkit.reports import emit, emit_folded, json_text, technique_text, terminal_width
     from promptkit.techniques import record
 
     project = Project.find(Path.cwd())
@@ -94,7 +94,7 @@ def show(name: Name, json: Json = False) -> None:
         trace = trace_record(example.trace)["parts"] if example else None
         emit(json_text({**record(technique), "example": trace}))
     else:
-        emit(technique_text(technique, project, example))
+        emit_folded(technique_text(technique, project, example, width=terminal_width()))
 
 
 def _found(name: str, project: Project) -> Technique:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.reports.columns import paragraph
 from promptkit.reports.numbers import calls_text, counted, seconds_text, size_text, tokens_text
-from promptkit.reports.output import emit, error_text, note, print_error, result_stream, results_alone
+from promptkit.reports.output import emit, emit_folded, error_text, note, print_error, result_stream, results_alone
 from promptkit.reports.text import json_text, one_line, outline, row_text, shown, visible
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ __all__ = [
     "counted",
     "csv_parts",
     "emit",
+    "emit_folded",
     "error_text",
     "errors_text",
     "evaluation_text",

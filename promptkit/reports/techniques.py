@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from promptkit.reports.columns import WIDTH, columns
+from promptkit.reports.columns import WIDTH, columns, paragraph
 from promptkit.reports.numbers import counted, seconds_text
 from promptkit.reports.text import one_line
 
@@ -15,22 +15,26 @@ if TYPE_CHECKING:
 
 HEAD = ("technique", "right", "accuracy", "95 % interval", "calls", "requests", "tokens", "time", "")
 NUMBERS = range(1, 8)
-ABOUT = """\
-Calls, requests, tokens (in+out) and time (the model's own) are per row.
-Dominated: another was at least as often right for no more requests, and better in one of these.
-First come those that are not dominated, the most accurate at the top.
-Each interval is that technique's own (Wilson): whether two of them differ is not tested here."""
+ABOUT = (
+    "Calls, requests, tokens (in+out) and time (the model's own) are per row.",
+    "Dominated: another was at least as often right for no more requests, and better in one of these.",
+    "First come those that are not dominated, the most accurate at the top.",
+    "Each interval is that technique's own (Wilson): whether two of them differ is not tested here.",
+)
 
 
-def comparison_text(comparison: Comparison) -> str:
+def comparison_text(comparison: Comparison, *, width: int = WIDTH) -> str:
     """Return a comparison as a table, a technique a line, with what its columns mean and what they do not."""
-    return "\n".join([*measured_lines(comparison.measured), "", ABOUT])
+    width = min(width, WIDTH)
+    about = [line for text in ABOUT for line in paragraph(text, width=width, rest="  ")]
+    return "\n".join([*measured_lines(comparison.measured, width), "", *about])
 
 
-def measured_lines(measured: Sequence[Measured]) -> list[str]:
+def measured_lines(measured: Sequence[Measured], width: int = WIDTH) -> list[str]:
     """Return the table, and below it why a technique was not measured, or not on all rows."""
-    lines = columns([HEAD, *map(_row, measured)], right=NUMBERS, width=WIDTH)
-    reasons = [f"{each.name}: {one_line(each.reason)}" for each in measured if each.reason]
+    lines = columns([HEAD, *map(_row, measured)], right=NUMBERS, width=width)
+    told = [f"{each.name}: {one_line(each.reason)}" for each in measured if each.reason]
+    reasons = [line for text in told for line in paragraph(text, width=width, rest="  ")]
     return [*lines, "", *reasons] if reasons else lines
 
 

@@ -14,6 +14,7 @@ from promptkit.reports.evaluation.figures import verdict_of
 from promptkit.reports.evaluation.grid import GAP, Cell, column_width, grid
 from promptkit.reports.evaluation.text import WIDEST, WIDTH
 from promptkit.reports.export import score_record
+from promptkit.reports.fold import HANG, LEAST
 from promptkit.reports.kept_trace import Prompt, prompts
 from promptkit.reports.numbers import counted
 from promptkit.reports.runs import score_text, when_text
@@ -22,6 +23,7 @@ from promptkit.reports.text import one_line, outline, visible
 from promptkit.reports.words import marked
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from promptkit.evaluation import CellView, Flip, Side, Versus
@@ -78,7 +80,21 @@ def print_versus(versus: Versus, record: Mapping[str, Any], found: Sequence[Foun
     console = report_console()
     width = min(console.width, WIDEST) if console.is_terminal else WIDTH
     for line in versus_lines(versus, record, found, full, width):
-        console.print(line)
+        for part in _folded(line, console) if console.is_terminal else (line,):
+            console.print(part)
+
+
+def _folded(line: Text, console: Console) -> Iterator[Text]:
+    """Yield a line in parts that fit a terminal, the further ones hanging under its indent."""
+    from rich.text import Text
+
+    if line.cell_len <= console.width:
+        yield line
+        return
+    indent = " " * (len(line.plain) - len(line.plain.lstrip(" ")))
+    room = max(console.width - len(indent + HANG), LEAST)
+    for at, part in enumerate(line[len(indent) :].wrap(console, room)):
+        yield Text(indent + (HANG if at else "")) + part
 
 
 def versus_lines(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.reports.evaluation.compared import around_difference, fitted, shared_widths, value_line
-from promptkit.reports.evaluation.grid import GAP, cell_width
+from promptkit.reports.cells import cell_width
+from promptkit.reports.columns import shared_widths
+from promptkit.reports.evaluation.compared import around_difference, fitted, value_line
+from promptkit.reports.evaluation.grid import GAP
 
 
 @pytest.mark.parametrize(

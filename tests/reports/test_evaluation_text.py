@@ -11,7 +11,7 @@ import pytest
 from promptkit.evaluation import CellView
 from promptkit.evaluation.metrics import Score
 from promptkit.reports import evaluation_text, print_evaluation
-from promptkit.reports.evaluation.grid import cell_width
+from promptkit.reports.cells import cell_width
 from tests.reports.demo_view import DemoView
 
 LONG = "plain layout=xml technique=chain_of_thought"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from promptkit.reports.evaluation.grid import GAP, cell_width, shortened
+from promptkit.reports.cells import cell_width
+from promptkit.reports.columns import shared_widths
+from promptkit.reports.evaluation.grid import GAP, shortened
 from promptkit.reports.text import one_line
 
 BEFORE = 3
@@ -38,18 +40,6 @@ def value_line(value: Any) -> str:
     if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
         return one_line(", ".join(value))
     return "" if value is None else one_line(value)
-
-
-def shared_widths(wanted: Sequence[int], room: int) -> list[int]:
-    """Return how wide each column is: as it wants where there is room for all; else narrow ones are, and the others
-    share what is left."""
-    widths = [0] * len(wanted)
-    left = max(room, len(wanted))
-    order = sorted(range(len(wanted)), key=lambda at: wanted[at])
-    for done, at in enumerate(order):
-        widths[at] = min(wanted[at], left // (len(order) - done))
-        left -= widths[at]
-    return widths
 
 
 def around_difference(texts: Sequence[str], widths: Sequence[int]) -> list[str]:
