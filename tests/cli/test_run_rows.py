@@ -94,6 +94,18 @@ def test_a_column_that_is_nearly_a_defaulted_input_is_named_once(here: Here) -> 
     assert done.code == 0 and done.err.count(told) == 1
 
 
+@pytest.mark.attack("html")
+@pytest.mark.parametrize("text", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1"])
+def test_no_cell_of_out_is_a_formula_in_a_spreadsheet(here: Here, text: str) -> None:
+    (here.root / "rows.jsonl").write_text(json.dumps({"text": "a", "note": text}) + "\n")
+    (here.root / "script.yaml").write_text(json.dumps({"otherwise": text}))
+    prompt = here.root / "templates" / "prompts" / "mood.j2"
+    prompt.write_text(prompt.read_text().replace("answer: {label: [good, bad]}\n", ""))
+    here("run", "mood", "--input", "rows.jsonl", "--out", "answers.csv")
+    (row,) = table(here.root / "answers.csv")
+    assert row["note"].startswith("'") and row["answer"].startswith("'")
+
+
 def test_out_has_the_columns_of_the_file_and_the_answer(here: Here) -> None:
     done = here("run", "mood", "--input", "rows.csv", "--out", "answers.csv")
     assert (done.code, done.out) == (0, "") and "written: answers.csv" in done.err

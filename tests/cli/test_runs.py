@@ -102,6 +102,7 @@ def test_a_row_is_shown_in_full_with_the_exact_prompts_of_each_variant(here: Her
     assert "It came late" in json.dumps(cell["trace"])
 
 
+@pytest.mark.attack("terminal")
 def test_what_a_model_said_cannot_steer_the_terminal(here: Here) -> None:
     out = here("runs", "show", FIRST, "--row", "4").out
     assert "\\x1b[2J ]]> <b>" in out and "\x1b" not in out

@@ -24,6 +24,7 @@ HOSTILE = {
 STEERING = set(map(chr, [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F)])) | {"\ud83d"}
 
 
+@pytest.mark.attack("terminal")
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_shown_harmless_and_kept_exactly(project: Place, text: str) -> None:
     mail = text.replace("\ud83d", "")  # in data half a character is refused, with its line
@@ -54,6 +55,7 @@ def test_hostile_text_is_shown_harmless_and_kept_exactly(project: Place, text: s
     assert "{{ 7 * 7 }}" in as_json.out or text != HOSTILE["template"]
 
 
+@pytest.mark.attack("terminal")
 def test_hostile_text_in_an_error_is_shown_harmless(project: Place) -> None:
     project.write({"script.py": f"def answer(request):\n    return {HOSTILE['OSC 52']!a}\n"})
 
@@ -62,6 +64,7 @@ def test_hostile_text_in_an_error_is_shown_harmless(project: Place) -> None:
     assert done.code == 3 and not STEERING & set(done.out + done.err)
 
 
+@pytest.mark.attack("terminal")
 def test_a_hostile_name_in_a_file_is_shown_harmless(project: Place) -> None:
     project.write({"pipelines/test.yaml": PIPELINE + '    "\\e]0;evil\\a": x\n'})
 

@@ -132,6 +132,7 @@ class TestFailures:
         assert len(part(lines_of(record, view), "failing rows")) == 12
         assert len(read) < 20
 
+    @pytest.mark.attack("terminal")
     def test_what_a_model_says_cannot_steer_the_terminal(self) -> None:
         said = evaluation_text(DemoView(rows=100).record, DemoView(rows=100))
         assert said.replace("\n", "").isprintable()
