@@ -112,4 +112,8 @@ def writing(
     table = AnswerTable((row.fields for row in rows), pipeline.output_keys, csv=out.suffix == ".csv")
     with writing_text(out) as add:
         add(table.head)
-        yield lambda row, result: add(table.line(row.fields, result.output, result.error and str(result.error)))
+
+        def write(row: InputRow, result: Result) -> None:
+            add(table.line(row.fields, result.output, None if result.error is None else str(result.error)))
+
+        yield write

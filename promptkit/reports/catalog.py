@@ -30,7 +30,7 @@ def catalog_text(techniques: Sequence[Technique], project: Project, *, width: in
     """
     from promptkit.techniques import usual_cost
 
-    rows = [("technique", "title", "requests ≤", "family", "needs", "tasks")]
+    rows: list[tuple[str, ...]] = [("technique", "title", "requests ≤", "family", "needs", "tasks")]
     for each in techniques:
         most = usual_cost(each, project).requests
         needs = " ".join(sorted(each.needs)) or "-"
