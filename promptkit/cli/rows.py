@@ -99,9 +99,7 @@ def check_out(out: Path, rows: Path) -> None:
 
 
 @contextmanager
-def writing(
-    out: Path | None, pipeline: Pipeline, rows: Iterable[InputRow]
-) -> Iterator[Callable[[InputRow, Result], None]]:
+def writing(out: Path | None, pipeline: Pipeline, rows: Iterable[InputRow]) -> Iterator[Write]:
     """Open the file of answers; the block gets what adds a row to it. Without a file that does nothing."""
     from promptkit.reports import AnswerTable
     from promptkit.storage import writing_text

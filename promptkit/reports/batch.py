@@ -30,8 +30,8 @@ class AnswerTable:
     def __init__(self, rows: Iterable[Mapping[str, Any]], keys: Sequence[str] | None, *, csv: bool) -> None:
         self._csv = csv
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
-        self._keys = keys
-        self._answers = [self._free(name) for name in keys or (ANSWER,)]
+        self._keys = keys or None
+        self._answers = [self._free(name) for name in self._keys or (ANSWER,)]
         self._error = self._free(ERROR)
 
     @property
