@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HEAD = ("technique", "right", "accuracy", "95 % interval", "calls", "requests", "tokens", "time", "")
 NUMBERS = range(1, 8)
+SAID_TWICE = ("accuracy", "calls", "")
+"""Columns that a narrow table goes without: `right` and `requests` say nearly the same, and notes have lines."""
 ABOUT = (
     "Calls, requests, tokens (in+out) and time (the model's own) are per row.",
     "Dominated: another was at least as often right for no more requests, and better in one of these.",
@@ -31,9 +33,17 @@ def comparison_text(comparison: Comparison, *, width: int = WIDTH) -> str:
 
 
 def measured_lines(measured: Sequence[Measured], width: int = WIDTH) -> list[str]:
-    """Return the table, and below it why a technique was not measured, or not on all rows."""
-    lines = columns([HEAD, *map(_row, measured)], right=NUMBERS, width=width)
+    """Return the table, and below it why a technique was not measured, or not on all rows.
+
+    In a width of less than WIDTH two columns that others say too are left out, and notes stand below.
+    """
+    rows = [HEAD, *map(_row, measured)]
     told = [f"{each.name}: {one_line(each.reason)}" for each in measured if each.reason]
+    if width < WIDTH:
+        rows = [tuple(cell for name, cell in zip(HEAD, row, strict=True) if name not in SAID_TWICE) for row in rows]
+        some = (each for each in measured if each.state != "unavailable")
+        told = [*(f"{each.name}: {notes}" for each in some if (notes := _notes(each))), *told]
+    lines = columns(rows, right=range(1, len(rows[0])) if width < WIDTH else NUMBERS, width=width)
     reasons = [line for text in told for line in paragraph(text, width=width, rest="  ")]
     return [*lines, "", *reasons] if reasons else lines
 
