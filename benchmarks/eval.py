@@ -9,10 +9,12 @@ same transport that sends the requests of that run and reads the replies. A furt
 more than the fewest, by row, so that starting is not counted. What a store holds is counted there afterwards.
 Then the same again, which asks nothing.
 
-With `--grow` a model in the process answers at once: time and memory of so many rows, over those of the first number.
+With `--grow` a model in the process answers at once: time and memory of so many rows, over those of the number before,
+and what the process has written (Linux's `write_bytes`) over what the store holds at its end. Ends with 1 beyond them.
 
 Bounds: 0.35 ms of CPU a further row over the bare client (0.6 all in is the aim); the time that the server's latency
-allows and 10 % more; 20,000 known cells a second; 100 bytes of memory a cell over the peak of 1,000 rows.
+allows and 10 % more; 20,000 known cells a second; 100 bytes of memory a further cell; 5 bytes written for each that the
+store holds.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ ALL_IN_MS = 0.6
 OVER_FLOOR = 1.1
 KNOWN_A_SECOND = 20_000
 BYTES_A_CELL = 100
+WRITTEN_TIMES_HELD = 5
 REFERENCE = f"ollama/{MODEL}"
 SUITE = """\
 name: bench
@@ -135,16 +138,13 @@ def write_suite(folder: Path, rows: int) -> Path:
     return suite
 
 
-async def evaluate(
-    suite: Path, models: Models, replies: Replies, store: Store, in_flight: int, profile: cProfile.Profile | None
-) -> Used:
+async def evaluate(suite: Path, models: Models, store: Store, in_flight: int, profile: cProfile.Profile | None) -> Used:
     """Evaluate a suite and return what that took, from when it is open."""
     evaluation = Evaluation(
         load_suite(suite, Project.find(suite)),
         models=models,
         store=store,
         options=Options(in_flight=in_flight),
-        on_saving=replies.write,
     )
     await evaluation.open()
     gc.collect()
@@ -169,11 +169,11 @@ async def by_call(suite: Path, in_flight: int, profile: cProfile.Profile | None)
     with commits() as count, Store.open(folder) as store:
         with Replies(store) as replies:
             async with Models(REFERENCE, store=replies, concurrency=in_flight) as models:
-                first = await evaluate(suite, models, replies, store, in_flight, profile)
+                first = await evaluate(suite, models, store, in_flight, profile)
         made = count[0]
         with Replies(store) as replies:
             async with Models(REFERENCE, store=replies, concurrency=in_flight) as models:
-                again = await evaluate(suite, models, replies, store, in_flight, None)
+                again = await evaluate(suite, models, store, in_flight, None)
     return first, again, look_into(folder / "store.db", made)
 
 
@@ -327,39 +327,50 @@ async def grown(rows: int) -> dict[str, float]:
     """Evaluate so many rows in this process, and return what that took."""
     with tempfile.TemporaryDirectory() as folder:
         suite = write_suite(Path(folder, "bench"), rows)
+        before = written()
         with Store.open(suite.parent / "called") as store, Replies(store) as replies:
-            used = await evaluate(suite, OneModel(replies), replies, store, 20, None)
+            used = await evaluate(suite, OneModel(replies), store, 20, None)
+        wrote = written() - before
         size = (suite.parent / "called" / "store.db").stat().st_size
     status = Path("/proc/self/status").read_text()
     peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
-    return {"cpu": used.cpu, "wall": used.wall, "peak": peak, "disk": size}
+    return {"cpu": used.cpu, "wall": used.wall, "peak": peak, "disk": size, "written": wrote}
 
 
-def grow(numbers: Sequence[int]) -> None:
-    """Print how time and memory grow with the rows, each number in a process of its own."""
-    print(f"{'rows':>9}{'CPU ms a row':>14}{'s':>9}{'peak MB':>9}{'bytes a cell more':>19}{'disk bytes a cell':>19}")
-    first: dict[str, float] | None = None
+def written() -> int:
+    """Return the bytes that this process has sent to the disk."""
+    return int(Path("/proc/self/io").read_text().split("\nwrite_bytes: ")[1].split()[0])
+
+
+def grow(numbers: Sequence[int]) -> int:
+    """Print how time, memory and disk grow with the rows, each number in a process of its own; 1 beyond a bound."""
+    print(f"{'rows':>9}{'CPU ms a row':>14}{'s':>9}{'peak MB':>9}{'bytes a cell more':>19}", end="")
+    print(f"{'disk bytes a cell':>19}{'written over held':>19}")
+    beyond, before, fewer = 0, None, 0
     for rows in numbers:
         command = [sys.executable, __file__, "--grown", str(rows)]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        first = first or found
-        more = (found["peak"] - first["peak"]) / (rows - numbers[0]) if rows > numbers[0] else 0.0
+        more = (found["peak"] - before["peak"]) / (rows - fewer) if before and rows > fewer else 0.0
+        times = found["written"] / found["disk"]
         print(
             f"{rows:9}{found['cpu'] * 1000 / rows:14.3f}{found['wall']:9.1f}{found['peak'] / 1e6:9.1f}"
-            f"{more:19.1f}{found['disk'] / rows:19.0f}",
+            f"{more:19.1f}{found['disk'] / rows:19.0f}{times:19.2f}",
             flush=True,
         )
-    print(f"bound: {BYTES_A_CELL} bytes of memory a cell over the peak of {numbers[0]} rows, CPU a row the same")
+        beyond |= more > BYTES_A_CELL or times > WRITTEN_TIMES_HELD
+        before, fewer = found, rows
+    print(f"bounds: {BYTES_A_CELL} bytes of memory a further cell, CPU a row the same,", end=" ")
+    print(f"{WRITTEN_TIMES_HELD} bytes written for each in the store")
+    return int(beyond)
 
 
-async def main(arguments: argparse.Namespace) -> None:
+async def main(arguments: argparse.Namespace) -> int:
     """Measure so many times, the sides in turn, and print the medians."""
     if arguments.grown:
         print(json.dumps(await grown(arguments.grown)))
-        return
+        return 0
     if arguments.grow:
-        grow(arguments.grow)
-        return
+        return grow(arguments.grow)
     for latency in arguments.latency:
         with ollama_server(latency=latency) as server:
             os.environ["OLLAMA_HOST"] = server.url
@@ -368,6 +379,7 @@ async def main(arguments: argparse.Namespace) -> None:
                 sides, stored = await turn(server, arguments)
                 turns.append(sides)
             show(turns, stored, latency, arguments.in_flight)
+    return 0
 
 
 if __name__ == "__main__":
@@ -379,4 +391,4 @@ if __name__ == "__main__":
     parser.add_argument("--profile", action="store_true", help="print where the time of the most rows goes")
     parser.add_argument("--grow", type=int, nargs="+", default=[], metavar="ROWS", help="measure growth instead")
     parser.add_argument("--grown", type=int, default=0, help=argparse.SUPPRESS)
-    asyncio.run(main(parser.parse_args()))
+    sys.exit(asyncio.run(main(parser.parse_args())))

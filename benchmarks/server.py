@@ -3,6 +3,8 @@
     with ollama_server(latency=0.05) as server:
         ...  # ask server.url; then server.requests() tells how many it answered
 
+With `faults`, a share of the chats is answered by a fault: see FAULTS.
+
 It runs in a process of its own, so that its CPU is not counted as the client's. `python benchmarks/server.py` serves
 on a port of its own until it is ended.
 """
@@ -12,10 +14,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,7 +30,11 @@ MODEL = "bench:latest"
 VERSION = "0.33.0"
 DIGEST = "0" * 64
 CONTEXT = 8192
+REASONS = {200: "OK", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Unavailable"}
 LOGGED = 5_000
+FAULTS = ("429", "500", "503", "reset", "cut", "garbage", "silence")
+"""Too many requests; errors of the server; a connection that is reset; a reply that is cut in its middle; bytes that
+are no reply; a connection that is closed without a word."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,11 @@ class Server:
         with urlopen(f"{self.url}/bench/requests") as response:
             return int(json.load(response)["requests"])
 
+    def faults(self) -> dict[str, int]:
+        """Return how many faults of each kind it threw."""
+        with urlopen(f"{self.url}/bench/faults") as response:
+            return dict(json.load(response))
+
     def log(self) -> list[tuple[float, str]]:
         """Return when each of the last chats came (seconds as `time.time` counts them), and its text."""
         with urlopen(f"{self.url}/bench/log") as response:
@@ -48,10 +60,13 @@ class Server:
 
 
 @contextmanager
-def ollama_server(*, latency: float = 0.0, answer: str | Sequence[str] = "positive") -> Iterator[Server]:
+def ollama_server(
+    *, latency: float = 0.0, answer: str | Sequence[str] = "positive", faults: float = 0.0, seed: int = 0
+) -> Iterator[Server]:
     """Run the server in another process for as long as the block lasts. Of several answers a text gets always one."""
     answers = [answer] if isinstance(answer, str) else answer
-    command = [sys.executable, __file__, "--latency", str(latency), "--answer", *answers]
+    command = [sys.executable, __file__, "--latency", str(latency), "--faults", str(faults), "--seed", str(seed)]
+    command += ["--answer", *answers]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -64,8 +79,11 @@ def ollama_server(*, latency: float = 0.0, answer: str | Sequence[str] = "positi
 class Bench:
     """The server's state and answers."""
 
-    def __init__(self, *, latency: float, answers: Sequence[str]) -> None:
+    def __init__(self, *, latency: float, answers: Sequence[str], faults: float = 0.0, seed: int = 0) -> None:
         self._latency = latency
+        self._faults = faults
+        self._chance = random.Random(seed)
+        self._thrown: Counter[str] = Counter()
         self._answers = answers
         self._requests = 0
         self._log: deque[tuple[float, str]] = deque(maxlen=LOGGED)
@@ -78,15 +96,20 @@ class Bench:
                 path = head.split(" ", 2)[1]
                 body = await reader.readexactly(_length(head))
                 status, content = await self._respond(path, json.loads(body) if body else {})
-                reason = "OK" if status == 200 else "Not Found"
-                kind = "application/x-ndjson" if content.count(b"\n") else "application/json"
-                writer.write(
-                    f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\n"
-                    f"Content-Length: {len(content)}\r\n\r\n".encode()
-                    + content
-                )
+                whole = _response(status, content)
+                fault = self._fault(path)
+                if fault is not None:
+                    self._thrown[fault] += 1
+                    await _misbehave(writer, fault, whole)
+                    break
+                writer.write(whole)
                 await writer.drain()
         writer.close()
+
+    def _fault(self, path: str) -> str | None:
+        if path not in ("/api/chat", "/v1/chat/completions") or self._chance.random() >= self._faults:
+            return None
+        return self._chance.choice(FAULTS)
 
     async def _respond(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
         if path == "/api/chat":
@@ -105,6 +128,7 @@ class Bench:
             },
             "/v1/models": {"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "bench"}]},
             "/bench/requests": {"requests": self._requests},
+            "/bench/faults": self._thrown,
         }
         if path == "/bench/log":
             return 200, json.dumps({"log": list(self._log)}).encode()
@@ -152,6 +176,31 @@ class Bench:
         return max(1, len(text.split())), self._answers[crc32(text.encode()) % len(self._answers)]
 
 
+def _response(status: int, content: bytes, headers: str = "") -> bytes:
+    kind = "application/x-ndjson" if content.count(b"\n") else "application/json"
+    head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: {kind}\r\n{headers}"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+async def _misbehave(writer: asyncio.StreamWriter, fault: str, whole: bytes) -> None:
+    """Answer a request by a fault; the connection is closed after it."""
+    error = b'{"error": "this is a fault"}'
+    said = {
+        "429": _response(429, error, "Retry-After: 0\r\nConnection: close\r\n"),
+        "500": _response(500, error, "Connection: close\r\n"),
+        "503": _response(503, error, "Retry-After: 0\r\nConnection: close\r\n"),
+        "reset": whole[: len(whole) // 3],
+        "cut": whole[: -len(whole) // 4],
+        "garbage": b"\x16\x03\x01 this is not HTTP\r\n\r\n\xff\xfe",
+        "silence": b"",
+    }[fault]
+    writer.write(said)
+    with suppress(ConnectionError):
+        await writer.drain()
+    if fault == "reset":
+        writer.transport.abort()
+
+
 def _text(content: Any) -> str:
     """Return the text of a message, which OpenAI's protocol may send in parts."""
     return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
@@ -178,9 +227,9 @@ def _length(head: str) -> int:
     return 0
 
 
-async def main(latency: float, answers: Sequence[str]) -> None:
+async def main(bench: Bench) -> None:
     """Serve on a free port, whose address is the first line printed."""
-    server = await asyncio.start_server(Bench(latency=latency, answers=answers).serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(bench.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     print(f"http://{host}:{port}", flush=True)
     async with server:
@@ -191,6 +240,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that each answer takes")
     parser.add_argument("--answer", nargs="+", default=["positive"], help="what each answer says, by its request")
+    parser.add_argument("--faults", type=float, default=0.0, help="the share of chats that are answered by a fault")
+    parser.add_argument("--seed", type=int, default=0, help="which chats these are")
     arguments = parser.parse_args()
+    bench = Bench(latency=arguments.latency, answers=arguments.answer, faults=arguments.faults, seed=arguments.seed)
     with suppress(KeyboardInterrupt):
-        asyncio.run(main(arguments.latency, arguments.answer))
+        asyncio.run(main(bench))

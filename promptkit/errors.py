@@ -16,11 +16,14 @@
     │   ├── DeadlinePassed                 the overall time for one request is over
     │   ├── ModelLoadFailed                the weights cannot be fetched, read or loaded
     │   └── NotRecorded                    a replay has no answer to this request
-    ├── ToolFailed                     3   a tool raised, or returned what is not JSON
-    ├── TechniqueFailed                3   a technique of the project's own raised, or returned no answer
+    ├── CodeFailed                     3   Python of the project cannot be loaded, or raised
+    │   ├── ToolFailed                     a tool raised, or returned what is not JSON
+    │   └── TechniqueFailed                a technique of the project's own raised, or returned no answer
     ├── UnparsedAnswer                 3   a step's answer does not parse and `on_error` is `fail`
     ├── BudgetSpent                    3   the requests that a command may make are made
     ├── StoreFailed                    3   the store cannot be read or written
+    │   └── DamagedRecord                  a record in it is not what promptkit writes
+    ├── UnexpectedError                3   an exception that nothing foresaw: a defect, of promptkit or of the project
     └── Interrupted                  130   ctrl-C
 
 Only an error whose `retry` is true may be tried again by the transport.
@@ -28,12 +31,30 @@ Only an error whose `retry` is true may be tried again by the transport.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
+from types import TracebackType
 
+MOST_COMPARED = 2_000
+"""Among how many names the nearest is looked for."""
+MOST_SHOWN = 100
+"""How many names a hint shows of more than that."""
+MOST_FRAMES = 40
+"""Frames of a traceback that are kept, the innermost ones."""
+
+LONGEST_MESSAGE = 400
+"""Characters of a foreign exception's message that are kept."""
+
+LONGEST_TRACEBACK = 20_000
+"""Characters of a traceback that are kept, the last ones."""
+
+_OURS = ("promptkit", "click", "typer")
 # SQLite's names of errors.
 _NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
@@ -160,11 +181,15 @@ class NotRecorded(RuntimeFailure):
     """A replay has no answer to this request; the message says how the prompt differs from what was recorded."""
 
 
-class ToolFailed(PromptkitError):
+class CodeFailed(PromptkitError):
+    """Python of the project, or of a module that it may run, cannot be loaded, or raised."""
+
+
+class ToolFailed(CodeFailed):
     """A tool raised, or returned what is not JSON."""
 
 
-class TechniqueFailed(PromptkitError):
+class TechniqueFailed(CodeFailed):
     """The function of a technique that is not shipped raised, or returned something else than it must."""
 
 
@@ -188,6 +213,46 @@ class StoreFailed(PromptkitError):
         return getattr(cause, "sqlite_errorname", "").startswith(_NOT_WRITABLE)
 
 
+class DamagedRecord(StoreFailed):
+    """A record in the store is not what promptkit writes: `where` is its table and key, `why` says what is wrong."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"the store is damaged: {where}: {why}", hint="promptkit runs repair")
+        self.where = where
+        self.why = why
+
+
+class UnexpectedError(PromptkitError):
+    """An exception that nothing foresaw. `defect` is its type with the place where it arose, `traceback` the text."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self.defect = f"{type(cause).__name__} at {_origin(cause)}"
+        self.traceback = _traceback_text(cause)
+        text = _message_of(cause)
+        super().__init__(f"unexpected {self.defect}{f': {text}' if text else ''}")
+
+
+@contextmanager
+def catching_unexpected() -> Iterator[None]:
+    """Raise UnexpectedError in place of an exception that is not one of promptkit's, SystemExit included.
+
+    Of a group the first error counts. Ctrl-C and a cancelled task pass.
+    """
+    try:
+        yield
+    except PromptkitError:
+        raise
+    except (Exception, SystemExit, BaseExceptionGroup) as error:
+        cause = first_error(error)
+        if isinstance(cause, PromptkitError):
+            raise cause from None
+        if not isinstance(cause, Exception | SystemExit):
+            raise
+        if isinstance(cause.__cause__, StopIteration):  # as which a coroutine cannot raise it
+            cause = cause.__cause__
+        raise UnexpectedError(cause if cause.__traceback__ else cause.with_traceback(error.__traceback__)) from cause
+
+
 class Interrupted(PromptkitError):
     """Ctrl-C. What was finished is kept."""
 
@@ -195,12 +260,20 @@ class Interrupted(PromptkitError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the hint for a misspelt name: the nearest known one, else what there is (None if nothing)."""
+    """Return the hint for a misspelt name: the nearest known one, else what there is (None if nothing).
+
+    Of very many names the first are shown, and none is looked for: each is compared letter by letter.
+    """
     names = sorted(set(known))
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"known: {', '.join(names)}" if names else None
+    if len(names) > MOST_COMPARED:
+        return f"known: {', '.join(names[:MOST_SHOWN])} and {len(names) - MOST_SHOWN:,} more"
+    return near(name, names) or (f"known: {', '.join(names)}" if names else None)
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """Return the hint for a name that is nearly one of the known ones; None where it is near to none."""
+    close = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else None
 
 
 def place(path: Path | str | None) -> str | None:
@@ -218,3 +291,47 @@ def first_error(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+_PACKAGE = Path(__file__).parent
+_LIBRARY = str(Path(os.__file__).parent)
+
+
+def _origin(error: BaseException) -> str:
+    """Return the innermost place that is in promptkit's own code or in a file of the project: `module.py:LINE`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = (frame for frame in reversed(frames) if _is_own(frame.filename))
+    frame = next(own, frames[-1] if frames else None)
+    if frame is None:
+        return "an unknown place"
+    path = Path(frame.filename)
+    shown = path.relative_to(_PACKAGE.parent) if path.is_relative_to(_PACKAGE) else place(path)
+    return f"{shown}:{frame.lineno}"
+
+
+def _is_own(file: str) -> bool:
+    """Tell whether a file is neither the standard library's nor an installed package's."""
+    if Path(file).is_relative_to(_PACKAGE):
+        return True
+    return not file.startswith(("<", _LIBRARY)) and "site-packages" not in Path(file).parts
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())[:LONGEST_MESSAGE]
+    except Exception:  # an exception of the project's may fail to say what it is
+        return ""
+
+
+def _traceback_text(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error, limit=-MOST_FRAMES))
+    return text[-LONGEST_TRACEBACK:]
+
+
+def foreign_frame(error: BaseException) -> TracebackType | None:
+    """Return where code other than ours raised an error: its innermost frame, None where that is one of ours."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return None if name.partition(".")[0] in _OURS else trace

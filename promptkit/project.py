@@ -7,15 +7,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from promptkit.errors import InputError, nearest
-from promptkit.storage import Document, load_file, read_model
+from promptkit.storage import (
+    SETTINGS_FILE,
+    Document,
+    check_named,
+    check_there,
+    find_root,
+    load_file,
+    read_bytes,
+    read_model,
+    resolved,
+)
 
-SETTINGS_FILE = "promptkit.yaml"
 STORE_FOLDER = ".promptkit"
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -44,7 +53,7 @@ class CacheSettings(BaseModel):
     """How much is kept of what models answered, in bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    size: int = Field(default=1_000_000_000, ge=0)
+    size: int = Field(default=1_000_000_000, ge=0, lt=2**63)
 
 
 def cache_folder() -> Path:
@@ -53,16 +62,24 @@ def cache_folder() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("promptkit")
 
 
+def _module(name: str) -> str:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError("must be the name of a module, such as `my_company.prompts`")
+    return name
+
+
 class ProjectSettings(BaseModel):
     """What `promptkit.yaml` may say."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: str | None = None
     concurrency: int | None = Field(default=None, ge=1)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     cache: CacheSettings = CacheSettings()
     prices: dict[str, Any] = {}
     feeds: dict[str, Any] | list[Any] = {}
     defaults: dict[str, Any] = {}
+    trusted_modules: list[Annotated[str, AfterValidator(_module)]] = []
 
 
 @dataclass(frozen=True)
@@ -83,13 +100,13 @@ class Project:
         Where there is none, the root is `otherwise`, left out: the folder itself. Raises InputError for settings that
         are wrong.
         """
-        start = start.resolve()
-        folder = start if start.is_dir() else start.parent
-        for candidate in (folder, *folder.parents):
-            if (candidate / SETTINGS_FILE).is_file():
-                source = load_file(candidate / SETTINGS_FILE)
-                return cls(candidate, read_model(source, ProjectSettings), source)
-        return cls(folder if otherwise is None else otherwise.resolve())
+        start = resolved(start)
+        folder = start if os.path.isdir(start) else start.parent
+        root = find_root(folder)
+        if root is None:
+            return cls(folder if otherwise is None else resolved(otherwise))
+        source = load_file(root / SETTINGS_FILE)
+        return cls(root, read_model(source, ProjectSettings), source)
 
     @property
     def store_folder(self) -> Path:
@@ -102,7 +119,7 @@ class Project:
         """Return the file of a prompt by name or path, None where there is none.
 
         A name is looked up beside the file (or in the folder) `beside`, then in the root, then among the shipped.
-        Raises InputError for a path that leaves the root.
+        Raises InputError for a path that leaves the root, and for what is not a regular file.
         """
         return self._find("prompts", name, beside)
 
@@ -120,41 +137,42 @@ class Project:
 
     def inside(self, path: Path) -> bool:
         """Tell whether a path, all symlinks followed, lies in the root or among the shipped files."""
-        try:
-            resolved = path.resolve()
-        except (OSError, RuntimeError, ValueError):  # Links in a circle, a NUL: it lies nowhere.
-            return False
+        target = resolved(path)
         shipped = (LIBRARY / folder for folder in _FOLDERS.values())
-        return any(resolved.is_relative_to(folder) for folder in (self.root.resolve(), *shipped))
+        return any(target.is_relative_to(folder) for folder in (resolved(self.root), *shipped))
 
     def owns(self, path: Path) -> bool:
         """Tell whether a path lies in the root, and not among the shipped files of another project."""
-        root, resolved = self.root.resolve(), path.resolve()
+        root, target = resolved(self.root), resolved(path)
         shipped = (LIBRARY / folder for folder in _FOLDERS.values())
-        return resolved.is_relative_to(root) and (root == LIBRARY or not any(map(resolved.is_relative_to, shipped)))
+        return target.is_relative_to(root) and (root == LIBRARY or not any(map(target.is_relative_to, shipped)))
 
     def target(self, name: str) -> Path:
         """Return the file that a command line names: a path, a pipeline or a prompt.
 
         Raises InputError with the nearest name. What a person types may lie anywhere.
         """
-        if name and _exists(Path(name), "pipelines"):
-            return Path(name).resolve()
+        if (typed := _typed(name)) is not None:
+            return typed
         try:
             found = self.find_pipeline(name) or self.find_prompt(name)
-        except InputError:  # A path that leaves the root may be typed, but no file is there.
-            found = None
+        except InputError:
+            if not _is_path(name):
+                raise
+            found = None  # A path that leaves the root may be typed, but no file is there.
         if found is None:
             raise InputError(f"there is no pipeline or prompt `{name}`", hint=self._nearest_target(name))
         return found
 
     def suite(self, name: str) -> Path:
         """Return the file of a suite that a command line names: a path, or a name in `evals/`. Raises InputError."""
-        if name and _exists(Path(name), "evals"):
-            return Path(name).resolve()
+        if (typed := _typed(name)) is not None:
+            return typed
         try:
             found = self._find("evals", name, None)
         except InputError:
+            if not _is_path(name):
+                raise
             found = None
         if found is None:
             raise InputError(f"there is no suite `{name}`", hint=nearest(name, self.names("evals")))
@@ -174,7 +192,7 @@ class Project:
             return None
         folders = self._folders(kind)
         if beside is not None:
-            folders = (beside if beside.is_dir() else beside.parent, *folders)
+            folders = (beside if os.path.isdir(beside) else beside.parent, *folders)
         elif _is_path(name):
             folders = (self.root,)
         for folder in folders[:1] if _is_path(name) else folders:
@@ -183,7 +201,9 @@ class Project:
                     hint = f"its root is {self.root}"
                     raise InputError(f"the path `{name}` leaves the project", hint=hint)
                 if _exists(path, kind):
-                    return path.resolve()
+                    return resolved(path)
+                if os.path.lexists(path) and not os.path.isdir(path):
+                    check_named(path)
         return None
 
     def _folders(self, kind: Kind) -> tuple[Path, ...]:
@@ -198,7 +218,7 @@ def is_artifact(path: Path) -> bool:
 
 def is_suite(path: Path) -> bool:
     """Tell a suite from what else is YAML: it has metrics."""
-    return path.suffix in (".yaml", ".yml") and path.is_file() and bool(_METRICS.search(path.read_bytes()))
+    return path.suffix in (".yaml", ".yml") and os.path.isfile(path) and bool(_METRICS.search(read_bytes(path)))
 
 
 def _is_path(name: str) -> bool:
@@ -218,11 +238,23 @@ def _spellings(folder: Path, name: str, kind: Kind) -> Iterator[Path]:
     yield from (folder / (name + ending) for ending in endings if ending)
 
 
+def _typed(name: str) -> Path | None:
+    """Return the file that a command line names by its path; None for a name, and for a folder.
+
+    Raises InputError for a pipe, a device, or a link that leads nowhere.
+    """
+    path = Path(name)
+    if not name or not os.path.lexists(path) or os.path.isdir(path):
+        return None
+    if not os.path.isfile(path) and not (_is_path(name) or path.suffix):
+        return None  # A name, as of a pipeline: that a pipe is called so is chance.
+    check_there(path)
+    return resolved(path)
+
+
 def _exists(path: Path, kind: Kind) -> bool:
-    try:
-        return path.is_dir() if kind == "techniques" else path.is_file()
-    except (OSError, ValueError):  # A name too long for a file, or one with a NUL, names none.
-        return False
+    # Unlike a Path's own methods, these do not fail for a name that is too long, or one with a NUL.
+    return os.path.isdir(path) if kind == "techniques" else os.path.isfile(path)
 
 
 def _files_in(folder: Path, kind: Kind) -> Iterator[str]:

@@ -47,13 +47,16 @@ def test_without_settings_the_root_is_the_folder_of_the_target(tmp_path: Path) -
 
 
 def test_settings_are_read_and_mistakes_in_them_named(root: Path) -> None:
-    (root / "promptkit.yaml").write_text("model: ollama/x\nconcurrency: 3\ncache: {size: 10}\n")
+    (root / "promptkit.yaml").write_text(
+        "model: ollama/x\nconcurrency: 3\ncache: {size: 10}\ntrusted_modules: [ours.prompts]\n"
+    )
     settings = Project.find(root).settings
     assert (settings.model, settings.concurrency, settings.cache.size) == ("ollama/x", 3, 10)
-    (root / "promptkit.yaml").write_text("modle: x\nconcurrency: 0\n")
+    assert settings.trusted_modules == ["ours.prompts"]
+    (root / "promptkit.yaml").write_text("modle: x\nconcurrency: 0\ntrusted_modules: ['tools.py:']\n")
     with pytest.raises(InputError) as caught:
         Project.find(root)
-    assert [problem.line for problem in caught.value.problems] == [1, 2]
+    assert [problem.line for problem in caught.value.problems] == [1, 2, 3]
     assert caught.value.problems[0].hint == "did you mean `model`?"
 
 
@@ -81,6 +84,7 @@ def test_a_path_is_relative_to_the_file_that_names_it(root: Path) -> None:
     assert project.find_prompt("./mine.j2", chain) is None
 
 
+@pytest.mark.attack("path")
 @pytest.mark.parametrize("name", ["../../secret.j2", "/etc/passwd", "./link.j2", "./folder/secret.j2"])
 def test_a_path_does_not_leave_the_root(root: Path, name: str) -> None:
     write(root.parent, "secret.j2")
@@ -107,9 +111,13 @@ def test_all_names_of_a_kind_are_listed(root: Path) -> None:
     assert project.names("answers") == []
 
 
-def test_links_in_a_circle_lie_nowhere(root: Path) -> None:
-    (root / "loop").symlink_to(root / "loop")
-    assert not Project.find(root).inside(root / "loop")
+@pytest.mark.attack("path")
+@pytest.mark.parametrize("name", ["./loop", "loop"])
+def test_links_in_a_circle_are_named(root: Path, name: str) -> None:
+    loop = root / "pipelines" / "loop.yaml"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match="it is a symlink that leads back to itself"):
+        Project.find(root).find_pipeline(name, beside=loop.parent)
 
 
 def test_a_target_is_a_path_a_pipeline_or_a_prompt(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from promptkit.answers.calibrate import (
     read_calibration,
 )
 from promptkit.answers.choice import Choice
+from promptkit.answers.closed import Names
 from promptkit.answers.code import Code
 from promptkit.answers.decide import MOST_OUTSIDE, Scores, constrained, lead_after, refuse_outside, score
 from promptkit.answers.instruct import content_free_inputs, instruction, repair_text
@@ -45,6 +46,7 @@ __all__ = [
     "Labels",
     "ListOf",
     "Method",
+    "Names",
     "Number",
     "Schema",
     "Scores",

@@ -86,7 +86,7 @@ def check_calibration(spec: Any, alternatives: Sequence[str] = ()) -> list[str]:
         hint = nearest(str(key), _KEYS)
         faults.append(f"calibrate: unknown key `{key}`; {hint}")
     method = spec.get("method")
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         faults.append(f"calibrate: no method `{method}`; {nearest(str(method), METHODS)}")
     faults.extend(_reference_faults(spec.get("model")))
     offsets = spec.get("offsets") or {}

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
 
 from promptkit.answers.base import Unparsed, shown, undecorated
+from promptkit.answers.mentions import Mentions, mentions_of
 from promptkit.errors import InputError, nearest
+
+MOST_SHOWN: Final = 100
+"""How many names a message shows."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class Names:
@@ -20,8 +28,6 @@ class Names:
         for name in names:
             key = name.casefold()
             self._folded[key] = None if key in self._folded else name
-        longest_first = sorted(names, key=len, reverse=True)
-        self._mention = re.compile("|".join(_bounded(name) for name in longest_first) or r"(?!)", re.IGNORECASE)
 
     def whole(self, text: str) -> str | None:
         """Return the name that the text is, but for case, quotes and a full stop; None where it is none."""
@@ -35,10 +41,21 @@ class Names:
 
     def mentions(self, text: str) -> Iterator[str]:
         """Yield the names that stand in the text as whole words, in order."""
-        for match in self._mention.finditer(text):
-            name = self.whole(match.group())
-            if name is not None:
-                yield name
+        return (name for _, name in self.places(text))
+
+    def places(self, text: str) -> Iterator[tuple[int, str]]:
+        """Yield the names that stand in the text as whole words, each with where it begins; none overlap."""
+        at = 0
+        for start, end in self._mentions.places(text):
+            if start >= at:
+                at = end
+                name = self.whole(text[start:end])
+                if name is not None:
+                    yield start, name
+
+    @cached_property
+    def _mentions(self) -> Mentions:
+        return mentions_of(self.names)
 
     def only(self, text: str) -> str:
         """Return the name that the text is, or the only one it mentions. Raises Unparsed."""
@@ -48,13 +65,12 @@ class Names:
         found = set(self.mentions(text))
         if len(found) == 1:
             return found.pop()
-        known = ", ".join(self.names)
         if not text.strip():
-            raise Unparsed(f"the reply is empty; expected one of: {known}")
+            raise Unparsed(f"the reply is empty; expected one of: {_some(self.names, ', ')}")
         if found:
-            several = " and ".join(name for name in self.names if name in found)
-            raise Unparsed(f"{shown(text)} names several of the labels: {several}")
-        raise Unparsed(f"{shown(text)} is none of: {known}")
+            several = [name for name in self.names if name in found]
+            raise Unparsed(f"{shown(text)} names several of the labels: {_some(several, ' and ')}")
+        raise Unparsed(f"{shown(text)} is none of: {_some(self.names, ', ')}")
 
 
 def read_names(given: Any, what: str) -> dict[str, str]:
@@ -96,7 +112,7 @@ def as_text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def known(name: Any, names: Sequence[str], what: str) -> str:
+def known(name: Any, names: Collection[str], what: str) -> str:
     """Return `name` if it is one of the names. Raises ValueError with the nearest."""
     if isinstance(name, str) and name in names:
         return name
@@ -109,14 +125,14 @@ def _fault(name: str) -> str | None:
         return "a label cannot be blank"
     if name != name.strip():
         return f"{name!r} begins or ends in blanks"
-    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in name):
+    if _CONTROL.search(name):
         return f"{name!r} holds a line break or another control character"
-    if any(0xD800 <= ord(character) < 0xE000 for character in name):
+    if _SURROGATE.search(name):
         return f"{name!r} is no valid Unicode"
     return None
 
 
-def _bounded(name: str) -> str:
-    before = r"(?<!\w)" if re.match(r"\w", name) else ""
-    after = r"(?!\w)" if re.search(r"\w\Z", name) else ""
-    return before + re.escape(name) + after
+def _some(names: Sequence[str], between: str) -> str:
+    """Return names as a message shows them: all, or how many more there are."""
+    more = len(names) - MOST_SHOWN
+    return between.join(names[:MOST_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

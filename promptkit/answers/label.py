@@ -22,7 +22,7 @@ class Label(AnswerType):
         self.max_tokens = max(32, max(map(len, self.labels)))
 
     def format(self, value: Any) -> str:
-        return known(value, self._names.names, "label")
+        return known(value, self.labels, "label")
 
     def read(self, text: str) -> str:
         return self._names.only(text)

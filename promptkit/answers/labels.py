@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType, Unparsed, lines
 from promptkit.answers.closed import Names, known, read_names, separator
 from promptkit.answers.gbnf import Grammar, literal, one_of
 from promptkit.answers.list_of import EMPTY, is_empty, without_bullet
+
+MOST_LINES: Final = 1_000
+"""How many lines are read for the last labels among thoughts, from the end."""
 
 
 class Labels(AnswerType):
@@ -28,7 +32,7 @@ class Labels(AnswerType):
             raise ValueError(f"{value!r} is no list of labels")
         if not value:
             return EMPTY
-        return self.separator.join(known(label, self._names.names, "label") for label in value)
+        return self.separator.join(known(label, self.labels, "label") for label in value)
 
     def read(self, text: str) -> list[str]:
         if self.may_be_empty and is_empty(text):
@@ -49,7 +53,7 @@ class Labels(AnswerType):
         return self.read((lines(text) or [""])[0] if self.separator != "\n" else text)
 
     def last(self, text: str) -> list[str]:
-        for line in reversed(lines(text)):
+        for line in islice(reversed(lines(text)), MOST_LINES):
             try:
                 return self.read(line)
             except Unparsed:

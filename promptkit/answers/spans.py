@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Mapping
-from difflib import SequenceMatcher
 from typing import Any
 
+from promptkit.answers.alignment import aligned
 from promptkit.answers.base import AnswerType, Unparsed, after_marker, shown
 from promptkit.answers.closed import known, read_names
 from promptkit.answers.gbnf import Grammar, literal
@@ -97,7 +98,7 @@ class Spans(AnswerType):
         start, end = span["start"], span["end"]
         if not all(isinstance(place, int) and not isinstance(place, bool) for place in (start, end)):
             raise ValueError(f"{span!r}: start and end are whole numbers")
-        return start - self._shift, end - self._shift, known(span["class"], list(self.classes), "class")
+        return start - self._shift, end - self._shift, known(span["class"], self.classes, "class")
 
     def _without_tags(self, text: str) -> tuple[str, list[tuple[int, int, str]]]:
         """Return the copy without markup and its spans; a tag that does not fit the one before is left out."""
@@ -124,15 +125,12 @@ class Spans(AnswerType):
     def _aligned(self, copy: str, spans: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
         """Return the spans that can be carried over to the text, in its offsets."""
         theirs, ours = list(_TOKEN.finditer(copy)), list(_TOKEN.finditer(self.text))
-        matcher = SequenceMatcher(None, [token.group() for token in theirs], [token.group() for token in ours])
-        place: dict[int, int] = {}
-        for block in matcher.get_matching_blocks():
-            place.update((block.a + step, block.b + step) for step in range(block.size))
+        place = aligned([token.group() for token in theirs], [token.group() for token in ours])
         found = []
-        numbered = list(enumerate(theirs))
+        starts, ends = [token.start() for token in theirs], [token.end() for token in theirs]
         for start, end, kind in spans:
-            held = [number for number, token in numbered if token.start() < end and token.end() > start]
-            whole = held and theirs[held[0]].start() >= start and theirs[held[-1]].end() <= end
+            held = range(bisect_right(ends, start), bisect_left(starts, end))
+            whole = held and starts[held[0]] >= start and ends[held[-1]] <= end
             places = [place.get(number) for number in held]
             first = places[0] if whole else None
             if first is not None and places == list(range(first, first + len(places))):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from promptkit.cli.session import Session
     from promptkit.engine import Case, Pipeline
     from promptkit.reports import Outcome, Progress
+    from promptkit.storage import Store
 
 EXAMPLE = "example"
 TYPED = "values"
@@ -47,8 +48,7 @@ async def try_cases(
             settings=session.settings,
             on_event=progress.listener(prefix=f"{case.name}/", steps=False),
         )
-        remembered = session.store.remembered(target, case.name)
-        before = remembered["answer"] if remembered and remembered["inputs"] == case.inputs else None
+        before = answer_before(session.store, target, case)
         why = answered_by(result, session)
         told = announced(result, session)
         return Outcome(case=case, answer=answer_record(result), before=before, why=why, told=told)
@@ -60,6 +60,18 @@ async def try_cases(
         record = {"inputs": dict(outcome.case.inputs), "answer": outcome.answer}
         session.store.remember(target, outcome.case.name, record)
     return tuple(outcomes)
+
+
+def answer_before(store: Store, target: str, case: Case) -> Mapping[str, Any] | None:
+    """Return the answer to a case before, where its inputs are the same; a damaged one counts as none."""
+    from promptkit.storage import CaseShape, fitting
+
+    remembered = store.remembered(target, case.name)
+    if remembered is not None:
+        with store.damage.skipping():
+            found = fitting(remembered, CaseShape, f"cases {target} {case.name}")
+            return found["answer"] if found["inputs"] == case.inputs else None
+    return None
 
 
 def pin(pipeline: Pipeline, name: str, inputs: Mapping[str, Any], expect: str | None) -> Path:

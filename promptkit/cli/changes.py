@@ -76,6 +76,8 @@ class Changes:
         try:
             if path.is_dir():
                 return "\n".join(sorted(child.name for child in path.iterdir() if child.suffix in ENDINGS))
+            if not path.is_file():
+                return None
             status = path.stat()
             mark = (status.st_ino, status.st_size, status.st_mtime_ns)
             if path not in self._digests or self._digests[path][0] != mark:

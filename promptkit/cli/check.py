@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from promptkit.errors import InputError, Problem, place
 if TYPE_CHECKING:
     from promptkit.engine import Edge
     from promptkit.project import Project
+    from promptkit.project_code import CodeUse
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -41,6 +43,22 @@ class Named:
         return Project.find(Path(self.target), otherwise=self.folder) if self.folder else find_project(self.target)
 
 
+@dataclass(slots=True)
+class Checked:
+    """What was found in targets and suites: the files, every problem (each once), the edges of the pipelines that are
+    right, the Python that they would run, and what was not looked at."""
+
+    files: list[str] = field(default_factory=list)
+    problems: dict[Problem, None] = field(default_factory=dict)
+    edges: dict[str, tuple[Edge, ...]] = field(default_factory=dict)
+    code: dict[tuple[str, str], CodeUse] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add_code(self, uses: Iterable[CodeUse]) -> None:
+        """Add the Python that a target would run."""
+        self.code.update({(each.code.shown, each.named_by): each for each in uses})
+
+
 @app.command()
 def check(
     targets: Annotated[
@@ -50,55 +68,66 @@ def check(
     graph: Annotated[bool, typer.Option("--graph", help="Print which step needs which, and why.")] = False,
     json: Json = False,
 ) -> None:
-    """Find everything that is wrong in pipelines, prompts and suites; no model is called."""
-    from promptkit.reports import counted, emit, json_text, note, visible
+    """Find everything that is wrong in pipelines, prompts and suites; no model is called, no Python of yours is run.
 
-    files, problems, edges = check_all(find_targets(targets or ["."]))
+    The Python files that they would run are named on stderr.
+    """
+    from promptkit.cli.dry_run import code_lines
+    from promptkit.reports import counted, emit, emit_folded, json_text, note, visible
+
+    checked = check_all(find_targets(targets or ["."]))
+    problems = list(checked.problems)
     if json:
-        graphs = {"graph": {file: [record(edge) for edge in found] for file, found in edges.items()}} if graph else {}
-        emit(json_text({"files": files, "problems": [record(problem) for problem in problems], **graphs}))
+        edges = {file: [record(edge) for edge in found] for file, found in checked.edges.items()}
+        told = {"files": checked.files, "problems": [record(problem) for problem in problems]}
+        code = [each.record() for each in checked.code.values()]
+        emit(json_text({**told, "code": code, **({"graph": edges} if graph else {})}))
     else:
         for problem in problems:
-            emit(visible(str(problem)))
-        for file, found in edges.items() if graph else ():
-            emit("\n".join([file, *(f"  {edge.needs} → {edge.step}: {edge.reason}" for edge in found)]))
-    note(f"{counted(len(files), 'file')}, {counted(len(problems), 'problem') if problems else 'no problems'}")
+            emit_folded(visible(str(problem)))
+        for file, found in checked.edges.items() if graph else ():
+            emit_folded("\n".join([file, *(f"  {edge.needs} → {edge.step}: {edge.reason}" for edge in found)]))
+        for line in code_lines(list(checked.code.values())):
+            note(line)
+    for line in checked.notes:
+        note(line)
+    note(f"{counted(len(checked.files), 'file')}, {counted(len(problems), 'problem') if problems else 'no problems'}")
     if problems:
         raise typer.Exit(1)
 
 
-def check_all(targets: Iterable[Named]) -> tuple[list[str], list[Problem], dict[str, tuple[Edge, ...]]]:
-    """Return the files, every problem in them (each once), and the edges of those that are right."""
-    from promptkit.engine import load_target, tune_problems, unmet
+def check_all(targets: Iterable[Named]) -> Checked:
+    """Return what is found in targets and suites."""
+    from promptkit.engine import code_of, load_target, tune_problems, unmet
 
-    files: list[str] = []
-    problems: dict[Problem, None] = {}
-    edges: dict[str, tuple[Edge, ...]] = {}
+    checked = Checked()
     for named in targets:
         try:
             project = named.project()
             suite = find_suite(named, project)
             if suite is not None:
-                files.append(place(suite) or named.target)
-                check_suite(suite, project)
+                checked.files.append(place(suite) or named.target)
+                check_suite(suite, project, checked)
                 continue
             name = place(project.target(named.target)) or named.target
-            files.append(name)
+            checked.files.append(name)
             pipeline = load_target(named.target, project)
-            edges[name] = pipeline.edges
-            problems.update(dict.fromkeys((*unmet(pipeline), *tune_problems(pipeline))))
+            checked.edges[name] = pipeline.edges
+            checked.problems.update(dict.fromkeys((*unmet(pipeline), *tune_problems(pipeline))))
+            checked.add_code(code_of(pipeline))
         except InputError as error:
-            problems.update(dict.fromkeys(error.problems))
-    return files, list(problems), edges
+            checked.problems.update(dict.fromkeys(error.problems))
+    return checked
 
 
 def find_suite(named: Named, project: Project) -> Path | None:
     """Return the file of the suite that is named; None where a pipeline or prompt is, or nothing."""
     from promptkit.project import is_suite
+    from promptkit.storage import resolved
 
     path = Path(named.target)
-    if path.is_file():
-        return path.resolve() if is_suite(path) else None
+    if os.path.isfile(path):
+        return resolved(path) if is_suite(path) else None
     try:
         project.target(named.target)
     except InputError:
@@ -107,11 +136,18 @@ def find_suite(named: Named, project: Project) -> Path | None:
     return None
 
 
-def check_suite(path: Path, project: Project) -> None:
-    """Raise InputError with everything that is wrong in a suite, its target and its rows."""
-    from promptkit.evaluation import load_suite, wrong_rows
+def check_suite(path: Path, project: Project, checked: Checked) -> None:
+    """Check a suite, its target and its rows; those of a data function, which is not run, are left out.
 
-    suite = load_suite(path, project)
+    Raises InputError with everything that is wrong.
+    """
+    from promptkit.evaluation import load_suite, suite_code, wrong_rows
+
+    suite = load_suite(path, project, run_code=False)
+    checked.add_code(suite_code(suite))
+    if suite.data.function is not None:
+        checked.notes.append(f"{place(path)}: its rows are not checked, as {suite.data.function.code.shown} makes them")
+        return
     suite.data.count()
     problems = [problem for each in (suite, *suite.steps) for problem in wrong_rows(each)]
     if problems:
@@ -122,7 +158,7 @@ def find_targets(paths: Iterable[str]) -> Iterator[Named]:
     """Yield each target named, and each that lies in a folder named."""
     for name in paths:
         folder = Path(name)
-        if folder.is_dir():
+        if os.path.isdir(folder):
             found = sorted(path for path in folder.rglob("*") if _is_target(path, folder))
             yield from (Named(str(path), folder) for path in found)
         else:
@@ -132,6 +168,7 @@ def find_targets(paths: Iterable[str]) -> Iterator[Named]:
 def _is_target(path: Path, folder: Path) -> bool:
     """Tell pipelines, prompts and suites from what else lies in a project."""
     from promptkit.project import is_artifact, is_suite
+    from promptkit.storage import read_bytes
 
     folders = path.relative_to(folder).parts[:-1]
     if any(part.startswith(".") for part in folders) or not path.is_file():
@@ -140,7 +177,10 @@ def _is_target(path: Path, folder: Path) -> bool:
         return not _NOT_PROMPTS & {*folders, *folder.resolve().parts[-1:]} and path.name != "sections.j2"
     if path.suffix not in {".yaml", ".yml"} or is_artifact(path):
         return False
-    text = path.read_bytes()
+    try:
+        text = read_bytes(path)
+    except InputError:  # It is named where it is checked.
+        return True
     return is_suite(path) or bool(_STEPS.search(text)) or ("pipelines" in folders and not _SCRIPT.search(text))
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptkit.cli.eval_ended import check_ended
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Timeout
 from promptkit.errors import InputError, PromptkitError, place
 
 if TYPE_CHECKING:
@@ -66,7 +68,9 @@ def evaluate(
     in_flight: Annotated[
         int | None, typer.Option("-j", "--in-flight", metavar="N", min=1, help="Requests at once.")
     ] = None,
-    repeat: Annotated[int | None, typer.Option("--repeat", metavar="N", min=1, help="Samples of each row.")] = None,
+    repeat: Annotated[
+        int | None, typer.Option("--repeat", metavar="N", min=1, max=1000, help="Samples of each row.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="The first rows only; no thresholds.")
     ] = None,
@@ -93,6 +97,7 @@ def evaluate(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Measure a target on data: each metric with its 95 % interval, each variant against the first.
 
@@ -101,11 +106,13 @@ def evaluate(
     from promptkit.cli.eval_next import Typed, show_next, typed_options
     from promptkit.cli.session import run_to_end
     from promptkit.evaluation import Judging, Options
-    from promptkit.storage import holding_files
+    from promptkit.storage import check_destination, holding_files
 
     if smallest is not None and not 0 < smallest <= 100:
         raise InputError(f"--smallest is a number of points above 0 and up to 100, not {smallest:g}")
-    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict)
+    asking = Asking(
+        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict, timeout=timeout
+    )
     # A recording must hold every request, those of known cells too: kept replies answer them.
     anew = fresh or record is not None
     options = Options(in_flight=in_flight, exact=exact, fresh=anew, retry_errors=retry_errors, strict=strict)
@@ -118,6 +125,8 @@ def evaluate(
         html=html,
         json=json,
     )
+    if html is not None:
+        check_destination(html, f"--html {html}", instead="--json prints the run")
     # What is measured is the files as they are now: an edit meanwhile is for the next run.
     with holding_files():
         found = list(load_suites(suites or (), asking, only=read_filters(filters or ()), limit=limit, repeat=repeat))
@@ -162,14 +171,15 @@ def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
     A path belongs to the project it lies in, a name to that of the working folder. Raises InputError.
     """
     from promptkit.project import Project
+    from promptkit.storage import resolved
 
     here = Project.find(Path.cwd())
     for name in names or [str(here.root / "evals")]:
-        if names and not Path(name).is_dir():
+        if names and not os.path.isdir(name):
             path = here.suite(name)
-            yield path, Project.find(path, otherwise=here.root) if Path(name).is_file() else here
+            yield path, Project.find(path, otherwise=here.root) if os.path.isfile(name) else here
             continue
-        found = sorted(path.resolve() for path in Path(name).glob("*") if path.suffix in (".yaml", ".yml"))
+        found = sorted(resolved(path) for path in Path(name).glob("*") if path.suffix in (".yaml", ".yml"))
         if not found:
             raise InputError(f"there are no suites in {place(Path(name))}", hint="promptkit eval FILE.yaml")
         yield from ((path, Project.find(path, otherwise=here.root)) for path in found)
@@ -191,7 +201,16 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     """Run one suite, show how far it is, and print what it says. Raises what ends it."""
     from promptkit.cli.session import open_session
     from promptkit.evaluation import Evaluation, Replies, StoredRun, refuse_seen
-    from promptkit.reports import EvaluationScreen, Progress, emit, json_text, print_evaluation, write_page
+    from promptkit.reports import (
+        EvaluationScreen,
+        Progress,
+        defects_text,
+        emit,
+        json_text,
+        note,
+        print_evaluation,
+        write_page,
+    )
 
     seen = refuse_seen(suite, allow=wanted.allow_seen)
     if asking.no_cache and any(variant.counted for variant in suite.variants):
@@ -200,18 +219,12 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     progress = Progress()
     options = replace(wanted.options, in_flight=wanted.options.in_flight or suite.concurrency)
     judges = [each.metric.model for each in suite.measures if each.metric.model]
-    kept: list[Replies] = []
-
-    def keeping(store: Store) -> Replies:
-        kept.append(Replies(store, exact=options.exact))
-        return kept[0]
-
     async with open_session(
         suite.baseline.pipeline,
         asking,
         progress,
         concurrency=1 if options.exact else options.in_flight,
-        replies=keeping,
+        replies=partial(Replies, exact=options.exact),
         apart=[*(each.model for each in suite.variants if each.model), *judges],
     ) as session:
         evaluation = Evaluation(
@@ -222,7 +235,6 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             judging=wanted.judging,
             against=find_against(wanted, suite, session.store, progress),
             notes=seen,
-            on_saving=kept[0].write,
         )
         with progress.showing():
             await evaluation.open()
@@ -242,6 +254,8 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             emit(json_text(ended.record, indent=2 if wanted.alone else None))
         else:
             print_evaluation(ended.record, view)
+        if defects := defects_text(ended.record):
+            note(defects)
         if wanted.html is not None:
             write_page(view, wanted.html)
     return ended

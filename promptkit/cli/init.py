@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 
-from promptkit.errors import InputError, Problem
+from promptkit.errors import InputError, Problem, StoreFailed
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -36,7 +37,7 @@ def make_project(folder: Path) -> list[Path]:
     from promptkit.cli.schema import Format, json_schema
     from promptkit.project import LIBRARY
     from promptkit.reports import json_text
-    from promptkit.storage import write_atomic
+    from promptkit.storage import make_folder, write_atomic
 
     source = LIBRARY / "templates" / "init"
     files = {path.relative_to(source): path.read_text("utf-8") for path in source.rglob("*") if path.is_file()}
@@ -45,13 +46,12 @@ def make_project(folder: Path) -> list[Path]:
     files |= {Path("schemas", f"{of}.json"): json_text(json_schema(of)) + "\n" for of in get_args(Format)}
     paths = {folder / name: text for name, text in sorted(files.items())}
     try:
-        there = [path for path in paths if path.exists()]
+        there = [path for path in paths if os.path.lexists(path)]
         if not there:
             for parent in sorted({path.parent for path in paths}):
-                parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(Problem(f"no project can be made here: {reason}", str(folder))) from error
+                make_folder(parent)
+    except StoreFailed as error:
+        raise InputError(Problem(f"no project can be made here: {error.message}", str(folder))) from error
     if there:
         what = "this file is" if len(there) == 1 else "these files are"
         names = ", ".join(map(str, there))

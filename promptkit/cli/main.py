@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from promptkit.cli.stdout import open_streams
-from promptkit.errors import InputError, Interrupted, PromptkitError, nearest
+from promptkit.errors import (
+    CodeFailed,
+    InputError,
+    Interrupted,
+    PromptkitError,
+    UnexpectedError,
+    foreign_frame,
+    nearest,
+)
 
 VERBS = {
     "run": "Run a pipeline or a prompt.",
@@ -21,7 +30,7 @@ VERBS = {
     "check": "Find everything that is wrong in pipelines, prompts and suites.",
     "techniques": "List, describe, recommend, compare and prepare prompting techniques.",
     "models": "List, fetch and describe what can answer here.",
-    "runs": "List, show, compare and export what was run.",
+    "runs": "List, show, compare and export what was run; repair the store.",
     "init": "Make a small working project.",
     "schema": "Print the JSON Schema of a pipeline, a prompt or a suite, for editors.",
 }
@@ -81,11 +90,21 @@ def main() -> None:
         fail(error)
     except KeyboardInterrupt:
         fail(Interrupted("interrupted"))
+    except SystemExit as error:
+        frame = foreign_frame(error)
+        if frame is None:
+            raise
+        from promptkit.project_code import described
+
+        told = described(error, Path(frame.tb_frame.f_code.co_filename))
+        fail(CodeFailed(f"Python of the project ended the process: {told}"))
 
 
 def fail(error: PromptkitError) -> None:
-    """Print an error to stderr and leave with its exit code."""
-    from promptkit.reports import print_error
+    """Print an error to stderr, of an unexpected one its traceback too, and leave with its exit code."""
+    from promptkit.reports import note, print_error
 
+    if isinstance(error, UnexpectedError):
+        note(error.traceback)
     print_error(error)
     sys.exit(error.exit_code)

@@ -25,11 +25,14 @@ app = typer.Typer(
 def list_(json: Json = False) -> None:
     """List the models that are here or can be fetched by name."""
     from promptkit.cli.session import run_to_end
-    from promptkit.reports import emit, json_text, models_text
+    from promptkit.reports import emit, emit_folded, json_text, models_text
     from promptkit.runtimes import local_models
 
     models = run_to_end(local_models())
-    emit(json_text([record(model, ready=model.ready) for model in models]) if json else models_text(models))
+    if json:
+        emit(json_text([record(model, ready=model.ready) for model in models]))
+    else:
+        emit_folded(models_text(models))
 
 
 @app.command()
@@ -49,10 +52,13 @@ def pull(reference: Reference) -> None:
 def show(reference: Reference, json: Json = False) -> None:
     """Load a model and show what it can do."""
     from promptkit.cli.session import run_to_end
-    from promptkit.reports import emit, json_text, model_text
+    from promptkit.reports import emit, emit_folded, json_text, model_text
 
     model = run_to_end(describe(reference))
-    emit(json_text(record(model, ready=True)) if json else model_text(model))
+    if json:
+        emit(json_text(record(model, ready=True)))
+    else:
+        emit_folded(model_text(model))
 
 
 async def describe(reference: str) -> Model:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+
+from promptkit.errors import InputError
 
 
 def complete_target(incomplete: str) -> list[str]:
@@ -58,15 +61,25 @@ NoCache: TypeAlias = Annotated[bool, typer.Option("--no-cache", help="Ask again 
 Strict: TypeAlias = Annotated[
     bool, typer.Option("--strict", help="What the model cannot enforce is an error, not a notice.")
 ]
+Timeout: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="For a request, all attempts included (600)."),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How a verb asks models: what `run`, `render` and `try` have in common."""
+    """How a verb asks models: what `run`, `render` and `try` have in common. `timeout` goes before what files say."""
 
     model: str | None = None
     sets: tuple[str, ...] = ()
     record: Path | None = None
     no_cache: bool = False
     strict: bool = False
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a timeout that is none."""
+        if self.timeout is not None and not 0 < self.timeout < inf:
+            raise InputError(f"--timeout is a number of seconds above 0, not {self.timeout:g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ AT_ONCE = 32
 
 async def in_order(
     function: Callable[[T], Coroutine[Any, Any, R]], items: Iterable[T], *, at_once: int = AT_ONCE
-) -> AsyncIterator[R]:
+) -> AsyncGenerator[R, None]:
     """Yield the result of each item in the order of the items, with the next ones in work meanwhile.
 
     What one raises is raised in its place; the others are then cancelled.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, Sets, Strict, Target, Values
+from promptkit.cli.options import Asking, Json, Model, Sets, Strict, Target, Timeout, Values
 
 if TYPE_CHECKING:
     from promptkit.cli.session import Session
@@ -26,17 +26,25 @@ def render(
     sets: Sets = None,
     json: Json = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
-    """Show the exact messages, grammar and token count of each step; no model is asked.
+    """Show the exact messages, grammar and token count of each step; no model is asked, and no Python of yours is run.
 
     What a later step needs comes from NAME=VALUE, from the last run, or from examples.
     """
+    from promptkit.cli.dry_run import code_lines
     from promptkit.cli.session import find_project, load, run_to_end
     from promptkit.cli.values import read_texts
+    from promptkit.engine import code_of, made_by_code
     from promptkit.reports import emit, json_text, note, rendered_text
 
-    asking = Asking(model=model, sets=tuple(sets or ()), strict=strict)
+    asking = Asking(model=model, sets=tuple(sets or ()), strict=strict, timeout=timeout)
     pipeline = load(target, find_project(target), asking)
+    for line in code_lines(code_of(pipeline, model=model)):
+        note(line)
+    for name, code in made_by_code(pipeline).items():
+        if step in (None, name):
+            note(f"{name}: not shown, as {code.shown} makes its requests: promptkit run --trace shows them")
     steps = run_to_end(render_steps(pipeline, read_texts(values or ()), asking, step))
     for each in steps:
         for name, source in each.assumed.items():
@@ -72,9 +80,14 @@ async def render_steps(
 
 def last_results(pipeline: Pipeline, session: Session) -> dict[str, Any]:
     """Return what each step gave in the last run of the target that went through."""
+    from promptkit.storage import reading_record
+
     last = session.store.run("last", kind="run", target=pipeline.name, status="done")
-    steps = last.record.get("steps", {}) if last else {}
-    return {name: step["value"] for name, step in steps.items() if "value" in step and name in pipeline.steps}
+    if last is not None:
+        with session.store.damage.skipping(), reading_record(f"runs {last.number}, `record`"):
+            steps = last.record.get("steps", {})
+            return {name: step["value"] for name, step in steps.items() if "value" in step and name in pipeline.steps}
+    return {}
 
 
 def typed(text: str) -> Any:

@@ -73,14 +73,14 @@ def model_records(result: Answered, session: Session) -> list[dict[str, Any]]:
     return records or [{"reference": session.reference, "digest": None, "why": session.models.why()}]
 
 
-def json_line(result: Result, session: Session, *, indent: int | None = None) -> str:
-    """Return the run as the documented JSON object."""
+def json_line(result: Result, session: Session, *, indent: int | None = None, **placed: Any) -> str:
+    """Return the run as the documented JSON object; `placed` is what else is said of it, such as its row's number."""
     from promptkit.engine import trace_record
     from promptkit.reports import json_text
 
     models = model_records(result, session)
     error = {"error": str(result.error)} if result.error else {}
-    record = {"run": result.run, "target": result.target, "model": models[0], **result.record(), **error}
+    record = {"run": result.run, **placed, "target": result.target, "model": models[0], **result.record(), **error}
     record["trace"] = trace_record(result.trace)["parts"]
     if len(models) > 1:
         record["models"] = models

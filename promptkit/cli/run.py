@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Values
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,14 +21,22 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def run(
     target: Target,
     values: Values = None,
-    rows: Annotated[Path | None, typer.Option("--input", metavar="FILE", help="Inputs; a run for each row.")] = None,
+    rows: Annotated[
+        Path | None, typer.Option("--input", metavar="FILE", help="Inputs, one answer for each row.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="With --input: its columns and the answers, .csv or .jsonl."),
+    ] = None,
     model: Model = None,
     sets: Sets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; nothing is asked.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Show each call with its messages and reply.")] = False,
     json: Json = False,
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Run a pipeline or a prompt and print its answer.
 
@@ -39,13 +47,21 @@ def run(
 
     if rows and values:
         raise InputError("inputs come from NAME=VALUE or from --input, not from both")
-    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
+    if out is not None and rows is None:
+        raise InputError("--out is for the rows of --input", hint="--input FILE")
+    asking = Asking(
+        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
+    )
     pipeline = load(target, find_project(target), asking)
     texts = read_texts(values or ())
+    if dry_run:
+        from promptkit.cli.dry_run import show_dry_run
+
+        return show_dry_run(pipeline, texts, rows=rows, model=model, json=json)
     if rows:
         from promptkit.cli.rows import run_rows
 
-        return run_to_end(run_rows(pipeline, rows, asking, json=json, trace=trace))
+        return run_to_end(run_rows(pipeline, rows, asking, out=out, json=json, trace=trace))
     run_to_end(run_once(pipeline, texts, asking, json=json, trace=trace))
     if not json:
         show_next(target, values or (), asking, traced=trace)
@@ -89,6 +105,8 @@ def show_next(target: str, values: Sequence[str], asking: Asking, *, traced: boo
 
     from promptkit.reports import note
 
+    if any(value.endswith("=-") for value in values):
+        return  # What came on stdin is gone.
     note("next:")
     options = [["--model", asking.model]] if asking.model else []
     typed = join(sum([*options, *(["--set", each] for each in asking.sets)], [target, *values]))

@@ -39,8 +39,9 @@ def compare(
     from promptkit.cli.run_find import open_kept
     from promptkit.evaluation import SMALLEST, compare_sides
     from promptkit.reports import emit, find_flips, flip_record, json_text, print_versus
+    from promptkit.storage import reading_record
 
-    with open_kept() as kept:
+    with open_kept() as kept, reading_record(f"run {a} or {b}"):
         versus = compare_sides(*read_sides(kept, a, b, variant), kept.project, aim=metric)
         record, found = versus.record(smallest=SMALLEST), find_flips(versus, rows)
         if json:

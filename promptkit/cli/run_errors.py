@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from promptkit.evaluation import Errors, GuidelinePlan, StoredRun
 
 AUTO = "auto"
+ROLE = "guideline"
+"""The input that the rules of a draft refine."""
 
 
 def errors(
@@ -43,8 +46,9 @@ def errors(
     from promptkit.cli.run_find import find_evaluation, open_kept
     from promptkit.evaluation import errors_record, find_errors, plan_guideline
     from promptkit.reports import emit, json_text, print_errors
+    from promptkit.storage import reading_record
 
-    with open_kept() as kept:
+    with open_kept() as kept, reading_record(f"run {run}"):
         view = find_evaluation(kept, run)
         found = find_errors(view, kept.record(view), variant=variant, metric=metric, by=by, most=rows)
         plan = file = None
@@ -76,7 +80,7 @@ def write_draft(
 
     if automatic:
         refuse_shipped(plan.pipeline, "no draft can be written beside it", "write it there")
-    if file.exists() and not force:
+    if os.path.exists(file) and not force:
         message = "there is an artifact already, and a person may have edited it"
         raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
     write_artifact(draft_guideline(found, view, plan), file, command)
@@ -98,9 +102,10 @@ def show_written(plan: GuidelinePlan, file: Path) -> None:
     note("next:")
     note(f"  edit {place(file)}    # read it: its cases are texts of the data, and why is for you to say")
     if not uses_technique(plan.pipeline.steps[step], name):
-        note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `guideline`")
-    typed = ["promptkit", "techniques", "prepare", name, plan.pipeline.name, "--step", step, "--data", "FILE"]
-    note(f"  {join(typed)} --force    # or let a model write rules, and keep those that help")
+        note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `{ROLE}`")
+    if plan.step.asking is not None and ROLE in plan.step.asking.inputs:  # without it, `prepare` would refuse
+        typed = ["promptkit", "techniques", "prepare", name, plan.pipeline.name, "--step", step, "--data", "FILE"]
+        note(f"  {join(typed)} --force    # or let a model write rules, and keep those that help")
     note(f"  promptkit eval {plan.suite.file.stem}    # on other rows: these are known to the draft")
 
 

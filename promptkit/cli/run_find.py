@@ -39,6 +39,17 @@ class Kept:
         run = self.store.run(text) if text.isdigit() else None
         return run if run is not None and run.kind == "tune" else None
 
+    def lists(self, run: Run) -> bool:
+        """Tell whether a run can be listed; where its record is damaged, that is noted."""
+        from promptkit.reports import run_record, runs_text
+        from promptkit.storage import reading_record
+
+        with self.store.damage.skipping(), reading_record(f"runs {run.number}, `record`"):
+            run_record(run)
+            runs_text([run], width=None)
+            return True
+        return False
+
     def record(self, view: StoredRun) -> Mapping[str, Any]:
         """Return what a run said; of one that was killed or goes on, what its cells say."""
         from promptkit.evaluation import rebuilt_record
@@ -57,7 +68,18 @@ def open_kept() -> Iterator[Kept]:
         folder = project.store_folder if project.store_folder.is_dir() else Path(nothing)
         with Store.open(folder, cache_size=project.settings.cache.size) as store:
             store.close_dead_runs()
-            yield Kept(project, store)
+            try:
+                yield Kept(project, store)
+            finally:
+                tell_damage(store)
+
+
+def tell_damage(store: Store) -> None:
+    """Say in one line which damaged records were left out."""
+    from promptkit.reports import note
+
+    if store.damage.notice:
+        note(store.damage.notice)
 
 
 def find_run(kept: Kept, text: str) -> Run:
@@ -66,6 +88,18 @@ def find_run(kept: Kept, text: str) -> Run:
     if run is None:
         raise InputError(f"there is no run `{text}`", hint=_latest(kept.store, None))
     return run
+
+
+def find_batch(kept: Kept, text: str, *, rows: bool) -> Run | None:
+    """Return the batch that a person names, None where that is another run or none.
+
+    With `rows`, as rows are asked for, `last` is the newest run that has some.
+    """
+    from promptkit.engine import BATCH
+    from promptkit.evaluation import KIND
+
+    run = kept.store.run(text, kind=(BATCH, KIND) if rows else None)
+    return run if run is not None and run.kind == BATCH else None
 
 
 def find_evaluation(kept: Kept, text: str) -> StoredRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from heapq import nsmallest
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +30,7 @@ def show(
         bool, typer.Option("--failures", help=f"The {MOST_SHOWN} worst rows, each with its requests.")
     ] = False,
     row: Annotated[
-        int | None, typer.Option("--row", metavar="N", min=1, help="One row in full, with its requests.")
+        int | None, typer.Option("--row", metavar="N", min=1, max=2**31, help="One row in full, with its requests.")
     ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write an evaluation or a tuning as one page.")
@@ -38,15 +39,22 @@ def show(
 ) -> None:
     """Show a run: of an evaluation or a tuning what it said, of a run of a target its steps and requests.
 
-    `last` is the newest run; with an option of evaluations it is the newest evaluation.
+    Of `run --input` it shows the rows that failed. `last` is the newest run; with an option of evaluations it is the
+    newest evaluation, with --row and --failures also the newest run of rows.
     """
-    from promptkit.cli.run_find import find_evaluation, find_run, open_kept
+    from promptkit.cli.run_find import find_batch, find_evaluation, find_run, open_kept
     from promptkit.evaluation import KIND, named_variant
+    from promptkit.storage import check_destination, reading_record
 
     if failures and row is not None:
         raise InputError("--failures and --row are two views: give one of them")
+    if html is not None:
+        check_destination(html, f"--html {html}", instead="--json prints the run")
     of_evaluation = failures or any(each is not None for each in (variant, row, html))
-    with open_kept() as kept:
+    with open_kept() as kept, reading_record(f"run {run}"):
+        batch = None if variant is not None or html is not None else find_batch(kept, run, rows=of_evaluation)
+        if batch is not None:
+            return show_batch(kept, batch, row, failures=failures, json=json)
         found = None if of_evaluation else find_run(kept, run)
         tuning = kept.tuning(run) if found is None else found
         if tuning is not None and tuning.kind == TUNE:
@@ -90,16 +98,42 @@ def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
         print_tuning({**record, "status": run.status})
 
 
+def show_batch(kept: Kept, run: Run, row: int | None, *, failures: bool, json: bool) -> None:
+    """Print a run of rows: what it came to with the rows that failed, one row in full, or the first that failed so."""
+    from promptkit.engine import batch_record
+    from promptkit.reports import batch_row_text, batch_text, emit, emit_folded, json_text, run_record, terminal_width
+
+    rows = kept.store.batches
+    if row is None and not failures:
+        record, failed = batch_record(run, kept.store), rows.rows(run.number, failed=True)
+        if json:
+            told = [{"row": number, "fields": each["fields"], "error": each["error"]} for number, each in failed]
+            emit(json_text({**run_record(run), **record, "file": run.inputs["file"], "rows_failed": told}))
+        else:
+            emit_folded(batch_text(run, record, failed, terminal_width()))
+        return
+    if row is None:
+        found = list(islice(rows.rows(run.number, failed=True), MOST_SHOWN))
+    elif (one := rows.row(run.number, row)) is None:
+        raise InputError(f"run {run.number} has no row {row}", hint=f"promptkit runs show {run.number}")
+    else:
+        found = [(row, one)]
+    if json:
+        emit(json_text({"run": run.number, "rows": [{"row": number, **each} for number, each in found]}))
+    else:
+        emit_folded("\n\n".join(batch_row_text(number, each) for number, each in found) or "no row failed")
+
+
 def show_run(kept: Kept, run: Run, *, json: bool) -> None:
     """Print a run of a target."""
-    from promptkit.reports import emit, json_text, run_record, run_text
+    from promptkit.reports import emit, emit_folded, json_text, run_record, run_text
 
     calls = kept.store.calls(run.number)
     if json:
         told = {key: value for key, value in run_record(run).items() if key != "metric"}
         emit(json_text({**told, "inputs": run.inputs, **run.record, "calls": calls}))
     else:
-        emit(run_text(run, calls))
+        emit_folded(run_text(run, calls))
 
 
 def show_evaluation(kept: Kept, view: StoredRun, variant: str | None, *, json: bool) -> None:
@@ -137,7 +171,7 @@ def write_html(kept: Kept, view: StoredRun, path: Path) -> None:
 def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
     """Print a row with its cells. Raises InputError for one that the run has not."""
     from promptkit.evaluation import row_cells
-    from promptkit.reports import cell_record, cells_text, emit, json_text
+    from promptkit.reports import cell_record, cells_text, emit, emit_folded, json_text
 
     cells = row_cells(view, row, variant)
     if not cells:
@@ -148,12 +182,12 @@ def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> N
         told = [{**cell_record(cell), "trace": view.trace(cell.cell)} for cell in cells]
         emit(json_text({"run": view.number, "row": row, "cells": told}))
     else:
-        emit(cells_text(view, cells))
+        emit_folded(cells_text(view, cells))
 
 
 def show_failures(kept: Kept, view: StoredRun, variant: str, *, json: bool) -> None:
     """Print the rows of a variant that fail: those without an answer first, then the worst by the first metric."""
-    from promptkit.reports import cell_record, cells_text, emit, json_text, note
+    from promptkit.reports import cell_record, cells_text, emit, emit_folded, json_text, note
 
     said = next(each for each in kept.record(view)["variants"] if each["name"] == variant)
     metrics = said["metrics"]
@@ -170,7 +204,7 @@ def show_failures(kept: Kept, view: StoredRun, variant: str, *, json: bool) -> N
 
     worst = nsmallest(MOST_SHOWN, counted(), key=lambda cell: badness(cell, metrics))
     for at, cell in enumerate(worst):
-        emit(("\n" if at else "") + cells_text(view, [cell]))
+        emit_folded(("\n" if at else "") + cells_text(view, [cell]))
     told = f"{count} of {said['cases']} cells of `{variant}` fail"
     note(f"{told}; the {len(worst)} worst are shown, `runs export` has all" if count > len(worst) else told)
 

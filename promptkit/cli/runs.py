@@ -10,25 +10,27 @@ from promptkit.cli.options import Json
 from promptkit.cli.run_compare import compare
 from promptkit.cli.run_errors import errors
 from promptkit.cli.run_export import export
+from promptkit.cli.run_repair import repair
 from promptkit.cli.run_show import show
 
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List, show, compare and export runs, and group what fails.",
+    help="List, show, compare and export runs, group what fails, and repair the store.",
 )
 
 
 @app.command("list")
 def list_(
     kind: Annotated[
-        Literal["run", "eval", "tune"] | None, typer.Option("--kind", metavar="KIND", help="run, eval or tune.")
+        Literal["run", "batch", "eval", "tune"] | None,
+        typer.Option("--kind", metavar="KIND", help="run, batch, eval or tune."),
     ] = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="NAME", help="Only those of a target or a suite.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many (20).")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="How many (20).")] = 20,
     json: Json = False,
 ) -> None:
     """List the latest runs, newest first: what was run, how it ended, and what it said.
@@ -39,7 +41,7 @@ def list_(
     from promptkit.reports import emit, json_text, note, run_record, runs_text, terminal_width
 
     with open_kept() as kept:
-        runs = kept.store.runs(kind=kind, target=target, limit=limit)
+        runs = [run for run in kept.store.runs(kind=kind, target=target, limit=limit) if kept.lists(run)]
         if target is not None and not runs:
             refuse_target(kept, target, kind)
     if json:
@@ -54,3 +56,4 @@ app.command()(show)
 app.command()(compare)
 app.command()(errors)
 app.command()(export)
+app.command()(repair)

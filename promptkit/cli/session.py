@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def find_project(target: str) -> Project:
     from promptkit.project import Project
 
     path = Path(target)
-    return Project.find(path if path.exists() else Path.cwd())
+    return Project.find(path if os.path.exists(path) else Path.cwd())
 
 
 def load(target: str, project: Project, asking: Asking) -> Pipeline:
@@ -92,6 +93,8 @@ async def open_session(
                 why=why,
                 store=stack.enter_context(replies(store)) if replies else store,
                 concurrency=concurrency or project.settings.concurrency,
+                timeout=asking.timeout or project.settings.timeout,
+                firm=asking.timeout is not None,
                 no_cache=asking.no_cache,
                 recorder=recorder,
                 progress=progress.fetching,
@@ -124,7 +127,12 @@ def open_store(project: Project, progress: Progress) -> Iterator[Store]:
             progress.notice(f"{error.message}; nothing of this is kept")
             folder = stack.enter_context(TemporaryDirectory(prefix="promptkit-"))
             store = Store.open(Path(folder), cache_size=size)
-        yield stack.enter_context(store)
+        stack.enter_context(store)
+        try:
+            yield store
+        finally:
+            if store.damage.notice:
+                progress.notice(store.damage.notice)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:

@@ -10,6 +10,8 @@ from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import IO, NoReturn
 
 FAILED = 3
+CLOSED_PIPE = 141
+"""As shells report a program that SIGPIPE ended: a threshold that nobody could read has not been met."""
 
 
 class Stdout(TextIOWrapper):
@@ -39,7 +41,7 @@ class Stdout(TextIOWrapper):
             yield
         except BrokenPipeError:
             forget(self)
-            raise SystemExit(0) from None
+            raise SystemExit(CLOSED_PIPE) from None
         except OSError as error:
             forget(self)
             end(str(error.strerror))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout
 from promptkit.cli.technique_prepare import Data, Expect, Limit, Step
 from promptkit.errors import PromptkitError, Unsupported
 
@@ -45,6 +45,7 @@ def compare(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Compare techniques on a step of a pipeline, over rows with expected answers.
 
@@ -54,7 +55,9 @@ def compare(
     from promptkit.cli.session import find_project, load, run_to_end
     from promptkit.evaluation import choosing
 
-    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
+    asking = Asking(
+        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
+    )
     pipeline = load(target, find_project(target), asking)
     own = engine.asking_step(pipeline, step)
     specs = choosing.read_specs(techniques)
@@ -76,7 +79,17 @@ async def compare_techniques(
     from promptkit.cli.results import show_models, spent_text
     from promptkit.cli.session import open_session
     from promptkit.evaluation import choosing
-    from promptkit.reports import Progress, comparison_text, counted, emit, json_text, measured_text, note
+    from promptkit.reports import (
+        Progress,
+        comparison_text,
+        counted,
+        emit,
+        emit_folded,
+        json_text,
+        measured_text,
+        note,
+        terminal_width,
+    )
 
     progress, started = Progress(), monotonic()
     note(f"{counted(len(rows.rows), 'row')}, the expected answer in `{rows.expect}`")
@@ -97,7 +110,10 @@ async def compare_techniques(
             choosing.keep_evidence(pipeline.project, comparison.evidence())
         note(spent_text([comparison.totals], monotonic() - started))
         show_models(comparison, session, progress)
-        emit(json_text(json_record(comparison, session)) if json else comparison_text(comparison))
+        if json:
+            emit(json_text(json_record(comparison, session)))
+        else:
+            emit_folded(comparison_text(comparison, width=terminal_width()))
     check_whole(comparison)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from shlex import join
 from time import monotonic
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, Record, Strict, Target
+from promptkit.cli.options import Asking, Json, Model, Record, Strict, Target, Timeout
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def prepare(
     json: Json = False,
     record: Record = None,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Prepare a technique for a step: make its examples, or what else it needs, from rows of data.
 
@@ -69,7 +71,7 @@ def prepare(
     from promptkit.cli.shipped import refuse_shipped
 
     most = read_budget(budget)
-    asking = Asking(model=model, record=record, strict=strict)
+    asking = Asking(model=model, record=record, strict=strict, timeout=timeout)
     pipeline = load(target, find_project(target), asking)
     refuse_shipped(pipeline, "nothing can be prepared beside it", "prepare it there")
     plan = engine.plan_preparation(
@@ -87,12 +89,15 @@ def prepare(
         show_next(plan, prepared, target)
 
 
+_CALLS = re.compile("0*[1-9][0-9]{0,17}")
+
+
 def read_budget(text: str | None) -> int | None:
     """Return the number of requests of `calls=N`, None where there is no budget. Raises InputError."""
     if text is None:
         return None
     key, _, number = text.partition("=")
-    if key.strip() != "calls" or not number.strip().isdecimal() or int(number) < 1:
+    if key.strip() != "calls" or not _CALLS.fullmatch(number.strip()):
         raise InputError(f"`--budget {text}` is no budget", hint="--budget calls=100")
     return int(number)
 

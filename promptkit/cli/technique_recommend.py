@@ -77,7 +77,16 @@ async def recommend_for(
     """Print what is recommended on the model that would answer. Raises InputError where the task cannot be told."""
     from promptkit import engine
     from promptkit.evaluation.choosing import recommend as rank
-    from promptkit.reports import emit, json_text, note, paragraph, recommendation_record, recommendation_text
+    from promptkit.reports import (
+        emit,
+        emit_folded,
+        json_text,
+        note,
+        paragraph,
+        recommendation_record,
+        recommendation_text,
+        terminal_width,
+    )
 
     step = engine.asking_step(pipeline, wanted.step) if pipeline else None
     asked = _asked(wanted, pipeline, step)
@@ -87,7 +96,10 @@ async def recommend_for(
     size = f" ({situation.size:g}B parameters)" if situation.size else ""
     can = paragraph(", ".join(sorted(model.capabilities)), first="  ", rest="  ")
     note("\n".join([f"{found.title} on {model.reference}{size}, which can:", *can]))
-    emit(json_text(recommendation_record(found)) if json else recommendation_text(found))
+    if json:
+        emit(json_text(recommendation_record(found)))
+    else:
+        emit_folded(recommendation_text(found, width=terminal_width()))
 
 
 async def _model(pipeline: Pipeline | None, step: Step | None, project: Project, asking: Asking) -> RunningModel:
@@ -99,7 +111,14 @@ async def _model(pipeline: Pipeline | None, step: Step | None, project: Project,
     reference, why, base = default_model(project, pipeline, asking.model)
     progress = Progress()
     with progress.showing():
-        async with Models(reference, why=why, progress=progress.fetching, notice=progress.notice, base=base) as models:
+        async with Models(
+            reference,
+            why=why,
+            timeout=project.settings.timeout,
+            progress=progress.fetching,
+            notice=progress.notice,
+            base=base,
+        ) as models:
             return await (await models.get(step.model if step else None)).model()
 
 
@@ -126,14 +145,14 @@ def _asked(wanted: Wanted, pipeline: Pipeline | None, step: Step | None) -> Situ
 
 def _likely_task(step: Step | None) -> str:
     """Return the task that a step says, and say so. Raises InputError where it says none."""
-    from promptkit.evaluation.choosing import likely_task
+    from promptkit.evaluation.choosing import likely_task, tasks
     from promptkit.reports import note
 
     assert step is not None, "without a pipeline there is a task"
     likely = likely_task(step)
     if likely is None:
         message = f"neither the answer nor the inputs of step `{step.name}` say what its task is"
-        raise InputError(message, hint="name it by --task")
+        raise InputError(message, hint=f"name it by --task: {', '.join(tasks())}")
     note(f"task: {likely[0]}, since {likely[1]}; --task names another")
     return likely[0]
 

@@ -54,25 +54,26 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the techniques that a step may use here; what is wrong with others of the project's is told after them."""
+    from promptkit.evaluation.choosing import find_task
     from promptkit.project import Project
-    from promptkit.reports import catalog_text, emit, json_text, terminal_width
+    from promptkit.reports import catalog_text, emit, emit_folded, json_text, terminal_width
     from promptkit.techniques import find_all, record
 
     project = Project.find(Path.cwd())
     every, problems = find_all(project)
-    for wanted, known, kind in (
-        (family, {each.card.family for each in every}, "family"),
-        (task, {task for each in every for task in each.card.tasks}, "task"),
-    ):
-        if wanted is not None and wanted not in known:
-            raise InputError(f"there is no {kind} `{wanted}`", hint=nearest(wanted, known))
+    families = {each.card.family for each in every}
+    if family is not None and family not in families:
+        raise InputError(f"there is no family `{family}`", hint=nearest(family, families))
+    of_cards = {task for each in every for task in each.card.tasks}
+    if task is not None and task not in of_cards:
+        task, _ = find_task(task, others=of_cards)
     chosen = [
         each for each in every if family in (None, each.card.family) and (task is None or task in each.card.tasks)
     ]
     if json:
         emit(json_text([record(each) for each in chosen]))
     else:
-        emit(catalog_text(chosen, project, width=terminal_width()))
+        emit_folded(catalog_text(chosen, project, width=terminal_width()))
     if problems:
         raise InputError(problems)
 
@@ -83,7 +84,7 @@ def show(name: Name, json: Json = False) -> None:
     from promptkit.cli.session import run_to_end
     from promptkit.engine import example_run, trace_record
     from promptkit.project import Project
-    from promptkit.reports import emit, json_text, technique_text
+    from promptkit.reports import emit, emit_folded, json_text, technique_text, terminal_width
     from promptkit.techniques import record
 
     project = Project.find(Path.cwd())
@@ -93,7 +94,7 @@ def show(name: Name, json: Json = False) -> None:
         trace = trace_record(example.trace)["parts"] if example else None
         emit(json_text({**record(technique), "example": trace}))
     else:
-        emit(technique_text(technique, project, example))
+        emit_folded(technique_text(technique, project, example, width=terminal_width()))
 
 
 def _found(name: str, project: Project) -> Technique:

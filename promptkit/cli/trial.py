@@ -109,12 +109,13 @@ class Watch(Trial):
     def _begin(self) -> None:
         """Read the files and begin to ask; where they are broken, say so over the last good result."""
         from promptkit import engine
+        from promptkit.storage import resolved
 
         try:
             pipeline = self._load()
         except InputError as error:
             self._broken = True
-            self._files |= {Path(problem.file).resolve() for problem in error.problems if problem.file}
+            self._files |= {resolved(Path(problem.file)) for problem in error.problems if problem.file}
             self._screen.broken(error)
             self._idle()
             return

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Values
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
 from promptkit.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -27,6 +27,7 @@ def try_(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Run the pinned cases and compare each answer with the one before, word by word.
 
@@ -38,7 +39,9 @@ def try_(
 
     if expect is not None and pin is None:
         raise InputError("--expect belongs to a case that is pinned", hint="add --pin NAME")
-    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
+    asking = Asking(
+        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
+    )
     trial = (Watch if watch else Trial)(target, read_texts(values or ()), asking, json=json)
     if pin is not None:
         trial.pin(pin, expect)

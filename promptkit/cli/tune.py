@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptkit.cli.eval_ import complete_suite
 from promptkit.cli.eval_next import typed_options
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, complete_model
+from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, complete_model
 from promptkit.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
@@ -87,13 +87,14 @@ def tune(
     record: Record = None,
     no_cache: NoCache = False,
     strict: Strict = False,
+    timeout: Timeout = None,
 ) -> None:
     """Improve a target on a suite: search on some rows, and show the gain on rows that the search never saw.
 
     It ends with 0 whatever the verdict. What is answered is kept: the same command goes on where it was ended.
     """
     from promptkit.cli.session import run_to_end
-    from promptkit.storage import holding_files
+    from promptkit.storage import check_destination, holding_files
     from promptkit.tuning import Limits, Wishes, check_replaceable, load_tuned, read_budget, read_only
 
     wishes = Wishes(
@@ -106,14 +107,18 @@ def tune(
         metric=metric,
         seed=seed,
     )
-    asking = Asking(model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict)
+    asking = Asking(
+        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
+    )
     wanted = Wanted(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
-    if html is not None and not html.parent.is_dir():
-        raise InputError(f"`--html {html}`: there is no folder `{html.parent}`", hint="make it first")
+    if html is not None:
+        check_destination(html, f"--html {html}", instead="--json prints what was found")
     with holding_files():
-        found = load_tuned(target, suite, sets=asking.sets)
+        found = load_tuned(target, suite, sets=asking.sets, run_code=not dry_run)
     if apply:
         check_replaceable(found.wanted.target, found.project)
+    if dry_run and not show_code(found, asking, json=json):
+        return
     ended = run_to_end(run_tuning(found, asking, wanted))
     if ended is None:
         return
@@ -135,9 +140,32 @@ def tune(
             no_cache=no_cache,
             strict=strict,
         )
-        show_next(ended, ["promptkit", "tune", target, *how], found, applying=apply)
+        show_next(ended, ["promptkit", "tune", target, *how], found, model=model, applying=apply)
     if ended.failure is not None:
         raise ended.failure
+
+
+def show_code(suite: Suite, asking: Asking, *, json: bool) -> bool:
+    """Say which Python a tuning would run, and tell whether it can be planned without running any."""
+    from promptkit.cli.dry_run import code_lines
+    from promptkit.evaluation import suite_code
+    from promptkit.reports import emit, json_text, note
+
+    for line in code_lines(suite_code(suite, model=asking.model)):
+        note(line)
+    if suite.data.function is None:
+        return True
+    note(f"nothing is planned, as {suite.data.function.code.shown} makes the rows and is not run")
+    if json:
+        emit(json_text({"target": suite.target, "suite": suite.name, **code_record(suite, asking)}))
+    return False
+
+
+def code_record(suite: Suite, asking: Asking) -> dict[str, Any]:
+    """Return the Python that a tuning would run as a part of `--dry-run --json`."""
+    from promptkit.evaluation import suite_code
+
+    return {"code": [each.record() for each in suite_code(suite, model=asking.model)]}
 
 
 def mode_of(*, stepwise: bool, joint: bool) -> Mode:
@@ -164,7 +192,7 @@ async def run_tuning(suite: Suite, asking: Asking, wanted: Wanted) -> Tuned | No
             plan = await tuning.plan()
         if wanted.dry_run:
             if wanted.json:
-                emit(json_text(plan.record()))
+                emit(json_text({**plan.record(), **code_record(suite, asking)}))
             else:
                 print_plan(plan, stderr=False)
             return None
@@ -215,19 +243,22 @@ async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted
 
 def print_tuned(tuned: Tuned, wanted: Wanted) -> None:
     """Print what was found, and write it as a page where that is wanted."""
-    from promptkit.reports import emit, json_text, note, print_tuning, write_tuning_page
+    from promptkit.reports import defects_text, emit, json_text, note, print_tuning, write_tuning_page
 
     if wanted.json:
         emit(json_text(tuned.record))
     else:
         print_tuning(tuned.record)
+    if defects := defects_text(tuned.record):
+        note(defects)
     if wanted.html is not None:
         write_tuning_page(tuned.record, wanted.html)
         note(f"the page is {wanted.html}")
 
 
-def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, applying: bool) -> None:
+def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
     """Show the two or three lines that go on from a tuning. `typed` is the command but for what it prints."""
+    from promptkit.engine import load_target
     from promptkit.reports import note
 
     record, apply = tuned.record, ["--apply"] if applying else []
@@ -235,10 +266,12 @@ def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, applying: boo
     if tuned.status != "done":
         note(f"  {join([*typed, *apply])}  # goes on; what was answered is not asked again")
     elif record["written"]:
-        inputs = suite.baseline.pipeline.inputs.items()
-        values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
         file = relpath(suite.project.root / record["written"][-1])
-        note(f"  {join(['promptkit', 'run', file, *values])}  # what was found{'' if values else ', on its example'}")
+        # The suite may be of one step, whose inputs are not the file's.
+        inputs = load_target(file, suite.project).inputs.items()
+        values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
+        typed_run = join(["promptkit", "run", file, *values, *typed_options(model=model)])
+        note(f"  {typed_run}  # what was found{'' if values else ', on its example'}")
         target = suite.wanted.target
         may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record["written"]) == 1)
         if record["verdict"] == "improved" and not applying and may_apply:

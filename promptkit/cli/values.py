@@ -35,8 +35,13 @@ def read_texts(arguments: Iterable[str]) -> dict[str, str]:
 
 def _text(value: str) -> str:
     if value == "-":
+        from promptkit.storage import MAX_FILE_BYTES
+
+        given = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        if len(given) > MAX_FILE_BYTES:
+            raise InputError(f"stdin gives more than {MAX_FILE_BYTES // 1_000_000} MB")
         try:
-            return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").removesuffix("\r")
+            return given.decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
             raise InputError(f"stdin is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
     if value.startswith("@"):

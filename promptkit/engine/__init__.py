@@ -8,6 +8,8 @@ if result.error:
 """
 
 from promptkit.engine.alone import StepAlone, with_technique
+from promptkit.engine.batch import BATCH, Batch, batch_record
+from promptkit.engine.code import code_in, code_of, made_by_code, model_code, own_code
 from promptkit.engine.default_model import default_model
 from promptkit.engine.events import (
     CallFinished,
@@ -20,6 +22,7 @@ from promptkit.engine.events import (
     TextArrived,
 )
 from promptkit.engine.example import example_file, example_run
+from promptkit.engine.fallbacks import Fallback, fallbacks, step_fallbacks
 from promptkit.engine.files import files
 from promptkit.engine.inputs import Filled, fill, read_text_value
 from promptkit.engine.labels import written_labels
@@ -52,11 +55,14 @@ from promptkit.engine.traces import trace_record
 from promptkit.engine.tune_keys import tune_problems
 
 __all__ = [
+    "BATCH",
+    "Batch",
     "CallFinished",
     "Case",
     "Closed",
     "Edge",
     "Event",
+    "Fallback",
     "Filled",
     "Input",
     "ItemFinished",
@@ -84,21 +90,28 @@ __all__ = [
     "Trace",
     "Value",
     "asking_step",
+    "batch_record",
     "check",
+    "code_in",
+    "code_of",
     "compile_value",
     "default_model",
     "example_file",
     "example_run",
     "expected_value",
+    "fallbacks",
     "files",
     "fill",
     "find_step",
     "find_tool",
     "json_schema",
     "load_target",
+    "made_by_code",
     "merged",
+    "model_code",
     "model_named",
     "one_step",
+    "own_code",
     "plan_preparation",
     "prepare",
     "read_changes",
@@ -108,6 +121,7 @@ __all__ = [
     "render",
     "result_of",
     "run",
+    "step_fallbacks",
     "step_inputs",
     "trace_record",
     "tune_problems",

@@ -43,7 +43,7 @@ async def step_context(
         prompt=asking.prompt,
         values=values,
         answer=answer,
-        asker=await session.asker(model, uses_cache=step.uses_cache),
+        asker=await session.asker(model, uses_cache=step.uses_cache, timeout=asking.options.timeout),
         project=session.project,
         inputs=asking.inputs,
         folder=asking.technique_folder,

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from promptkit.engine.pipeline import Asking, Pipeline, Step
-from promptkit.project import SETTINGS_FILE
-from promptkit.storage import imported_files
+from promptkit.storage import SETTINGS_FILE, imported_files, resolved
 from promptkit.techniques import technique_files
 
 
@@ -17,13 +16,13 @@ def files(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
     These are prompts with parents and includes, layouts, technique templates, data, tools and sub-pipelines; the
     pipeline's own file and `promptkit.yaml` are read by all steps.
     """
-    found: dict[Path, set[str]] = {pipeline.file.resolve(): set(pipeline.steps)}
+    found: dict[Path, set[str]] = {resolved(pipeline.file): set(pipeline.steps)}
     settings = pipeline.project.root / SETTINGS_FILE
     if settings.is_file():
-        found[settings.resolve()] = set(pipeline.steps)
+        found[resolved(settings)] = set(pipeline.steps)
     for name, step in pipeline.steps.items():
         for path in _step_files(step, pipeline):
-            found.setdefault(path.resolve(), set()).add(name)
+            found.setdefault(resolved(path), set()).add(name)
     return {path: frozenset(steps) for path, steps in found.items()}
 
 

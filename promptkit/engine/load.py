@@ -17,7 +17,7 @@ from promptkit.engine.steps import Around, StepReader, Target, prompt_inputs
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
 from promptkit.prompts import BrokenPrompt, Prompt, Prompts
-from promptkit.storage import Document, Problems, load_file
+from promptkit.storage import Document, Problems, load_file, resolved
 
 YAML = (".yaml", ".yml")
 
@@ -31,7 +31,7 @@ def load_target(
 
     Raises InputError with every problem in it and in the files that it names.
     """
-    path = project.target(target) if isinstance(target, str) else target.resolve()
+    path = project.target(target) if isinstance(target, str) else resolved(target)
     problems = Problems()
     changed: dict[str, Any] = {}
     with problems.gather():

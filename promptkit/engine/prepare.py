@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from promptkit.engine.events import StepStarted
 from promptkit.engine.results import Totals, Trace, count
 from promptkit.errors import BudgetSpent, InputError, Problem, place
 from promptkit.runtimes import Budget
-from promptkit.storage import block_text, load, plain, write_atomic
+from promptkit.storage import block_text, check_destination, load, plain, write_atomic
 from promptkit.techniques import (
     Artifact,
     Chosen,
@@ -103,9 +104,10 @@ def plan_preparation(
     if wrong:
         raise InputError(wrong)
     file = artifact_file(pipeline.file.parent, asking.home, name)
-    if file.exists() and not overwrite:
+    if os.path.exists(file) and not overwrite:
         message = "there is an artifact already, and a person may have edited it"
         raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
+    check_destination(file, str(place(file)))
     defaults = {key: each.default for key, each in known.items() if each.default is not inspect.Parameter.empty}
     return Preparation(
         pipeline=pipeline, step=step, chosen=chosen, parameters={**defaults, **shared, **parameters}, file=file

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from promptkit.engine.code import made_by_code
 from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.results import Trace
 from promptkit.engine.scope import STEPS, Items
 from promptkit.engine.session import Session, Settings
 from promptkit.engine.steprun import Here, StepRun
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.runtimes import Asker, Message, Model, OnText, Reply, Request
+from promptkit.runtimes import Asker, Message, Model, OnText, Reply, Request, Runtime
 
 if TYPE_CHECKING:
     from promptkit.runtimes import Models
@@ -48,14 +49,16 @@ async def render(
 ) -> list[Rendered]:
     """Return the first request of each step (or of `step`), in the pipeline's order; tool steps send none.
 
+    Nothing of the project's own Python is run: steps in `made_by_code` are left out.
     `typed` holds results of steps that were typed as NAME=VALUE, `known` those of the last run. Raises InputError.
     """
     if step is not None and step not in pipeline.steps:
         raise InputError(Problem(f"`{pipeline.name}` has no step `{step}`", hint=nearest(step, pipeline.steps)))
     scope, sources = _assume(pipeline, inputs, typed or {}, known or {})
     rendered: list[Rendered] = []
+    by_code = made_by_code(pipeline)
     for name, each in pipeline.steps.items():
-        if each.asking is None or step not in (None, name):
+        if each.asking is None or name in by_code or step not in (None, name):
             continue
         needs = {edge.needs for edge in pipeline.edges if edge.step == name}
         assumed = {need: sources[need] for need in sorted(needs & sources.keys())}
@@ -131,12 +134,11 @@ async def _first_request(
     if dry.request is None:
         return None
     text = await asker.template(dry.request.messages, dry.request.begun)
-    pieces = None if text is None else await asker.tokenize(text)
     return Rendered(
         step=step.name,
         request=dry.request,
         text=text,
-        tokens=None if pieces is None else len(pieces),
+        tokens=await asker.count(dry.request.messages, dry.request.begun),
         assumed=assumed,
         notices=session.notices,
     )
@@ -146,8 +148,8 @@ async def _no_pipeline(*_: Any) -> Any:
     raise AssertionError("a step that asks runs no pipeline")
 
 
-class _Captured(Exception):
-    """The first request is known; nothing is asked."""
+class _Captured(BaseException):
+    """The first request is known; nothing is asked. A signal, not an error: nobody on its way shall catch it."""
 
 
 class _Only:
@@ -160,7 +162,7 @@ class _Only:
         return self._asker
 
 
-class _Dry:
+class _Dry(Runtime):
     """A runtime that looks like another and answers nothing: it keeps the first request."""
 
     def __init__(self, model: Model, real: Asker) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from promptkit.answers import AnswerType, constrained
+from promptkit.engine.fallbacks import decide_fallback
 from promptkit.engine.pipeline import Asking, Pipeline
 from promptkit.errors import InputError, Problem, Unsupported, place
-from promptkit.runtimes import Capability, Model, Request
+from promptkit.runtimes import Capability, Model
 from promptkit.storage import Problems
 from promptkit.techniques import ROWS, TO_GIVE, Hand, choose, not_prepared, read_artifact, with_nested
 from promptkit.tools import Documents
@@ -92,7 +93,7 @@ def _hand(asking: Asking, capabilities: Collection[str]) -> Hand:
         capabilities=capabilities,
         inputs=asking.inputs,
         has_tools=bool(asking.tools),
-        prepared=[name for name, file in asking.artifacts.items() if file.is_file()],
+        prepared=[name for name, file in asking.artifacts.items() if os.path.isfile(file)],
     )
 
 
@@ -103,7 +104,9 @@ def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
         for need in hand.lacks(chosen):
             yield f"technique `{chosen.technique.name}` needs: {need}"
     if session.settings.strict:
-        yield from _lacks_to_decide(asking, model)
+        found = decide_fallback(asking, model)
+        if found is not None:
+            yield f"`decide: {asking.decide}` needs: {found[1]}"
     options = asking.options
     wanted = {
         "sampling": bool(options.temperature),
@@ -114,14 +117,3 @@ def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
     for capability, is_wanted in wanted.items():
         if is_wanted and capability not in model.capabilities:
             yield f"`options` need: {capability}"
-
-
-def _lacks_to_decide(asking: Asking, model: Model) -> Iterator[str]:
-    """Yield what `decide` would quietly do without."""
-    if asking.decide == "score":
-        for need in sorted({"logprobs", "continue"} - model.capabilities):
-            yield f"`decide: score` needs: {need}"
-    elif asking.decide == "constrain" and isinstance(asking.answer, AnswerType):
-        _, notice = constrained(Request(), asking.answer, model.capabilities, lead="")
-        if notice:
-            yield f"`decide: constrain` needs: {notice}"

@@ -16,7 +16,7 @@ from promptkit.engine.scope import STEPS
 from promptkit.engine.session import Askers, Session, Settings
 from promptkit.engine.steprun import Here, StepRun
 from promptkit.engine.traces import stored_calls
-from promptkit.errors import PromptkitError, first_error
+from promptkit.errors import PromptkitError, UnexpectedError, catching_unexpected, first_error
 from promptkit.storage import plain
 
 if TYPE_CHECKING:
@@ -53,7 +53,12 @@ async def run(
     if store is None or number is None:
         return result
     result = replace(result, run=number)
-    await _keep(store, number, result)
+    try:
+        with catching_unexpected():
+            await _keep(store, number, result)
+    except UnexpectedError as error:
+        result = replace(result, error=result.error or error)
+        store.end_run(number, "failed", _told(error))
     return result
 
 
@@ -81,20 +86,31 @@ class Runner:
         await require(self.pipeline, self.session, model=self._model)
 
     async def run(self, values: Mapping[str, Any], *, sample: str = "0") -> Result:
-        """Run once, on a value for each input, as `fill` gives them. `sample` numbers repeated runs on one row."""
+        """Run once, on a value for each input, as `fill` gives them. `sample` numbers repeated runs on one row.
+
+        What fails is in `result.error`; an exception that nothing foresaw is an UnexpectedError there.
+        """
         pipeline, session = self.pipeline, self.session
         pipeline_run = PipelineRun(pipeline, session, sample=sample, model=self._model)
         trace = Trace(name=pipeline.name, kind="run", started=session.now())
-        output, error = None, None
+        output: Any = None
+        error: PromptkitError | None = None
         try:
-            output = plain(await pipeline_run.run(values, trace))
+            with catching_unexpected():
+                output = plain(await pipeline_run.run(values, trace))
         except PromptkitError as failure:
             error = failure
+        steps: Mapping[str, StepResult] = {}
+        try:
+            with catching_unexpected():
+                steps = pipeline_run.results()
+        except UnexpectedError as failure:
+            output, error = None, error or failure
         trace.value, trace.status = output, "failed" if error else "done"
         return Result(
             target=pipeline.name,
             output=output,
-            steps=pipeline_run.results(),
+            steps=steps,
             totals=count(trace.nodes(), trace.seconds),
             trace=trace,
             answered=session.answered,
@@ -104,16 +120,28 @@ class Runner:
 
 
 def _begin(store: Store, pipeline: Pipeline, values: Mapping[str, Any], session: Session) -> int:
-    models = [{"reference": model.reference, "digest": model.digest} for model in session.answered.values()]
-    first = models[0] if models else {}
-    return store.begin_run(session.settings.kind, pipeline.name, model=first, inputs=plain(values))
+    return store.begin_run(session.settings.kind, pipeline.name, model=model_record(session), inputs=plain(values))
+
+
+def model_record(session: Session) -> dict[str, Any]:
+    """Return the first model of a session as the store keeps it with a run; nothing where there is none."""
+    models = ({"reference": model.reference, "digest": model.digest} for model in session.answered.values())
+    return next(models, {})
 
 
 async def _keep(store: Store, number: int, result: Result) -> None:
-    """Keep the calls, all in one commit, then how the run ended."""
-    await asyncio.gather(*(store.save_call(number, call) for call in stored_calls(result.trace)))
-    record = result.record() if result.error is None else {**result.record(), "error": str(result.error)}
-    store.end_run(number, "done" if result.error is None else "failed", record)
+    """Keep the calls, then how the run ended."""
+    await store.save_calls(number, stored_calls(result.trace))
+    if result.error is None:
+        store.end_run(number, "done", result.record())
+    else:
+        store.end_run(number, "failed", {**result.record(), **_told(result.error)})
+
+
+def _told(error: PromptkitError) -> dict[str, str]:
+    """Return an error as the store keeps it of a run."""
+    told = {"error": str(error)}
+    return {**told, "traceback": error.traceback} if isinstance(error, UnexpectedError) else told
 
 
 class PipelineRun:
@@ -171,7 +199,8 @@ class PipelineRun:
         self._traces[step.name] = trace
         step_run = StepRun(step, session, path=path, model=self._model, run_pipeline=_run_inner)
         try:
-            outcome = await step_run.run(Here(self._scope, self._absent, trace, self._sample))
+            with catching_unexpected():  # here too: SystemExit in a task of its own would end the event loop
+                outcome = await step_run.run(Here(self._scope, self._absent, trace, self._sample))
         except BaseException as raised:
             error = first_error(raised)
             trace.status = "failed"

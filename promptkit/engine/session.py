@@ -74,14 +74,18 @@ class Session:
             self._notices[message] = None
             self.emit(Notice(message))
 
-    async def asker(self, reference: str | None, *, uses_cache: bool = True) -> Asker:
-        """Return what asks a model (None: the run's default). Raises what the model's absence raises."""
+    async def asker(self, reference: str | None, *, uses_cache: bool = True, timeout: float | None = None) -> Asker:
+        """Return what asks a model (None: the run's default), each request within `timeout` seconds where given.
+
+        Raises what the model's absence raises.
+        """
         asker = self._askers.get(reference)
         if asker is None:
             asker = await self._models.get(reference)
             self.answered[reference] = await asker.model()
             self._askers[reference] = asker
-        return asker if uses_cache else asker.uncached()
+        asker = asker if uses_cache else asker.uncached()
+        return asker if timeout is None else asker.timed(timeout)
 
     def technique(self, asking: Asking) -> Chosen:
         """Return what a step asks with, found once in a run."""

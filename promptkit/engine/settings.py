@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from promptkit.engine.spec import DefaultsSpec, OptionsSpec, Report, usable
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
+from promptkit.project_code import is_project_code
 from promptkit.prompts import Example, Examples, InputSpec, Prompt, read_examples
 from promptkit.runtimes import parse_reference
-from promptkit.storage import Problems
+from promptkit.storage import Problems, resolved
 from promptkit.techniques import Options, artifact_file, choose, with_nested
 from promptkit.techniques import check as check_technique
 
@@ -67,10 +69,14 @@ def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
 
 def model_named(text: str, folder: Path, project: Project) -> str:
     """Return the reference that a file in `folder` names. Raises InputError where it is none, or leaves the root."""
-    named = parse_reference(text).beside(folder)
-    if named.is_local and not project.inside(Path(named.path)):
-        raise InputError(f"`{text}` leaves the project's root", hint="name it in promptkit.yaml, or by --model")
-    return named.text
+    named = parse_reference(text)
+    if named.is_local:
+        path, hint = folder / named.path, "name it in promptkit.yaml, or by --model"
+        if not project.inside(path):
+            raise InputError(f"`{text}` leaves the project's root", hint=hint)
+        if named.function and not is_project_code(path, project):
+            raise InputError(f"`{text}` is of an installed package, not of the project", hint=hint)
+    return named.beside(folder).text
 
 
 class Resolver:
@@ -188,9 +194,12 @@ class Resolver:
         chosen = first(self._sources, "layout")
         name = chosen.value if chosen else "xml"
         if chosen and name.endswith(".j2"):
-            file = (chosen.source.folder / name).resolve()
-            if file.is_file() and self._project.inside(file):
+            file = resolved(chosen.source.folder / name)
+            if os.path.isfile(file) and self._project.inside(file):
                 return file
+            if not self._project.inside(file):
+                self._problems.add(chosen.problem("layout", f"the path `{name}` leaves the project"))
+                return name
         try:
             found = self._project.find_template("layouts", name)
         except InputError as error:
@@ -252,7 +261,7 @@ class Resolver:
                 message = f"the path `{spec['file']}` leaves the project"
                 self._problems.add(chosen.problem("examples", message, path=("file",)))
                 return Examples()
-            spec = {**spec, "file": str(file.resolve())}
+            spec = {**spec, "file": str(resolved(file))}
         try:
             return read_examples(prompt, None if chosen.source.is_prompt else spec)
         except InputError as error:
@@ -262,7 +271,7 @@ class Resolver:
     def _data(self) -> tuple[Path, ...]:
         chosen = first(self._sources, "examples")
         file = chosen.value.get("file") if chosen and isinstance(chosen.value, Mapping) else None
-        return ((chosen.source.folder / file).resolve(),) if chosen and isinstance(file, str) else ()
+        return (resolved(chosen.source.folder / file),) if chosen and isinstance(file, str) else ()
 
     def _options(self) -> Options:
         given: dict[str, Any] = {}

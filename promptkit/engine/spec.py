@@ -47,12 +47,13 @@ class OptionsSpec(Closed):
     """`options:`. What is not given is left to the technique and the answer type."""
 
     temperature: float | None = Field(default=None, ge=0, le=10)
-    max_tokens: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0, lt=2**31)
     stop: Annotated[list[str], BeforeValidator(_listed)] = []
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     top_p: float | None = Field(default=None, gt=0, le=1)
     think: bool | str | None = None
-    context: int | None = Field(default=None, gt=0)
+    context: int | None = Field(default=None, gt=0, lt=2**31)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class DefaultsSpec(Closed):

@@ -14,11 +14,22 @@ from promptkit.engine.results import Status, Trace
 from promptkit.engine.scope import Items, Scope, Value, placed
 from promptkit.engine.session import Session
 from promptkit.engine.steps import INDEX, PREVIOUS, RESULT, ROUND
-from promptkit.errors import InputError, PromptkitError, RuntimeFailure, TechniqueFailed, ToolFailed, UnparsedAnswer
+from promptkit.errors import (
+    CodeFailed,
+    InputError,
+    PromptkitError,
+    RuntimeFailure,
+    ToolFailed,
+    UnparsedAnswer,
+    catching_unexpected,
+)
 from promptkit.storage import plain
 from promptkit.techniques import Answer, perform, repair
 
-RECOVERABLE = (RuntimeFailure, ToolFailed, TechniqueFailed, UnparsedAnswer, InputError)
+RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, InputError)
+ITEMS_AT_ONCE = 1_000
+"""Items of a `for_each` that are begun at once: more than any server is asked for, and a task each."""
+
 RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "Here"], Awaitable[Any]]
 
 
@@ -92,16 +103,21 @@ class StepRun:
         return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
     async def _each(self, rows: list[dict[str, Any]], here: Here) -> Outcome:
-        """Run the items at once; there is one result for each, in order."""
+        """Run the items, ITEMS_AT_ONCE at a time; there is one result for each, in order."""
         self.session.emit(StepStarted(step=self.path, items=len(rows)))
-        traces = [Trace(name=f"{self.step.name}[{number}]", kind="item") for number in range(len(rows))]
-        here.trace.children = traces
+        outcomes = [SKIPPED] * len(rows)
+        waiting = enumerate(rows)
+
+        async def work() -> None:
+            for number, row in waiting:
+                trace = Trace(name=f"{self.step.name}[{number}]", kind="item")
+                here.trace.children.append(trace)
+                outcomes[number] = await self._numbered(number, row, trace, here)
+
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._numbered(number, row, traces[number], here)) for number, row in enumerate(rows)
-            ]
-        outcomes = [task.result() for task in tasks]
-        here.trace.problem = next((trace.problem for trace in traces if trace.problem), None)
+            for _ in rows[:ITEMS_AT_ONCE]:
+                group.create_task(work())
+        here.trace.problem = next((trace.problem for trace in here.trace.children if trace.problem), None)
         loop = self.step.for_each
         items = [next(iter(row.values())) for row in rows] if loop and loop.is_single else rows
         return Outcome(_together(outcomes), Items([outcome.value for outcome in outcomes], items))
@@ -127,9 +143,10 @@ class StepRun:
     async def _item(self, here: Here) -> Outcome:
         step = self.step
         try:
-            if step.when is not None and step.when_by_item and not self._holds(step.when, here, "when"):
-                return SKIPPED
-            return await (self._once(here) if step.repeat is None else self._rounds(step.repeat, here))
+            with catching_unexpected():
+                if step.when is not None and step.when_by_item and not self._holds(step.when, here, "when"):
+                    return SKIPPED
+                return await (self._once(here) if step.repeat is None else self._rounds(step.repeat, here))
         except RECOVERABLE as error:
             return self._failed(error, here)
 

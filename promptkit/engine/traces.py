@@ -32,10 +32,10 @@ def trace_record(trace: Trace) -> dict[str, Any]:
     }
 
 
-def stored_calls(trace: Trace) -> list[dict[str, Any]]:
-    """Return the calls of a trace as the store keeps them, in the order they began, each with its `path` in it."""
-    found = [(call.started, _stored_call(call, path)) for call, path in _calls(trace, ())]
-    return [record for _, record in sorted(found, key=lambda pair: pair[0])]
+def stored_calls(trace: Trace) -> Iterator[dict[str, Any]]:
+    """Yield the calls of a trace as the store keeps them, in the order they began, each with its `path` in it."""
+    found = sorted(_calls(trace, ()), key=lambda pair: pair[0].started)
+    return (_stored_call(call, path) for call, path in found)
 
 
 def _call(call: CallRecord) -> dict[str, Any]:

@@ -8,6 +8,7 @@ evaluated = await evaluation.run()
 
 from promptkit.evaluation.baseline import baseline_lines, write_baseline
 from promptkit.evaluation.binding import Binder, BoundRow, wrong_rows
+from promptkit.evaluation.code import suite_code
 from promptkit.evaluation.data import Data, DataRow
 from promptkit.evaluation.error_groups import (
     APART,
@@ -38,8 +39,8 @@ from promptkit.evaluation.suite_reader import load_suite
 from promptkit.evaluation.summary import SMALLEST, Judging
 from promptkit.evaluation.variants import Wanted, read_variant
 from promptkit.evaluation.versus import Flip, Versus, compare_sides
-from promptkit.evaluation.view import CellView, RunView
-from promptkit.evaluation.work import Options, Progress
+from promptkit.evaluation.view import CellView, RunView, compared
+from promptkit.evaluation.work import Defects, Options, Progress
 
 __all__ = [
     "APART",
@@ -50,6 +51,7 @@ __all__ = [
     "CellView",
     "Data",
     "DataRow",
+    "Defects",
     "Difference",
     "ErrorGroup",
     "ErrorSlice",
@@ -85,6 +87,7 @@ __all__ = [
     "answer_type",
     "baseline_lines",
     "compare_sides",
+    "compared",
     "cost_so_far",
     "draft_guideline",
     "errors_record",
@@ -101,6 +104,7 @@ __all__ = [
     "refuse_seen",
     "reply_of",
     "row_cells",
+    "suite_code",
     "suite_schema",
     "write_baseline",
     "wrong_rows",

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from promptkit.engine import Pipeline, Value, fill, read_text_value
-from promptkit.errors import InputError, Problem, nearest
+from promptkit.errors import InputError, Problem, UnexpectedError, catching_unexpected, nearest
 from promptkit.evaluation.data import DataRow, row_key
 from promptkit.evaluation.suite import Measure, Suite, Variant
 from promptkit.storage import compact, plain
@@ -57,11 +57,14 @@ class Binder:
             problems.append(row.wrong(f"there is no field `{cluster}`, which `cluster` names", hint))
         if not problems:
             try:
-                inputs = self._inputs(row)
-                expect = self._expect(row)
-                expected = tuple(self._expected(measure, row, expect) for measure in self._suite.measures)
+                with catching_unexpected():
+                    inputs = self._inputs(row)
+                    expect = self._expect(row)
+                    expected = tuple(self._expected(measure, row, expect) for measure in self._suite.measures)
             except InputError as error:
                 problems += (row.wrong(_told(each), each.hint) for each in error.problems)
+            except UnexpectedError as error:
+                problems.append(row.wrong(error.message))
         return BoundRow(
             row=row,
             index=index,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import InputError, Problem, place
+from promptkit.errors import DamagedRecord, InputError, Problem, place
 from promptkit.evaluation.reference import KIND, Reference, find_reference, names_run, told_apart
 from promptkit.evaluation.suite import Measure, Suite
 from promptkit.storage import Problems
@@ -63,11 +64,14 @@ def _threshold_reference(
     if not names_run(text):
         if not suite.project.inside(file):
             raise InputError(replace(where, message=f"the path `{text}` leaves the project"))
-        if not file.exists():
+        if not os.path.lexists(file):
             return f"there is no baseline {place(file)} yet"
-    elif text.isdigit() and ((run := store.run(text, kind=KIND)) is None or run.status != "done"):
-        return f"there is no run {text} of a suite" if run is None else f"run {text} is {run.status}"
-    reference = find_reference(text, suite.name, store, folder=suite.file.parent)
+    try:
+        if text.isdigit() and ((run := store.run(text, kind=KIND)) is None or run.status != "done"):
+            return f"there is no run {text} of a suite" if run is None else f"run {text} is {run.status}"
+        reference = find_reference(text, suite.name, store, folder=suite.file.parent)
+    except DamagedRecord as error:
+        return str(error)
     if reference is None:
         return None
     if reference.suite != suite.name:

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from promptkit.engine import Closed, Tool
 from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.project_code import guarded
 from promptkit.storage import read_numbered
 
 SHARE_DIGITS = 2**32
@@ -28,7 +29,7 @@ class SplitSpec(Closed):
 
     share: float = Field(gt=0, lt=1)
     rest: bool = False
-    salt: int = 0
+    salt: int = Field(default=0, ge=-(2**63), lt=2**63)
 
 
 class DataSpec(Closed):
@@ -244,8 +245,10 @@ def _text(value: Any) -> str:
 
 def _made(function: Tool, where: Problem) -> Iterator[Any]:
     """Yield what a function of the project's own gives. Raises InputError where it fails."""
-    try:
-        yield from function.load()()
-    except Exception as error:
-        told = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        raise InputError(replace(where, message=f"`{function.name}` gave no rows: {told}")) from error
+
+    def failed(told: str) -> InputError:
+        return InputError(replace(where, message=f"`{function.name}` {told}"))
+
+    make = function.code.function(failed)
+    with guarded(failed, function.file):
+        yield from make()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.error_groups_fields import ErrorSlice, few_valued, slices, slices_of, text_fields, value_text
 from promptkit.evaluation.error_groups_similar import SimilarErrors, similar, typical
+from promptkit.evaluation.metrics import DEFECT
 from promptkit.evaluation.metrics.values import scalar_text
 from promptkit.evaluation.sides import named_variant
+from promptkit.evaluation.view import compared
 
 if TYPE_CHECKING:
     from promptkit.evaluation.metrics import Score
     from promptkit.evaluation.view import CellView, RunView
 
 Fails = Literal["missing", "unscored", "unparsed", "truncated", "wrong"]
-Kind = Literal["missing", "unscored", "unparsed", "truncated", "pair", "other", "low"]
-APART = frozenset(["missing", "unscored"])
-"""What is not the prompt's: a server or tool failed, a metric or judge."""
+Kind = Literal["missing", "unscored", "defect", "unparsed", "truncated", "pair", "other", "low"]
+APART = frozenset(["missing", "unscored", "defect"])
+"""Failures that are not the prompt's: of a server or tool, of a metric or judge, or a defect in code."""
 
 MOST_READ = 20_000
 """Cells that are looked through: so many say what fails, and a run of a million rows need not be read for it."""
@@ -44,8 +46,15 @@ class Failure:
     fails: Fails
     expected: Any
     got: Any
+    score: Score | None = None
     why: str = ""
     goodness: float = 0.0
+
+    @property
+    def defect(self) -> str:
+        """The type and place of the exception that nothing foresaw, of the cell or of its score."""
+        score = self.score
+        return self.cell.defect or (str(score.detail.get(DEFECT, "")) if score else "")
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -58,7 +67,8 @@ class Failure:
 class ErrorGroup:
     """Failures of one kind. `share` is of all failures of the prompt, of those that are not the prompt's of all cells.
 
-    A `pair` has what was expected, what came, and how many cells expect that (`of_expected`). `rows` are typical ones.
+    A `pair` has what was expected, what came, and how many cells expect that (`of_expected`), a `defect` the type and
+    place of its exception. `rows` are typical ones.
     """
 
     kind: Kind
@@ -68,6 +78,7 @@ class ErrorGroup:
     expected: str = ""
     got: str = ""
     of_expected: int = 0
+    defect: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +137,7 @@ def find_errors(
         if fails is None or (fails == "wrong" and low is not None and goodness > low):
             passed.append(cell)
         else:
-            failures.append(_failure(cell, cell.scores.get(metric), fails, goodness, why))
+            failures.append(_failure(cell, metric, fails, goodness, why))
     ours = [each for each in failures if each.fails not in APART]
     few = few_valued(cells)
     texts = text_fields(cells, few)
@@ -194,11 +205,11 @@ def _low(grades: Sequence[float]) -> float | None:
     return max(each for each in grades if each <= cut and each < 1)
 
 
-def _failure(cell: CellView, score: Score | None, fails: Fails, goodness: float, why: str) -> Failure:
-    detail = score.detail if score else {}
-    got = None if fails != "wrong" else detail.get("predicted", cell.output)
-    expected = detail.get("expected", cell.expect)
-    return Failure(cell=cell, fails=fails, expected=expected, got=got, why=why, goodness=goodness)
+def _failure(cell: CellView, metric: str, fails: Fails, goodness: float, why: str) -> Failure:
+    expected, got = compared(cell, metric)
+    got = got if fails == "wrong" else None
+    score = cell.scores.get(metric)
+    return Failure(cell=cell, fails=fails, expected=expected, got=got, score=score, why=why, goodness=goodness)
 
 
 def _label(value: Any) -> str | None:
@@ -235,7 +246,7 @@ def _groups(
     kept = {pair for pair, _ in shown}
     others += (each for pair, members in ordered if pair not in kept for each in members)
     ours = sum(failure.fails not in APART for failure in failures)
-    expecting = Counter(_label(_expected(cell, metric)) for cell in passed)
+    expecting = Counter(_label(compared(cell, metric)[0]) for cell in passed)
     expecting.update(_label(each.expected) for each in failures if each.fails not in APART)
     groups = [
         ErrorGroup(
@@ -256,10 +267,18 @@ def _groups(
     if others:
         rows = _lowest(others, most) if graded else _nearest_centre(others, texts, most)
         groups.append(_group("low" if graded else "other", others, ours, rows))
-    apart: tuple[Kind, ...] = ("unscored", "missing")
-    cells = len(failures) + len(passed)
-    groups += [_group(kind, by_kind[kind], cells, _frequent(by_kind[kind], most)) for kind in apart if by_kind[kind]]
-    return groups
+    return [*groups, *_groups_apart(failures, len(failures) + len(passed), most)]
+
+
+def _groups_apart(failures: Sequence[Failure], cells: int, most: int) -> Iterator[ErrorGroup]:
+    """Yield the groups of failures that are not the prompt's: a group for each defect, the largest first."""
+    found: defaultdict[tuple[Kind, str], list[Failure]] = defaultdict(list)
+    for failure in failures:
+        if failure.fails in ("unscored", "missing"):
+            found["defect" if failure.defect else failure.fails, failure.defect].append(failure)
+    order = ("unscored", "missing", "defect")
+    for (kind, defect), members in sorted(found.items(), key=lambda each: (order.index(each[0][0]), -len(each[1]))):
+        yield replace(_group(kind, members, cells, _frequent(members, most)), defect=defect)
 
 
 def _group(kind: Kind, members: Sequence[Failure], of: int, rows: tuple[Failure, ...]) -> ErrorGroup:
@@ -269,11 +288,6 @@ def _group(kind: Kind, members: Sequence[Failure], of: int, rows: tuple[Failure,
 def _is_labelled(failure: Failure, metric: str) -> bool:
     """Tell whether the metric itself says which label it compared with which."""
     return "predicted" in failure.cell.scores[metric].detail
-
-
-def _expected(cell: CellView, metric: str) -> Any:
-    score = cell.scores.get(metric)
-    return score.detail.get("expected", cell.expect) if score else cell.expect
 
 
 def _nearest_centre(members: Sequence[Failure], texts: Sequence[str], most: int) -> tuple[Failure, ...]:

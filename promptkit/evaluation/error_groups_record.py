@@ -64,6 +64,7 @@ def _group_record(group: ErrorGroup, view: RunView) -> dict[str, Any]:
         "count": group.count,
         "share": group.share,
         **(pair if group.kind == "pair" else {}),
+        **({"defect": group.defect} if group.kind == "defect" else {}),
         "rows": [_row_record(row, view) for row in group.rows],
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os.path import relpath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ from promptkit.evaluation.matching import Beside
 from promptkit.evaluation.pairing import score_pairs
 from promptkit.evaluation.rebuilt import kind_record
 from promptkit.evaluation.reference import Reference
+from promptkit.evaluation.same_requests import sent_the_same
 from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite import Suite
 from promptkit.evaluation.summary import Judging, summarize
@@ -73,7 +74,6 @@ class Evaluation:
         against: Reference | None = None,
         notes: Sequence[str] = (),
         on_saved: Callable[[], None] | None = None,
-        on_saving: Callable[[], None] | None = None,
     ) -> None:
         self.suite = suite
         self.against = against
@@ -87,7 +87,6 @@ class Evaluation:
             store=store,
             options=self.options,
             on_saved=on_saved,
-            on_saving=on_saving,
         )
         self.model: Model | None = None
         self.number = 0
@@ -163,6 +162,9 @@ class Evaluation:
             "kinds": {each.name: kind_record(each.metric) for each in suite.measures},
             "variants": {each.name: dict(each.sets) for each in suite.variants},
             "contents": {each.name: each.content.hex() for each in suite.variants},
+            "fallbacks": {
+                each.variant.name: [asdict(one) for one in each.fallbacks] for each in self.execution.contenders
+            },
             "set": list(suite.sets),
             "repeat": suite.repeat,
             "exact": options.exact,
@@ -192,6 +194,7 @@ class Evaluation:
     def _record(self, status: str, judging: Judging) -> dict[str, Any]:
         execution, settings = self.execution, self.settings()
         said = summarize(self.suite, execution.contenders, execution.clusters.array(), self.counted.rows, judging)
+        variants = [{**each, "fallbacks": settings["fallbacks"][each["name"]]} for each in said["variants"]]
         return {
             "run": self.number,
             "suite": self.suite.name,
@@ -211,9 +214,21 @@ class Evaluation:
             "seconds": round(time.monotonic() - self._started, 3),
             "before": self._before,
             "notes": list(self._notes),
+            **({"defects": defects} if (defects := execution.progress.defects.record()) else {}),
             **said,
+            "variants": variants,
+            "comparisons": self._with_sameness(said["comparisons"]),
             **self._gated(said["variants"], judging),
         }
+
+    def _with_sameness(self, comparisons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return comparisons, each with whether its two variants sent the same requests."""
+        run = self._store.run(str(self.number)) if comparisons else None
+        if run is None:
+            return []
+        view = StoredRun(self._store, run)
+        same = {pair: sent_the_same(view, *pair) for pair in {(each["a"], each["b"]) for each in comparisons}}
+        return [{**each, "same_requests": same[each["a"], each["b"]]} for each in comparisons]
 
     def _models_told(self) -> dict[str, Any]:
         """Return the default model, and others that the first variant's steps name, by their digests."""

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from promptkit.engine import Runner, Settings
+from promptkit.engine import Runner, Settings, fallbacks
 from promptkit.errors import (
     BudgetSpent,
+    DamagedRecord,
     InputError,
     PromptkitError,
     StoreFailed,
+    UnexpectedError,
+    catching_unexpected,
     first_error,
 )
 from promptkit.evaluation.binding import Binder, BoundRow
 from promptkit.evaluation.data import RowsHash
 from promptkit.evaluation.failures import Failures
-from promptkit.evaluation.measuring import Measuring, kept_scores_of
+from promptkit.evaluation.measuring import Measuring
 from promptkit.evaluation.outcome import (
     Outcome,
     cell_key,
@@ -31,18 +33,17 @@ from promptkit.evaluation.outcome import (
     variant_key,
 )
 from promptkit.evaluation.saving import Finished, Planned, Saver, packed
-from promptkit.evaluation.scoring import Scores
+from promptkit.evaluation.scoring import Scores, defects_of
 from promptkit.evaluation.suite import Suite, answer_type
 from promptkit.evaluation.tally import Clusters, Tally
-from promptkit.evaluation.work import Contender, Job, Options, Progress
-from promptkit.storage import KeptCell
+from promptkit.evaluation.work import Contender, Job, Known, Options, Progress
 
 if TYPE_CHECKING:
     from promptkit.evaluation.data import Counted
     from promptkit.runtimes import Model, Models
-    from promptkit.storage import Store
+    from promptkit.storage import KeptCell, Store
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 256
 REFRESH_SECONDS = 30.0
 POLL_SECONDS = 0.25
 
@@ -63,7 +64,6 @@ class Execution:
         store: Store,
         options: Options,
         on_saved: Callable[[], None] | None = None,
-        on_saving: Callable[[], None] | None = None,
         on_cell: Callable[[Finished, int], None] | None = None,
     ) -> None:
         self.suite = suite
@@ -77,10 +77,9 @@ class Execution:
         self._options = options
         self._fresh = options.fresh
         self._on_saved = on_saved or _nothing
-        self._on_saving = on_saving or _nothing
         self._on_cell = on_cell
         self._measuring = Measuring(suite.measures, models, store.cells)
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=4 * ROWS_AT_ONCE)
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue(maxsize=ROWS_AT_ONCE)
         self._pending: dict[bytes, list[Planned]] = {}
         self._elsewhere: list[Planned] = []
         self._again: list[Job] = []
@@ -97,7 +96,9 @@ class Execution:
             key = variant_key(variant, self._answering(runner), exact=self._options.exact)
             again = sum(each.key == key for each in self.contenders)
             tally = Tally(metrics, self.suite.repeat)
-            self.contenders.append(Contender(variant, runner, key, tally, answer_type(variant.pipeline), again))
+            fell_back = await fallbacks(variant.pipeline, self._models, model=variant.model)
+            answer = answer_type(variant.pipeline)
+            self.contenders.append(Contender(variant, runner, key, tally, answer, again, fell_back))
         await self._measuring.open()
         answered, own = self.contenders[0].runner.session.answered, self.suite.baseline.model
         self.named = own if own in answered else next(iter(answered), None)
@@ -134,8 +135,9 @@ class Execution:
         """
         names = [each.variant.name for each in self.contenders]
         self._store.cells.name_variants(number, names)
-        self._saver = Saver(self._store, number, names, self._measuring.keys, self._saved, self._on_saving)
-        self._failures = Failures(self.progress, self._saver)
+        self._saver = Saver(self._store, number, names, self._measuring.keys, self._saved)
+        gives_up = self._options.gives_up_on_defects
+        self._failures = Failures(self.progress, self._saver, gives_up_on_defects=gives_up)
         try:
             async with asyncio.TaskGroup() as group:
                 saving = group.create_task(self._saver.keep_saving())
@@ -197,10 +199,16 @@ class Execution:
 
     async def _place(self, planned: Sequence[Planned]) -> None:
         """Take what is known, queue what is not, and note what another process is at work on."""
-        known: Mapping[bytes, KeptCell] = {}
+        known: dict[bytes, Known] = {}
+        damaged: set[bytes] = set()
         if not self._fresh:
             keys = list({each.key for each in planned})
-            known = self._store.cells.find(keys, errors=not self._options.retry_errors)
+            for key, found in self._store.cells.find(keys, errors=not self._options.retry_errors).items():
+                try:
+                    known[key] = self._read(found)
+                except DamagedRecord as error:
+                    self._store.damage.add(error)
+                    damaged.add(key)
         unknown: list[Planned] = []
         scores = self._measuring.kept([kept.number for kept in known.values()])
         for each in planned:
@@ -210,10 +218,12 @@ class Execution:
                 self._pending[each.key] = []
                 unknown.append(each)
             elif self._measuring.has_slow:
-                await self._jobs.put(Job(each, kept, kept_scores_of(each.row, scores.get(kept.number, {}))))
+                said = self._measuring.kept_of(each.row, kept.number, scores.get(kept.number, {}))
+                await self._jobs.put(Job(each, kept, said))
             else:
                 self._finish_kept(each, kept)
-        ours = await self._claim([each.key for each in unknown])
+        # A damaged cell cannot be claimed, for it is there; the one that is asked now takes its place.
+        ours = damaged | await self._claim([each.key for each in unknown if each.key not in damaged])
         for each in unknown:
             if each.key in ours:
                 await self._jobs.put(Job(each))
@@ -265,39 +275,46 @@ class Execution:
     async def _do(self, job: Job) -> None:
         planned, number, trace = job.planned, None, None
         if job.kept is not None:
-            number = job.kept.number
-            outcome = self._kept_outcome(job.kept)
+            number, outcome = job.kept
         elif self.progress.gave_up:
             return
         else:
-            outcome, failure = await self._ask(planned)
+            outcome, trace, failure = await self._ask(planned)
             if not self._failures.take(Finished(planned, outcome, {}), failure):
                 return
-            trace = packed(outcome.trace)
         scores = self._quick(planned, outcome)
         if outcome.flag != "error" and not self.progress.gave_up:
             answer = self.contenders[planned.place].answer
             scores |= await self._measuring.slow(outcome, planned.row, answer, job.scores)
         self._saver.add(Finished(planned, outcome, scores, number, trace, job.scores))
 
-    async def _ask(self, planned: Planned) -> tuple[Outcome, PromptkitError | None]:
-        """Return what the target gives, and what failed. Raises StoreFailed and BudgetSpent."""
+    async def _ask(self, planned: Planned) -> tuple[Outcome, bytes | None, PromptkitError | None]:
+        """Return what the target gives, its trace, and what failed. Raises StoreFailed and BudgetSpent."""
         contender = self.contenders[planned.place]
         inputs = planned.row.inputs[planned.place]
-        result = await contender.runner.run(inputs, sample=contender.sample(planned.repeat))
-        if isinstance(result.error, StoreFailed | BudgetSpent):
-            raise result.error
-        return outcome_of(result, contender.variant), failure_of(result)
+        try:
+            with catching_unexpected():
+                result = await contender.runner.run(inputs, sample=contender.sample(planned.repeat))
+                if isinstance(result.error, StoreFailed | BudgetSpent):
+                    raise result.error
+                outcome, failure = outcome_of(result, contender.variant), failure_of(result)
+                # What cannot be kept fails here, and not where a group of cells is saved.
+                trace, _ = packed(outcome.trace), outcome.text
+        except UnexpectedError as error:
+            outcome, trace, failure = Outcome(flag="error", problem=error.message, defect=error.defect), None, error
+        self.progress.defects.explain(failure)
+        return outcome, trace, failure
 
     def _quick(self, planned: Planned, outcome: Outcome) -> Scores:
         return self._measuring.quick(outcome, planned.row, self.contenders[planned.place].answer)
 
-    def _finish_kept(self, planned: Planned, kept: KeptCell) -> None:
-        outcome = self._kept_outcome(kept)
-        self._saver.add(Finished(planned, outcome, self._quick(planned, outcome), kept.number))
+    def _finish_kept(self, planned: Planned, kept: Known) -> None:
+        scores = self._quick(planned, kept.outcome)
+        self._saver.add(Finished(planned, kept.outcome, scores, kept.number))
 
-    def _kept_outcome(self, kept: KeptCell) -> Outcome:
-        return read_outcome(kept.outcome, lambda: json.loads(self._store.cells.trace(kept.number) or b"{}"))
+    def _read(self, kept: KeptCell) -> Known:
+        """Return a cell that the store kept. Raises DamagedRecord."""
+        return Known(kept.number, read_outcome(kept, lambda: self._store.cells.trace_record(kept.number) or {}))
 
     def _saved(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
         """Count cells that are on disk; those that waited for one of them follow."""
@@ -307,7 +324,7 @@ class Execution:
                 self._on_cell(finished, number)
             for other in self._pending.pop(finished.planned.key, ()):
                 if self._measuring.has_slow and other.row.key != finished.planned.row.key:
-                    self._again.append(Job(other, KeptCell(number, finished.outcome.text)))
+                    self._again.append(Job(other, Known(number, finished.outcome)))
                 else:
                     known = self._measuring.of_slow(finished.scores)
                     scores = {**self._quick(other, finished.outcome), **known}
@@ -324,8 +341,11 @@ class Execution:
         if finished.outcome.flag == "error":
             progress.missing += 1
             progress.failure = progress.failure or finished.outcome.problem
-        unscored = next((score.why for score in finished.scores.values() if score.value is None), "")
-        progress.failure = progress.failure or unscored
+        unscored = [score for score in finished.scores.values() if score.value is None]
+        progress.failure = progress.failure or next((score.why for score in unscored), "")
+        progress.defects.cells.update(defects_of(finished.outcome, unscored))
+        for score in unscored:
+            progress.defects.explain(score.error)
 
     async def _keep_claims(self) -> None:
         while True:

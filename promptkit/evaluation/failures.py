@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from promptkit.errors import ConnectionFailed, PromptkitError, RuntimeFailure
+from promptkit.errors import ConnectionFailed, PromptkitError, RuntimeFailure, UnexpectedError
 from promptkit.evaluation.outcome import OF_THE_REQUEST
 
 if TYPE_CHECKING:
@@ -22,12 +22,15 @@ class Failures:
     """What became of the cells on which a model failed.
 
     A failure becomes a cell once another cell is answered: of a server that is gone it would say nothing. That a server
-    could not be reached never says anything of a cell.
+    could not be reached never says anything of a cell. A defect always does, but with `gives_up_on_defects` nothing
+    more is asked after MOST_FAILURES of them with no other cell between.
     """
 
-    def __init__(self, progress: Progress, saver: Saver) -> None:
+    def __init__(self, progress: Progress, saver: Saver, *, gives_up_on_defects: bool) -> None:
         self._progress = progress
         self._saver = saver
+        self._gives_up_on_defects = gives_up_on_defects
+        self._defects = 0
         self._held: list[Finished | None] = []
         self._refused = 0
         self._answers = False
@@ -37,6 +40,13 @@ class Failures:
 
         One that is not is held back.
         """
+        if isinstance(failure, UnexpectedError):
+            self._defects += 1
+            if self._gives_up_on_defects and self._defects >= MOST_FAILURES:
+                self._give_up(failure)
+            return True
+        if not isinstance(failure, RuntimeFailure):
+            self._defects = 0
         if failure is None:
             self._answers = True
             self.release()

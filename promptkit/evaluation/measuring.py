@@ -69,19 +69,27 @@ class Measuring:
         """Return those of a cell's scores that slow measures gave."""
         return {name: score for name, score in scores.items() if name in self.keys}
 
-    def kept(self, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
+    def kept(self, numbers: Sequence[int]) -> dict[int, dict[str, str | None]]:
         """Return what slow measures have said of kept cells, as the store has it, by the cells' numbers."""
-        found: dict[int, dict[str, str]] = {}
+        found: dict[int, dict[str, str | None]] = {}
         for name, key in self.keys.items() if numbers else ():
             for number, text in self._cells.kept_scores(numbers, key).items():
                 found.setdefault(number, {})[name] = text
         return found
 
+    def kept_of(self, row: BoundRow, number: int, texts: Mapping[str, str | None]) -> Scores:
+        """Return the scores that the store kept of a cell, as far as they were made for this very row.
 
-def kept_scores_of(row: BoundRow, texts: Mapping[str, str]) -> Scores:
-    """Return the scores that the store kept of a cell, as far as they were made for this very row."""
-    said = {name: read_kept_score(text, row.key) for name, text in texts.items()}
-    return {name: score for name, score in said.items() if score}
+        Damaged ones are left out, and made again.
+        """
+        found: Scores = {}
+        for _, measure in self._slow:
+            if measure.name in texts:
+                where = f"scores of cell {number} by `{measure.name}`"
+                with self._cells.damage.skipping():
+                    score = read_kept_score(texts[measure.name], measure.metric, row.key, where)
+                    found |= {measure.name: score} if score else {}
+        return found
 
 
 def _is_slow(measure: Measure) -> bool:

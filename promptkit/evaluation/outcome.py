@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,14 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.engine import Pipeline, Result, files, trace_record
-from promptkit.errors import ContextOverflow, InputError, PromptkitError, RequestRefused, RuntimeFailure, UnparsedAnswer
-from promptkit.project import LIBRARY, SETTINGS_FILE
-from promptkit.storage import compact, load_file, read_bytes
+from promptkit.errors import (
+    ContextOverflow,
+    InputError,
+    PromptkitError,
+    RequestRefused,
+    RuntimeFailure,
+    UnexpectedError,
+    UnparsedAnswer,
+)
+from promptkit.project import LIBRARY
+from promptkit.storage import MOST_COUNT, SETTINGS_FILE, OutcomeShape, compact, load_file, read_bytes, read_kept
 
 if TYPE_CHECKING:
     from promptkit.engine import Trace
     from promptkit.evaluation.suite import Variant
     from promptkit.runtimes import Model
+    from promptkit.storage import KeptCell, RunCell
 
 CellFlag = Literal["", "unparsed", "truncated", "error"]
 KEY_BYTES = 16
@@ -37,11 +47,13 @@ class Outcome:
     """What a cell gave. `error` is missing, for a server or tool failed; `problem` says why there is no answer.
 
     `seconds` is the model's own time for all its requests; a kept reply counts with what it took when it was made.
+    `defect` is the type and place of an exception that nothing foresaw.
     """
 
     output: Any = None
     flag: CellFlag = ""
     problem: str = ""
+    defect: str = ""
     steps: Mapping[str, Any] | None = None
     calls: int = 0
     cached: int = 0
@@ -55,9 +67,9 @@ class Outcome:
         """The cell's trace, as `engine.trace_record` gives it."""
         return self.read_trace()
 
-    @property
+    @cached_property
     def text(self) -> str:
-        """The outcome as the store keeps it."""
+        """The outcome as the store keeps it. Raises ValueError where JSON cannot hold it."""
         record = {
             "output": self.output,
             "flag": self.flag,
@@ -69,12 +81,12 @@ class Outcome:
             "tokens_out": self.tokens_out,
             "seconds": self.seconds,
         }
-        return compact(record)
+        return compact({**record, "defect": self.defect} if self.defect else record)
 
 
-def read_outcome(text: str, read_trace: Callable[[], Mapping[str, Any]]) -> Outcome:
-    """Return the outcome that the store kept."""
-    return Outcome(**json.loads(text), read_trace=read_trace)
+def read_outcome(kept: KeptCell | RunCell, read_trace: Callable[[], Mapping[str, Any]]) -> Outcome:
+    """Return the outcome of a cell that the store kept. Raises DamagedRecord."""
+    return Outcome(**read_kept(kept.outcome, OutcomeShape, f"cells {kept.number}"), read_trace=read_trace)
 
 
 def outcome_of(result: Result, variant: Variant) -> Outcome:
@@ -83,6 +95,8 @@ def outcome_of(result: Result, variant: Variant) -> Outcome:
     An answer that does not parse, or was cut off, is an answer, and wrong; any other failure is no answer at all. Of
     the steps those that the output reads are looked at: what became of the others shows in the output.
     """
+    if wrong := _wrong_counts(result):
+        return Outcome(flag="error", problem=wrong)
     steps = {name: step.value for name, step in result.steps.items()}
     trace = result.trace
     counted = variant.counted
@@ -105,6 +119,7 @@ def outcome_of(result: Result, variant: Variant) -> Outcome:
         output=result.output,
         flag=flag,
         problem="" if failure is None else failure.message,
+        defect=failure.defect if isinstance(failure, UnexpectedError) else "",
         steps=steps,
         calls=totals.calls,
         cached=totals.cached,
@@ -125,6 +140,17 @@ def failure_of(result: Result) -> PromptkitError | None:
         return result.error
     passed = (node.failure for node in result.trace.nodes() if isinstance(node.failure, RuntimeFailure))
     return next((each for each in passed if not isinstance(each, OF_THE_REQUEST)), None)
+
+
+def _wrong_counts(result: Result) -> str:
+    """Say which of the counts that a server gave cannot be true: a cell with them would change totals and scores."""
+    for call in (call for node in result.trace.nodes() for call in node.calls):
+        reply = call.reply
+        counts = {"prompt tokens": reply.tokens_in, "reply tokens": reply.tokens_out, "seconds": reply.seconds}
+        for what, count in counts.items():
+            if count is not None and not 0 <= count <= MOST_COUNT:
+                return f"the model server's count of {what} cannot be true: {str(count)[:20]}"
+    return ""
 
 
 def _is_cut(step: Trace) -> bool:
@@ -158,13 +184,31 @@ def variant_key(variant: Variant, models: Mapping[str | None, Model], *, exact: 
         "version": [_VERSION, version("promptkit")],
         "target": [variant.pipeline.name, *variant.pipeline.steps],
         "files": variant.content.hex(),
-        "sets": variant.sets,
+        "sets": untimed(variant.sets),
         "counted": variant.counted,
         "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
         "exact": exact,
     }
     text = json.dumps(told, default=str)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+
+
+def untimed(settings: Any) -> Any:
+    """Return settings without the time that a request may take: no answer depends on it.
+
+    They are those of a step, of `defaults`, or changes by their paths (`STEP.options`, `STEP.options.timeout`).
+    """
+    if not isinstance(settings, Mapping):
+        return settings
+    kept: dict[str, Any] = {}
+    for name, value in settings.items():
+        if str(name).rpartition(".")[2] == "options" and isinstance(value, Mapping) and "timeout" in value:
+            value = {key: option for key, option in value.items() if key != "timeout"}
+            if not value:
+                continue
+        if not str(name).endswith("options.timeout"):
+            kept[name] = value
+    return kept
 
 
 def _named(path: Path, pipeline: Pipeline) -> str:
@@ -177,7 +221,7 @@ def _named(path: Path, pipeline: Pipeline) -> str:
 
 def _content(path: Path, pipeline: Pipeline) -> bytes:
     """Return of a file what a cell can depend on, which a pipeline's pinned cases are not."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return b""
     is_pipeline = path.suffix in (".yaml", ".yml") and path == pipeline.file.resolve()
     if not (is_pipeline or path.name == SETTINGS_FILE):
@@ -185,9 +229,12 @@ def _content(path: Path, pipeline: Pipeline) -> bytes:
     value = load_file(path).value or {}
     if is_pipeline:
         kept = {key: part for key, part in value.items() if key not in _UNREAD}
-        kept["steps"] = {name: step for name, step in (kept.get("steps") or {}).items() if name in pipeline.steps}
+        steps = (kept.get("steps") or {}).items()
+        kept["steps"] = {name: untimed(step) for name, step in steps if name in pipeline.steps}
     else:
         kept = {key: value[key] for key in _READ_SETTINGS if key in value}
+    if (defaults := untimed(kept.pop("defaults", {}))) != {}:
+        kept["defaults"] = defaults
     return json.dumps(kept, default=str).encode("utf-8", "surrogatepass")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
@@ -53,7 +53,7 @@ async def score_pairs(
 
     async def finish(pair: Pair) -> Placed:
         cell, row = pair.cell, pair.row
-        expect, scores = read_scores(cell.scores)
+        expect, scores = read_scores(cell)
         for at, measure in measures:
             scores[measure.name] = await score(pair, at, measure)
             tallies[cell.variant].score(measure.metric, row.index, cell.repeat, scores[measure.name])
@@ -73,13 +73,21 @@ async def score_pairs(
         await store.cells.save(number, await asyncio.gather(*(finish(pair) for pair in some)))
 
 
+def _readable(cells: Iterable[RunCell], store: Store) -> Iterator[tuple[RunCell, Outcome]]:
+    """Yield the cells whose records are not damaged, with their outcomes."""
+    for cell in cells:
+        with store.damage.skipping():
+            read_scores(cell)
+            yield cell, read_outcome(cell, dict)
+
+
 def _pairs(suite: Suite, store: Store, number: int) -> Iterator[Pair]:
     """Yield each cell that has an answer where the baseline has one too, the baseline's own with themselves."""
     binder = Binder(suite)
     rows = (binder.bind(row, index) for index, row in enumerate(suite.data.rows()))
     for place, group in groupby(store.cells.of_run(number), key=lambda cell: cell.row):
         row = next(each for each in rows if each.row.number == place)
-        cells = [(cell, read_outcome(cell.outcome, dict)) for cell in group]
+        cells = list(_readable(group, store))
         baselines = {cell.repeat: outcome for cell, outcome in cells if cell.variant == suite.baseline.name}
         for cell, outcome in cells:
             baseline = baselines.get(cell.repeat)

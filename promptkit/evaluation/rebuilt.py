@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics import Around, Metric, kind_named
+from promptkit.evaluation.metrics import Around, Metric, Score, kind_named
+from promptkit.evaluation.scoring import checked, missing_score
 from promptkit.evaluation.summary import variant_record
 from promptkit.evaluation.tally import Clusters, Tally
+from promptkit.storage import DAMAGED
 
 if TYPE_CHECKING:
     from promptkit.evaluation.stored_run import StoredRun
     from promptkit.project import Project
+
+
+_TOLD = {
+    "running": "the run goes on: this is what it says so far",
+    DAMAGED: "the run's record was damaged: this is what its cells say",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,14 @@ def build_metrics(view: StoredRun, project: Project) -> BuiltMetrics:
     return BuiltMetrics(metrics, gone)
 
 
+def _usable(metric: Metric, score: Score) -> Score:
+    """Return a kept score, a missing one where the metric cannot make its numbers of what was kept."""
+    try:
+        return checked(metric, score)
+    except Exception as error:
+        return missing_score(error)
+
+
 def rebuilt_record(view: StoredRun, project: Project) -> dict[str, Any]:
     """Return the record of a run that has none, since it was killed or goes on, from its cells: nothing is compared."""
     how, built = view.how, build_metrics(view, project)
@@ -64,11 +80,11 @@ def rebuilt_record(view: StoredRun, project: Project) -> dict[str, Any]:
         if cell.row != number:
             number, index = cell.row, index + 1
             clusters.add(cell.fields)
-        tallies[cell.variant].put(index, cell.repeat, cell, cell.scores, known=False)
-    going = view.status == "running"
-    told = (
-        "the run goes on: this is what it says so far" if going else "the run was killed: this is what it had by then"
-    )
+        scores = {
+            name: _usable(built.metrics[name], each) for name, each in cell.scores.items() if name in built.metrics
+        }
+        tallies[cell.variant].put(index, cell.repeat, cell, scores, known=False)
+    told = _TOLD.get(view.status, "the run was killed: this is what it had by then")
     return {
         "run": view.number,
         "suite": view.suite,
@@ -86,7 +102,10 @@ def rebuilt_record(view: StoredRun, project: Project) -> dict[str, Any]:
         "rows": how["rows"],
         "repeat": how["repeat"],
         "variants": [
-            variant_record(name, view.settings[name], tally, how["rows"] * how["repeat"], clusters.array(), None)
+            {
+                **variant_record(name, view.settings[name], tally, how["rows"] * how["repeat"], clusters.array(), None),
+                "fallbacks": how.get("fallbacks", {}).get(name, []),
+            }
             for name, tally in tallies.items()
         ],
         "comparisons": [],

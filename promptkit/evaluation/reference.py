@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from promptkit.errors import InputError
 from promptkit.evaluation.data import row_key
 from promptkit.evaluation.metrics import Score
 from promptkit.evaluation.stored_run import StoredRun
+from promptkit.storage import reading_record
 
 if TYPE_CHECKING:
     from promptkit.storage import Run, Store
@@ -89,27 +90,28 @@ def find_reference(text: str, suite: str, store: Store, *, folder: Path) -> Refe
     """Return the run or baseline that `text` names: a number, `last`, `last~1`, or a file, relative to `folder`.
 
     `last` is the newest run of the suite that is done and had all rows; None where there is none. Raises InputError for
-    a number that no run has, and for a file that is no baseline.
+    a number that no run has, and for a file that is no baseline; DamagedRecord for the number of a damaged run.
     """
     from promptkit.evaluation.baseline import read_baseline
 
     named = _RUN.fullmatch(text)
     if named is None:
         return read_baseline(folder / text)
-    run = store.run(text, kind=KIND) if text.isdigit() else _last(store, suite, int(named[1] or 0))
-    if run is not None:
-        return stored_reference(store, run)
-    if text.isdigit():
+    if not text.isdigit():
+        return _last(store, suite, int(named[1] or 0))
+    run = store.run(text, kind=KIND)
+    if run is None:
         raise InputError(f"there is no run {text} of a suite", hint=_known(store, suite))
-    return None
+    return stored_reference(store, run)
 
 
 def stored_reference(store: Store, run: Run) -> Reference:
-    """Return a run of the store as a reference. Raises InputError for one that did not end."""
+    """Return a run of the store as a reference. Raises InputError for one that did not end, and DamagedRecord."""
     if run.status not in ("done", "incomplete"):
         raise InputError(f"run {run.number} is {run.status}: there is nothing yet to compare with")
     view = StoredRun(store, run)
-    return reference_of(view, name=f"run {run.number}")
+    with reading_record(f"runs {run.number}, `record`"):
+        return reference_of(view, name=f"run {run.number}")
 
 
 def reference_of(view: StoredRun, *, name: str) -> Reference:
@@ -153,10 +155,13 @@ def _rows(view: StoredRun, cluster: str | None) -> Iterator[tuple[bytes, RowScor
         yield row_key(fields), RowScores(number, scores, fields.get(cluster) if cluster else None)
 
 
-def _last(store: Store, suite: str, back: int) -> Run | None:
+def _last(store: Store, suite: str, back: int) -> Reference | None:
     runs = store.runs(kind=KIND, target=suite, limit=LATEST)
-    fitting = [run for run in runs if run.status == "done" and not run.record.get("limited")]
-    return fitting[back] if back < len(fitting) else None
+    suitable = (run for run in runs if run.status == "done" and not run.record.get("limited"))
+    for run in islice(suitable, back, None):
+        with store.damage.skipping():
+            return stored_reference(store, run)
+    return None
 
 
 def _known(store: Store, suite: str) -> str:

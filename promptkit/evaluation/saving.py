@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from promptkit.evaluation.binding import BoundRow
     from promptkit.storage import Store
 
-GROUP_SECONDS = 0.05
-"""How long finished cells wait for others to share a commit."""
+GROUP_SECONDS = 0.25
+"""How long finished cells wait for others to share a commit, where nobody waits for them: their replies are on disk."""
 
-MOST_UNSAVED = 4_000
+MOST_UNSAVED = 1_000
 """Finished cells in memory, after which `room` waits until some are saved."""
 
 
@@ -52,8 +53,7 @@ class Saver:
     """Saves the cells of one run. `variants` are the names of its variants, `keeping` what tells apart the scores of
     each measure whose scores are kept, by its name.
 
-    `on_saving` is called before each group is written, so that what shall be in the same commit can be; `on_saved` is
-    told of each group once it is on disk, with the cells' numbers.
+    `on_saved` is told of each group once it is on disk, with the cells' numbers.
     """
 
     def __init__(
@@ -63,16 +63,14 @@ class Saver:
         variants: Sequence[str],
         keeping: Mapping[str, str],
         on_saved: Callable[[Sequence[Finished], Sequence[int]], None],
-        on_saving: Callable[[], None],
     ) -> None:
         self._store = store
         self._run = run
         self._variants = variants
         self._keeping = keeping
         self._on_saved = on_saved
-        self._on_saving = on_saving
         self._finished: list[Finished] = []
-        self._dirty, self._drained = asyncio.Event(), asyncio.Event()
+        self._dirty, self._drained, self._awaited = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._ending = False
         self._unsaved = 0
         self._saving: asyncio.Task[None] | None = None
@@ -93,6 +91,7 @@ class Saver:
 
     async def _until(self, most: int) -> None:
         while self._unsaved > most:
+            self._awaited.set()
             self._drained.clear()
             await self._drained.wait()
 
@@ -100,15 +99,18 @@ class Saver:
         """Save group after group until `end`, and then what is left. Raises StoreFailed."""
         while self._finished or not self._ending:
             await self._dirty.wait()
-            if not self._ending:
-                await asyncio.sleep(GROUP_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GROUP_SECONDS):
+                    await self._awaited.wait()
             self._dirty.clear()
+            self._awaited.clear()
             await self.save()
 
     def end(self) -> None:
         """Let `keep_saving` end once nothing is left."""
         self._ending = True
         self._dirty.set()
+        self._awaited.set()
 
     async def save(self) -> None:
         """Save what is finished now, and count it though whoever waits is cancelled. Raises StoreFailed."""
@@ -121,7 +123,6 @@ class Saver:
             self._saving = None
 
     async def _save(self, some: Sequence[Finished]) -> None:
-        self._on_saving()
         numbers = await self._store.cells.save(self._run, [self._placed(each) for each in some])
         await self._keep_scores(some, numbers)
         self._on_saved(some, numbers)

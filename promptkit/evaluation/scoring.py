@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import BudgetSpent, InputError, PromptkitError, RuntimeFailure, StoreFailed
+from promptkit.errors import (
+    BudgetSpent,
+    DamagedRecord,
+    InputError,
+    PromptkitError,
+    RuntimeFailure,
+    StoreFailed,
+    UnexpectedError,
+    catching_unexpected,
+)
 from promptkit.evaluation.binding import evaluate_of
-from promptkit.evaluation.metrics import Answered, Given, Score
+from promptkit.evaluation.metrics import DEFECT, Answered, Given, Metric, Score
 from promptkit.evaluation.outcome import Outcome
 from promptkit.evaluation.suite import Measure
-from promptkit.storage import compact, plain
+from promptkit.storage import KeptScoreShape, ScoresShape, compact, plain, read_kept, reading_record
 
 if TYPE_CHECKING:
     from promptkit.answers import AnswerType
     from promptkit.evaluation.metrics import Askers
+    from promptkit.storage import RunCell
 
 Scores = dict[str, Score]
+MOST_KEPT = 400
+"""Characters of a compared value that are kept with its score, to be shown."""
 
 
 def given_of(
@@ -70,14 +82,29 @@ def measure_cell(
     measure: Measure, outcome: Outcome, row: Mapping[str, Any], expected: Any, answer: AnswerType | None
 ) -> Score:
     """Return the score of a metric that asks nothing; a metric that fails gives a missing score that says why."""
-    given = given_of(measure, outcome, row, expected, answer)
     try:
+        given = given_of(measure, outcome, row, expected, answer)
         if outcome.flag:
-            return checked(measure.metric.unanswered(given))
+            return checked(measure.metric, measure.metric.unanswered(given))
         read = _read(measure, given)
-        return read if isinstance(read, Score) else checked(measure.metric.measure(read))
-    except (ValueError, PromptkitError) as error:
-        return Score(None, why=_why(error))
+        if isinstance(read, Score):
+            return read
+        return _with_compared(measure, read, checked(measure.metric, measure.metric.measure(read)))
+    except (Exception, SystemExit) as error:
+        return missing_score(error)
+
+
+def _with_compared(measure: Measure, given: Given, score: Score) -> Score:
+    """Return a score with what was compared, where that is not the output and what the suite expects of it."""
+    told = {"got": _bounded(given.got)} if measure.of is not None else {}
+    told |= {"expected": _bounded(given.expected)} if measure.expect is not None else {}
+    return replace(score, detail={**told, **score.detail}) if told else score
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value that is short as it is, else the beginning of it as text."""
+    text = value if isinstance(value, str) else compact(plain(value))
+    return value if len(text) <= MOST_KEPT else text[:MOST_KEPT] + "…"
 
 
 async def judge_cell(
@@ -91,25 +118,31 @@ async def judge_cell(
     """Return the score of a metric that asks a model. Raises RuntimeFailure, StoreFailed and BudgetSpent alone."""
     if outcome.flag:
         return measure_cell(measure, outcome, row, expected, answer)
-    given = given_of(measure, outcome, row, expected, answer)
     try:
+        given = given_of(measure, outcome, row, expected, answer)
         read = _read(measure, given)
-        return read if isinstance(read, Score) else checked(await measure.metric.judge(read, askers))
+        if isinstance(read, Score):
+            return read
+        return _with_compared(measure, read, checked(measure.metric, await measure.metric.judge(read, askers)))
+    except DamagedRecord as error:
+        return missing_score(error)
     except (StoreFailed, BudgetSpent, RuntimeFailure):
         raise
-    except (ValueError, PromptkitError) as error:
-        return Score(None, why=_why(error))
+    except (Exception, SystemExit, BaseExceptionGroup) as error:
+        return missing_score(error)
 
 
 async def judge_pair(measure: Measure, given: Given, baseline: Given, askers: Askers) -> Score:
     """Return the score of an answer against the baseline's. Raises RuntimeFailure, StoreFailed, BudgetSpent alone."""
     try:
         ours, theirs = _one_of_a_pair(measure, given), _one_of_a_pair(measure, baseline)
-        return checked(await measure.metric.judge_pair(ours, theirs, askers))
+        return checked(measure.metric, await measure.metric.judge_pair(ours, theirs, askers))
+    except DamagedRecord as error:
+        return missing_score(error)
     except (StoreFailed, BudgetSpent, RuntimeFailure):
         raise
-    except (ValueError, PromptkitError) as error:
-        return Score(None, why=_why(error))
+    except (Exception, SystemExit, BaseExceptionGroup) as error:
+        return missing_score(error)
 
 
 def _one_of_a_pair(measure: Measure, given: Given) -> Given:
@@ -139,10 +172,42 @@ def _why(error: Exception) -> str:
     return error.message if isinstance(error, PromptkitError) else str(error)
 
 
-def checked(score: Score) -> Score:
-    """Return a score whose value is a number; NaN and infinity are none."""
-    if score.value is not None and not isfinite(score.value):
+def missing_score(error: BaseException) -> Score:
+    """Return the missing score that a metric's exception leaves; of one that nothing foresaw with its type and place.
+
+    A ValueError is foreseen: it says what is wrong with the row's data. Raises what ends the run: ctrl-C, cancelling.
+    """
+    if isinstance(error, ValueError):
+        return Score(None, why=_why(error))
+    try:
+        with catching_unexpected():
+            raise error
+    except UnexpectedError as unexpected:
+        return Score(None, {DEFECT: unexpected.defect}, unexpected.message, unexpected)
+    except PromptkitError as failure:
+        return Score(None, why=_why(failure))
+
+
+def defects_of(outcome: Outcome, unscored: Iterable[Score]) -> set[str]:
+    """Return the type and place of each exception that nothing foresaw in a cell and its missing scores."""
+    found = {outcome.defect, *(str(score.detail.get(DEFECT, "")) for score in unscored)}
+    return found - {""}
+
+
+def checked(metric: Metric, score: Score) -> Score:
+    """Return a score whose value is a number; NaN, infinity and what no float can hold are none.
+
+    Raises what `metric` raises where the detail is not what its numbers are made of.
+    """
+    if score.value is None:
+        return score
+    try:
+        is_number = isfinite(score.value)
+    except OverflowError:
+        return Score(None, why="the score is too large a number")
+    if not is_number:
         return Score(None, score.detail, f"the score is {score.value}, which is no number")
+    array("d", metric.numbers(score))
     return score
 
 
@@ -160,22 +225,23 @@ def score_text(score: Score, row: bytes) -> str:
     return compact([*_told(score), row.hex()])
 
 
-def read_kept_score(text: str, row: bytes) -> Score | None:
-    """Return a score that the store kept of an answer, None where it was given for another row."""
-    value, detail, why, *rows = json.loads(text)
-    return Score(value, detail, why) if rows == [row.hex()] else None
+def read_kept_score(text: str | None, metric: Metric, row: bytes, where: str) -> Score | None:
+    """Return a score that the store kept of an answer, None where it was given for another row.
+
+    Raises DamagedRecord, also where `metric` cannot make its numbers of it.
+    """
+    kept = read_kept(text, KeptScoreShape, where)
+    with reading_record(where):
+        return checked(metric, Score(kept.value, dict(kept.detail), kept.why)) if kept.row == row.hex() else None
 
 
-def read_scores(text: str) -> tuple[Any, Scores]:
-    """Return what was expected, and the scores, from what the store kept."""
-    record = json.loads(text)
-    return record["expect"], {name: read_score(each) for name, each in record["scores"].items()}
-
-
-def read_score(kept: Sequence[Any]) -> Score:
-    """Return a score from `[value, detail, why]`."""
-    value, detail, why = kept
-    return Score(value, detail, why)
+def read_scores(cell: RunCell) -> tuple[Any, Scores]:
+    """Return what was expected of a cell, and its scores, from what the store kept. Raises DamagedRecord."""
+    where = f"run_cells {cell.variant} row {cell.row} repeat {cell.repeat}, `scores`"
+    record = read_kept(cell.scores, ScoresShape, where)
+    return record["expect"], {
+        name: Score(each.value, dict(each.detail), each.why) for name, each in record["scores"].items()
+    }
 
 
 def _told(score: Score) -> list[Any]:

@@ -14,7 +14,7 @@ from promptkit.engine import (
     usable,
     written_labels,
 )
-from promptkit.errors import InputError, Problem, nearest, place
+from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.bounds import wrong_bounds
 from promptkit.evaluation.data import Data, DataSpec
 from promptkit.evaluation.part_reader import TOTALS, PartReader
@@ -22,7 +22,7 @@ from promptkit.evaluation.suite import Measure, Suite, Threshold, Variant
 from promptkit.evaluation.suite_spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.evaluation.variants import MOST_VARIANTS, Wanted, combined, read_variant
 from promptkit.project import Project
-from promptkit.storage import Document, Problems, load_file, read_rest
+from promptkit.storage import Document, Problems, check_named, load_file, read_rest, resolved
 
 Key = str | int
 MEASURED = ("tokens", "latency")
@@ -38,12 +38,14 @@ def load_suite(
     limit: int | None = None,
     repeat: int | None = None,
     start: Path | None = None,
+    run_code: bool = True,
 ) -> Suite:
     """Read a suite and its target; no model is called. `sets` are the command line's `--set`, for all variants.
 
     `only`, `limit` and `repeat` are those of the command line. `start` is a target that stands for the suite's own, as
-    it is written: without variants and thresholds, which say nothing of it. Raises InputError with every problem in the
-    suite and in the files that it names.
+    it is written: without variants and thresholds, which say nothing of it. Without `run_code` a data function is not
+    run, so that the names of its fields are not known. Raises InputError with every problem in the suite and in the
+    files that it names.
     """
     problems = Problems()
     document = load_file(path)
@@ -57,7 +59,7 @@ def load_suite(
             update={"variants": {}, "matrix": {}, "thresholds": {}, "target": target | {"pipeline": str(start)}}
         )
     reader = _Reader(document, spec, path, project, problems, sets, start)
-    suite = reader.read(only=tuple(only), limit=limit, repeat=repeat)
+    suite = reader.read(only=tuple(only), limit=limit, repeat=repeat, run_code=run_code)
     problems.check()
     assert suite is not None, "a suite without problems is one"
     return suite
@@ -83,7 +85,9 @@ class _Reader:
         self._start = start
         self._parts = PartReader(document, path, project, problems)
 
-    def read(self, *, only: tuple[tuple[str, str], ...], limit: int | None, repeat: int | None) -> Suite | None:
+    def read(
+        self, *, only: tuple[tuple[str, str], ...], limit: int | None, repeat: int | None, run_code: bool
+    ) -> Suite | None:
         spec, problems = self._spec, self._problems
         data = self._data(only, limit)
         inputs = self._parts.inputs(spec.inputs, ("inputs",))
@@ -91,7 +95,8 @@ class _Reader:
         if data is None:
             self._target(frozenset())
             return None
-        given = frozenset(inputs) if inputs is not None else _fields(data, problems)
+        is_read = run_code or data.function is None
+        given = frozenset(inputs or ()) if inputs is not None or not is_read else _fields(data, problems)
         wanted = self._target(given)
         variants = self._variants(wanted) if wanted else ()
         self._check_inputs(inputs or {}, ("inputs",), variants)
@@ -152,13 +157,14 @@ class _Reader:
             raise InputError(placed) from None
 
     def _data_file(self, text: str) -> Path:
-        path = (self._path.parent / text).resolve()
+        path = resolved(self._path.parent / text)
         at = ("data",) if isinstance(self._spec.data, str) else ("data", "file")
         if not self._project.inside(path):
             raise InputError(self._problem(at, f"the path `{text}` leaves the project"))
-        if not path.is_file():
-            hint = nearest(path.name, (each.name for each in path.parent.glob("*"))) if path.parent.is_dir() else None
-            raise InputError(self._problem(at, f"there is no file {place(path)}", hint))
+        try:
+            check_named(path)
+        except InputError as error:
+            raise InputError(self._problem(at, each.message, each.hint) for each in error.problems) from None
         return path
 
     def _target(self, given: frozenset[str]) -> Wanted | None:
@@ -178,14 +184,21 @@ class _Reader:
             message = f"there is no pipeline or prompt `{spec.pipeline}`"
             self._problems.add(self._problem(at, message, nearest(spec.pipeline, known)))
             return None
-        wanted = Wanted(target=file, project=self._project, sets=tuple(self._sets), step=spec.step, given=given)
-        return replace(wanted, recorded=spec.feed == "recorded")
+        return Wanted(
+            target=file,
+            folder=self._path.parent,
+            project=self._project,
+            sets=tuple(self._sets),
+            step=spec.step,
+            recorded=spec.feed == "recorded",
+            given=given,
+        )
 
     def _target_file(self, name: str) -> Path | None:
         """Return the target's file. What lies beside a suite may be suites named as their targets, so it comes last."""
         for beside in (self._path,) if "/" in name else (None, self._path):
             file = self._project.find_pipeline(name, beside) or self._project.find_prompt(name, beside)
-            if file is not None and file != self._path.resolve():
+            if file is not None and file != resolved(self._path):
                 return file
         return None
 

@@ -9,12 +9,11 @@ from itertools import chain, count, product
 from pathlib import Path
 from typing import Any
 
-from promptkit.engine import Pipeline, find_step, load_target, one_step, up_to_step
+from promptkit.engine import Pipeline, find_step, load_target, model_named, one_step, up_to_step
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.outcome import content_hash
 from promptkit.evaluation.suite import Variant
 from promptkit.project import Project
-from promptkit.runtimes import parse_reference
 from promptkit.storage import Problems
 
 BASELINE = "baseline"
@@ -25,9 +24,11 @@ MOST_VARIANTS = 1_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A target before its variants: `step` is the one that is measured, `recorded` tells that the steps before it run,
-    and `given` are the names that the data gives it."""
+    and `given` are the names that the data gives it. Paths of models in variants are relative to `folder`, the suite's.
+    """
 
     target: Path
+    folder: Path
     project: Project
     sets: Sequence[str] = ()
     step: str | None = None
@@ -67,7 +68,7 @@ def read_variant(name: str, sets: Mapping[str, Any], wanted: Wanted, where: Call
     model = sets.get(MODEL)
     if model is not None:
         try:
-            parse_reference(str(model))
+            model = model_named(str(model), wanted.folder, wanted.project)
         except InputError as error:
             problems.add(replace(where(MODEL), message=each.message, hint=each.hint) for each in error.problems)
     pipeline: Pipeline | None = None
@@ -86,7 +87,8 @@ def read_variant(name: str, sets: Mapping[str, Any], wanted: Wanted, where: Call
     problems.check()
     assert pipeline is not None, "a target without problems is a pipeline"
     counted = wanted.step if wanted.recorded else None
-    content = content_hash(pipeline, list(wanted.sets), wanted.step, wanted.recorded)
+    typed = [text for text in wanted.sets if not text.partition("=")[0].endswith(".options.timeout")]
+    content = content_hash(pipeline, typed, wanted.step, wanted.recorded)
     return Variant(name=name, sets=sets, pipeline=pipeline, content=content, model=model, counted=counted)
 
 

@@ -16,6 +16,7 @@ class CellView:
     """One cell of a run. `row` counts from 1, `repeat` from 0; `error` is missing, and `problem` says why.
 
     `cell` is what `RunView.trace` takes. `expect` is what the suite expects of the row, None where it says nothing.
+    `defect` is the type and place of an exception that nothing foresaw.
     """
 
     variant: str
@@ -26,6 +27,7 @@ class CellView:
     expect: Any
     flag: CellFlag = ""
     problem: str = ""
+    defect: str = ""
     scores: Mapping[str, Score] = field(default_factory=dict)
     steps: Mapping[str, Any] = field(default_factory=dict)
     calls: int = 0
@@ -34,6 +36,16 @@ class CellView:
     tokens_out: int = 0
     seconds: float = 0.0
     cell: int = 0
+
+
+def compared(cell: CellView, metric: str) -> tuple[Any, Any]:
+    """Return what was expected of a cell and what it gave, as a metric compared them.
+
+    Where it compared the output with what the suite expects of the row, these are the two.
+    """
+    detail = cell.scores[metric].detail if metric in cell.scores else {}
+    got = next((detail[key] for key in ("predicted", "got") if key in detail), cell.output)
+    return detail.get("expected", cell.expect), got
 
 
 class RunView(Protocol):

@@ -4,7 +4,7 @@ from promptkit.prompts.catalog import BrokenPrompt, Prompts
 from promptkit.prompts.examples import Examples, examples_file, read_examples
 from promptkit.prompts.expressions import Expression, check, evaluate, names
 from promptkit.prompts.front import FRONT_MATTER_KEYS, InputSpec, split_front_matter
-from promptkit.prompts.layout import open_layout
+from promptkit.prompts.layout import Layout, open_layout
 from promptkit.prompts.loader import pack, render_file
 from promptkit.prompts.messages import Composed, MessageMode, compose
 from promptkit.prompts.parsing import block_names
@@ -27,6 +27,7 @@ __all__ = [
     "Expression",
     "InputSpec",
     "Layer",
+    "Layout",
     "MessageMode",
     "Prompt",
     "Prompts",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from traceback import walk_tb
 
@@ -42,7 +43,7 @@ def _unclosed(error: TemplateSyntaxError, file: str | None) -> Problem | None:
 
 def _open_tag(source: str) -> tuple[int, str, str] | None:
     """Return line, word and name of the innermost tag that a text leaves open."""
-    tokens = [token for token in ENVIRONMENT.lex(source) if token[1] != "whitespace"]
+    tokens = list(_tokens(source))
     opened: list[tuple[int, str, str]] = []
     for (_, kind, _), (line, _, word), (_, _, name) in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if kind == "block_begin" and f"end{word}" in _ENDS:
@@ -52,6 +53,12 @@ def _open_tag(source: str) -> tuple[int, str, str] | None:
                 break
             opened.pop()
     return opened[-1] if opened else None
+
+
+def _tokens(source: str) -> Iterator[tuple[int, str, str]]:
+    """Yield line, kind and text of each token but blanks, up to what is not one: the parser came no further."""
+    with suppress(TemplateSyntaxError):
+        yield from (token for token in ENVIRONMENT.lex(source) if token[1] != "whitespace")
 
 
 def rendering_problem(error: Exception, file: str | None, names: Iterable[str]) -> Problem:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from promptkit.errors import InputError, nearest, place
 from promptkit.project import LIBRARY
+from promptkit.prompts.delimiters import Delimiters
 from promptkit.prompts.front import split_front_matter
 from promptkit.prompts.loader import current_text, render_text, stands_alone
 from promptkit.prompts.prompt import WrittenExample
@@ -22,22 +23,35 @@ SHIPPED: Final = LIBRARY / "templates" / "layouts"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A layout as read: its file and text, and what the answer follows where a prompt has no cue of its own."""
+    """A layout as read: its file and text, what the answer follows where a prompt has no cue of its own, and what finds
+    its delimiters."""
 
     file: Path
     text: str
     cue: str
+    delimiters: Delimiters | None
     alone: bool
     """Whether it names no other templates, so that the same sections always give the same text."""
 
+    def as_data(self, text: str) -> str:
+        """Return a text of data, which no delimiter of the layout stands in: those have a backslash in them."""
+        return self.delimiters.escaped(text) if self.delimiters else text
+
 
 class LayoutFront(BaseModel):
-    """The front matter of a layout: `cue` is what the answer follows where a prompt has no cue of its own."""
+    """The front matter of a layout: `cue` is what the answer follows where a prompt has no cue of its own.
+
+    The others say what marks its sections and examples, so that data cannot: names of `tags`, whole lines that are
+    `headings` (a number may follow), and `prefixes`, with which a line begins.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     about: str = ""
     cue: str = ""
+    tags: tuple[str, ...] = ()
+    headings: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
 
 
 def open_layout(layout: str | Path) -> Layout:
@@ -46,19 +60,20 @@ def open_layout(layout: str | Path) -> Layout:
         if layout not in _shipped():
             raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, _shipped()))
         layout = _shipped()[layout]
-    text = current_text(layout)
-    return Layout(layout, text, _front(layout, text).cue, stands_alone(layout, text))
+    return _read(layout, current_text(layout))
+
+
+@lru_cache(maxsize=100)
+def _read(file: Path, text: str) -> Layout:
+    document, _, _ = split_front_matter(text, str(place(file)))
+    front = read_model(document, LayoutFront) if document else LayoutFront()
+    delimiters = Delimiters.of(tags=front.tags, headings=front.headings, prefixes=front.prefixes)
+    return Layout(file, text, front.cue, delimiters, stands_alone(file, text))
 
 
 @cache
 def _shipped() -> dict[str, Path]:
     return {path.stem: path for path in SHIPPED.glob("*.j2")}
-
-
-@lru_cache(maxsize=100)
-def _front(file: Path, text: str) -> LayoutFront:
-    document, _, _ = split_front_matter(text, str(place(file)))
-    return read_model(document, LayoutFront) if document else LayoutFront()
 
 
 def lay_out(

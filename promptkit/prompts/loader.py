@@ -7,6 +7,7 @@ can lie over two prompts, or twice over one, and `{% extends prompt %}` always m
 from __future__ import annotations
 
 import marshal
+import os
 from collections.abc import Mapping, MutableMapping, Sequence
 from copy import deepcopy
 from functools import lru_cache
@@ -18,12 +19,13 @@ from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, nodes
 
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project import LIBRARY, Project
+from promptkit.prompts.delimiters import Delimiters
 from promptkit.prompts.failures import rendering_problem, syntax_problem
 from promptkit.prompts.limits import budget, joined
 from promptkit.prompts.parsing import PART, PROMPT, ROOT, Parsed, Role, parse
 from promptkit.prompts.sandbox import ENVIRONMENT, PromptEnvironment
 from promptkit.prompts.sections import CALL
-from promptkit.storage import Stamp, file_stamp, read_text
+from promptkit.storage import Stamp, file_stamp, read_text, resolved
 
 SECTIONS_FILE: Final = LIBRARY / "templates" / "prompts" / "sections.j2"
 _BENEATH: Final = "\0"
@@ -36,7 +38,7 @@ class PromptLoader(BaseLoader):
 
     def __init__(self, project: Project | None) -> None:
         self.project = project
-        self.environment = _StackEnvironment(self)
+        self._environments: dict[Delimiters | None, _StackEnvironment] = {}
         self._texts: dict[Path, str] = {}
         self._inline: dict[str, Parsed] = {}
         self._found: dict[tuple[str, Path], Path | Problem] = {}
@@ -70,8 +72,8 @@ class PromptLoader(BaseLoader):
         if "\0" in name or "\n" in name:
             return Problem("a template's name is one line of text")
         if self.project is None:
-            candidate = (beside / name).resolve()
-            if candidate.parent == beside.resolve() and candidate.is_file():
+            candidate = resolved(beside / name)
+            if candidate.parent == resolved(beside) and os.path.isfile(candidate):
                 return candidate
             return Problem(f"there is no template `{name}`")
         try:
@@ -86,10 +88,15 @@ class PromptLoader(BaseLoader):
             return Problem(f"`{name}` leads out of the project's folder", hint=f"the root is {self.project.root}")
         return found
 
-    def template(self, name: str) -> Template:
-        """Return the compiled template of a stack of names. Raises InputError."""
+    def template(self, name: str, delimiters: Delimiters | None = None) -> Template:
+        """Return the compiled template of a stack of names, in which what the author says of `delimiters` is marked.
+
+        Raises InputError.
+        """
+        if delimiters not in self._environments:
+            self._environments[delimiters] = _StackEnvironment(self, delimiters)
         try:
-            return self.environment.get_template(name)
+            return self._environments[delimiters].get_template(name)
         except InputError:
             raise
         except Exception as error:  # what the compiler raises for a tree that is too deep differs by version
@@ -98,15 +105,19 @@ class PromptLoader(BaseLoader):
     def load(self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None) -> Template:
         """Compile the template of a stack of names. Raises InputError and Jinja's errors."""
         entry, *beneath = name.split(_BENEATH)
-        code = compile_tree(self.parsed(entry), name, len(beneath))
+        parsed = self.parsed(entry)
+        delimiters = environment.delimiters if isinstance(environment, _StackEnvironment) else None
+        named = delimiters if delimiters and parsed.tree and delimiters.named_in(parsed.tree) else None
+        code = compile_tree(parsed, name, len(beneath), named)
         # Jinja's chain of globals would be copied key by key at each rendering; no template has globals of its own.
         return environment.template_class.from_code(environment, code, environment.globals)
 
 
 class _StackEnvironment(PromptEnvironment):
-    def __init__(self, loader: PromptLoader) -> None:
+    def __init__(self, loader: PromptLoader, delimiters: Delimiters | None) -> None:
         super().__init__(loader)
         self._files = loader
+        self.delimiters = delimiters
 
     def join_path(self, template: str, parent: str) -> str:
         """Return the stack of names that `parent` means by a reference (see `parsing`)."""
@@ -137,8 +148,8 @@ def call_variable(depth: int) -> str:
 
 
 @lru_cache(maxsize=1_000)
-def compile_tree(parsed: Parsed, name: str, depth: int = 0) -> CodeType:
-    """Compile a template to code. Raises InputError where its syntax is broken."""
+def compile_tree(parsed: Parsed, name: str, depth: int = 0, delimiters: Delimiters | None = None) -> CodeType:
+    """Compile a template to code, the author's `delimiters` marked. Raises InputError where its syntax is broken."""
     if parsed.tree is None or parsed.problems:
         raise InputError(parsed.problems)
     tree = parsed.tree
@@ -147,12 +158,19 @@ def compile_tree(parsed: Parsed, name: str, depth: int = 0) -> CodeType:
         for node in tree.find_all(nodes.Name):
             if node.name == CALL:
                 node.name = call_variable(depth)
+    if delimiters:
+        tree = delimiters.marked(tree)
     code: CodeType = ENVIRONMENT.compile(tree, name, parsed.file)
     return code
 
 
-def render_blocks(template: Template, values: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, str]:
-    """Return the stripped text of each wanted block that is not blank. Raises InputError with file and line."""
+def render_blocks(
+    template: Template, values: Mapping[str, Any], wanted: Sequence[str], delimiters: Delimiters | None = None
+) -> dict[str, str]:
+    """Return the stripped text of each wanted block that is not blank. Raises InputError with file and line.
+
+    `delimiters` are those that the template was loaded with; none of them in a text is from `values`.
+    """
     try:
         with budget():
             context = template.new_context(dict(values))
@@ -165,7 +183,7 @@ def render_blocks(template: Template, values: Mapping[str, Any], wanted: Sequenc
                 # The last is the empty one of `sections.j2`.
                 text = joined(written[0](context)).strip() if len(written) > 1 else ""
                 if text:
-                    texts[name] = text
+                    texts[name] = delimiters.settled(text) if delimiters else text
             return texts
     except InputError:
         raise

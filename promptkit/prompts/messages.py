@@ -33,7 +33,7 @@ class Composed:
 def compose(
     sections: Mapping[str, str],
     *,
-    layout: str | Path = "xml",
+    layout: str | Path | Layout = "xml",
     mode: MessageMode = "one",
     examples: Sequence[WrittenExample] = (),
     cue: str | None = None,
@@ -45,14 +45,15 @@ def compose(
 ) -> Composed:
     """Lay the sections out and distribute them over messages.
 
-    `layout` is a file, or the name of a shipped layout. `cue` is the text right before the answer, `none` for no cue;
-    None takes the `cue` section, else the layout's. The assistant's turn begins with the cue, or with `begin` where
-    that is given (a thought trigger, or nothing, where the reply is not the answer at once): as the begun turn where
-    the runtime `continues` one, else as the last line of the user's message. Raises InputError for an unknown layout
-    or one that does not render.
+    `layout` is one that is open, a file, or the name of a shipped one. `cue` is the text right before the answer,
+    `none` for no cue; None takes the `cue` section, else the layout's. The assistant's turn begins with the cue, or
+    with `begin` where that is given (a thought trigger, or nothing, where the reply is not the answer at once): as the
+    begun turn where the runtime `continues` one, else as the last line of the user's message. Raises InputError for an
+    unknown layout or one that does not render.
     """
-    opened = open_layout(layout)
+    opened = layout if isinstance(layout, Layout) else open_layout(layout)
     shown_cue = _cue(cue, sections, opened)
+    labels = [opened.as_data(label) for label in labels]
     parts = _parts(sections, with_examples=bool(examples))
     as_turns = examples if mode == "turns" else ()
     if as_turns and not parts["examples"]:

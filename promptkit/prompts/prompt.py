@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import InputError, Problem
+from promptkit.prompts.delimiters import Delimiters
 from promptkit.prompts.front import InputSpec
 from promptkit.prompts.loader import PromptLoader, call_variable, pack, render_blocks, stack
 from promptkit.prompts.sections import BLOCKS
@@ -78,17 +79,19 @@ class Prompt:
         *,
         layers: Sequence[Layer] = (),
         only: Collection[str] | None = None,
+        delimiters: Delimiters | None = None,
     ) -> dict[str, str]:
         """Return the text of each section that is not blank, stripped, in the order of `BLOCKS`.
 
         `values` are the inputs (defaults are filled in). `layers` are applied in order, the last is outermost.
-        `only` renders no others. Raises InputError with file and line.
+        `only` renders no others. A layout's `delimiters` that come from the values have a backslash in them. Raises
+        InputError with file and line.
         """
         given = {**self.defaults, **values}
         given.update((call_variable(depth), layer.call) for depth, layer in enumerate(layers, start=1))
-        template = self.loader.template(stack(self.entry, [layer.file for layer in layers]))
+        template = self.loader.template(stack(self.entry, [layer.file for layer in layers]), delimiters)
         wanted = BLOCKS if only is None else [name for name in BLOCKS if name in only]
-        return render_blocks(template, given, wanted)
+        return render_blocks(template, given, wanted, delimiters)
 
     def names(self) -> frozenset[str]:
         """Return the free variables that the prompt and its parents use."""
@@ -117,26 +120,36 @@ class Prompt:
         examples: Sequence[Example],
         writes: Sequence[Callable[[Any], str]],
         values: Mapping[str, Any] | None = None,
+        delimiters: Delimiters | None = None,
     ) -> tuple[WrittenExample, ...]:
         """Render each example: its input by the prompt's own `input` section, its output by its own of `writes`.
 
-        `values` fill what an example leaves out. Raises InputError where there is no such section, and when an output
-        is refused with ValueError.
+        `values` fill what an example leaves out, `delimiters` are as in `sections`. Raises InputError where there is no
+        such section, and when an output is refused with ValueError.
         """
         return tuple(
-            self._written(example, write, values or {}) for example, write in zip(examples, writes, strict=True)
+            self._written(example, write, values or {}, delimiters)
+            for example, write in zip(examples, writes, strict=True)
         )
 
-    def _written(self, example: Example, write: Callable[[Any], str], values: Mapping[str, Any]) -> WrittenExample:
+    def _written(
+        self,
+        example: Example,
+        write: Callable[[Any], str],
+        values: Mapping[str, Any],
+        delimiters: Delimiters | None,
+    ) -> WrittenExample:
         filled = {**values, **example.inputs} if self.used - example.inputs.keys() else dict(example.inputs)
         packed = pack((filled, example.output, example.thoughts, example.number))
         if packed is None:
-            return self.written_anew(replace(example, inputs=filled), write)
-        return _written_once(self, packed, example.place, write)
+            return self.written_anew(replace(example, inputs=filled), write, delimiters)
+        return _written_once(self, packed, example.place, write, delimiters)
 
-    def written_anew(self, example: Example, write: Callable[[Any], str]) -> WrittenExample:
+    def written_anew(
+        self, example: Example, write: Callable[[Any], str], delimiters: Delimiters | None
+    ) -> WrittenExample:
         """Render one example that has all its inputs."""
-        text = self.sections(example.inputs, only=("input",)).get("input")
+        text = self.sections(example.inputs, only=("input",), delimiters=delimiters).get("input")
         if text is None:
             raise InputError(
                 self.problem(
@@ -146,14 +159,19 @@ class Prompt:
                 )
             )
         try:
-            return WrittenExample(text, write(example.output), example.thoughts)
+            output, thoughts = write(example.output), example.thoughts
         except ValueError as error:
             message = f"the output of example {example.number} is no answer: {error}"
             raise InputError(replace(example.place or Problem(""), message=message)) from error
+        if delimiters:
+            output, thoughts = delimiters.escaped(output), thoughts and delimiters.escaped(thoughts)
+        return WrittenExample(text, output, thoughts)
 
 
 @lru_cache(maxsize=1_000)
-def _written_once(prompt: Prompt, packed: bytes, place: Problem | None, write: Callable[[Any], str]) -> WrittenExample:
+def _written_once(
+    prompt: Prompt, packed: bytes, place: Problem | None, write: Callable[[Any], str], delimiters: Delimiters | None
+) -> WrittenExample:
     """Render an example, once for all the rows that it is shown with."""
     inputs, output, thoughts, number = marshal.loads(packed)
-    return prompt.written_anew(Example(inputs, output, thoughts, number, place), write)
+    return prompt.written_anew(Example(inputs, output, thoughts, number, place), write, delimiters)

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateRuntimeError, UndefinedError, nodes
+from jinja2 import BaseLoader, StrictUndefined, TemplateRuntimeError, TemplateSyntaxError, UndefinedError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -38,6 +38,9 @@ from promptkit.prompts.limits import MAX_BITS, LimitExceeded, charge, check_leng
 MOST_NAMES: Final = 1_000
 """Among how many names the nearest is looked for."""
 
+MAX_NESTING: Final = 50
+"""Statements (loops, conditions, blocks) within one another. Jinja's compiler takes time by their depth, squared."""
+
 METHODS: Final[dict[type, frozenset[str]]] = {
     str: words(
         "capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit islower isnumeric "
@@ -52,6 +55,9 @@ METHODS: Final[dict[type, frozenset[str]]] = {
     float: frozenset(),
 }
 """What may be called on a plain value."""
+
+_FROM_JINJA: Final = words("_block_vars _loop_vars")
+"""Arguments that Jinja adds to calls within blocks and loops."""
 
 _REPLACED_METHODS: Final[dict[str, Callable[..., str]]] = {
     "join": lambda separator, items: join(items, separator),
@@ -130,6 +136,16 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             del self.globals[name]
         self.globals.update(_HELPERS)
 
+    def parse(self, source: str, name: str | None = None, filename: str | None = None) -> nodes.Template:
+        """Return the syntax tree of a text. Raises TemplateSyntaxError, also where it is nested too deeply."""
+        tree = super().parse(source, name, filename)
+        level: list[nodes.Node] = [tree]
+        for _ in range(MAX_NESTING + 1):
+            level = [inner for outer in level for inner in _statements_in(outer)]
+        if level:
+            raise TemplateSyntaxError("nested too deeply", level[0].lineno, name, filename)
+        return tree
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return `obj.attribute`: a mapping's key before a Python attribute."""
         if isinstance(obj, Mapping) and attribute in obj:
@@ -162,7 +178,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         charged = [charge(argument) for argument in arguments]
         replacement = _REPLACED_METHODS.get(getattr(called, "__name__", "")) if isinstance(owner, str) else None
         if replacement:
-            return replacement(owner, *charged, **named)
+            given = {name: value for name, value in named.items() if name not in _FROM_JINJA}
+            return replacement(owner, *charged, **given)
         result = super().call(context, called, *charged, **named)
         return weigh(result) if isinstance(result, dict) else charge(result)
 
@@ -180,6 +197,12 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             check_length(len(left) + len(right))
         result = super().call_binop(context, operator, left, right)
         return weigh(result) if isinstance(result, list | tuple) else result
+
+
+def _statements_in(node: nodes.Node) -> list[nodes.Node]:
+    """Return the statements that stand right inside a node, what is printed left out."""
+    inside = node.iter_child_nodes()
+    return [child for child in inside if isinstance(child, nodes.Stmt) and not isinstance(child, nodes.Output)]
 
 
 def _refuse_format(*_arguments: Any, **_named: Any) -> str:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from promptkit.reports.columns import paragraph
 from promptkit.reports.numbers import calls_text, counted, seconds_text, size_text, tokens_text
-from promptkit.reports.output import emit, error_text, note, print_error, result_stream, results_alone
+from promptkit.reports.output import emit, emit_folded, error_text, note, print_error, result_stream, results_alone
 from promptkit.reports.text import json_text, one_line, outline, row_text, shown, visible
 
 if TYPE_CHECKING:
+    from promptkit.reports.batch import AnswerTable, answer_lines, batch_row_text, batch_text
     from promptkit.reports.catalog import catalog_text, technique_text
     from promptkit.reports.comparison import Outcome, answer_record, settle
+    from promptkit.reports.defects import defects_text
     from promptkit.reports.error_groups import errors_text, print_errors
     from promptkit.reports.evaluation import EvaluationScreen, evaluation_text, metric_text, print_evaluation
     from promptkit.reports.evaluation.failures import goodness_of
@@ -41,12 +43,16 @@ if TYPE_CHECKING:
     from promptkit.reports.words import compare_words, marked
 
 __all__ = [
+    "AnswerTable",
     "EvaluationScreen",
     "Outcome",
     "Progress",
     "TrialScreen",
     "TuningScreen",
+    "answer_lines",
     "answer_record",
+    "batch_row_text",
+    "batch_text",
     "calls_text",
     "catalog_text",
     "cell_record",
@@ -55,7 +61,9 @@ __all__ = [
     "comparison_text",
     "counted",
     "csv_parts",
+    "defects_text",
     "emit",
+    "emit_folded",
     "error_text",
     "errors_text",
     "evaluation_text",
@@ -109,6 +117,10 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AnswerTable": "batch",
+    "answer_lines": "batch",
+    "batch_row_text": "batch",
+    "batch_text": "batch",
     "Outcome": "comparison",
     "Progress": "progress",
     "EvaluationScreen": "evaluation",
@@ -130,6 +142,7 @@ _LAZY = {
     "rendered_text": "requests",
     "report_console": "screen",
     "terminal_width": "screen",
+    "defects_text": "defects",
     "errors_text": "error_groups",
     "print_errors": "error_groups",
     "comparison_text": "techniques",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.columns import WIDTH, columns, cut, paragraph
+from promptkit.reports.columns import WIDTH, columns, paragraph
 from promptkit.reports.numbers import counted, tokens_text
 from promptkit.reports.text import visible
 from promptkit.storage import plain
@@ -19,20 +19,28 @@ if TYPE_CHECKING:
 
 LONGEST_FORMULA = 90
 SHOWN_TASKS = 3
+WITH_TITLES = 140
+"""Characters of a line from which titles have a column."""
 
 
-def catalog_text(techniques: Sequence[Technique], project: Project, *, width: int | None = None) -> str:
-    """Return one line a technique, of at most `width`: name, title, most requests at its defaults, family and so on."""
+def catalog_text(techniques: Sequence[Technique], project: Project, *, width: int = WIDTH) -> str:
+    """Return the techniques as a table of at most `width`: name, most requests at its defaults, family, needs, tasks.
+
+    Titles have a column where there is room for them.
+    """
     from promptkit.techniques import usual_cost
 
-    rows = [("technique", "title", "requests ≤", "family", "needs", "tasks")]
+    rows: list[tuple[str, ...]] = [("technique", "title", "requests ≤", "family", "needs", "tasks")]
     for each in techniques:
         most = usual_cost(each, project).requests
         needs = " ".join(sorted(each.needs)) or "-"
         rows.append(
             (each.name, (each.card.title or each.name), f"{most:g}", each.card.family, needs, _first(each.card.tasks))
         )
-    return "\n".join(cut(line, width) for line in columns(rows, right=[2]))
+    if width < WITH_TITLES:
+        rows = [(name, "requests" if at == 0 else most, *rest) for at, (name, _, most, *rest) in enumerate(rows)]
+        return "\n".join(columns(rows, right=[1], width=width))
+    return "\n".join(columns(rows, right=[2], width=width))
 
 
 def _first(tasks: Sequence[str]) -> str:
@@ -41,27 +49,30 @@ def _first(tasks: Sequence[str]) -> str:
     return " ".join(tasks[:SHOWN_TASKS]) + more if tasks else "-"
 
 
-def technique_text(technique: Technique, project: Project, example: Result | None) -> str:
-    """Return all that is known of a technique, and, where it has an example, each prompt that it sends there."""
-    return visible("\n".join(_lines(technique, project, example)))
+def technique_text(technique: Technique, project: Project, example: Result | None, *, width: int = WIDTH) -> str:
+    """Return all that is known of a technique, and, where it has an example, each prompt that it sends there.
+
+    Lines are at most `width` wide, but for those of prompts.
+    """
+    return visible("\n".join(_lines(technique, project, example, min(width, WIDTH))))
 
 
-def _lines(technique: Technique, project: Project, example: Result | None) -> Iterator[str]:
+def _lines(technique: Technique, project: Project, example: Result | None, width: int) -> Iterator[str]:
     card = technique.card
-    yield f"{technique.name} · {card.title or technique.name} · {card.family}"
-    yield from paragraph(card.about or technique.about)
+    yield from paragraph(f"{technique.name} · {card.title or technique.name} · {card.family}", width=width)
+    yield from paragraph(card.about or technique.about, width=width)
     if card.citation:
-        yield from ("", *paragraph(str(card.citation), rest="  "))
+        yield from ("", *paragraph(str(card.citation), width=width, rest="  "))
     if card.algorithm:
         yield ""
         for number, line in enumerate(card.algorithm, start=1):
-            yield from paragraph(f"{number}. {line}", rest="   ")
+            yield from paragraph(f"{number}. {line}", width=width, rest="   ")
     yield ""
     for name, text in _facts(technique, project):
         if text:
-            yield from paragraph(f"{name:<9}  {text}", rest=" " * 11)
-    yield from _parameters(technique)
-    yield from _calls(technique)
+            yield from paragraph(f"{name:<9}  {text}", width=width, rest=" " * 11)
+    yield from _parameters(technique, width)
+    yield from _calls(technique, width)
     yield from _example(example)
 
 
@@ -89,29 +100,29 @@ def _facts(technique: Technique, project: Project) -> Iterator[tuple[str, str]]:
     )
 
 
-def _parameters(technique: Technique) -> Iterator[str]:
+def _parameters(technique: Technique, width: int) -> Iterator[str]:
     """Yield the parameters of a technique and of its preparation, each with what the docstring says of them."""
     from promptkit.techniques import explained, preparation_settings_of, settings_of
 
-    yield from _table_of("parameter", settings_of(technique), explained(technique.function))
+    yield from _table_of("parameter", settings_of(technique), explained(technique.function), width)
     if technique.prepare:
         head = "in preparation (techniques prepare)"
-        yield from _table_of(head, preparation_settings_of(technique), explained(technique.prepare))
+        yield from _table_of(head, preparation_settings_of(technique), explained(technique.prepare), width)
 
 
-def _table_of(head: str, found: Sequence[Parameter], said: Iterable[str]) -> Iterator[str]:
+def _table_of(head: str, found: Sequence[Parameter], said: Iterable[str], width: int) -> Iterator[str]:
     rows = [(head, "default", "in the paper")]
     for each in found:
         paper = "" if each.paper is None else _plain(each.paper)
         choices = f" ({', '.join(map(str, each.choices))})" if each.choices else ""
         rows.append((each.name, f"{_plain(each.default)}{choices}", paper))
     if found:
-        yield from ("", *columns(rows, width=WIDTH))
+        yield from ("", *columns(rows, width=width))
     for text in said:
-        yield from ("", *paragraph(text))
+        yield from ("", *paragraph(text, width=width))
 
 
-def _calls(technique: Technique) -> Iterator[str]:
+def _calls(technique: Technique, width: int) -> Iterator[str]:
     """Yield the kinds of call, and what a row of one's own demonstrations holds for those that have some."""
     from promptkit.techniques import hidden, kinds_of_call
 
@@ -124,9 +135,9 @@ def _calls(technique: Technique) -> Iterator[str]:
         rows.append((call.name, made, out, call.about))
         if call.demos:
             demos.append((f"demos: {{{call.name}: FILE}}", ", ".join(call.demos[0])))
-    yield from columns(rows, width=WIDTH)
+    yield from columns(rows, width=width)
     if len(demos) > 1:
-        yield from ("", *columns(demos, width=WIDTH))
+        yield from ("", *columns(demos, width=width))
 
 
 def _example(example: Result | None) -> Iterator[str]:

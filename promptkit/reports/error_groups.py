@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from promptkit.evaluation import APART, reply_of
 from promptkit.reports.columns import paragraph
+from promptkit.reports.evaluation.compared import fitted, value_line
 from promptkit.reports.evaluation.failures import inputs_line
 from promptkit.reports.evaluation.figures import chance_text, metric_parts
-from promptkit.reports.evaluation.grid import Cell, grid, shortened
+from promptkit.reports.evaluation.grid import GAP, Cell, column_width, grid
 from promptkit.reports.evaluation.text import WIDEST, WIDTH
 from promptkit.reports.screen import report_console
 from promptkit.reports.text import one_line, visible
@@ -26,8 +27,10 @@ KINDS = {
     "low": "the lowest scores",
     "unscored": "without a score (not the prompt's)",
     "missing": "missing: a server or tool failed (not the prompt's)",
+    "defect": "failed unexpectedly",
 }
 INDENT = 4
+ARROW = " → "
 EXPLORED = "for looking around: where to look was found in the same rows; evaluate on new ones before you believe it"
 CHANCE = "q is the share of such finds that chance alone would make"
 
@@ -97,29 +100,37 @@ def _group_lines(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]
         title = f"{expected} → {got}"
         share = f"{_percent(group.share)} of failures, {group.count} of {group.of_expected:,} that should be {expected}"
     else:
-        title = KINDS[group.kind]
+        title = KINDS[group.kind] + (f": {one_line(group.defect, width // 2)}" if group.defect else "")
         share = f"{_percent(group.share)} of {'all cells' if group.kind in APART else 'failures'}"
     yield Text.assemble((f"{group.count:,} × ", "bold red"), (title, "bold"), (f"  {share}", "dim"))
-    rows = [_row(group.kind, failure, view, width) for failure in group.rows]
+    yield from _rows(group, view, width)
+
+
+def _rows(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]:
+    """Yield typical rows: the number, what the heading does not say of the row, and its inputs."""
+    first = [[_number(each), *([f"{each.goodness:.2f}"] if group.kind == "low" else [])] for each in group.rows]
+    middle = [_middle(group.kind, each, view) for each in group.rows]
+    texts = [
+        [*(text for text, _ in cells), inputs_line(each.cell, each.expected)]
+        for cells, each in zip(middle, group.rows, strict=True)
+    ]
+    room = width - INDENT - sum(column_width(column) + GAP for column in zip(*first, strict=True))
+    rows: list[list[Cell]] = [
+        [*numbers, *zip(line, [*(style for _, style in cells), ""], strict=True)]
+        for numbers, line, cells in zip(first, fitted(texts, room, alike=len(middle[0])), middle, strict=True)
+    ]
     yield from grid(rows, right=(0,), width=width, indent=INDENT)
 
 
-def _row(kind: str, failure: Failure, view: RunView, width: int) -> list[Cell]:
-    """Return a typical row: its number, what the heading does not say of it, and its inputs."""
-    expected: Cell = (shortened(_text(failure.expected), width // 5), "green")
-    got: Cell = (shortened(_text(failure.got), width // 5), "red")
-    middle: list[Cell] = []
+def _middle(kind: str, failure: Failure, view: RunView) -> list[tuple[str, str]]:
+    """Return what was expected and what came, or why nothing did, each with how it looks; nothing of a pair."""
+    expected = (value_line(failure.expected), "green")
     if kind in ("unparsed", "truncated"):
         reply = reply_of(view.trace(failure.cell.cell))
-        said = failure.why if reply is None else f"“{one_line(reply)}”"
-        middle = [expected, (shortened(one_line(said), width * 2 // 5), "yellow")]
-    elif kind in APART:
-        middle = [(shortened(one_line(failure.why), width * 2 // 5), "yellow")]
-    elif kind == "low":
-        middle = [f"{failure.goodness:.2f}", expected, got]
-    elif kind == "other":
-        middle = [expected, got]
-    return [_number(failure), *middle, inputs_line(failure.cell)]
+        return [expected, (one_line(failure.why) if reply is None else f"“{one_line(reply)}”", "yellow")]
+    if kind in APART:
+        return [(one_line(failure.why), "yellow")]
+    return [expected, (value_line(failure.got), "red")] if kind in ("low", "other") else []
 
 
 def _percent(share: float) -> str:
@@ -130,10 +141,6 @@ def _number(failure: Failure) -> str:
     """Return a cell's row, with its repeat where that is not the first."""
     cell = failure.cell
     return f"{cell.row}/{cell.repeat + 1}" if cell.repeat else str(cell.row)
-
-
-def _text(value: object) -> str:
-    return "" if value is None else one_line(value)
 
 
 def _slice_lines(errors: Errors, width: int) -> Iterator[Text]:
@@ -169,13 +176,19 @@ def _similar_lines(alike: SimilarErrors, width: int) -> Iterator[Text]:
 
 
 def _inputs_of(failures: Sequence[Failure], width: int) -> Iterator[Text]:
-    rows: list[list[Cell]] = [[_number(each), _pair(each, width), inputs_line(each.cell)] for each in failures]
+    numbers = [_number(each) for each in failures]
+    texts = [[*_pair(each), inputs_line(each.cell, each.expected)] for each in failures]
+    # An arrow stands in the gap between the two values.
+    room = width - INDENT - column_width(numbers) - GAP - len(ARROW) + GAP
+    rows: list[list[Cell]] = [
+        [number, (ARROW.join(filter(None, line[:2])), "yellow" if each.fails != "wrong" else "red"), line[2]]
+        for number, line, each in zip(numbers, fitted(texts, room, alike=2), failures, strict=True)
+    ]
     yield from grid(rows, right=(0,), width=width, indent=INDENT)
 
 
-def _pair(failure: Failure, width: int) -> Cell:
-    """Return what was expected and what came, in one cell."""
+def _pair(failure: Failure) -> list[str]:
+    """Return what was expected and what came; in place of both what is wrong with a cell that has no answer."""
     if failure.fails != "wrong":
-        return (KINDS[failure.fails], "yellow")
-    expected, got = (shortened(_text(each), width // 6) for each in (failure.expected, failure.got))
-    return (f"{expected} → {got}" if expected else got, "red")
+        return ["", KINDS[failure.fails]]
+    return [value_line(failure.expected), value_line(failure.got)]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SPENT = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 _NO_CHARACTER = re.compile("[\ufffe\uffff]")
 _NAME_WIDTH = 60
 _NEAR = 1e-9
@@ -61,10 +62,10 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
     """
     fields = list(dict.fromkeys(name for cell in view.cells(variant) for name in cell.fields))
     heads = [*(f"field.{name}" for name in fields), "expect", "output", "flag", "problem"]
-    yield _line(["variant", "row", "repeat", *heads, *(f"score.{name}" for name in view.metrics), *SPENT])
+    yield csv_line(["variant", "row", "repeat", *heads, *(f"score.{name}" for name in view.metrics), *SPENT])
     for cell in view.cells(variant):
         scores = (cell.scores.get(name) for name in view.metrics)
-        yield _line(
+        yield csv_line(
             [
                 cell.variant,
                 cell.row,
@@ -80,17 +81,22 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
         )
 
 
-def _line(values: Sequence[Any]) -> str:
+def csv_line(values: Sequence[Any], *, numbers: bool = False) -> str:
+    """Return a line of CSV. A text that a spreadsheet would take for a formula has a quote before it.
+
+    With `numbers`, texts that are only a number (`-5`, `+3,2`) stay as they are.
+    """
     text = StringIO()
-    csv.writer(text, lineterminator="\n").writerow([_plain(value) for value in values])
+    csv.writer(text, lineterminator="\n").writerow([_plain(value, numbers) for value in values])
     return text.getvalue()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, numbers: bool) -> Any:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    is_formula = text.startswith(_FORMULA) and not (numbers and _NUMBER.fullmatch(text))
+    return f"'{text}" if is_formula else text
 
 
 def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Iterator[str]:

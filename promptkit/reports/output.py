@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
 from promptkit.errors import Interrupted, PromptkitError
+from promptkit.reports.fold import fold
 from promptkit.reports.text import visible
 
 _results: TextIO | None = None
@@ -38,10 +39,30 @@ def emit(text: str) -> None:
     out.flush()
 
 
-def note(text: str) -> None:
-    """Write a notice to stderr; where stderr is gone or full, the run goes on."""
+def emit_folded(text: str) -> None:
+    """Write a result for people, in a terminal folded to its width."""
+    width = tty_width(result_stream())
+    emit(text if width is None else fold(text, width))
+
+
+def tty_width(stream: TextIO) -> int | None:
+    """Return how many characters a line of a terminal holds; None where the stream is not one."""
     try:
-        print(visible(text), file=sys.stderr, flush=True)
+        if not stream.isatty():
+            return None
+        return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def note(text: str) -> None:
+    """Write a notice to stderr, in a terminal folded to its width; where stderr is gone or full, the run goes on.
+
+    Elsewhere a line stays a line, to be searched.
+    """
+    width = tty_width(sys.stderr)
+    try:
+        print(visible(text) if width is None else fold(visible(text), width), file=sys.stderr, flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 

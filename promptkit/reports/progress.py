@@ -19,6 +19,7 @@ from promptkit.engine import (
     StepStarted,
     TextArrived,
 )
+from promptkit.reports.fold import fold
 from promptkit.reports.numbers import calls_text, counted, seconds_text, size_text, tokens_text
 from promptkit.reports.output import note
 from promptkit.reports.screen import redraws, report_console
@@ -169,7 +170,7 @@ class Progress:
 
     def _print(self, text: str) -> None:
         if self._console.is_terminal:
-            self._console.print(visible(text), style="dim")
+            self._console.print(fold(visible(text), self._console.width), style="dim")
         else:
             note(text)
 

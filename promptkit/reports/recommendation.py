@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.columns import paragraph
+from promptkit.reports.columns import WIDTH, paragraph
 from promptkit.reports.numbers import counted
 from promptkit.reports.text import visible
 
@@ -19,22 +19,23 @@ LEGEND = (
 )
 
 
-def recommendation_text(found: Recommendation) -> str:
+def recommendation_text(found: Recommendation, *, width: int = WIDTH) -> str:
     """Return the techniques, the best first, each with what it costs and why, then those dropped, then a legend."""
-    return visible("\n".join(_lines(found)))
+    return visible("\n".join(_lines(found, min(width, WIDTH))))
 
 
-def _lines(found: Recommendation) -> Iterator[str]:
+def _lines(found: Recommendation, width: int) -> Iterator[str]:
     for place, each in enumerate(found.ranked, start=1):
         requests = counted(round(each.cost.requests), "request")
-        yield f"{place}. {each.name} · {each.score:.2f} · at most {requests} a row, {each.cost.depth:g} deep"
+        told = f"{place}. {each.name} · {each.score:.2f} · at most {requests} a row, {each.cost.depth:g} deep"
+        yield from paragraph(told, width=width, rest="   ")
         for reason in each.reasons:
-            yield from paragraph(reason, first="   ", rest="   ")
+            yield from paragraph(reason, width=width, first="   ", rest="   ")
     if found.dropped:
         yield from ("", "dropped:")
         for left_out in found.dropped:
-            yield from paragraph(f"{left_out.name}: {left_out.reason}", first="   ", rest="     ")
-    yield from ("", *paragraph(LEGEND))
+            yield from paragraph(f"{left_out.name}: {left_out.reason}", width=width, first="   ", rest="     ")
+    yield from ("", *paragraph(LEGEND, width=width))
 
 
 def recommendation_record(found: Recommendation) -> dict[str, Any]:

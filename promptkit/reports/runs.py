@@ -6,8 +6,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.columns import columns
+from promptkit.engine import BATCH
+from promptkit.reports.batch import batch_said
+from promptkit.reports.cells import cell_width
+from promptkit.reports.columns import GAP, columns
 from promptkit.reports.evaluation.figures import metric_text
+from promptkit.reports.evaluation.grid import shortened
 from promptkit.reports.export import SPENT
 from promptkit.reports.kept_trace import kept_trace_text
 from promptkit.reports.numbers import calls_text, seconds_text, tokens_text
@@ -20,7 +24,9 @@ if TYPE_CHECKING:
     from promptkit.storage import Run
 
 HEAD = ("run", "when", "kind", "target", "status", "model", "time", "said")
-_SAID_WIDTH = 40
+SAID_LEAST = 28
+"""Columns that are left to what a run said, before other columns are left out for it."""
+_SAID_WIDTH = 60
 JUDGE = "judge"
 """The part of a score's detail that holds what its judge was asked and replied."""
 
@@ -44,15 +50,27 @@ def run_record(run: Run) -> dict[str, Any]:
     }
 
 
-def runs_text(runs: Sequence[Run], *, width: int | None) -> str:
-    """Return runs as a table, a run a line."""
-    return "\n".join(columns([HEAD, *map(_run_line, runs)], right=(0, 6), width=width))
+def runs_text(runs: Sequence[Run], *, width: int) -> str:
+    """Return runs as a table, a run a line, of which the last column is cut to the width.
+
+    Where too little is left of it, the model has no column, then the time, and then the date is short.
+    """
+    for left_out in ((), ("model",), ("model", "time")):
+        shown = [at for at, name in enumerate(HEAD) if name not in left_out]
+        lines = [_run_line(run, year=not left_out) for run in runs]
+        rows = [tuple(row[at] for at in shown) for row in (HEAD, *lines)]
+        fixed = sum(max(map(cell_width, column)) + len(GAP) for column in list(zip(*rows, strict=True))[:-1])
+        if width - fixed >= SAID_LEAST:
+            break
+    rows = [(*row[:-1], shortened(row[-1], max(width - fixed, 1))) for row in rows]
+    right = [at for at, name in enumerate(shown) if HEAD[name] in ("run", "time")]
+    return "\n".join(columns(rows, right=right, width=width))
 
 
-def _run_line(run: Run) -> tuple[str, ...]:
+def _run_line(run: Run, *, year: bool) -> tuple[str, ...]:
     return (
         str(run.number),
-        when_text(run.started),
+        when_text(run.started).removeprefix("" if year else time.strftime("%Y-")),
         run.kind,
         one_line(run.target),
         run.status,
@@ -74,6 +92,8 @@ def _said(run: Run) -> str:
     if "verdict" in run.record:
         found = run.record["difference"]
         return " ".join([run.record["verdict"], *([difference_text(run.record, found)] if found else [])])
+    if run.kind == BATCH:
+        return batch_said(run.record)
     told = run.record.get("error") or run.record.get("output")
     return "" if told is None else one_line(told, _SAID_WIDTH)
 
@@ -95,7 +115,7 @@ def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
         lines += ["", *columns([_step_line(name, step) for name, step in steps.items()])]
     for call in calls:
         lines += ["", *tree([(_call_title(call), _call_lines(call))])]
-    for name in ("error", "output"):
+    for name in ("traceback", "error", "output"):
         if run.record.get(name) is not None:
             lines += ["", f"{name}:", shown(run.record[name])]
     if not run.record:

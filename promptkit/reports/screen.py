@@ -10,11 +10,13 @@ from promptkit.reports.output import result_stream
 if TYPE_CHECKING:
     from rich.console import Console
 
+WIDTH = 80
+"""Characters in a line where no terminal says how many."""
 
-def terminal_width() -> int | None:
-    """Return how many characters a line of stdout's terminal holds; None where stdout is no terminal."""
-    console = report_console()
-    return console.width if console.is_terminal else None
+
+def terminal_width(*, stderr: bool = False) -> int:
+    """Return how many characters a line of stdout's terminal holds; where it is not a terminal, `COLUMNS` or WIDTH."""
+    return report_console(stderr=stderr).width
 
 
 def redraws(console: Console) -> bool:
@@ -38,5 +40,5 @@ def report_console(*, stderr: bool = False) -> Console:
         color_system=None if os.environ.get("NO_COLOR") else "auto",
     )
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 120
+        console.width = WIDTH
     return console

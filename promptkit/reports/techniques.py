@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from promptkit.reports.columns import WIDTH, columns
+from promptkit.reports.columns import WIDTH, columns, paragraph
 from promptkit.reports.numbers import counted, seconds_text
 from promptkit.reports.text import one_line
 
@@ -15,22 +15,36 @@ if TYPE_CHECKING:
 
 HEAD = ("technique", "right", "accuracy", "95 % interval", "calls", "requests", "tokens", "time", "")
 NUMBERS = range(1, 8)
-ABOUT = """\
-Calls, requests, tokens (in+out) and time (the model's own) are per row.
-Dominated: another was at least as often right for no more requests, and better in one of these.
-First come those that are not dominated, the most accurate at the top.
-Each interval is that technique's own (Wilson): whether two of them differ is not tested here."""
+SAID_TWICE = ("accuracy", "calls", "")
+"""Columns that a narrow table goes without: `right` and `requests` say nearly the same, and notes have lines."""
+ABOUT = (
+    "Calls, requests, tokens (in+out) and time (the model's own) are per row.",
+    "Dominated: another was at least as often right for no more requests, and better in one of these.",
+    "First come those that are not dominated, the most accurate at the top.",
+    "Each interval is that technique's own (Wilson): whether two of them differ is not tested here.",
+)
 
 
-def comparison_text(comparison: Comparison) -> str:
+def comparison_text(comparison: Comparison, *, width: int = WIDTH) -> str:
     """Return a comparison as a table, a technique a line, with what its columns mean and what they do not."""
-    return "\n".join([*measured_lines(comparison.measured), "", ABOUT])
+    width = min(width, WIDTH)
+    about = [line for text in ABOUT for line in paragraph(text, width=width, rest="  ")]
+    return "\n".join([*measured_lines(comparison.measured, width), "", *about])
 
 
-def measured_lines(measured: Sequence[Measured]) -> list[str]:
-    """Return the table, and below it why a technique was not measured, or not on all rows."""
-    lines = columns([HEAD, *map(_row, measured)], right=NUMBERS, width=WIDTH)
-    reasons = [f"{each.name}: {one_line(each.reason)}" for each in measured if each.reason]
+def measured_lines(measured: Sequence[Measured], width: int = WIDTH) -> list[str]:
+    """Return the table, and below it why a technique was not measured, or not on all rows.
+
+    In a width of less than WIDTH two columns that others say too are left out, and notes stand below.
+    """
+    rows = [HEAD, *map(_row, measured)]
+    told = [f"{each.name}: {one_line(each.reason)}" for each in measured if each.reason]
+    if width < WIDTH:
+        rows = [tuple(cell for name, cell in zip(HEAD, row, strict=True) if name not in SAID_TWICE) for row in rows]
+        some = (each for each in measured if each.state != "unavailable")
+        told = [*(f"{each.name}: {notes}" for each in some if (notes := _notes(each))), *told]
+    lines = columns(rows, right=range(1, len(rows[0])) if width < WIDTH else NUMBERS, width=width)
+    reasons = [line for text in told for line in paragraph(text, width=width, rest="  ")]
     return [*lines, "", *reasons] if reasons else lines
 
 

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from promptkit.evaluation import compared
 from promptkit.reports.columns import paragraph
+from promptkit.reports.evaluation.compared import fitted, value_line
 from promptkit.reports.evaluation.comparisons import comparison_grid, rows_text
 from promptkit.reports.evaluation.figures import verdict_of
-from promptkit.reports.evaluation.grid import Cell, grid, shortened
+from promptkit.reports.evaluation.grid import GAP, Cell, column_width, grid
 from promptkit.reports.evaluation.text import WIDEST, WIDTH
 from promptkit.reports.export import score_record
+from promptkit.reports.fold import HANG, LEAST
 from promptkit.reports.kept_trace import Prompt, prompts
 from promptkit.reports.numbers import counted
 from promptkit.reports.runs import score_text, when_text
@@ -20,6 +23,7 @@ from promptkit.reports.text import one_line, outline, visible
 from promptkit.reports.words import marked
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from promptkit.evaluation import CellView, Flip, Side, Versus
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 MOST_LISTED = 10
 """How many of the rows that became better, and of those that became worse, stand in the table."""
 
-_ANSWER = 24
+INDENT = 2
 _STYLES = {"worse": "red", "better": "green"}
 """What became of a row, in the order in which rows are shown."""
 Found = tuple["Flip", "CellView", "CellView"]
@@ -76,7 +80,21 @@ def print_versus(versus: Versus, record: Mapping[str, Any], found: Sequence[Foun
     console = report_console()
     width = min(console.width, WIDEST) if console.is_terminal else WIDTH
     for line in versus_lines(versus, record, found, full, width):
-        console.print(line)
+        for part in _folded(line, console) if console.is_terminal else (line,):
+            console.print(part)
+
+
+def _folded(line: Text, console: Console) -> Iterator[Text]:
+    """Yield a line in parts that fit a terminal, the further ones hanging under its indent."""
+    from rich.text import Text
+
+    if line.cell_len <= console.width:
+        yield line
+        return
+    indent = " " * (len(line.plain) - len(line.plain.lstrip(" ")))
+    room = max(console.width - len(indent + HANG), LEAST)
+    for at, part in enumerate(line[len(indent) :].wrap(console, room)):
+        yield Text(indent + (HANG if at else "")) + part
 
 
 def versus_lines(
@@ -162,25 +180,39 @@ def _listed(versus: Versus, found: Sequence[Found], width: int) -> Iterator[Text
     told = ", ".join(f"{count:,} {change}" for change, count in counts.items())
     yield Text(f"rows that differ by {visible(versus.aim)}: {told}", style="bold")
     listed = _first(found, MOST_LISTED)
-    heads = ["", "row", "expected", versus.b.name, versus.a.name, "of"]
-    rows: list[list[Cell]] = [[(head, "dim") for head in heads]]
-    for flip, a, b in listed:
+    texts = [["expected", versus.b.name, versus.a.name, "of"], *(_texts(versus.aim, a, b) for _, a, b in listed)]
+    first = [["", "row"], *([_change(versus, each), _number(each[0])] for each in listed)]
+    room = width - INDENT - sum(column_width(column) + GAP for column in zip(*first, strict=True))
+    head, *cut = fitted(texts, room, alike=3)
+    rows: list[list[Cell]] = [[(text, "dim") for text in (*first[0], *head)]]
+    for (flip, _, _), (change, number), (expected, old, new, of) in zip(listed, first[1:], cut, strict=True):
         style = _STYLES[flip.change]
-        number = str(flip.row) if flip.row == flip.row_b else f"{flip.row} ({flip.row_b})"
-        values = [one_line(each) for each in a.fields.values() if each != a.expect]
-        answers = [shortened(_answer(cell, versus.aim), _ANSWER) for cell in (b, a)]
-        expected = "" if a.expect is None else shortened(one_line(a.expect), _ANSWER)
-        rows.append([(flip.change, style), number, expected, answers[0], (answers[1], style), " · ".join(values)])
-    yield from grid(rows, right=(1,), width=width, indent=2)
+        rows.append([(change, style), number, expected, old, (new, style), of])
+    yield from grid(rows, right=(1,), width=width, indent=INDENT)
     if len(versus.flips) > len(listed):
         yield from _wrapped(f"and {len(versus.flips) - len(listed):,} more (--json has all numbers)", width, "dim")
 
 
-def _answer(cell: CellView, aim: str) -> str:
-    told = cell.flag if cell.flag else one_line(cell.output)
-    score = cell.scores.get(aim)
-    plain = score is None or score.value in (None, 0, 1)
-    return told if plain or score is None else f"{score.value:.4g} {told}"
+def _number(flip: Flip) -> str:
+    return str(flip.row) if flip.row == flip.row_b else f"{flip.row} ({flip.row_b})"
+
+
+def _texts(aim: str, a: CellView, b: CellView) -> list[str]:
+    """Return what was expected of a row, what both sides gave, as the metric compared them, and its inputs."""
+    expected, new = compared(a, aim)
+    _, old = compared(b, aim)
+    inputs = " · ".join(one_line(each) for each in a.fields.values() if each != expected)
+    return [value_line(expected), b.flag or value_line(old), a.flag or value_line(new), inputs]
+
+
+def _change(versus: Versus, found: Found) -> str:
+    """Return what became of a row, with both scores where they are not right or wrong."""
+    flip, *cells = found
+    scores = [cell.scores.get(versus.aim) for cell in reversed(cells)]
+    values = [score.value for score in scores if score is not None and score.value is not None]
+    if len(values) < len(cells) or all(value in (0, 1) for value in values):
+        return flip.change
+    return f"{flip.change} {' → '.join(f'{value:.2g}' for value in values)}"
 
 
 def _full(versus: Versus, found: Found) -> Iterator[Text]:

@@ -18,6 +18,7 @@ from promptkit.runtimes.base import (
     Token,
 )
 from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.control_tokens import backslashed
 from promptkit.runtimes.models import Choice, Models, choose, default_reference
 from promptkit.runtimes.references import Reference, open_runtime, parse_reference
 from promptkit.runtimes.scripted import Scripted
@@ -56,6 +57,7 @@ __all__ = [
     "Scripted",
     "Statistics",
     "Token",
+    "backslashed",
     "choose",
     "default_reference",
     "local_models",

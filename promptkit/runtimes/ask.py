@@ -8,11 +8,13 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.control_tokens import without_control_tokens
 from promptkit.runtimes.flights import Flights
 from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.wire import reply_from, reply_record, request_key
@@ -25,6 +27,8 @@ T = TypeVar("T")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+DEADLINE = 600.0
+"""Seconds for one request, or for describing the model, where nobody says otherwise."""
 
 # A retry is counted in the statistics; stamina would also log it, on the terminal where nobody set up logging.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
@@ -84,8 +88,9 @@ class Asker:
     """Asks one runtime: within its limits, again where that can help, and never twice for what is known.
 
     `concurrency` is how many requests may be in flight (left out: what the model says is worth while), `deadline`
-    the seconds for one request with all its `attempts`, waiting for its turn not counted. `store` keeps replies;
-    `recorder` writes down all that is asked, under `name`, the model's name in the run (None: its default).
+    the seconds for one request with all its `attempts` and describing the model, waiting for its turn not counted;
+    `firm`: no step changes it. `store` keeps replies: a request is in flight until its reply is kept. `recorder` writes
+    down all that is asked, under `name`, the model's name in the run (None: its default).
     """
 
     def __init__(
@@ -94,7 +99,8 @@ class Asker:
         *,
         store: Cache | None = None,
         concurrency: int | None = None,
-        deadline: float = 600.0,
+        deadline: float = DEADLINE,
+        firm: bool = False,
         attempts: int = 4,
         recorder: Recorder | None = None,
         name: str | None = None,
@@ -104,6 +110,7 @@ class Asker:
         self._store = store
         self._concurrency = concurrency
         self._deadline = deadline
+        self._firm = firm
         self._attempts = attempts
         self._recorder = recorder
         self._name = name
@@ -139,16 +146,28 @@ class Asker:
             return reply
 
     async def _ask(self, request: Request, on_text: OnText | None) -> Reply:
+        began = monotonic()
         model = await self.model()
+        left = self._deadline - (monotonic() - began)  # of the time that describing the model may have taken
         _refuse(model, needs(request))
+        request = self.sent(request)
         self.statistics.requests += 1
         if self._store is None:
-            reply = await self._send(request, on_text)
+            async with self._limiter:
+                reply = await self._answered(request, on_text, left)
         else:
-            reply = await self._known_or_sent(self._store, request, model.digest, on_text)
+            reply = await self._known_or_sent(self._store, request, model.digest, on_text, left)
         if self._recorder:
             self._recorder.answer(self._name, request, reply)
         return reply
+
+    def sent(self, request: Request) -> Request:
+        """Return a request as it goes to the runtime. Take it after `model`.
+
+        Its messages hold no control token where the runtime would obey it.
+        """
+        obeys = self._model is not None and self._model.obeys_control_tokens
+        return without_control_tokens(request) if obeys else request
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text. Raises Unsupported or RuntimeFailure."""
@@ -175,10 +194,23 @@ class Asker:
             self._recorder.template(self._name, messages, begun, text)
         return text
 
+    async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
+        """Return how many tokens the messages become, or None where that is not known."""
+        await self.model()
+        return await self.runtime.count(messages, begun)
+
     def uncached(self) -> Asker:
         """Return this asker without its store: same runtime, limits and counts. Take it after `model`."""
         other = copy(self)
         other._store = None
+        return other
+
+    def timed(self, seconds: float) -> Asker:
+        """Return this asker with another deadline, unless its own is firm. Take it after `model`."""
+        if self._firm:
+            return self
+        other = copy(self)
+        other._deadline = seconds
         return other
 
     def within(self, budget: Budget) -> Asker:
@@ -191,7 +223,9 @@ class Asker:
         """Release the runtime. Safe to call twice."""
         await self.runtime.close()
 
-    async def _known_or_sent(self, store: Cache, request: Request, digest: str, on_text: OnText | None) -> Reply:
+    async def _known_or_sent(
+        self, store: Cache, request: Request, digest: str, on_text: OnText | None, seconds: float
+    ) -> Reply:
         key = request_key(request, digest)
         known = _read(store.cached(key))
         if known is not None:
@@ -201,8 +235,10 @@ class Asker:
             return known
 
         async def send(tell: OnText | None) -> Reply:
-            reply = await self._send(request, tell)
-            await store.keep(key, _encode(reply_record(reply)))
+            async with self._limiter:
+                reply = await self._answered(request, tell, seconds)
+                # Kept within its place: what a killed process must ask again is never more than the limit.
+                await store.keep(key, _encode(reply_record(reply)))
             return reply
 
         reply, shared = await self._flights.join(key, send, on_text)
@@ -211,20 +247,20 @@ class Asker:
         self.statistics.cached += 1
         return replace(reply, cached=True)
 
-    async def _send(self, request: Request, on_text: OnText | None) -> Reply:
+    async def _answered(self, request: Request, on_text: OnText | None, seconds: float) -> Reply:
         listen = listeners(on_text)
-        async with self._limiter:
-            return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())))
+        return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())), seconds)
 
-    async def _in_time(self, action: Callable[[], Awaitable[T]]) -> T:
+    async def _in_time(self, action: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         try:
-            async with asyncio.timeout(self._deadline) as clock:
+            async with asyncio.timeout(self._deadline if seconds is None else seconds) as clock:
                 return await action()
         except TimeoutError:
             if not clock.expired():
                 raise
             who = self._model.reference if self._model else "the model"
-            raise DeadlinePassed(f"{who} did not answer within {self._deadline:g} seconds") from None
+            hint = "--timeout SECONDS, or `timeout` in promptkit.yaml or a step's `options`, changes that"
+            raise DeadlinePassed(f"{who} did not answer within {self._deadline:g} seconds", hint=hint) from None
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try, and try again where the failure can pass. The first try is free of what the others need."""
@@ -274,5 +310,5 @@ def _read(value: str | None) -> Reply | None:
         return None
     try:
         return reply_from(json.loads(value), cached=True)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None

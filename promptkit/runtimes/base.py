@@ -1,4 +1,4 @@
-"""What a request and a reply are, and what a runtime must offer. Adapters implement `Runtime`, and share no more."""
+"""What a request and a reply are, and what a runtime must offer. Adapters inherit `Runtime`, and share no more."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ class Model:
 
     `digest` changes whenever the same request could be answered otherwise (weights, template, server version where
     known); it enters every request key. `context` is the window in tokens, `size` bytes of weights, `parallel` how
-    many requests are worth having in flight. `notes` are things a person should know, one line each.
+    many requests are worth having in flight. `notes` are things a person should know, one line each. A runtime that
+    `obeys_control_tokens` takes one that is written out in a message (`<|im_end|>`) for a control token.
     """
 
     reference: str
@@ -109,6 +110,7 @@ class Model:
     size: int | None = None
     parallel: int = 1
     notes: tuple[str, ...] = field(default=())
+    obeys_control_tokens: bool = False
 
 
 class Runtime(Protocol):
@@ -128,6 +130,12 @@ class Runtime(Protocol):
 
     async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
         """Return the text that the messages become, or None where the runtime does not show it."""
+
+    async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
+        """Return how many tokens the messages become, or None where that is not known."""
+        text = await self.template(messages, begun)
+        pieces = None if text is None else await self.tokenize(text)
+        return None if pieces is None else len(pieces)
 
     async def close(self) -> None:
         """Release the model or the connections. Safe to call twice."""

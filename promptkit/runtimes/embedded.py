@@ -1,7 +1,7 @@
 """A model in this process: llama.cpp's server, by the package `xllamacpp`.
 
-Every request becomes one raw text (the chat template is applied first, and the begun turn written after it), so
-that chat, begun turns, grammars, schemas and log-probabilities all go one way, and what is sent can be shown.
+Every request becomes one raw text (`prompt_text`), so that chat, begun turns, grammars, schemas and log-probabilities
+all go one way, and what is sent can be shown.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
-from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Runtime, Token
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.llama import Llama, library_version
+from promptkit.runtimes.prompt_text import PromptText, prompt_text
+from promptkit.runtimes.reply_reader import ReplyReader
 from promptkit.runtimes.seeds import sample_seed
-from promptkit.runtimes.thoughts import CLOSE, OPEN, ThoughtSplitter
+from promptkit.runtimes.thoughts import OPEN, ThoughtSplitter
 from promptkit.runtimes.weights import file_digest
 
 Result = TypeVar("Result")
@@ -108,7 +110,12 @@ class Embedded(Runtime):
     async def template(self, messages: Sequence[Message], begun: str = "") -> str:
         """Return the text that the messages become under the model's own chat template."""
         request = Request(messages=tuple(messages), begun=begun)
-        return await self._run(lambda: _prompt(self._loaded(), request))
+        return await self._run(lambda: prompt_text(self._loaded(), request).text)
+
+    async def count(self, messages: Sequence[Message], begun: str = "") -> int:
+        """Return how many tokens the messages become, control tokens in them as the letters that they are sent as."""
+        request = Request(messages=tuple(messages), begun=begun)
+        return await self._run(lambda: len(self._loaded().tokenize(prompt_text(self._loaded(), request).sent)))
 
     async def close(self) -> None:
         """End what is running and unload the model. Safe to call twice."""
@@ -165,57 +172,48 @@ class Embedded(Runtime):
     def _answer(self, request: Request, deliver: OnText | None, ended: threading.Event) -> Reply:
         started = time.perf_counter()
         llama = self._loaded(request.context)
-        prompt = _prompt(llama, request)
-        if not prompt:
+        prompt = prompt_text(llama, request)
+        if not prompt.text:
             raise RequestRefused("the prompt is empty")
-        collector = _Collector(_splitter(request, prompt), deliver)
+        collector = _Collector(ReplyReader(self._reference, splitter=_splitter(request, prompt.text)), deliver)
 
         def given_up() -> bool:
             return ended.is_set() or self._closing.is_set()
 
         query = _query(request, prompt)
         llama.complete(query, collector.add, given_up)
-        if request.alternatives and request.max_tokens == 1 and not collector.tokens:
+        if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
             llama.complete({**query, "grammar": WHOLE_CHARACTERS}, collector.add_tokens, given_up)
-        if not collector.finish and not ended.is_set():
+        if not collector.reader.finish:
             raise ServerFailed(f"{self._reference} was closed before the answer ended")
         return collector.reply(time.perf_counter() - started)
 
 
 class _Collector:
-    """Makes a Reply of llama.cpp's chunks."""
+    """Gives llama.cpp's chunks to the reader of the reply, and their text to who listens."""
 
-    def __init__(self, splitter: ThoughtSplitter, deliver: OnText | None) -> None:
-        self.tokens: list[Token] = []
-        self.finish: str | None = None
-        self._splitter = splitter
+    def __init__(self, reader: ReplyReader, deliver: OnText | None) -> None:
+        self.reader = reader
         self._deliver = deliver
-        self._tokens_thought = 0
         self._timings: dict[str, Any] = {}
 
     def add(self, chunk: dict[str, Any]) -> None:
         choice = chunk["choices"][0]
-        self._show(self._splitter.feed(choice["text"]))
-        self._tokens_thought += self._splitter.thinking
-        self.add_tokens(chunk)
-        self.finish = choice["finish_reason"] or self.finish
+        self._show(self.reader.add(choice["text"], None, _listed(chunk)))
+        if choice["finish_reason"]:
+            self.reader.end(choice["finish_reason"])
         self._timings = chunk.get("timings", self._timings)
 
     def add_tokens(self, chunk: dict[str, Any]) -> None:
-        content = (chunk["choices"][0].get("logprobs") or {}).get("content") or ()
-        self.tokens += [_token(item) for item in content]
+        self.reader.add_tokens(_listed(chunk))
 
     def reply(self, seconds: float) -> Reply:
-        self._show(self._splitter.finish())
+        self._show(self.reader.end_text())
         timings = self._timings
-        return Reply(
-            text=self._splitter.text,
-            finish="length" if self.finish == "length" else "stop",
-            thoughts=self._splitter.thoughts,
+        return self.reader.reply(
             tokens_in=timings["cache_n"] + timings["prompt_n"] if timings else None,
             tokens_out=timings.get("predicted_n"),
-            tokens_thought=self._tokens_thought,
-            tokens=tuple(self.tokens),
+            tokens_thought=None,
             seconds=seconds,
         )
 
@@ -224,30 +222,18 @@ class _Collector:
             self._deliver(piece)
 
 
-def _prompt(llama: Llama, request: Request) -> str:
-    """Return the raw text that llama.cpp continues. Where the template opens thoughts, a begun answer closes them."""
-    if request.prompt is not None:
-        return request.prompt + request.begun
-    options = {} if request.think is None else {"enable_thinking": bool(request.think)}
-    messages = [{"role": message.role, "content": message.content} for message in request.messages]
-    prompt = llama.apply_template(messages, **options)
-    if _answers_at_once(request) and prompt.rstrip().endswith(OPEN):
-        prompt = f"{prompt.rstrip()}\n\n{CLOSE}\n\n"
-    return prompt + request.begun
+def _listed(chunk: dict[str, Any]) -> Any:
+    return (chunk["choices"][0].get("logprobs") or {}).get("content")
 
 
-def _answers_at_once(request: Request) -> bool:
-    return bool(request.begun or request.grammar or request.schema) or request.think is False
-
-
-def _splitter(request: Request, prompt: str) -> ThoughtSplitter:
+def _splitter(request: Request, text: str) -> ThoughtSplitter:
     off = request.prompt is not None or bool(request.begun or request.grammar or request.schema)
-    return ThoughtSplitter(opened=not off and prompt.rstrip().endswith(OPEN), off=off)
+    return ThoughtSplitter(opened=not off and text.rstrip().endswith(OPEN), off=off)
 
 
-def _query(request: Request, prompt: str) -> dict[str, Any]:
+def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
     query: dict[str, Any] = {
-        "prompt": prompt,
+        "prompt": prompt.sent,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
     }
@@ -260,11 +246,6 @@ def _query(request: Request, prompt: str) -> dict[str, Any]:
         "logprobs": request.alternatives or None,
     }
     return query | {key: value for key, value in optional.items() if value is not None}
-
-
-def _token(item: dict[str, Any]) -> Token:
-    alternatives = tuple(Alternative(bytes(one["bytes"]), one["logprob"]) for one in item["top_logprobs"])
-    return Token(bytes(item["bytes"]), item["logprob"], alternatives)
 
 
 def _deliverer(on_text: OnText, ended: threading.Event) -> OnText:

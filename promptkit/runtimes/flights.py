@@ -43,7 +43,7 @@ class _Flight:
     def __init__(self, send: Send, *, streams: bool) -> None:
         self.waiting = 0
         self._streams = streams
-        self._said = ""
+        self._said: list[str] = []
         self._listeners: list[OnText] = []
         self.task = asyncio.ensure_future(send(self._tell if streams else None))
 
@@ -51,7 +51,7 @@ class _Flight:
         """Wait with the others; leaving does not disturb them."""
         if on_text is not None and self._streams:
             if self._said:
-                on_text(self._said)
+                on_text("".join(self._said))
             self._listeners.append(on_text)
         self.waiting += 1
         try:
@@ -70,6 +70,6 @@ class _Flight:
         await asyncio.gather(self.task, return_exceptions=True)
 
     def _tell(self, piece: str) -> None:
-        self._said += piece
+        self._said.append(piece)
         for listener in self._listeners:
             listener(piece)

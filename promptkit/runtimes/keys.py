@@ -20,13 +20,15 @@ def key_for(base_url: str, variable: str | None = None) -> str | None:
     names = [variable] if variable else ["PROMPTKIT_OPENAI_KEY"]
     if not variable and _belongs(base_url):
         names.append("OPENAI_API_KEY")
-    for name in names:
-        key = os.environ.get(name, "").strip()
-        if key and not (key.isascii() and key.isprintable()):
-            raise AccessDenied(f"the key in {name} holds characters that no key has")
-        if key:
-            return key
-    return None
+    return next((key for key in map(environment_key, names) if key), None)
+
+
+def environment_key(name: str) -> str | None:
+    """Return the key in a variable, None where it has none. Raises AccessDenied for a key that cannot be one."""
+    key = os.environ.get(name, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise AccessDenied(f"the key in {name} holds characters that no key has")
+    return key or None
 
 
 def _belongs(base_url: str) -> bool:

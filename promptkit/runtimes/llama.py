@@ -14,10 +14,12 @@ import ctypes
 import http.client
 import json
 import os
+import re
 import secrets
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,9 @@ from promptkit.errors import (
     Unsupported,
     place,
 )
+from promptkit.runtimes.redaction import Redactor
+from promptkit.runtimes.vocabulary import control_tokens
+from promptkit.storage import open_file
 
 PROMPT_CACHE_MEBIBYTES = 512
 """Memory for prompts that a slot dropped; llama.cpp's own 8 GB is too much for a laptop."""
@@ -51,10 +56,12 @@ class Llama:
     """
 
     def __init__(self, path: Path, *, context: int, slots: int, threads: int | None, embeddings: bool = False) -> None:
-        """Load a GGUF file. Raises ModelLoadFailed, which names the file and the reason."""
+        """Load a GGUF file. Raises ModelLoadFailed with the file and the reason, and InputError for what is no file."""
         library = load_library()
         _check_file(path)
         self._process = os.getpid()
+        self._path = path
+        self._letters: dict[str, tuple[int, ...]] = {}
         self._key = secrets.token_hex(16)
         parameters = library.CommonParams()
         parameters.model.path = str(path)
@@ -124,10 +131,26 @@ class Llama:
             raise failure(answer["error"])
         return [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
 
-    def tokenize(self, text: str) -> tuple[bytes, ...]:
-        """Return the text's tokens as byte pieces."""
+    def tokenize(self, text: str | Sequence[str | int]) -> tuple[bytes, ...]:
+        """Return the tokens of a text, or of texts with tokens between them, as byte pieces."""
         tokens = self._call("POST", "/tokenize", {"content": text, "with_pieces": True})["tokens"]
         return tuple(_piece(token["piece"]) for token in tokens)
+
+    @cached_property
+    def control_tokens(self) -> re.Pattern[str]:
+        """Finds the control tokens of the model that are written out in a text. The file is read at the first use."""
+        tokens = sorted(control_tokens(self._path), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, tokens)) or "(?!)")
+
+    def letters(self, token: str) -> tuple[int, ...]:
+        """Return the tokens of a control token's letters; none where its text is no control token in a prompt."""
+        if token not in self._letters:
+            plain, obeyed = (
+                tuple(self._call("POST", "/tokenize", {"content": token, "parse_special": parsed})["tokens"])
+                for parsed in (False, True)
+            )
+            self._letters[token] = () if plain == obeyed else plain
+        return self._letters[token]
 
     def apply_template(self, messages: Iterable[Mapping[str, str]], **options: Any) -> str:
         """Return the text that the messages become, with the assistant's turn begun. `options` go to the template."""
@@ -168,7 +191,7 @@ def _refuse_half_characters(asked: Mapping[str, Any] | Sequence[str]) -> None:
 
 def failure(error: Mapping[str, Any]) -> PromptkitError:
     """Return the error that llama.cpp's error object stands for."""
-    code, message = error.get("code"), str(error.get("message", "no reason given"))
+    code, message = error.get("code"), Redactor().quote(str(error.get("message", "no reason given")))
     if error.get("type") == "exceed_context_size_error":
         return ContextOverflow(
             f"the prompt has {error['n_prompt_tokens']} tokens, the window {error['n_ctx']}",
@@ -216,7 +239,7 @@ def usable_cores() -> int:
 def _check_file(path: Path) -> None:
     """Say what is wrong with a file before llama.cpp refuses it without a reason."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(64)
     except OSError as error:
         raise ModelLoadFailed(f"cannot load {place(path)}: {error.strerror or error}") from error

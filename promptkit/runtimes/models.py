@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from promptkit.runtimes.ask import Asker, Cache
+from promptkit.runtimes.ask import DEADLINE, Asker, Cache
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.references import AUTO, EMBEDDED, open_runtime, parse_reference
 
@@ -53,7 +53,7 @@ async def choose(reference: str, why: str) -> Choice:
         return Choice(reference, why)
     from promptkit.runtimes.ollama import probe
 
-    installed = await probe(timeout=PROBE_SECONDS)
+    installed = await probe(timeout=PROBE_SECONDS, one=True)
     for model in installed or ():
         if model.completes:
             named = f"ollama/{model.name}"
@@ -68,8 +68,9 @@ class Models:
     """The models of a run: its default, and those that steps name. Opened at first use, closed together.
 
     `why` tells who named the default; one named by `--model` stands for every other too, but for those in `apart`: what
-    is compared, and what judges. `no_cache` keeps the store's replies out. Paths in references are relative to `base`;
-    `notice` gets lines for a person, `progress` the bytes of weights that are fetched.
+    is compared, and what judges. `no_cache` keeps the store's replies out. `timeout` is the seconds for a request; the
+    `options` of a step may change it, unless it is `firm`. Paths in references are relative to `base`; `notice` gets
+    lines for a person, `progress` the bytes of weights that are fetched.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class Models:
         why: str = AUTO,
         store: Cache | None = None,
         concurrency: int | None = None,
+        timeout: float | None = None,
+        firm: bool = False,
         no_cache: bool = False,
         recorder: Recorder | None = None,
         progress: Progress | None = None,
@@ -91,6 +94,8 @@ class Models:
         self._why = why
         self._store = None if no_cache else store
         self._concurrency = concurrency
+        self._timeout = timeout or DEADLINE
+        self._firm = firm
         self._recorder = recorder
         self._progress = progress
         self._notice = notice
@@ -181,6 +186,8 @@ class Models:
             # Kept replies would hide that a recording lacks the answer to a changed prompt.
             store=None if choice.reference.startswith("replay:") else self._store,
             concurrency=self._concurrency,
+            deadline=self._timeout,
+            firm=self._firm,
             recorder=self._recorder,
             name=name,
         )

@@ -1,7 +1,7 @@
 """A model that an Ollama server runs.
 
-The official client lists, shows, fetches and embeds. Chat and generate go over plain HTTP, because the client cannot
-send `truncate` and `shift`, without which Ollama cuts a prompt that is too long, silently.
+It is asked over plain HTTP: the official client cannot send `truncate` and `shift`, without which Ollama cuts a prompt
+that is too long, silently, and it trusts what it is sent.
 """
 
 from __future__ import annotations
@@ -10,28 +10,30 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
-from math import isfinite
 from time import perf_counter
 from typing import Any
 
 from promptkit.errors import BadReply, ContextOverflow, ModelMissing, Unsupported
-from promptkit.runtimes.arriving import Arriving, understood
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request
-from promptkit.runtimes.http import parse
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.http import VECTOR_LIMIT, Server
 from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.ollama_server import (
-    Connection,
     Installed,
     RunnerStopped,
     at_least,
-    installed,
+    described,
+    full_name,
+    listed_models,
     normal_host,
+    open_server,
     probe,
     pull,
     server_version,
-    shown_details,
+    stream_error,
 )
+from promptkit.runtimes.reply_reader import ReplyReader, between, finite, understood
 from promptkit.runtimes.seeds import sample_seed
+from promptkit.runtimes.thoughts import ThoughtSplitter
 from promptkit.runtimes.turns import continues_once
 from promptkit.runtimes.window import Window
 
@@ -39,9 +41,12 @@ __all__ = ["Installed", "Ollama", "normal_host", "probe", "pull"]
 
 MOST_ALTERNATIVES = 20
 REFUSES_OVERFLOW = (0, 12, 4)
+NANOSECONDS = 10**9
+MOST_LOADING = 10**16
+"""Nanoseconds that loading a model may be said to have taken: 116 days."""
 
 
-class Ollama:
+class Ollama(Runtime):
     """A `Runtime` over one model of an Ollama server (`host`: as OLLAMA_HOST, which it overrides).
 
     `context` fixes the window; without it, it follows the prompts' length. `keep_alive` is what Ollama takes:
@@ -59,7 +64,7 @@ class Ollama:
         self._name = name
         self._context = context
         self._keep_alive = _duration(keep_alive)
-        self._connection = Connection(host)
+        self._server: Server = open_server(host)
         self._describing = asyncio.Lock()
         self._model: Model | None = None
         self._version = ""
@@ -74,34 +79,33 @@ class Ollama:
             return self._model
 
     async def _describe(self) -> Model:
-        async with self._connection.client() as client:
-            listed = (await client.list()).models
-        full_name = self._name if ":" in self._name.rpartition("/")[2] else f"{self._name}:latest"
-        found = [model for model in listed if model.model == full_name]
-        if not found:
+        wanted = full_name(self._name)
+        listed = next((model for model in await listed_models(self._server) if model.name == wanted), None)
+        if listed is None:
             raise ModelMissing(f"Ollama has no model `{self._name}`", hint=f"ollama pull {self._name}")
-        self._version = await server_version(self._connection)
-        shown = await shown_details(self._connection, self._name)
-        described = installed(found[0], shown, self._version, loaded=False)
-        self._window = Window(described.context)
-        capabilities = described.capabilities
-        served = f"{described.digest} {self._version}"
+        self._version = await server_version(self._server)
+        model = await described(self._server, listed, self._version)
+        self._window = Window(model.context)
+        capabilities = model.capabilities
+        served = f"{model.digest} {self._version}"
         if "chat" in capabilities and await continues_once(served, self._count):
             capabilities |= {"continue"}
         return Model(
             reference=f"ollama/{self._name}",
-            digest=f"{described.digest} ollama {self._version} {' '.join(sorted(capabilities))}",
+            digest=f"{model.digest} ollama {self._version} {' '.join(sorted(capabilities))}",
             capabilities=capabilities,
-            context=described.context,
-            size=described.size,
+            context=model.context,
+            size=model.size,
             parallel=2,
+            obeys_control_tokens=True,
         )
 
     async def _count(self, messages: Sequence[Message]) -> int | None:
         """Return how many tokens the messages become."""
-        body = self._body(Request(messages=tuple(messages), max_tokens=1), frozenset())
+        request = Request(messages=tuple(messages), max_tokens=1)
+        body = self._body(request, frozenset())
         body["options"]["num_ctx"] = self._context or self._window.tokens
-        return (await self._collect("/api/chat", body, Request(begun="A"), None)).tokens_in
+        return (await self._collect("/api/chat", body, request, None)).tokens_in
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Answer a request. A prompt that outgrows the window is asked again with a larger one, up to the model's."""
@@ -164,43 +168,49 @@ class Ollama:
         return body
 
     async def _collect(self, path: str, body: Mapping[str, Any], request: Request, on_text: OnText | None) -> Reply:
-        arriving = Arriving(begun=bool(request.begun))
+        reader = ReplyReader(
+            self._name,
+            limit=request.max_tokens,
+            redactor=self._server.redactor,
+            splitter=ThoughtSplitter(off=bool(request.begun)),
+        )
         last: Mapping[str, Any] = {}
+
+        def take(line: bytes) -> str:
+            nonlocal last
+            with self._understood():
+                last = self._part(line)
+                reader.check_open()
+                return _take(last, reader)
+
         started = perf_counter()
-        async with aclosing(self._connection.server.lines(path, body)) as lines:
-            async for line in lines:
-                with self._understood():
-                    last = self._part(line)
-                    said = last.get("message", last)
-                    text = said.get("content" if "message" in last else "response")
-                    shown = arriving.add(text, said.get("thinking"), last.get("logprobs"))
-                if shown and on_text:
-                    on_text(shown)
-        if last.get("done") is not True:
-            raise BadReply(f"`{self._name}` broke off before the answer's end", hint="it may repeat one token for ever")
-        if (held := arriving.finish()) and on_text:
-            on_text(held)
-        if request.alternatives and last.get("eval_count") and not arriving.has_logprobs:
+        async with aclosing(self._server.lines(path, body)) as lines:
+            try:
+                await reader.collect(lines, take, on_text)
+            except BadReply as error:
+                if error.retry:
+                    error.hint, error.retry = "it may repeat one token for ever", False
+                raise
+        if request.alternatives and last.get("eval_count") and not reader.has_logprobs:
             raise Unsupported("this Ollama gives no log-probabilities", hint="Ollama 0.12.11 and later do")
         with self._understood():
-            return arriving.reply(
-                finish="length" if last.get("done_reason") == "length" else "stop",
+            loading = between(last.get("load_duration") or 0, 0, MOST_LOADING) / NANOSECONDS
+            return reader.reply(
                 tokens_in=last.get("prompt_eval_count"),
                 tokens_out=last.get("eval_count"),
                 # Ollama does not count thoughts; it sends a part for each token, or for a few.
                 tokens_thought=None,
-                seconds=max(0.0, perf_counter() - started - (last.get("load_duration") or 0) / 1e9),
+                seconds=max(0.0, perf_counter() - started - loading),
             )
 
     def _part(self, line: bytes) -> Mapping[str, Any]:
-        part: Mapping[str, Any] = parse(line, self._connection.place)
-        if "error" in part:
-            text = str(part["error"])
-            raise self._connection.server.refusal(400 if "context" in text else 200, {}, text)
+        part: Mapping[str, Any] = self._server.parse(line)
+        if part.get("error") is not None:
+            raise stream_error(self._server, part["error"])
         return part
 
     def _understood(self) -> AbstractContextManager[None]:
-        return understood(f"what answers at {self._connection.place} is no Ollama")
+        return understood(f"what answers at {self._server.place} is not an Ollama server")
 
     def _check_whole(self, reply: Reply, request: Request, size: int, window: int) -> None:
         """Raise ContextOverflow where the prompt was cut, or the window ended the answer before `max_tokens`."""
@@ -218,11 +228,12 @@ class Ollama:
         """Return a unit vector for each text. Raises ContextOverflow for one that is too long."""
         if "embeddings" not in (await self.model()).capabilities:
             raise Unsupported(f"`{self._name}` gives no embeddings", hint="use an embedding model")
-        async with self._connection.client() as client:
-            answer = await client.embed(self._name, list(texts), truncate=False)
-        vectors = [[float(number) for number in vector] for vector in answer.embeddings]
-        if len(vectors) != len(texts) or not all(isfinite(number) for vector in vectors for number in vector):
-            raise BadReply(f"`{self._name}` gave {len(vectors)} vectors for {len(texts)} texts, or no numbers")
+        body = {"model": self._name, "input": list(texts), "truncate": False}
+        answer = await self._server.post("/api/embed", body, limit=VECTOR_LIMIT * (len(texts) + 1))
+        with understood(f"`{self._name}` gave no vectors of numbers"):
+            vectors = [[finite(number) for number in vector] for vector in answer["embeddings"]]
+        if len(vectors) != len(texts):
+            raise BadReply(f"`{self._name}` gave {len(vectors)} vectors for {len(texts)} texts")
         return vectors
 
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
@@ -235,7 +246,24 @@ class Ollama:
 
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
-        await self._connection.close()
+        await self._server.close()
+
+
+def _take(part: Mapping[str, Any], reader: ReplyReader) -> str:
+    """Add a part of an answer to its reader and return the text in it. Raises TypeError and the like."""
+    said = part.get("message", part)
+    if said.get("tool_calls"):
+        raise reader.failed("tool_calls")
+    text = said.get("content" if "message" in part else "response")
+    shown = reader.add(text, said.get("thinking"), part.get("logprobs"))
+    done = part.get("done", False)
+    if type(done) is not bool:
+        raise TypeError(done)
+    if done:
+        reason = part.get("done_reason")
+        reader.end("stop" if reason is None else reason)  # servers before 0.1.40 give none
+        reader.closed = True
+    return shown
 
 
 def _duration(keep_alive: str | float | None) -> str | float | None:

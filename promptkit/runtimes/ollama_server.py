@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import Any
 
 from promptkit.errors import (
     BadReply,
@@ -20,14 +21,16 @@ from promptkit.errors import (
     Unsupported,
 )
 from promptkit.runtimes.base import Capability
-from promptkit.runtimes.http import Server
-from promptkit.runtimes.transport import BoundedTransport
+from promptkit.runtimes.http import Server, error_text
+from promptkit.runtimes.keys import environment_key
+from promptkit.runtimes.reply_reader import count, understood
 from promptkit.runtimes.weights import Progress
 
-if TYPE_CHECKING:
-    import ollama
-
 DESCRIBE_SECONDS = 10.0
+MOST_DESCRIBED = 200
+"""Models of a list that are asked about one by one; of the others only the name, digest and size are known."""
+DESCRIBED_AT_ONCE = 8
+LONGEST_NAME = 200
 GIVES_LOGPROBS = (0, 12, 11)
 UNREACHABLE = "start it with `ollama serve`, or say where it is with OLLAMA_HOST"
 
@@ -90,86 +93,75 @@ def _reachable(name: str) -> str:
     return "[::1]" if address.is_unspecified else f"[{address}]"
 
 
-class Connection:
-    """Both ways to one Ollama server: the official client and plain HTTP."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model as the server's list gives it. `used` orders models by when they were fetched."""
 
-    def __init__(self, host: str | None) -> None:
-        from ollama import AsyncClient
-
-        url = normal_host(os.environ.get("OLLAMA_HOST") if host is None else host)
-        self.server = Server(url, key=os.environ.get("OLLAMA_API_KEY"), explain=self.explain, unreachable=UNREACHABLE)
-        self.place = self.server.place
-        self._client = AsyncClient(
-            host=url,
-            transport=BoundedTransport(url),
-            timeout=DESCRIBE_SECONDS,
-            follow_redirects=False,
-        )
-
-    def explain(self, status: int, text: str) -> PromptkitError | None:
-        """Return what an error of Ollama stands for, where its status alone does not tell."""
-        missing = re.search(r"model ['\"](.+?)['\"] not found", text)
-        if status == 404 and missing:
-            return ModelMissing(f"Ollama has no model `{missing[1]}`", hint=f"ollama pull {missing[1]}")
-        if status == 400 and "context" in text:
-            return ContextOverflow(f"the prompt does not fit the model's window: {text}")
-        if status == 400 and "does not support" in text:
-            return Unsupported(f"Ollama says: {text}")
-        if "runner" in text and status in (200, 500):
-            return RunnerStopped(f"Ollama says: {text}", retry=True)
-        return ServerFailed(f"Ollama says: {text}") if status == 200 else None
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[ollama.AsyncClient]:
-        """Lend the official client; whatever it raises leaves as one of our errors."""
-        import httpx
-        from ollama import ResponseError
-
-        try:
-            yield self._client
-        except ResponseError as error:
-            status = 200 if error.status_code == -1 else error.status_code
-            raise self.server.refusal(status, {}, error.error) from None
-        except ConnectionError:
-            raise self.server.fault(httpx.ConnectError("")) from None
-        except httpx.HTTPError as error:
-            raise self.server.fault(error) from None
-        except (ValueError, RecursionError):
-            raise BadReply(f"what answers at {self.place} is no Ollama", hint="check OLLAMA_HOST") from None
-
-    async def close(self) -> None:
-        await self.server.close()
-        await self._client.close()  # type: ignore[no-untyped-call]
+    name: str
+    digest: str
+    size: int | None
+    used: float
 
 
-async def probe(host: str | None = None, timeout: float = 0.3) -> list[Installed] | None:
+def open_server(host: str | None) -> Server:
+    """Return the server at a host (None: the one of OLLAMA_HOST), with the key of OLLAMA_API_KEY."""
+    url = normal_host(os.environ.get("OLLAMA_HOST") if host is None else host)
+    return Server(url, key=environment_key("OLLAMA_API_KEY"), explain=explain, unreachable=UNREACHABLE)
+
+
+def explain(status: int, text: str) -> PromptkitError | None:
+    """Return what an error of Ollama stands for, where its status alone does not tell; 200 is that of a stream."""
+    missing = re.search(r"model ['\"]([\w.:/-]+)['\"] not found", text)  # it becomes a line to type
+    if status == 404 and missing:
+        return ModelMissing(f"Ollama has no model `{missing[1]}`", hint=f"ollama pull {missing[1]}")
+    if status == 400 and "context" in text:
+        return ContextOverflow(f"the prompt does not fit the model's window: {text}")
+    if status == 400 and "does not support" in text:
+        return Unsupported(f"Ollama says: {text}")
+    if "runner" in text and status in (200, 500):
+        return RunnerStopped(f"Ollama says: {text}", retry=True)
+    return ServerFailed(f"Ollama says: {text}") if status == 200 else None
+
+
+def stream_error(server: Server, error: Any) -> PromptkitError:
+    """Return what an `error` in a stream stands for."""
+    text = error_text(error)
+    return server.refusal(400 if "context" in text else 200, {}, text)
+
+
+def full_name(name: str) -> str:
+    """Return a model's name with its tag, as the server lists it."""
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+async def probe(host: str | None = None, timeout: float = 0.3, *, one: bool = False) -> list[Installed] | None:
     """Return the models of the server, the most recently used first, or None where no server answers in time.
 
-    What is loaded counts as used last; the rest is in the order in which it was fetched.
+    What is loaded counts as used last; the rest is in the order in which it was fetched. `one`: only as many as it
+    takes to find one that can answer.
     """
-    connection = Connection(host)
+    server = open_server(host)
     try:
-        async with asyncio.timeout(timeout), connection.client() as client:
-            listed, running = await asyncio.gather(client.list(), client.ps())
-        until = {model.model: model.expires_at for model in running.models if model.expires_at}
-
-        def last_use(model: ollama.ListResponse.Model) -> tuple[bool, float]:
-            when = until.get(model.model) or model.modified_at
-            return model.model in until, when.timestamp() if when else 0.0
-
-        order = sorted(listed.models, key=last_use, reverse=True)
+        async with asyncio.timeout(timeout):
+            listed, loaded = await asyncio.gather(listed_models(server), _loaded(server))
+        order = sorted(
+            listed, key=lambda model: (model.name in loaded, loaded.get(model.name, model.used)), reverse=True
+        )
         # The server is there; with many models its details may take longer than finding that out may.
         async with asyncio.timeout(DESCRIBE_SECONDS):
-            version = await server_version(connection)
-            shown = await asyncio.gather(*(shown_details(connection, model.model or "") for model in order))
-        return [
-            installed(model, details, version, loaded=model.model in until)
-            for model, details in zip(order, shown, strict=True)
-        ]
+            version = await server_version(server)
+            if not one:
+                return await _all_described(server, order, version, loaded)
+            found: list[Installed] = []
+            for model in order[:MOST_DESCRIBED]:
+                found.append(await described(server, model, version, loaded=model.name in loaded))
+                if found[-1].completes:
+                    break
+            return found
     except (PromptkitError, TimeoutError):
         return None
     finally:
-        await connection.close()
+        await server.close()
 
 
 async def pull(name: str, progress: Progress | None = None, *, host: str | None = None) -> None:
@@ -177,24 +169,30 @@ async def pull(name: str, progress: Progress | None = None, *, host: str | None 
 
     Raises ServerFailed with Ollama's words, ConnectionFailed, or BadReply where the end was never reported.
     """
-    connection = Connection(host)
-    status = None
+    server = open_server(host)
+    status = ""
     try:
-        async with connection.client() as client:
-            async for part in await client.pull(name, stream=True):
-                status = part.status
+        async with aclosing(server.lines("/api/pull", {"model": name, "stream": True})) as lines:
+            async for line in lines:
+                with _understood(server):
+                    part = server.parse(line)
+                    if part.get("error") is not None:
+                        raise stream_error(server, part["error"])
+                    status = server.redactor.quote(part.get("status") or "")
+                    done, total = _bytes(part.get("completed")), _bytes(part.get("total"))
                 if progress:
-                    progress(part.status or "", part.completed or 0, part.total)
+                    progress(status, done or 0, total)
     finally:
-        await connection.close()
+        await server.close()
     if status != "success":
         raise BadReply(f"the fetching of `{name}` broke off", hint=f"ollama pull {name}", retry=True)
 
 
-async def server_version(connection: Connection) -> str:
-    answer = await connection.server.get("/api/version", within=DESCRIBE_SECONDS)
+async def server_version(server: Server) -> str:
+    """Return the server's version, empty where it gives none."""
+    answer = await server.get("/api/version", within=DESCRIBE_SECONDS)
     version = answer.get("version") if isinstance(answer, dict) else None
-    return version if isinstance(version, str) else ""
+    return server.redactor.quote(version) if isinstance(version, str) else ""
 
 
 def at_least(version: str, wanted: tuple[int, ...]) -> bool:
@@ -203,32 +201,94 @@ def at_least(version: str, wanted: tuple[int, ...]) -> bool:
     return not any(numbers) or numbers >= wanted
 
 
-async def shown_details(connection: Connection, name: str) -> ollama.ShowResponse:
-    async with connection.client() as client:
-        return await client.show(name)
+async def listed_models(server: Server) -> list[Listed]:
+    """Return the models that the server lists, but for those whose names no person could type."""
+    answer = await server.get("/api/tags", within=DESCRIBE_SECONDS)
+    with _understood(server):
+        models = [_listed(model) for model in answer["models"] or ()]
+    return [model for model in models if _is_name(model.name) and not server.redactor.finds(model.name)]
 
 
-def installed(
-    listed: ollama.ListResponse.Model, shown: ollama.ShowResponse, version: str, *, loaded: bool
-) -> Installed:
-    lengths = [value for key, value in (shown.modelinfo or {}).items() if key.endswith(".context_length")]
-    return Installed(
-        name=listed.model or "",
-        digest=listed.digest or "",
-        size=listed.size,
-        context=lengths[0] if lengths and isinstance(lengths[0], int) else None,
-        capabilities=_capabilities(shown, version),
-        loaded=loaded,
+async def described(server: Server, listed: Listed, version: str, *, loaded: bool = False) -> Installed:
+    """Return a model with what the server says of it."""
+    shown = await server.post("/api/show", {"model": listed.name}, within=DESCRIBE_SECONDS)
+    with _understood(server):
+        told = (shown.get("model_info") or {}).items()
+        lengths = [count(value) for key, value in told if key.endswith(".context_length")]
+        return Installed(
+            name=listed.name,
+            digest=server.redactor.quote(listed.digest),
+            size=listed.size,
+            context=lengths[0] if lengths else None,
+            capabilities=_capabilities(shown, version),
+            loaded=loaded,
+        )
+
+
+async def _all_described(
+    server: Server, order: Sequence[Listed], version: str, loaded: Mapping[str, float]
+) -> list[Installed]:
+    places = asyncio.Semaphore(DESCRIBED_AT_ONCE)
+
+    async def describe(model: Listed) -> Installed:
+        async with places:
+            return await described(server, model, version, loaded=model.name in loaded)
+
+    first = await asyncio.gather(*map(describe, order[:MOST_DESCRIBED]))
+    unknown = (
+        Installed(
+            name=model.name,
+            digest=server.redactor.quote(model.digest),
+            size=model.size,
+            context=None,
+            capabilities=frozenset(),
+            loaded=model.name in loaded,
+        )
+        for model in order[MOST_DESCRIBED:]
     )
+    return [*first, *unknown]
 
 
-def _capabilities(shown: ollama.ShowResponse, version: str) -> frozenset[Capability]:
+async def _loaded(server: Server) -> dict[str, float]:
+    """Return which models are loaded, and until when."""
+    answer = await server.get("/api/ps", within=DESCRIBE_SECONDS)
+    with _understood(server):
+        return {str(model["model"]): _time(model.get("expires_at")) for model in answer["models"] or ()}
+
+
+def _listed(model: Mapping[str, Any]) -> Listed:
+    """Return a model of the server's list. Raises TypeError and the like where it is none."""
+    name, digest = model.get("model") or model["name"], model.get("digest") or ""
+    return Listed(str(name), str(digest), _bytes(model.get("size")), _time(model.get("modified_at")))
+
+
+def _is_name(text: str) -> bool:
+    return text.isprintable() and 0 < len(text) <= LONGEST_NAME
+
+
+def _bytes(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _time(text: Any) -> float:
+    """Return a time as the server writes it in seconds, 0 for anything else."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+def _understood(server: Server) -> AbstractContextManager[None]:
+    return understood(f"what answers at {server.place} is not an Ollama server", hint="check OLLAMA_HOST")
+
+
+def _capabilities(shown: Mapping[str, Any], version: str) -> frozenset[Capability]:
     """Return what is certain without asking the model; old servers do not list capabilities, but complete."""
-    listed = shown.capabilities or ["completion"]
+    listed = shown.get("capabilities") or ["completion"]
     found: set[Capability] = set()
     if "completion" in listed:
         found |= {"chat", "complete", "schema", "sampling", "stop", "seed"}
-        if re.search(r"system|\.role", shown.template or "", re.IGNORECASE):
+        if re.search(r"system|\.role", shown.get("template") or "", re.IGNORECASE):
             found.add("system")
         if at_least(version, GIVES_LOGPROBS):
             found.add("logprobs")

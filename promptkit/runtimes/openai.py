@@ -19,48 +19,64 @@ from promptkit.errors import (
     ContextOverflow,
     ModelMissing,
     PromptkitError,
-    RequestRefused,
+    RuntimeFailure,
     ServerFailed,
     Unsupported,
     nearest,
 )
-from promptkit.runtimes.arriving import Arriving, understood
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request
-from promptkit.runtimes.http import Server, parse
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, VECTOR_LIMIT, Server, error_text
 from promptkit.runtimes.keys import key_for
+from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, finite, understood
 from promptkit.runtimes.seeds import sample_seed
+from promptkit.runtimes.thoughts import ThoughtSplitter
 from promptkit.runtimes.trials import GRAMMAR_FIELDS, Field, Trials
 
 DESCRIBE_SECONDS = 10.0
 MOST_ALTERNATIVES = 20
+MOST_SLOTS = 1000
 UNREACHABLE = "is the server started, and is this its address?"
+WITHHELD = {"refusal": "refusal", "tool_calls": "tool_calls", "function_call": "function_call"}
+"""Fields of a message that stand in place of an answer, and the ends that they mean."""
 
 
 @dataclass(slots=True)
 class _Stream:
-    """What has arrived of one answer, and how it ended."""
+    """The events of one answer, as they come."""
 
-    arriving: Arriving
-    finish: str | None = None
+    reader: ReplyReader
     usage: Mapping[str, Any] = field(default_factory=dict)
 
     def take(self, part: Mapping[str, Any]) -> str:
-        """Keep a part of the answer and return the text in it. Raises TypeError and the like for what is none."""
-        self.usage = part.get("usage") or self.usage
-        for choice in (part.get("choices") or ())[:1]:
-            said = choice.get("delta") or {}
-            self.finish = choice.get("finish_reason") or self.finish
-            return self.arriving.add(
-                choice.get("text") or said.get("content"),
-                said.get("reasoning_content") or said.get("reasoning"),
-                (choice.get("logprobs") or {}).get("content"),
-            )
-        return ""
+        """Keep an event and return the text in it. Raises TypeError and the like for what is none."""
+        if (usage := part.get("usage")) is not None:
+            if not isinstance(usage, dict):
+                raise TypeError(usage)
+            self.usage = usage
+        choices: list[Mapping[str, Any]] = part.get("choices") or []
+        if not choices:
+            return ""
+        (choice,) = choices
+        index = choice.get("index", 0)
+        if type(index) is not int or index != 0:
+            raise ValueError("one answer was asked for")
+        said = choice.get("delta") or {}
+        for withheld, meaning in WITHHELD.items():
+            if said.get(withheld):
+                raise self.reader.failed(meaning)
+        shown = self.reader.add(
+            choice["text"] if "text" in choice else said.get("content"),
+            said.get("reasoning_content") or said.get("reasoning"),
+            (choice.get("logprobs") or {}).get("content"),
+        )
+        reason = choice.get("finish_reason")
+        if reason not in (None, ""):  # some servers send an empty text until the end
+            self.reader.end(reason)
+        return shown
 
     def reply(self, seconds: float) -> Reply:
         """Return the whole answer. Raises as `take`."""
-        return self.arriving.reply(
-            finish="length" if self.finish == "length" else "stop",
+        return self.reader.reply(
             tokens_in=self.usage.get("prompt_tokens"),
             tokens_out=self.usage.get("completion_tokens"),
             tokens_thought=(self.usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
@@ -68,7 +84,7 @@ class _Stream:
         )
 
 
-class OpenAI:
+class OpenAI(Runtime):
     """A `Runtime` over `base_url` (it ends in `/v1`). The key comes from the environment only (`keys.key_for`)."""
 
     def __init__(self, name: str, *, base_url: str, key_env: str | None = None) -> None:
@@ -110,20 +126,26 @@ class OpenAI:
             digest=sha256(described.encode()).hexdigest(),
             capabilities=capabilities,
             context=self._context(own),
-            parallel=self._llama.get("total_slots", 1) if self._llama else 4,
+            parallel=self._slots(),
+            obeys_control_tokens=True,
         )
 
     async def _read(self, path: str) -> Any:
-        """Return what a server says about itself, or None where it says nothing."""
+        """Return what a server says about itself, or None where it says nothing: only chats must work."""
         try:
             return await self._server.get(path, within=DESCRIBE_SECONDS)
-        except (RequestRefused, ModelMissing, ServerFailed, BadReply):
+        except RuntimeFailure:
             return None
 
     def _context(self, own: Mapping[str, Any]) -> int | None:
         with self._understood():
             found = self._llama["default_generation_settings"].get("n_ctx") if self._llama else own.get("max_model_len")
-        return found if isinstance(found, int) else None
+        return found if type(found) is int and 0 < found <= MOST_TOKENS else None
+
+    def _slots(self) -> int:
+        """Return how many requests are worth having in flight."""
+        slots = self._llama.get("total_slots") if self._llama else 4
+        return slots if type(slots) is int and 0 < slots <= MOST_SLOTS else 1
 
     async def _capabilities(self) -> frozenset[Capability]:
         trials = Trials(self._send, self._vectors)
@@ -144,32 +166,39 @@ class OpenAI:
 
     async def _send(self, request: Request, grammar_field: Field, on_text: OnText | None = None) -> Reply:
         path = "/chat/completions" if request.prompt is None else "/completions"
-        stream = _Stream(Arriving(begun=bool(request.begun)))
+        reader = ReplyReader(
+            self._name,
+            limit=request.max_tokens,
+            redactor=self._server.redactor,
+            splitter=ThoughtSplitter(off=bool(request.begun)),
+        )
+        stream = _Stream(reader)
+
+        def take(line: bytes) -> str:
+            name, _, data = line.partition(b":")
+            if name not in (b"data", b"error"):
+                return ""
+            if data.strip() == b"[DONE]":
+                reader.closed = True
+                return ""
+            reader.check_open()
+            part = self._server.parse(data)
+            with self._understood():
+                self._raise_error(part if name == b"error" else part.get("error"))
+                return stream.take(part)
+
         started = perf_counter()
         async with aclosing(self._server.lines(path, self._body(request, grammar_field))) as lines:
-            async for line in lines:
-                name, _, data = line.partition(b":")
-                if name not in (b"data", b"error") or data.strip() == b"[DONE]":
-                    continue
-                part = parse(data, self._server.place)
-                with self._understood():
-                    self._raise_error(part if name == b"error" else part.get("error"))
-                    shown = stream.take(part)
-                if shown and on_text:
-                    on_text(shown)
-        if stream.finish is None:
-            raise BadReply(f"`{self._name}` broke off before the answer's end", retry=True)
-        if (held := stream.arriving.finish()) and on_text:
-            on_text(held)
+            await reader.collect(lines, take, on_text)
         with self._understood():
             reply = stream.reply(perf_counter() - started)
-        if request.alternatives and reply.tokens_out and not stream.arriving.has_logprobs:
+        if request.alternatives and reply.tokens_out and not reader.has_logprobs:
             raise Unsupported(f"{self._reference} gives no log-probabilities")
         return reply
 
     def _raise_error(self, error: Any) -> None:
         if error is not None:
-            text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
+            text = self._server.redactor.quote(error_text(error))
             raise self._explain(400, text) or ServerFailed(f"the server at {self._server.place} says: {text}")
 
     def _understood(self) -> AbstractContextManager[None]:
@@ -213,8 +242,11 @@ class OpenAI:
         if status in (400, 413, 422) and "context" in text.lower():
             return ContextOverflow(f"the prompt does not fit the window of `{self._name}`: {text}")
         if status == 404 and "model" in text.lower():
-            names = [str(entry["id"]) for entry in self._listed]
-            return ModelMissing(f"the server has no model `{self._name}`: {text}", hint=nearest(self._name, names))
+            hint = nearest(self._name, [str(entry["id"]) for entry in self._listed])
+            return ModelMissing(
+                f"the server has no model `{self._name}`: {text}",
+                hint=hint and self._server.redactor.quote(hint),
+            )
         return None
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -224,10 +256,12 @@ class OpenAI:
         return await self._vectors(texts)
 
     async def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
-        answer = await self._server.post("/embeddings", {"model": self._name, "input": list(texts)})
+        answer = await self._server.post(
+            "/embeddings", {"model": self._name, "input": list(texts)}, limit=VECTOR_LIMIT * (len(texts) + 1)
+        )
         with understood(f"the server at {self._server.place} gave no embeddings"):
             rows = sorted(answer["data"], key=lambda row: int(row["index"]))
-            vectors = [[float(number) for number in row["embedding"]] for row in rows]
+            vectors = [[finite(number) for number in row["embedding"]] for row in rows]
         if len(vectors) != len(texts):
             raise BadReply(f"the server at {self._server.place} gave {len(vectors)} vectors for {len(texts)} texts")
         return vectors
@@ -236,10 +270,12 @@ class OpenAI:
         """Return the text's tokens where the server is llama-server, else None."""
         if "tokenize" not in (await self.model()).capabilities:
             return None
-        answer = await self._server.post(f"{self._root}/tokenize", {"content": text, "with_pieces": True})
+        limit = DESCRIPTION_LIMIT + CHARACTER_LIMIT * len(text)
+        answer = await self._server.post(f"{self._root}/tokenize", {"content": text, "with_pieces": True}, limit=limit)
         with self._understood():
             pieces = [token["piece"] for token in answer["tokens"]]
-            return tuple(piece.encode() if isinstance(piece, str) else bytes(piece) for piece in pieces)
+            clean = self._server.redactor.clean
+            return tuple(clean(piece).encode() if isinstance(piece, str) else bytes(piece) for piece in pieces)
 
     async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
         """Return the text that the messages become where the server is llama-server, else None."""
@@ -247,9 +283,10 @@ class OpenAI:
             return None
         turns = (*messages, *((Message("assistant", begun),) if begun else ()))
         body = {"messages": [{"role": turn.role, "content": turn.content} for turn in turns]}
-        answer = await self._server.post(f"{self._root}/apply-template", body)
+        limit = DESCRIPTION_LIMIT + CHARACTER_LIMIT * sum(len(turn.content) for turn in turns)
+        answer = await self._server.post(f"{self._root}/apply-template", body, limit=limit)
         with self._understood():
-            return str(answer["prompt"])
+            return self._server.redactor.clean(str(answer["prompt"]))
 
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""

@@ -60,7 +60,9 @@ class Reference:
         """Return the reference as seen from anywhere: a path is relative to `folder`."""
         if not self.is_local:
             return self
-        path = (folder / self.path).resolve()
+        from promptkit.storage import resolved
+
+        path = resolved(folder / self.path)
         text = f"{self.kind}:{path}" + (f":{self.function}" if self.function else "")
         return replace(self, text=text, path=str(path))
 

@@ -12,18 +12,16 @@ A recording is a file of JSON lines. After the first, which says what it is, eac
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, unified_diff
-from io import FileIO
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any, TypeVar
 
 from promptkit.errors import InputError, NotRecorded, Problem, StoreFailed, place
-from promptkit.runtimes.base import Message, Model, OnText, Reply, Request
+from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.reply_reader import finite
 from promptkit.runtimes.wire import (
     model_from,
     model_record,
@@ -31,6 +29,7 @@ from promptkit.runtimes.wire import (
     piece_record,
     reply_from,
     reply_record,
+    request_from,
     request_record,
     to_json,
 )
@@ -71,13 +70,13 @@ class Recorder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or begin a recording. Raises StoreFailed, and InputError for what is no place for it."""
+        """Open a recording, or begin one, for its owner alone. Raises StoreFailed; InputError for a wrong place."""
+        from promptkit.storage import check_destination, create_private, open_to_append
+
         self._path = path
-        if path.is_dir() or not path.parent.is_dir():
-            what = "is a folder" if path.is_dir() else "is in a folder that is not there"
-            raise InputError(f"cannot record to {place(path)}: it {what}")
-        with self._failures():
-            self._file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666), "r+")
+        check_destination(path, f"--record {path}")
+        create_private(path)
+        self._file = open_to_append(path)
         try:
             self._known = self._begin()
         except BaseException:
@@ -119,10 +118,9 @@ class Recorder:
 
     def _begin(self) -> dict[str, Any]:
         """Return what is there already, after cutting off half a last line and writing the first where missing."""
-        if not S_ISREG(os.fstat(self._file.fileno()).st_mode):
-            raise InputError(Problem("a recording is a file, and this is none", place(self._path)))
-        with self._failures():
-            data = self._file.readall()
+        from promptkit.storage import read_now
+
+        data = read_now(self._path)
         whole = data[: data.rfind(b"\n") + 1]
         if not whole and not _header().startswith(data):
             raise InputError(_no_recording(self._path))
@@ -147,7 +145,7 @@ class Recorder:
             raise StoreFailed(f"cannot record to {place(self._path)}: {failure.strerror}") from failure
 
 
-class Replay:
+class Replay(Runtime):
     """A runtime that answers from a recording, as the recorded model did; `of` names another model of that run."""
 
     def __init__(self, path: Path, *, of: str | None = None) -> None:
@@ -209,7 +207,7 @@ class Replay:
         entry = self._find("embed", text)
         if entry is None:
             raise NotRecorded(f"{place(self._path)} has no vector of: {text[:80]}")
-        return self._decode(entry, lambda vector: [float(number) for number in vector])
+        return self._decode(entry, lambda vector: [finite(number) for number in vector])
 
     def _decode(self, entry: Entry, read: Callable[[Any], T]) -> T:
         try:
@@ -248,7 +246,7 @@ def read_entries(path: Path, text: str) -> list[Entry]:
     entries, problems = [], []
     for number, line in enumerate(lines[:-1], start=2):
         try:
-            entries.append(_entry(json.loads(line), number))
+            entries.append(_entry(_json(line), number))
         except (ValueError, RecursionError) as failure:
             problems.append(Problem(str(failure), place(path), number))
     if problems:
@@ -261,8 +259,28 @@ def _entry(record: Any, line: int) -> Entry:
     if isinstance(record, dict) and "answer" in record:
         for kind in KINDS:
             if record.keys() - {"of"} == {kind, "answer"}:
+                _check_question(kind, record[kind])
                 return Entry(record.get("of"), kind, record[kind], record["answer"], line)
     raise ValueError(f"not a line of a recording: it needs `answer` and one of {', '.join(KINDS)}")
+
+
+def _check_question(kind: str, question: Any) -> None:
+    """Raise ValueError for what is never asked."""
+    if kind not in ("request", "template"):
+        if not isinstance(question, str):
+            raise ValueError(f"`{kind}` must be a text")
+        return
+    try:
+        request_from(question)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"`{kind}` is not what promptkit records ({error})") from None
+
+
+def _json(line: str) -> Any:
+    """Return the value of a line, which may hold half characters, as a model may say them. Raises ValueError."""
+    value = json.loads(line)
+    to_json(value)
+    return value
 
 
 def _header() -> bytes:

@@ -11,7 +11,7 @@ from inspect import isawaitable
 from typing import TypeAlias, get_args
 
 from promptkit.errors import RequestRefused, Unsupported
-from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Token
+from promptkit.runtimes.base import Alternative, Capability, Message, Model, OnText, Reply, Request, Runtime, Token
 
 Answered: TypeAlias = str | Reply | Exception
 Script: TypeAlias = Callable[[Request], Answered | Awaitable[Answered]]
@@ -48,12 +48,12 @@ def quoted(request: Request) -> str:
     return f"…{word or end}"
 
 
-class Scripted:
+class Scripted(Runtime):
     """A runtime whose answers are given: by a function of the request, or one after the other.
 
     A text is cut at a stop sequence and at `max_tokens` and gets log-probabilities where they are asked for, as
-    a model's would; a `Reply` is handed over as it is; an exception is raised. `requests` holds what was asked,
-    `peak` the most that were in flight at once.
+    a model's would; a `Reply` is handed over as it is; an exception is raised. `requests` holds what was asked
+    (nothing without `keep_requests`), `peak` the most that were in flight at once.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Scripted:
         delay: float = 0.0,
         tokenizer: Tokenizer = pieces,
         embedder: Embedder | None = None,
+        keep_requests: bool = True,
     ) -> None:
         self.requests: list[Request] = []
         self.peak = 0
@@ -76,6 +77,7 @@ class Scripted:
         self._delay = delay
         self._tokenizer = tokenizer
         self._embedder = embedder
+        self._keep_requests = keep_requests
         can: set[Capability] = {*capabilities, "embeddings"} if embedder else {*capabilities}
         self._model = Model(
             reference=reference,
@@ -91,7 +93,8 @@ class Scripted:
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         """Return the script's next answer to the request; RequestRefused where it has none."""
-        self.requests.append(request)
+        if self._keep_requests:
+            self.requests.append(request)
         self._in_flight += 1
         self.peak = max(self.peak, self._in_flight)
         started = time.monotonic()

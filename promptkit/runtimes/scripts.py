@@ -19,31 +19,39 @@ A reply is a text, or a mapping of `text finish thoughts tokens_in tokens_out to
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import hashlib
-import importlib.util
-import re
-from collections.abc import Awaitable, Callable, Iterator
-from inspect import isawaitable, isfunction
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from inspect import isawaitable
 from itertools import chain, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Self, TypeAlias, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, TypeAdapter, model_validator
 
 from promptkit.errors import InputError, Problem, PromptkitError, RequestRefused, ServerFailed, nearest, place
+from promptkit.project_code import (
+    CodeReference,
+    binds,
+    constants_of,
+    functions_of,
+    guarded,
+    literal,
+    parse_source,
+)
 from promptkit.runtimes.base import Alternative, Capability, Finish, Reply, Request, Token
 from promptkit.runtimes.scripted import CAPABILITIES, Answered, Scripted, quoted, whole_text
-from promptkit.storage import load_file, read_model, read_text
+from promptkit.storage import load_file, read_model, read_text, resolved
+from promptkit.workers import PatternFailed, pattern_fault, patterns_found
 
 if TYPE_CHECKING:
     from promptkit.storage import Document
 
 
 def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+    if fault := pattern_fault(text):
+        raise ValueError(fault)
     return text
 
 
@@ -90,7 +98,7 @@ class Rule(_Strict):
     match: Annotated[str, AfterValidator(_pattern)] | None = None
     reply: ReplyValue | None = None
     replies: list[ReplyValue] | None = None
-    times: Annotated[int, Field(ge=1)] | None = None
+    times: Annotated[int, Field(ge=1, lt=2**31)] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -100,11 +108,9 @@ class Rule(_Strict):
             raise ValueError("a rule needs one of `reply` and `replies`")
         return self
 
-    def fits(self, text: str) -> bool:
-        """Tell whether the rule is for a request of this text."""
-        if self.match is not None:
-            return re.search(self.match, text) is not None
-        return (self.contains or "") in text
+    def fits(self, text: str, found: Collection[str]) -> bool:
+        """Tell whether the rule is for a request of this text, in which the patterns `found` find something."""
+        return (self.contains or "") in text if self.match is None else self.match in found
 
     def supply(self) -> Iterator[ReplyValue]:
         """Yield the replies until the rule is used up."""
@@ -141,44 +147,61 @@ def load_script(path: Path, reference: str) -> Scripted:
         reference=script.model or reference,
         context=script.context,
         delay=script.delay,
+        keep_requests=False,
     )
 
 
 def load_function(path: Path, name: str, reference: str) -> Scripted:
-    """Return the runtime whose answers a function in a Python file gives. Raises InputError."""
-    digest = _digest(path, name)
-    spec = importlib.util.spec_from_file_location(f"promptkit_script_{digest[:16]}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(Problem("a script's functions are in a .py file", place(path)))
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(Problem(f"cannot import it: {type(error).__name__}: {error}", place(path))) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = [each for each, value in vars(module).items() if isfunction(value)]
-        raise InputError(Problem(f"it has no function `{name}`", place(path), hint=nearest(name, known)))
+    """Return the runtime whose answers a function in a Python file gives; the file is run when it is first asked.
+
+    Raises InputError for a file that is not Python, or has no such function.
+    """
+    tree = parse_source(path)
+    if not binds(tree, name):
+        raise InputError(Problem(f"it has no function `{name}`", place(path), hint=nearest(name, functions_of(tree))))
+    file = resolved(path)
+    code = CodeReference(f"{place(path)}:{name}", path.name, name, file, file.parent)
+    able = _capabilities(tree, name, path)
+    return Scripted(
+        _guarded(code, reference),
+        capabilities=able,
+        digest=_digest(path, name),
+        reference=reference,
+        keep_requests=False,
+    )
+
+
+def _capabilities(tree: ast.Module, name: str, path: Path) -> frozenset[Capability]:
+    """Return what `FUNCTION.capabilities = {…}` in a script says, or what a function has without. Raises InputError."""
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if not isinstance(node, ast.Assign) or not isinstance(target, ast.Attribute) or target.attr != "capabilities":
+            continue
+        if isinstance(target.value, ast.Name) and target.value.id == name:
+            try:
+                return TypeAdapter(frozenset[Capability]).validate_python(literal(node.value, constants_of(tree)))
+            except ValueError:
+                message = f"`{name}.capabilities` must be a set of: {', '.join(get_args(Capability))}"
+                raise InputError(Problem(message, place(path), node.lineno)) from None
     # A function says what it says; log-probabilities made up for it would be taken for its own.
-    able = getattr(function, "capabilities", CAPABILITIES - {"logprobs"})
-    return Scripted(_guarded(function, reference), capabilities=able, digest=digest, reference=reference)
+    return CAPABILITIES - {"logprobs"}
 
 
-def _guarded(function: Callable[[Request], object], reference: str) -> Callable[[Request], Awaitable[Answered]]:
+def _guarded(code: CodeReference, reference: str) -> Callable[[Request], Awaitable[Answered]]:
     """Make what goes wrong in a person's function one of our errors."""
 
+    def failed(told: str) -> ServerFailed:
+        return ServerFailed(f"{reference} {told}")
+
     async def answer(request: Request) -> Answered:
-        try:
+        function = code.function(failed)
+        with guarded(failed, code.file, passing=(PromptkitError,)):
             answered = function(request)
             if isawaitable(answered):
                 answered = await answered
-        except PromptkitError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ServerFailed(f"{reference} raised {type(error).__name__}: {error}") from error
         if isinstance(answered, str | Reply | Exception):
             return answered
-        raise ServerFailed(f"{reference} returned {type(answered).__name__}, which is no str, Reply or Exception")
+        raise ServerFailed(f"{reference} returned {type(answered).__name__}, not a str, a Reply or an Exception")
 
     return answer
 
@@ -191,16 +214,24 @@ class _Player:
         self._replies = iter(script.replies)
         self._otherwise = script.otherwise
         self._reference = reference
+        self._patterns = [rule.match for rule in script.rules if rule.match is not None]
+        self._turn = asyncio.Lock()  # replies are given in the order of the requests
 
-    def __call__(self, request: Request) -> Answered:
-        given = self._next(whole_text(request))
+    async def __call__(self, request: Request) -> Answered:
+        text = whole_text(request)
+        async with self._turn:
+            try:
+                found = await patterns_found(self._patterns, text)
+            except PatternFailed as failed:
+                raise ServerFailed(f"{self._reference}: {failed}") from None
+            given = self._next(text, found)
         if given is None:
             raise RequestRefused(f"{self._reference} has no rule and no reply left for: {quoted(request)}")
         return given if isinstance(given, str) else given.answer()
 
-    def _next(self, text: str) -> ReplyValue | None:
+    def _next(self, text: str, found: Collection[str]) -> ReplyValue | None:
         for rule, supply in self._rules:
-            if rule.fits(text):
+            if rule.fits(text, found):
                 for reply in supply:
                     return reply
         return next(self._replies, self._otherwise)

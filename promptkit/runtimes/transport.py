@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 import aiohttp
 import httpx
@@ -13,7 +14,11 @@ from promptkit.errors import BadReply
 
 BODY_LIMIT = 64 * 2**20
 SHOWN = 80
-CONNECTIONS = 100
+SLICE_BYTES = 2**16
+"""So much of a body is handled before others on the event loop get a turn."""
+UNLIMITED = 0
+"""Of connections: what may be in flight at once is decided by who asks."""
+
 KEEP_SECONDS = 5.0
 KEPT_TOO_LONG = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
@@ -64,7 +69,7 @@ class Sender:
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_SECONDS, ssl=self._tls)
+            connector = aiohttp.TCPConnector(limit=UNLIMITED, keepalive_timeout=KEEP_SECONDS, ssl=self._tls)
             self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         return await self._session.request(
             method,
@@ -85,27 +90,37 @@ class Sent:
         self._response = response
         self._limit = limit
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives. Raises BadReply for one that is too large, and errors of httpx."""
+    async def pieces(self, limit: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives. Raises BadReply for one over `limit` bytes, and errors of httpx."""
         coding = self.headers.get("Content-Encoding", "identity").lower()
         if coding not in ("identity", "gzip", "x-gzip", "deflate"):
             raise httpx.DecodingError(f"the body is packed by `{coding[:SHOWN]}`")
-        packed = zlib.decompressobj(wbits=47) if coding != "identity" else None
-        room = self._limit
+        unpack = _unpacking() if coding != "identity" else _sliced
+        most = self._limit if limit is None else min(limit, self._limit)
+        room, since_pause = most, 0
         with aiohttp_faults():
             async for chunk in self._response.content.iter_any():
-                try:
-                    piece = packed.decompress(chunk, room + 1) if packed else chunk
-                except zlib.error as error:
-                    raise httpx.DecodingError(str(error)) from error
-                room -= len(piece)
-                if room < 0:
-                    raise BadReply("the server's reply is too large")
-                yield piece
+                for piece in unpack(chunk):
+                    yield piece[:room]
+                    room -= len(piece)
+                    if room < 0:
+                        raise BadReply(f"the server's reply is too large: more than {most:,} bytes")
+                    since_pause += len(piece)
+                    if since_pause >= SLICE_BYTES:
+                        since_pause = 0
+                        await asyncio.sleep(0)
 
-    async def read(self) -> bytes:
+    async def read(self, limit: int | None = None) -> bytes:
         """Return the whole body. Raises as `pieces`."""
-        return b"".join([piece async for piece in self.pieces()])
+        return b"".join([piece async for piece in self.pieces(limit)])
+
+    async def start(self, size: int) -> bytes:
+        """Return the body's first bytes, at most `size`. Raises errors of httpx."""
+        read: list[bytes] = []
+        with suppress(BadReply):
+            async for piece in self.pieces(size):
+                read.append(piece)
+        return b"".join(read)
 
     async def close(self) -> None:
         """Give the connection back; one whose body was not read to its end is closed."""
@@ -114,39 +129,26 @@ class Sent:
             await self._response.wait_for_close()
 
 
-class BoundedTransport(httpx.AsyncBaseTransport):
-    """The same for a client of httpx: what the official client of Ollama sends over."""
-
-    def __init__(self, url: str) -> None:
-        self._sender = Sender(url)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        given = request.extensions.get("timeout", {})
-        sent = await self._sender.send(
-            request.method,
-            str(request.url),
-            headers=request.headers,
-            content=await request.aread() or None,
-            timeout=aiohttp.ClientTimeout(
-                connect=given.get("pool"), sock_connect=given.get("connect"), sock_read=given.get("read")
-            ),
-        )
-        headers = [(name, value) for name, value in sent.headers.items() if name.lower() != "content-encoding"]
-        return httpx.Response(sent.status, headers=headers, stream=_Stream(sent))
-
-    async def aclose(self) -> None:
-        await self._sender.close()
+def _sliced(chunk: bytes) -> Iterator[bytes]:
+    for start in range(0, len(chunk), SLICE_BYTES):
+        yield chunk[start : start + SLICE_BYTES]
 
 
-class _Stream(httpx.AsyncByteStream):
-    def __init__(self, sent: Sent) -> None:
-        self._sent = sent
+def _unpacking() -> Callable[[bytes], Iterator[bytes]]:
+    """Return what unpacks the chunks of one body: in slices, since a small chunk may hold a thousand times its size."""
+    reader = zlib.decompressobj(wbits=47)
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._sent.pieces()
+    def unpack(chunk: bytes) -> Iterator[bytes]:
+        is_more = True
+        while is_more:
+            try:
+                piece = reader.decompress(chunk, SLICE_BYTES)
+            except zlib.error as error:
+                raise httpx.DecodingError(str(error)) from error
+            chunk, is_more = reader.unconsumed_tail, len(piece) == SLICE_BYTES
+            yield piece
 
-    async def aclose(self) -> None:
-        await self._sent.close()
+    return unpack
 
 
 @contextmanager

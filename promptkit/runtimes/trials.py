@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from promptkit.errors import BadReply, ModelMissing, RequestRefused, ServerFailed, Unsupported
+from promptkit.errors import BadReply, ConnectionFailed, ModelMissing, RequestRefused, ServerFailed, Unsupported
 from promptkit.runtimes.base import Capability, Message, Reply, Request
 from promptkit.runtimes.turns import continues
 
@@ -78,11 +78,16 @@ class Trials:
         return ()
 
     async def _works(self, trial: Callable[[], Awaitable[bool]]) -> bool:
-        try:
-            async with asyncio.timeout(TRIAL_SECONDS):
-                return await trial()
-        except (RequestRefused, ServerFailed, Unsupported, BadReply, ModelMissing, TimeoutError):
-            return False
+        """Try once, and again where the connection broke off: some servers drop what they do not know."""
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(TRIAL_SECONDS):
+                    return await trial()
+            except ConnectionFailed:
+                continue
+            except (RequestRefused, ServerFailed, Unsupported, BadReply, ModelMissing, TimeoutError):
+                return False
+        return False
 
     async def _count(self, messages: Sequence[Message]) -> int | None:
         last = messages[-1]

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, PromptkitError
 from promptkit.project import cache_folder
 from promptkit.runtimes.base import Message
-from promptkit.storage import write_atomic
+from promptkit.storage import make_folder, read_now, write_atomic
 
 CONTINUED = (Message("user", "Name a letter."), Message("assistant", "A"))
 
@@ -36,15 +36,15 @@ async def continues_once(digest: str, count: Callable[[Sequence[Message]], Await
         # Read again after the asking: another process may have found out about another model meanwhile.
         found = await continues(count)
         known = {**_known(file), digest: found}
-        with suppress(OSError, PromptkitError):
-            file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(PromptkitError):
+            make_folder(file.parent)
             write_atomic(file, json.dumps(known, indent=1, sort_keys=True))
     return known[digest]
 
 
 def _known(file: Path) -> dict[str, bool]:
-    with suppress(OSError, ValueError):
-        known = json.loads(file.read_text())
+    with suppress(InputError, ValueError):
+        known = json.loads(read_now(file))
         if isinstance(known, dict):
             return {digest: found is True for digest, found in known.items()}
     return {}

@@ -20,8 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import AccessDenied, MissingExtra, ModelLoadFailed, ModelMissing, nearest, place
+from promptkit.errors import (
+    AccessDenied,
+    InputError,
+    MissingExtra,
+    ModelLoadFailed,
+    ModelMissing,
+    StoreFailed,
+    nearest,
+    place,
+)
 from promptkit.project import cache_folder
+from promptkit.runtimes.redaction import Redactor
+from promptkit.storage import check_writable, make_folder, open_to_append, read_now, write_atomic
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being fetched, the bytes done and the bytes in all (None where unknown)."""
@@ -68,13 +79,13 @@ def file_digest(path: Path) -> str:
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
     note = cache_folder() / "digests" / hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
-    with suppress(OSError, ValueError):
-        if len(known := note.read_text("ascii")) == 64:
-            return known
+    with suppress(InputError):
+        if len(known := read_now(note)) == 64:
+            return known.decode("ascii", "replace")
     digest = _sha256(path)
-    with suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(digest, "ascii")
+    with suppress(StoreFailed):
+        make_folder(note.parent)
+        write_atomic(note, digest)
     return digest
 
 
@@ -97,12 +108,14 @@ def default_weights(progress: Progress | None = None, weights: Weights = DEFAULT
         return path
     folder = models_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        check_writable(folder / weights.file)
         with _locked(folder / f".{weights.name}.lock"):
             return default_path(weights) or _fetch(weights, folder, progress or _silent)
-    except OSError as error:
+    except (OSError, StoreFailed) as error:
+        told = error.message if isinstance(error, StoreFailed) else error.strerror or error
         raise ModelLoadFailed(
-            f"cannot keep the model in {place(folder)}: {error.strerror or error}",
+            f"cannot keep the model in {place(folder)}: {told}",
             hint="set PROMPTKIT_CACHE to a folder with room where you may write",
         ) from error
 
@@ -139,7 +152,7 @@ def pull_hub(repo: str, file: str, progress: Progress | None = None) -> Path:
         with suppress(OSError, hub.errors.HTTPError):
             files = hub.HfApi(endpoint=endpoint).list_repo_files(repo)
         hint = nearest(file, [one for one in files if one.endswith(".gguf")])
-        raise ModelMissing(f"{repo} has no {file}", hint=hint) from error
+        raise ModelMissing(f"{repo} has no {file}", hint=hint and _quoted(hint)) from error
     except (OSError, hub.errors.HTTPError) as error:
         raise ModelLoadFailed(f"cannot fetch {name}: {_last_line(str(error))}", hint=OWN_FILE) from error
 
@@ -234,7 +247,7 @@ def _unpacked(weights: Weights, work: Path) -> Path | None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes; the system gives it up when its holder dies."""
-    with path.open("a") as file:
+    with open_to_append(path) as file:
         if sys.platform != "win32":  # there, both fetch, and the last one stands
             import fcntl
 
@@ -258,8 +271,13 @@ def _sha256(path: Path) -> str:
 
 
 def _last_line(text: str) -> str:
+    """Return the last line of what a hub or an installer says, as messages may show it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    return _quoted(lines[-1]) if lines else ""
+
+
+def _quoted(text: str) -> str:
+    return Redactor(os.environ.get("HF_TOKEN")).quote(text)
 
 
 def _silent(what: str, done: int, total: int | None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import ceil
 
 SMALLEST = 4096
+LARGEST = 2**24
+"""Tokens that are asked for at most where the model's own window is not known: more than models have."""
 OVERHEAD = 100
 """Tokens that a chat template may add; gpt-oss adds about 70, SmolLM2 a system message of 20."""
 CAUTIOUS_BYTES = 3.0
@@ -57,4 +59,4 @@ class Window:
         return size / (self._most_bytes or USUAL_BYTES) > window
 
     def _capped(self, tokens: int) -> int:
-        return min(tokens, self.limit) if self.limit else tokens
+        return min(tokens, self.limit or LARGEST)

@@ -9,13 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
+from promptkit.runtimes.control_tokens import holds_control_tokens
+from promptkit.runtimes.reply_reader import MOST_FLOAT, between, checked_reply, count, logprob
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 KEY_VERSION = 1
 """Part of every key; raised when a record's form, or a default that is left out of it, changes."""
+
+AS_TEXT = "control tokens as text"
+"""In the keys of requests that hold control tokens, which were once obeyed: those replies are no longer theirs."""
 
 _REQUEST = Request()
 _REPLY = Reply(text="")
@@ -33,7 +42,8 @@ def to_json(record: object) -> str:
 
 def request_key(request: Request, digest: str) -> str:
     """Return the SHA-256 of a request to the model of that digest; no two different requests share one."""
-    text = to_json([KEY_VERSION, digest, request_record(request)])
+    marks = [AS_TEXT] if holds_control_tokens(request) else []
+    text = to_json([KEY_VERSION, digest, request_record(request), *marks])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -59,7 +69,7 @@ def request_from(record: Mapping[str, Any]) -> Request:
     """Read a request's record. Raises KeyError, TypeError or ValueError where it is none."""
     fields = dict(record)
     messages = tuple(Message(each["role"], each["content"]) for each in fields.pop("messages", ()))
-    return Request(messages=messages, stop=tuple(fields.pop("stop", ())), **fields)
+    return _checked(Request, {**fields, "messages": messages, "stop": tuple(fields.pop("stop", ()))})
 
 
 def reply_record(reply: Reply) -> dict[str, Any]:
@@ -75,15 +85,15 @@ def reply_record(reply: Reply) -> dict[str, Any]:
 def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
     """Read a reply's record. Raises KeyError, TypeError or ValueError where it is none."""
     fields = dict(record)
-    tokens = tuple(
+    tokens = (
         Token(
             piece_from(piece),
-            _number(logprob),
-            tuple(Alternative(piece_from(other), _number(price)) for other, price in alternatives),
+            _number(price),
+            tuple(Alternative(piece_from(other), _number(other_price)) for other, other_price in alternatives),
         )
-        for piece, logprob, alternatives in fields.pop("tokens", ())
+        for piece, price, alternatives in fields.pop("tokens", ())
     )
-    return Reply(tokens=tokens, cached=cached, **fields)
+    return checked_reply(tokens=tokens, cached=cached, **fields)
 
 
 def model_record(model: Model) -> dict[str, Any]:
@@ -96,6 +106,7 @@ def model_record(model: Model) -> dict[str, Any]:
     for name in ("context", "size", "parallel"):
         _put(record, name, getattr(model, name), None)
     _put(record, "notes", list(model.notes), [])
+    _put(record, "obeys_control_tokens", model.obeys_control_tokens, False)
     return record
 
 
@@ -103,7 +114,40 @@ def model_from(record: Mapping[str, Any]) -> Model:
     """Read a model's description. Raises KeyError, TypeError or ValueError where it is none."""
     fields = dict(record)
     capabilities = frozenset(fields.pop("capabilities"))
-    return Model(capabilities=capabilities, notes=tuple(fields.pop("notes", ())), **fields)
+    model = _checked(Model, {**fields, "capabilities": capabilities, "notes": tuple(fields.pop("notes", ()))})
+    count(model.context)
+    between(model.size or 0, 0, MOST_FLOAT)
+    if not count(model.parallel):
+        raise ValueError("no request can be in flight")
+    return model
+
+
+Record = TypeVar("Record", Request, Model)
+
+
+def _checked(kind: type[Record], fields: Mapping[str, Any]) -> Record:
+    """Return an object of a kind. Raises ValueError for a field of another type, and for one that it has not."""
+    from pydantic import ValidationError
+
+    from promptkit.storage import wording
+
+    unknown = fields.keys() - kind.__dataclass_fields__.keys()
+    if unknown:
+        raise ValueError(f"unknown key `{min(unknown)}`")
+    try:
+        checked: Record = _adapter(kind.__name__).validate_python(fields)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise ValueError(f"`{detail['loc'][0]}` {wording(detail)}") from None
+    return checked
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    """Return what checks the fields of a kind, made where one is first read."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter({"Request": Request, "Model": Model}[kind])
 
 
 def piece_record(piece: bytes) -> str | list[int]:
@@ -115,8 +159,12 @@ def piece_record(piece: bytes) -> str | list[int]:
 
 
 def piece_from(record: str | list[int]) -> bytes:
-    """Read a token's bytes."""
-    return record.encode() if isinstance(record, str) else bytes(record)
+    """Read a token's bytes. Raises TypeError or ValueError where it is none."""
+    if isinstance(record, str):
+        return record.encode()
+    if not isinstance(record, list):
+        raise TypeError(record)
+    return bytes(record)
 
 
 def _put(record: dict[str, Any], name: str, value: object, default: object) -> None:
@@ -129,5 +177,5 @@ def _priced(token: Token | Alternative) -> tuple[str | list[int], float | None]:
     return piece_record(token.piece), None if token.logprob == -inf else token.logprob
 
 
-def _number(logprob: float | None) -> float:
-    return -inf if logprob is None else logprob
+def _number(price: Any) -> float:
+    return -inf if price is None else logprob(price)

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+from promptkit.errors import DamagedRecord
 from promptkit.storage.database import Database
+from promptkit.storage.hashes import text_hash
+from promptkit.storage.kept import Damage, kept_text, read_kept
+from promptkit.storage.key_index import KeyIndex, batches, marks
 from promptkit.storage.owners import Owner, bury, is_alive
+from promptkit.storage.shapes import TraceShape
 from promptkit.storage.traces import Model, pack, unpack
 
-_KEYS_AT_ONCE = 500
 _CELLS_AT_ONCE = 500
-_HASH_BYTES = 16
 _RUNS_NOTED = 16
 
 
 @dataclass(frozen=True, slots=True)
 class KeptCell:
-    """A cell in the store. `outcome` is JSON text; `Cells.trace` takes its number."""
+    """A cell in the store. `outcome` is JSON text, None where it is damaged; `Cells.trace` takes its number."""
 
     number: int
-    outcome: str
+    outcome: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +53,15 @@ class Placed:
 
 
 class RunCell(NamedTuple):
-    """A cell of a run as it was saved: texts are JSON."""
+    """A cell of a run as it was saved: texts are JSON, None where they are damaged."""
 
     variant: str
     row: int
     repeat: int
     number: int
-    outcome: str
-    scores: str
-    fields: str
+    outcome: str | None
+    scores: str | None
+    fields: str | None
 
 
 class _Written(NamedTuple):
@@ -81,18 +83,25 @@ class Cells:
     def __init__(self, database: Database, owner: Owner) -> None:
         self._database = database
         self._owner = owner
+        self._index = KeyIndex("cells")
+        self._row_index = KeyIndex("data_rows")
         self._written: dict[int, _Written] = {}
+
+    @property
+    def damage(self) -> Damage:
+        """The damaged records that were met and left out."""
+        return self._database.damage
 
     def find(self, keys: Sequence[bytes], *, errors: bool = True) -> dict[bytes, KeptCell]:
         """Return the newest kept cell of each key that has one; without `errors`, the newest that did not fail."""
-        found = {}
-        for some in _batches(keys):
+        wanted, found = frozenset(keys), {}
+        for some in batches(self._database.look(lambda connection: self._index.find(connection, keys))):
             rows = self._database.read(
-                f"select key, number, outcome from cells where key in ({_marks(some)}) {_unfailed(errors)}"
-                " order by key, number",
+                f"select key, number, outcome from cells where number in ({marks(some)}) {_unfailed(errors)}"
+                " order by number",
                 some,
             )
-            found.update({key: KeptCell(number, _text(outcome)) for key, number, outcome in rows})
+            found.update({key: KeptCell(number, kept_text(outcome)) for key, number, outcome in rows if key in wanted})
         return found
 
     def claim(self, keys: Sequence[bytes], *, errors: bool = True) -> set[bytes]:
@@ -104,7 +113,7 @@ class Cells:
 
         def change(connection: sqlite3.Connection) -> set[bytes]:
             self._owner.sign(connection, beats=True)
-            taken = _kept(connection, keys, errors=errors) | self._held(connection, keys)
+            taken = self._kept(connection, keys, errors=errors) | self._held(connection, keys)
             ours = set(keys) - taken
             connection.executemany(
                 "insert or replace into claims values (?, ?)", [(key, self._owner.number) for key in ours]
@@ -137,18 +146,24 @@ class Cells:
             if any(cell.variant not in variants for cell in placed):
                 variants = _number_variants(connection, run, dict.fromkeys(cell.variant for cell in placed))
             numbers, models = self._add(connection, placed, models)
+            rows = self._number_rows(connection, placed)
             connection.executemany(
-                "insert or ignore into data_rows (key, fields) values (?, ?)",
-                [(cell.row_key, _bytes(cell.fields)) for cell in placed],
-            )
-            connection.executemany(
-                "insert or replace into run_cells"
-                " values (?, ?, ?, ?, ?, (select number from data_rows where key = ?), ?)",
+                "insert or replace into run_cells values (?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (run, cell.row, variants[cell.variant], cell.repeat, number, cell.row_key, _bytes(cell.scores))
+                    (
+                        run,
+                        cell.row,
+                        variants[cell.variant],
+                        cell.repeat,
+                        number,
+                        rows[cell.row_key],
+                        _bytes(cell.scores),
+                    )
                     for cell, number in zip(placed, numbers, strict=True)
                 ],
             )
+            self._index.extend(connection)
+            self._row_index.extend(connection)
             return numbers, _Written(variants, models)
 
         numbers, written = await asyncio.wrap_future(self._database.write(change))
@@ -170,18 +185,19 @@ class Cells:
             page = self._database.read(
                 "select row, variant, repeat, cell, outcome, scores, fields from run_cells"
                 " join cells on cells.number = cell join data_rows on data_rows.number = row_number"
-                f" where run = ? and (row, variant, repeat) > (?, ?, ?) and variant in ({_marks(wanted)})"
+                f" where run = ? and (row, variant, repeat) > (?, ?, ?) and variant in ({marks(wanted)})"
                 " order by row, variant, repeat limit ?",
                 (run, *last, *wanted, _CELLS_AT_ONCE),
             )
             for row, place, repeat, cell, outcome, scores, fields in page:
-                yield RunCell(names[place], row, repeat, cell, _text(outcome), _text(scores), _text(fields))
+                texts = map(kept_text, (outcome, scores, fields))
+                yield RunCell(names[place], row, repeat, cell, *texts)
             if len(page) < _CELLS_AT_ONCE:
                 return
             last = page[-1][:3]
 
     def trace(self, number: int) -> bytes | None:
-        """Return the trace of a cell, as it was saved."""
+        """Return the trace of a cell, as it was saved. Raises DamagedRecord."""
         rows = self._database.read(
             "select kept.trace, kept.like, model.trace from traces kept"
             " left join traces model on model.cell = kept.like where kept.cell = ?",
@@ -190,26 +206,37 @@ class Cells:
         if not rows:
             return None
         trace, like, model = rows[0]
+        if not isinstance(trace, bytes):
+            raise DamagedRecord(f"traces {number}", "it is not bytes")
         if like is None:
-            return cast(bytes, trace)
+            return trace
+        if not isinstance(model, bytes):
+            raise DamagedRecord(f"traces {number}", f"the trace {like}, by which it is written, is gone")
         try:
-            return unpack(trace, model or b"")
-        except zlib.error:
-            raise self._database.damaged(f"the trace of cell {number} cannot be read") from None
+            return unpack(trace, model)
+        except zlib.error as error:
+            raise DamagedRecord(f"traces {number}", f"it cannot be unpacked ({error})") from None
 
-    def kept_scores(self, numbers: Sequence[int], key: str) -> dict[int, str]:
-        """Return the scores that a metric, named by `key`, has given cells, by their numbers."""
+    def trace_record(self, number: int) -> dict[str, Any] | None:
+        """Return the trace of a cell as `engine.trace_record` made it; None where it has none or a damaged one."""
+        with self._database.damage.skipping():
+            trace = self.trace(number)
+            return None if trace is None else dict(read_kept(trace, TraceShape, f"traces {number}"))
+        return None
+
+    def kept_scores(self, numbers: Sequence[int], key: str) -> dict[int, str | None]:
+        """Return the scores that a metric, named by `key`, has given cells, by their numbers; None: damaged."""
         found = {}
-        for some in _batches(numbers):
+        for some in batches(numbers):
             rows = self._database.read(
-                f"select cell, score from scores where metric = ? and cell in ({_marks(some)})", (_digest(key), *some)
+                f"select cell, score from scores where metric = ? and cell in ({marks(some)})", (text_hash(key), *some)
             )
-            found.update({cell: _text(score) for cell, score in rows})
+            found.update({cell: kept_text(score) for cell, score in rows})
         return found
 
     async def keep_scores(self, key: str, scores: Mapping[int, str]) -> None:
         """Keep a metric's scores (JSON text) by the numbers of their cells; returns once they are on disk."""
-        digest = _digest(key)
+        digest = text_hash(key)
         rows = [(number, digest, _bytes(score)) for number, score in scores.items()]
         await asyncio.wrap_future(
             self._database.write(
@@ -221,8 +248,7 @@ class Cells:
         self, connection: sqlite3.Connection, placed: Sequence[Placed], models: Mapping[str, Model]
     ) -> tuple[list[int], Mapping[str, Model]]:
         """Add the new among `placed`; return the numbers of all, and the models of the traces that follow."""
-        # Counted here, since SQLite gives no numbers for many rows at once.
-        (last,) = connection.execute("select coalesce(max(number), 0) from cells").fetchone()
+        last = self._index.last(connection)
         models = dict(models)
         numbers, cells, traces, claims = [], [], [], []
         for cell in placed:
@@ -242,6 +268,34 @@ class Cells:
         _unclaim(connection, claims)
         return numbers, models
 
+    def _number_rows(self, connection: sqlite3.Connection, placed: Sequence[Placed]) -> dict[bytes, int]:
+        """Return the numbers of the cells' rows by their keys; those that are new are added."""
+        texts = {cell.row_key: cell.fields for cell in placed}
+        numbers: dict[bytes, int] = {}
+        for some in batches(self._row_index.find(connection, list(texts))):
+            query = f"select key, number from data_rows where number in ({marks(some)})"
+            numbers.update((key, number) for key, number in connection.execute(query, some) if key in texts)
+        # A row that is there is written again where it is damaged: its key says what it must hold.
+        connection.executemany(
+            "update data_rows set fields = ?1 where number = ?2 and fields is not ?1",
+            [(_bytes(texts[key]), number) for key, number in numbers.items()],
+        )
+        last = self._row_index.last(connection)
+        new = [key for key in texts if key not in numbers]
+        numbers.update(zip(new, range(last + 1, last + 1 + len(new)), strict=True))
+        connection.executemany(
+            "insert into data_rows values (?, ?, ?)", [(numbers[key], key, _bytes(texts[key])) for key in new]
+        )
+        return numbers
+
+    def _kept(self, connection: sqlite3.Connection, keys: Sequence[bytes], *, errors: bool) -> set[bytes]:
+        """Return those of the keys that have a cell."""
+        kept: set[bytes] = set()
+        for some in batches(self._index.find(connection, keys)):
+            query = f"select key from cells where number in ({marks(some)}) {_unfailed(errors)}"
+            kept.update(key for (key,) in connection.execute(query, some))
+        return kept
+
     def _note(self, run: int, written: _Written) -> None:
         self._written[run] = written
         if len(self._written) > _RUNS_NOTED:
@@ -250,21 +304,13 @@ class Cells:
     def _held(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
         """Return the keys that live others hold; what the dead hold among all claims is freed."""
         held: dict[bytes, int] = {}
-        for some in _batches(keys):
-            held.update(connection.execute(f"select key, owner from claims where key in ({_marks(some)})", some))
+        for some in batches(keys):
+            held.update(connection.execute(f"select key, owner from claims where key in ({marks(some)})", some))
         others = set(held.values()) - {self._owner.number}
         alive = {number for number in others if is_alive(connection, number)}
         for number in others - alive:
             bury(connection, number)
         return {key for key, owner in held.items() if owner in alive}
-
-
-def _kept(connection: sqlite3.Connection, keys: Sequence[bytes], *, errors: bool) -> set[bytes]:
-    kept: set[bytes] = set()
-    for some in _batches(keys):
-        query = f"select key from cells where key in ({_marks(some)}) {_unfailed(errors)}"
-        kept.update(key for (key,) in connection.execute(query, some))
-    return kept
 
 
 def _number_variants(connection: sqlite3.Connection, run: int, names: Iterable[str]) -> dict[str, int]:
@@ -280,26 +326,10 @@ def _unclaim(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int]]) 
     connection.executemany("delete from claims where key = ? and owner = ?", rows)
 
 
-def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[start : start + _KEYS_AT_ONCE] for start in range(0, len(items), _KEYS_AT_ONCE))
-
-
-def _marks(items: Sequence[Any]) -> str:
-    return ",".join("?" * len(items))
-
-
 def _unfailed(errors: bool) -> str:
     return "" if errors else "and not failed"
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.blake2b(_bytes(key), digest_size=_HASH_BYTES).digest()
 
 
 def _bytes(text: str) -> bytes:
     # As bytes: a model may answer with half characters, which SQLite's text does not take.
     return text.encode("utf-8", "surrogatepass")
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")

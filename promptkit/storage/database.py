@@ -17,19 +17,33 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.errors import StoreFailed, place
+from promptkit.storage.kept import Damage
+from promptkit.storage.key_index import make_tails
 from promptkit.storage.migrations import MIGRATIONS, migrate, version
 
 Result = TypeVar("Result")
 
 BUSY_SECONDS = 30.0
+PAGE_BYTES = 1_024
+"""Of a new file. Each commit writes whole pages, and with a few requests in flight it holds a few hundred bytes."""
+
+CACHE_KILOBYTES = 512
+"""Of pages in memory, for each connection: those at the ends of the tables are all that is written or read again."""
+
+CHECKPOINT_PAGES = 16_000
+"""Pages of the write-ahead log (16 MB) after which they are put in their places, those that changed often once."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Return a connection that begins no transaction by itself and may be used from any thread."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        connection.execute(f"pragma page_size = {PAGE_BYTES}")
         _write_ahead(connection)
         connection.execute("pragma synchronous = normal")
+        connection.execute(f"pragma cache_size = -{CACHE_KILOBYTES}")
+        connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        make_tails(connection)
     except BaseException:
         connection.close()
         raise
@@ -37,10 +51,14 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 class Database:
-    """An open file, brought up to date. All that goes wrong with it is a StoreFailed that names it."""
+    """An open file, brought up to date. All that goes wrong with it is a StoreFailed that names it.
+
+    `damage` are the records in it that were met and are not what promptkit writes.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.damage = Damage()
         self._group: list[_Write] = []
         self._group_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -58,8 +76,12 @@ class Database:
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
+        return self.look(lambda connection: connection.execute(sql, parameters).fetchall())
+
+    def look(self, ask: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Return what `ask` finds on the reading connection, in several queries."""
         with self._read_lock, self._mapped_errors():
-            return self._reader.execute(sql, parameters).fetchall()
+            return ask(self._reader)
 
     def write(self, change: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
         """Run `change` in the next group; the future is done when it is on disk, or has the StoreFailed of its group.
@@ -75,10 +97,6 @@ class Database:
             if len(self._group) == 1:
                 self._thread.submit(self._commit_group)
         return future
-
-    def damaged(self, what: str) -> StoreFailed:
-        """Return the error of a file that holds what nothing here wrote."""
-        return StoreFailed(f"the store {place(self.path)}: {what}", hint=self._move_away())
 
     def close(self) -> None:
         """Write what waits, and close. May be called twice."""
@@ -133,7 +151,7 @@ class Database:
     def _advice(self, error: sqlite3.Error) -> str | None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # The low byte names the kind of error.
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return self._move_away()
+            return move_away(self.path)
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return "free space on the disk, then run the same command again; what was finished is kept"
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
@@ -142,8 +160,10 @@ class Database:
             return "another process has been writing for long; run the same command again"
         return None
 
-    def _move_away(self) -> str:
-        return f"move the file away and models are asked again: mv {self.path} {self.path}.broken"
+
+def move_away(path: Path) -> str:
+    """Return the way out of a file that SQLite cannot read."""
+    return f"move the file away and models are asked again: mv {path} {path}.broken"
 
 
 _Write = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]

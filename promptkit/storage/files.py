@@ -6,14 +6,34 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
-from promptkit.errors import InputError, Problem, StoreFailed, nearest, place
+from promptkit.errors import InputError, Problem, StoreFailed, place
+from promptkit.storage.paths import (
+    check_inside,
+    check_regular,
+    destination,
+    find_root,
+    reason,
+    regular_status,
+    unreadable,
+    write_hint,
+)
+
+MAX_FILE_BYTES = 256_000_000
+"""A file that is read whole may hold so much."""
 
 _NEW_FILE = 0o666
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+_PART_BYTES = 1 << 16
+# Not there on Windows. A pipe that took a file's place after it was looked at must not be waited for.
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 Stamp = tuple[int, int]
 
 
@@ -65,25 +85,42 @@ def read_bytes(path: Path) -> bytes:
     if held is not None and path in held.contents:
         return held.contents[path]
     file_stamp(path)  # held from before the content: a stamp of later would tell others that they know the new one
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(Problem("no such file", place(path), hint=_nearest_file(path))) from None
-    except (OSError, ValueError) as error:
-        raise InputError(Problem(f"cannot be read: {_reason(error)}", place(path))) from None
+    content = read_now(path)
     if held is not None:
         held.contents[path] = content
     return content
 
 
-def check_there(path: Path) -> None:
-    """Raise InputError, with the nearest name in the folder, where there is no such file."""
+def read_now(path: Path) -> bytes:
+    """Return what a file holds at this moment, whether files are held or not. Raises InputError."""
     try:
-        path.stat()
-    except FileNotFoundError:
-        raise InputError(Problem("no such file", place(path), hint=_nearest_file(path))) from None
+        with open_file(path) as file:
+            return _whole(file)
     except (OSError, ValueError) as error:
-        raise InputError(Problem(f"cannot be read: {_reason(error)}", place(path))) from None
+        raise unreadable(path, error) from None
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file to read its bytes. Raises InputError, at once, for a pipe or a device too."""
+    try:
+        regular_status(path)
+        descriptor = os.open(path, os.O_RDONLY | _BINARY)
+        with _closing_if_refused(descriptor):
+            check_regular(os.fstat(descriptor))
+        return open(descriptor, "rb")
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from None
+
+
+def _whole(file: BinaryIO) -> bytes:
+    """Return all that an open file holds. Its status may not tell how much that is: files in `/proc` have no size."""
+    parts, size = [], 0
+    while part := file.read(_PART_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_FILE_BYTES:
+            raise ValueError(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB")
+    return b"".join(parts)
 
 
 def read_text(path: Path) -> str:
@@ -105,34 +142,61 @@ def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int |
     """Write a file whole or not at all: who reads it finds the old content or the new.
 
     Data that comes in parts is written part by part. A symlink's target is written. `mode` is the permissions; left
-    out, those of the old file, else the umask's. Raises StoreFailed.
+    out, those of the old file, else the umask's. Raises StoreFailed, also where something else than a regular file is
+    there, or a symlink leads out of the project (see `destination`).
     """
     whole = data.encode() if isinstance(data, str) else data
     content = [whole] if isinstance(whole, bytes) else whole
-    try:
-        target = path.resolve()
-        if target.is_dir():
-            raise IsADirectoryError("it is a folder")
+    with _write_failures(path):
+        target = destination(path)
         wanted = mode if mode is not None else _permissions(target)
         temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
         try:
             _write_new(temporary, content, wanted)
+            _check_replaced(target)
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-    except (OSError, ValueError) as error:
-        hint = "make the folder first" if isinstance(error, FileNotFoundError) else None
-        raise StoreFailed(f"{place(path)} cannot be written: {_reason(error)}", hint=hint) from error
+
+
+def check_writable(path: Path) -> None:
+    """Raise StoreFailed where something else than a regular file, or the place for one, is at a path."""
+    with _write_failures(path):
+        destination(path)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, or the link to one, where it is there. Raises StoreFailed where something else is."""
+    with _write_failures(path), contextlib.suppress(FileNotFoundError):
+        if not path.is_symlink():
+            regular_status(path)
+        path.unlink()
+
+
+def write_private(path: Path, data: str | bytes | Iterable[bytes]) -> None:
+    """As `write_atomic`, where a file that is not there yet is made for its owner alone. Raises StoreFailed."""
+    write_atomic(path, data, mode=None if os.path.exists(path) else PRIVATE_FILE)
+
+
+def create_private(path: Path) -> None:
+    """Make an empty file for its owner alone, whatever the umask, where nothing is there yet. Raises StoreFailed."""
+    with _write_failures(path), contextlib.suppress(FileExistsError):
+        target = destination(path)
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
+        target.chmod(PRIVATE_FILE)
 
 
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it, where they are missing. Raises StoreFailed."""
     try:
+        if find_root(Path(os.path.abspath(path)).parent) is not None:
+            check_inside(path)
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise StoreFailed(f"the folder {place(path)} cannot be made: {_reason(error)}") from error
+        told = f"the folder {place(path)} cannot be made: {reason(error)}"
+        raise StoreFailed(told, hint=write_hint(error)) from error
 
 
 def append_line(path: Path, line: str) -> None:
@@ -140,15 +204,64 @@ def append_line(path: Path, line: str) -> None:
 
     A line that a killed process left unfinished is ended first. Raises StoreFailed.
     """
+    with _write_failures(path), open_to_append(path) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - 1, 0))
+        unfinished = file.read(1) not in (b"", b"\n")
+        file.write((b"\n" if unfinished else b"") + line.encode("utf-8") + b"\n")
+
+
+def open_to_append(path: Path) -> FileIO:
+    """Open a regular file to read it and to write at its end; it is made if missing. Raises StoreFailed."""
+    with _write_failures(path):
+        target = destination(path)
+        descriptor = os.open(target, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, _NEW_FILE)
+        with _closing_if_refused(descriptor):
+            check_regular(os.fstat(descriptor))
+        return FileIO(descriptor, "r+")
+
+
+@contextlib.contextmanager
+def _write_failures(path: Path) -> Iterator[None]:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), _NEW_FILE)
-        with open(descriptor, "r+b", buffering=0) as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(end - 1, 0))
-            unfinished = file.read(1) not in (b"", b"\n")
-            file.write((b"\n" if unfinished else b"") + line.encode("utf-8") + b"\n")
-    except OSError as error:
-        raise StoreFailed(f"{place(path)} cannot be written: {_reason(error)}") from error
+        yield
+    except (OSError, ValueError) as error:
+        raise StoreFailed(f"{place(path)} cannot be written: {reason(error)}", hint=write_hint(error)) from error
+
+
+@contextlib.contextmanager
+def _closing_if_refused(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check_replaced(target: Path) -> None:
+    """Raise NotRegular where another process has put something else in the file's place since it was looked at."""
+    with contextlib.suppress(FileNotFoundError):
+        check_regular(target.lstat())
+
+
+@contextlib.contextmanager
+def writing_text(path: Path) -> Iterator[Callable[[str], None]]:
+    """Write a file in place of what was there. The block gets what adds text to it, where others see it at once.
+
+    A file that is not there yet is made for its owner alone. Raises StoreFailed, as `write_atomic` does.
+    """
+    create_private(path)
+    with open_to_append(path) as file:
+        with _write_failures(path):
+            file.truncate(0)
+
+        def add(text: str) -> None:
+            data = memoryview(text.encode("utf-8"))
+            with _write_failures(path):
+                while data:
+                    data = data[file.write(data) :]
+
+        yield add
 
 
 def _permissions(target: Path) -> int | None:
@@ -166,15 +279,3 @@ def _write_new(path: Path, content: Iterable[bytes], mode: int | None) -> None:
         file.writelines(content)
     if mode is not None:
         path.chmod(mode)
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _nearest_file(path: Path) -> str | None:
-    folder = path.parent
-    try:
-        return nearest(path.name, (entry.name for entry in folder.iterdir() if entry.is_file()))
-    except (OSError, ValueError):
-        return f"there is no folder {place(folder)}"

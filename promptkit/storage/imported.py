@@ -8,6 +8,7 @@ from pathlib import Path
 
 from promptkit.errors import InputError
 from promptkit.storage.files import read_bytes
+from promptkit.storage.paths import resolved
 
 
 def imported_files(file: Path, root: Path) -> tuple[Path, ...]:
@@ -28,8 +29,8 @@ def imported_files(file: Path, root: Path) -> tuple[Path, ...]:
 
 def _is_own(file: Path, root: Path) -> bool:
     """Tell whether a file is of the project, and not of a virtual environment that lies in it."""
-    path = file.resolve()
-    return path.is_relative_to(root.resolve()) and "site-packages" not in path.parts
+    path = resolved(file)
+    return path.is_relative_to(resolved(root)) and "site-packages" not in path.parts
 
 
 def _imports(file: Path, root: Path) -> Iterator[Path]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from promptkit.storage.hashes import text_hash
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "create table answers (key text primary key, value blob not null, used integer not null)",
@@ -56,6 +58,33 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              rows blob not null, pair blob not null, ordinal integer not null,
              primary key (rows, pair)) without rowid""",
     ),
+    (
+        # Rows are found by the first bytes of their keys; `last` is the last row that is in its table's index.
+        "create table indexed (source text primary key, last integer not null) without rowid",
+        "create table new_answers (number integer primary key, key blob not null, value blob not null)",
+        "insert into new_answers select null, text_hash(key), value from answers order by used, rowid",
+        # With its triggers: `answers_size` is counted where rows are put into the index.
+        "drop table answers",
+        "alter table new_answers rename to answers",
+        "drop index cells_by_key",
+        "create table new_data_rows (number integer primary key, key blob not null, fields blob not null)",
+        "insert into new_data_rows select number, key, fields from data_rows",
+        "drop table data_rows",
+        "alter table new_data_rows rename to data_rows",
+        *(
+            statement
+            for table in ("answers", "cells", "data_rows")
+            for statement in (
+                f"""create table {table}_index (
+                      prefix blob not null, number integer not null, primary key (prefix, number)) without rowid""",
+                f"insert into {table}_index select substr(key, 1, 8), number from {table} order by 1, 2",
+                f"insert into indexed select '{table}', coalesce(max(number), 0) from {table}",
+            )
+        ),
+        """create table batch_rows (
+             run integer not null references runs, row integer not null, failed integer not null, record blob not null,
+             primary key (run, row)) without rowid""",
+    ),
 )
 
 
@@ -68,6 +97,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring a file up to date in one transaction: a process that dies here leaves the old file."""
     if version(connection) >= len(MIGRATIONS):
         return
+    connection.create_function("text_hash", 1, text_hash, deterministic=True)
     connection.execute("begin immediate")
     try:
         for statements in MIGRATIONS[version(connection) :]:

@@ -21,6 +21,7 @@ from yaml.events import (
 )
 
 from promptkit.errors import Problem
+from promptkit.storage.strict_json import MAX_DIGITS
 
 if TYPE_CHECKING:
     # The parser in C has marks of its own, alike but not related.
@@ -189,10 +190,9 @@ class Reader:
         return self._number(event, text)
 
     def _number(self, event: ScalarEvent, text: str) -> str | int | float:
-        try:
-            if _INTEGER.fullmatch(text):
+        if _INTEGER.fullmatch(text):
+            if len(text) <= MAX_DIGITS:
                 return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-        except ValueError:
             self._refuse(event, "the number has too many digits", "put it in quotes to have it as text")
             return text
         if not _FLOAT.fullmatch(text):

@@ -57,6 +57,8 @@ def is_alive(connection: sqlite3.Connection, number: int) -> bool:
     if found is None:
         return False
     pid, host, seen = found
+    if not isinstance(pid, int) or not isinstance(seen, float | int | None):
+        return False  # damaged: nobody can be asked
     if host == _host() and (not _has_process(pid) or (pid == os.getpid() and number not in _OURS)):
         return False
     # A clock that was set back must not keep a claim for ever.

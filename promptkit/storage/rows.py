@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from promptkit.errors import InputError, Problem, nearest, place
-from promptkit.storage.files import read_bytes, read_text
+from promptkit.storage.files import open_file, read_text
+from promptkit.storage.paths import unreadable
 from promptkit.storage.strict_json import parse_json
 from promptkit.storage.yaml import load_file
 
@@ -73,14 +75,9 @@ def _checked(found: Iterable[Numbered]) -> Iterator[Row]:
 
 def _lines(path: Path, file: str) -> Iterator[tuple[int, str | Problem]]:
     """Yield the number and the text of each line, its end included."""
-    try:
-        stream = path.open("rb")
-    except (OSError, ValueError):
-        read_bytes(path)  # Says best why a file cannot be read.
-        raise
-    with stream:
+    with open_file(path) as stream:
         number = 0
-        while line := stream.readline(MAX_LINE + 1):
+        while line := _read_line(stream, path):
             number += 1
             if len(line) > MAX_LINE:
                 raise InputError(Problem(f"a line longer than {MAX_LINE // 1_000_000} MB", file, number))
@@ -91,6 +88,13 @@ def _lines(path: Path, file: str) -> Iterator[tuple[int, str | Problem]]:
                 yield number, Problem("not UTF-8", file, number, error.start + 1, hint)
                 continue
             yield number, text
+
+
+def _read_line(stream: BinaryIO, path: Path) -> bytes:
+    try:
+        return stream.readline(MAX_LINE + 1)
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def _json_lines(path: Path, file: str) -> Iterator[Numbered]:
@@ -142,7 +146,7 @@ def _table(path: Path, file: str, delimiter: str) -> Iterator[Numbered]:
         header = next(reader, None)
         if header is None:
             return
-        repeated = sorted({name for name in header if header.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(header).items() if count > 1)
         if repeated:
             raise InputError(Problem(f"the column `{repeated[0]}` is given twice", file, 1))
         line = reader.line_num + 1

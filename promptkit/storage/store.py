@@ -7,26 +7,30 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from promptkit.errors import InputError, StoreFailed, place
+from promptkit.errors import InputError, StoreFailed
+from promptkit.storage.answers import Answers
+from promptkit.storage.batches import Batches
 from promptkit.storage.cells import Cells
 from promptkit.storage.database import Database
+from promptkit.storage.files import PRIVATE_FOLDER, check_writable, create_private, make_folder, write_atomic
+from promptkit.storage.kept import Damage, fitting, read_json, read_kept
 from promptkit.storage.owners import Owner, bury, is_alive
+from promptkit.storage.shapes import RunShape
 from promptkit.storage.tunings import Tunings
 
 FILE = "store.db"
 GIGABYTE = 1_000_000_000
-
-# When an answer was used is noted to the hour, and for many answers at once: finding one must not cost a write.
-_USE_SECONDS = 3600
-_USES_AT_ONCE = 500
-_EVICTED_AT_ONCE = 10
+CALLS_AT_ONCE = 500
 
 _REFERENCE = re.compile(r"last(?:~([0-9]{1,9}))?|([0-9]{1,18})")
 _RUN_COLUMNS = "number, kind, target, status, model, inputs, started, ended, record"
@@ -56,16 +60,21 @@ class Store:
 
     def __init__(self, database: Database, cache_size: int) -> None:
         self._database = database
-        self._cache_size = cache_size
-        self._used: set[str] = set()
+        self._answers = Answers(database, cache_size)
         self._owner = Owner()
         self._cells = Cells(database, self._owner)
         self._tunings = Tunings(database)
+        self._batches = Batches(database)
 
     @classmethod
     def open(cls, folder: Path, *, cache_size: int = GIGABYTE) -> Self:
-        """Open the store in `folder`, making both where missing; `cache_size` bounds the cached answers in bytes."""
+        """Open the store in `folder`, making both where missing, for their owner alone; SQLite's other files follow.
+
+        `cache_size` bounds the cached answers in bytes.
+        """
         _make_folder(folder)
+        with suppress(StoreFailed):  # the database says it better
+            create_private(folder / FILE)
         return cls(Database(folder / FILE), cache_size)
 
     def __enter__(self) -> Self:
@@ -82,43 +91,39 @@ class Store:
         return self._cells
 
     @property
+    def path(self) -> Path:
+        """The store's file."""
+        return self._database.path
+
+    @property
+    def damage(self) -> Damage:
+        """The damaged records that were met and left out."""
+        return self._database.damage
+
+    @property
     def tunings(self) -> Tunings:
         """What tunings leave for later ones."""
         return self._tunings
 
+    @property
+    def batches(self) -> Batches:
+        """The rows of batches."""
+        return self._batches
+
     def cached(self, key: str) -> str | None:
-        """Return what was kept under `key`."""
-        rows = self._database.read("select value from answers where key = ?", (key,))
-        if not rows:
-            return None
-        self._used.add(key)
-        if len(self._used) >= _USES_AT_ONCE:
-            self._note_use()
-        value: bytes = rows[0][0]
-        return value.decode("utf-8", "surrogatepass")
+        """Return what was kept under `key`; a damaged value counts as not there, so that it is asked again."""
+        return self._answers.find(key)
 
     async def keep(self, key: str, value: str) -> None:
         """Keep `value` under `key`, in place of what was there; returns once it is on disk."""
-        await asyncio.wrap_future(self.keep_all({key: value}))
+        await asyncio.wrap_future(self._answers.keep({key: value}))
 
     def keep_all(self, values: Mapping[str, str]) -> Future[None]:
         """Keep values by their keys; the future is done once they are on disk. What is written later is there later."""
-        # As bytes: a model may answer with half characters, which SQLite's text does not take.
-        now = _now()
-        rows = [(key, value.encode("utf-8", "surrogatepass"), now) for key, value in values.items()]
-
-        def change(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "insert into answers values (?, ?, ?)"
-                " on conflict (key) do update set value = excluded.value, used = excluded.used",
-                rows,
-            )
-            self._evict(connection)
-
-        return self._database.write(change)
+        return self._answers.keep(values)
 
     def begin_run(self, kind: str, target: str, *, model: Mapping[str, Any], inputs: Any = None) -> int:
-        """Begin a run (kind: run, eval, tune) and return its number."""
+        """Begin a run (kind: run, batch, eval, tune) and return its number."""
         row = (kind, target, "running", _json(model), _json(inputs), time.time(), None, "{}")
 
         def change(connection: sqlite3.Connection) -> int | None:
@@ -151,37 +156,47 @@ class Store:
             return []
         return self._database.write(_close_dead_runs).result()
 
-    async def save_call(self, run: int, call: Mapping[str, Any]) -> None:
-        """Add one call to a run; returns once it is on disk."""
-        row = (run, _json(call))
-        await asyncio.wrap_future(
-            self._database.write(
-                lambda connection: connection.execute("insert into calls (run, call) values (?, ?)", row)
-            )
-        )
+    async def save_calls(self, run: int, calls: Iterable[Mapping[str, Any]]) -> None:
+        """Add calls to a run, in their order; returns once they are on disk."""
+        waiting = iter(calls)
+        while rows := [(run, _json(call)) for call in islice(waiting, CALLS_AT_ONCE)]:
+            await asyncio.wrap_future(self._database.write(partial(_add_calls, rows)))
 
     def calls(self, run: int) -> list[dict[str, Any]]:
-        """Return the calls of a run in the order in which they were saved."""
-        rows = self._database.read("select call from calls where run = ? order by number", (run,))
-        return [json.loads(call) for (call,) in rows]
+        """Return the calls of a run in the order in which they were saved; damaged ones are left out."""
+        found: list[dict[str, Any]] = []
+        rows = self._database.read("select number, call from calls where run = ? order by number", (run,))
+        for number, call in rows:
+            with self.damage.skipping():
+                found.append(read_kept(call, dict[str, Any], f"calls {number}"))
+        return found
 
     def run(
-        self, reference: str, *, kind: str | None = None, target: str | None = None, status: str | None = None
+        self,
+        reference: str,
+        *,
+        kind: str | Collection[str] | None = None,
+        target: str | None = None,
+        status: str | None = None,
     ) -> Run | None:
         """Return the run that `reference` names: a number, `last` or `last~N` among those that fit the filters.
 
-        Raises InputError for a reference that is none of these.
+        `kind` is one kind, or several of which any will do. A damaged run is left out by `last`. Raises InputError for
+        a reference that is none of these, and DamagedRecord for the number of a damaged run.
         """
         match = _REFERENCE.fullmatch(reference)
         if match is None:
             raise InputError(f"`{reference}` names no run", hint="write its number, `last` or `last~1`")
         back, number = match.groups()
         filters = {"number": number and int(number), "kind": kind, "target": target, "status": status}
+        if number:
+            rows = self._run_rows(filters, limit=1)
+            return _run(rows[0]) if rows else None
         found = self._runs(filters, limit=1, offset=int(back or 0))
         return found[0] if found else None
 
     def runs(self, *, kind: str | None = None, target: str | None = None, limit: int = 50) -> list[Run]:
-        """Return the latest runs, newest first."""
+        """Return the latest runs, newest first; damaged ones are left out."""
         return self._runs({"kind": kind, "target": target}, limit=limit, offset=0)
 
     def remember(self, target: str, case: str, record: Mapping[str, Any]) -> None:
@@ -192,14 +207,15 @@ class Store:
         )
 
     def remembered(self, target: str, case: str) -> dict[str, Any] | None:
-        """Return the last result of a pinned case."""
-        rows = self._database.read("select record from cases where target = ? and name = ?", (target, case))
-        return json.loads(rows[0][0]) if rows else None
+        """Return the last result of a pinned case; a damaged one counts as not there."""
+        for (record,) in self._database.read("select record from cases where target = ? and name = ?", (target, case)):
+            with self.damage.skipping():
+                return read_kept(record, dict[str, Any], f"cases {target} {case}")
+        return None
 
     def close(self) -> None:
         """Write what waits, give back what is claimed, and close the file. May be called twice."""
-        if self._used:
-            self._note_use()
+        self._answers.note_use()
         if self._owner.is_known:
             # Nobody waits for it: where it fails, the claims are free once this process is gone.
             self._owner.is_known = False
@@ -211,29 +227,28 @@ class Store:
         self._database.write(lambda connection: connection.execute(sql, parameters)).result()
 
     def _runs(self, filters: Mapping[str, Any], *, limit: int, offset: int) -> list[Run]:
+        """Return the readable runs that fit the filters, newest first; `offset` counts damaged ones too."""
+        found: list[Run] = []
+        while len(found) < limit and (rows := self._run_rows(filters, limit=limit - len(found), offset=offset)):
+            offset += len(rows)
+            for row in rows:
+                with self.damage.skipping():
+                    found.append(_run(row))
+        return found
+
+    def _run_rows(self, filters: Mapping[str, Any], *, limit: int, offset: int = 0) -> list[tuple[Any, ...]]:
         given = {column: value for column, value in filters.items() if value is not None}
-        where = " and ".join(["true", *(f"{column} = ?" for column in given)])
-        rows = self._database.read(
-            f"select {_RUN_COLUMNS} from runs where {where} order by number desc limit ? offset ?",
-            (*given.values(), limit, offset),
-        )
-        return [_run(row) for row in rows]
-
-    def _note_use(self) -> None:
-        used, self._used = self._used, set()
-        now = _now()
-        rows = [(now, key, now - _USE_SECONDS) for key in used]
-        # Nobody waits for it: where it fails, an answer only looks older than it is.
-        self._database.write(
-            lambda connection: connection.executemany("update answers set used = ? where key = ? and used < ?", rows)
+        wanted = {column: [value] if isinstance(value, str | int) else list(value) for column, value in given.items()}
+        tests = (f"{column} in ({','.join('?' * len(values))})" for column, values in wanted.items())
+        return self._database.read(
+            f"select {_RUN_COLUMNS} from runs where {' and '.join(['true', *tests])}"
+            " order by number desc limit ? offset ?",
+            (*(value for values in wanted.values() for value in values), limit, offset),
         )
 
-    def _evict(self, connection: sqlite3.Connection) -> None:
-        while connection.execute("select bytes from answers_size").fetchone()[0] > self._cache_size:
-            oldest = "select rowid from answers order by used limit ?"
-            removed = connection.execute(f"delete from answers where rowid in ({oldest})", (_EVICTED_AT_ONCE,))
-            if not removed.rowcount:
-                return
+
+def _add_calls(rows: Sequence[tuple[int, str]], connection: sqlite3.Connection) -> None:
+    connection.executemany("insert into calls (run, call) values (?, ?)", rows)
 
 
 def _close_dead_runs(connection: sqlite3.Connection) -> list[int]:
@@ -251,23 +266,24 @@ def _close_dead_runs(connection: sqlite3.Connection) -> list[int]:
 
 
 def _run(row: tuple[Any, ...]) -> Run:
+    """Return a run from its columns. Raises DamagedRecord."""
     number, kind, target, status, model, inputs, started, ended, record = row
-    return Run(number, kind, target, status, json.loads(model), json.loads(inputs), started, ended, json.loads(record))
+    columns = {"kind": kind, "target": target, "status": status, "started": started, "ended": ended}
+    for name, kept in (("model", model), ("inputs", inputs), ("record", record)):
+        columns[name] = read_json(kept, f"runs {number}, `{name}`")
+    return Run(number=number, **fitting(columns, RunShape, f"runs {number}"))
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
-def _now() -> int:
-    return int(time.time())
-
-
 def _make_folder(folder: Path) -> None:
-    """Make the folder of a store, hidden from git."""
-    try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ".gitignore").write_text("*\n")
-    except OSError as error:
-        raise StoreFailed(f"the store {place(folder)} cannot be made: {error.strerror or error}") from error
+    """Make the folder of a store, hidden from git, and see that SQLite's files may be written there."""
+    if not folder.is_dir():
+        make_folder(folder)
+        with suppress(OSError):  # a file system without permissions keeps its own
+            folder.chmod(PRIVATE_FOLDER)
+        write_atomic(folder / ".gitignore", "*\n")
+    for ending in ("", "-wal", "-shm", "-journal"):
+        check_writable(folder / f"{FILE}{ending}")

@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+MAX_DIGITS = 255
+"""So many characters a whole number may have in a file: a longer one, in hexadecimal, may not fit a float."""
+
 _SURROGATE = re.compile(r"\\[uU][dD][89a-fA-F]")
 
 
@@ -20,7 +23,11 @@ def parse_json(text: str | bytes) -> Any:
         text = text.decode("utf-8-sig")
     try:
         value = json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_repeats
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=without_repeats,
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
@@ -60,7 +67,14 @@ def _finite(text: str) -> float:
     return number
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"the number {text[:20]}… has too many digits")
+    return int(text)
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object as a mapping. Raises ValueError where a key is given twice."""
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         seen: set[str] = set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from promptkit.storage.database import Database
+from promptkit.storage.kept import fitting
+from promptkit.storage.shapes import SplitShape
 
 
 class Tunings:
@@ -14,9 +16,14 @@ class Tunings:
         self._database = database
 
     def split(self, suite: str) -> tuple[int, float] | None:
-        """Return the salt and the share that a suite's rows were split by, None before its first tuning."""
-        rows = self._database.read("select salt, share from splits where suite = ?", (suite,))
-        return (rows[0][0], rows[0][1]) if rows else None
+        """Return the salt and the share that a suite's rows were split by, None before its first tuning.
+
+        A damaged split counts as not there.
+        """
+        for row in self._database.read("select salt, share from splits where suite = ?", (suite,)):
+            with self._database.damage.skipping():
+                return fitting(row, SplitShape, f"splits {suite}")
+        return None
 
     def keep_split(self, suite: str, salt: int, share: float) -> None:
         """Keep how a suite's rows are split from now on."""
@@ -33,12 +40,12 @@ class Tunings:
             known = connection.execute(
                 "select ordinal from verdicts where rows = ? and pair = ?", (rows, pair)
             ).fetchone()
-            if known is not None:
-                return int(known[0])
+            if known is not None and isinstance(known[0], int):
+                return known[0]
             (last,) = connection.execute(
-                "select coalesce(max(ordinal), 0) from verdicts where rows = ?", (rows,)
+                "select coalesce(max(ordinal), 0) from verdicts where rows = ? and typeof(ordinal) = 'integer'", (rows,)
             ).fetchone()
-            connection.execute("insert into verdicts values (?, ?, ?)", (rows, pair, last + 1))
+            connection.execute("insert or replace into verdicts values (?, ?, ?)", (rows, pair, last + 1))
             return int(last) + 1
 
         return self._database.write(change).result()

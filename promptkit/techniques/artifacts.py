@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -81,9 +82,9 @@ def artifact_file(folder: Path, home: str, technique: str) -> Path:
 def read_artifact(file: Path) -> Artifact | None:
     """Return the artifact in a file, None where there is none. Raises InputError with all that is wrong in it."""
     stamp = file_stamp(file)
-    return None if stamp is None else _read(file, stamp)
+    return _read(file, stamp) if stamp is not None or os.path.lexists(file) else None
 
 
 @lru_cache(maxsize=100)
-def _read(file: Path, _stamp: Stamp) -> Artifact:
+def _read(file: Path, _stamp: Stamp | None) -> Artifact:
     return read_model(load_file(file), Artifact)

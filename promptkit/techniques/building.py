@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.answers import AnswerType, instruction
-from promptkit.prompts import Layer, WrittenExample, compose, evaluate, open_layout
+from promptkit.prompts import Layer, Layout, WrittenExample, compose, evaluate, open_layout
 from promptkit.runtimes import Message, Model, Request
 from promptkit.techniques.calls import CallSpec
 from promptkit.techniques.context import StepContext
@@ -58,14 +58,15 @@ async def build(step: StepContext, wanted: Build) -> Built:
     answering = spec.produces == "answer"
     if spec.thinks:
         wanted = replace(wanted, values={"cue": cue_of(step, spec), **wanted.values})
-    sections = _sections(step, wanted)
+    layout = open_layout(step.layout)
+    sections = _sections(step, wanted, layout)
     cue = _cue(step, spec, sections)
     begin = str(evaluate(spec.begin, {"call": wanted.values})).strip() if spec.begin else ""
     goes_on = bool(begin) and answering and not spec.thinks
-    examples = _examples(step, wanted)
+    examples = _examples(step, wanted, layout)
     composed = compose(
         sections,
-        layout=step.layout,
+        layout=layout,
         mode=step.messages,
         examples=examples,
         cue=cue if answering else NO_CUE,
@@ -114,7 +115,8 @@ def example_types(step: StepContext) -> tuple[AnswerType, ...]:
 
 def written_examples(step: StepContext) -> tuple[WrittenExample, ...]:
     """Return the user's examples as a model reads them. Raises InputError where one cannot be written."""
-    return step.prompt.written(step.examples, [kind.write for kind in example_types(step)], step.values)
+    writes = [kind.write for kind in example_types(step)]
+    return step.prompt.written(step.examples, writes, step.values, open_layout(step.layout).delimiters)
 
 
 def cue_of(step: StepContext, spec: CallSpec) -> str:
@@ -128,20 +130,20 @@ def cue_of(step: StepContext, spec: CallSpec) -> str:
     return "" if cue == NO_CUE else cue
 
 
-def _sections(step: StepContext, wanted: Build) -> dict[str, str]:
+def _sections(step: StepContext, wanted: Build, layout: Layout) -> dict[str, str]:
     layer = Layer(wanted.spec.file, wanted.values)
-    sections = step.prompt.sections(step.values, layers=(*step.layers, layer))
+    sections = step.prompt.sections(step.values, layers=(*step.layers, layer), delimiters=layout.delimiters)
     shown = {name: text for name, text in sections.items() if wanted.spec.shows(name)}
     if wanted.spec.produces == "answer" and "output_format" not in shown and wanted.spec.shows("output_format"):
-        shown["output_format"] = instruction(step.answer, project=step.project)
+        shown["output_format"] = layout.as_data(instruction(step.answer, project=step.project))
     return shown
 
 
-def _examples(step: StepContext, wanted: Build) -> tuple[WrittenExample, ...]:
+def _examples(step: StepContext, wanted: Build, layout: Layout) -> tuple[WrittenExample, ...]:
     """Return what is shown as examples: the technique's demonstrations, else the user's examples."""
     spec = wanted.spec
     if wanted.demos and EXAMPLES not in spec.writes:
-        return tuple(_demonstration(step, demo, spec) for demo in wanted.demos)
+        return tuple(_demonstration(step, demo, spec, layout) for demo in wanted.demos)
     if not spec.keeps(EXAMPLES):
         return ()
     written = written_examples(step)
@@ -150,7 +152,7 @@ def _examples(step: StepContext, wanted: Build) -> tuple[WrittenExample, ...]:
     return tuple(replace(example, thoughts=None) for example in written)
 
 
-def _demonstration(step: StepContext, demo: Mapping[str, Any], spec: CallSpec) -> WrittenExample:
+def _demonstration(step: StepContext, demo: Mapping[str, Any], spec: CallSpec, layout: Layout) -> WrittenExample:
     """Return a demonstration as the model reads it: where its output is a list, with what the step's lists have between
     their items."""
     thoughts = demo.get("thoughts") if spec.thinks or spec.produces != "answer" else None
@@ -158,7 +160,8 @@ def _demonstration(step: StepContext, demo: Mapping[str, Any], spec: CallSpec) -
     if isinstance(output, list):
         separator = step.answer.description().get("separator", ",")
         output = ("\n" if separator == "\n" else f"{separator.strip()} ").join(map(str, output))
-    return WrittenExample(str(demo.get("input", "")), str(output), thoughts)
+    data = layout.as_data
+    return WrittenExample(data(str(demo.get("input", ""))), data(str(output)), thoughts and data(thoughts))
 
 
 def _cue(step: StepContext, spec: CallSpec, sections: dict[str, str]) -> str | None:

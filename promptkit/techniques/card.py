@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -73,7 +74,7 @@ class Card(BaseModel):
 def read_card(folder: Path | None) -> Card:
     """Return the card in a technique's folder, an empty one where there is none. Raises InputError."""
     file = folder / CARD_FILE if folder else None
-    if file is None or not file.is_file():
+    if file is None or not os.path.isfile(file):
         return Card()
     return _read(file, file_stamp(file))
 

@@ -25,7 +25,10 @@ Flag = Literal["unparsed", "truncated", "no_consensus"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """A step's options as its files give them; None leaves the choice to the technique or the answer type."""
+    """A step's options as its files give them; None leaves the choice to the technique or the answer type.
+
+    `timeout` is the seconds for one request; it is no part of what is asked.
+    """
 
     temperature: float | None = None
     max_tokens: int | None = None
@@ -34,6 +37,7 @@ class Options:
     top_p: float | None = None
     think: bool | str | None = None
     context: int | None = None
+    timeout: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)

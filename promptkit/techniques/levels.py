@@ -37,7 +37,10 @@ async def at_once(function: Callable[[Item], Awaitable[Outcome]], items: Iterabl
     """
 
     async def apply(item: Item) -> tuple[Outcome, int]:
-        return await function(item), _level.get()
+        try:
+            return await function(item), _level.get()
+        except SystemExit as error:  # raised in a task it would end the event loop, whatever catches it outside
+            raise RuntimeError(f"SystemExit: {error}") from error
 
     tasks = [asyncio.ensure_future(apply(item)) for item in items]
     try:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.answers import repair_text
 from promptkit.errors import PromptkitError, TechniqueFailed, Unsupported, place
+from promptkit.project_code import guarded
 from promptkit.runtimes import Message
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, StepContext
 from promptkit.techniques.levels import begin_levels
 from promptkit.techniques.needs import FROM_ROWS, ROWS, Hand, not_prepared
+from promptkit.techniques.registry import loaded
 from promptkit.techniques.requests import decide_again, read_answer
 from promptkit.techniques.spec import Chosen, choose, with_nested
 from promptkit.techniques.task import Task
@@ -38,7 +40,7 @@ async def perform(spec: Any, step: StepContext) -> Answer:
 async def _run(spec: Any, step: StepContext) -> Answer:
     """Run a technique, of a step or nested in another's."""
     chosen = spec if isinstance(spec, Chosen) else choose(spec, step.project)
-    function = chosen.technique.function
+    function = loaded(chosen.technique).function
     with _telling(function):
         answer = await function(task_for(chosen, step), **chosen.parameters)
     return _made(answer, Answer, function)
@@ -53,28 +55,22 @@ async def run_preparation(
     chosen: Chosen, step: StepContext, rows: Sequence[Row], parameters: Mapping[str, Any]
 ) -> Prepared:
     """Return what a technique's preparation makes of rows of data. Raises as `perform` does."""
-    function = chosen.technique.prepare
+    function = loaded(chosen.technique).prepare
     assert function is not None, "only what is prepared has a preparation"
     with _telling(function):
         prepared = await function(task_for(chosen, step), rows, **parameters)
     return _made(prepared, Prepared, function)
 
 
-@contextmanager
-def _telling(function: Callable[..., Any]) -> Iterator[None]:
+def _telling(function: Callable[..., Any]) -> AbstractContextManager[None]:
     """Make whatever somebody's function raises one of our errors, with its line; what a shipped one raises stays."""
-    try:
-        yield
-    except (PromptkitError, BaseExceptionGroup):
-        raise
-    except (Exception, SystemExit) as error:
-        if function.__module__.startswith("promptkit."):
-            raise
-        file = function.__code__.co_filename
-        frames = traceback.extract_tb(error.__traceback__)
-        line = next((frame.lineno for frame in reversed(frames) if frame.filename == file), "?")
-        raised = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise TechniqueFailed(f"technique `{function.__name__}` raised {raised} ({place(file)}:{line})") from error
+    if function.__module__.startswith("promptkit."):
+        return nullcontext()
+    return guarded(
+        lambda told: TechniqueFailed(f"technique `{function.__name__}` {told}"),
+        Path(function.__code__.co_filename),
+        passing=(PromptkitError, BaseExceptionGroup),
+    )
 
 
 def _made(value: Any, kind: type[Made], function: Callable[..., Any]) -> Made:

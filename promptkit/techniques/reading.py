@@ -6,7 +6,11 @@ import ast
 import json
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
+
+MOST_STARTS: Final = 64
+"""At how many brackets a JSON value is tried for: each may be read to the end of the reply."""
 
 _MARK: Final = re.compile(r"^\s*(?:[-*•]+|\(?\d+[.):]|#\d+[.:]?)\s+")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=\S)")
@@ -53,7 +57,7 @@ def read_json(text: str) -> Any:
         found = _literal(candidate.strip())
         if found is not _NOTHING:
             return found
-        for start in re.finditer(r"[\[{]", candidate):
+        for start in islice(re.finditer(r"[\[{]", candidate), MOST_STARTS):
             try:
                 return json.JSONDecoder().raw_decode(candidate, start.start())[0]
             except (ValueError, RecursionError):

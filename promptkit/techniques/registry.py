@@ -10,24 +10,27 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
-from importlib.metadata import entry_points
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
-from promptkit.errors import InputError, Problem, place
+from promptkit.errors import InputError, Problem, TechniqueFailed, place
 from promptkit.project import LIBRARY, Project
+from promptkit.project_code import CodeReference, guarded, installed_entry_points, is_project_code
 from promptkit.storage import Stamp, file_stamp
 from promptkit.techniques.artifacts import Prepared
 from promptkit.techniques.calls import read_call
 from promptkit.techniques.card import CARD_FILE, Card, read_card
 from promptkit.techniques.context import Answer, Spec
+from promptkit.techniques.declared import read_declaration
 from promptkit.techniques.roles import Role
 from promptkit.techniques.task import Task
+
+GROUP = "promptkit.techniques"
 
 Function = Callable[..., Awaitable[Answer]]
 Preparation = Callable[..., Awaitable[Prepared]]
@@ -37,7 +40,8 @@ Preparation = Callable[..., Awaitable[Prepared]]
 class Technique:
     """A way of asking. `calls` and `requests` are formulas over its parameters; `needs` say what must be at hand.
 
-    `sampling` is a formula too: whether it samples, where that depends on parameters.
+    `sampling` is a formula too: whether it samples, where that depends on parameters. `code` is the file of one of the
+    project's own: its functions here have the shape alone, and `loaded` makes them callable.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Technique:
     prepare: Preparation | None = None
     files: tuple[Path, ...] = ()
     card: Card = field(default_factory=Card)
+    code: CodeReference | None = None
 
     @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -129,12 +134,12 @@ def technique(
 def find(name: str, project: Project) -> Technique | None:
     """Return the technique of that name, the project's own before a shipped one; None where there is none.
 
-    Raises InputError where the project's module or templates are broken.
+    A project's file is read, not run. Raises InputError where it, or its templates, are broken.
     """
     folder = project.find_template("techniques", name)
     module = project.root / "techniques" / f"{name}.py"
     stamp = file_stamp(module)
-    found = _from_file(name, module, stamp) if stamp else _shipped(name)
+    found = _from_file(name, module, project.root, stamp) if stamp else _shipped(name, project.root)
     files = _templates(folder, file_stamp(folder)) if folder else ()
     card = read_card(folder)
     if found:
@@ -153,7 +158,7 @@ def names(project: Project) -> list[str]:
     folders = [project.root / "templates" / "techniques", LIBRARY / "templates" / "techniques"]
     found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
     found |= {path.stem for path in (project.root / "techniques").glob("*.py")}
-    found |= {entry.name for entry in entry_points(group="promptkit.techniques")}
+    found |= {entry.name for entry in installed_entry_points(GROUP, project.root)}
     return sorted(name for name in found if not name.startswith(("_", ".")))
 
 
@@ -171,36 +176,51 @@ def _check_shape(function: Callable[..., Any], first: tuple[str, ...]) -> None:
             )
 
 
-@cache
-def _shipped(name: str) -> Technique | None:
+@lru_cache(maxsize=200)
+def _shipped(name: str, root: Path) -> Technique | None:
     if name.startswith("_") or not name.isidentifier():  # What Python could import is no technique for that.
         return None
-    for entry in entry_points(group="promptkit.techniques", name=name):
-        with _loading(name, entry.value):
-            return _declared(entry.load(), name)
+    for entry in installed_entry_points(GROUP, root):
+        if entry.name == name:
+            with _loading(name, entry.value):
+                return _declared(entry.load(), name)
     if importlib.util.find_spec(f"promptkit.techniques.catalog.{name}"):
         return _declared(getattr(importlib.import_module(f"promptkit.techniques.catalog.{name}"), name, None), name)
     return None
 
 
 @lru_cache(maxsize=200)
-def _from_file(name: str, path: Path, stamp: Stamp | None) -> Technique:
-    """Return the technique of a project's module, which is run again only when its `stamp` is another."""
-    spec = importlib.util.spec_from_file_location(f"promptkit_project_techniques_{name}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
+def _from_file(name: str, path: Path, root: Path, stamp: Stamp | None) -> Technique:
+    """Return the technique that a project's file declares, read again only when its `stamp` is another; not run."""
+    if not is_project_code(path, Project(root)):
+        raise InputError(Problem(f"technique `{name}` leads out of the project's own files", file=place(path)))
+    declaration = read_declaration(name, path)
     with _loading(name, str(place(path))):
-        spec.loader.exec_module(module)
-        return _declared(getattr(module, name, None), name)
+        found = technique(**declaration.arguments, prepare=declaration.prepare)(declaration.function)
+    return replace(found, code=CodeReference(str(place(path)), path.name, name, path, root))
 
 
-@contextmanager
-def _loading(name: str, file: str) -> Iterator[None]:
-    """Make whatever somebody's module raises one of our errors."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        raise InputError(Problem(f"cannot load technique `{name}`: {error}", file=file)) from error
+def loaded(found: Technique) -> Technique:
+    """Return a technique whose functions can be called; for that a project's file is run. Raises TechniqueFailed."""
+    if found.code is None:
+        return found
+
+    def failed(told: str) -> TechniqueFailed:
+        return TechniqueFailed(f"technique `{found.name}` {told}")
+
+    run = found.code.load(failed)
+    if not isinstance(run, Technique):
+        raise failed(f"cannot be loaded: `{found.name}` in its file is not a `@technique()` function")
+    return run
+
+
+def _loading(name: str, file: str) -> AbstractContextManager[None]:
+    """Make whatever loading somebody's module raises one of our errors."""
+    return guarded(
+        lambda told: InputError(Problem(f"technique `{name}` {told}", file=file)),
+        verb="cannot be loaded:",
+        passing=(InputError,),
+    )
 
 
 def _declared(found: Any, name: str) -> Technique:

@@ -186,7 +186,7 @@ def _exchange(
 ) -> Exchange:
     record = CallRecord(
         call=built.spec.name,
-        request=built.request,
+        request=step.asker.sent(built.request),
         reply=reply,
         started=asyncio.get_running_loop().time() - (0.0 if reply.cached else reply.seconds),
         sample=built.request.sample,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -223,7 +224,7 @@ def _value_problems(found: Technique, function: Callable[..., Any], key: str, va
 
 
 def _folder_problems(given: Any, project: Project, folder: Path) -> Iterator[Problem]:
-    if not isinstance(given, str) or not (folder / given).is_dir():
+    if not isinstance(given, str) or not os.path.isdir(folder / given):
         where = place(folder / str(given))
         yield Problem(f"`{FOLDER}` is a folder of texts from the pipeline's file, and there is none {where}")
     elif not project.inside(folder / given):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,7 @@ class Session:
         self._functions = functions
         self._limits = limits
         self._worker = Worker(limits)
-        self._names: dict[str, None] = {}
+        self._ran: list[tuple[Iterable[str], str]] = []
 
     async def run(self, program: str, *, inputs: Mapping[str, Any] | None = None) -> Execution:
         """Run a program, as `run_python` does, after setting the variables of `inputs`."""
@@ -76,13 +76,14 @@ class Session:
         except _Failed as failed:
             await self.close()
             return Execution(output=printed.text, failure=failed.failure)
-        self._names |= dict.fromkeys((*(inputs or {}), *assigned_names(program)))
+        self._ran.append((tuple(inputs or ()), program))
         return Execution(value=value, output=printed.text)
 
     async def variables(self) -> dict[str, Any]:
         """Return the variables that are plain data, in the order they were first set; the others stay inside."""
         found = {}
-        for name in list(self._names):
+        names = [name for given, program in self._ran for name in (*given, *assigned_names(program))]
+        for name in dict.fromkeys(names):
             read = await self.run(name)
             if read.failure is None:
                 found[name] = read.value

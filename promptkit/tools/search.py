@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,7 +59,7 @@ class Documents:
         text, or a file cannot be read.
         """
         folder = folder.absolute()
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise InputError(f"there is no folder {place(folder)} with documents")
         files = [path for path in sorted(folder.rglob("*")) if _is_document(path, folder)]
         stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)

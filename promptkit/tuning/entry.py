@@ -94,6 +94,7 @@ async def _tuned(suite: Suite, wishes: Wishes, *, model: str | None, write: bool
             why=why,
             store=replies,
             concurrency=suite.concurrency or settings.concurrency,
+            timeout=settings.timeout,
             base=base,
             apart=models_apart(suite, wishes.teacher),
         ) as models:

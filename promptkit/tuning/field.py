@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.errors import BudgetSpent, InputError, Problem, RuntimeFailure
 from promptkit.evaluation import (
     BoundRow,
+    Defects,
     Estimate,
     Execution,
     Finished,
@@ -69,7 +69,8 @@ class Field:
 
     `suite` has one variant, the start. `rows` are all rows that may be asked for, by their place in it. `number` is the
     run that the cells belong to, `prefix` stands before the names of its variants. Nothing is asked but by `have`.
-    `broken` is the last failure of a server or its connection, which says nothing of the cell that met it.
+    `broken` is the last failure of a server or its connection, which says nothing of the cell that met it. `defects`
+    are the exceptions that nothing foresaw.
     """
 
     def __init__(
@@ -90,10 +91,11 @@ class Field:
         self.notices: list[str] = []
         self.asked = 0
         self.broken = ""
+        self.defects = Defects()
         self._models = models.within(budget)
         self._store = store
         self._number = number
-        self._options = replace(options or Options(), retry_errors=True)
+        self._options = replace(options or Options(), retry_errors=True, gives_up_on_defects=False)
         self._prefix = prefix
         self._variants: dict[str, Variant] = {}
         self._names: dict[str, str] = {}
@@ -199,9 +201,8 @@ class Field:
         return await (await self._models.get(variant.pipeline.steps[step].model or variant.model)).model()
 
     def trace(self, cell: Cell) -> Mapping[str, Any]:
-        """Return the trace of a cell's first repeat, as `engine.trace_record` gives it."""
-        found: Mapping[str, Any] = json.loads(self._store.cells.trace(cell.numbers[0]) or b"{}")
-        return found
+        """Return the trace of a cell's first repeat, as `engine.trace_record` gives it; empty where it is damaged."""
+        return self._store.cells.trace_record(cell.numbers[0]) or {}
 
     async def _ask(self, candidates: Sequence[Candidate], rows: Sequence[int]) -> None:
         held = tuple(self.rows[row].row for row in rows)
@@ -229,6 +230,7 @@ class Field:
                     self._cells[key, row] = self._cell(sorted(parts, key=lambda each: each[0].planned.repeat))
         self.notices = list(dict.fromkeys([*self.notices, *execution.notices]))
         self.broken = execution.progress.broken or self.broken
+        self.defects.add(execution.progress.defects)
         if self._refused is not None:
             raise self._refused
         if execution.progress.gave_up:

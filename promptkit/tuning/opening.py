@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,18 +11,19 @@ from promptkit.evaluation import Suite, load_suite
 from promptkit.project import Project, is_suite
 
 
-def load_tuned(target: str, suite: str | None, *, sets: Sequence[str] = ()) -> Suite:
+def load_tuned(target: str, suite: str | None, *, sets: Sequence[str] = (), run_code: bool = True) -> Suite:
     """Return the suite that measures a target, with the target as its start, changed by `sets`.
 
+    Without `run_code` its data function, if it has one, is not run.
     Both are named or paths; a suite is left out where one of the project names the target. Raises InputError.
     """
     if is_suite(Path(target)):
         raise InputError(f"`{target}` is a suite, which is measured", hint=f"promptkit tune TARGET --suite {target}")
     here = Project.find(Path.cwd())
-    project = Project.find(Path(target), otherwise=here.root) if Path(target).exists() else here
+    project = Project.find(Path(target), otherwise=here.root) if os.path.exists(target) else here
     file = project.target(target)
     path = project.suite(suite) if suite is not None else _only_suite(file, project)
-    return load_suite(path, project, sets=sets, start=file)
+    return load_suite(path, project, sets=sets, start=file, run_code=run_code)
 
 
 def _only_suite(target: Path, project: Project) -> Path:
@@ -31,7 +33,7 @@ def _only_suite(target: Path, project: Project) -> Path:
     for name in project.names("evals"):
         path = project.suite(name)
         try:
-            suite = load_suite(path, project)
+            suite = load_suite(path, project, run_code=False)
         except (InputError, MissingExtra):
             continue  # What is wrong in it is told by `check`; it is not the one that is meant.
         if suite.wanted.target == target:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from promptkit.engine import load_target, step_inputs, tune_problems
+from promptkit.engine import load_target, step_fallbacks, step_inputs, tune_problems
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation import read_variant
 from promptkit.evaluation.choosing import spec_text
@@ -78,7 +78,12 @@ def derive_space(
     if pipeline.tune and (problems := tune_problems(load_target(suite.wanted.target, suite.project))):
         raise InputError(problems)
     wanted = _Wanted(only, pipeline)
-    notes: list[str] = []
+    notes = [
+        f"the start: {told}"
+        for step in pipeline.steps.values()
+        if step.asking is not None and step.name in models
+        for told in step_fallbacks(step.name, step.asking, models[step.name])
+    ]
     if pipeline.tune:
         named = [each for each in _named_axes(pipeline) if wanted.takes(each.step, each.kind, each.name)]
         inner = {each.name: of for each in named if (of := _inner(pipeline, each)) is not None}

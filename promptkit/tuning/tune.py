@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from promptkit.errors import InputError, PromptkitError, nearest
 from promptkit.evaluation import Options, Suite
-from promptkit.storage import holding_files
+from promptkit.storage import holding_files, reading_record
 from promptkit.tuning.candidate import KINDS
 from promptkit.tuning.dspy_bridge import require_dspy
 from promptkit.tuning.ground import Ground, read_ground, row_notes, step_ground
@@ -176,7 +176,7 @@ class Tuning:
                 axes |= {axis.name: axis for axis in found.axes}
                 # What the rows of the whole do not have, those of the step may.
                 notes = [each for each in notes if not each.startswith((f"{step}: ", f"{step}."))] + list(found.notes)
-        return Space(tuple(axes.values()), tuple(notes), whole.kinds)
+        return Space(tuple(axes.values()), tuple(dict.fromkeys(notes)), whole.kinds)
 
     def _shares(self, ready: Ready, calls_a_row: float) -> Shares:
         return shared(
@@ -194,14 +194,15 @@ class Tuning:
     def _seconds_a_call(self, ready: Ready) -> float | None:
         """Return how long a request took in the last runs on the same model, by the clock; None where there is none."""
         for run in self._store.runs(limit=RECENT):
-            told = run.record
-            sides = told.get("variants", [told])
-            calls, cached = (sum(each.get(key, 0) for each in sides) for key in ("calls", "cached"))
-            asked = calls - cached
-            is_same = run.model.get("digest") == ready.model.digest
-            # Else what was known takes most of the time.
-            if is_same and run.ended and asked >= max(CALLS_A_CANDIDATE, cached):
-                return float((run.ended - run.started) / asked)
+            with self._store.damage.skipping(), reading_record(f"runs {run.number}, `record`"):
+                told = run.record
+                sides = told.get("variants", [told])
+                calls, cached = (sum(each.get(key, 0) for each in sides) for key in ("calls", "cached"))
+                asked = calls - cached
+                is_same = run.model.get("digest") == ready.model.digest
+                # Else what was known takes most of the time.
+                if is_same and run.ended and asked >= max(CALLS_A_CANDIDATE, cached):
+                    return float((run.ended - run.started) / asked)
         return None
 
     def _begin(self, ready: Ready) -> int:

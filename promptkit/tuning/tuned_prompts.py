@@ -81,7 +81,7 @@ def free_file(folder: Path, stem: str, ending: str, target: str, taken: Collecti
     for number in count(1):
         suffix = TUNED if number == 1 else f"{TUNED}-{number}"
         file = folder / f"{stem}.{suffix}{ending}"
-        if file not in taken and (not file.exists() or _is_ours(file, target)):
+        if file not in taken and (not os.path.lexists(file) or _is_ours(file, target)):
             return file
     raise AssertionError("numbers do not end")
 
@@ -92,5 +92,4 @@ def mark(target: str) -> str:
 
 
 def _is_ours(file: Path, target: str) -> bool:
-    first = read_bytes(file).partition(b"\n")[0]
-    return mark(target).encode() in first
+    return file.is_file() and mark(target).encode() in read_bytes(file).partition(b"\n")[0]

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError
-from promptkit.evaluation import read_variant
+from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, place
+from promptkit.evaluation import Defects, read_variant
 from promptkit.tuning.ablation import ablate
 from promptkit.tuning.calibrating import Calibrating
 from promptkit.tuning.candidate import AS_WRITTEN, Candidate
@@ -174,7 +174,7 @@ class Work:
             raise InputError(f"{told}: it does not hold the start on {len(rows)} rows") from spent
         cells = list(self._field.cells(Candidate(), rows))
         if cells and all(each.score is None for each in cells):
-            hint = f"`promptkit eval {self._suite.name} --limit {len(rows)}` shows each"
+            hint = f"`promptkit eval {place(self._suite.file)} --limit {len(rows)}` shows each"
             told = f"the start has an answer to none of the first {len(rows)} rows: {cells[0].problem}"
             raise SearchFailed(told, hint=hint)
         seconds = self._spending.seconds - before if self._field.asked else None
@@ -281,7 +281,10 @@ class Work:
         missing = Counter(problem for field in self._fields for problem in field.problems())
         told = [f"missing answers: {missing.total()}, most often: {one}" for one, _ in missing.most_common(1)]
         state.notes = [*self._space_notes, *row_notes(self._ready.ground), *self._standing.noted, *told]
-        return record_of(state, status)
+        defects = Defects()
+        for field in self._fields:
+            defects.add(field.defects)
+        return {**record_of(state, status), **({"defects": found} if (found := defects.record()) else {})}
 
     def _field_of(self, suite: Suite, ground: Ground, prefix: str = "") -> Field:
         field = Field(

@@ -11,9 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine import Pipeline, files, load_target, merged, read_changes
-from promptkit.errors import InputError, PromptkitError, place
+from promptkit.errors import InputError, PromptkitError, StoreFailed, place
 from promptkit.prompts import split_front_matter
-from promptkit.storage import TAKEN_AWAY, block_text, load, make_folder, read_bytes, set_value, write_atomic
+from promptkit.storage import (
+    TAKEN_AWAY,
+    block_text,
+    load,
+    make_folder,
+    read_bytes,
+    remove_file,
+    set_value,
+    write_atomic,
+)
 from promptkit.tuning.diff import prompt_diff, stable_name, text_diff
 from promptkit.tuning.tuned_prompts import TUNED, free_file, mark, prompt_name, tuned_prompts
 
@@ -107,8 +116,8 @@ def write(drafted: Draft) -> list[Path]:
             if content is not None:
                 write_atomic(path, content)
             else:
-                with suppress(OSError):  # It was never there.
-                    path.unlink()
+                with suppress(StoreFailed):
+                    remove_file(path)
         raise
     return list(drafted.files)
 
@@ -129,7 +138,7 @@ def kept_files(target: Path, project: Project, *, improved: bool) -> set[Path]:
     folder, stem, ending = _place(target, project)
     made, headings = mark(stable_name(target, project)), {}
     for file in folder.glob(f"{stem}.{TUNED}*{ending}"):
-        heading = _heading(file)
+        heading = _heading(file) if file.is_file() else []
         if heading and made in heading[0]:
             headings[file.resolve()] = heading
     pipelines = (project.find_pipeline(name) for name in project.names("pipelines"))
@@ -143,7 +152,7 @@ def kept_files(target: Path, project: Project, *, improved: bool) -> set[Path]:
 
 
 def _heading(file: Path) -> list[str]:
-    return [line for line in read_bytes(file).decode().splitlines() if line.startswith("#")]
+    return [line for line in read_bytes(file).decode(errors="replace").splitlines() if line.startswith("#")]
 
 
 def _place(target: Path, project: Project) -> tuple[Path, str, str]:

@@ -202,6 +202,7 @@ def test_stdin_that_is_no_text_is_said_to_be_so(promptkit: Run) -> None:
     assert "stdin is not UTF-8: byte 3 is 0xe9" in done.stderr
 
 
+@pytest.mark.attack("terminal")
 def test_a_hostile_answer_and_mail_cannot_steer_the_terminal(promptkit: Run, project: Path) -> None:
     (project / "script.yaml").write_text(
         'rules: [{contains: Reply, reply: "\\e]52;c;aGk=\\a\\u202Eevil"}]\notherwise: delivery\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ def shell(command: str, project: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command.replace("promptkit", MAIN),
         shell=True,
+        executable="/bin/bash",
         cwd=project,
         env={**environment(), "OLLAMA_HOST": "127.0.0.1:9"},
         capture_output=True,
@@ -44,6 +46,7 @@ def shell(command: str, project: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.attack("disk")
 @pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_full_disk_is_one_line_and_exit_code_3(project: Path, verb: str) -> None:
@@ -65,3 +68,48 @@ def test_without_stderr_the_result_comes_alone(project: Path, stderr: str) -> No
     done = shell(f"promptkit run mail {stderr}", project)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("{") and done.stdout.endswith("}\n")
+
+
+SLOW = """\
+import asyncio
+async def reply(request):
+    await asyncio.sleep(0.2)
+    return "delivery" if "Sort" in str(request) else "We are sorry."
+"""
+
+
+@pytest.mark.attack("process")
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "run mail --input many.jsonl --json --trace MODEL",
+        "try mail --watch MODEL",
+        "render mail",
+        "eval s --json && runs export last --csv -",
+        "check --graph",
+        "techniques list",
+        "--help",
+    ],
+)
+def test_a_reader_that_goes_ends_the_command_quietly(project: Path, verb: str) -> None:
+    (project / "slow.py").write_text(SLOW)
+    (project / "many.jsonl").write_text("".join(json.dumps({"mail": f"box {number}"}) + "\n" for number in range(40)))
+    (project / "evals").mkdir()
+    (project / "evals" / "s.yaml").write_text("target: sort_mail\ndata: ../many.jsonl\nmetrics: {tokens: tokens}\n")
+    commands = verb.replace("MODEL", "--model scripted:slow.py:reply").split(" && ")
+    # Nothing is read: the reader is gone before the first line.
+    done = shell("; ".join(f"promptkit {each} | true; echo ${{PIPESTATUS[0]}} >&2" for each in commands), project)
+    assert [line for line in done.stderr.splitlines() if line.isdigit()] == ["141"] * len(commands), done.stderr
+    assert not [part for part in ("Traceback", "unhandled", "Exception ignored", "is closed") if part in done.stderr]
+
+
+def test_rows_that_were_answered_before_the_reader_went_are_kept_in_one_run(project: Path) -> None:
+    (project / "slow.py").write_text(SLOW)
+    (project / "many.jsonl").write_text("".join(json.dumps({"mail": f"box {number}"}) + "\n" for number in range(40)))
+    command = "promptkit run sort_mail --input many.jsonl --model scripted:slow.py:reply"
+    done = shell(f"{command} | head -1; promptkit runs list --json; {command} >/dev/null", project)
+    answer, *listed = done.stdout.splitlines()
+    assert answer == "delivery"
+    (run,) = json.loads("\n".join(listed))
+    assert (run["kind"], run["status"]) == ("batch", "interrupted")
+    assert "cached)" in done.stderr and "Traceback" not in done.stderr

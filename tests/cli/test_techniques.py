@@ -59,11 +59,11 @@ def techniques(project: Path, promptkit: Run) -> Run:
 
 
 def listed(done: Any) -> list[str]:
-    return [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    return [line.split()[0] for line in done.stdout.splitlines()[1:] if not line.startswith(" ")]
 
 
 def test_list_prints_a_line_a_technique_those_of_the_project_among_them(techniques: Run) -> None:
-    done = techniques("list")
+    done = techniques("list", COLUMNS="160")
 
     assert (done.returncode, done.stderr) == (0, "")
     head = ["technique", "title", "requests", "≤", "family", "needs", "tasks"]
@@ -73,13 +73,14 @@ def test_list_prints_a_line_a_technique_those_of_the_project_among_them(techniqu
     assert line.split() == ["mine", "My", "own", "3", "sample-and-vote", "sampling", "shouting"]
 
 
-def test_on_a_terminal_the_lines_of_the_list_are_cut_to_its_width_and_nowhere_else(techniques: Run) -> None:
-    piped, shown = techniques("list", COLUMNS="60"), techniques("list", COLUMNS="60", FORCE_COLOR="1", TERM="xterm")
-
-    assert max(map(len, piped.stdout.splitlines())) > 60
-    assert max(map(len, shown.stdout.splitlines())) == 60
-    assert listed(shown) == listed(piped)
-    assert all(line.endswith("…") for line in shown.stdout.splitlines() if len(line) == 60)
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_the_list_fits_its_width_and_keeps_what_one_chooses_by(techniques: Run, width: int) -> None:
+    shown = techniques("list", COLUMNS=str(width)).stdout
+    head, *lines = shown.splitlines()
+    assert max(map(len, [head, *lines])) <= width
+    assert [name in head for name in ("technique", "family", "needs", "tasks")] == [True] * 4
+    assert ("title" in head) == (width >= 140)
+    assert "…" not in shown and "shouting" in shown
 
 
 def test_list_prints_objects_for_programs(techniques: Run) -> None:
@@ -121,10 +122,12 @@ def test_a_broken_technique_hides_no_other_and_what_is_wrong_with_it_is_told(
 
     names = [each["name"] for each in json.loads(done.stdout)] if how == ["--json"] else listed(done)
     assert done.returncode == 2
-    assert done.stderr == "error: techniques/mine.py: cannot load technique `mine`: No module named 'nowhere'\n"
+    told = "technique `mine` cannot be read: there is no `@technique()` function named `mine`"
+    assert done.stderr == f"error: techniques/mine.py: {told}\n"
     assert "pal" in names and "mine" not in names
 
 
+@pytest.mark.attack("terminal")
 def test_what_a_card_says_cannot_steer_the_terminal(techniques: Run, project: Path) -> None:
     write(project, card='title: "\\e[31mred"\ntasks: ["\\e[2J"]\nabout: "\\e]0;x\\a"\n')
 
@@ -286,7 +289,7 @@ def test_show_tells_what_is_wrong_with_a_technique_and_with_its_example(techniqu
 
     assert example.returncode == module.returncode == 2
     assert "pipelines/techniques/mine.yaml:3:" in example.stderr and "`number`" in example.stderr
-    assert "cannot load technique `mine`" in module.stderr
+    assert "technique `mine` cannot be read" in module.stderr
     assert "Traceback" not in example.stderr + module.stderr
 
 

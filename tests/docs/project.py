@@ -7,10 +7,10 @@ from pathlib import Path
 from promptkit import engine
 from promptkit.errors import InputError
 from promptkit.evaluation import load_suite
-from promptkit.project import SETTINGS_FILE, Project
+from promptkit.project import Project
 from promptkit.prompts import compose
 from promptkit.runtimes.scripts import load_script
-from promptkit.storage import load_file, read_rows
+from promptkit.storage import SETTINGS_FILE, load_file, read_rows
 from promptkit.techniques import find
 
 

@@ -45,7 +45,7 @@ from tests.engine.helpers import Folder, messages
         ("steps: {a: {prompt: {instuctions: x}}}", "1:", "did you mean `instructions`?"),
         ("steps: {a: {prompt: ../../../x.j2}}", "1:", "leaves the project"),
         ("tools: {t: ../../../t.py:f}\nsteps: {a: {prompt: x y}}", "1:", "leads out of the project"),
-        ("tools: {t: t.py:f}\nsteps: {a: {prompt: x y}}", "1:", "there is no file"),
+        ("tools: {t: t.py:f}\nsteps: {a: {prompt: x y}}", "1:", "no such file"),
         ("output: '{{ b }}'\nsteps: {a: {prompt: x y}}", "1:9", "unknown name `b`"),
         ("cases: [{inputs: {b: 1}}]\nsteps: {a: {prompt: x y}}", "1:", "unknown input `b`"),
         ("steps: {}", "1:", ""),

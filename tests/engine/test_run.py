@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 
-from promptkit.engine import Event, Settings, StepFinished, TextArrived, fill, load_target, run
+from promptkit.engine import Event, Settings, StepFinished, TextArrived, fill, load_target, run, steprun
 from promptkit.errors import InputError, RequestRefused, ToolFailed, UnparsedAnswer, Unsupported
 from promptkit.runtimes import Asker, Request, Scripted
 from promptkit.storage import Store
@@ -77,6 +78,65 @@ async def test_for_each_gives_one_element_for_each_in_order_whatever_finishes_fi
     result = await folder.run(text, model, {"all": ["a", "b", "a"]})
     assert result.output == ["A", "B", "A"]
     assert ["item a 0" in text for text in sorted(asked(model))] == [True, False, False]
+
+
+EACH = "inputs: {all: {type: list}}\nsteps: {each: {for_each: all, as: one, prompt: 'item {{ one }}.'}}"
+
+
+async def test_of_many_items_only_so_many_are_begun_at_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steprun, "ITEMS_AT_ONCE", 3)
+    tasks = 0
+
+    async def answer(request: Request) -> str:
+        nonlocal tasks
+        await asyncio.sleep(0.001)
+        tasks = max(tasks, len(asyncio.all_tasks()))
+        return said(request).split("item ")[1].split(".")[0]
+
+    model = Scripted(answer, parallel=20)
+    result = await folder.run(EACH, model, {"all": list(range(30))})
+    assert result.output == [str(number) for number in range(30)]
+    assert [part.name for part in result.trace.children[0].children] == [f"each[{number}]" for number in range(30)]
+    assert model.peak == 3
+    assert tasks < 10
+
+
+async def test_more_items_are_begun_at_once_than_the_500_that_a_server_may_be_asked_for(folder: Folder) -> None:
+    full = asyncio.Event()
+
+    async def answer(request: Request) -> str:
+        if len(model.requests) == 500:
+            full.set()
+        await full.wait()
+        return "done"
+
+    model = Scripted(answer, parallel=500)
+    async with asyncio.timeout(60):
+        result = await folder.run(EACH, model, {"all": list(range(600))})
+    assert len(result.output) == 600
+    assert model.peak == 500
+
+
+async def test_each_item_costs_the_same_however_many_there_are(folder: Folder, tmp_path: Path) -> None:
+    async def calls(items: int) -> int:
+        """Return how many Python functions a run of so many items calls on its thread."""
+        count = 0
+
+        def counting(frame: object, event: str, argument: object) -> None:
+            nonlocal count
+            count += event == "call"
+
+        with Store.open(tmp_path / f"store-{items}") as store:
+            models = Given(Scripted(lambda request: "done", keep_requests=False))
+            sys.setprofile(counting)
+            try:
+                await run(folder.load(EACH), {"all": list(range(items))}, models=models, store=store)
+            finally:
+                sys.setprofile(None)
+        return count
+
+    few, some, many = [await calls(items) for items in (50, 150, 450)]
+    assert (many - some) / 300 == pytest.approx((some - few) / 100, rel=0.1)
 
 
 async def test_for_each_over_nothing_gives_an_empty_list_without_a_request(folder: Folder) -> None:

@@ -88,7 +88,7 @@ def test_the_steps_of_a_pipeline_that_a_step_runs_are_named_too(folder: Folder) 
 
 def test_check_finds_it_and_a_run_does_not_read_it(folder: Folder) -> None:
     path = folder.write("pipelines/test.yaml", PIPELINE.format(tune="categories.layout: [markdwn]"))
-    _, found, _ = check_all(find_targets([str(path)]))
+    found = check_all(find_targets([str(path)])).problems
 
     assert [json.dumps(each.message) for each in found] == ['"unknown layout `markdwn`"']
     assert folder.problems(PIPELINE.format(tune="categories.layout: [markdwn]")) == []

@@ -157,9 +157,7 @@ class Bench:
         options = options or Options()
         with Store.open(self.store_folder) as store, Replies(store, exact=options.exact) as replies:
             models = Given(runtime, replies if cached else None, concurrency=concurrency)
-            evaluation = Evaluation(
-                suite, models=models, store=store, options=options, judging=judging, on_saving=replies.write
-            )
+            evaluation = Evaluation(suite, models=models, store=store, options=options, judging=judging)
             evaluated = await evaluation.run()
         return self.look(evaluated, runtime)
 

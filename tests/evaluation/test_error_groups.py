@@ -307,6 +307,7 @@ def test_a_run_without_failures_says_so() -> None:
     assert "no answer fails" in errors_text(errors, view)
 
 
+@pytest.mark.attack("terminal")
 @pytest.mark.parametrize("width", [40, 80, 140])
 def test_the_report_is_within_its_width_and_what_a_model_said_cannot_steer_the_terminal(width: int) -> None:
     hostile = "\x1b[2J\n\u202eevil\r" * 20

@@ -306,7 +306,8 @@ async def test_a_server_that_is_gone_is_not_asked_a_thousand_times_and_the_same_
     assert ran.record["status"] == "incomplete"
     assert ran.evaluated.gave_up
     assert "nobody there" in ran.evaluated.failure
-    assert asked < 15 + MOST_FAILURES + 10
+    # The workers have more begun, and answers that are not yet on disk count as later than failures after them.
+    assert asked < 15 + MOST_FAILURES + 15
     assert ran.metric()["n"] == 15
     assert len(after.runtime.requests) == 25
     assert after.record["status"] == "done"

@@ -243,6 +243,21 @@ async def test_an_edit_of_a_pipeline_within_the_target_or_of_its_prompt_makes_ot
     assert await asked(bench, suite) == 6
 
 
+async def test_how_long_a_request_may_take_is_no_part_of_the_cell(bench: Bench) -> None:
+    bench.folder.write("promptkit.yaml", "concurrency: 4\n")
+    assert await asked(bench) == 6
+    for text in (
+        PIPELINE.replace("{prompt: mood}", "{prompt: mood, options: {timeout: 60}}"),
+        PIPELINE + "defaults: {options: {timeout: 60}}\n",
+    ):
+        bench.folder.write("pipelines/mood.yaml", text)
+        bench.folder.write("promptkit.yaml", "timeout: 70\ndefaults: {options: {timeout: 80}}\n")
+        variant = "variants: {v: {mood.options: {timeout: 90}}, w: {mood.options.timeout: 95}}\n"
+        assert await asked(bench) == 0
+        assert len((await bench.run(SUITE, cached=False, sets=["mood.options.timeout=99"])).runtime.requests) == 0
+        assert bench.suite(SUITE + variant).variants[0].content == bench.suite().baseline.content
+
+
 @pytest.mark.parametrize("line", ["defaults: {layout: prefix}", "feeds: {news: 'http://127.0.0.1/other'}"])
 async def test_settings_that_the_target_reads_are_part_of_the_cell(bench: Bench, line: str) -> None:
     before = bench.suite().baseline.content

@@ -89,6 +89,7 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+@pytest.mark.attack("kill")
 async def test_what_a_killed_process_had_claimed_is_asked_by_the_one_that_waits_for_it(
     bench: Bench, other: subprocess.Popen[str]
 ) -> None:
@@ -107,6 +108,7 @@ async def test_what_a_killed_process_had_claimed_is_asked_by_the_one_that_waits_
     assert (ran.record["known"], ran.metric()["n"], ran.metric()["mean"]) == (ANSWERED, ROWS, 0.5)
 
 
+@pytest.mark.attack("kill")
 async def test_the_same_command_after_a_kill_asks_only_for_the_rest(bench: Bench, other: subprocess.Popen[str]) -> None:
     kill(other)
 
@@ -121,6 +123,7 @@ async def test_the_same_command_after_a_kill_asks_only_for_the_rest(bench: Bench
     assert statuses == ["done", "done", "interrupted"]
 
 
+@pytest.mark.attack("process")
 async def test_a_fresh_run_waits_for_nobody(bench: Bench, other: subprocess.Popen[str]) -> None:
     async with asyncio.timeout(30):
         ran = await bench.run(options=Options(fresh=True), cached=False)

@@ -100,6 +100,23 @@ async def test_a_metric_that_reads_the_row_alone_says_nothing_where_the_row_has_
     assert ran.record["status"] == "incomplete"
 
 
+@pytest.mark.attack("regex")
+async def test_a_pattern_of_a_row_that_finds_no_end_leaves_its_score_missing_and_the_run_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptkit.workers.patterns.PATTERN_SECONDS", 0.3)
+    long = "a" * 40 + "b"
+    bench.rows([{**row, "long": long, "p": "(a+)+$" if at == 2 else "a+b"} for at, row in enumerate(moods(8))])
+    found = "found: {regex: {of: '{{ row.long }}', expect: '{{ row.p }}'}}"
+
+    ran = await bench.run(SUITE.replace("accuracy: label", found))
+
+    assert (ran.metric("found")["n"], ran.metric("found")["mean"]) == (7, 1)
+    scores = [cell.scores["found"] for cell in ran.view.cells()]
+    assert [score.value for score in scores] == [1, 1, None, 1, 1, 1, 1, 1]
+    assert scores[2].why == "the search for '(a+)+$' took longer than 0.3 seconds"
+
+
 async def test_what_a_metric_does_to_its_row_nobody_else_sees(bench: Bench) -> None:
     bench.folder.write(
         "evals/mine.py", "def score(row):\n    row['tags'].append('x')\n    return float(len(row['tags']) == 2)\n"

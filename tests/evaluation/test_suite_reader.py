@@ -94,7 +94,11 @@ repeats: 3
         (SUITE + "steps: {moods: {metrics: {a: label}}}\n", "there is no step `moods`"),
         (SUITE + "repeat: 0\n", "repeat"),
         (SUITE.replace("target: mood", "target: {pipeline: mood, step: moo}"), "has no step `moo`"),
-        (SUITE.replace("data: rows.jsonl", "data: rows.json"), "there is no file"),
+        (
+            SUITE.replace("rows.jsonl", f"{{file: rows.jsonl, split: {{share: 0.4, salt: {'9' * 20}}}}}"),
+            "`salt`: must be less",
+        ),
+        (SUITE.replace("data: rows.jsonl", "data: rows.json"), "no such file"),
         (SUITE.replace("data: rows.jsonl", "data: ../../rows.jsonl"), "leaves the project"),
         (SUITE.replace("data: rows.jsonl", "data: [1, 2]"), "a row must be a mapping"),
         (SUITE.replace("data: rows.jsonl", "data: {python: rows.py}"), "FILE.py:FUNCTION"),

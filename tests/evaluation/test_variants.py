@@ -115,4 +115,4 @@ class Two(Models):
         self._both = usual, other
 
     async def get(self, reference: str | None = None) -> Asker:
-        return self._both[reference == "scripted:other.yaml"]
+        return self._both[(reference or "").endswith("/evals/other.yaml")]

@@ -35,6 +35,7 @@ def wait_for(server: OllamaServer, count: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.attack("kill")
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_a_killed_run_asks_only_for_what_is_missing_when_it_is_run_again(
     tmp_path: Path, how: signal.Signals, code: int

@@ -125,7 +125,10 @@ def killed(folder: Path, server: OllamaServer, chance: random.Random) -> bool:
     return victim.returncode == -signal.SIGKILL
 
 
-def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_no_finished_row_again(make: Make) -> None:
+@pytest.mark.attack("kill")
+def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_again_what_was_in_flight_alone(
+    make: Make,
+) -> None:
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")  # shown where this fails
     chance = random.Random(seed)
@@ -140,9 +143,10 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_no_finished
         folder = make(f"killed-{kills}")
         with OllamaServer(tiny(), parallel=IN_FLIGHT) as server:
             finished: dict[int, Any] = {}
+            own = 0
             for _ in range(chance.randint(1, 4)):
                 seen = len(asked(server))
-                kills += killed(folder, server, chance)
+                own += killed(folder, server, chance)
                 assert finished.keys().isdisjoint(asked(server)[seen:])
                 finished = in_store(folder)
             seen = len(asked(server))
@@ -152,6 +156,8 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_no_finished
         assert again.returncode == 0, again.stderr
         assert finished.keys().isdisjoint(last)
         assert len(set(last)) == len(last)
+        assert len(asked(server)) - ROWS <= own * IN_FLIGHT
+        kills += own
         assert without_times(json.loads(again.stdout)) == without_times(json.loads(undisturbed.stdout))
         assert in_store(folder) == in_store(whole)
 

@@ -87,6 +87,14 @@ MISTAKES = [
     prompt(
         "Jinja: an if that is not closed", "{{ mail }}", "{% if mail %}", "6", "the `if` is not closed", "{% endif %}"
     ),
+    prompt(
+        "Jinja: an if that is not closed before what cannot be read",
+        "mail.{% endblock %}",
+        "{% if mail %}{% endblock!%}\n{% endblock %}",
+        "5",
+        "the `if` is not closed",
+        "{% endif %}",
+    ),
     prompt("unknown name in a prompt", "{{ mail }}", "{{ mial }}", "6:21", "`mial` is not an input", "`mail`"),
     prompt("misspelt section", "block instructions", "block instrutions", "5:10", "`instrutions`", "`instructions`"),
     prompt(
@@ -158,14 +166,20 @@ MISTAKES = [
         "two names alike", "inputs: {a: }\nsteps: {a: {prompt: sort, with: {mail: x}}}\n", "2:9", "an input and a step"
     ),
     pipeline("an item named like an input", "    for_each: '{{ [1] }}'\n    as: mail\n", "6:9", "is an input already"),
-    whole("tool without its file", TOOL, "1:12", "there is no file"),
+    whole("tool without its file", TOOL, "1:12", "no such file"),
     with_file(
         whole("tool without its function", TOOL.replace("py:f", "py:ff"), "1:12", "has no function `ff`", "`f`"),
         **{"pipelines/t_py": "def f(): pass\n"},
     ),
     with_file(whole("tool that is not Python", TOOL, "", "invalid syntax"), **{"pipelines/t_py": "def f(: pass\n"}),
     with_file(
-        whole("tool whose package breaks", TOOL.replace("t.py", "bad.t"), "1:12", "cannot import `bad.t`: oh"),
+        whole(
+            "tool that its package lacks",
+            TOOL.replace("t.py", "bad.t"),
+            "1:12",
+            "`bad.t` is neither a file of the project nor",
+            "trusted_modules: [bad.t]",
+        ),
         **{"bad/__init___py": "raise RuntimeError('oh')\n"},
     ),
     with_file(
@@ -279,7 +293,7 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("recording that is none", ["run", "test", "--model", "replay:script.py"], 2, "no recording", "--record FILE"),
     ("script missing", ["run", "test", "--model", "scripted:scrip.yaml"], 2, "scrip.yaml: no such file", "script.py"),
     ("script without function", ["run", "test", "--model", "scripted:script.py:f"], 2, "no function `f`", "answer"),
-    ("script that exits", ["run", "test", "--model", "scripted:exit.py:f"], 2, "SystemExit", ""),
+    ("script that exits", ["run", "test", "--model", "scripted:exit.py:f"], 3, "SystemExit: 7 (exit.py:2)", ""),
     ("server down", ["run", "test", "--model", "ollama/x"], 3, "no server answers", "ollama serve"),
     ("server down, openai", ["run", "test", "--model", "openai/x@http://127.0.0.1:9/v1"], 3, "no server", "started"),
     ("rows missing", ["run", "test", "--input", "nope.jsonl"], 2, "nope.jsonl: no such file", ""),
@@ -287,7 +301,13 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("rows: unknown input", ["run", "test", "--input", "rows.jsonl"], 2, "rows.jsonl: row 1: `test` has no", "`mail`"),
     ("rows: broken line", ["run", "test", "--input", "rows.jsonl"], 2, "rows.jsonl:3:", ""),
     ("rows and values", ["run", "test", "mail=x", "--input", "rows.jsonl"], 2, "not from both", ""),
-    ("record in no folder", ["run", "test", "--record", "no/x.jsonl"], 2, "cannot record to no/x.jsonl", ""),
+    (
+        "record in no folder",
+        ["run", "test", "--record", "no/x.jsonl"],
+        2,
+        "`--record no/x.jsonl`: there is no folder `no`",
+        "make the folder first",
+    ),
     ("render: unknown step", ["render", "test", "--step", "b"], 2, "no step `b`", "known: a"),
     ("try: unknown input", ["try", "test", "mial=x"], 2, "no input `mial`", "`mail`"),
     ("init where there is a project", ["init", "."], 2, "there already", "nothing was written"),
@@ -305,7 +325,7 @@ def test_a_wrong_command_line_says_what_would_be_right(
     project.write(
         {
             "bad.txt": b"\xff",
-            "exit.py": "import sys\nsys.exit(7)\n",
+            "exit.py": "import sys\nsys.exit(7)\ndef f(request): ...\n",
             "rows.jsonl": '{"mial": "a"}\n{"mail": 1}\n{bad\n',
         }
     )
@@ -315,6 +335,40 @@ def test_a_wrong_command_line_says_what_would_be_right(
     assert (done.code, done.out) == (code, "")
     assert words in done.err and hint in done.err
     assert "Traceback" not in done.err and project.asked == 0
+
+
+LONG, DIGITS = "x" * 5000, "9" * 5000
+ODD = [
+    *([verb, name] for verb in ("run", "check", "render", "try", "eval", "tune") for name in (LONG, f"a/{LONG}")),
+    *(["run", "test", option, LONG] for option in ("--input", "--record", "--model", "--set")),
+    ["run", "test", f"mail=@{LONG}"],
+    ["run", "test", "--set", f"a.options.max_tokens={DIGITS}"],
+    ["run", "test", "--set", f"a.options.seed={DIGITS[:200]}"],
+    ["run", "test", "--set", "a.options.temperature=.nan"],
+    ["eval", "s", "--html", LONG],
+    ["eval", "s", "--repeat", DIGITS[:30]],
+    ["eval", "s", "--smallest", "nan"],
+    ["tune", "test", "--suite", "s", "--budget", f"calls={DIGITS}"],
+    ["tune", "test", "--suite", "s", "--budget", "minutes=1e999"],
+    ["techniques", "show", LONG],
+    ["techniques", "prepare", "auto_cot", "test", "--data", "rows.jsonl", "--budget", f"calls={DIGITS}"],
+    *(["runs", "show", "last", "--row", number] for number in ("0", "-1", DIGITS[:30])),
+    ["runs", "show", DIGITS],
+    ["runs", "list", "--limit", DIGITS[:30]],
+    ["runs", "export", "last", "--csv", LONG],
+    ["init", LONG],
+]
+
+
+@pytest.mark.attack("number")
+@pytest.mark.parametrize("line", ODD, ids=[" ".join(each)[:50] for each in ODD])
+def test_an_odd_value_on_the_command_line_is_refused(project: Place, line: list[str]) -> None:
+    project.write({"evals/s.yaml": "data: rows.jsonl\ntarget: test\nmetrics: {m: label}\n"})
+    project.write({"evals/rows.jsonl": '{"mail": "a", "expect": "delivery"}\n'})
+
+    done = project.run(*line)
+
+    assert done.code in (1, 2) and "Traceback" not in done.err and project.asked == 0
 
 
 def test_the_variable_that_names_no_model_is_named(project: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,12 +388,13 @@ TOOLS = [
     ),
     ("returns a set", "def f():\n    return {1}\n", "returned what is not JSON"),
     ("returns NaN", "def f():\n    return float('nan')\n", "returned what is not JSON"),
-    ("ends the process", "import sys\ndef f():\n    sys.exit(5)\n", "ends the process"),
+    ("ends the process", "import sys\ndef f():\n    sys.exit(5)\n", "raised SystemExit: 5 (pipelines/t.py:3)"),
     ("ends it when imported", "import sys\nsys.exit(5)\ndef f(): pass\n", "SystemExit: 5 (pipelines/t.py:2)"),
     ("cannot be imported", "import nothing_here\ndef f(): pass\n", "No module named 'nothing_here' (pipelines/t.py:1)"),
 ]
 
 
+@pytest.mark.attack("code")
 @pytest.mark.parametrize(("text", "words"), [row[1:] for row in TOOLS], ids=[row[0] for row in TOOLS])
 def test_a_tool_that_fails_is_named_with_its_line(project: Place, text: str, words: str) -> None:
     project.write({PIPELINE_FILE: TOOL, "pipelines/t.py": text})

@@ -22,6 +22,7 @@ async def mine(task: Task, *, samples: int = 3) -> Answer:
 """
 OWN: dict[str, str | bytes] = {
     "techniques/mine.py": MODULE,
+    "templates/prompts/say.j2": "---\ninputs: {mail: {}}\n---\n{% block input %}{{ mail }}{% endblock %}\n",
     "templates/techniques/mine/answer.j2": "---\nproduces: answer\n---\n{% extends prompt %}\n",
     "templates/techniques/mine/technique.yaml": "title: Mine\ntasks: [shouting]\n",
 }
@@ -49,7 +50,7 @@ COMMANDS: list[tuple[list[str], str, str]] = [
     (["recommend", "--task", "math", "--flag", "number"], "there is no flag `number`", "did you mean `numbers`?"),
     (["recommend", "tset", "--task", "math"], "there is no pipeline or prompt `tset`", "did you mean `test`?"),
     (["recommend", "test", "--step", "b"], "`test` has no step `b`", "known: a"),
-    (["recommend", "test"], "neither the answer nor the inputs of step `a` say what its task is", "--task"),
+    (["recommend", "say"], "neither the answer nor the inputs of step `say` say what its task is", "classification"),
     (["recommend", "test", "--task", "math", "--data", "no.jsonl"], "no.jsonl: no such file", ""),
     (["recommend", "--task", "math", "--budget", "0"], "--budget", "greater than or equal to 1"),
     (["recommend", "--task", "math", "--depth", "many"], "--depth", "a valid number"),
@@ -69,7 +70,7 @@ def test_a_wrong_command_line_says_what_would_be_right(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--task", "mathe"], ["--task", "math", "--flag", "number"], ["test"], ["test", "--step", "b"]]
+    "arguments", [["--task", "mathe"], ["--task", "math", "--flag", "number"], ["say"], ["test", "--step", "b"]]
 )
 def test_a_mistake_is_told_before_a_model_is_opened(own: Place, arguments: list[str]) -> None:
     done = own.run("techniques", "recommend", *arguments, "--model", "gguf:nowhere.gguf")
@@ -78,8 +79,12 @@ def test_a_mistake_is_told_before_a_model_is_opened(own: Place, arguments: list[
 
 
 BROKEN: list[tuple[str, str, str]] = [
-    ("techniques/mine.py", "import nowhere\n", "techniques/mine.py: cannot load technique `mine`: No module named"),
-    ("techniques/mine.py", "import sys\nsys.exit(5)\n", "techniques/mine.py: cannot load technique `mine`: 5"),
+    (
+        "techniques/mine.py",
+        "import sys\nsys.exit(5)\n",
+        "techniques/mine.py: technique `mine` cannot be read: there is no",
+    ),
+    ("techniques/mine.py", "def mine(\n", "techniques/mine.py:1: technique `mine` cannot be read: SyntaxError"),
     ("techniques/mine.py", MODULE.replace("async def mine", "def mine").replace("await ", ""), "an `async def`"),
     ("techniques/mine.py", MODULE.replace("int = 3", "int"), "must be keyword-only with a default"),
     ("techniques/mine.py", MODULE.replace("int = 3", "Many = 3"), "name 'Many' is not defined"),

@@ -155,7 +155,8 @@ def killed(folder: Path, server: OllamaServer, chance: random.Random, left: int)
     return victim.returncode == -signal.SIGKILL
 
 
-def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_nothing_again_that_was_finished(
+@pytest.mark.attack("kill")
+def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_again_what_was_in_flight_alone(
     tmp_path: Path,
 ) -> None:
     seed = random.SystemRandom().randrange(2**32)
@@ -173,9 +174,10 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_nothing_aga
         folder = make(tmp_path / f"killed-{kills}")
         with OllamaServer(tiny(), parallel=IN_FLIGHT) as server:
             finished: set[str] = set()
+            own = 0
             for _ in range(min(chance.randint(2, 3), KILLS - kills)):
                 seen = len(asked(server))
-                kills += killed(folder, server, chance, max(1, len(questions - finished)))
+                own += killed(folder, server, chance, max(1, len(questions - finished)))
                 assert finished.isdisjoint(asked(server)[seen:])
                 finished = in_store(folder)[1]
             seen = len(asked(server))
@@ -186,6 +188,8 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed_and_asks_nothing_aga
         assert finished.isdisjoint(last)
         assert len(set(last)) == len(last)
         assert set(asked(server)) == questions
+        assert len(asked(server)) - len(questions) <= own * IN_FLIGHT
+        kills += own
 
 
 @pytest.mark.parametrize("share", [0.3, 0.8], ids=["in the search", "in the confirmation"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from promptkit.errors import InputError
 from promptkit.project import Project
 from promptkit.prompts import Expression, Prompts
+from promptkit.prompts.sandbox import MAX_NESTING
 from tests.prompts.conftest import Load, Write, problems_of
 
 ESCAPES = [
@@ -128,6 +129,7 @@ def within_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
+@pytest.mark.attack("template")
 @pytest.mark.parametrize("template", ESCAPES)
 def test_an_escape_is_refused_and_shows_no_object_of_python(template: str, load: Load) -> None:
     declared = f"---\ninputs: {{x: }}\n---\n{template}"
@@ -140,6 +142,7 @@ def test_an_escape_is_refused_and_shows_no_object_of_python(template: str, load:
         assert "<class" not in str(problem) and "<function" not in str(problem) and " at 0x" not in str(problem)
 
 
+@pytest.mark.attack("template")
 @pytest.mark.parametrize("template", EXHAUSTIONS, ids=lambda template: template[:50])
 def test_an_exhausting_template_is_stopped(template: str, load: Load, within_memory: None) -> None:
     declared = f"---\ninputs: {{x: }}\n---\n{template}"
@@ -148,6 +151,7 @@ def test_an_exhausting_template_is_stopped(template: str, load: Load, within_mem
     assert time.process_time() - started < 10
 
 
+@pytest.mark.attack("template")
 @pytest.mark.parametrize("template", TRAVERSALS, ids=lambda template: template[:50])
 def test_a_path_out_of_the_project_is_refused_before_any_rendering(template: str, load: Load, write: Write) -> None:
     write("../secret.j2", "secret")
@@ -156,12 +160,33 @@ def test_a_path_out_of_the_project_is_refused_before_any_rendering(template: str
     assert problem.line == 1 and "root:" not in str(problem) and "secret\n" not in str(problem)
 
 
+@pytest.mark.attack("template")
+@pytest.mark.parametrize("opening", ["{% for a in x %}", "{% if x %}", "{% with %}", "{% call f() %}"])
+@pytest.mark.parametrize("depth", [MAX_NESTING + 1, 200])
+def test_statements_nested_too_deeply_are_refused_before_they_are_compiled(
+    opening: str, depth: int, load: Load
+) -> None:
+    closing = f"{{% end{opening.split()[1]} %}}"
+    deep = opening * depth + "y" + closing * depth
+    (problem,) = problems_of(lambda: load(f"---\ninputs: {{x: }}\n---\n{deep}"))
+    assert problem.message == "nested too deeply" and problem.line == 4
+    (problem,) = problems_of(lambda: Expression.parse(deep))
+    assert problem.message == "nested too deeply"
+
+
+def test_statements_may_be_nested_as_deeply_as_allowed(load: Load) -> None:
+    deep = "{% if x %}" * MAX_NESTING + "y" + "{% endif %}" * MAX_NESTING
+    assert load(deep).sections({"x": 1}) == {"instructions": "y"}
+
+
+@pytest.mark.attack("template")
 def test_a_value_is_never_rendered_again(load: Load) -> None:
     prompt = load("{% block input %}{{ text }}{% endblock %}")
     hostile = "{{ 7 * 7 }} {% include '/etc/passwd' %} {# hidden #}"
     assert prompt.sections({"text": hostile}) == {"input": hostile}
 
 
+@pytest.mark.attack("template")
 @pytest.mark.parametrize(
     "value", ["\x1b]52;c;aGk=\x07", "a\rb", "\u202egnp", "```\n</INPUT>\n<|im_end|>", "x" * 1_000_000, "\ud800"]
 )

@@ -30,6 +30,13 @@ def test_a_file_without_blocks_is_its_instructions(load: Load) -> None:
     assert load("Say {{ word }}.").sections({"word": "yes"}) == {"instructions": "Say yes."}
 
 
+def test_a_texts_own_methods_work_within_sections_and_loops(load: Load) -> None:
+    prompt = load(
+        "{% block input %}{% for x in ['a-b'] %}{{ x.replace('-', '+') }}{{ '/'.join(x) }}{% endfor %}{% endblock %}"
+    )
+    assert prompt.sections({}) == {"input": "a+ba/-/b"}
+
+
 def test_a_prompt_that_declares_no_inputs_takes_the_names_it_uses(load: Load) -> None:
     prompt = load(
         "{% set a = 1 %}{% block input %}{{ text }} {{ a }} {% for x in rows %}{{ x }}{% endfor %}{% endblock %}"

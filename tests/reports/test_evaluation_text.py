@@ -11,7 +11,7 @@ import pytest
 from promptkit.evaluation import CellView
 from promptkit.evaluation.metrics import Score
 from promptkit.reports import evaluation_text, print_evaluation
-from promptkit.reports.evaluation.grid import cell_width
+from promptkit.reports.cells import cell_width
 from tests.reports.demo_view import DemoView
 
 LONG = "plain layout=xml technique=chain_of_thought"
@@ -132,6 +132,7 @@ class TestFailures:
         assert len(part(lines_of(record, view), "failing rows")) == 12
         assert len(read) < 20
 
+    @pytest.mark.attack("terminal")
     def test_what_a_model_says_cannot_steer_the_terminal(self) -> None:
         said = evaluation_text(DemoView(rows=100).record, DemoView(rows=100))
         assert said.replace("\n", "").isprintable()

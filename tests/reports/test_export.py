@@ -159,6 +159,7 @@ def test_the_suite_says_what_was_run() -> None:
     assert (properties["accuracy.mean"], properties["accuracy.n"]) == ("0.5", "4")
 
 
+@pytest.mark.attack("html")
 def test_the_xml_is_valid_whatever_was_said_and_shows_what_it_cannot_hold() -> None:
     root = junit(cell(1, 0.0, output=HOSTILE, fields={HOSTILE: HOSTILE}))
     (failure,) = root.iter("failure")
@@ -202,6 +203,7 @@ def test_json_holds_all_of_a_cell() -> None:
     }
 
 
+@pytest.mark.attack("html")
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_no_text_in_the_table_is_a_formula(text: str) -> None:
     (row,) = table(cell(output=text, fields={text: text}))

@@ -153,28 +153,31 @@ def test_rows_of_different_fields_keep_their_own(tmp_path: Path) -> None:
     assert [row[3] for row in block["rows"]] == [["Fine."], [None, "x"]]
 
 
-def test_names_in_a_run_cannot_become_markup(tmp_path: Path) -> None:
-    for attack in HOSTILE:
-        metric = {
-            "mean": 0.5,
-            "low": 0.4,
-            "high": 0.6,
-            "notes": [attack],
-            "parts": {"confusion": {attack: {attack: 3}}},
-        }
-        variant = {"name": attack, "metrics": {attack: metric}, "cases": 1}
-        said = {
-            "target": attack,
-            "model": {"reference": attack, "digest": attack, "why": attack},
-            "notes": [attack],
-            "variants": [variant],
-            "thresholds": [{"metric": attack, "variant": attack, "says": attack, "kind": attack, "passed": False}],
-        }
-        few = Few((), said, suite=attack, variants=(attack,), metrics=(attack,), settings={attack: {attack: attack}})
-        page = written(few, tmp_path)
-        assert len(re.findall(r"<script>", page.source)) == 1
-        assert "img" not in {tag for tag, _ in page.tags}
-        assert not re.search("[\u202e\u2028\x07]", page.source)
+@pytest.mark.attack("html")
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_names_in_a_run_cannot_become_markup(tmp_path: Path, attack: str) -> None:
+    metric = {
+        "mean": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "notes": [attack],
+        "parts": {"confusion": {attack: {attack: 3}}},
+    }
+    variant = {"name": attack, "metrics": {attack: metric}, "cases": 1}
+    said = {
+        "target": attack,
+        "model": {"reference": attack, "digest": attack, "why": attack},
+        "notes": [attack],
+        "variants": [
+            {**variant, "fallbacks": [{"step": attack, "wanted": attack, "instead": attack, "reason": attack}]}
+        ],
+        "thresholds": [{"metric": attack, "variant": attack, "says": attack, "kind": attack, "passed": False}],
+    }
+    few = Few((), said, suite=attack, variants=(attack,), metrics=(attack,), settings={attack: {attack: attack}})
+    page = written(few, tmp_path)
+    assert len(re.findall(r"<script>", page.source)) == 1
+    assert "img" not in {tag for tag, _ in page.tags}
+    assert not re.search("[\u202e\u2028\x07]", page.source)
 
 
 def test_half_a_character_and_what_json_cannot_hold_are_written(tmp_path: Path) -> None:

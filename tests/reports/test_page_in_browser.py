@@ -167,6 +167,7 @@ async def test_variants_are_compared_word_by_word(page: Tab) -> None:
     assert await page.run(changes) == [["DEL", outputs["short"]]]
 
 
+@pytest.mark.attack("html")
 async def test_hostile_answers_are_text(page: Tab) -> None:
     for row in (50, 100, 150, 200):
         await page.choose("search", f"number {row:05}.")

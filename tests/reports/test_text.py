@@ -26,6 +26,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.attack("terminal")
 @pytest.mark.parametrize(("text", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_what_would_steer_a_terminal_is_shown_as_an_escape(text: str, expected: str) -> None:
     assert expected == visible(text)

@@ -59,6 +59,7 @@ def test_the_page_says_what_the_terminal_says() -> None:
     assert "mood · screen" in page.texts["stages"] and "two rows alike" in page.texts["stages"]
 
 
+@pytest.mark.attack("html")
 def test_nothing_of_the_record_is_markup() -> None:
     evil = "</style><script>alert(1)</script>\"'&\x1b[2J"
     record = demo_tuning(target=evil, why=evil, diff=f"+{evil}", notes=[evil], written=[evil], suite=evil)

@@ -78,6 +78,7 @@ async def test_a_terminal_shows_where_the_search_stands(
         assert told in said
 
 
+@pytest.mark.attack("terminal")
 async def test_what_a_candidate_is_called_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     def evil(search: Standing) -> None:
         search.drop("\x1b]0;x\x07", "\x1b[2J")

@@ -120,6 +120,7 @@ def test_what_stopped_it_is_told(stopped: str, told: str) -> None:
     assert any(told in line for line in lines(stopped_by=stopped)[:6])
 
 
+@pytest.mark.attack("terminal")
 def test_what_a_record_holds_cannot_steer_the_terminal() -> None:
     said = tuning_text(demo_tuning(diff="+\x1b[2J", why="\x1b]0;x\x07", notes=["\x1b[1m"], target="\x1b[A"))
     assert said.replace("\n", "").isprintable()

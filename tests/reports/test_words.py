@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ def test_what_is_only_new_is_only_added() -> None:
     assert marked("one ", "one two").plain == "one {+two+}"
 
 
+@pytest.mark.attack("terminal")
 def test_escapes_in_an_answer_are_shown() -> None:
     assert marked("", "\x1b[2J").plain == "{+\\x1b[2J+}"
 

@@ -94,6 +94,19 @@ async def endless(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
+def again_and_again(head: bytes, part: bytes, pause: float) -> Misdeed:
+    """Send a head, and then a part without an end, with a pause before each."""
+
+    async def misdeed(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while True:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(pause)
+
+    return misdeed
+
+
 def gzip_bomb(size: int) -> bytes:
     """Return a small body that unpacks to `size` blanks."""
     return gzip.compress(b" " * size, compresslevel=9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,10 +18,13 @@ KNOWN = {"model", "messages", "stream", "stream_options", "max_tokens", "tempera
 class OpenAIServer:
     """Says `says` to everything. `strict` refuses fields it does not know, as OpenAI does; else they are ignored.
 
-    `able` names what works: completions, embeddings, logprobs, schema, continue, and the field of a grammar.
+    `able` names what works: completions, embeddings, logprobs, schema, continue, and the field of a grammar. `drops`
+    are paths at which the connection is closed, `hangs` those that are never answered.
     """
 
     able: frozenset[str] = frozenset()
+    drops: frozenset[str] = frozenset()
+    hangs: frozenset[str] = frozenset()
     strict: bool = False
     says: list[dict[str, Any]] = field(default_factory=lambda: [{"content": "hel"}, {"content": "lo"}])
     finish: str | None = "stop"
@@ -32,6 +36,11 @@ class OpenAIServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
         self.keys.append(request.headers.get("Authorization"))
+        if request.path in self.hangs:
+            await asyncio.sleep(60)
+        if request.path in self.drops and request.transport is not None:
+            request.transport.close()
+            return web.Response()
         if request.path == "/v1/models":
             return web.json_response({"object": "list", "data": [{"id": "mini", "created": 1, "max_model_len": 512}]})
         body = await request.json() if request.can_read_body else {}

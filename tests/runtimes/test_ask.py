@@ -222,6 +222,26 @@ async def test_waiting_for_ones_turn_does_not_count_towards_the_deadline() -> No
     assert len(replies) == 8
 
 
+async def test_describing_the_model_and_the_request_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 599.99])
+    monkeypatch.setattr("promptkit.runtimes.ask.monotonic", lambda: next(clock))
+
+    with pytest.raises(DeadlinePassed, match="within 600 seconds"):
+        await Asker(Scripted(Gate())).ask(HELLO)
+
+
+@pytest.mark.parametrize(("firm", "answers"), [(False, True), (True, False)])
+async def test_another_deadline_counts_unless_its_own_is_firm(firm: bool, answers: bool) -> None:
+    asker = Asker(Scripted(lambda request: "hi", delay=0.05), deadline=0.01, firm=firm)
+    await asker.model()
+    try:
+        assert (await asker.timed(10).ask(HELLO)).text == "hi"
+    except DeadlinePassed:
+        assert not answers
+    else:
+        assert answers
+
+
 async def test_a_runtimes_own_timeout_is_not_taken_for_the_deadline() -> None:
     with pytest.raises(TimeoutError):
         await Asker(Scripted([TimeoutError()])).ask(HELLO)
@@ -371,6 +391,29 @@ async def test_a_cancelled_request_gives_its_place_to_the_next() -> None:
     first.cancel()
     gate_of(runtime).open.set()
     assert (await second).text == "yes"
+
+
+async def test_a_request_is_in_flight_until_its_reply_is_kept() -> None:
+    class Slow(Memory):
+        def __init__(self) -> None:
+            super().__init__()
+            self.written = asyncio.Event()
+
+        async def keep(self, key: str, value: str) -> None:
+            await self.written.wait()
+            await super().keep(key, value)
+
+    store = Slow()
+    runtime = Scripted(lambda request: "yes")
+    asker = Asker(runtime, concurrency=2, store=store)
+    asking = [asyncio.create_task(asker.ask(request)) for request in numbered(3)]
+    await settle(lambda: len(runtime.requests) == 2)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(runtime.requests) == 2
+    store.written.set()
+    await asyncio.gather(*asking)
+    assert len(store.kept) == 3
 
 
 @pytest.mark.parametrize("store", [None, Memory()])

@@ -25,6 +25,7 @@ from promptkit.errors import (
     ServerFailed,
 )
 from promptkit.runtimes.http import Server, fault
+from tests.runtimes.event_loop import MOST_CPU, watched
 from tests.runtimes.fault_server import Misdeed, answers, drip, endless, faulty, gzip_bomb, sends, silence
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -48,6 +49,8 @@ FAULTS: list[tuple[str, Misdeed, type[PromptkitError], bool]] = [
     ("a gzip bomb", answers(gzip_bomb(50_000_000), Content_Encoding="gzip"), BadReply, False),
     ("an endless body", endless, BadReply, False),
     ("a redirect", answers(b"", status="302 Found", Location="http://169.254.169.254/"), BadReply, False),
+    ("status 0", answers(b"", status="000 Nothing"), BadReply, False),
+    ("101", answers(b"", status="101 Switching Protocols"), BadReply, False),
     ("429", answers(b"", status="429 Too Many Requests"), ServerBusy, True),
     ("503", answers(b'{"error": "busy"}', status="503 Service Unavailable"), ServerBusy, True),
     ("401", answers(b"", status="401 Unauthorized"), AccessDenied, False),
@@ -74,6 +77,7 @@ async def streamed(server: Server) -> list[bytes]:
     return [line async for line in server.lines("/chat", {"a": 1})]
 
 
+@pytest.mark.attack("server")
 @pytest.mark.parametrize(("what", "misdeed", "error", "retry"), FAULTS, ids=[row[0] for row in FAULTS])
 async def test_a_fault_is_our_error(what: str, misdeed: Misdeed, error: type[PromptkitError], retry: bool) -> None:
     async with faulty(misdeed) as faults, connected(faults.url, key="planted-key") as server:
@@ -84,6 +88,7 @@ async def test_a_fault_is_our_error(what: str, misdeed: Misdeed, error: type[Pro
     assert "planted-key" not in f"{caught.value} {caught.value!r} {server!r} {vars(server)}"
 
 
+@pytest.mark.attack("server")
 @pytest.mark.parametrize(("what", "misdeed", "error", "retry"), IN_STREAMS, ids=[row[0] for row in IN_STREAMS])
 async def test_a_fault_in_a_stream_is_our_error(
     what: str, misdeed: Misdeed, error: type[PromptkitError], retry: bool
@@ -101,8 +106,14 @@ async def test_a_callers_deadline_ends_a_stream_that_never_rests() -> None:
                 await streamed(server)
 
 
-async def test_a_gzip_bomb_is_never_unpacked_whole() -> None:
-    bomb = gzip_bomb(300_000_000)
+@pytest.fixture
+def bomb() -> bytes:
+    """300 MB, packed outside of the event loop."""
+    return gzip_bomb(300_000_000)
+
+
+@pytest.mark.attack("server")
+async def test_a_gzip_bomb_is_never_unpacked_whole(bomb: bytes) -> None:
     async with faulty(answers(bomb, Content_Encoding="gzip")) as faults, connected(faults.url) as server:
         tracemalloc.start()
         with pytest.raises(BadReply, match="too large"):
@@ -112,12 +123,27 @@ async def test_a_gzip_bomb_is_never_unpacked_whole() -> None:
     assert most < 10_000_000
 
 
+@pytest.mark.attack("server")
+async def test_a_gzip_bomb_holds_nobody_up() -> None:
+    bomb = gzip_bomb(60_000_000)
+    async with faulty(answers(bomb, Content_Encoding="gzip")) as faults:
+        server = Server(faults.url)
+        async with watched() as spent:
+            with pytest.raises(BadReply):
+                await streamed(server)
+            with pytest.raises(BadReply, match="too large"):
+                await server.get("/models")
+        await server.close()
+    assert max(spent) < MOST_CPU
+
+
 async def test_honest_gzip_is_unpacked() -> None:
     packed = answers(gzip.compress(b'{"a": "\xc3\xa9"}'), Content_Encoding="gzip")
     async with faulty(packed) as faults, connected(faults.url) as server:
         assert await server.get("/models") == {"a": "é"}
 
 
+@pytest.mark.attack("server")
 async def test_a_redirect_is_never_followed_and_the_key_goes_nowhere_else() -> None:
     async with faulty(answers(b"{}")) as other:
         elsewhere = answers(b"", status="307 Temporary Redirect", Location=f"{other.url}/steal")
@@ -131,6 +157,30 @@ async def test_lines_end_at_line_feeds_only() -> None:
     body = '{"a": "x\u2028y\u0085z"}\r\n\n  \n{"b": 1}'.encode()
     async with faulty(answers(body)) as faults, connected(faults.url) as server:
         assert await streamed(server) == ['{"a": "x\u2028y\u0085z"}\r'.encode(), b'{"b": 1}']
+
+
+@pytest.mark.attack("server")
+@pytest.mark.parametrize("status", ["000 Nothing", "101 Switching Protocols"])
+async def test_a_status_that_is_no_redirect_is_not_called_one(status: str) -> None:
+    async with faulty(answers(b"", status=status)) as faults, connected(faults.url) as server:
+        with pytest.raises(BadReply, match=f"answered {int(status[:3])}, which") as caught:
+            await server.post("/chat", {})
+    assert "redirect" not in str(caught.value)
+
+
+@pytest.mark.attack("server")
+async def test_of_an_errors_body_no_more_is_read_than_is_shown() -> None:
+    async with faulty(endless_error) as faults, connected(faults.url) as server:
+        with pytest.raises(ServerFailed, match="xxx"):
+            await server.post("/chat", {}, within=5)
+
+
+async def endless_error(writer: asyncio.StreamWriter) -> None:
+    """Fail with a body without an end."""
+    writer.write(b"HTTP/1.1 500 Error\r\n\r\n")
+    while True:
+        writer.write(b"x" * 65536)
+        await writer.drain()
 
 
 @pytest.mark.parametrize(
@@ -180,6 +230,7 @@ def test_a_base_url_that_is_none_is_an_error_of_the_input(url: str) -> None:
         Server(url)
 
 
+@pytest.mark.attack("key")
 @pytest.mark.parametrize(
     "url", ["http://user:planted-key@[::1", "http://user:planted-key@127.0.0.1:1/?key=planted-key"]
 )

@@ -27,7 +27,7 @@ def scripts(tmp_path: Path) -> Path:
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, models: Sequence[Installed] | None) -> None:
-    async def probe(host: str | None = None, timeout: float = 0.3) -> Sequence[Installed] | None:
+    async def probe(host: str | None = None, timeout: float = 0.3, *, one: bool = False) -> Sequence[Installed] | None:
         assert timeout <= 0.3
         return models
 

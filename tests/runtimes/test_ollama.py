@@ -23,8 +23,10 @@ from promptkit.errors import (
     ServerFailed,
     Unsupported,
 )
+from promptkit.runtimes.ask import Asker
 from promptkit.runtimes.base import Alternative, Message, Request
 from promptkit.runtimes.ollama import Ollama, normal_host, probe, pull
+from promptkit.runtimes.window import LARGEST, Window
 from tests.runtimes.ollama_server import Answer, FakeModel, Fault, OllamaServer
 
 BARE_TEMPLATE = "{{ .Prompt }}"
@@ -500,6 +502,7 @@ async def test_a_server_that_is_down_is_noticed_at_once_with_what_to_do(unused_t
     await runtime.close()
 
 
+@pytest.mark.attack("key")
 async def test_a_key_goes_to_the_server_and_into_no_text(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_API_KEY", "planted-key")
     async with opened(server) as runtime:
@@ -509,6 +512,19 @@ async def test_a_key_goes_to_the_server_and_into_no_text(server: OllamaServer, m
         with pytest.raises(AccessDenied) as caught:
             await runtime.answer(asking())
         assert "planted-key" not in f"{caught.value!r} {caught.value} {runtime!r} {await runtime.model()!r}"
+
+
+@pytest.mark.attack("server")
+async def test_a_server_whose_window_is_always_full_is_asked_a_few_times_only(
+    server: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptkit.runtimes.ollama.Window", lambda limit: Window(None))
+    async with opened(server) as runtime:
+        server.faults = [Fault("/api/chat", 400, "the context is full")] * 50
+        with pytest.raises(ContextOverflow):
+            await runtime.answer(asking())
+    assert server.requests[-1].body["options"]["num_ctx"] == LARGEST
+    assert len(server.requests) == 13
 
 
 # probing and fetching
@@ -563,3 +579,28 @@ async def test_whether_a_model_goes_on_from_a_begun_turn_is_found_out_once_and_k
         chats = [seen for seen in server.requests[before:] if seen.path == "/api/chat"]
         assert "continue" in model.capabilities
         assert len(chats) == asked
+
+
+async def test_500_requests_are_in_flight_at_once() -> None:
+    asked, full = 0, asyncio.Event()
+
+    async def respond(prompt: str, body: dict[str, Any]) -> Answer:
+        nonlocal asked
+        asked += "number" in prompt
+        if asked >= 500:
+            full.set()
+        if "number" in prompt:  # the model is tried out before
+            await full.wait()
+        return Answer("yes")
+
+    with OllamaServer(FakeModel("crowd", respond=respond), parallel=500) as server:
+        runtime = Ollama("crowd", host=server.url)
+        asker = Asker(runtime, concurrency=500)
+        requests = [Request(messages=(Message("user", f"number {number}"),)) for number in range(500)]
+        try:
+            await runtime.model()
+            async with asyncio.timeout(60):
+                replies = await asyncio.gather(*(asker.ask(request) for request in requests))
+        finally:
+            await runtime.close()
+    assert [reply.text for reply in replies] == ["yes"] * 500

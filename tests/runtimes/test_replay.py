@@ -150,12 +150,13 @@ async def test_an_answer_that_is_none_is_said_with_its_line(tmp_path: Path, answ
 
 
 def test_a_recording_that_cannot_be_written_says_where(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="in a folder that is not there"):
+    with pytest.raises(InputError, match="there is no folder"):
         Recorder(tmp_path / "missing" / "run.jsonl")
     with pytest.raises(InputError, match="is a folder"):
         Recorder(tmp_path)
 
 
+@pytest.mark.attack("disk")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 async def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(tmp_path / "run.jsonl")
@@ -165,6 +166,7 @@ async def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pyte
             await Asker(Scripted(["blue"]), recorder=recorder).ask(HELLO)
 
 
+@pytest.mark.attack("path")
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
 def test_a_device_is_not_recorded_to() -> None:
     with pytest.raises(InputError, match="/dev/zero"):
@@ -209,6 +211,7 @@ async def test_failures_are_not_recorded_and_an_empty_recording_says_so(tmp_path
         await Replay(path).answer(HELLO)
 
 
+@pytest.mark.attack("key")
 async def test_a_key_in_the_environment_is_not_in_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-secret")
     path = tmp_path / "run.jsonl"

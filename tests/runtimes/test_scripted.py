@@ -147,7 +147,7 @@ WRONG = [
     ("repliez: [a]", 1, "repliez"),
     ("rules:\n  - {contains: a}", 2, "one of `reply` and `replies`"),
     ("rules:\n  - {reply: a}", 2, "one of `contains` and `match`"),
-    ("rules:\n  - {match: '(', reply: a}", 2, "not a regular expression"),
+    ("rules:\n  - {match: '(', reply: a}", 2, "is no regular expression"),
     ("capabilities: [chat, fly]", 1, "fly"),
     ("- {txt: a}", 1, "txt"),
 ]
@@ -175,7 +175,13 @@ async def test_two_functions_of_a_file_are_two_models(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [("def shout(r): ...", "did you mean `shout`"), ("1/0", "ZeroDivisionError"), ("def", "SyntaxError")],
+    [
+        ("def shout(r): ...", "did you mean `shout`"),
+        ("1/0", "it has no function `shuot`"),
+        ("def", "SyntaxError"),
+        ("def shuot(r): ...\nshuot.capabilities = {'fly'}", "must be a set of: chat, complete"),
+        ("def shuot(r): ...\nshuot.capabilities = able()", "must be a set of"),
+    ],
 )
 async def test_a_python_file_that_is_wrong_is_an_error_of_input(tmp_path: Path, code: str, said: str) -> None:
     (tmp_path / "fake.py").write_text(code)
@@ -192,6 +198,30 @@ async def test_a_function_that_fails_is_a_failure_of_the_model(tmp_path: Path, c
     runtime = await open_runtime("scripted:fake.py:answer", base=tmp_path)
     with pytest.raises(ServerFailed, match=f"scripted:fake.py:answer {said}"):
         await runtime.answer(say("hi"))
+
+
+@pytest.mark.attack("regex")
+async def test_a_pattern_of_a_script_that_finds_no_end_fails_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptkit.workers.patterns.PATTERN_SECONDS", 0.3)
+    runtime = written(tmp_path, "rules:\n  - {match: '(a+)+$', reply: one}\n  - {match: b, reply: two}")
+    with pytest.raises(ServerFailed, match=r"the search for '\(a\+\)\+\$' or 'b' took longer than 0.3 seconds"):
+        await runtime.answer(say("a" * 40 + "!"))
+    assert (await runtime.answer(say("b!"))).text == "two"
+
+
+async def test_rules_give_their_replies_in_the_order_of_the_requests(tmp_path: Path) -> None:
+    numbers = [str(number) for number in range(20)]
+    runtime = written(tmp_path, f"rules:\n  - {{match: 'hi|ho', replies: {numbers}}}")
+    replies = await asyncio.gather(*(runtime.answer(say("hi")) for _ in range(20)))
+    assert [reply.text for reply in replies] == numbers
+
+
+async def test_a_script_in_a_file_keeps_nothing_of_what_it_was_asked(tmp_path: Path) -> None:
+    runtime = written(tmp_path, "otherwise: fine")
+    assert (await runtime.answer(say("a"))).text == "fine"
+    assert runtime.requests == []
 
 
 def written(folder: Path, text: str) -> Scripted:

@@ -43,3 +43,15 @@ def test_it_tells_what_of_the_stream_is_thought() -> None:
         splitter.feed(piece)
         thinking.append(splitter.thinking)
     assert thinking == [True, True, True, False]
+
+
+@pytest.mark.attack("server")
+@pytest.mark.parametrize("text", ["<" * 20_000, " " * 20_000, "a</thin" * 3_000, "\n<think>" + "< /" * 7_000])
+@pytest.mark.parametrize("opened", [False, True])
+def test_however_long_the_thoughts_no_more_is_held_back_than_a_mark(text: str, opened: bool) -> None:
+    splitter = ThoughtSplitter(opened=opened)
+    held = 0
+    for piece in text:
+        splitter.feed(piece)
+        held = max(held, len(splitter.held))
+    assert held < len("</think>")

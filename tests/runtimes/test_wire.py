@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from promptkit.runtimes import (
     Alternative,
+    Asker,
     Message,
     Model,
     Reply,
     Request,
+    Scripted,
     Token,
     reply_from,
     reply_record,
@@ -24,6 +26,7 @@ from promptkit.runtimes import (
     request_key,
     request_record,
 )
+from promptkit.runtimes.reply_reader import MOST_TOKENS
 from promptkit.runtimes.wire import model_from, model_record, to_json
 
 texts = st.text(alphabet=st.characters(), max_size=20)
@@ -48,15 +51,16 @@ requests = st.builds(
     context=st.none() | st.integers(1),
     sample=texts,
 )
+counts = st.integers(0, MOST_TOKENS)
 alternatives = st.builds(Alternative, st.binary(max_size=4), st.floats(max_value=0, allow_nan=False))
 replies = st.builds(
     Reply,
     text=texts,
     finish=st.sampled_from(["stop", "length"]),
     thoughts=texts,
-    tokens_in=st.none() | st.integers(0),
-    tokens_out=st.none() | st.integers(0),
-    tokens_thought=st.integers(0),
+    tokens_in=st.none() | counts,
+    tokens_out=st.none() | counts,
+    tokens_thought=counts,
     tokens=st.lists(
         st.builds(
             Token,
@@ -160,3 +164,77 @@ def test_a_model_comes_back_from_its_record() -> None:
 def test_a_number_that_json_has_not_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         request_key(Request(temperature=float("nan")), "d")
+
+
+NO_REPLIES: list[dict[str, Any]] = [
+    {},
+    {"text": None},
+    {"text": 5},
+    {"text": "", "thoughts": None},
+    {"text": "", "finish": "content_filter"},
+    {"text": "", "finish": ["stop"]},
+    {"text": "", "tokens_in": -1},
+    {"text": "", "tokens_in": 1.0},
+    {"text": "", "tokens_out": True},
+    {"text": "", "tokens_out": MOST_TOKENS + 1},
+    {"text": "", "tokens_out": 10**400},
+    {"text": "", "tokens_thought": "3"},
+    {"text": "", "seconds": -0.1},
+    {"text": "", "seconds": inf},
+    {"text": "", "seconds": 1e21},
+    {"text": "", "seconds": None},
+    {"text": "", "tokens": [["a", inf, []]]},
+    {"text": "", "tokens": [["a", True, []]]},
+    {"text": "", "tokens": [["a", -1.0, [["b", "x"]]]]},
+    {"text": "", "tokens": [["a", -1.0]]},
+    {"text": "", "tokens": [[[300], -1.0, []]]},
+    {"text": "", "tokens": [[10**10, -1.0, []]]},
+    {"text": "", "tokens": [["a", 0.5, []]]},
+    {"text": "", "more": 1},
+]
+NO_MODELS: list[dict[str, Any]] = [
+    {"reference": 1},
+    {"digest": None},
+    {"capabilities": [1]},
+    {"capabilities": None},
+    {"notes": [5]},
+    {"context": "4096"},
+    {"context": -1},
+    {"size": "big"},
+    {"size": -1},
+    {"parallel": 0},
+    {"parallel": "4"},
+    {"parallel": None},
+    {"more": 1},
+]
+
+
+@pytest.mark.attack("store")
+@pytest.mark.parametrize("change", NO_MODELS, ids=str)
+def test_a_description_that_no_model_gave_is_refused(change: dict[str, Any]) -> None:
+    whole = {"reference": "a", "digest": "b", "capabilities": ["chat"]}
+    assert model_from(whole).parallel == 1
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        model_from({**whole, **change})
+
+
+@pytest.mark.attack("store")
+@pytest.mark.parametrize("record", NO_REPLIES, ids=str)
+def test_a_record_of_a_reply_that_nobody_gave_is_refused(record: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        reply_from(record)
+
+
+@pytest.mark.attack("store")
+@pytest.mark.parametrize("record", NO_REPLIES, ids=str)
+async def test_a_kept_reply_that_nobody_gave_is_asked_for_again(record: dict[str, Any]) -> None:
+    class Kept:
+        def cached(self, key: str) -> str | None:
+            return json.dumps(record)
+
+        async def keep(self, key: str, value: str) -> None:
+            """Keep nothing."""
+
+    asker = Asker(Scripted(["anew"]), store=Kept())
+
+    assert (await asker.ask(Request(prompt="hello"))).text == "anew"

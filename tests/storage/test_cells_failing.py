@@ -20,6 +20,7 @@ import pytest
 
 from promptkit.errors import StoreFailed
 from promptkit.storage import Placed, Store, database
+from promptkit.storage.key_index import make_tails
 from tests.storage.failing import FailingConnection
 
 ROWS = range(1, 7)
@@ -92,6 +93,7 @@ def full() -> sqlite3.Error:
     return error
 
 
+@pytest.mark.attack("disk")
 @pytest.mark.parametrize(
     ("failure", "late"),
     [
@@ -149,6 +151,7 @@ def test_whichever_statement_fails_no_cell_is_half_and_the_next_try_asks_only_th
     assert statement > 60
 
 
+@pytest.mark.attack("disk")
 def test_a_full_disk_keeps_every_cell_that_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = database.connect
 
@@ -176,6 +179,7 @@ def test_a_full_disk_keeps_every_cell_that_was_saved(tmp_path: Path, monkeypatch
         assert [cell.row for cell in store.cells.of_run(run)] == [*saved, more]
 
 
+@pytest.mark.attack("disk")
 def test_a_file_that_may_not_grow_keeps_every_cell_that_was_saved(tmp_path: Path) -> None:
     program = """
         import asyncio, sys
@@ -223,6 +227,7 @@ def fill(folder: Path) -> None:
         asyncio.run(store.cells.save(run, [placed(row) for row in range(1, 200)]))
 
 
+@pytest.mark.attack("store")
 def test_a_broken_file_is_refused_with_the_way_out_and_left_as_it_is(tmp_path: Path) -> None:
     fill(tmp_path)
     path = tmp_path / "store.db"
@@ -234,12 +239,17 @@ def test_a_broken_file_is_refused_with_the_way_out_and_left_as_it_is(tmp_path: P
     assert path.read_bytes() == broken
 
 
+@pytest.mark.attack("store")
 def test_broken_pages_are_refused_with_the_way_out(tmp_path: Path) -> None:
     fill(tmp_path)
     path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as connection:
+        (size,) = connection.execute("pragma page_size").fetchone()
+        # The tables' definitions stay, and let the file open.
+        roots = connection.execute("select rootpage from sqlite_master where rootpage").fetchall()
     data = bytearray(path.read_bytes())
-    # The first pages hold the tables' definitions and let the file open.
-    data[3 * 4096 :] = b"\xff" * (len(data) - 3 * 4096)
+    for (root,) in roots:
+        data[(root - 1) * size : root * size] = b"\xff" * size
     path.write_bytes(data)
     store = Store.open(tmp_path)
     calls = [
@@ -260,11 +270,10 @@ def test_broken_pages_are_refused_with_the_way_out(tmp_path: Path) -> None:
 @pytest.fixture
 def not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     fill(tmp_path)
-    real = database.connect
 
     def reading(path: Path) -> sqlite3.Connection:
-        connection = real(path)
-        connection.execute("pragma query_only = true")
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+        make_tails(connection)
         return connection
 
     monkeypatch.setattr(database, "connect", reading)

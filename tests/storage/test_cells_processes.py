@@ -12,6 +12,8 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from promptkit.storage import Store
 
 SEED = 11
@@ -22,7 +24,9 @@ KEYS = 300
 EVAL = """
     import asyncio, os, sys
     from pathlib import Path
-    from promptkit.storage import Placed, Store
+    from promptkit.storage import Placed, Store, key_index
+
+    key_index.LEAST_ROWS = 10  # else so few rows would never be put into an index
 
     def key(row):
         return row.to_bytes(16, "big")
@@ -80,6 +84,7 @@ def check_whole(store: Store, folder: Path, run: int) -> None:
         assert connection.execute("select count(*) from claims").fetchone() == (0,)
 
 
+@pytest.mark.attack("process")
 def test_six_processes_ask_each_cell_once_and_lose_none(tmp_path: Path) -> None:
     processes = [start(tmp_path, str(worker)) for worker in range(WORKERS)]
     for process in processes:
@@ -95,6 +100,7 @@ def test_six_processes_ask_each_cell_once_and_lose_none(tmp_path: Path) -> None:
         assert len(numbers) == 1
 
 
+@pytest.mark.attack("kill")
 def test_after_each_kill_only_what_is_missing_is_asked(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     acknowledged: set[int] = set()
@@ -130,6 +136,7 @@ def test_after_each_kill_only_what_is_missing_is_asked(tmp_path: Path) -> None:
         check_whole(store, tmp_path, last.number)
 
 
+@pytest.mark.attack("kill")
 def test_claims_and_runs_are_held_while_their_process_lives_and_free_once_it_is_killed(tmp_path: Path) -> None:
     program = """
         import sys

@@ -121,6 +121,7 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.attack("disk")
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 @pytest.mark.parametrize("call", ["open", "replace", "_write_new", "chmod"])
 def test_a_failing_call_leaves_the_old_file_and_nothing_else(
@@ -140,6 +141,7 @@ def test_a_failing_call_leaves_the_old_file_and_nothing_else(
     assert path.read_text() == "new"
 
 
+@pytest.mark.attack("disk")
 def test_a_full_disk_half_way_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")

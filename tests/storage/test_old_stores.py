@@ -119,6 +119,7 @@ def test_a_migration_that_dies_at_any_statement_leaves_the_old_file(
     assert statement > len(migrations.MIGRATIONS[-1])
 
 
+@pytest.mark.attack("disk")
 @pytest.mark.parametrize("dump", DUMPS[:-1], ids=lambda dump: dump.stem)
 def test_an_old_store_on_a_full_disk_stays_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dump: Path

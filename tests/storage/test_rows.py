@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -171,3 +172,17 @@ def test_a_table_that_a_spreadsheet_separated_by_semicolons_is_read(tmp_path: Pa
     file.write_text('text;price\n"a; b";1,5\n', encoding="utf-8")
 
     assert list(read_rows(file)) == [{"text": "a; b", "price": "1,5"}]
+
+
+@pytest.mark.attack("number")
+@pytest.mark.parametrize("ending", [".csv", ".tsv"])
+async def test_sixty_thousand_columns_are_read_at_once(tmp_path: Path, ending: str) -> None:
+    mark = "," if ending == ".csv" else "\t"
+    names = [f"column {number}" for number in range(60_000)]
+    header, cells = mark.join(names), mark.join(map(str, range(60_000)))
+    await asyncio.sleep(0)
+    [row] = rows_of(tmp_path, f"wide{ending}", f"{header}\n{cells}\n")
+    await asyncio.sleep(0)
+    assert (len(row), row["column 59999"]) == (60_000, "59999")
+    with pytest.raises(InputError, match="the column `column 7` is given twice"):
+        rows_of(tmp_path, f"twice{ending}", f"{header}{mark}column 7\n")

@@ -38,7 +38,7 @@ def keep(store: Store, **answers: str) -> None:
 
 
 def save_call(store: Store, run: int, call: dict[str, Any]) -> None:
-    asyncio.run(store.save_call(run, call))
+    asyncio.run(store.save_calls(run, [call]))
 
 
 def integrity(folder: Path) -> str:
@@ -100,17 +100,13 @@ def test_many_answers_at_once_share_few_commits(store: Store, monkeypatch: pytes
     assert len(commits) < 100
 
 
-def test_the_cache_stays_near_its_size_and_drops_the_oldest_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hours = iter(range(10_000))
-    monkeypatch.setattr(promptkit.storage.store, "_now", lambda: next(hours) * 7200)
+def test_the_cache_stays_near_its_size_and_drops_what_was_not_used_for_long(tmp_path: Path) -> None:
     with Store.open(tmp_path, cache_size=100_000) as store:
         keep(store, favourite="x" * 1000)
         for group in range(10):
             keep(store, **{f"{group}.{number}": "x" * 1000 for number in range(50)})
             assert store.cached("favourite") is not None
-            store._note_use()
+            store._answers.note_use()
         held = [f"{group}.{number}" for group in range(10) for number in range(50)]
         kept = [key for key in held if store.cached(key) is not None]
         assert 50 < len(kept) <= 110
@@ -196,6 +192,7 @@ def test_a_store_closed_twice_is_closed_and_says_so(tmp_path: Path) -> None:
         store.cached("a")
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize(
     "content", [b"not a database, but long enough to be read as one" * 100, b"SQLite format 3\0junk"]
 )
@@ -206,6 +203,7 @@ def test_a_broken_file_says_how_to_go_on(tmp_path: Path, content: bytes) -> None
     assert "mv " in (caught.value.hint or "")
 
 
+@pytest.mark.attack("store")
 def test_pages_overwritten_with_junk_are_a_store_failure(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         keep(store, **{str(number): "x" * 1000 for number in range(200)})
@@ -218,6 +216,7 @@ def test_pages_overwritten_with_junk_are_a_store_failure(tmp_path: Path) -> None
             store.cached(str(number))
 
 
+@pytest.mark.attack("store")
 def test_a_file_of_a_newer_promptkit_is_left_alone(tmp_path: Path) -> None:
     Store.open(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "store.db")) as connection:
@@ -227,6 +226,7 @@ def test_a_file_of_a_newer_promptkit_is_left_alone(tmp_path: Path) -> None:
     assert "upgrade" in (caught.value.hint or "")
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize("place", ["file/store", "store-is-a-folder"])
 def test_a_place_where_no_store_can_be_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
@@ -235,6 +235,7 @@ def test_a_place_where_no_store_can_be_is_named(tmp_path: Path, place: str) -> N
         Store.open(tmp_path / place)
 
 
+@pytest.mark.attack("disk")
 def test_a_full_disk_loses_nothing_that_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = database.connect
 
@@ -368,7 +369,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def call(self, data: st.DataObject, value: str) -> None:
         if self.calls:
             run = data.draw(st.sampled_from(sorted(self.calls)))
-            asyncio.run(self.store.save_call(run, {"text": value}))
+            asyncio.run(self.store.save_calls(run, [{"text": value}]))
             self.calls[run].append({"text": value})
 
     @rule(data=st.data())

@@ -52,6 +52,19 @@ STRANGE = [
     "Answer: Answer: Answer:",
     "(A) or (B)",
     "🙂" * 50,
+    'len = lambda x: "abc"\nfor i in [1, 2]:\n    pass\nanswer = 1',
+    "list = bool = int = None\nfor i in range(10**12):\n    answer = i",
+    "def solution():\n    return solution()\nans = answer = solution()",
+    "answer = " + "+".join(["1"] * 5000),
+    '{"answer": ' + "[" * 900 + "]" * 900 + "}",
+    "1" * 400 + "." + "1" * 400,
+    "1e999",
+    '{"a": 1e999}',
+    "\u0661\u0662 \uff11",
+]
+PIECES = [
+    *("Answer: ", "```python\n", "```", "\n", "[", "]", "{", "}", '"', ":", "|", "row 1", "#1", "Step 2", "1.", "True"),
+    *("SELECT ", "(", ")", "f_", "ans = ", "answer", "for x in ", "Verdict: ", "yes", "<think>", "</think>", "\x00"),
 ]
 
 
@@ -60,12 +73,14 @@ def strange(seed: int) -> Scripted:
     random = Random(seed)
 
     def script(request: Request) -> str | Reply:
-        text = random.choice(STRANGE)
+        pieces = random.choices([*PIECES, *STRANGE], k=random.randrange(1, 8))
+        text = random.choice(STRANGE) if random.random() < 0.6 else "".join(pieces)
         return Reply(text=text, finish="length") if random.random() < 0.2 else text
 
     return Scripted(script)
 
 
+@pytest.mark.attack("fuzz")
 @pytest.mark.parametrize("name", CATALOG)
 @pytest.mark.parametrize("decide", ["generate", "constrain"])
 async def test_a_technique_ends_whatever_the_model_replies(name: str, decide: str) -> None:

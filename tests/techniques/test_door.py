@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.errors import InputError, Unsupported
+from promptkit.errors import InputError, TechniqueFailed, Unsupported
 from promptkit.prompts import Example
 from promptkit.techniques import Options, check, find, names, perform, repair, technique
 from tests.techniques.steps import Bench, without
@@ -199,11 +199,12 @@ def test_a_right_spec_has_no_problem(own: Path) -> None:
     assert check({"mine": {"samples": 5}}, Bench(own, []).project) == []
 
 
-def test_a_module_that_does_not_load_is_the_users_error(own: Path) -> None:
-    (own / "techniques" / "mine.py").write_text("import nowhere_to_be_found\n")
+async def test_a_module_that_does_not_load_is_told_when_it_is_run(own: Path) -> None:
+    (own / "techniques" / "mine.py").write_text(f"import nowhere_to_be_found\n{VOTING}")
+    bench = Bench(own, [])
 
-    with pytest.raises(InputError, match="cannot load technique `mine`"):
-        find("mine", Bench(own, []).project)
+    with pytest.raises(TechniqueFailed, match=r"technique `mine` cannot be loaded: ModuleNotFoundError.*mine\.py:1"):
+        await perform("mine", bench.step())
 
 
 def test_a_function_of_the_wrong_shape_is_refused_when_declared() -> None:

@@ -40,6 +40,10 @@ RAISED = [
     ("assert not task", "technique `mine` raised AssertionError (techniques/mine.py:13)"),
     ("raise SystemExit(4)", "technique `mine` raised SystemExit: 4 (techniques/mine.py:13)"),
     (
+        "async def leave(item):\n        raise SystemExit(5)\n    return await task.each(leave, [1])",
+        "technique `mine` raised RuntimeError: SystemExit: 5 (techniques/mine.py:17)",
+    ),
+    (
         "return await asyncio.wait_for(asyncio.sleep(9), 0)",
         "technique `mine` raised TimeoutError (techniques/mine.py:13)",
     ),
@@ -54,6 +58,7 @@ def own(folder: Path, body: str) -> Folder:
     return project
 
 
+@pytest.mark.attack("code")
 @pytest.mark.parametrize(("body", "told"), RAISED)
 async def test_what_it_raises_or_returns_is_told_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, told: str

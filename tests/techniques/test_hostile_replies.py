@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.techniques import perform
+from promptkit.techniques import perform, read_json
+from promptkit.techniques.catalog.chain_of_knowledge import _FIRST, _SECOND
+from promptkit.techniques.catalog.tree_of_thoughts import read_step
+from promptkit.techniques.methods.qa_calls import read_lines
+from promptkit.techniques.methods.table_steps import _ROW
 from tests.techniques.steps import Bench
 
 TABLES = [
@@ -71,6 +77,7 @@ def endless(replies: list[str]) -> Iterator[str]:
         yield from replies or [""]
 
 
+@pytest.mark.attack("fuzz")
 @pytest.mark.parametrize("name", TECHNIQUES)
 @given(
     replies=st.lists(REPLY, max_size=6),
@@ -94,3 +101,27 @@ def test_no_reply_raises(
 
     assert (found.value is None) == (found.flag == "unparsed") or found.flag == "truncated"
     assert found.flag is None or found.problem
+
+
+@pytest.mark.attack("fuzz")
+@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize(
+    "unit", [" ", "\n", "“", "[", "(", "row 1 : x\n", "First, ", "Action 1: a[b]\n", "fact {}\n", "```\n"]
+)
+async def test_a_long_reply_of_one_sign_is_read_without_holding_up_others(name: str, unit: str, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, endless([unit * (20_000 // len(unit))]), "text", prompt=PROMPT)
+    values = {"table": TABLES[0], "question": "Which?", "texts": ["A name."]}
+    step = bench.step(values=values, decide="generate", tools={"search": Search()})
+
+    found = await perform({name: TECHNIQUES[name]}, step)
+
+    assert (found.value is None) == (found.flag == "unparsed") or found.flag == "truncated"
+
+
+@pytest.mark.attack("fuzz")
+@pytest.mark.parametrize("read", [read_lines, read_step, read_json, _SECOND.split, _FIRST.search, _ROW.search])
+@pytest.mark.parametrize("sign", [" ", "\t", "[", "("])
+async def test_a_line_that_is_long_and_blank_is_read_in_one_pass(read: Callable[[str], Any], sign: str) -> None:
+    await asyncio.sleep(0)
+    with suppress(ValueError):
+        read(f"x{sign * 20_000}x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -139,3 +140,11 @@ def test_thoughts_are_what_stands_before_the_last_cue(text: str, cue: str, thoug
 
 def test_blank_lines_are_no_lines() -> None:
     assert filled_lines("a\n \n\n  b\n") == ["a", "  b"]
+
+
+@pytest.mark.attack("number")
+@pytest.mark.parametrize("unit", ["[", "{", '[{"a": ', "[1, ", '["', "('"])
+async def test_brackets_without_end_are_given_up(unit: str) -> None:
+    await asyncio.sleep(0)
+    with pytest.raises(ValueError, match="no JSON value"):
+        read_json(unit * (20_000 // len(unit)))

@@ -78,6 +78,7 @@ def test_signs_of_mathematics_are_read(text: str, value: float) -> None:
     assert type(evaluate_expression(text)) is type(value)
 
 
+@pytest.mark.attack("arithmetic")
 @pytest.mark.parametrize(
     "text",
     [
@@ -167,6 +168,7 @@ def test_equations_are_solved(equations: str | list[str], unknown: str | list[st
     assert solve_equations(equations, unknown) == solution
 
 
+@pytest.mark.attack("arithmetic")
 @pytest.mark.parametrize(
     ("equations", "unknown", "message"),
     [
@@ -199,6 +201,7 @@ def test_what_cannot_be_solved_is_said(equations: Any, unknown: Any, message: st
         solve_equations(equations, unknown)
 
 
+@pytest.mark.attack("arithmetic")
 @pytest.mark.parametrize(
     ("equations", "unknown"),
     [

@@ -243,6 +243,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.attack("python")
 @pytest.mark.parametrize(("program", "kinds"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
 async def test_it_stays_in_its_limits(
     program: str, kinds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -261,6 +262,7 @@ async def test_it_stays_in_its_limits(
         assert await run_python("print('well')\n1 + 1") == Execution(value=2, output="well\n")
 
 
+@pytest.mark.attack("python")
 async def test_many_at_once_leave_room_for_a_good_one() -> None:
     bad = [run_python(program, functions=FUNCTIONS, limits=LIMITS) for _, program, _ in HOSTILE[:12]]
     *others, good = await asyncio.gather(*bad, run_python("sum(range(10))", limits=LIMITS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from promptkit.answers import Label
 from promptkit.errors import BudgetSpent, ServerFailed
 from promptkit.runtimes import Budget, Reply, Request
 from promptkit.tuning.candidate import Candidate, Level
@@ -154,3 +155,21 @@ async def test_an_unparsed_answer_is_wrong_and_told(bench: Bench) -> None:
         cell = opened.field.cell(START, 0)
         assert cell is not None
         assert (cell.score, cell.unparsed, cell.calls) == (0.0, 1.0, 1)
+
+
+@pytest.mark.attack("code")
+async def test_a_defect_is_a_missing_cell_of_its_candidate_and_ends_no_search(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(self: Label, text: str) -> str:
+        raise LookupError("odd")
+
+    bench.rows(moods(30))
+    monkeypatch.setattr(Label, "parse", parse)
+    async with open_field(bench, echo) as opened:
+        await opened.field.have([START], places(opened.field))
+
+        cells = list(opened.field.cells(START, places(opened.field)))
+        assert [each.score for each in cells] == [None] * 30
+        [told] = opened.field.defects.record()
+        assert (told["cells"], told["defect"].split()[0]) == (30, "LookupError")

@@ -17,7 +17,9 @@ from promptkit.errors import (
     RuntimeFailure,
     TechniqueFailed,
     ToolFailed,
+    UnexpectedError,
     Unsupported,
+    catching_unexpected,
     first_error,
     place,
 )
@@ -30,7 +32,7 @@ from promptkit.techniques import Chosen, Spec, check, choose, perform, read_arti
 if TYPE_CHECKING:
     from promptkit.engine import OnEvent, Pipeline, Settings, Step, StepRow, StepRows
     from promptkit.runtimes import Model, Models
-    from promptkit.techniques import CallRecord
+    from promptkit.techniques import Answer, CallRecord, StepContext
 
 AT_ONCE = 32
 """Rows in work: more than any runtime takes."""
@@ -254,9 +256,11 @@ class _Measuring:
             self._counts["missing"] += 1
         else:
             try:
-                context = await self._alone.context(row, trace)
-                answer = await perform(chosen, context)
-            except (RuntimeFailure, ToolFailed, TechniqueFailed) as failure:
+                with catching_unexpected():
+                    context = await self._alone.context(row, trace)
+                    answer = await perform(chosen, context)
+                    is_right = answer.flag != "truncated" and _is_right(answer, row, context)
+            except (RuntimeFailure, ToolFailed, TechniqueFailed, UnexpectedError) as failure:
                 self._failures += not isinstance(failure, OF_THE_REQUEST)
                 self._failure = self._failure or _reason(failure)
                 self._counts["missing"] += 1
@@ -268,10 +272,15 @@ class _Measuring:
                     self._counts["truncated"] += 1
                 elif answer.value is None:
                     self._counts["unparsed"] += 1
-                elif context.answer.vote_key(answer.value) == context.answer.vote_key(row.expect):
+                elif is_right:
                     self._counts["right"] += 1
         if self._on_row:
             self._on_row()
+
+
+def _is_right(answer: Answer, row: StepRow, context: StepContext) -> bool:
+    kind = context.answer
+    return answer.value is not None and kind.vote_key(answer.value) == kind.vote_key(row.expect)
 
 
 def spent_on(records: Sequence[CallRecord]) -> Spent:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from promptkit.engine import files
-from promptkit.errors import StoreFailed
+from promptkit.errors import InputError, StoreFailed
 from promptkit.project import Project
-from promptkit.storage import append_line
+from promptkit.storage import append_line, read_bytes, read_now
 
 if TYPE_CHECKING:
     from promptkit.engine import Pipeline, Step
@@ -69,7 +69,7 @@ def files_hash(pipeline: Pipeline, step: Step) -> str:
     digest = hashlib.sha256()
     for path, steps in sorted(files(pipeline).items()):
         if step.name in steps and path.is_file():
-            digest.update(path.read_bytes())
+            digest.update(read_bytes(path))
     return digest.hexdigest()[:16]
 
 
@@ -99,8 +99,8 @@ def read_evidence(project: Project) -> list[Evidence]:
     A line that is none (of a killed process, or a later version) is left out.
     """
     try:
-        lines = (project.store_folder / FILE).read_text("utf-8", errors="replace").split("\n")
-    except OSError:
+        lines = read_now(project.store_folder / FILE).decode("utf-8", errors="replace").split("\n")
+    except InputError:
         return []
     found: dict[str, Evidence] = {}
     for line in lines:

@@ -52,12 +52,16 @@ def likely_task(step: Step) -> tuple[str, str] | None:
     }
     if name in by_answer:
         return by_answer[name]
+    if name == "label":
+        return "classification", "the answer is a label"
     if "documents" in inputs:
         return "summarization", "an input holds documents"
     if "context" in inputs or "passages" in inputs:
         return "contextual_qa", "an input is a context"
     if name == "list":
         return "factoid", "the answer is a list"
+    if name == "choice":
+        return "classification", "the answer is one of several choices"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from promptkit.errors import InputError, nearest
+from promptkit.errors import InputError, near
 from promptkit.storage import load_file, read_model
 
 TABLE = Path(__file__).with_name("tasks.yaml")
@@ -92,11 +93,15 @@ def tasks() -> dict[str, SuitedTask]:
     return read_model(load_file(TABLE), _Table).tasks
 
 
-def find_task(name: str) -> tuple[str, SuitedTask]:
-    """Return the task of a key or a synonym, hyphens as underscores. Raises InputError with the nearest keys."""
+def find_task(name: str, *, others: Iterable[str] = ()) -> tuple[str, SuitedTask]:
+    """Return the task of a key or a synonym, hyphens as underscores.
+
+    Raises InputError with the nearest name, one of `others` too, or with all tasks.
+    """
     wanted = name.strip().lower().replace("-", "_").replace(" ", "_")
     for key, task in tasks().items():
         if wanted == key or wanted in task.synonyms:
             return key, task
-    known = [*tasks(), *(synonym for task in tasks().values() for synonym in task.synonyms)]
-    raise InputError(f"there is no task `{name}`", hint=nearest(wanted, known) or f"tasks: {', '.join(tasks())}")
+    known = [*others, *tasks(), *(synonym for task in tasks().values() for synonym in task.synonyms)]
+    hint = near(wanted, known) or f"tasks: {', '.join(tasks())}"
+    raise InputError(f"there is no task `{name}`", hint=hint)

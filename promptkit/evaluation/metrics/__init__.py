@@ -1,6 +1,7 @@
 """What is measured of a cell: one class a kind of metric, found by the word a suite names it by."""
 
 from promptkit.evaluation.metrics.base import (
+    DEFECT,
     Answered,
     Around,
     Askers,
@@ -15,6 +16,7 @@ from promptkit.evaluation.metrics.base import (
 from promptkit.evaluation.metrics.registry import kind_named, kinds
 
 __all__ = [
+    "DEFECT",
     "Answered",
     "Around",
     "Askers",

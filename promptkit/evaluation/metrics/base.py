@@ -18,24 +18,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from promptkit.answers import AnswerType
+    from promptkit.errors import PromptkitError
     from promptkit.project import Project
+    from promptkit.project_code import CodeReference
     from promptkit.runtimes import Asker
 
 Flag = Literal["", "unparsed", "truncated"]
 SAID: Final = "judge"
 """The part of a score's detail that holds what judges were asked and replied, and what it took."""
+DEFECT: Final = "defect"
+"""The part of a missing score's detail that holds the type and place of an exception that nothing foresaw."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """What a metric says of one cell. `value` None is missing (the metric or its judge failed, `why` says how).
 
-    `detail` is JSON: what a person wants to see of it, and what the numbers are made of (labels, counts).
+    `detail` is JSON: what a person wants to see of it, and what the numbers are made of (labels, counts). `error` is
+    the unexpected exception behind a missing score; it is not stored.
     """
 
     value: float | None
     detail: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
+    error: PromptkitError | None = field(default=None, compare=False, repr=False)
 
 
 def judging(score: Score) -> tuple[int, int]:
@@ -194,6 +200,11 @@ class Metric:
     def key(self) -> str:
         """What tells this metric's scores from others' for the same cell: changes when its code's result may."""
         return f"{self.kind}:{self.parameters.model_dump_json()}"
+
+    @property
+    def code(self) -> tuple[CodeReference, ...]:
+        """The project's own Python that scoring runs."""
+        return ()
 
     def measure(self, given: Given) -> Score:
         """Score one cell that has an output. Raises ValueError with what is wrong where it cannot be scored."""

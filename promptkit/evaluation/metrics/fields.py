@@ -17,7 +17,7 @@ from promptkit.evaluation.metrics.base import Around, Estimate, Given, Sample, S
 from promptkit.evaluation.metrics.families import NOTHING_SCORED, Graded, Proportion
 from promptkit.evaluation.metrics.numbers import exact, near
 from promptkit.evaluation.metrics.values import TOO_DEEP, fault, frozen, is_number, shown
-from promptkit.storage import load_file
+from promptkit.storage import load_file, resolved
 
 MOST_FIELDS = 50
 """So many of a row's fields are told apart: a float holds so many bits and a few more."""
@@ -212,9 +212,7 @@ def _scored(fields: Mapping[str, bool], extra: list[str], detail: Mapping[str, A
 
 
 def _read_schema(name: str, around: Around) -> Any:
-    path = (around.folder / name).resolve()
+    path = resolved(around.folder / name)
     if not around.project.inside(path):
         raise InputError(f"`file`: the path `{name}` leaves the project")
-    if not path.is_file():
-        raise InputError(f"`file`: there is no file `{name}` beside the suite")
     return load_file(path).value

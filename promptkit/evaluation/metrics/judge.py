@@ -15,6 +15,7 @@ from promptkit.evaluation.metrics.base import SAID, Around, Askers, Difference, 
 from promptkit.evaluation.metrics.families import Graded, bounded, finite, graded_difference, told
 from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of, read_of
 from promptkit.evaluation.metrics.values import scalar_text, shown, text_of
+from promptkit.project_code import CodeReference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,6 +99,10 @@ class Judge(Graded):
     @property
     def key(self) -> str:
         return f"{super().key}:{self._prompt.key}"
+
+    @property
+    def code(self) -> tuple[CodeReference, ...]:
+        return self._prompt.code
 
     async def judge(self, given: Given, askers: Askers) -> Score:
         label = self._label(given)

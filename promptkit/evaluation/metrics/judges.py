@@ -10,12 +10,24 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
-from promptkit.engine import Pipeline, Runner, Settings, Trace, compile_value, files, load_target, model_named
+from promptkit.engine import (
+    Pipeline,
+    Runner,
+    Settings,
+    Trace,
+    code_in,
+    compile_value,
+    files,
+    load_target,
+    model_named,
+)
 from promptkit.errors import InputError, Problem, PromptkitError, UnparsedAnswer, nearest
 from promptkit.evaluation.metrics.base import Around, Askers, Given
 from promptkit.evaluation.metrics.values import shown, text_of
 from promptkit.project import LIBRARY
+from promptkit.project_code import CodeReference
 from promptkit.prompts import Expression
+from promptkit.storage import read_bytes
 
 SAME_MODEL: Final = "the judge is the model that is judged: models like their own answers; name another by `model`"
 SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
@@ -66,6 +78,11 @@ class JudgePrompt:
     def key(self) -> str:
         """Changes with any file that the judge's prompt is made of."""
         return _hash(self._pipeline)
+
+    @property
+    def code(self) -> tuple[CodeReference, ...]:
+        """The project's own Python that the prompt needs, that of the judge's `model` left aside."""
+        return tuple(each.code for each in code_in(self._pipeline, with_models=self.model is None))
 
     async def ask(self, values: Mapping[str, Any], askers: Askers) -> Verdict:
         """Ask once. Raises Babble, and what asking raises."""
@@ -181,5 +198,5 @@ def _hash(pipeline: Pipeline) -> str:
     for path in sorted(files(pipeline)):
         inside = path.is_relative_to(LIBRARY)
         digest.update(str(path.relative_to(LIBRARY) if inside else path.name).encode())
-        digest.update(path.read_bytes())
+        digest.update(read_bytes(path))
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from promptkit.answers import AnswerType, ListOf, Text
 from promptkit.engine import Closed
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics.base import Around, Given, Score
+from promptkit.evaluation.metrics.base import Around, Askers, Given, Score
 from promptkit.evaluation.metrics.families import Proportion
 from promptkit.evaluation.metrics.values import (
     expected_of,
@@ -22,6 +22,7 @@ from promptkit.evaluation.metrics.values import (
     shown,
     text_of,
 )
+from promptkit.workers import find_pattern, pattern_fault
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
@@ -61,7 +62,7 @@ class Normalized(Proportion):
     def measure(self, given: Given) -> Score:
         expected = expected_of(None, given.expected)
         if isinstance(expected, list) and not isinstance(given.got, list):
-            right = any(_alike(given.got, item) for item in expected)
+            right = not {_comparable(item) for item in expected}.isdisjoint([_comparable(given.got)])
         else:
             right = _alike(given.got, expected)
         return Score(float(right))
@@ -79,38 +80,35 @@ class RegexParameters(Closed):
 
 
 class Regex(Proportion):
-    """A pattern is found in the answer's text (Python's regular expressions, `.` matches no line break)."""
+    """A pattern is found in the answer's text (Python's regular expressions, `.` matches no line break).
+
+    The search runs in a worker process: some patterns never come to an end. The score is missing where it takes
+    longer than 5 seconds.
+    """
 
     kind = "regex"
     about = "a regular expression is found in the answer"
     Parameters = RegexParameters
     short = "pattern"
     parameters: RegexParameters
+    asks = True
+    costly = True
 
     def __init__(self, name: str, parameters: RegexParameters, around: Around) -> None:
         super().__init__(name, parameters, around)
         self.needs_expected = parameters.pattern is None
-        try:
-            self._fixed = None if parameters.pattern is None else self._compiled(parameters.pattern)
-        except ValueError as error:
-            raise InputError(f"`pattern`: {error}") from None
-
-    def measure(self, given: Given) -> Score:
-        pattern = self._fixed or self._compiled(given.expected)
-        text = text_of(given.got)
-        found = pattern.fullmatch(text) if self.parameters.full else pattern.search(text)
-        return Score(1.0, {"found": found.group()[:200]}) if found else Score(0.0)
+        if parameters.pattern is not None and (fault := pattern_fault(parameters.pattern)):
+            raise InputError(f"`pattern`: {fault}")
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return None if self._fixed else fault(lambda: self._compiled(expected))
+        return pattern_fault(expected) if self.needs_expected else None
 
-    def _compiled(self, pattern: Any) -> re.Pattern[str]:
-        if not isinstance(pattern, str):
-            raise ValueError(f"{shown(pattern)} is no regular expression")
-        try:
-            return re.compile(pattern, re.IGNORECASE if self.parameters.ignore_case else 0)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"{shown(pattern)} is no regular expression: {error}") from None
+    async def judge(self, given: Given, askers: Askers) -> Score:
+        pattern = given.expected if self.parameters.pattern is None else self.parameters.pattern
+        found = await find_pattern(
+            pattern, text_of(given.got), full=self.parameters.full, ignore_case=self.parameters.ignore_case
+        )
+        return Score(0.0) if found is None else Score(1.0, {"found": found})
 
 
 class ContainsParameters(Closed):
@@ -167,11 +165,16 @@ def normalized(value: Any) -> str:
 
 
 def _alike(got: Any, expected: Any) -> bool:
-    """Tell whether two values are the same normalized; what is nothing then (`A`, `!`) is compared as it is."""
+    """Tell whether two values, or lists of them, are the same normalized."""
     if isinstance(got, list) and isinstance(expected, list):
         return len(got) == len(expected) and all(map(_alike, got, expected))
-    left, right = normalized(got), normalized(expected)
-    return left == right if left or right else text_of(got).casefold().strip() == text_of(expected).casefold().strip()
+    return _comparable(got) == _comparable(expected)
+
+
+def _comparable(value: Any) -> tuple[str, str]:
+    """Return the normalized text of a value; of one that is nothing then (`A`, `!`) the text as it is, beside it."""
+    bare = normalized(value)
+    return (bare, "") if bare else ("", text_of(value).casefold().strip())
 
 
 def _wanted(expected: Any) -> list[str]:

@@ -22,6 +22,7 @@ from promptkit.evaluation.metrics.families import (
     ratio_difference,
 )
 from promptkit.evaluation.metrics.values import shown
+from promptkit.project_code import CodeReference
 from promptkit.storage import imported_files, read_bytes
 
 GIVEN: Final[Mapping[str, Callable[[Given], Any]]] = {
@@ -35,7 +36,8 @@ GIVEN: Final[Mapping[str, Callable[[Given], Any]]] = {
 
 
 class OwnParameters(Closed):
-    """`function` is `FILE.py:FUNCTION` or `package.module:FUNCTION`; `bounds: null` is a score without any."""
+    """`function` is `FILE.py:FUNCTION` or `package.module:FUNCTION`, of the project; `bounds: null` is a score without
+    any."""
 
     function: str
     bounds: list[float] | None = Field(default=[0.0, 1.0], min_length=2, max_length=2)
@@ -73,9 +75,13 @@ class Own(Metric):
         """Changes with the function's file and with the project's files that it imports."""
         return f"{super().key}:{self._content}"
 
+    @property
+    def code(self) -> tuple[CodeReference, ...]:
+        return (self._tool.code,)
+
     async def judge(self, given: Given, askers: Askers) -> Score:
         try:
-            takes = self._tool.takes if self._tool.takes is not None else _parameters(self._tool.load())
+            takes = self._tool.takes if self._tool.takes is not None else _parameters(self._tool.function())
             returned = await self._tool.run({name: GIVEN[name](given) for name in takes if name in GIVEN})
         except ToolFailed as error:
             return Score(None, why=str(error))
@@ -131,8 +137,14 @@ def _content(tool: Tool) -> str:
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
-    """Return the parameters of a function that was not read from its file; one with `**others` takes all."""
-    found = inspect.signature(function).parameters.values()
+    """Return the parameters of a function that was not read from its file; one with `**others` takes all.
+
+    Raises ToolFailed for a function that does not tell them, such as one written in C.
+    """
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise ToolFailed(f"the function does not tell its parameters: {error}") from error
     if any(each.kind is each.VAR_KEYWORD for each in found):
         return dict.fromkeys(GIVEN, False)
     return {each.name: each.default is each.empty for each in found}

@@ -14,6 +14,7 @@ from promptkit.evaluation.metrics.base import SAID, Around, Askers, Difference, 
 from promptkit.evaluation.metrics.families import NOTHING_SCORED, binary_difference, count_clusters, independent
 from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of
 from promptkit.evaluation.metrics.values import frozen, shown, text_of
+from promptkit.project_code import CodeReference
 
 if TYPE_CHECKING:
     from promptkit.evaluation.statistics.judging import Orders
@@ -60,6 +61,10 @@ class Pairwise(Metric):
     @property
     def key(self) -> str:
         return f"{super().key}:{self._prompt.key}"
+
+    @property
+    def code(self) -> tuple[CodeReference, ...]:
+        return self._prompt.code
 
     async def judge_pair(self, given: Given, baseline: Given, askers: Askers) -> Score:
         ours, theirs = given.cell.flag, baseline.cell.flag

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from promptkit.evaluation import compared
+from promptkit.reports.evaluation.compared import fitted, value_line
 from promptkit.reports.evaluation.grid import GAP, Cell, column_width, grid, shortened
 from promptkit.reports.text import one_line
 
@@ -98,16 +100,21 @@ def failure_lines(view: RunView, record: Mapping[str, Any], width: int) -> Itera
     of = f" of {shortened(one_line(variant['name']), width // 2)}" if len(record["variants"]) > 1 else ""
     yield Text(f"failing rows{of}", style="bold")
     aim = next(iter(variant["metrics"]))
-    columns: list[list[Cell]] = [
-        [("row", "dim"), *(_number(each) for each in failures)],
-        [("expected", "dim"), *((_expected(each.cell, aim, width // 5), "green") for each in failures)],
-        [("answer", "dim"), *(_answer(each.cell, aim, width * 2 // 5) for each in failures)],
+    numbers = ["row", *(_number(each) for each in failures)]
+    values = [_values(each.cell, aim) for each in failures]
+    alike = 2 if any(each.expected for each in values) else 1
+    texts = [["expected", "answer", "input"][-1 - alike :]]
+    texts += [
+        [each.expected, each.got, inputs_line(failure.cell, compared(failure.cell, aim)[0])][-1 - alike :]
+        for each, failure in zip(values, failures, strict=True)
     ]
-    if not column_width(columns[1][1:]):
-        del columns[1]
-    left = max(10, width - INDENT - sum(GAP + column_width(column) for column in columns))
-    inputs: list[Cell] = [("input", "dim"), *(shortened(inputs_line(each.cell), left) for each in failures)]
-    yield from grid(list(zip(*columns, inputs, strict=True)), right=(0,), width=width, indent=INDENT)
+    head, *cut = fitted(texts, width - INDENT - column_width(numbers) - GAP, alike=alike)
+    styles = [[*["green"] * (alike - 1), each.style, ""] for each in values]
+    rows: list[list[Cell]] = [[(text, "dim") for text in (numbers[0], *head)]]
+    rows += [
+        [number, *zip(line, look, strict=True)] for number, line, look in zip(numbers[1:], cut, styles, strict=True)
+    ]
+    yield from grid(rows, right=(0,), width=width, indent=INDENT)
 
 
 def _number(failure: Failure) -> str:
@@ -115,26 +122,29 @@ def _number(failure: Failure) -> str:
     return f"{failure.cells} × {failure.cell.row}" if failure.cells > 1 else str(failure.cell.row)
 
 
-def _expected(cell: CellView, aim: str, width: int) -> str:
-    score = cell.scores.get(aim)
-    expected = score.detail.get("expected", cell.expect) if score else cell.expect
-    return "" if expected is None else shortened(one_line(expected), width)
+class _Values(NamedTuple):
+    """What was expected of a cell, what came or why nothing did, and how that looks."""
+
+    expected: str
+    got: str
+    style: str
 
 
-def _answer(cell: CellView, aim: str, width: int) -> Cell:
-    """Return what came, or why nothing did."""
+def _values(cell: CellView, aim: str) -> _Values:
+    expected, got = compared(cell, aim)
+    told = value_line(expected)
     if cell.flag:
         why = re.sub(r"^step `[^`]*`: ", "", cell.problem)
-        return shortened(": ".join(filter(None, (FLAGS[cell.flag], one_line(why)))), width), "yellow"
+        return _Values(told, ": ".join(filter(None, (FLAGS[cell.flag], one_line(why)))), "yellow")
     score = cell.scores.get(aim)
     if score is not None and score.value is None:
-        return shortened(f"no score: {one_line(score.why)}", width), "yellow"
-    return shortened(one_line(cell.output), width), "red"
+        return _Values(told, f"no score: {one_line(score.why)}", "yellow")
+    return _Values(told, "null" if got is None else value_line(got), "red")
 
 
-def inputs_line(cell: CellView) -> str:
+def inputs_line(cell: CellView, expected: Any) -> str:
     """Return a row's fields in one line, the longest first and without its name, what is expected left out."""
-    fields = {name: one_line(value) for name, value in cell.fields.items() if value is None or value != cell.expect}
+    fields = {name: one_line(value) for name, value in cell.fields.items() if value is None or value != expected}
     if not fields:
         return ""
     longest = max(fields, key=lambda name: len(fields[name]))

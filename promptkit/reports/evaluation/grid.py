@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from promptkit.reports.cells import broken_text, cell_width
 from promptkit.reports.text import visible
 
 if TYPE_CHECKING:
@@ -39,15 +40,6 @@ def grid(
     return [_line(row, widths, right, width, indent) for row in broken]
 
 
-def cell_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
 def column_width(cells: Iterable[Cell]) -> int:
     """Return how many columns of a terminal the widest of some cells takes."""
     return max((cell_width(_cell(each)[0]) for each in cells), default=0)
@@ -75,22 +67,6 @@ def _broken(row: Sequence[tuple[str, str]], width: int) -> list[list[tuple[str, 
     text, style = row[0]
     first, *more = broken_text(text, width)
     return [[(first, style), *row[1:]], *([(line, style), *[("", "")] * (len(row) - 1)] for line in more)]
-
-
-def broken_text(text: str, width: int) -> list[str]:
-    """Return a text in lines of at most so many columns, broken at blanks, and within words that are longer."""
-    if cell_width(text) <= width:
-        return [text]
-    from rich.cells import chop_cells
-
-    lines: list[str] = []
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines else word
-        if lines and cell_width(joined) <= width:
-            lines[-1] = joined
-        else:
-            lines += chop_cells(word, width) or [""]
-    return lines
 
 
 def _line(

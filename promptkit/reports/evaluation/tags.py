@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promptkit.reports.evaluation.grid import cell_width
+from promptkit.reports.cells import cell_width
 
 MOST_OF_WIDTH = 0.3
 """The share of the width above which a name is long."""

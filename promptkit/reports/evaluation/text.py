@@ -9,6 +9,7 @@ from promptkit.reports.columns import paragraph
 from promptkit.reports.evaluation.classes import class_lines
 from promptkit.reports.evaluation.comparisons import comparison_lines, comparison_notes, threshold_lines
 from promptkit.reports.evaluation.failures import failure_lines
+from promptkit.reports.evaluation.fallbacks import fallback_lines
 from promptkit.reports.evaluation.reference import reference_lines
 from promptkit.reports.evaluation.tags import variant_tags
 from promptkit.reports.evaluation.variants import metric_lines, metric_notes, spent_lines
@@ -54,6 +55,7 @@ def evaluation_lines(record: Mapping[str, Any], view: RunView | None, width: int
         class_lines(record, width) if over else (),
         metric_lines(record["variants"], width, mark="" if over else "so far"),
         spent_lines(record["variants"], width),
+        fallback_lines(record, width),
         comparison_lines(record, width),
         reference_lines(record, width),
         threshold_lines(record, width),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import IO, TYPE_CHECKING, Any
 
+from promptkit.evaluation import compared
 from promptkit.storage import plain
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def _listed(
     fields: list[Any] = [None] * len(names)
     for name, value in first.fields.items():
         fields[names[name]] = _short(value)
-    return [first.row, _short(first.expect), [_cell(cell, variants, metrics) for cell in cells], fields]
+    aim = next(iter(metrics), "")
+    return [first.row, _short(compared(first, aim)[0]), [_cell(cell, variants, metrics) for cell in cells], fields]
 
 
 def _cell(cell: CellView, variants: Mapping[str, int], metrics: Sequence[str]) -> list[Any]:
@@ -93,12 +95,19 @@ def _cell(cell: CellView, variants: Mapping[str, int], metrics: Sequence[str]) -
     return [
         variants[cell.variant],
         FLAGS.index(cell.flag),
-        _short(cell.problem if cell.flag == "error" else cell.output),
+        _short(_answer(cell, next(iter(metrics), ""))),
         [score if score is None else round(score, 6) for score in scores],
         cell.tokens_in + cell.tokens_out,
         round(cell.seconds, 4),
         cell.calls,
     ]
+
+
+def _answer(cell: CellView, aim: str) -> Any:
+    """Return what the list shows of a cell: what its aim compared, the whole output being in the opened row."""
+    if cell.flag:
+        return cell.problem if cell.flag == "error" else cell.output
+    return compared(cell, aim)[1]
 
 
 def _short(value: Any) -> Any:

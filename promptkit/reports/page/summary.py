@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from promptkit.reports.evaluation.fallbacks import fallback_notes
 from promptkit.reports.numbers import seconds_text
 from promptkit.reports.page.markup import NONE, bar, count, ends, facts, figure, notes, table, text
 
@@ -30,7 +31,7 @@ def headline(view: RunView) -> str:
     ]
     return (
         f"<h1>{text(view.suite)} <small>run {view.number}</small></h1>"
-        f'<p class="chips">{_chips(view)}</p>{facts(made)}{notes(record.get("notes", ()))}'
+        f'<p class="chips">{_chips(view)}</p>{facts(made)}{notes([*record.get("notes", ()), *fallback_notes(record)])}'
     )
 
 

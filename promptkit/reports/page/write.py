@@ -16,7 +16,7 @@ from promptkit.reports.page.comparisons import comparison_table, threshold_table
 from promptkit.reports.page.markup import text
 from promptkit.reports.page.pack import block, json_of, row_blocks
 from promptkit.reports.page.summary import headline, summary
-from promptkit.storage import write_atomic
+from promptkit.storage import write_private
 
 if TYPE_CHECKING:
     from promptkit.evaluation import RunView
@@ -33,7 +33,7 @@ def write_page(view: RunView, path: Path) -> None:
     What is said of the run stands in the page as plain HTML; rows and traces are compressed blocks that its script
     inflates, traces only when a row is opened.
     """
-    write_atomic(path, page_parts(view))
+    write_private(path, page_parts(view))
 
 
 def page_parts(view: RunView) -> Iterator[bytes]:

@@ -23,7 +23,7 @@ from promptkit.reports.tuning.text import (
     unseen_text,
     written_texts,
 )
-from promptkit.storage import write_atomic
+from promptkit.storage import write_private
 
 _PLACE = re.compile(r"<!--(\w+)-->")
 _LINES = {"+++": "file", "---": "file", "@@": "place", "+": "added", "-": "removed"}
@@ -31,7 +31,7 @@ _LINES = {"+++": "file", "---": "file", "@@": "place", "+": "added", "-": "remov
 
 def write_tuning_page(record: Mapping[str, Any], path: Path) -> None:
     """Write what a tuning found as one page. Raises StoreFailed where it cannot be written."""
-    write_atomic(path, tuning_page(record))
+    write_private(path, tuning_page(record))
 
 
 def tuning_page(record: Mapping[str, Any]) -> str:

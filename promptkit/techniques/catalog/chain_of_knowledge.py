@@ -21,8 +21,8 @@ DOMAINS = ("factual", "medical", "physical", "biology")
 MOST_FOUND = 100
 """How many passages are found before those of other domains are left out."""
 
-_FIRST = re.compile(r"\s*First,\s*", re.IGNORECASE)
-_SECOND = re.compile(r"\s*\bSecond,\s*", re.IGNORECASE)
+_FIRST = re.compile(r"(?:(?<!\s)\s+)?First,\s*", re.IGNORECASE)
+_SECOND = re.compile(r"(?:(?<!\s)\s+)?\bSecond,\s*", re.IGNORECASE)
 
 
 @technique(

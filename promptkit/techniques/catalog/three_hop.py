@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from promptkit.answers import Names
 from promptkit.techniques.context import Answer
 from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
@@ -11,6 +12,9 @@ from promptkit.techniques.task import Task
 NEGATION = re.compile(
     r"(?:\bnot|n['’]t|\brather than|\binstead of)(?:\s+(?:a|an|the|at all|really|very))*\s*$", re.IGNORECASE
 )
+
+NEGATION_CHARACTERS = 200
+"""How far before a label a negation may stand."""
 
 
 @technique(
@@ -38,11 +42,9 @@ async def three_hop(task: Task, *, label: bool = True) -> Answer:
 
 def last_affirmed(text: str, labels: Sequence[str]) -> str | None:
     """Return the label that is named last and not right after a negation, whole words in any case."""
-    longest_first = sorted(labels, key=len, reverse=True)
-    pattern = "|".join(rf"(?<!\w)({re.escape(label)})(?!\w)" for label in longest_first)
     affirmed = [
-        longest_first[found.lastindex - 1]
-        for found in re.finditer(pattern or "(?!)", text, re.IGNORECASE)
-        if found.lastindex and not NEGATION.search(text[: found.start()])
+        name
+        for start, name in Names(labels).places(text)
+        if not NEGATION.search(text[max(0, start - NEGATION_CHARACTERS) : start])
     ]
     return affirmed[-1] if affirmed else None

@@ -21,7 +21,7 @@ CONFIDENCES: Final = {"certain": 1.0, "high": 0.5, "medium": 0.2, "low": 0.1}
 Path = tuple[str, ...]
 
 _HEAD: Final = re.compile(r"^(?:step\s*\d+\s*[:.)]\s*)+", re.IGNORECASE)
-_CONFIDENCE: Final = re.compile(rf"\s*[(\[]\s*({'|'.join(CONFIDENCES)})\s*[)\]]\s*\Z", re.IGNORECASE)
+_CONFIDENCE: Final = re.compile(rf"(?:(?<!\s)\s+)?[(\[]\s*({'|'.join(CONFIDENCES)})\s*[)\]]\s*\Z", re.IGNORECASE)
 _CHOICE: Final = re.compile(r"choice is\D{0,12}(\d+)", re.IGNORECASE)
 _DENIED: Final = re.compile(rf"\bnot\s+(?:{'|'.join(CLASSES)})\b", re.IGNORECASE)
 _ONLY_CHOICE: Final = re.compile(r"\A\W*(?:choice\W*)?(\d+)\W*\Z", re.IGNORECASE)

@@ -13,7 +13,7 @@ from promptkit.techniques.reading import bare_line, filled_lines
 _CALL: Final = re.compile(r"\bQA\s*\(", re.IGNORECASE)
 _KIND: Final = re.compile(r"\s*(map|ans)\s*@\s*", re.IGNORECASE)
 _QUOTES: Final = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
-_ROW: Final = re.compile(r"\s*row\s*(\d+)\s*[:|]\s*", re.IGNORECASE)
+_ROW: Final = re.compile(r"(?:(?<!\s)\s+)?row\s*(\d+)\s*[:|]\s*", re.IGNORECASE)
 
 
 class BadCall(ValueError):

@@ -48,7 +48,10 @@ class Walk:
 
     async def run(self, program: str) -> Execution:
         """Go through a program and return what `answer` is then. Raises Stuck; SyntaxError for what is no Python."""
-        await self._block(ast.parse(program).body)
+        try:
+            await self._block(ast.parse(program).body)
+        except RecursionError:
+            raise Stuck("the program is nested too deep") from None
         return await self._sandbox.run("answer")
 
     async def _block(self, body: Sequence[ast.stmt]) -> Flow | None:
@@ -87,9 +90,14 @@ class Walk:
     async def _keep(self, items: str, node: ast.For) -> int:
         """Keep what a loop goes through under a name of its own, and return how many these are."""
         self._count()
-        ran = await self._sandbox.run(f"{items} = list({ast.unparse(node.iter)})\nlen({items})")
-        if ran.failure is None:
-            return int(ran.value)
+        # Counted by a loop and no function: a program may have given `list` and `len` another meaning.
+        counted = f"count_{items}"
+        program = (
+            f"{items} = [*{ast.unparse(node.iter)}]\n{counted} = 0\nfor _ in {items}:\n    {counted} += 1\n{counted}"
+        )
+        ran = await self._sandbox.run(program)
+        if isinstance(ran.value, int):
+            return ran.value
         found = await self._ask(ast.unparse(node.iter), "value", node.iter)
         if not isinstance(found, list) or (await self._sandbox.run("None", inputs={items: found})).failure:
             raise Stuck(f"`{_head(node)}` has no list to go through")
@@ -104,7 +112,7 @@ class Walk:
     async def _truth(self, test: ast.expr, node: ast.stmt) -> bool:
         """Return whether a condition holds: by the interpreter, else by the model."""
         self._count()
-        ran = await self._sandbox.run(f"bool({ast.unparse(test)})")
+        ran = await self._sandbox.run(f"True if ({ast.unparse(test)}) else False")
         value = ran.value if ran.failure is None else await self._ask(ast.unparse(test), "value", test)
         value = value.strip().lower() in ("true", "yes") if isinstance(value, str) else bool(value)
         self._done(_head(node), value)

@@ -27,8 +27,8 @@ MOST_DIFFERENT: Final = 0.8
 """Up to which share of the rows the values of a column that is grouped may differ."""
 TOKENS_A_ROW: Final = 16
 
-_DERIVED: Final = re.compile(r"\s*derived from\s*:\s*", re.IGNORECASE)
-_ROW: Final = re.compile(r"\s*row\s*\d{1,9}\s*[:|]\s*", re.IGNORECASE)
+_DERIVED: Final = re.compile(r"(?:(?<!\s)\s+)?derived from\s*:\s*", re.IGNORECASE)
+_ROW: Final = re.compile(r"(?:(?<!\s)\s+)?row\s*\d{1,9}\s*[:|]\s*", re.IGNORECASE)
 _ORDER: Final = re.compile(r"\bthe order is\b", re.IGNORECASE)
 _KIND: Final = re.compile(r"\bdatatype\s*(?:is|:)?\s*(\w+)", re.IGNORECASE)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from promptkit.answers import Number
 from promptkit.engine import Settings, asking_step, read_step_rows
 from promptkit.errors import ConnectionFailed, InputError, ServerFailed
 from promptkit.evaluation.choosing import Comparison, Measured, compare, contenders, read_specs
@@ -289,3 +290,23 @@ def test_what_is_no_list_of_techniques_is_told(text: str) -> None:
 
 def test_a_list_names_each_technique_once() -> None:
     assert read_specs(" vanilla , {pal: {samples: 2}},vanilla") == ["vanilla", {"pal": {"samples": 2}}]
+
+
+@pytest.mark.attack("code")
+async def test_a_defect_on_one_row_is_a_missing_row_with_its_type_and_place(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Number.parse
+
+    def parse(self: Number, text: str) -> Any:
+        if text == "666":
+            raise SystemExit(3)
+        return real(self, text)
+
+    monkeypatch.setattr(Number, "parse", parse)
+    runtime = Scripted(lambda request: "666" if "3+3" in said(request) else right_when_thinking(request))
+    found = await compared(folder, "vanilla", runtime)
+
+    [measured] = found.measured
+    assert (measured.right, measured.missing) == (1, 1)
+    assert measured.reason.startswith("unexpected SystemExit at ")

@@ -56,6 +56,9 @@ def rows_of(folder: Folder, *rows: dict[str, Any], **inputs: str) -> StepRows:
         ("text", {"question": "text", "context": "text"}, "contextual_qa"),
         ("text", {"question": "text", "passages": "list"}, "contextual_qa"),
         ("list", {"text": "text"}, "factoid"),
+        ("{label: [delivery, payment]}", {"text": "text"}, "classification"),
+        ("{label: [delivery, payment]}", {"text": "text", "context": "text"}, "classification"),
+        ('{choice: "{{ options }}"}', {"text": "text", "options": "list"}, "classification"),
     ],
 )
 def test_the_answer_and_the_inputs_of_a_step_say_its_task(
@@ -74,7 +77,7 @@ def test_a_table_is_seen_in_the_example_of_an_input_without_a_type(folder: Folde
     assert likely_task(asking_step(load_target(file, folder.project), None)) == ("table_qa", "an input is a table")
 
 
-@pytest.mark.parametrize("answer", ["text", "json", "{label: [delivery, payment]}", "boolean"])
+@pytest.mark.parametrize("answer", ["text", "json", "boolean"])
 def test_where_they_say_none_there_is_none(folder: Folder, answer: str) -> None:
     assert likely_task(step_of(folder, answer, text="text")) is None
 

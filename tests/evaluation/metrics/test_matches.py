@@ -1,5 +1,7 @@
 """What counts as the expected answer."""
 
+import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +10,8 @@ from pydantic import ValidationError
 from promptkit.answers import build
 from promptkit.errors import InputError
 from promptkit.evaluation.metrics import Metric
+from promptkit.runtimes import Scripted
+from tests.engine.helpers import Given as Models
 from tests.evaluation.metrics.given import given, metric
 
 
@@ -106,11 +110,23 @@ def test_normalized_compares_as_squad_does(got: Any, expected: Any, same: bool) 
     assert right(metric("normalized"), got, expected) is same
 
 
-def test_regex_searches_or_matches_the_whole() -> None:
-    assert right(metric("regex", {"pattern": r"\d+"}), "about 26 apples")
-    assert not right(metric("regex", {"pattern": r"\d+", "full": True}), "about 26 apples")
-    assert right(metric("regex", {"pattern": "ABOUT", "ignore_case": True}), "about")
-    assert right(metric("regex"), ["one", "two"], "^one\ntwo$")
+@pytest.mark.attack("number")
+async def test_a_long_answer_is_compared_with_many_expected_texts_at_once() -> None:
+    await asyncio.sleep(0)
+    assert not right(metric("normalized"), "b a " * 10_000, [f"text {number}" for number in range(5_000)])
+
+
+async def finds(pattern: str | None, got: Any, expected: Any = None, **parameters: Any) -> bool:
+    of = metric("regex", {"pattern": pattern, **parameters})
+    return (await of.judge(given(got, expected), Models(Scripted([])))).value == 1.0
+
+
+async def test_regex_searches_or_matches_the_whole() -> None:
+    assert await finds(r"\d+", "about 26 apples")
+    assert not await finds(r"\d+", "about 26 apples", full=True)
+    assert await finds("ABOUT", "about", ignore_case=True)
+    assert await finds(None, ["one", "two"], "^one\ntwo$")
+    assert await finds(r"(?<=€)(\d)\1", "it costs €33")
     assert not metric("regex", {"pattern": "x"}).needs_expected and metric("regex").needs_expected
 
 
@@ -119,6 +135,13 @@ def test_a_pattern_that_is_none_is_told_before_anything_is_asked() -> None:
         metric("regex", {"pattern": "("})
     assert "is no regular expression" in str(metric("regex").wrong_expected("("))
     assert "is no regular expression" in str(metric("regex").wrong_expected(["a"]))
+
+
+@pytest.mark.attack("regex")
+async def test_a_pattern_that_finds_no_end_is_stopped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("promptkit.workers.patterns.PATTERN_SECONDS", 0.3)
+    with pytest.raises(ValueError, match=re.escape("the search for '(a+)+$' took longer than 0.3 seconds")):
+        await finds(None, "a" * 40 + "b", "(a+)+$")
 
 
 def test_contains_takes_one_text_or_any_or_all_of_several() -> None:

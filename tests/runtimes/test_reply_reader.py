@@ -67,6 +67,7 @@ def ollama() -> Callable[[], Any]:
     return lambda: runtime._collect("/api/chat", {}, ASKED, _hear)
 
 
+@pytest.mark.attack("fuzz")
 @pytest.mark.parametrize(
     ("ask", "part", "prefix"), [(openai, OPENAI_PART, b"data: "), (ollama, OLLAMA_PART, b"")], ids=["openai", "ollama"]
 )

@@ -1,0 +1,233 @@
+"""Which Python a project may name, and where it is: found by path, so that nothing runs to be looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from promptkit.errors import InputError, PromptkitError, nearest, place
+from promptkit.project import Project
+from promptkit.project_code.guard import guarded
+from promptkit.project_code.modules import run_file, run_module
+from promptkit.project_code.source import binds, functions_of, is_regular, parse_source
+from promptkit.storage import SETTINGS_FILE, resolved
+
+Failure = Callable[[str], PromptkitError]
+"""Makes the error of project code from what went wrong: `raised TYPE: …`, `cannot be loaded: …`."""
+MODULES_GROUP = "promptkit.modules"
+FORM = "`FILE.py:FUNCTION` or `package.module:FUNCTION`"
+_INSTALLED = {"site-packages", "dist-packages"}
+# What tells the folder of a virtual environment.
+_ENVIRONMENT = "pyvenv.cfg"
+
+
+@dataclass(frozen=True, slots=True)
+class CodeReference:
+    """A function (or a technique) in Python that may run, found and not run yet.
+
+    `text` is the reference as written, `file` is where it is, None for an installed module whose file is not known.
+    `chain` has for each part of a project's module the file that is run, or a folder without `__init__.py`.
+    """
+
+    text: str
+    module: str
+    name: str
+    file: Path | None
+    root: Path
+    chain: tuple[Path, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The function with its file as messages show it."""
+        return f"{place(self.file) or self.module}:{self.name}"
+
+    def load(self, failure: Failure) -> Any:
+        """Run the module, again only after it was edited, and return what has the name in it.
+
+        Raises the error that `failure` makes of what went wrong.
+        """
+        with guarded(failure, self.file, verb="cannot be loaded:"):
+            return getattr(self._module(), self.name)
+
+    def function(self, failure: Failure) -> Callable[..., Any]:
+        """Return the function, loaded. Raises as `load` does."""
+        found = self.load(failure)
+        if not callable(found):
+            raise failure(f"is a {type(found).__name__}, not a function")
+        return found  # type: ignore[no-any-return]
+
+    async def call(self, arguments: Mapping[str, Any], failure: Failure) -> Any:
+        """Return what the function returns; one that is not async is called in a thread.
+
+        Raises the error that `failure` makes where it cannot be loaded, or raises.
+        """
+        function = self.function(failure)
+        if inspect.iscoroutinefunction(function):
+            with guarded(failure, self.file):
+                return await function(**arguments)
+
+        def called() -> Any:
+            with guarded(failure, self.file):
+                return function(**arguments)
+
+        returned = await asyncio.to_thread(called)
+        with guarded(failure, self.file):
+            return await returned if inspect.isawaitable(returned) else returned
+
+    def _module(self) -> Any:
+        if self.chain:
+            return run_module(self.module.split("."), self.chain, self.root)
+        if self.file is not None and self.module.endswith(".py"):
+            return run_file(self.file, self.root)
+        return import_module(self.module)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeUse:
+    """Python that a target would run, and who names it: `tool `count` of pipelines/mail.yaml`."""
+
+    code: CodeReference
+    named_by: str
+
+    @property
+    def shown(self) -> str:
+        return f"{self.code.shown} ({self.named_by})"
+
+    def record(self) -> dict[str, str | None]:
+        """Return it as `--json` prints it."""
+        code = self.code
+        return {
+            "file": place(code.file),
+            "module": None if code.module.endswith(".py") else code.module,
+            "function": code.name,
+            "named_by": self.named_by,
+        }
+
+
+def find_code(text: str, folder: Path, project: Project, *, what: str) -> CodeReference:
+    """Return the function that a file in `folder` names, found and not run. `what` is what messages call it.
+
+    Raises InputError, without a place where the reference itself is wrong, for one that is neither of the project nor
+    of a module that may run.
+    """
+    module, colon, name = text.rpartition(":")
+    parts = module.split(".")
+    is_file = module.endswith(".py")
+    if not colon or not name.isidentifier() or not (is_file or all(part.isidentifier() for part in parts)):
+        raise InputError(f"{what} must be {FORM}, not `{text}`")
+    try:
+        if is_file:
+            found = CodeReference(text, module, name, _resolved(folder / module, module, what, project), project.root)
+        else:
+            chain = _files_of(parts, project.root)
+            if not chain:
+                return _installed(text, module, name, project, what)
+            files = [_resolved(each, module, what, project) for each in chain]
+            found = CodeReference(text, module, name, files[-1], project.root, tuple(chain))
+        assert found.file is not None, "what is not installed is a file"
+        _check_defined(name, found.file)
+    except InputError as error:
+        raise InputError(
+            each if each.message.startswith(what) else replace(each, message=f"{what}: {each.message}")
+            for each in error.problems
+        ) from None
+    return found
+
+
+def is_project_code(path: Path, project: Project) -> bool:
+    """Tell whether a path, all symlinks followed, is the project's own or shipped, and not an installed package's."""
+    if not project.inside(path):
+        return False
+    root, target = resolved(project.root), resolved(path)
+    if not project.owns(target):
+        return True
+    above = [folder for folder in target.parents if folder.is_relative_to(root) and folder != root]
+    return not any(folder.name.lower() in _INSTALLED or (folder / _ENVIRONMENT).is_file() for folder in above)
+
+
+def installed_entry_points(group: str, root: Path) -> list[EntryPoint]:
+    """Return the entry points of installed packages. Metadata that merely lies in the project's folder has no say."""
+    own = Project(root)
+    found = entry_points(group=group)
+    return [each for each in found if each.dist is None or not is_project_code(_place_of(each), own)]
+
+
+def _place_of(entry: EntryPoint) -> Path:
+    assert entry.dist is not None
+    return Path(str(entry.dist.locate_file("METADATA")))
+
+
+def _resolved(path: Path, module: str, what: str, project: Project) -> Path:
+    """Return a path with its symlinks followed. Raises InputError where it leads out of the project's own files."""
+    if not project.inside(path):
+        raise InputError(f"{what}: {module} leads out of the project")
+    if not is_project_code(path, project):
+        raise InputError(f"{what}: {module} is of an installed package, not of the project", hint=_to_allow("PACKAGE"))
+    return resolved(path)
+
+
+def _check_defined(name: str, file: Path) -> None:
+    """Raise InputError for a name that nothing in a file binds."""
+    tree = parse_source(file)
+    if not binds(tree, name):
+        raise InputError(f"{place(file)} has no function `{name}`", hint=nearest(name, functions_of(tree)))
+
+
+def _files_of(parts: Sequence[str], root: Path) -> list[Path]:
+    """Return the files that importing a module of the root runs, or folders; nothing where there is no such module."""
+    folder = root
+    found: list[Path] = []
+    for part in parts:
+        inside, is_last = folder / part, len(found) == len(parts) - 1
+        if is_regular(inside / "__init__.py"):
+            found.append(inside / "__init__.py")
+        elif is_last and is_regular(folder / f"{part}.py"):
+            found.append(folder / f"{part}.py")
+        elif not is_last and inside.is_dir():
+            found.append(inside)
+        else:
+            return []
+        folder = inside
+    return found
+
+
+def _installed(text: str, module: str, name: str, project: Project, what: str) -> CodeReference:
+    """Return the reference to an installed module that may run. Raises InputError for any other."""
+    named = {entry.value.partition(":")[0].strip() for entry in installed_entry_points(MODULES_GROUP, project.root)}
+    if not any(module == each or module.startswith(f"{each}.") for each in (*project.settings.trusted_modules, *named)):
+        message = f"{what}: `{module}` is neither a file of the project nor a module that it may run"
+        raise InputError(message, hint=_to_allow(module))
+    found, file = _find_installed(module)
+    if not found:
+        raise InputError(f"{what}: there is no module `{module}`")
+    return CodeReference(text, module, name, file, project.root)
+
+
+def _to_allow(module: str) -> str:
+    return f"name a file of the project, or trust an installed module: `trusted_modules: [{module}]` in {SETTINGS_FILE}"
+
+
+def _find_installed(module: str) -> tuple[bool, Path | None]:
+    """Return whether a module is installed, and its file where that is Python; the packages around it are not run."""
+    path: Sequence[str] | None = None
+    parts, file = module.split("."), None
+    for depth in range(1, len(parts) + 1):
+        name = ".".join(parts[:depth])
+        if depth > 1 and path is None:  # The module before is not a package.
+            return False, None
+        try:
+            specs = (finder.find_spec(name, path) for finder in sys.meta_path)
+            spec = next(filter(None, specs), None)
+        except KeyError:  # Parts of a namespace package are only known once it is imported.
+            return True, None
+        if spec is None:
+            return False, None
+        path, file = spec.submodule_search_locations, spec.origin
+    return True, Path(file) if file and file.endswith(".py") else None

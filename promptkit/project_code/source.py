@@ -1,0 +1,121 @@
+"""What a Python file says without being run: the values and names in its syntax tree."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from promptkit.errors import InputError, Problem, place
+from promptkit.storage import check_named, read_bytes
+
+_COLLECTIONS: Mapping[str, Callable[[Any], Any]] = {kind.__name__: kind for kind in (dict, frozenset, list, set, tuple)}
+_DISPLAYS: Mapping[type, Callable[[Any], Any]] = {ast.List: list, ast.Tuple: tuple, ast.Set: set}
+
+
+def is_regular(path: Path) -> bool:
+    """Tell whether a path is a regular file's."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # A name too long for a file, or one with a NUL.
+        return False
+
+
+def parse_source(file: Path) -> ast.Module:
+    """Return the syntax tree of a Python file. Raises InputError where there is none, or it is not Python."""
+    check_named(file)
+    try:
+        return ast.parse(read_bytes(file), filename=str(file))
+    except SyntaxError as error:
+        raise InputError(Problem(f"SyntaxError: {error.msg}", file=place(file), line=error.lineno)) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise InputError(Problem(f"{type(error).__name__}: {error}", file=place(file))) from None
+
+
+def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the functions that stand at the top of a file, by name."""
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def bound_names(tree: ast.Module) -> frozenset[str]:
+    """Return the names that a file may bind outside of functions and classes; `*` for an import of all names."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(each.asname or each.name).partition(".")[0] for each in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        waiting += ast.iter_child_nodes(node)
+    return frozenset(found)
+
+
+def binds(tree: ast.Module, name: str) -> bool:
+    """Tell whether a file may bind a name outside of functions and classes."""
+    return not bound_names(tree).isdisjoint({name, "*"})
+
+
+def constants_of(tree: ast.Module) -> dict[str, Any]:
+    """Return the plain values that a file assigns to names at its top."""
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+        if isinstance(node, ast.AnnAssign):
+            target = node.target
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and isinstance(target, ast.Name):
+            try:
+                found[target.id] = literal(node.value, found)
+            except (ValueError, RecursionError):
+                found.pop(target.id, None)
+    return found
+
+
+def literal(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return the value of an expression that is plain: a constant, one of `names`, or a collection of these.
+
+    Raises ValueError for any other.
+    """
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name) if name in names:
+            return names[name]
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
+            values = [literal(each, names) for each in parts]
+            return _hashed(lambda: _DISPLAYS[type(node)](values))
+        case ast.Dict(keys=keys, values=values) if None not in keys:
+            pairs = [
+                (literal(key, names), literal(value, names)) for key, value in zip(keys, values, strict=True) if key
+            ]
+            return _hashed(lambda: dict(pairs))
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            return -number
+        case ast.JoinedStr(values=parts):
+            return "".join(str(literal(part, names)) for part in parts)
+        case ast.FormattedValue(value=part, conversion=-1, format_spec=None):
+            return literal(part, names)
+        case ast.Subscript(value=collection, slice=key):
+            return _looked_up(literal(collection, names), literal(key, names))
+        case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if name in _COLLECTIONS and len(parts) <= 1:
+            content = literal(parts[0], names) if parts else ()
+            return _hashed(lambda: _COLLECTIONS[name](content))
+    raise ValueError(f"`{ast.unparse(node):.60}` is not a plain value")
+
+
+def _looked_up(collection: Any, key: Any) -> Any:
+    try:
+        return collection[key]
+    except (TypeError, LookupError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+def _hashed(make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except TypeError as error:
+        raise ValueError(str(error)) from None

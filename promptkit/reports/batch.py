@@ -1,0 +1,98 @@
+"""Batches as people and programs read them: rows of a file with the answer to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from promptkit.reports.columns import paragraph
+from promptkit.reports.export import csv_line
+from promptkit.reports.kept_trace import kept_trace_text
+from promptkit.reports.numbers import calls_text, counted, seconds_text, tokens_text
+from promptkit.reports.text import json_text, one_line, outline, shown, visible
+
+if TYPE_CHECKING:
+    from promptkit.storage import Run
+
+MOST_FAILED = 10
+ANSWER = "answer"
+ERROR = "error"
+
+
+class AnswerTable:
+    """Lines of CSV, else of JSONL: the columns of a file's rows, the answer, and in `error` why there is none.
+
+    The answer is one column, `answer`, or one for each of `keys`, the keys of a mapping. Where the file has a column of
+    that name, the answer's is `answer.NAME`.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]], keys: Sequence[str] | None, *, csv: bool) -> None:
+        self._csv = csv
+        self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        self._keys = keys or None
+        self._answers = [self._free(name) for name in self._keys or (ANSWER,)]
+        self._error = self._free(ERROR)
+
+    @property
+    def head(self) -> str:
+        """The first line of a CSV file; JSONL has none."""
+        return csv_line([*self._columns, *self._answers, self._error]) if self._csv else ""
+
+    def line(self, fields: Mapping[str, Any], output: Any, error: str | None) -> str:
+        """Return a row with its answer in a line."""
+        parts = [output] if self._keys is None else [(output or {}).get(key) for key in self._keys]
+        if self._csv:
+            return csv_line([*(fields.get(name) for name in self._columns), *parts, error], numbers=True)
+        record = {**fields, **dict(zip(self._answers, parts, strict=True)), self._error: error}
+        return json_text(record, indent=None) + "\n"
+
+    def _free(self, name: str) -> str:
+        while name in self._columns:
+            name = f"{ANSWER}.{name}"
+        return name
+
+
+def batch_said(record: Mapping[str, Any]) -> str:
+    """Return what a batch came to in one line: `30 rows: 28 answered, 2 failed · 5459+24 tokens`."""
+    if not record:
+        return ""
+    ended = record["answered"] + record["failed"]
+    rows = counted(record["rows"], "row") if ended == record["rows"] else f"{ended} of {counted(record['rows'], 'row')}"
+    failed = f", {record['failed']} failed" if record["failed"] else ""
+    totals = record["totals"]
+    return f"{rows}: {record['answered']} answered{failed} · {tokens_text(totals['tokens_in'], totals['tokens_out'])}"
+
+
+def batch_text(run: Run, record: Mapping[str, Any], failed: Iterable[tuple[int, Mapping[str, Any]]], width: int) -> str:
+    """Return a batch: what it came to, and its first rows that failed, with why."""
+    lines = [f"{visible(run.target)}  run {run.number}  {run.status}", f"rows of {one_line(run.inputs['file'])}"]
+    if run.model:
+        lines.append(f"answered by {one_line(run.model['reference'])}")
+    totals = record["totals"]
+    spent = [batch_said(record), calls_text(totals["calls"], totals["cached"]), seconds_text(totals["seconds"])]
+    lines.append(" · ".join(spent))
+    if record["failed"]:
+        lines += ["", "rows that failed:"]
+    for row, each in islice(failed, MOST_FAILED):
+        lines += paragraph(one_line(each["error"]), width=width, first=f"{row:>6}  ", rest=" " * 8)
+    if record["failed"] > MOST_FAILED:
+        lines.append(
+            f"the first {MOST_FAILED} of {record['failed']}; `promptkit runs export {run.number} --csv -` has all"
+        )
+    return "\n".join(lines)
+
+
+def batch_row_text(row: int, record: Mapping[str, Any]) -> str:
+    """Return a row of a batch in full: its fields, each request, and its answer or why there is none."""
+    lines = [f"row {row}", *(f"  {line}" for line in outline(record["fields"]).split("\n")), ""]
+    lines += kept_trace_text(record["trace"]).split("\n")
+    name = ERROR if "error" in record else "output"
+    return "\n".join([*lines, "", f"{name}:", shown(record[name])])
+
+
+def answer_lines(rows: Iterable[Mapping[str, Any]], table: AnswerTable) -> Iterator[str]:
+    """Yield the rows of a batch as lines of a table."""
+    yield table.head
+    for each in rows:
+        yield table.line(each["fields"], each["output"], each.get("error"))

@@ -1,0 +1,320 @@
+"""The one way to a reply: each value of it is checked, whether a server streams it, the store kept it or a recording.
+
+Servers are not trusted: counts are in range, numbers finite, ends known, and nothing comes after them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
+from sys import float_info
+from typing import Any
+
+from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFailed
+from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Token
+from promptkit.runtimes.redaction import Redactor
+from promptkit.runtimes.thoughts import ThoughtSplitter
+
+MOST_TOKENS = 10**9
+MOST_SECONDS = 10**7
+MOST_FLOAT = float_info.max
+MOST_LOGPROB = 0.01
+"""A probability is at most 1, its logarithm 0; what is above is rounding in half precision."""
+CHARACTERS_PER_TOKEN = 128
+"""The longest tokens of known vocabularies, such as 128 blanks, have so many."""
+PIECES_PER_TOKEN = 4
+SPARE_PIECES = 64
+"""Proxies may send an answer in smaller pieces than tokens. Above this bound a server keeps to no limit."""
+MOST_THOUGHTS = 2**16
+"""Pieces of thoughts that come apart from the answer: some servers do not count them among its tokens."""
+CHARACTERS_PER_THOUGHT = 16
+GRACE_SECONDS = 2.0
+"""How long a connection may stay open after the answer's end."""
+
+ENDS: Mapping[str, Finish] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+}
+"""Why an answer ended, in the words of OpenAI, Ollama, Together, Text Generation Inference and Mistral."""
+FAILED_ENDS: Mapping[str, tuple[type[RequestRefused | ServerFailed | BadReply], str]] = {
+    "content_filter": (RequestRefused, "a filter of the server withheld the answer or a part of it"),
+    "refusal": (RequestRefused, "the model refused to answer"),
+    "tool_calls": (BadReply, "the model called a tool instead of answering, and none was offered"),
+    "function_call": (BadReply, "the model called a function instead of answering, and none was offered"),
+    "error": (ServerFailed, "the server ended the answer with an error of its own"),
+    "load": (ServerFailed, "the server loaded the model and gave no answer"),
+    "unload": (ServerFailed, "the server unloaded the model and gave no answer"),
+}
+"""Ends that leave no answer: a refusal says something of the request, anything else of the server."""
+
+
+@contextmanager
+def understood(complaint: str, *, hint: str | None = None) -> Iterator[None]:
+    """Raise BadReply with the complaint where a server's JSON is not of the shape that is read inside."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
+        raise BadReply(complaint, hint=hint) from None
+
+
+class ReplyReader:
+    """Reads one streamed answer. Methods raise TypeError, ValueError or OverflowError where a value is wrong.
+
+    `understood` makes a BadReply of these.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        redactor: Redactor | None = None,
+        splitter: ThoughtSplitter | None = None,
+    ) -> None:
+        """`name` is the model's in messages, `limit` the most tokens that were asked for."""
+        redactor = redactor or Redactor()
+        self.tokens: list[Token] = []
+        self.thought_parts = 0
+        self.finish: Finish | None = None
+        self.closed = False
+        """Whether the stream's own end was read: nothing at all may follow."""
+        self.past_limit = False
+        """Whether more came than the most tokens that were asked for."""
+        self._name = name
+        self._limit = limit
+        self._most_tokens = inf if limit is None else limit
+        self._most_pieces = PIECES_PER_TOKEN * self._most_tokens + SPARE_PIECES
+        self._most_characters = CHARACTERS_PER_TOKEN * self._most_tokens
+        self._redactor = redactor
+        self._splitter = splitter or ThoughtSplitter()
+        self._text = redactor.stream()
+        self._thought = redactor.stream()
+        self._thoughts: list[str] = []
+        self._listed = self._pieces = self._characters = self._thought_characters = 0
+
+    @property
+    def has_logprobs(self) -> bool:
+        """Whether log-probabilities came, or nothing yet that should have some."""
+        return bool(self.tokens or self.thought_parts)
+
+    async def collect(
+        self, lines: AsyncIterator[bytes], take: Callable[[bytes], str], on_text: OnText | None = None
+    ) -> None:
+        """Give each line to `take`, which adds it here and returns the text in it, until the answer's end.
+
+        Stops early where more came than was asked for; the caller closes the connection. Raises what `take` raises,
+        and BadReply where the answer breaks off.
+        """
+        tell = on_text or _nobody
+        try:
+            async with asyncio.timeout(None) as clock:
+                async for line in lines:
+                    if shown := take(line):
+                        tell(shown)
+                    if self.past_limit:
+                        self.finish = "length"
+                        break
+                    if self.closed and clock.when() is None:
+                        clock.reschedule(asyncio.get_running_loop().time() + GRACE_SECONDS)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+        if self.finish is None:
+            raise BadReply(f"`{self._name}` broke off before the answer's end", retry=True)
+        if held := self.end_text():
+            tell(held)
+
+    def add(self, text: Any, thought: Any, logprobs: Any) -> str:
+        """Keep a piece of the answer, of the thoughts, and the tokens listed for them; return what is to be shown."""
+        text, thought, listed = _text(text), _text(thought), _list(logprobs)
+        if not (text or thought or listed):
+            return ""
+        if self.finish:
+            raise self._more()
+        self._count(len(text), len(thought), len(listed))
+        shown = self._splitter.feed(self._text.feed(text)) if text else ""
+        if thought:
+            self._thoughts.append(self._thought.feed(thought))
+        if thought or self._splitter.thinking:
+            self.thought_parts += 1
+        elif listed:
+            self.add_tokens(listed)
+        return shown
+
+    def _count(self, text: int, thought: int, listed: int) -> None:
+        """Note the sizes of a piece, and whether there are too many by now."""
+        if thought:
+            self._thought_characters += thought
+            most = MOST_THOUGHTS + self._most_tokens
+            if self.thought_parts > most or self._thought_characters > CHARACTERS_PER_THOUGHT * most:
+                self.past_limit = True
+        if text or not thought:
+            self._pieces += 1
+            self._characters += text
+            self._listed += listed
+            many = self._pieces > self._most_pieces or self._characters > self._most_characters
+            if many or self._listed > self._most_tokens:
+                self.past_limit = True
+
+    def add_tokens(self, logprobs: Any) -> None:
+        """Keep tokens whose text is known already."""
+        self.tokens.extend(map(_token, _list(logprobs)))
+
+    def check_open(self) -> None:
+        """Raise BadReply where the stream's own end was read."""
+        if self.closed:
+            raise self._more()
+
+    def _more(self) -> BadReply:
+        return BadReply(f"`{self._name}` sent more after the answer's end")
+
+    def end(self, reason: Any) -> None:
+        """Take why the answer ended. Raises the error for an answer that was withheld, and for a reason unknown."""
+        if not isinstance(reason, str):
+            raise TypeError(reason)
+        if reason in FAILED_ENDS:
+            raise self.failed(reason)
+        if reason not in ENDS:
+            raise BadReply(f"`{self._name}` ended for a reason that is not known: {self._redactor.quote(reason)}")
+        if self.finish not in (None, ENDS[reason]):
+            raise BadReply(f"`{self._name}` ended twice, for different reasons")
+        self.finish = ENDS[reason]
+
+    def failed(self, reason: str) -> PromptkitError:
+        """Return the error of an end that leaves no answer, one of FAILED_ENDS."""
+        kind, told = FAILED_ENDS[reason]
+        return kind(f"`{self._name}`: {told} ({reason})")
+
+    def end_text(self) -> str:
+        """Return what was held back of the answer, at its end."""
+        self._thoughts.append(self._thought.end())
+        return self._splitter.feed(self._text.end()) + self._splitter.finish()
+
+    def reply(self, *, tokens_in: Any, tokens_out: Any, tokens_thought: Any, seconds: float) -> Reply:
+        """Return the whole answer. Without a count of the thoughts' tokens, their parts are counted.
+
+        One that was cut at the limit counts as so many tokens as were asked for.
+        """
+        cut_at = self._limit if self.past_limit else None
+        out = count(tokens_out) if cut_at is None else cut_at
+        kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
+        return checked_reply(
+            text=self._splitter.text,
+            finish=self.finish,
+            thoughts="".join(self._thoughts).strip() or self._splitter.thoughts,
+            tokens_in=tokens_in,
+            tokens_out=out,
+            tokens_thought=min(count(tokens_thought) or self.thought_parts, out or 0),
+            tokens=kept[:cut_at],
+            seconds=seconds,
+        )
+
+    def _tokens_show_key(self) -> bool:
+        text = b"".join(token.piece for token in self.tokens)
+        others = b"\0".join(other.piece for token in self.tokens for other in token.alternatives)
+        return any(self._redactor.finds(each.decode(errors="replace")) for each in (text, others))
+
+
+def checked_reply(
+    *,
+    text: Any,
+    finish: Any = "stop",
+    thoughts: Any = "",
+    tokens_in: Any = None,
+    tokens_out: Any = None,
+    tokens_thought: Any = 0,
+    tokens: Iterable[Token] = (),
+    seconds: Any = 0.0,
+    cached: bool = False,
+) -> Reply:
+    """Return a reply of values that may be anything. Raises TypeError or ValueError where one is wrong."""
+    if finish not in ("stop", "length"):
+        raise ValueError(finish)
+    if not (isinstance(text, str) and isinstance(thoughts, str)):
+        raise TypeError("a text is needed")
+    return Reply(
+        text=text,
+        finish=finish,
+        thoughts=thoughts,
+        tokens_in=count(tokens_in),
+        tokens_out=count(tokens_out),
+        tokens_thought=count(tokens_thought) or 0,
+        tokens=tuple(tokens),
+        seconds=between(seconds, 0, MOST_SECONDS),
+        cached=cached,
+    )
+
+
+def count(value: Any) -> int | None:
+    """Return a count of tokens, None where there is none. Raises TypeError or ValueError."""
+    if value is None:
+        return None
+    if type(value) is not int:  # True is no count.
+        raise TypeError(value)
+    if not 0 <= value <= MOST_TOKENS:
+        raise ValueError("a count out of range")
+    return value
+
+
+def between(value: Any, least: float, most: float) -> float:
+    """Return a number within bounds. Raises TypeError or ValueError."""
+    if type(value) not in (int, float):
+        raise TypeError(value)
+    if not least <= value <= most:  # NaN is not.
+        raise ValueError("a number out of range")
+    return float(value)
+
+
+def finite(value: Any) -> float:
+    """Return a finite number. Raises TypeError or ValueError."""
+    return between(value, -MOST_FLOAT, MOST_FLOAT)
+
+
+def logprob(value: Any) -> float:
+    """Return a log-probability, minus infinity included. Raises TypeError or ValueError."""
+    # One comparison for most of them: a reply has thousands. NaN is not below the bound.
+    return value if type(value) is float and value <= MOST_LOGPROB else between(value, -MOST_FLOAT, MOST_LOGPROB)
+
+
+def _token(listed: Mapping[str, Any]) -> Token:
+    """Return a generated token with its alternatives; both protocols list them alike."""
+    alternatives = tuple(
+        Alternative(_piece(each), logprob(each["logprob"])) for each in _list(listed.get("top_logprobs"))
+    )
+    return Token(_piece(listed), logprob(listed["logprob"]), alternatives)
+
+
+def _piece(listed: Mapping[str, Any]) -> bytes:
+    spelled = listed.get("bytes")
+    if spelled is None:
+        return _text(listed["token"]).encode()
+    if type(spelled) is not list:
+        raise TypeError(spelled)
+    return bytes(spelled)
+
+
+def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
+    if value is not None:
+        raise TypeError(value)
+    return ""
+
+
+def _list(value: Any) -> list[Any]:
+    if type(value) is list:
+        return value
+    if value is not None:
+        raise TypeError(value)
+    return []
+
+
+def _nobody(text: str) -> None:
+    """Listen to nothing."""

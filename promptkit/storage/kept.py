@@ -1,0 +1,130 @@
+"""Reading the JSON that the store keeps: its bytes, its text, its JSON and its shape are checked in one place.
+
+Another program, a disk or an older promptkit may have left something else there. What is wrong is a DamagedRecord that
+names the table and the key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from promptkit.errors import DamagedRecord, PromptkitError, UnexpectedError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+Shape = TypeVar("Shape")
+
+MOST_TOLD = 3
+"""Damaged records that a notice names."""
+
+
+class Damage:
+    """The damaged records that were met in a store and left out, each once, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, DamagedRecord] = {}
+
+    def add(self, error: DamagedRecord) -> None:
+        """Note a damaged record."""
+        self._found.setdefault(error.where, error)
+
+    @contextmanager
+    def skipping(self) -> Iterator[None]:
+        """Note the damaged record that the block meets, and go on after the block."""
+        try:
+            yield
+        except DamagedRecord as error:
+            self.add(error)
+
+    def forget(self) -> None:
+        """Leave out of the notice what was noted so far: it is told otherwise."""
+        self._found.clear()
+
+    @property
+    def notice(self) -> str:
+        """One line that names the first records and the way out; empty where there are none."""
+        found = list(self._found.values())
+        if not found:
+            return ""
+        named = [f"{each.where}: {each.why}" for each in found[:MOST_TOLD]]
+        more = [f"and {len(found) - MOST_TOLD} more"] if len(found) > MOST_TOLD else []
+        told = "; ".join([*named, *more])
+        return f"the store is damaged, these records were left out ({told}): promptkit runs repair"
+
+
+def kept_text(kept: object) -> str | None:
+    """Return what a column holds as text; None where it is neither text nor bytes of it."""
+    if isinstance(kept, bytes):
+        try:
+            return kept.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return None
+    return kept if isinstance(kept, str) else None
+
+
+def read_kept(kept: object, shape: Callable[..., Shape], where: str) -> Shape:
+    """Return the value of a column that holds JSON of a shape. `where` names the record.
+
+    Raises DamagedRecord where it is not text, not JSON, or of another shape.
+    """
+    return fitting(read_json(kept, where), shape, where)
+
+
+def read_json(kept: object, where: str) -> Any:
+    """Return the value of a column that holds any JSON. Raises DamagedRecord where it is not text or not JSON."""
+    text = kept_text(kept)
+    if text is None:
+        raise DamagedRecord(where, "it is not text")
+    try:
+        return _decode(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecord(where, f"it is not JSON ({error})") from None
+
+
+def fitting(value: object, shape: Callable[..., Shape], where: str) -> Shape:
+    """Return a value that is of a shape. Raises DamagedRecord."""
+    from pydantic import ValidationError
+
+    try:
+        found: Shape = _adapter(shape).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DamagedRecord(where, f"{f'`{place}`: ' if place else ''}{first['msg']}") from None
+    except RecursionError:
+        raise DamagedRecord(where, "it is nested too deep") from None
+    return found
+
+
+@contextmanager
+def reading_record(where: str) -> Iterator[None]:
+    """Raise DamagedRecord in place of an exception that nothing foresaw: a record lacks what is read of it.
+
+    SystemExit passes: it ends a command whose reader has gone.
+    """
+    try:
+        yield
+    except PromptkitError:
+        raise
+    except Exception as error:
+        raise DamagedRecord(where, f"it lacks what is read of it ({UnexpectedError(error).message})") from error
+
+
+@cache
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    """Return what checks a shape; made at the first use, for making it takes longer than many checks."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(shape)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode

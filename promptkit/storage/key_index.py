@@ -1,0 +1,146 @@
+"""Finding rows of a table by the hash that they hold, where rows are only added at its end.
+
+Hashes are random, so an index that takes each row at once writes a page for every row. Here rows are put into the index
+many at once, in the order of their hashes. Those that are not in it yet are listed in a temporary table of each
+connection, which takes part in its transactions.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from promptkit.errors import DamagedRecord
+from promptkit.storage.hashes import PREFIX_BYTES
+
+LEAST_ROWS: Final = 2_048
+MOST_ROWS: Final = 32_768
+SHARE: Final = 4
+"""How many rows wait before they are put into the index: a quarter of those that are in it, within these bounds."""
+
+_KEYS_AT_ONCE: Final = 512
+TABLES: Final = ("answers", "cells", "data_rows")
+
+
+class KeyIndex:
+    """The index of a table `(number integer primary key, key blob, …)`.
+
+    A new row has the number after `last`; a row that is not in the index yet must not be deleted.
+    """
+
+    def __init__(self, table: str) -> None:
+        assert table in TABLES, "each connection has temporary tables for these"
+        self._table = table
+
+    def find(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[int]:
+        """Return the numbers of all rows that can have one of the keys, in order; the rows say whether they do."""
+        self._catch_up(connection)
+        found: set[int] = set()
+        for some in batches([key[:PREFIX_BYTES] for key in keys]):
+            for source in (f"{self._table}_index", f"temp.{self._table}_tail"):
+                query = f"select number from {source} where prefix in ({marks(some)})"
+                found.update(number for (number,) in connection.execute(query, some))
+        return sorted(found)
+
+    def last(self, connection: sqlite3.Connection) -> int:
+        """Return the last number that was given to a row, though the row may be gone."""
+        return self._bounds(connection)[1]
+
+    def extend(self, connection: sqlite3.Connection, *, least: int | None = None) -> tuple[int, int] | None:
+        """Put the rows that wait into the index once they are enough (`least`), within a writing transaction.
+
+        Returns the numbers after and up to which rows were put there, None where they are too few.
+        """
+        table = self._table
+        indexed, last = self._bounds(connection)
+        if last - indexed < (min(max(LEAST_ROWS, indexed // SHARE), MOST_ROWS) if least is None else least):
+            return None
+        connection.execute(
+            f"insert into {table}_index select substr(key, 1, {PREFIX_BYTES}), number from {table}"
+            " where number > ? order by 1, 2",
+            (indexed,),
+        )
+        connection.execute("update indexed set last = ? where source = ?", (last, table))
+        return indexed, last
+
+    def _bounds(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Return the number of the last row in the index, and the last that was given."""
+        found: tuple[int, int] | None = connection.execute(
+            f"select last, max(last, (select coalesce(max(number), 0) from {self._table})) from indexed"
+            " where source = ?",
+            (self._table,),
+        ).fetchone()
+        if found is None or not isinstance(found[0], int):
+            raise DamagedRecord(f"indexed {self._table}", "it is not a number")
+        return found
+
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        """List all rows that wait."""
+        table, bounds = self._table, self._bounds(connection)
+        was = connection.execute("select indexed, last from temp.tails where source = ?", (table,)).fetchone()
+        if was == bounds:
+            return
+        (indexed, last), (was_indexed, was_last) = bounds, was
+        if was_indexed != indexed:
+            connection.execute(f"delete from temp.{table}_tail")
+            was_last = indexed
+        connection.execute(
+            f"insert or ignore into temp.{table}_tail select substr(key, 1, {PREFIX_BYTES}), number from {table}"
+            " where number > ? and number <= ?",
+            (was_last, last),
+        )
+        connection.execute("update temp.tails set indexed = ?, last = ? where source = ?", (indexed, last, table))
+
+
+def index_fault(connection: sqlite3.Connection, table: str) -> str | None:
+    """Return what is wrong with the index of a table, None where nothing is."""
+    found = connection.execute("select last from indexed where source = ?", (table,)).fetchone()
+    if found is None or not isinstance(found[0], int) or found[0] < 0:
+        return "it does not say which rows it holds"
+    missing = connection.execute(
+        f"select 1 from (select substr(key, 1, {PREFIX_BYTES}), number from {table} where number <= ?"
+        f" except select prefix, number from {table}_index) limit 1",
+        found,
+    ).fetchone()
+    return "it lacks rows" if missing else None
+
+
+def rebuild_indexes(connection: sqlite3.Connection) -> None:
+    """Make the indexes anew, of all rows there are, within a writing transaction. No number is given to a row twice."""
+    for table in TABLES:
+        found = connection.execute("select last from indexed where source = ?", (table,)).fetchone()
+        (last,) = connection.execute(f"select coalesce(max(number), 0) from {table}").fetchone()
+        if found is not None and isinstance(found[0], int):
+            last = max(last, found[0])
+        connection.execute(f"delete from {table}_index")
+        connection.execute(
+            f"insert into {table}_index select substr(key, 1, {PREFIX_BYTES}), number from {table} order by 1, 2"
+        )
+        connection.execute("insert or replace into indexed values (?, ?)", (table, last))
+
+
+def make_tails(connection: sqlite3.Connection) -> None:
+    """Make the temporary tables of a new connection."""
+    connection.execute("pragma temp_store = memory")
+    connection.execute("create temp table tails (source text primary key, indexed integer, last integer) without rowid")
+    for table in TABLES:
+        connection.execute("insert into temp.tails values (?, 0, 0)", (table,))
+        connection.execute(
+            f"create temp table {table}_tail (prefix blob, number integer, primary key (prefix, number)) without rowid"
+        )
+
+
+def batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yield so many at once as a statement takes.
+
+    The last of them is repeated up to a power of two: a connection keeps each statement, which takes 30 kB for 500.
+    """
+    for start in range(0, len(items), _KEYS_AT_ONCE):
+        some = list(items[start : start + _KEYS_AT_ONCE])
+        yield [*some, *some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))]
+
+
+def marks(items: Sequence[Any]) -> str:
+    """Return the marks of so many parameters."""
+    return ",".join("?" * len(items))

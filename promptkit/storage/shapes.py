@@ -1,0 +1,269 @@
+"""The shapes of the JSON that the store keeps, as far as promptkit reads it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
+
+from pydantic import ConfigDict, Field, Strict, with_config
+from typing_extensions import TypedDict
+
+MOST_COUNT = 10**12
+"""The largest number of calls, tokens or seconds that can be true of a cell."""
+
+LAST_SECOND = 253_402_300_799.0
+"""The end of the year 9999: no clock says more."""
+
+Text = Annotated[str, Strict()]
+Truth = Annotated[bool, Strict()]
+Count = Annotated[int, Strict(), Field(ge=0, le=MOST_COUNT)]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=LAST_SECOND)]
+
+_open = with_config(ConfigDict(extra="allow"))
+
+
+class RunShape(TypedDict):
+    """A run, its columns that hold JSON read."""
+
+    kind: Text
+    target: Text
+    status: Text
+    started: Seconds
+    ended: Seconds | None
+    model: dict[Text, Any]
+    inputs: dict[Text, Any] | None
+    record: dict[Text, Any]
+
+
+@_open
+class ModelShape(TypedDict):
+    """The model of an evaluation."""
+
+    reference: Text
+    digest: Text
+
+
+@_open
+class KindShape(TypedDict):
+    """How a metric was made."""
+
+    kind: Text
+    parameters: dict[Text, Any]
+    labels: NotRequired[list[Text]]
+
+
+@_open
+class HowShape(TypedDict):
+    """The inputs of an evaluation: how it was made. An earlier promptkit left some of them out."""
+
+    metrics: list[Text]
+    variants: dict[Text, dict[Text, Any]]
+    repeat: Annotated[int, Strict(), Field(ge=1)]
+    folder: NotRequired[Text]
+    target: NotRequired[Text]
+    data: NotRequired[Text]
+    rows: NotRequired[Count]
+    cluster: NotRequired[Text | None]
+    keys: NotRequired[dict[Text, Text]]
+    kinds: NotRequired[dict[Text, KindShape]]
+    contents: NotRequired[dict[Text, Text]]
+    exact: NotRequired[Truth]
+    limited: NotRequired[Truth]
+
+
+class OutcomeShape(TypedDict):
+    """The outcome of a cell: `evaluation.Outcome`."""
+
+    output: Any
+    flag: Literal["", "unparsed", "truncated", "error"]
+    problem: Text
+    defect: NotRequired[Text]
+    steps: dict[Text, Any]
+    calls: Count
+    cached: Count
+    tokens_in: Count
+    tokens_out: Count
+    seconds: Seconds
+
+
+@_open
+class JudgingShape(TypedDict):
+    """What a judge was asked for one score, and what that took."""
+
+    calls: NotRequired[Count]
+    tokens: NotRequired[Count]
+
+
+@_open
+class DetailShape(TypedDict):
+    """The detail of a score."""
+
+    judge: NotRequired[list[JudgingShape]]
+    defect: NotRequired[Text]
+
+
+class ScoreShape(NamedTuple):
+    """A score: its value, its detail and why it is missing."""
+
+    value: Number | None
+    detail: DetailShape
+    why: Text
+
+
+class KeptScoreShape(NamedTuple):
+    """The score of a slow metric, with the key of the row that it was given for."""
+
+    value: Number | None
+    detail: DetailShape
+    why: Text
+    row: Text
+
+
+class ScoresShape(TypedDict):
+    """The scores of a cell in a run."""
+
+    expect: Any
+    scores: dict[Text, ScoreShape]
+
+
+class SplitShape(NamedTuple):
+    """How the rows of a suite are split."""
+
+    salt: Annotated[int, Strict()]
+    share: Annotated[float, Strict(), Field(gt=0, lt=1)]
+
+
+class VerdictShape(NamedTuple):
+    """How many verdicts on the same rows came up to one."""
+
+    ordinal: Annotated[int, Strict(), Field(ge=1)]
+
+
+class OwnerShape(NamedTuple):
+    """An opening of the store."""
+
+    pid: Annotated[int, Strict()]
+    seen: Number | None
+
+
+class MessageShape(TypedDict):
+    """A message of a request."""
+
+    role: Text
+    content: Text
+
+
+@_open
+class CallShape(TypedDict):
+    """A call in the trace of a cell."""
+
+    call: Text
+    messages: list[MessageShape]
+    begun: Text
+    options: dict[Text, Any]
+    reply: Text
+    thoughts: Text
+    finish: Text
+    parsed: Any
+    problem: Text | None
+    tokens_in: Count | None
+    tokens_out: Count | None
+    seconds: Seconds
+    cached: Truth
+    sample: Text
+    deciding: Truth
+    repair: Truth
+    notes: list[Text]
+
+
+@_open
+class TraceShape(TypedDict):
+    """The trace of a cell: `engine.trace_record`."""
+
+    name: Text
+    kind: Text
+    status: Text
+    seconds: Seconds
+    waited: Number
+    value: Any
+    problem: NotRequired[Text]
+    extra: NotRequired[dict[Text, Any]]
+    calls: list[CallShape]
+    parts: list[TraceShape]
+
+
+@_open
+class RequestShape(TypedDict):
+    """A request of a run of a target."""
+
+    messages: NotRequired[list[MessageShape]]
+    prompt: NotRequired[Text]
+    begun: NotRequired[Text]
+
+
+Piece = Text | list[Annotated[int, Strict(), Field(ge=0, le=255)]]
+"""A token: text, or bytes that are not text."""
+
+
+class AlternativeShape(NamedTuple):
+    """A token that might have stood in another's place, with its log-probability."""
+
+    piece: Piece
+    logprob: Number | None
+
+
+class TokenShape(NamedTuple):
+    """A token of a reply."""
+
+    piece: Piece
+    logprob: Number | None
+    alternatives: list[AlternativeShape]
+
+
+@_open
+class ReplyShape(TypedDict):
+    """A reply to a request."""
+
+    text: Text
+    finish: NotRequired[Text]
+    thoughts: NotRequired[Text]
+    tokens_in: NotRequired[Count | None]
+    tokens_out: NotRequired[Count | None]
+    tokens_thought: NotRequired[Count | None]
+    seconds: NotRequired[Seconds]
+    tokens: NotRequired[list[TokenShape]]
+
+
+@_open
+class StoredCallShape(TypedDict):
+    """A call of a run of a target."""
+
+    path: list[Text]
+    call: Text
+    request: RequestShape
+    reply: ReplyShape
+    cached: Truth
+    repair: Truth
+    problem: Text | None
+
+
+@_open
+class AnswerShape(TypedDict):
+    """The answer of a pinned case."""
+
+    output: Any
+    error: Text | None
+    unparsed: Count
+    calls: Count
+    cached: Count
+    tokens_in: Count
+    tokens_out: Count
+    seconds: Seconds
+    models: dict[Text, Text]
+
+
+class CaseShape(TypedDict):
+    """The last result of a pinned case."""
+
+    inputs: dict[Text, Any]
+    answer: AnswerShape

@@ -1,0 +1,91 @@
+"""Regular expressions from data: they are searched in a worker process, because some never come to an end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from promptkit.workers.pool import run_in_worker
+from promptkit.workers.process import WorkFailed
+
+PATTERN_SECONDS: Final = 5.0
+"""How long a search may take."""
+MOST_CHARACTERS: Final = 10_000
+"""How long a pattern may be."""
+MOST_CHECKED: Final = 1_000
+"""How many characters a pattern may have to be compiled in this process: some 10 ms."""
+MOST_RANGES: Final = 8
+"""How many ranges of characters (`a-z`) it may have for that: one can take 6 ms."""
+
+_LONGEST_FOUND: Final = 200
+
+
+class PatternFailed(ValueError):
+    """A regular expression that is not one, or whose search takes too much; the message is one line."""
+
+
+def pattern_fault(pattern: Any) -> str | None:
+    """Return what is wrong with a pattern, None for a right one and for one that only a worker may compile."""
+    if not isinstance(pattern, str):
+        return f"{_shown(pattern)} is no regular expression"
+    if len(pattern) > MOST_CHARACTERS:
+        return f"{_shown(pattern)} is longer than {MOST_CHARACTERS:,} characters"
+    if len(pattern) > MOST_CHECKED or pattern.count("-") > MOST_RANGES:
+        return None
+    try:
+        _compiled(pattern, False)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+async def find_pattern(pattern: str, text: str, *, full: bool = False, ignore_case: bool = False) -> str | None:
+    """Return the first 200 characters of what a pattern finds in a text; None where it finds nothing.
+
+    With `full` it must match the whole text. Raises PatternFailed.
+    """
+    if fault := pattern_fault(pattern):
+        raise PatternFailed(fault)
+    found = await _in_worker(_shown(pattern), search, pattern, text, full, ignore_case)
+    return None if found is None else str(found)
+
+
+async def patterns_found(patterns: Sequence[str], text: str) -> set[str]:
+    """Return those of the patterns that find something in a text. Raises PatternFailed."""
+    if not patterns:
+        return set()
+    return set(await _in_worker(" or ".join(map(_shown, patterns)), search_each, list(patterns), text))
+
+
+async def _in_worker(sought: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return await run_in_worker(function, *arguments, seconds=PATTERN_SECONDS)
+    except ValueError as error:
+        raise PatternFailed(str(error)) from None
+    except WorkFailed as failed:
+        raise PatternFailed(f"the search for {sought} {failed}") from None
+
+
+def search_each(patterns: Sequence[str], text: str) -> list[str]:
+    """Return the patterns that find something in a text. Raises ValueError for a wrong one. Runs in a worker."""
+    return [pattern for pattern in patterns if _compiled(pattern, False).search(text)]
+
+
+def search(pattern: str, text: str, full: bool, ignore_case: bool) -> str | None:
+    """Return what a pattern finds in a text, cut. Raises ValueError for a wrong pattern. Runs in a worker."""
+    compiled = _compiled(pattern, ignore_case)
+    found = compiled.fullmatch(text) if full else compiled.search(text)
+    return found.group()[:_LONGEST_FOUND] if found else None
+
+
+def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern, re.IGNORECASE if ignore_case else 0)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{_shown(pattern)} is no regular expression: {error}") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
