@@ -41,12 +41,12 @@ class Kept:
 
     def lists(self, run: Run) -> bool:
         """Tell whether a run can be listed; where its record is damaged, that is noted."""
-        from promptkit.reports import run_record, runs_text
+        from promptkit.reports import run_record, runs_text, terminal_width
         from promptkit.storage import reading_record
 
         with self.store.damage.skipping(), reading_record(f"runs {run.number}, `record`"):
             run_record(run)
-            runs_text([run], width=None)
+            runs_text([run], width=terminal_width())
             return True
         return False
 

@@ -70,13 +70,22 @@ def damage(kept: Kept) -> Iterator[Finding]:
 
 def show_silently(kept: Kept, run: Run) -> None:
     """Make what `runs list` and `runs show` print of a run. Raises DamagedRecord."""
+    from promptkit.engine import BATCH, batch_record
     from promptkit.evaluation import KIND
-    from promptkit.reports import evaluation_text, run_record, run_text, runs_text, tuning_text
+    from promptkit.reports import (
+        batch_text,
+        evaluation_text,
+        run_record,
+        run_text,
+        runs_text,
+        terminal_width,
+        tuning_text,
+    )
     from promptkit.storage import reading_record
 
     with reading_record(f"runs {run.number}"):
         run_record(run)
-        runs_text([run], width=None)
+        runs_text([run], width=terminal_width())
         if run.kind == KIND:
             view = kept.view(run)
             try:
@@ -86,6 +95,9 @@ def show_silently(kept: Kept, run: Run) -> None:
         elif run.kind == "tune":
             if run.record:
                 tuning_text({**run.record, "status": run.status})
+        elif run.kind == BATCH:
+            failed = kept.store.batches.rows(run.number, failed=True)
+            batch_text(run, batch_record(run, kept.store), failed, terminal_width())
         else:
             run_text(run, kept.store.calls(run.number))
 

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from promptkit.errors import DamagedRecord, PromptkitError, UnexpectedError
+from promptkit.storage.strict_json import finite_float
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -127,4 +128,4 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
+_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=finite_float).decode

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from promptkit.errors import DamagedRecord
 from promptkit.storage.hashes import PREFIX_BYTES
 
 LEAST_ROWS: Final = 2_048
@@ -57,23 +56,24 @@ class KeyIndex:
         if last - indexed < (min(max(LEAST_ROWS, indexed // SHARE), MOST_ROWS) if least is None else least):
             return None
         connection.execute(
-            f"insert into {table}_index select substr(key, 1, {PREFIX_BYTES}), number from {table}"
+            f"insert or ignore into {table}_index select substr(key, 1, {PREFIX_BYTES}), number from {table}"
             " where number > ? order by 1, 2",
             (indexed,),
         )
-        connection.execute("update indexed set last = ? where source = ?", (last, table))
+        connection.execute("insert or replace into indexed values (?, ?)", (table, last))
         return indexed, last
 
     def _bounds(self, connection: sqlite3.Connection) -> tuple[int, int]:
-        """Return the number of the last row in the index, and the last that was given."""
-        found: tuple[int, int] | None = connection.execute(
-            f"select last, max(last, (select coalesce(max(number), 0) from {self._table})) from indexed"
-            " where source = ?",
+        """Return the number of the last row in the index, and the last that was given.
+
+        Where the first is damaged, no row counts as indexed: all are listed, and put into the index again.
+        """
+        indexed, last = connection.execute(
+            f"select (select last from indexed where source = ?), (select coalesce(max(number), 0) from {self._table})",
             (self._table,),
         ).fetchone()
-        if found is None or not isinstance(found[0], int):
-            raise DamagedRecord(f"indexed {self._table}", "it is not a number")
-        return found
+        indexed = indexed if isinstance(indexed, int) and indexed >= 0 else 0
+        return indexed, max(indexed, last)
 
     def _catch_up(self, connection: sqlite3.Connection) -> None:
         """List all rows that wait."""

@@ -25,7 +25,7 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(
             text,
             parse_constant=_refuse_constant,
-            parse_float=_finite,
+            parse_float=finite_float,
             parse_int=_whole,
             object_pairs_hook=without_repeats,
         )
@@ -60,7 +60,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _finite(text: str) -> float:
+def finite_float(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise ValueError(f"the number {text[:20]} is too large")

@@ -25,6 +25,7 @@ COLUMNS = {
     ("scores", "score"): ["runs", "show", "1", "--failures"],
     ("traces", "trace"): ["runs", "show", "1", "--row", "1"],
     ("calls", "call"): ["runs", "show", "2"],
+    ("batch_rows", "record"): ["runs", "show", "4", "--row", "1"],
     ("cases", "record"): ["try", "mood"],
     ("runs", "record"): ["runs", "show", "1"],
     ("runs", "inputs"): ["runs", "compare", "1:prefix", "1"],
@@ -63,15 +64,19 @@ OTHERS = [
     ("verdicts", "ordinal", "x"),
     ("answers_size", "bytes", "x"),
     ("traces", "like", 99),
+    ("indexed", "last", "x"),
+    ("indexed", "last", -1),
+    ("indexed", "last", b"\xff"),
 ]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which each table of the store holds something: run 1 is an evaluation, run 2 of a target."""
+    """A project in which each table of the store holds something: 1 is an evaluation, 2 a run, 4 of rows."""
     root = tmp_path_factory.mktemp("whole")
-    here = make_project(root, {"evals/mood.yaml": JUDGED})
-    for command in (["eval", "mood"], ["run", "mood", "text=fine"], ["try", "mood"], ["eval", "mood"]):
+    here = make_project(root, {"evals/mood.yaml": JUDGED, "rows.csv": "text\nfine\n"})
+    rows = ["run", "mood", "--input", str(root / "rows.csv")]
+    for command in (["eval", "mood"], ["run", "mood", "text=fine"], ["try", "mood"], ["eval", "mood"], rows):
         assert here(*command).code == 0
     with Store.open(root / ".promptkit") as store:
         store.tunings.keep_split("evals/mood.yaml", 1, 0.5)
@@ -166,6 +171,19 @@ def test_all_of_a_store_may_be_damaged_at_once(here: Here) -> None:
 
 
 @pytest.mark.attack("store")
+@pytest.mark.parametrize("table", ["answers", "cells", "data_rows"])
+def test_an_index_that_lacks_rows_asks_again_and_is_made_anew(here: Here, table: str) -> None:
+    with closing(sqlite3.connect(here.root / ".promptkit/store.db")) as connection:
+        connection.execute(f"update indexed set last = (select max(number) from {table}) where source = '{table}'")
+        connection.execute(f"delete from {table}_index")
+        connection.commit()
+    check_others(here)
+    assert f"indexed {table}: it lacks rows; it is made anew" in here("runs", "repair").out
+    check_repaired(here)
+    assert here("eval", "mood", "--json").json["known"] == 12
+
+
+@pytest.mark.attack("store")
 def test_a_damaged_run_is_named_with_its_column_and_the_way_out(here: Here) -> None:
     damage(here, "runs", "record", b"\xff")
 
@@ -174,7 +192,7 @@ def test_a_damaged_run_is_named_with_its_column_and_the_way_out(here: Here) -> N
     assert "runs 1, `record`: it is not text" in shown.err
     assert "hint: promptkit runs repair" in shown.err
     listed = here("runs", "list")
-    assert [line.split()[0] for line in listed.out.splitlines()[1:]] == ["3"]
+    assert [line.split()[0] for line in listed.out.splitlines()[1:]] == ["4", "3"]
     [told] = listed.err.splitlines()
     assert "runs 2, `record`: it is not text; runs 1, `record`" in told
     assert told.endswith("promptkit runs repair")
