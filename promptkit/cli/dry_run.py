@@ -28,7 +28,7 @@ def dry_run_record(
 ) -> dict[str, Any]:
     """Return what a run would do as the documented JSON object. Raises InputError for wrong inputs."""
     from promptkit import engine
-    from promptkit.cli.rows import read_filled
+    from promptkit.cli.row_inputs import read_filled
 
     reference, why, _ = engine.default_model(pipeline.project, pipeline, model)
     record: dict[str, Any] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -209,10 +210,11 @@ class _Reader:
                 self._problems.add(self._problem(("matrix", key), "there is nothing to try"))
         matrix = {key: self._labels(("matrix", key), key, values) for key, values in self._spec.matrix.items()}
         found: list[Variant] = []
-        for name, sets in combined(named, matrix):
-            if len(found) == MOST_VARIANTS:
-                self._problems.add(self._problem(("matrix",), f"more than {MOST_VARIANTS} variants"))
-                break
+        every = list(islice(combined(named, matrix), MOST_VARIANTS + 1))
+        if len(every) > MOST_VARIANTS:
+            self._problems.add(self._problem(("matrix",), f"more than {MOST_VARIANTS} variants"))
+            every = every[:1]  # The others would be read for nothing.
+        for name, sets in every:
 
             def where(key: str, name: str = name) -> Problem:
                 path = ("matrix", key) if key in self._spec.matrix else ("variants", name, key)

@@ -131,14 +131,14 @@ def make_tails(connection: sqlite3.Connection) -> None:
         )
 
 
-def batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def batches(items: Sequence[Any]) -> Iterator[list[Any]]:
     """Yield so many at once as a statement takes.
 
     The last of them is repeated up to a power of two: a connection keeps each statement, which takes 30 kB for 500.
     """
     for start in range(0, len(items), _KEYS_AT_ONCE):
         some = list(items[start : start + _KEYS_AT_ONCE])
-        yield [*some, *some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))]
+        yield some + some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
 
 
 def marks(items: Sequence[Any]) -> str:

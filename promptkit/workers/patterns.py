@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -81,7 +82,9 @@ def search(pattern: str, text: str, full: bool, ignore_case: bool) -> str | None
 
 def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
     try:
-        return re.compile(pattern, re.IGNORECASE if ignore_case else 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a later Python would read otherwise
+            return re.compile(pattern, re.IGNORECASE if ignore_case else 0)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{_shown(pattern)} is no regular expression: {error}") from None
 

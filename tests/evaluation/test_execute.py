@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 from collections import Counter
 from typing import Any
 
@@ -603,3 +605,24 @@ async def test_a_clustered_field_makes_its_rows_one_cluster(bench: Bench) -> Non
     ran = await bench.run(SUITE.replace("data: rows.jsonl", "data: {file: rows.jsonl, cluster: document}"))
 
     assert ran.metric()["clusters"] == 10
+
+
+async def test_a_further_cell_holds_less_than_100_bytes_of_memory(bench: Bench) -> None:
+    async def held(rows: int) -> int:
+        """Return the memory that a run of so many cells holds at its end."""
+        bench.rows(moods(rows))
+        with Store.open(bench.store_folder / str(rows)) as store, Replies(store) as replies:
+            evaluation = Evaluation(
+                bench.suite(), models=Given(Scripted(echo, keep_requests=False), replies), store=store
+            )
+            tracemalloc.start()
+            try:
+                await evaluation.run()
+                gc.collect()
+                return tracemalloc.get_traced_memory()[0]
+            finally:
+                tracemalloc.stop()
+
+    await held(10)  # what is loaded and kept once
+    few, many = await held(600), await held(1_400)  # the caches of texts are full
+    assert (many - few) / 800 < 100

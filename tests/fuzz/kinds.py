@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from promptkit.cli.check import check_all, check_suite, find_targets
+from promptkit.cli.check import Checked, check_all, check_suite, find_targets
 from promptkit.cli.values import read_inputs
 from promptkit.engine import Pipeline, default_model, fill, load_target, render, tune_problems, unmet
 from promptkit.errors import PromptkitError
@@ -109,7 +109,7 @@ async def _render(pipeline: Pipeline) -> None:
 
 def _suite(place: Place) -> None:
     path = place.root / "evals/test.yaml"
-    check_suite(path, place.project)
+    check_suite(path, place.project, Checked())
     suite = load_suite(path, place.project, limit=2, repeat=2)
     with Store.open(place.root / ".promptkit") as store:
         models: Models = Given(Scripted(lambda request: "delivery"))
@@ -153,7 +153,7 @@ def _rows(ending: str) -> Callable[[Place], object]:
             f"data: data.{ending}\ntarget: plain\nmetrics: {{right: label}}\n"
         )
         with contextlib.suppress(PromptkitError):
-            check_suite(place.root / "evals/of_rows.yaml", place.project)
+            check_suite(place.root / "evals/of_rows.yaml", place.project, Checked())
         full = (REAL / _FULL).read_text().replace("file: rows.jsonl", f"file: ../../{name}")
         (place.root / "templates/prompts/examples.j2").write_text(full)
         _target("examples")(place)
