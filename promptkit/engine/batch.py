@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from promptkit.engine.results import Result, Totals
-from promptkit.engine.run import Runner, model_record
+from promptkit.engine.run import Runner, error_record, model_record
 from promptkit.engine.traces import trace_record
 from promptkit.storage import plain
 
@@ -58,7 +58,7 @@ class Batch:
         result = replace(await self._runner.run(values), run=self.number)
         record = {"fields": plain(fields), **result.record(), "trace": trace_record(result.trace)}
         if result.error is not None:
-            record["error"] = str(result.error)
+            record |= error_record(result.error)
         await self._store.batches.save(self.number, row, record, failed=result.error is not None)
         self.answered += result.error is None
         self.failed += result.error is not None

@@ -58,7 +58,7 @@ async def run(
             await _keep(store, number, result)
     except UnexpectedError as error:
         result = replace(result, error=result.error or error)
-        store.end_run(number, "failed", _told(error))
+        store.end_run(number, "failed", error_record(error))
     return result
 
 
@@ -135,10 +135,10 @@ async def _keep(store: Store, number: int, result: Result) -> None:
     if result.error is None:
         store.end_run(number, "done", result.record())
     else:
-        store.end_run(number, "failed", {**result.record(), **_told(result.error)})
+        store.end_run(number, "failed", {**result.record(), **error_record(result.error)})
 
 
-def _told(error: PromptkitError) -> dict[str, str]:
+def error_record(error: PromptkitError) -> dict[str, str]:
     """Return an error as the store keeps it of a run."""
     told = {"error": str(error)}
     return {**told, "traceback": error.traceback} if isinstance(error, UnexpectedError) else told

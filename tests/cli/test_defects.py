@@ -34,9 +34,9 @@ def test_a_row_fails_with_the_place_and_the_others_are_answered(here: Here) -> N
     assert done.out.splitlines() == ["good", "", "good"]
     [told] = [line for line in done.err.splitlines() if line.startswith("error: row 2: ")]
     assert "unexpected LookupError at " in told and "test_defects.py:" in told
-    number = told.rpartition("runs show ")[2].split("`")[0]
-    shown = here("runs", "show", number)
-    assert "Traceback (most recent call last)" in shown.out and "LookupError: odd" in shown.out
+    command = told.rpartition("promptkit ")[2].removesuffix(" has the traceback").split()
+    [row] = here(*command).json["rows"]
+    assert "Traceback (most recent call last)" in row["traceback"] and "LookupError: odd" in row["traceback"]
 
 
 @pytest.mark.attack("code")
