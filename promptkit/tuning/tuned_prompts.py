@@ -68,7 +68,8 @@ def _tuned_prompt(step: str, made: Path, project: Project, target: str, taken: C
 
 def prompt_name(file: Path, folder: Path, project: Project) -> str:
     """Return what a file in `folder` calls a prompt: its name where that leads to it, else the path."""
-    if project.find_prompt(file.stem, beside=folder) == file:
+    # As seen from a file in the folder, which may not be there yet.
+    if project.find_prompt(file.stem, beside=folder / file.name) == file:
         return file.stem
     return Path(os.path.relpath(file, folder.resolve())).as_posix()
 

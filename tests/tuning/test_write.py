@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -139,6 +140,16 @@ async def test_a_prompt_becomes_a_pipeline_of_one_step(folder: Folder, name: str
     write(found)
     assert list(found.files) == [target(folder, "pipelines") / "mood.tuned.yaml"]
     await assert_same(found, folder.project, {"text": "{{ x }}"})
+
+
+async def test_a_prompt_beside_the_folder_that_the_pipeline_makes_is_named_by_its_path(folder: Folder) -> None:
+    rmtree(target(folder, "pipelines"))
+    folder.write("feeling.j2", PROMPT)
+    found = drafted(folder, {"feeling.layout": "json"}, "feeling.j2")
+    write(found)
+
+    assert "prompt: ../feeling.j2" in target(folder, "pipelines/feeling.tuned.yaml").read_text()
+    await assert_same(found, folder.project, {"text": "fine"})
 
 
 async def test_an_input_of_a_prompt_that_need_not_be_given_need_not_be_given_to_the_pipeline(folder: Folder) -> None:
