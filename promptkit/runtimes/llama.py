@@ -26,6 +26,7 @@ from typing import Any
 from promptkit.errors import (
     BadReply,
     ContextOverflow,
+    InputError,
     ModelLoadFailed,
     PromptkitError,
     RequestRefused,
@@ -241,6 +242,9 @@ def _check_file(path: Path) -> None:
     try:
         with open_file(path) as file:
             start = file.read(64)
+    except InputError as error:
+        (wrong,) = error.problems
+        raise ModelLoadFailed(f"cannot load {place(path)}: {wrong.message}", hint=wrong.hint) from None
     except OSError as error:
         raise ModelLoadFailed(f"cannot load {place(path)}: {error.strerror or error}") from error
     if start.startswith(b"version https://git-lfs"):

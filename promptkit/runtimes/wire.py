@@ -139,6 +139,9 @@ def _checked(kind: type[Record], fields: Mapping[str, Any]) -> Record:
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         raise ValueError(f"`{detail['loc'][0]}` {wording(detail)}") from None
+    converted = [name for name, value in fields.items() if getattr(checked, name) != value]
+    if converted:
+        raise ValueError(f"`{converted[0]}` is of another type")
     return checked
 
 

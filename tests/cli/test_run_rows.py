@@ -142,10 +142,10 @@ def test_a_failed_row_says_why_and_the_same_command_asks_only_for_it(here: Here)
         ("answers.xlsx", "--out writes .csv or .jsonl"),
         ("rows.csv", "--out would write over the rows of --input"),
         ("link.csv", "--out would write over the rows of --input"),
-        ("pipe.csv", "pipe.csv cannot be written"),
-        ("folder.csv", "folder.csv cannot be written"),
-        ("null.csv", "null.csv cannot be written: it is not a regular file"),
-        ("none/answers.csv", "none/answers.csv cannot be written: No such file or directory"),
+        ("pipe.csv", "`--out pipe.csv`: it is a named pipe"),
+        ("folder.csv", "`--out folder.csv`: it is a folder"),
+        ("null.csv", "`--out null.csv`: it is a device"),
+        ("none/answers.csv", "`--out none/answers.csv`: there is no folder `none`"),
     ],
 )
 def test_out_is_refused_before_anything_is_asked(here: Here, out: str, told: str) -> None:
@@ -154,7 +154,7 @@ def test_out_is_refused_before_anything_is_asked(here: Here, out: str, told: str
     (here.root / "link.csv").symlink_to("rows.csv")
     (here.root / "null.csv").symlink_to("/dev/null")
     done = here("run", "mood", "--input", "rows.csv", "--out", out)
-    assert done.code in (2, 3) and told in done.err, done.err
+    assert done.code == 2 and told in done.err, done.err
     assert (here.root / "rows.csv").read_text() == ROWS
     assert "calls" not in done.err
 
@@ -174,7 +174,7 @@ def test_a_batch_is_one_run(here: Here, failing: Done) -> None:
     assert [run["run"] for run in here("runs", "list", "--kind", "batch", "--json").json] == [1]
     (line,) = here("runs", "list").out.splitlines()[1:2]
     assert line.split()[0] == "1" and "batch" in line
-    assert "3 rows: 2 answered, 1 failed" in " ".join(here("runs", "list").out.split())
+    assert "3 rows: 2 answered" in " ".join(here("runs", "list").out.split())
 
 
 def test_show_names_the_rows_that_failed(here: Here, failing: Done) -> None:

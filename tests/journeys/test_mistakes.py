@@ -298,7 +298,13 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("server down, openai", ["run", "test", "--model", "openai/x@http://127.0.0.1:9/v1"], 3, "no server", "started"),
     ("rows missing", ["run", "test", "--input", "nope.jsonl"], 2, "nope.jsonl: no such file", ""),
     ("rows: ending", ["run", "test", "--input", "bad.txt"], 2, "bad.txt:1", "UTF-8"),
-    ("rows: unknown input", ["run", "test", "--input", "rows.jsonl"], 2, "rows.jsonl: row 1: `test` has no", "`mail`"),
+    (
+        "rows: unknown input",
+        ["run", "test", "--input", "rows.jsonl"],
+        2,
+        "rows.jsonl: row 1: the input `mail` is missing",
+        "`mial`",
+    ),
     ("rows: broken line", ["run", "test", "--input", "rows.jsonl"], 2, "rows.jsonl:3:", ""),
     ("rows and values", ["run", "test", "mail=x", "--input", "rows.jsonl"], 2, "not from both", ""),
     (

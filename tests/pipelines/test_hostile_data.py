@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,8 @@ async def test_no_control_token_comes_from_data(embedded: Embedded, tmp_path: Pa
     assert len(hostile) == len(harmless) == 2
     for one, other in zip(hostile, harmless, strict=True):
         assert any("<|im_end|>" in message.content for message in one.messages)
-        assert controls(embedded, one) == controls(embedded, other)
+        found, expected = [await asyncio.to_thread(controls, embedded, each) for each in (one, other)]
+        assert found == expected
 
 
 @pytest.mark.attack("markup")

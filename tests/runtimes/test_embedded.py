@@ -271,7 +271,7 @@ async def test_a_loaded_model_may_be_closed_at_once(model_file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         (b"", "not a GGUF file"),
         (b"<!doctype html>", "not a GGUF file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "pointer"),
@@ -293,7 +293,7 @@ async def test_a_file_that_is_no_model_is_named_with_the_reason(
 
 
 async def test_a_folder_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelLoadFailed, match="directory"):
+    with pytest.raises(ModelLoadFailed, match="it is a folder"):
         await Embedded(tmp_path, reference="folder").model()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from random import Random
@@ -83,6 +84,7 @@ async def test_a_damaged_answer_is_a_reply_or_our_error(
     monkeypatch.setattr(Server, "lines", lines)
     send, whole = ask(), 0
     for _ in range(1500):
+        await asyncio.sleep(0)
         try:
             reply: Reply = await send()
         except PromptkitError:

@@ -51,10 +51,10 @@ def test_shares_make_the_total_and_hold_a_block_and_a_confirmation(
     try:
         shares = shared(Limits(calls=calls), order=order, confirm=confirm, calls_a_row=price, prices=[[1.0, 5.0]])
     except InputError:
-        assert calls < 2 * confirm * price + 2 * min(10, order) * price + 1
+        assert calls < 2 * confirm * price + 2 * min(12, order) * price + 1
         return
     assert shares.search + shares.confirm == shares.total == calls
-    assert shares.search >= 2 * min(10, order) * price - 1
+    assert shares.search >= 2 * min(12, order) * price - 1
     assert shares.confirm >= 2 * confirm * price - 1
 
 

@@ -21,6 +21,8 @@ from tests.tuning.logs import Sides, cells, shown_in, sides, stored
 from tests.tuning.tunings import Ran, TuneBench, right_where, row_of, rows
 
 CALLS = 500
+KINDS = ("decide", "examples", "layout", "wording")
+"""Without techniques, whose second requests would stand between those that are looked at."""
 IN_FLIGHT = 8
 
 
@@ -58,7 +60,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
             at_confirm.append(stored(bench, 1))
         return answer(request)
 
-    ran = asyncio.run(bench.tune(script, calls=CALLS))
+    ran = asyncio.run(bench.tune(script, calls=CALLS, only=KINDS))
     return Told(bench, ran, split, cells(bench, ran.tuned.number), at_confirm[0])
 
 
@@ -164,7 +166,7 @@ async def test_start_and_pick_the_other_way_round_turn_the_interval_round(told: 
 
 class TestMadeAgain:
     async def test_the_same_tuning_asks_nothing_and_ends_the_same(self, told: Told) -> None:
-        again = await told.bench.tune(right_where(share_of), calls=CALLS)
+        again = await told.bench.tune(right_where(share_of), calls=CALLS, only=KINDS)
 
         assert again.runtime.requests == []
         assert without_times(again.record) == without_times(told.ran.record)
@@ -174,7 +176,7 @@ class TestMadeAgain:
     async def test_one_that_was_interrupted_goes_on_from_there(self, told: Told, folder: Folder, after: int) -> None:
         bench = TuneBench(folder, 100)
         first = await interrupted(bench, after)
-        again = await bench.tune(right_where(share_of), calls=CALLS)
+        again = await bench.tune(right_where(share_of), calls=CALLS, only=KINDS)
 
         assert without_times(again.record) == without_times(told.ran.record)
         assert len(first.requests) + len(again.runtime.requests) <= told.ran.record["calls"] + IN_FLIGHT
@@ -207,7 +209,7 @@ async def interrupted(bench: TuneBench, after: int) -> Scripted:
         return answer(request)
 
     runtime = Scripted(script)
-    task = asyncio.ensure_future(bench.tune(runtime, calls=CALLS))
+    task = asyncio.ensure_future(bench.tune(runtime, calls=CALLS, only=KINDS))
     with pytest.raises(asyncio.CancelledError):
         await task
     return runtime
@@ -233,7 +235,7 @@ class TestOtherTunings:
     async def test_cells_of_an_evaluation_are_not_asked_again(self, folder: Folder) -> None:
         bench = TuneBench(folder, 100)
         await bench.run("data: rows.jsonl\ntarget: mood\nmetrics: {accuracy: label}\n", right_where(share_of))
-        ran = await bench.tune(right_where(share_of), calls=CALLS)
+        ran = await bench.tune(right_where(share_of), calls=CALLS, only=KINDS)
 
         start = {row for row, _ in cells(bench, ran.tuned.number)[AS_WRITTEN]}
         assert ran.record["cached"] >= len(start)

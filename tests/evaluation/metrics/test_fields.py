@@ -97,7 +97,7 @@ def test_a_schema_may_be_in_a_file_beside_the_suite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "told_of"),
     [
-        ({"file": "missing.json"}, "no file"),
+        ({"file": "missing.json"}, "no such file"),
         ({"file": "../outside.json"}, "leaves the project"),
         ({"file": "list.json"}, "is a mapping"),
         ({"schema": {"type": "strnig"}}, "did you mean `string`"),
