@@ -36,6 +36,7 @@ LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "yaml"}
 
 _FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
 _TIME = re.compile(r"\b(?:\d+ min )?\d+(?:\.\d+)? m?s\b")
+_GAP = re.compile(r"(?<=\S) {2,}")
 _JSON_TIME = re.compile(r'"(seconds|waited)": [\d.e-]+')
 _NAMED = re.compile(r"\(named by [^)]*\)")
 
@@ -181,4 +182,5 @@ def _pattern(line: str) -> str:
 def normal(text: str) -> list[str]:
     """Return the lines of output without what differs from run to run."""
     text = _JSON_TIME.sub(r'"\1": 0', _NAMED.sub("(named by …)", _TIME.sub("0 s", text)))
-    return [line.rstrip() for line in text.rstrip().splitlines()]
+    # A column of times is as wide as the longest.
+    return [_GAP.sub("  ", line.rstrip()) for line in text.rstrip().splitlines()]
