@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-AT_ONCE = 32
-"""Items in work: more than any runtime takes, few enough that their results fit in memory."""
+AT_ONCE = 1_000
+"""Items in work: more than any server is asked for at once, few enough that their results fit in memory."""
 
 
 async def in_order(

@@ -299,7 +299,7 @@ class Execution:
                     raise result.error
                 outcome, failure = outcome_of(result, contender.variant), failure_of(result)
                 # What cannot be kept fails here, and not where a group of cells is saved.
-                trace, _ = packed(outcome.trace), outcome.text
+                trace, _ = packed(outcome.trace) if outcome.trace else None, outcome.text
         except UnexpectedError as error:
             outcome, trace, failure = Outcome(flag="error", problem=error.message, defect=error.defect), None, error
         self.progress.defects.explain(failure)

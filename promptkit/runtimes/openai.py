@@ -110,7 +110,8 @@ class OpenAI(Runtime):
     async def _describe(self) -> Model:
         listed = await self._read("/models")
         entries = listed.get("data") if isinstance(listed, dict) else None
-        self._listed = [entry for entry in entries or () if isinstance(entry, dict) and "id" in entry]
+        entries = entries if isinstance(entries, list) else []
+        self._listed = [entry for entry in entries if isinstance(entry, dict) and "id" in entry]
         own: Mapping[str, Any] = next((entry for entry in self._listed if entry["id"] == self._name), {})
         properties = await self._read(f"{self._root}/props")
         llama = isinstance(properties, dict) and "default_generation_settings" in properties

@@ -260,6 +260,8 @@ def _entry(record: Any, line: int) -> Entry:
         for kind in KINDS:
             if record.keys() - {"of"} == {kind, "answer"}:
                 _check_question(kind, record[kind])
+                if not isinstance(record.get("of"), str | None):
+                    raise ValueError("`of` must be the name of a model")
                 return Entry(record.get("of"), kind, record[kind], record["answer"], line)
     raise ValueError(f"not a line of a recording: it needs `answer` and one of {', '.join(KINDS)}")
 

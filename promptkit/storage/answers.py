@@ -101,11 +101,9 @@ class Answers:
         if counted is None:
             return
         self._uncounted = 0
-        connection.execute(
-            "update answers_size set bytes = bytes"
-            " + (select coalesce(sum(length(value)), 0) from answers where number > ? and number <= ?)",
-            counted,
-        )
+        # Where all rows were put into the index, which may have been lost, none of them counts twice.
+        added = "(select coalesce(sum(length(value)), 0) from answers where number > ? and number <= ?)"
+        connection.execute(f"update answers_size set bytes = {'bytes + ' if counted[0] else ''}{added}", counted)
         size = answers_size(connection)
         if size > self._size:
             self._remove_oldest(connection, size - self._size)

@@ -10,6 +10,7 @@ from typing import Any
 from promptkit.errors import DamagedRecord
 from promptkit.storage.database import Database
 from promptkit.storage.kept import read_kept
+from promptkit.storage.shapes import BatchRowShape
 from promptkit.storage.strict_json import compact
 
 _READ_AT_ONCE = 100
@@ -64,4 +65,4 @@ def read_batch_row(kept: object, where: str) -> dict[str, Any]:
         text = zlib.decompress(kept)  # type: ignore[arg-type]
     except (zlib.error, TypeError) as error:
         raise DamagedRecord(where, f"it cannot be unpacked ({error})") from None
-    return dict(read_kept(text, dict[str, Any], where))
+    return dict(read_kept(text, BatchRowShape, where))

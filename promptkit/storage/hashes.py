@@ -13,4 +13,9 @@ _HASH_BYTES: Final = 16
 
 def text_hash(text: str) -> bytes:
     """Return the hash of any text, half characters too."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
+    return bytes_hash(text.encode("utf-8", "surrogatepass"))
+
+
+def bytes_hash(data: bytes) -> bytes:
+    """Return the hash of a text's bytes."""
+    return hashlib.blake2b(data, digest_size=_HASH_BYTES).digest()

@@ -8,7 +8,7 @@ connection, which takes part in its transactions.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from promptkit.storage.hashes import PREFIX_BYTES
@@ -17,6 +17,9 @@ LEAST_ROWS: Final = 2_048
 MOST_ROWS: Final = 32_768
 SHARE: Final = 4
 """How many rows wait before they are put into the index: a quarter of those that are in it, within these bounds."""
+
+MOST_NUMBER: Final = 2**62
+"""The largest number that a row can have been given."""
 
 _KEYS_AT_ONCE: Final = 512
 TABLES: Final = ("answers", "cells", "data_rows")
@@ -72,7 +75,7 @@ class KeyIndex:
             f"select (select last from indexed where source = ?), (select coalesce(max(number), 0) from {self._table})",
             (self._table,),
         ).fetchone()
-        indexed = indexed if isinstance(indexed, int) and indexed >= 0 else 0
+        indexed = indexed if isinstance(indexed, int) and 0 <= indexed <= MOST_NUMBER else 0
         return indexed, max(indexed, last)
 
     def _catch_up(self, connection: sqlite3.Connection) -> None:
@@ -96,7 +99,7 @@ class KeyIndex:
 def index_fault(connection: sqlite3.Connection, table: str) -> str | None:
     """Return what is wrong with the index of a table, None where nothing is."""
     found = connection.execute("select last from indexed where source = ?", (table,)).fetchone()
-    if found is None or not isinstance(found[0], int) or found[0] < 0:
+    if found is None or not isinstance(found[0], int) or not 0 <= found[0] <= MOST_NUMBER:
         return "it does not say which rows it holds"
     missing = connection.execute(
         f"select 1 from (select substr(key, 1, {PREFIX_BYTES}), number from {table} where number <= ?"
@@ -106,18 +109,22 @@ def index_fault(connection: sqlite3.Connection, table: str) -> str | None:
     return "it lacks rows" if missing else None
 
 
-def rebuild_indexes(connection: sqlite3.Connection) -> None:
-    """Make the indexes anew, of all rows there are, within a writing transaction. No number is given to a row twice."""
+def last_numbers(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the last number that was given to a row of each table that has an index."""
+    return {table: KeyIndex(table).last(connection) for table in TABLES}
+
+
+def rebuild_indexes(connection: sqlite3.Connection, last: Mapping[str, int]) -> None:
+    """Make the indexes anew, of all rows there are, within a writing transaction.
+
+    `last` are the last numbers that were given before any row was removed: none is given again.
+    """
     for table in TABLES:
-        found = connection.execute("select last from indexed where source = ?", (table,)).fetchone()
-        (last,) = connection.execute(f"select coalesce(max(number), 0) from {table}").fetchone()
-        if found is not None and isinstance(found[0], int):
-            last = max(last, found[0])
         connection.execute(f"delete from {table}_index")
         connection.execute(
             f"insert into {table}_index select substr(key, 1, {PREFIX_BYTES}), number from {table} order by 1, 2"
         )
-        connection.execute("insert or replace into indexed values (?, ?)", (table, last))
+        connection.execute("insert or replace into indexed values (?, ?)", (table, last[table]))
 
 
 def make_tails(connection: sqlite3.Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from promptkit.storage.hashes import text_hash
+from promptkit.storage.hashes import bytes_hash
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -62,7 +62,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Rows are found by the first bytes of their keys; `last` is the last row that is in its table's index.
         "create table indexed (source text primary key, last integer not null) without rowid",
         "create table new_answers (number integer primary key, key blob not null, value blob not null)",
-        "insert into new_answers select null, text_hash(key), value from answers order by used, rowid",
+        "insert into new_answers select null, key_hash(cast(key as blob)), value from answers order by used, rowid",
         # With its triggers: `answers_size` is counted where rows are put into the index.
         "drop table answers",
         "alter table new_answers rename to answers",
@@ -97,7 +97,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring a file up to date in one transaction: a process that dies here leaves the old file."""
     if version(connection) >= len(MIGRATIONS):
         return
-    connection.create_function("text_hash", 1, text_hash, deterministic=True)
+    connection.create_function("key_hash", 1, lambda key: bytes_hash(key or b""), deterministic=True)
     connection.execute("begin immediate")
     try:
         for statements in MIGRATIONS[version(connection) :]:

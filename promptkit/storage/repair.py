@@ -17,8 +17,9 @@ from promptkit.storage import shapes
 from promptkit.storage.answers import INDEXED_BYTES
 from promptkit.storage.batches import read_batch_row
 from promptkit.storage.database import connect, move_away
+from promptkit.storage.files import PRIVATE_FILE
 from promptkit.storage.kept import fitting, read_json, read_kept
-from promptkit.storage.key_index import TABLES, index_fault, rebuild_indexes
+from promptkit.storage.key_index import TABLES, index_fault, last_numbers, rebuild_indexes
 from promptkit.storage.traces import unpack
 
 DAMAGED = "damaged"
@@ -26,7 +27,6 @@ DAMAGED = "damaged"
 
 NO_SCORES = b'{"expect":null,"scores":{}}'
 
-_PRIVATE = 0o600
 _MOST_PROBLEMS = 5
 _OF_RUNS = ("run_cells", "run_variants", "batch_rows", "calls", "running")
 
@@ -118,12 +118,13 @@ def repair(path: Path, findings: Sequence[Finding]) -> Path:
             backup = _copy(connection, path)
             connection.execute("begin immediate")
             try:
+                last = last_numbers(connection)
                 for finding in findings:
-                    if finding.table == "cells":
+                    if finding.table in ("cells", "traces"):
                         _free_traces(connection, finding.statements[0][1][0])
                     for statement, key in finding.statements:
                         connection.execute(statement, key)
-                rebuild_indexes(connection)
+                rebuild_indexes(connection, last)
                 connection.execute("delete from answers_size")
                 connection.execute(f"insert into answers_size select {INDEXED_BYTES}")
                 connection.execute("commit")
@@ -154,7 +155,7 @@ def _copy(connection: sqlite3.Connection, path: Path) -> Path:
         for number in range(1, 1000)
         if not (each := path.with_name(f"{path.name}.bak-{stamp}{f'-{number}' if number > 1 else ''}")).exists()
     )
-    os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE))
+    os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
     with closing(sqlite3.connect(copy)) as target:
         connection.backup(target)
     return copy
@@ -177,7 +178,7 @@ def _damaged_runs(connection: sqlite3.Connection) -> Iterator[Finding]:
     for number, *values in connection.execute(f"select number, {', '.join(names)} from runs"):
         wrong = _wrong_columns(dict(zip(names, values, strict=True)))
         told = "; ".join(f"`{name}`: {why}" for name, why in wrong.items())
-        if wrong.keys() - _EMPTY.keys() or ("inputs" in wrong and values[0] == "eval"):
+        if wrong.keys() - _EMPTY.keys() or ("inputs" in wrong and values[0] in _INPUTS):
             yield damaged_run(number, told, part="run")
         elif "record" in wrong:
             found = damaged_run(number, told, part="record")
@@ -193,8 +194,8 @@ def _emptied(number: int, names: Iterable[str]) -> tuple[tuple[str, tuple[Any, .
 _EMPTY = {"model": '{"reference":"unknown","digest":""}', "inputs": "null", "record": "{}"}
 """The columns of a run that hold JSON, and what they hold when they are emptied."""
 
-_OF_EVALUATIONS: dict[str, Callable[..., Any]] = {"inputs": shapes.HowShape, "model": shapes.ModelShape}
-
+_INPUTS: dict[str, Callable[..., Any]] = {"eval": shapes.HowShape, "batch": shapes.BatchShape}
+"""The shapes of inputs by the kinds of runs that cannot be shown without them."""
 
 _SOUND: dict[str, Any] = {
     **{"kind": "", "target": "", "status": "", "started": 0.0, "ended": None},
@@ -209,8 +210,10 @@ def _wrong_columns(columns: Mapping[str, Any]) -> dict[str, str]:
         try:
             value = read_json(kept, "") if name in _EMPTY else kept
             fitting({**_SOUND, name: value}, shapes.RunShape, "")
-            if columns["kind"] == "eval" and name in _OF_EVALUATIONS:
-                fitting(value, _OF_EVALUATIONS[name], "")
+            if name == "inputs" and columns["kind"] in ("eval", "batch"):
+                fitting(value, _INPUTS[columns["kind"]], "")
+            if name == "model" and columns["kind"] == "eval":
+                fitting(value, shapes.ModelShape, "")
         except DamagedRecord as error:
             wrong[name] = error.why.removeprefix(f"`{name}`: ")
     return wrong
@@ -238,6 +241,17 @@ def _read_trace(trace: object, like: object, model: object) -> None:
     except zlib.error as error:
         raise DamagedRecord("", f"it cannot be unpacked ({error})") from None
     read_kept(whole, shapes.TraceShape, "")
+
+
+def _read_batch_row(failed: object, kept: object) -> None:
+    record = read_batch_row(kept, "")
+    if failed not in (0, 1) or bool(failed) != ("error" in record):
+        raise DamagedRecord("", "it does not say whether it failed")
+
+
+def _read_place(*place: object) -> None:
+    if not all(isinstance(number, int) for number in place):
+        raise DamagedRecord("", "its place in the run is not a number")
 
 
 def _read_size(kept: object, true: int) -> None:
@@ -283,6 +297,14 @@ _CHECKS = (
     _Check(
         "run_cells",
         ("run", "row", "variant", "repeat"),
+        "row, variant, repeat, cell, row_number",
+        _read_place,
+        "it is taken out of its run, the answer stays",
+        ("delete from run_cells where run = ? and row = ? and variant = ? and repeat = ?",),
+    ),
+    _Check(
+        "run_cells",
+        ("run", "row", "variant", "repeat"),
         "scores",
         _json(shapes.ScoresShape),
         "its scores are emptied, `promptkit eval` scores it again",
@@ -310,8 +332,8 @@ _CHECKS = (
     _Check(
         "batch_rows",
         ("run", "row"),
-        "record",
-        lambda kept: read_batch_row(kept, ""),
+        "failed, record",
+        _read_batch_row,
         "it is deleted, its answers stay",
         ("delete from batch_rows where run = ? and row = ?",),
     ),

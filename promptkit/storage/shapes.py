@@ -193,6 +193,27 @@ class TraceShape(TypedDict):
 
 
 @_open
+class BatchShape(TypedDict):
+    """The inputs of a batch: the file of its rows, how many there are, and the keys of an answer."""
+
+    file: Text
+    rows: Count
+    output_keys: list[Text] | None
+
+
+@_open
+class BatchRowShape(TypedDict):
+    """A row of a batch: all that its file says, and what the run of the target gave."""
+
+    fields: dict[Text, Any]
+    output: Any
+    steps: dict[Text, Any]
+    totals: dict[Text, Number]
+    trace: TraceShape
+    error: NotRequired[Text]
+
+
+@_open
 class RequestShape(TypedDict):
     """A request of a run of a target."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_keys_that_are_not_known_are_left_out() -> None:
         (OUTCOME.replace('"calls": 1', '"calls": "1"'), "`calls`"),
         (OUTCOME.replace('"calls": 1', f'"calls": {MOST_COUNT + 1}'), "`calls`"),
         (OUTCOME.replace('"calls": 1', f'"calls": {"9" * 400}'), "`calls`"),
-        (OUTCOME.replace("0.5", "1e999"), "`seconds`"),
+        (OUTCOME.replace("0.5", "1e999"), "too large"),
         (OUTCOME.replace("0.5", "-1"), "`seconds`"),
     ],
 )
@@ -72,8 +73,8 @@ def test_the_largest_count_is_read() -> None:
 @given(st.one_of(st.binary(), st.text(), st.integers(), st.floats(), st.none()))
 def test_whatever_is_kept_reading_it_raises_nothing_else(kept: object) -> None:
     for shape in (OutcomeShape, ScoresShape):
-        with pytest.raises(DamagedRecord):
-            read_kept(kept, shape, "cells 1")
+        with suppress(DamagedRecord):
+            assert isinstance(read_kept(kept, shape, "cells 1"), dict)
 
 
 def test_any_json_is_read_without_a_shape() -> None:
