@@ -16,7 +16,14 @@ from promptkit.errors import InputError, PromptkitError, nearest, place
 from promptkit.project import Project
 from promptkit.project_code.guard import guarded
 from promptkit.project_code.modules import run_file, run_module
-from promptkit.project_code.source import binds, functions_of, is_regular, parse_source
+from promptkit.project_code.source import (
+    binds,
+    defined_names,
+    functions_of,
+    imports_of,
+    is_regular,
+    parse_source,
+)
 from promptkit.storage import SETTINGS_FILE, resolved
 
 Failure = Callable[[str], PromptkitError]
@@ -132,7 +139,7 @@ def find_code(text: str, folder: Path, project: Project, *, what: str) -> CodeRe
             files = [_resolved(each, module, what, project) for each in chain]
             found = CodeReference(text, module, name, files[-1], project.root, tuple(chain))
         assert found.file is not None, "what is not installed is a file"
-        _check_defined(name, found.file)
+        _check_own(name, found.file, project)
     except InputError as error:
         raise InputError(
             each if each.message.startswith(what) else replace(each, message=f"{what}: {each.message}")
@@ -173,11 +180,35 @@ def _resolved(path: Path, module: str, what: str, project: Project) -> Path:
     return resolved(path)
 
 
-def _check_defined(name: str, file: Path) -> None:
-    """Raise InputError for a name that nothing in a file binds."""
+def _check_own(name: str, file: Path, project: Project) -> None:
+    """Raise InputError for a name that nothing in a file binds, or nothing but an import from outside the project."""
     tree = parse_source(file)
     if not binds(tree, name):
         raise InputError(f"{place(file)} has no function `{name}`", hint=nearest(name, functions_of(tree)))
+    if not _is_own(name, file, project, set()):
+        outside = next(module for _, module, _ in imports_of(tree, name))
+        raise InputError(
+            f"`{name}` in {place(file)} comes from `{outside}`, which is not of the project",
+            hint="define a function around it: what a file may name is what the project's own code does",
+        )
+
+
+def _is_own(name: str, file: Path, project: Project, seen: set[tuple[str, Path]]) -> bool:
+    """Tell whether a file defines a name, or imports it from a file of the project that does, or what is trusted."""
+    if (name, file) in seen or not is_project_code(file, project):
+        return False
+    seen.add((name, file))
+    tree = parse_source(file)
+    if name in defined_names(tree):
+        return True
+    for dots, module, there in imports_of(tree, name):
+        folder = file.parents[dots - 1] if 0 < dots <= len(file.parents) else project.root
+        if not dots and there and _is_trusted(module, project):
+            return True
+        chain = _files_of(module.split("."), folder) if module else [folder / "__init__.py"]
+        if there and chain and is_regular(chain[-1]) and _is_own(there, resolved(chain[-1]), project, seen):
+            return True
+    return False
 
 
 def _files_of(parts: Sequence[str], root: Path) -> list[Path]:
@@ -200,14 +231,19 @@ def _files_of(parts: Sequence[str], root: Path) -> list[Path]:
 
 def _installed(text: str, module: str, name: str, project: Project, what: str) -> CodeReference:
     """Return the reference to an installed module that may run. Raises InputError for any other."""
-    named = {entry.value.partition(":")[0].strip() for entry in installed_entry_points(MODULES_GROUP, project.root)}
-    if not any(module == each or module.startswith(f"{each}.") for each in (*project.settings.trusted_modules, *named)):
+    if not _is_trusted(module, project):
         message = f"{what}: `{module}` is neither a file of the project nor a module that it may run"
         raise InputError(message, hint=_to_allow(module))
     found, file = _find_installed(module)
     if not found:
         raise InputError(f"{what}: there is no module `{module}`")
     return CodeReference(text, module, name, file, project.root)
+
+
+def _is_trusted(module: str, project: Project) -> bool:
+    """Tell whether the settings or an installed package let a project name an installed module."""
+    named = {entry.value.partition(":")[0].strip() for entry in installed_entry_points(MODULES_GROUP, project.root)}
+    return any(module == each or module.startswith(f"{each}.") for each in (*project.settings.trusted_modules, *named))
 
 
 def _to_allow(module: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +40,48 @@ def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.AsyncFunct
 
 def bound_names(tree: ast.Module) -> frozenset[str]:
     """Return the names that a file may bind outside of functions and classes; `*` for an import of all names."""
+    return defined_names(tree) | {
+        (each.asname or each.name).partition(".")[0] for node in _imports(tree) for each in node.names
+    }
+
+
+def defined_names(tree: ast.Module) -> frozenset[str]:
+    """Return the names that a file may bind outside of functions and classes by itself, and not by an import."""
     found: set[str] = set()
+    for node in _outside(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return frozenset(found)
+
+
+def imports_of(tree: ast.Module, name: str) -> Iterator[tuple[int, str, str]]:
+    """Yield where a file may import a name from: the dots before the module, the module, and its name there.
+
+    That is an empty text where a whole module is imported.
+    """
+    for node in _imports(tree):
+        for each in node.names:
+            if isinstance(node, ast.Import):
+                if (each.asname or each.name.partition(".")[0]) == name:
+                    yield 0, each.name, ""
+            elif each.name == "*" or (each.asname or each.name) == name:
+                yield node.level, node.module or "", name if each.name == "*" else each.name
+
+
+def _imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
+    return (node for node in _outside(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def _outside(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the parts of a file that are outside of functions and classes, and these themselves."""
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-            continue
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(each.asname or each.name).partition(".")[0] for each in node.names}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        waiting += ast.iter_child_nodes(node)
-    return frozenset(found)
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            waiting += ast.iter_child_nodes(node)
 
 
 def binds(tree: ast.Module, name: str) -> bool:

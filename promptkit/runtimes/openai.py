@@ -60,6 +60,8 @@ class _Stream:
         index = choice.get("index", 0)
         if type(index) is not int or index != 0:
             raise ValueError("one answer was asked for")
+        if "message" in choice:
+            raise ValueError("a whole answer in a stream")
         said = choice.get("delta") or {}
         for withheld, meaning in WITHHELD.items():
             if said.get(withheld):

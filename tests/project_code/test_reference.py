@@ -226,10 +226,38 @@ async def test_a_package_is_run_with_its_relative_imports_and_none_is_run_to_be_
     assert mark.exists()
 
 
-async def test_what_a_projects_file_imports_is_its_own_business(folder: Folder) -> None:
-    folder.write("pipelines/tools.py", "from os import getcwd\nimport json as f\n")
-    assert await result(folder, "tools.py:getcwd") == os.getcwd()
-    assert found(folder, "tools.py:f").name == "f"
+@pytest.mark.attack("code")
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from os import system as f",
+        "from subprocess import *",
+        "import json as f",
+        "try:\n    from os import system as f\nexcept ImportError: ...",
+        "from between import f",
+        "from tools import f",
+    ],
+)
+def test_a_name_that_a_file_only_imports_from_outside_cannot_be_named(folder: Folder, source: str) -> None:
+    folder.write("tools.py", source)
+    folder.write("between.py", "from os import system as f")
+    assert "which is not of the project" in refused(folder, "../tools.py:f")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from between import f",
+        "from between import *",
+        "from .between import g as f",
+        "try:\n    from os import system as f\nexcept ImportError: ...\ndef f(): return 'own'",
+        "from os import system\nf = lambda: 'own'",
+    ],
+)
+def test_a_name_that_a_file_imports_from_the_project_can_be_named(folder: Folder, source: str) -> None:
+    folder.write("tools.py", source)
+    folder.write("between.py", "def f(): return 'own'\ng = f")
+    assert found(folder, "../tools.py:f").name == "f"
 
 
 def test_what_a_file_does_not_define_is_told_with_the_nearest(folder: Folder) -> None:
