@@ -23,6 +23,7 @@ import ast
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import fields
 from inspect import isawaitable
 from itertools import chain, repeat
 from pathlib import Path
@@ -41,6 +42,7 @@ from promptkit.project_code import (
     parse_source,
 )
 from promptkit.runtimes.base import Alternative, Capability, Finish, Reply, Request, Token
+from promptkit.runtimes.reply_reader import checked_reply, understood
 from promptkit.runtimes.scripted import CAPABILITIES, Answered, Scripted, quoted, whole_text
 from promptkit.storage import load_file, read_model, read_text, resolved
 from promptkit.workers import PatternFailed, pattern_fault, patterns_found
@@ -199,7 +201,10 @@ def _guarded(code: CodeReference, reference: str) -> Callable[[Request], Awaitab
             answered = function(request)
             if isawaitable(answered):
                 answered = await answered
-        if isinstance(answered, str | Reply | Exception):
+        if isinstance(answered, Reply):
+            with understood(f"{reference} returned a Reply whose values cannot be true"):
+                return checked_reply(**{each.name: getattr(answered, each.name) for each in fields(Reply)})
+        if isinstance(answered, str | Exception):
             return answered
         raise ServerFailed(f"{reference} returned {type(answered).__name__}, not a str, a Reply or an Exception")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.errors import InputError, RequestRefused, ServerFailed, Unsupported
+from promptkit.errors import BadReply, InputError, RequestRefused, ServerFailed, Unsupported
 from promptkit.runtimes import Alternative, Message, Reply, Request, Scripted, Token, open_runtime
 from promptkit.runtimes.scripted import pieces
 from promptkit.runtimes.scripts import load_script
@@ -187,6 +187,15 @@ async def test_a_python_file_that_is_wrong_is_an_error_of_input(tmp_path: Path, 
     (tmp_path / "fake.py").write_text(code)
     with pytest.raises(InputError, match=said):
         await open_runtime("scripted:fake.py:shuot", base=tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["seconds=float('inf')", "tokens_in=-5", "finish='error'"])
+async def test_a_reply_of_a_function_whose_values_cannot_be_true_is_refused(tmp_path: Path, wrong: str) -> None:
+    code = f"from promptkit.runtimes import Reply\ndef answer(request):\n    return Reply(text='a', {wrong})\n"
+    (tmp_path / "fake.py").write_text(code)
+    runtime = await open_runtime("scripted:fake.py:answer", base=tmp_path)
+    with pytest.raises(BadReply, match="whose values cannot be true"):
+        await runtime.answer(say("hi"))
 
 
 @pytest.mark.parametrize(
