@@ -190,7 +190,7 @@ class Execution:
                     told = {"row": row.row.number, "fields": row.text, "problem": outcome.problem}
                     key = cell_key(b"wrong row", told, str(repeat))
                     kept = self._store.cells.find([key]).get(key)
-                    number = None if kept is None else kept.number
+                    number = None if kept is None or kept.outcome is None else kept.number
                     self._saver.add(Finished(Planned(place, row, repeat, key), outcome, {}, number))
                     self.progress.wrong += 1
                 else:
