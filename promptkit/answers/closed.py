@@ -17,6 +17,9 @@ MOST_SHOWN: Final = 100
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
+MANY_NAMES: Final = 2_000
+"""So many take more than 10 ms until they can be looked for in a reply."""
+
 
 class Names:
     """A closed set of texts. Exact wording comes before any case, and the longest name before one that it holds."""
@@ -28,6 +31,8 @@ class Names:
         for name in names:
             key = name.casefold()
             self._folded[key] = None if key in self._folded else name
+        if len(self.names) >= MANY_NAMES:
+            mentions_of(self.names)  # made here, where a file is read, and not on the event loop
 
     def whole(self, text: str) -> str | None:
         """Return the name that the text is, but for case, quotes and a full stop; None where it is none."""

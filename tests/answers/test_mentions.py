@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.answers import Names, Unparsed, build
-from promptkit.answers.mentions import Mentions
+from promptkit.answers import Unparsed, build
+from promptkit.answers.closed import MANY_NAMES, Names
+from promptkit.answers.mentions import Mentions, mentions_of
 
 WORDS = st.text("abAB +-", min_size=1, max_size=6).filter(lambda text: text == text.strip())
 
@@ -86,3 +87,13 @@ async def test_of_fifty_thousand_labels_the_right_one_is_read() -> None:
     assert answer.parse("It is category 41234.") == "category 41234"
     with pytest.raises(Unparsed, match="and 49,900 more"):
         answer.parse("none of them")
+
+
+def test_what_finds_many_names_is_made_with_the_set_and_not_with_the_first_reply() -> None:
+    few, many = ([f"name {number} of {size}" for number in range(size)] for size in (MANY_NAMES - 1, MANY_NAMES))
+    mentions_of.cache_clear()
+    Names(few)
+    assert mentions_of.cache_info().currsize == 0
+    names = Names(many)
+    assert mentions_of.cache_info().currsize == 1
+    assert list(names.mentions(f"it is name 7 of {MANY_NAMES}, I think")) == [many[7]]
