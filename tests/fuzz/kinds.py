@@ -27,7 +27,7 @@ from tests.engine.helpers import Given
 SCRIPT_SECONDS = 0.05
 """How long a script of replies is waited for: it may say that it takes its time."""
 
-REAL = Path(__file__).parent / "real"
+REAL = Path(__file__).parent / ".real"  # hidden, so that `promptkit check .` in a clone leaves it out
 """A project whose files say everything that they may."""
 
 METRICS = [
