@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any, NoReturn
+from typing import Any
 
 import aiohttp
 import httpx
@@ -29,7 +29,7 @@ from promptkit.errors import (
 )
 from promptkit.runtimes.redaction import Redactor
 from promptkit.runtimes.transport import BODY_LIMIT, Sender, Sent
-from promptkit.storage import without_repeats
+from promptkit.storage import refuse_constant, without_repeats
 
 LINE_LIMIT = 4 * 2**20
 DESCRIPTION_LIMIT = 3 * 2**20
@@ -69,11 +69,7 @@ def fault(error: Exception, place: str) -> PromptkitError:
             return BadReply(f"the server at {place} cannot be understood ({type(error).__name__})")
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-_from_json = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=without_repeats).decode
+_from_json = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=without_repeats).decode
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 

@@ -37,11 +37,10 @@ from promptkit.storage.shapes import (
     HowShape,
     KeptScoreShape,
     OutcomeShape,
-    ReplyShape,
     ScoresShape,
 )
 from promptkit.storage.store import Run, Store
-from promptkit.storage.strict_json import compact, parse_json, plain, without_repeats
+from promptkit.storage.strict_json import compact, parse_json, plain, refuse_constant, without_repeats
 from promptkit.storage.yaml import Document, load, load_file
 
 __all__ = [
@@ -62,7 +61,6 @@ __all__ = [
     "OutcomeShape",
     "Placed",
     "Problems",
-    "ReplyShape",
     "Run",
     "RunCell",
     "ScoresShape",
@@ -100,6 +98,7 @@ __all__ = [
     "read_rows",
     "read_text",
     "reading_record",
+    "refuse_constant",
     "remove_file",
     "repair_store",
     "resolved",

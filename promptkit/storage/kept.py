@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptkit.errors import DamagedRecord, PromptkitError, UnexpectedError
-from promptkit.storage.strict_json import finite_float
+from promptkit.storage.strict_json import finite_float, refuse_constant
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -124,8 +124,4 @@ def _adapter(shape: Any) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=finite_float).decode
+_decode = json.JSONDecoder(parse_constant=refuse_constant, parse_float=finite_float).decode

@@ -24,7 +24,7 @@ def parse_json(text: str | bytes) -> Any:
     try:
         value = json.loads(
             text,
-            parse_constant=_refuse_constant,
+            parse_constant=refuse_constant,
             parse_float=finite_float,
             parse_int=_whole,
             object_pairs_hook=without_repeats,
@@ -56,7 +56,8 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
+    """Raise ValueError for NaN and the infinities, which Python writes and JSON has not."""
     raise ValueError(f"{name} is not JSON")
 
 
