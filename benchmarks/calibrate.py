@@ -14,11 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptkit.answers import AnswerType, best, mean_offsets, score
-from promptkit.engine import fill, load_target, run
+from promptkit.answers.base import AnswerType
+from promptkit.answers.calibration import best_label, mean_offsets
+from promptkit.answers.decide import score_answer
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.run import run
 from promptkit.project import Project
-from promptkit.runtimes import Models
-from promptkit.storage import read_rows
+from promptkit.runtimes.models import Models
+from promptkit.storage.rows import read_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 Row = Mapping[str, Any]
@@ -35,17 +39,17 @@ async def scores(prompt: str, rows: Sequence[Row], model: str) -> list[dict[str,
         asker = await models.get(None)
         for row in rows:
             inputs = {name: row[name] for name in pipeline.inputs}
-            result = await run(pipeline, fill(pipeline, inputs).values, models=models)
+            result = await run(pipeline, fill_inputs(pipeline, inputs).values, models=models)
             if result.error:
                 raise result.error
             [call] = [call for node in result.trace.nodes() for call in node.calls]
-            found.append(dict((await score(asker, call.request, answer)).logprobs))
+            found.append(dict((await score_answer(asker, call.request, answer)).logprobs))
     return found
 
 
 def right(found: Sequence[Mapping[str, float]], rows: Sequence[Row], name: str, offsets: Mapping[str, float]) -> int:
     """Count the rows whose best label, offsets added, is the one in the field `name`."""
-    told = [best({label: value + offsets.get(label, 0.0) for label, value in row.items()}) for row in found]
+    told = [best_label({label: value + offsets.get(label, 0.0) for label, value in row.items()}) for row in found]
     return sum(1 for label, row in zip(told, rows, strict=True) if label == row[name])
 
 

@@ -29,11 +29,16 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from promptkit.answers import AnswerType, mean_offsets, score
-from promptkit.engine import Result, load_target, run
+from promptkit.answers.base import AnswerType
+from promptkit.answers.calibration import mean_offsets
+from promptkit.answers.decide import score_answer
+from promptkit.engine.load import load_target
+from promptkit.engine.results import Result
+from promptkit.engine.run import run
 from promptkit.project import Project
-from promptkit.runtimes import Models
-from promptkit.storage import Store, read_rows
+from promptkit.runtimes.models import Models
+from promptkit.storage.rows import read_rows
+from promptkit.storage.store import Store
 
 OWN_ROWS = Path(__file__).resolve().parent.parent / "evals" / "data" / "sentiment.jsonl"
 CUES = {"no cue": "none", "cue": "'Sentiment:'"}
@@ -136,7 +141,7 @@ class Bench:
         asker = await self._models.get()
         ran = await self.run(rows, decide="score", cue=cue)
         requests = [call.request for node in ran.trace.nodes() for call in node.calls]
-        scores = [await score(asker, request, asking.answer) for request in requests]  # answered by the store
+        scores = [await score_answer(asker, request, asking.answer) for request in requests]  # answered by the store
         offsets = mean_offsets([each.logprobs for each in scores])
         return "{method: batch, offsets: {" + ", ".join(f"{label}: {value}" for label, value in offsets.items()) + "}}"
 

@@ -1,4 +1,4 @@
-"""The embedded runtime through an `Asker`, against bare xllamacpp with the same requests in the same run.
+"""The embedded runtime through an `Client`, against bare xllamacpp with the same requests in the same run.
 
 Both sides load the same file with the same window, slots and threads, and take turns, each with fresh rows in each
 round, so that neither profits from the other's work or from a quiet moment of the machine. Two kinds of request:
@@ -24,8 +24,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from promptkit.runtimes import Asker, Embedded, Message, Request
-from promptkit.runtimes.llama import load_library, usable_cores
+from promptkit.runtimes.base import Message, Request
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.llama_cpp import load_library, usable_cores
 from promptkit.runtimes.weights import default_weights
 
 CONTEXT, SLOTS = 1024, 4
@@ -87,7 +89,7 @@ def bare(path: Path) -> Side:
     return batch
 
 
-def ours(asker: Asker) -> Side:
+def ours(asker: Client) -> Side:
     """Return promptkit's way to the same model."""
 
     async def batch(requests: list[Request]) -> int:
@@ -140,7 +142,7 @@ async def main() -> None:
     options = parser.parse_args()
     path = default_weights()
     texts = rows(options.data, options.rounds * options.batch)
-    asker = Asker(Embedded(path, reference="embedded/smollm2", context=CONTEXT, slots=SLOTS))
+    asker = Client(Embedded(path, reference="embedded/smollm2", context=CONTEXT, slots=SLOTS))
     sides = {"bare": bare(path), "promptkit": ours(asker)}
     await asker.model()
     print(f"{options.rounds} rounds of {options.batch} requests, {SLOTS} slots, {usable_cores()} threads")

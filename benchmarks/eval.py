@@ -41,12 +41,16 @@ from typing import Any
 from overhead import PROMPT, bare
 from server import MODEL, Server, ollama_server
 
-from promptkit.evaluation import Evaluation, Options, load_suite
-from promptkit.evaluation.replies import Replies
+from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.evaluation.evaluate import Evaluation
+from promptkit.evaluation.suite.reader import load_suite
 from promptkit.project import Project
-from promptkit.runtimes import Asker, Cache, Message, Model, Models, OnText, Reply, Request
-from promptkit.storage import Store
+from promptkit.runtimes.base import Message, Model, OnText, Reply, Request
+from promptkit.runtimes.client import Cache, Client
+from promptkit.runtimes.models import Models
 from promptkit.storage.database import Database
+from promptkit.storage.store import Store
 
 OVER_BARE_MS = 0.35
 ALL_IN_MS = 0.6
@@ -144,7 +148,7 @@ async def evaluate(suite: Path, models: Models, store: Store, in_flight: int, pr
         load_suite(suite, Project.find(suite)),
         models=models,
         store=store,
-        options=Options(in_flight=in_flight),
+        options=EvalOptions(in_flight=in_flight),
     )
     await evaluation.open()
     gc.collect()
@@ -167,11 +171,11 @@ async def by_call(suite: Path, in_flight: int, profile: cProfile.Profile | None)
     """Evaluate a suite in this process with a store of its own, and again; return both costs, and what is in there."""
     folder = suite.parent / "called"
     with commits() as count, Store.open(folder) as store:
-        with Replies(store) as replies:
+        with ReplyCache(store) as replies:
             async with Models(REFERENCE, store=replies, concurrency=in_flight) as models:
                 first = await evaluate(suite, models, store, in_flight, profile)
         made = count[0]
-        with Replies(store) as replies:
+        with ReplyCache(store) as replies:
             async with Models(REFERENCE, store=replies, concurrency=in_flight) as models:
                 again = await evaluate(suite, models, store, in_flight, None)
     return first, again, look_into(folder / "store.db", made)
@@ -317,9 +321,9 @@ class OneModel(Models):
 
     def __init__(self, store: Cache) -> None:
         super().__init__(REFERENCE)
-        self._asker = Asker(AtOnce(), store=store)  # type: ignore[arg-type]
+        self._asker = Client(AtOnce(), store=store)  # type: ignore[arg-type]
 
-    async def get(self, reference: str | None = None) -> Asker:
+    async def get(self, reference: str | None = None) -> Client:
         return self._asker
 
 
@@ -328,7 +332,7 @@ async def grown(rows: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         suite = write_suite(Path(folder, "bench"), rows)
         before = written()
-        with Store.open(suite.parent / "called") as store, Replies(store) as replies:
+        with Store.open(suite.parent / "called") as store, ReplyCache(store) as replies:
             used = await evaluate(suite, OneModel(replies), store, 20, None)
         wrote = written() - before
         size = (suite.parent / "called" / "store.db").stat().st_size

@@ -29,7 +29,7 @@ from eval import REFERENCE, Side, Used, measured, write_suite
 from overhead import bare
 from server import Server, ollama_server
 
-from promptkit.runtimes import Message, Request
+from promptkit.runtimes.base import Message, Request
 
 INSPECT = """\
 import os

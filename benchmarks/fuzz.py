@@ -32,7 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from promptkit.errors import PromptkitError  # noqa: E402
-from tests.fuzz import KINDS, ODD, Limit, Place, limited, mutated, odd_files  # noqa: E402
+from tests.fuzz.kinds import KINDS, Place  # noqa: E402
+from tests.fuzz.limits import Limit, limited  # noqa: E402
+from tests.fuzz.mutate import ODD, mutated, odd_files  # noqa: E402
 
 HANGS_AFTER_SECONDS = 60
 SHOWN = 3

@@ -39,7 +39,7 @@ from typing import Any, Protocol
 from eval import REFERENCE, write_suite
 from server import LOGGED, Server, ollama_server
 
-from promptkit.storage import Store
+from promptkit.storage.store import Store
 
 ROW = re.compile(r"Review (\d+):")
 LABELS = ("positive", "negative")

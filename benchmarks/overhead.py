@@ -30,10 +30,15 @@ from statistics import median
 
 from server import MODEL, Server, ollama_server
 
-from promptkit.engine import Pipeline, load_target, run
+from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.run import run
 from promptkit.project import Project
-from promptkit.runtimes import Asker, Message, Models, Ollama, Request
-from promptkit.storage import Store
+from promptkit.runtimes.base import Message, Request
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.ollama import Ollama
+from promptkit.storage.store import Store
 
 ENGINE_BOUND_MS = 0.2
 ASKER_BOUND_MS = 0.2
@@ -160,8 +165,8 @@ async def sides(server: Server, pipeline: Pipeline, arguments: argparse.Namespac
     costs = {"bare httpx": await bare(server, requests, in_flight)}
     runtime = Ollama(MODEL, host=server.url)
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder)) as store:
-        plain = Asker(runtime, concurrency=in_flight)
-        kept = Asker(runtime, concurrency=in_flight, store=store)
+        plain = Client(runtime, concurrency=in_flight)
+        kept = Client(runtime, concurrency=in_flight, store=store)
         for name, ask in {"adapter": runtime.answer, "asker": plain.ask, "asker and store": kept.ask}.items():
             costs[name] = await measured(ask, requests, in_flight)
         before = server.requests()

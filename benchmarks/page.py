@@ -42,7 +42,7 @@ def peak() -> float:
 
 def write(path: Path, rows: int, words: int) -> None:
     """Write the page and print what it took, and what making up the run alone takes."""
-    from promptkit.reports import write_page
+    from promptkit.reports.page.write import write_page
     from tests.reports.demo_view import DemoView
 
     view = DemoView(rows=rows, words=words)

@@ -20,10 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptkit.engine import Result, fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.results import Result
+from promptkit.engine.run import run
 from promptkit.project import Project
-from promptkit.runtimes import Models
-from promptkit.storage import Store
+from promptkit.runtimes.models import Models
+from promptkit.storage.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = ROOT / "evals" / "data"
@@ -129,7 +132,7 @@ async def measured(measure: Measure, rows: Sequence[Mapping[str, Any]], options:
     unparsed = 0
     async with Models(options.model, why="--model", store=store, concurrency=1) as models:
         for row in rows:
-            result = await run(pipeline, fill(pipeline, measure.inputs(row)).values, models=models)
+            result = await run(pipeline, fill_inputs(pipeline, measure.inputs(row)).values, models=models)
             unparsed += result.error is not None
             counts = measure.judge(row, result.output)
             for name, (right, count) in counts.items():

@@ -30,9 +30,9 @@ from typing import IO, Any
 from eval import REFERENCE, SUITE, write_suite
 from server import Server, ollama_server
 
-from promptkit.evaluation import StoredRun
-from promptkit.reports import jsonl_parts
-from promptkit.storage import Store
+from promptkit.evaluation.stored_run import StoredRun
+from promptkit.reports.export import jsonl_parts
+from promptkit.storage.store import Store
 
 PROMPTKIT = [sys.executable, "-m", "promptkit"]
 PROCESSES = 2

@@ -23,9 +23,12 @@ from typing import Any
 
 from server import MODEL, Server, ollama_server
 
-from promptkit.engine import Pipeline, Result, load_target, run
+from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.results import Result
+from promptkit.engine.run import run
 from promptkit.project import Project
-from promptkit.runtimes import Models
+from promptkit.runtimes.models import Models
 
 BOUND = 1.1
 IN_FLIGHT = 20

@@ -17,11 +17,18 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from promptkit.engine import asking_step, load_target, read_step_rows
-from promptkit.evaluation.choosing import Comparison, Measured, compare, contenders, read_specs
+from promptkit.engine.load import load_target
+from promptkit.engine.step_rows import find_prompt_step, read_step_rows
+from promptkit.evaluation.recommendation.technique_comparison import (
+    TechniqueComparison,
+    TechniqueResult,
+    compare,
+    contenders,
+    parse_specs,
+)
 from promptkit.project import Project
-from promptkit.runtimes import Models
-from promptkit.storage import Store
+from promptkit.runtimes.models import Models
+from promptkit.storage.store import Store
 
 SENTIMENT = """\
 name: sst2
@@ -93,25 +100,25 @@ other. The last column names a technique that is at least as often right for no 
 """
 
 
-async def measured(each: Set, folder: Path, options: argparse.Namespace) -> Comparison:
+async def measured(each: Set, folder: Path, options: argparse.Namespace) -> TechniqueComparison:
     """Return a set's comparison; what was answered before is not asked again."""
     file = folder / f"{each.pipeline.splitlines()[0].removeprefix('name: ')}.yaml"
     file.write_text(each.pipeline)
     pipeline = load_target(file, Project.find(file))
-    step = asking_step(pipeline, None)
+    step = find_prompt_step(pipeline, None)
     rows = read_step_rows(pipeline, step, options.data / each.file, limit=int(options.rows * each.share))
-    found = contenders(pipeline, step, read_specs(each.techniques), rows)
+    found = contenders(pipeline, step, parse_specs(each.techniques), rows)
     with Store.open(options.store) as store:
         async with Models(options.model, why="--model", store=store) as models:
             return await compare(pipeline, step, found, rows, models=models, on_measured=tell)
 
 
-def tell(each: Measured) -> None:
+def tell(each: TechniqueResult) -> None:
     """Print a technique as soon as it is measured."""
     print(f"{each.name}: {each.right} of {each.n} {each.reason}", flush=True)
 
 
-def section(each: Set, comparison: Comparison) -> Iterator[str]:
+def section(each: Set, comparison: TechniqueComparison) -> Iterator[str]:
     """Yield a set's part of the page."""
     yield from (f"## {each.title}", "")
     yield f"{len(comparison.rows.rows)} rows, {comparison.model.reference} (digest `{comparison.model.digest[:12]}`)."
@@ -124,7 +131,7 @@ def section(each: Set, comparison: Comparison) -> Iterator[str]:
     yield ""
 
 
-def _cells(found: Measured) -> str:
+def _cells(found: TechniqueResult) -> str:
     if found.state == "unavailable":
         return f"not measured: {found.reason} | | | | | | | "
     low, high = found.interval

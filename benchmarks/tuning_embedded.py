@@ -16,21 +16,25 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from promptkit.evaluation import Binder, Options, Replies, Suite, load_suite
+from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.evaluation.suite.binding import Binder
+from promptkit.evaluation.suite.reader import load_suite
+from promptkit.evaluation.suite.suite import Suite
 from promptkit.project import Project
-from promptkit.runtimes import Models
-from promptkit.storage import Store, holding_files
-from promptkit.tuning.candidate import Candidate
-from promptkit.tuning.ground import POOL_ROWS, Ground, row_labels
-from promptkit.tuning.order import row_order
-from promptkit.tuning.space import derive_space, step_models
-from promptkit.tuning.spending import Shares
-from promptkit.tuning.standing import Standing
-from promptkit.tuning.wishes import Limits, Wishes
-from promptkit.tuning.work import Ready, Work
+from promptkit.runtimes.models import Models
+from promptkit.storage.files import frozen_files
+from promptkit.storage.store import Store
+from promptkit.tuning.budget import BudgetShares
+from promptkit.tuning.data_split import POOL_ROWS, DataSplit, row_labels, row_order
+from promptkit.tuning.options import Limits, TuneOptions
+from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.run import Setup, TuningRun
+from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.search_space.space import derive_search_space, step_models
 
 if TYPE_CHECKING:
-    from promptkit.tuning.wishes import Optimizer
+    from promptkit.tuning.options import Optimizer
 
 OURS: Optimizer = "race"
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
@@ -87,13 +91,13 @@ def make_bed(folder: Path, search: Sequence[Mapping[str, Any]], confirm: Sequenc
     return Bed(folder, len(search))
 
 
-def ground_of(suite: Suite, bed: Bed, seed: int) -> Ground:
+def ground_of(suite: Suite, bed: Bed, seed: int) -> DataSplit:
     """Return the rows, split as the files are."""
     binder = Binder(suite)
     rows = tuple(binder.bind(row, index) for index, row in enumerate(suite.data.rows()))
     labels = row_labels([each.expected[0] for each in rows])
     ordered = row_order(bed.search, labels=labels[: bed.search] if labels else None, seed=seed)
-    return Ground(
+    return DataSplit(
         suite=suite,
         rows=rows,
         order=tuple(ordered[POOL_ROWS:]),
@@ -108,7 +112,7 @@ def ground_of(suite: Suite, bed: Bed, seed: int) -> Ground:
 @asynccontextmanager
 async def opened(cells: Path, replies: Path, model: str) -> AsyncIterator[tuple[Store, Models]]:
     """Open a store for cells, and a model whose replies are kept in another."""
-    with Store.open(cells) as store, Store.open(replies) as kept, Replies(kept) as cache, holding_files():
+    with Store.open(cells) as store, Store.open(replies) as kept, ReplyCache(kept) as cache, frozen_files():
         async with Models(model, store=cache) as models:
             yield store, models
 
@@ -121,20 +125,20 @@ async def search(
     async with opened(cells, replies, model) as (store, models):
         ground = ground_of(suite, bed, seed)
         answering = await step_models(suite, models)
-        wishes = Wishes(optimizer=optimizer, seed=seed, limits=Limits(calls=calls + 2 * len(ground.confirm)))
-        standing = Standing()
-        ready = Ready(
+        wishes = TuneOptions(optimizer=optimizer, seed=seed, limits=Limits(calls=calls + 2 * len(ground.confirm)))
+        standing = TuningProgress()
+        ready = Setup(
             model=answering["sentiment"],
             ground=ground,
             alone={},
-            space=derive_space(ground, answering, seed=seed),
+            space=derive_search_space(ground, answering, seed=seed),
             models=answering,
-            respaced=lambda made: derive_space(ground, answering, seed=seed, made=made),
+            respaced=lambda made: derive_search_space(ground, answering, seed=seed, made=made),
             smallest=None,
         )
         kept = 2 * len(ground.confirm)
-        shares = Shares(total=calls + kept, search=calls, confirm=kept, most_requests=1.0)
-        work = Work(
+        shares = BudgetShares(total=calls + kept, search=calls, confirm=kept, most_requests=1.0)
+        work = TuningRun(
             suite,
             ready,
             wishes=wishes,
@@ -142,7 +146,7 @@ async def search(
             store=store,
             standing=standing,
             number=store.begin_run("tune", suite.name, model={}),
-            options=Options(),
+            options=EvalOptions(),
             shares=lambda _: shares,
         )
         begun = time.monotonic()
@@ -177,14 +181,14 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 
 async def start_alone(bed: Bed, folder: Path, model: str) -> float:
     """Return what the start gets right of the confirm rows."""
-    from promptkit.runtimes import Budget
-    from promptkit.tuning.field import Field
+    from promptkit.runtimes.budget import Budget
+    from promptkit.tuning.evaluator import Evaluator
 
     suite = bed.suite()
     async with opened(folder / "cells", folder / "replies", model) as (store, models):
         ground = ground_of(suite, bed, 0)
         number = store.begin_run("tune", suite.name, model={})
-        field = Field(suite, ground.rows, models=models, store=store, budget=Budget(10**9), number=number)
+        field = Evaluator(suite, ground.rows, models=models, store=store, budget=Budget(10**9), number=number)
         await field.have([Candidate()], ground.confirm)
         return float(field.scores(Candidate(), ground.confirm).mean())
 

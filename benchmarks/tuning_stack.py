@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tuning_simulated import Bound, at_most
 
-from promptkit.runtimes import Scripted
+from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder
 from tests.tuning.simulated import screened_and_raced, space
 from tests.tuning.stack import KINDS, over_arrays, planted, through_stack

@@ -29,7 +29,7 @@ from statistics import quantiles
 
 from server import MODEL, Server, ollama_server
 
-from promptkit.cli.changes import GROUPED, QUIET
+from promptkit.cli.try_ import DEBOUNCE_MS, QUIET_MS
 
 BOUND_MS = 150
 BARE = "bare"
@@ -107,7 +107,7 @@ async def bare(folder: Path, url: str) -> None:
 
         await ask("warm up")
         print("ready", flush=True)
-        async for _ in awatch(folder, debounce=GROUPED, step=QUIET, recursive=False):
+        async for _ in awatch(folder, debounce=DEBOUNCE_MS, step=QUIET_MS, recursive=False):
             await ask(BARE)
 
 

@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from statistics import median
 
-from promptkit.answers import Unparsed, build
-from promptkit.tools import Table, run_query
-from promptkit.tools.sql import MOST_CHARACTERS, MOST_ROWS
-from promptkit.workers import find_pattern, read_table
-from promptkit.workers.patterns import search
+from promptkit.answers.base import Unparsed
+from promptkit.answers.build import build_answer_type
+from promptkit.tools.tables import MOST_CHARACTERS, MOST_ROWS, Table, run_query
+from promptkit.workers.patterns import find_pattern, search_pattern
+from promptkit.workers.sql_reader import read_table
 
 LABELS = (100, 1_000, 5_000, 10_000, 50_000)
 REPLY = ("the category 77 zz and near " * 800)[:20_000]
@@ -66,7 +66,7 @@ def table(rows: int) -> Table:
 
 def reading_seconds(labels: int) -> tuple[float, float]:
     """Return the CPU of the first and of a further reading of a reply with so many labels."""
-    answer = build({"label": [f"category {at} {'abcdefgh'[at % 8]}" for at in range(labels)]})
+    answer = build_answer_type({"label": [f"category {at} {'abcdefgh'[at % 8]}" for at in range(labels)]})
     spent = []
     for _ in range(6):
         began = time.thread_time()
@@ -90,7 +90,7 @@ async def costs(calls: int, in_flight: int) -> None:
         )
     await compare(
         "search of a pattern",
-        lambda: search(PATTERN, TEXT, False, False),
+        lambda: search_pattern(PATTERN, TEXT, False, False),
         lambda: find_pattern(PATTERN, TEXT),
         calls,
         in_flight,

@@ -267,10 +267,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     names = sorted(set(known))
     if len(names) > MOST_COMPARED:
         return f"known: {', '.join(names[:MOST_SHOWN])} and {len(names) - MOST_SHOWN:,} more"
-    return near(name, names) or (f"known: {', '.join(names)}" if names else None)
+    return nearest_match(name, names) or (f"known: {', '.join(names)}" if names else None)
 
 
-def near(name: str, known: Iterable[str]) -> str | None:
+def nearest_match(name: str, known: Iterable[str]) -> str | None:
     """Return the hint for a name that is nearly one of the known ones; None where it is near to none."""
     close = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else None

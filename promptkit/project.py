@@ -13,17 +13,9 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from promptkit.errors import InputError, nearest
-from promptkit.storage import (
-    SETTINGS_FILE,
-    Document,
-    check_named,
-    check_there,
-    find_root,
-    load_file,
-    read_bytes,
-    read_model,
-    resolved,
-)
+from promptkit.storage.files import SETTINGS_FILE, check_named, check_there, find_root, read_bytes, resolved
+from promptkit.storage.models import read_model
+from promptkit.storage.yaml import Document, load_file
 
 STORE_FOLDER = ".promptkit"
 
@@ -32,9 +24,9 @@ _PACKAGE = Path(__file__).resolve().parent
 LIBRARY = _PACKAGE / "library" if (_PACKAGE / "library").is_dir() else _PACKAGE.parent
 
 TemplateKind = Literal["layouts", "answers", "techniques"]
-Kind = Literal["prompts", "pipelines", "layouts", "answers", "techniques", "evals"]
+FileKind = Literal["prompts", "pipelines", "layouts", "answers", "techniques", "evals"]
 
-_FOLDERS: dict[Kind, str] = {
+_FOLDERS: dict[FileKind, str] = {
     "prompts": "templates/prompts",
     "pipelines": "pipelines",
     "layouts": "templates/layouts",
@@ -43,10 +35,10 @@ _FOLDERS: dict[Kind, str] = {
     "evals": "evals",
 }
 TECHNIQUE_PIPELINES = "pipelines/techniques"
-_TARGETS: tuple[Kind, Kind] = ("pipelines", "prompts")
+_TARGETS: tuple[FileKind, FileKind] = ("pipelines", "prompts")
 _METRICS = re.compile(rb"^metrics\s*:", re.MULTILINE)
 # The template that every prompt extends is no prompt of its own.
-_NO_PROMPT = "sections"
+_SECTIONS_TEMPLATE = "sections"
 
 
 class CacheSettings(BaseModel):
@@ -62,7 +54,7 @@ def cache_folder() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("promptkit")
 
 
-def _module(name: str) -> str:
+def _module_name(name: str) -> str:
     if not all(part.isidentifier() for part in name.split(".")):
         raise ValueError("must be the name of a module, such as `my_company.prompts`")
     return name
@@ -79,7 +71,7 @@ class ProjectSettings(BaseModel):
     prices: dict[str, Any] = {}
     feeds: dict[str, Any] | list[Any] = {}
     defaults: dict[str, Any] = {}
-    trusted_modules: list[Annotated[str, AfterValidator(_module)]] = []
+    trusted_modules: list[Annotated[str, AfterValidator(_module_name)]] = []
 
 
 @dataclass(frozen=True)
@@ -131,7 +123,7 @@ class Project:
         """Return the file (of a technique: the folder) of a template: in the root, else among the shipped."""
         return self._find(kind, name, None)
 
-    def names(self, kind: Kind) -> list[str]:
+    def names(self, kind: FileKind) -> list[str]:
         """Return every name of a kind, in the root and among the shipped, sorted."""
         return sorted({name for folder in self._folders(kind) for name in _names_in(folder, kind)})
 
@@ -152,7 +144,7 @@ class Project:
 
         Raises InputError with the nearest name. What a person types may lie anywhere.
         """
-        if (typed := _typed(name)) is not None:
+        if (typed := _existing_file(name)) is not None:
             return typed
         try:
             found = self.find_pipeline(name) or self.find_prompt(name)
@@ -166,7 +158,7 @@ class Project:
 
     def suite(self, name: str) -> Path:
         """Return the file of a suite that a command line names: a path, or a name in `evals/`. Raises InputError."""
-        if (typed := _typed(name)) is not None:
+        if (typed := _existing_file(name)) is not None:
             return typed
         try:
             found = self._find("evals", name, None)
@@ -187,7 +179,7 @@ class Project:
                 return hint
         return nearest(name, [*self.names("pipelines"), *self.names("prompts")])
 
-    def _find(self, kind: Kind, name: str, beside: Path | None) -> Path | None:
+    def _find(self, kind: FileKind, name: str, beside: Path | None) -> Path | None:
         if name in ("", ".", "..") or "\0" in name:
             return None
         folders = self._folders(kind)
@@ -206,7 +198,7 @@ class Project:
                     check_named(path)
         return None
 
-    def _folders(self, kind: Kind) -> tuple[Path, ...]:
+    def _folders(self, kind: FileKind) -> tuple[Path, ...]:
         folders = (self.root / _FOLDERS[kind], LIBRARY / _FOLDERS[kind])
         return (*folders, LIBRARY / TECHNIQUE_PIPELINES) if kind == "pipelines" else folders
 
@@ -226,11 +218,11 @@ def _is_path(name: str) -> bool:
     return "/" in name or "\\" in name
 
 
-def _endings(kind: Kind) -> tuple[str, ...]:
+def _endings(kind: FileKind) -> tuple[str, ...]:
     return {"pipelines": (".yaml", ".yml"), "evals": (".yaml", ".yml"), "techniques": ("",)}.get(kind, (".j2",))
 
 
-def _spellings(folder: Path, name: str, kind: Kind) -> Iterator[Path]:
+def _spellings(folder: Path, name: str, kind: FileKind) -> Iterator[Path]:
     """Yield the paths that a name without or with its ending may mean; only a path may end otherwise."""
     endings = _endings(kind)
     if _is_path(name) or name.endswith(endings):
@@ -238,7 +230,7 @@ def _spellings(folder: Path, name: str, kind: Kind) -> Iterator[Path]:
     yield from (folder / (name + ending) for ending in endings if ending)
 
 
-def _typed(name: str) -> Path | None:
+def _existing_file(name: str) -> Path | None:
     """Return the file that a command line names by its path; None for a name, and for a folder.
 
     Raises InputError for a pipe, a device, or a link that leads nowhere.
@@ -252,12 +244,12 @@ def _typed(name: str) -> Path | None:
     return resolved(path)
 
 
-def _exists(path: Path, kind: Kind) -> bool:
+def _exists(path: Path, kind: FileKind) -> bool:
     # Unlike a Path's own methods, these do not fail for a name that is too long, or one with a NUL.
     return os.path.isdir(path) if kind == "techniques" else os.path.isfile(path)
 
 
-def _files_in(folder: Path, kind: Kind) -> Iterator[str]:
+def _files_in(folder: Path, kind: FileKind) -> Iterator[str]:
     try:
         names = [path.name for path in folder.iterdir()]
     except (OSError, ValueError):
@@ -265,7 +257,7 @@ def _files_in(folder: Path, kind: Kind) -> Iterator[str]:
     yield from (name for name in names if name.endswith(_endings(kind)))
 
 
-def _names_in(folder: Path, kind: Kind) -> Iterator[str]:
+def _names_in(folder: Path, kind: FileKind) -> Iterator[str]:
     if not folder.is_dir():
         return
     for path in folder.iterdir():
@@ -275,5 +267,5 @@ def _names_in(folder: Path, kind: Kind) -> Iterator[str]:
         name = path.name.removesuffix(ending)
         if kind == "pipelines" and is_artifact(path):
             continue
-        if not (kind == "prompts" and name == _NO_PROMPT):
+        if not (kind == "prompts" and name == _SECTIONS_TEMPLATE):
             yield name

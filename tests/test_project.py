@@ -8,7 +8,7 @@ import pytest
 
 from promptkit import project as module
 from promptkit.errors import InputError
-from promptkit.project import Kind, Project
+from promptkit.project import FileKind, Project
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_the_store_lies_in_the_root_but_never_in_the_installed_package(root: Pat
 
 
 @pytest.mark.parametrize("kind", ["prompts", "pipelines"])
-def test_every_shipped_name_is_found(kind: Kind, tmp_path: Path) -> None:
+def test_every_shipped_name_is_found(kind: FileKind, tmp_path: Path) -> None:
     project = Project(tmp_path)
     find = project.find_prompt if kind == "prompts" else project.find_pipeline
     assert all(find(name) for name in project.names(kind))

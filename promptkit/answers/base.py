@@ -126,12 +126,12 @@ def paragraphs(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
 
 
-def lines(text: str) -> list[str]:
+def nonblank_lines(text: str) -> list[str]:
     """Return the lines of a text that are not blank, stripped."""
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def undecorated(text: str) -> Iterator[str]:
+def stripped_forms(text: str) -> Iterator[str]:
     """Yield a reply with less and less around it: as it is, without closing stops, without quotes and emphasis."""
     text = text.strip()
     yield text
@@ -141,7 +141,7 @@ def undecorated(text: str) -> Iterator[str]:
     yield inner
 
 
-def distinct(items: Iterable[Any], key: Callable[[Any], Hashable]) -> list[Any]:
+def unique_by(items: Iterable[Any], key: Callable[[Any], Hashable]) -> list[Any]:
     """Return the items without those that share a key with an earlier one."""
     kept: dict[Hashable, Any] = {}
     for item in items:
@@ -149,18 +149,18 @@ def distinct(items: Iterable[Any], key: Callable[[Any], Hashable]) -> list[Any]:
     return list(kept.values())
 
 
-def shown(text: str, limit: int = 80) -> str:
+def quoted(text: str, limit: int = 80) -> str:
     """Return the text as a message shows it: in quotes, cut where it is long."""
     text = text.strip()
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
-def frozen(value: Any) -> Hashable:
+def hashable(value: Any) -> Hashable:
     """Return a hashable stand-in of a JSON value: 26 and 26.0 share it, 1 and true do not."""
     if isinstance(value, bool):
         return ("boolean", value)
     if isinstance(value, Mapping):
-        return frozenset((key, frozen(item)) for key, item in value.items())
+        return frozenset((key, hashable(item)) for key, item in value.items())
     if isinstance(value, list | tuple):
-        return tuple(frozen(item) for item in value)
+        return tuple(hashable(item) for item in value)
     return value  # type: ignore[no-any-return]

@@ -1,28 +1,27 @@
-"""From what a file says under `answer:` to an answer type."""
+"""From a file's `answer:` to an answer type, and from the type to the instruction that a model reads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from promptkit.answers.base import AnswerType, shown
-from promptkit.answers.boolean import Boolean
-from promptkit.answers.choice import Choice
-from promptkit.answers.code import Code
+from promptkit.answers.base import AnswerType, quoted
 from promptkit.answers.json_value import Json
-from promptkit.answers.label import Label
-from promptkit.answers.labels import Labels
-from promptkit.answers.list_of import JsonList, ListOf, read_flag
+from promptkit.answers.labels import Boolean, Choice, Label, Labels
+from promptkit.answers.lists import JsonList, ListOf, read_flag
 from promptkit.answers.number import Number
 from promptkit.answers.spans import Spans
-from promptkit.answers.text import Text
+from promptkit.answers.text import Code, Text
 from promptkit.errors import InputError, nearest
-from promptkit.prompts import evaluate
+from promptkit.project import LIBRARY, Project
+from promptkit.prompts.expressions import evaluate
+from promptkit.prompts.template_loader import render_file
 
-_ITEMS = ("text", "label", "number", "boolean", "json")
+_ITEM_TYPES = ("text", "label", "number", "boolean", "json")
 
 
-def build(spec: Any, *, scope: Mapping[str, Any] | None = None) -> AnswerType:
+def build_answer_type(spec: Any, *, scope: Mapping[str, Any] | None = None) -> AnswerType:
     """Return the answer type of a spec: a name, or a mapping of one name to its options.
 
     With a `scope`, expressions in the spec are evaluated in it first. Raises InputError with all that is wrong.
@@ -33,7 +32,7 @@ def build(spec: Any, *, scope: Mapping[str, Any] | None = None) -> AnswerType:
     return _MAKERS[name](options)
 
 
-def check(spec: Any) -> list[str]:
+def check_answer_type(spec: Any) -> list[str]:
     """Return what is wrong with a spec that may still hold expressions, without their values."""
     try:
         name, options = _split(spec)
@@ -52,19 +51,19 @@ def _split(spec: Any) -> tuple[str, Any]:
     elif isinstance(spec, str):
         name, options = spec, None
     else:
-        raise InputError(f"an answer type is a name, or one name with its options, not {shown(str(spec))}")
+        raise InputError(f"an answer type is a name, or one name with its options, not {quoted(str(spec))}")
     if name not in _MAKERS:
         raise InputError(f"no answer type `{name}`", hint=nearest(str(name), _MAKERS))
     return name, options
 
 
 def _text(options: Any) -> AnswerType:
-    _none("text", options)
+    _refuse_options("text", options)
     return Text()
 
 
 def _boolean(options: Any) -> AnswerType:
-    _none("boolean", options)
+    _refuse_options("boolean", options)
     return Boolean()
 
 
@@ -85,7 +84,7 @@ def _spans(options: Any) -> AnswerType:
 def _list(options: Any) -> AnswerType:
     given = _options("list", options)
     inner = given.get("of", "text")
-    of = build(inner)
+    of = build_answer_type(inner)
     by_lines = read_flag("lines", given.get("lines", False))
     if by_lines and "separator" in given:
         raise InputError("list: either `separator` or `lines`, not both")
@@ -115,9 +114,9 @@ _KEYS: dict[str, frozenset[str]] = {
 }
 
 
-def _none(name: str, options: Any) -> None:
+def _refuse_options(name: str, options: Any) -> None:
     if options not in (None, {}):
-        raise InputError(f"{name} takes no options, such as {shown(str(options))}")
+        raise InputError(f"{name} takes no options, such as {quoted(str(options))}")
 
 
 def _options(name: str, options: Any) -> Mapping[str, Any]:
@@ -125,7 +124,7 @@ def _options(name: str, options: Any) -> Mapping[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise InputError(f"{name} takes {', '.join(sorted(_KEYS[name]))}, not {shown(str(options))}")
+        raise InputError(f"{name} takes {', '.join(sorted(_KEYS[name]))}, not {quoted(str(options))}")
     faults = list(_unknown_keys(name, options))
     if faults:
         raise InputError("\n".join(faults))
@@ -145,10 +144,10 @@ def _unknown_keys(name: str, options: Any) -> Iterator[str]:
 
 
 def _item_faults(spec: Any) -> Iterator[str]:
-    faults = check(spec)
+    faults = check_answer_type(spec)
     name = next(iter(spec), None) if isinstance(spec, Mapping) else spec
-    if name in _MAKERS and name not in _ITEMS:
-        faults = [f"list: its items cannot be `{name}`; known: {', '.join(_ITEMS)}"]
+    if name in _MAKERS and name not in _ITEM_TYPES:
+        faults = [f"list: its items cannot be `{name}`; known: {', '.join(_ITEM_TYPES)}"]
     yield from faults
 
 
@@ -158,3 +157,29 @@ def _holds_expression(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_holds_expression, value))
     return isinstance(value, str) and "{{" in value
+
+
+def instruction(answer_type: AnswerType, *, project: Project | None = None) -> str:
+    """Return how the answer is to be written: the section output_format of a prompt that has none ('' for text)."""
+    values = {"name": answer_type.name, "form": answer_type.form, **answer_type.description()}
+    return _render_template(answer_type.name, values, project)
+
+
+def repair_message(answer_type: AnswerType, problem: str, *, project: Project | None = None) -> str:
+    """Return what to say to a model whose reply could not be read, or failed a guard."""
+    values = {"problem": problem, "instruction": instruction(answer_type, project=project)}
+    return _render_template("repair", values, project)
+
+
+def content_free_inputs(*, project: Project | None = None) -> tuple[str, ...]:
+    """Return the inputs that say nothing, on which contextual calibration measures the model's bias; one is empty."""
+    return (*_render_template("content_free", {}, project).splitlines(), "")
+
+
+def _render_template(name: str, values: Mapping[str, Any], project: Project | None) -> str:
+    return render_file(_template_file(name, project), values)
+
+
+def _template_file(name: str, project: Project | None) -> Path:
+    own = project.find_template("answers", name) if project else None
+    return own or LIBRARY / "templates" / "answers" / f"{name}.j2"

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from promptkit.answers.base import AnswerType
-from promptkit.answers.calibrate import Calibration, best, read_calibration
+from promptkit.answers.calibration import Calibration, best_label, read_calibration
 from promptkit.errors import Unsupported
-from promptkit.runtimes import Asker, Capability, Reply, Request
+from promptkit.runtimes.base import Capability, Reply, Request
+from promptkit.runtimes.client import Client
 
-ALTERNATIVES = 200
+TOP_ALTERNATIVES = 200
 """How many alternatives a place is asked for; a runtime that gives fewer gives what it can."""
-MOST_OUTSIDE = 0.05
+MAX_OUTSIDE_SHARE = 0.05
 _SMALLEST = 1e-12
 
 
@@ -43,7 +44,7 @@ class Scores:
         return len(self.outside) / len(self.logprobs)
 
 
-def constrained(
+def constrain(
     request: Request, answer_type: AnswerType, capabilities: Collection[Capability], lead: str = ""
 ) -> tuple[Request, str | None]:
     """Return the request under the type's grammar or schema, and a notice where the runtime can enforce neither.
@@ -70,8 +71,8 @@ def lead_after(begun: str) -> str:
     return " " if begun and not begun[-1].isspace() else ""
 
 
-async def score(
-    asker: Asker,
+async def score_answer(
+    asker: Client,
     request: Request,
     answer_type: AnswerType,
     *,
@@ -91,20 +92,20 @@ async def score(
     await _refuse_incapable(asker, request)
     text_before = request.begun if request.prompt is None else request.prompt
     lead = lead_after(text_before) if lead is None else lead
-    paths = [_Path(label, f"{lead}{label}".encode()) for label in labels]
+    paths = [_LabelPath(label, f"{lead}{label}".encode()) for label in labels]
     await _tokenize(asker, text_before, paths)
-    walk = _Walk(asker, request)
+    walk = _TrieWalk(asker, request)
     await walk.visit("", paths, 0.0)
     logprobs = {label: walk.logprobs[label] for label in labels}
-    winner = best(calibrate.corrected(logprobs) if calibrate else logprobs)
+    winner = best_label(calibrate.corrected(logprobs) if calibrate else logprobs)
     return Scores(
         value=answer_type.parse(winner),
         logprobs=logprobs,
         offsets=calibrate.offsets if calibrate else {},
         outside=tuple(label for label in labels if label in walk.outside),
         requests=len(walk.replies),
-        tokens_in=_sum(reply.tokens_in for reply in walk.replies),
-        tokens_out=_sum(reply.tokens_out for reply in walk.replies),
+        tokens_in=_sum_known(reply.tokens_in for reply in walk.replies),
+        tokens_out=_sum_known(reply.tokens_out for reply in walk.replies),
         seconds=sum(reply.seconds for reply in walk.replies),
         cached=bool(walk.replies) and all(reply.cached for reply in walk.replies),
     )
@@ -113,7 +114,7 @@ async def score(
 def refuse_outside(rows: Sequence[Scores]) -> None:
     """Raise Unsupported where labels lay outside the alternatives in too many rows: their scores are no evidence."""
     share = sum(1 for row in rows if row.outside) / len(rows) if rows else 0.0
-    if share > MOST_OUTSIDE:
+    if share > MAX_OUTSIDE_SHARE:
         labels = sorted({label for row in rows for label in row.outside})
         raise Unsupported(
             f"in {share:.0%} of the rows the model's alternatives do not show all labels ({', '.join(labels)})",
@@ -122,7 +123,7 @@ def refuse_outside(rows: Sequence[Scores]) -> None:
 
 
 @dataclass(slots=True)
-class _Path:
+class _LabelPath:
     """A label, its bytes after the cue, and its tokens where a tokenizer is at hand."""
 
     label: str
@@ -138,17 +139,17 @@ class _Path:
         return max(fitting, key=len, default=None)
 
 
-class _Walk:
+class _TrieWalk:
     """One walk down the trie. Each label ends with a log-probability: its tokens' up to where it stands alone."""
 
-    def __init__(self, asker: Asker, request: Request) -> None:
+    def __init__(self, asker: Client, request: Request) -> None:
         self.asker = asker
         self.request = request
         self.replies: list[Reply] = []
         self.logprobs: dict[str, float] = {}
         self.outside: set[str] = set()
 
-    async def visit(self, prefix: str, paths: list[_Path], logprob: float) -> None:
+    async def visit(self, prefix: str, paths: list[_LabelPath], logprob: float) -> None:
         """Tell the labels apart that begin with `prefix`, whose own log-probability is given."""
         if len(paths) == 1:
             self.logprobs[paths[0].label] = logprob
@@ -156,7 +157,7 @@ class _Walk:
         shown = await self._shown(prefix)
         last = min(shown.values())
         at = len(prefix.encode())
-        branches: dict[bytes, list[_Path]] = {}
+        branches: dict[bytes, list[_LabelPath]] = {}
         for path in paths:
             piece = path.next_piece(at, shown) if len(path.text) > at else b""
             if piece is None:
@@ -171,7 +172,7 @@ class _Walk:
             children.append(self._descend(prefix.encode() + piece, inner, logprob + shown.get(piece, last)))
         await asyncio.gather(*children)
 
-    async def _descend(self, prefix: bytes, paths: list[_Path], logprob: float) -> None:
+    async def _descend(self, prefix: bytes, paths: list[_LabelPath], logprob: float) -> None:
         try:
             text = prefix.decode()
         except UnicodeDecodeError:
@@ -183,11 +184,11 @@ class _Walk:
             text = ""
         await self.visit(text, paths, logprob)
 
-    def _settle_outside(self, path: _Path, logprob: float) -> None:
+    def _settle_outside(self, path: _LabelPath, logprob: float) -> None:
         self.logprobs[path.label] = logprob
         self.outside.add(path.label)
 
-    def _end(self, ended: Iterable[_Path], logprob: float, going_on: Iterable[float]) -> None:
+    def _end(self, ended: Iterable[_LabelPath], logprob: float, going_on: Iterable[float]) -> None:
         """Settle the label that ends here while others go on: it is what the others' tokens leave over."""
         left = 1.0 - sum(math.exp(each) for each in going_on)
         for path in ended:
@@ -206,7 +207,7 @@ class _Walk:
             stop=(),
             grammar=None,
             schema=None,
-            alternatives=ALTERNATIVES,
+            alternatives=TOP_ALTERNATIVES,
         )
         reply = await self.asker.ask(asked)
         self.replies.append(reply)
@@ -220,7 +221,7 @@ class _Walk:
         return shown
 
 
-async def _refuse_incapable(asker: Asker, request: Request) -> None:
+async def _refuse_incapable(asker: Client, request: Request) -> None:
     model = await asker.model()
     wanted: tuple[Capability, ...] = ("logprobs", "continue" if request.prompt is None else "complete")
     missing = [capability for capability in wanted if capability not in model.capabilities]
@@ -231,7 +232,7 @@ async def _refuse_incapable(asker: Asker, request: Request) -> None:
         )
 
 
-async def _tokenize(asker: Asker, text_before: str, paths: Sequence[_Path]) -> None:
+async def _tokenize(asker: Client, text_before: str, paths: Sequence[_LabelPath]) -> None:
     """Give each path its tokens, as they are when the label stands after the cue; none where they cross the border."""
     cue = text_before.rpartition("\n")[2]
     before = await asker.tokenize(cue) if cue else ()
@@ -247,6 +248,6 @@ async def _tokenize(asker: Asker, text_before: str, paths: Sequence[_Path]) -> N
             at += len(piece)
 
 
-def _sum(counts: Iterable[int | None]) -> int | None:
+def _sum_known(counts: Iterable[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if known else None

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from promptkit.answers.base import frozen, shown
+from promptkit.answers.base import hashable, quoted
 from promptkit.errors import InputError, nearest
 
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 _ANNOTATIONS = frozenset(
     {"title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated", "format"}
 )
-_OWN = {
+_KEYWORDS_OF_TYPE = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
     "array": frozenset({"items", "minItems", "maxItems"}),
     "string": frozenset({"minLength", "maxLength"}),
@@ -25,10 +25,10 @@ _OWN = {
     "integer": frozenset({"minimum", "maximum"}),
 }
 _ALONE = ("$ref", "anyOf")
-_KEYWORDS = frozenset({"type", "enum", "const", "$defs", *_ALONE, *_ANNOTATIONS}).union(*_OWN.values())
+_KEYWORDS = frozenset({"type", "enum", "const", "$defs", *_ALONE, *_ANNOTATIONS}).union(*_KEYWORDS_OF_TYPE.values())
 
 
-class Schema:
+class JsonSchema:
     """One schema. Raises InputError with all that is wrong with it."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
@@ -57,12 +57,12 @@ class Schema:
             faults = [self.fault(value, option, at) for option in schema["anyOf"]]
             return None if None in faults else f"{at} fits none of the allowed forms: {faults[0]}"
         for key, wanted in (("const", [schema.get("const")]), ("enum", schema.get("enum"))):
-            if key in schema and frozen(value) not in [frozen(item) for item in wanted or []]:
-                return f"{at} is {shown(str(value))}, not {' or '.join(shown(str(item)) for item in wanted or [])}"
-        kinds = types(schema)
+            if key in schema and hashable(value) not in [hashable(item) for item in wanted or []]:
+                return f"{at} is {quoted(str(value))}, not {' or '.join(quoted(str(item)) for item in wanted or [])}"
+        kinds = allowed_types(schema)
         kind = next((kind for kind in kinds if _is_of(value, kind)), None)
         if kind is None:
-            return f"{at} must be of the type {' or '.join(kinds)}, not {shown(str(value))}"
+            return f"{at} must be of the type {' or '.join(kinds)}, not {quoted(str(value))}"
         if kind == "object":
             return self._object_fault(value, schema, at)
         if kind == "array":
@@ -82,7 +82,9 @@ class Schema:
         if isinstance(value, Mapping):
             properties = schema.get("properties", {})
             names = [name for name in properties if name in value] + [name for name in value if name not in properties]
-            return {name: self.ordered(value[name], properties.get(name, extra(schema) or {})) for name in names}
+            return {
+                name: self.ordered(value[name], properties.get(name, additional_schema(schema) or {})) for name in names
+            }
         return value
 
     def closed(self, schema: Any = None) -> Any:
@@ -104,7 +106,7 @@ class Schema:
         return copy
 
     def _object_fault(self, value: Mapping[str, Any], schema: Mapping[str, Any], at: str) -> str | None:
-        properties, others = schema.get("properties", {}), extra(schema)
+        properties, others = schema.get("properties", {}), additional_schema(schema)
         missing = [name for name in schema.get("required", []) if name not in value]
         if missing:
             return f"{at} lacks {', '.join(map(repr, missing))}"
@@ -120,7 +122,7 @@ class Schema:
     def _array_fault(self, value: list[Any], schema: Mapping[str, Any], at: str) -> str | None:
         least, most = schema.get("minItems", 0), schema.get("maxItems")
         if len(value) < least or (most is not None and len(value) > most):
-            return f"{at} has {len(value)} items; {_between(least, most)} are wanted"
+            return f"{at} has {len(value)} items; {_range_text(least, most)} are wanted"
         faults = (self.fault(item, schema.get("items", {}), f"{at}, item {n},") for n, item in enumerate(value, 1))
         return next((fault for fault in faults if fault), None)
 
@@ -140,7 +142,7 @@ class Schema:
 
     def _faults(self, schema: Any, at: str, depth: int) -> Iterator[str]:
         if not isinstance(schema, Mapping):
-            yield f"{at} must be a mapping of JSON Schema, not {shown(str(schema))}"
+            yield f"{at} must be a mapping of JSON Schema, not {quoted(str(schema))}"
             return
         if depth > 50:
             yield f"{at} is nested too deep"
@@ -169,7 +171,7 @@ class Schema:
         for key in _ALONE:
             if key in own and own != {key}:
                 yield f"{at}: `{key}` stands alone, without {', '.join(sorted(own - {key}))}"
-        for unknown in [name for name in types(schema) if name not in _TYPES]:
+        for unknown in [name for name in allowed_types(schema) if name not in _TYPES]:
             hint = nearest(str(unknown), _TYPES)
             yield f"{at}: no type `{unknown}`" + (f"; {hint}" if hint else "")
         reference = schema.get("$ref")
@@ -202,16 +204,16 @@ class Schema:
                 yield f"{at}: `required` names `{name}`, which is no property" + (f"; {hint}" if hint else "")
 
 
-def types(schema: Mapping[str, Any]) -> tuple[str, ...]:
+def allowed_types(schema: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the types a schema without `anyOf` and `$ref` allows, all where it names none."""
     given = schema.get("type")
     if given is None:
-        own = [name for name, keys in _OWN.items() if keys & schema.keys()]
+        own = [name for name, keys in _KEYWORDS_OF_TYPE.items() if keys & schema.keys()]
         return tuple(own[:1]) if own else tuple(name for name in _TYPES if name != "integer")
     return tuple(given) if isinstance(given, list) else (given,)
 
 
-def extra(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def additional_schema(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the schema of the keys that an object names not, None where there can be none."""
     others = schema.get("additionalProperties", "properties" not in schema)
     if isinstance(others, bool):
@@ -245,15 +247,15 @@ def _scalar_fault(value: Any, kind: str, schema: Mapping[str, Any], at: str) -> 
     if kind == "string":
         least, most = schema.get("minLength", 0), schema.get("maxLength")
         if len(value) < least or (most is not None and len(value) > most):
-            return f"{at} has {len(value)} characters; {_between(least, most)} are wanted"
+            return f"{at} has {len(value)} characters; {_range_text(least, most)} are wanted"
     if kind in ("number", "integer"):
         least, most = schema.get("minimum"), schema.get("maximum")
         if (least is not None and value < least) or (most is not None and value > most):
-            return f"{at} is {value}; {_between(least, most)} is wanted"
+            return f"{at} is {value}; {_range_text(least, most)} is wanted"
     return None
 
 
-def _between(least: Any, most: Any) -> str:
+def _range_text(least: Any, most: Any) -> str:
     if most is None:
         return f"at least {least}"
     return f"at most {most}" if least is None else f"from {least} to {most}"

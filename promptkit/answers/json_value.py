@@ -1,20 +1,23 @@
-"""A JSON value, by schema."""
+"""A JSON value by schema: on one line, keys in the schema's order, read strictly and within bounds."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Hashable, Iterator, Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Form, Unparsed, frozen, shown
-from promptkit.answers.gbnf import Grammar
-from promptkit.answers.json_grammar import schema_expression
-from promptkit.answers.json_schema import Schema
-from promptkit.answers.json_text import DECODER, bearable, json_text, read_json
+from promptkit.answers.base import AnswerType, Form, Unparsed, hashable, quoted
+from promptkit.answers.gbnf import Grammar, literal
+from promptkit.answers.json_schema import JsonSchema, additional_schema, allowed_types
+from promptkit.answers.number import number_text
+from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
 from promptkit.errors import InputError
 
 # Each failed start may read to the end of the reply; a reply full of them is noise.
-_MOST_STARTS = 64
+_MAX_STARTS = 64
 _START = re.compile(r"[\[{]")
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
@@ -28,9 +31,9 @@ class Json(AnswerType):
     def __init__(self, schema: Any = None) -> None:
         given = {} if schema is None else schema
         if not isinstance(given, Mapping):
-            raise InputError(f"json must be a JSON Schema, not {shown(str(schema))}")
+            raise InputError(f"json must be a JSON Schema, not {quoted(str(schema))}")
         self.given = given
-        self._schema = Schema(given)
+        self._schema = JsonSchema(given)
 
     def format(self, value: Any) -> str:
         try:
@@ -50,14 +53,14 @@ class Json(AnswerType):
 
     def mentions(self, text: str) -> Iterator[Any]:
         at, failed = 0, 0
-        while failed < _MOST_STARTS and (start := _START.search(text, at)):
+        while failed < _MAX_STARTS and (start := _START.search(text, at)):
             try:
                 value, at = DECODER.raw_decode(text, start.start())
             except (ValueError, RecursionError):
                 at, failed = start.end(), failed + 1
                 continue
             try:
-                fitting = self._fitting(bearable(value))
+                fitting = self._fitting(check_bounds(value))
             except Unparsed:
                 continue
             yield fitting
@@ -69,7 +72,7 @@ class Json(AnswerType):
         return self._schema.closed()  # type: ignore[no-any-return]
 
     def vote_key(self, value: Any) -> Hashable:
-        return frozen(value)
+        return hashable(value)
 
     def description(self) -> Mapping[str, Any]:
         return {"schema": self.given}
@@ -79,3 +82,184 @@ class Json(AnswerType):
         if fault:
             raise Unparsed(fault)
         return value
+
+
+MAX_DEPTH = 100
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def json_text(value: Any) -> str:
+    """Return a JSON value as text. Raises ValueError for what is none."""
+    if value is None or isinstance(value, bool | str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, int | float):
+        return number_text(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(json_text, value)) + "]"
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return "{" + ", ".join(f"{json_text(key)}: {json_text(item)}" for key, item in value.items()) + "}"
+    raise ValueError(f"{value!r} is no JSON value")
+
+
+def read_json(text: str) -> Any:
+    """Return the value of a text that is JSON. Raises Unparsed."""
+    try:
+        return check_bounds(DECODER.decode(text))
+    except RecursionError:
+        raise Unparsed(f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
+    except json.JSONDecodeError as error:
+        raise Unparsed(f"the reply is no JSON: {error}") from None
+
+
+def check_bounds(value: Any) -> Any:
+    """Return the value unless it is nested too deep or holds what is no Unicode. Raises Unparsed."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += [*item.keys(), *item.values()]
+            elif isinstance(item, list):
+                inner += item
+            elif isinstance(item, str) and not item.isascii() and _SURROGATE.search(item):
+                raise Unparsed("the JSON holds half of a surrogate pair")
+        if not inner:
+            return value
+        level = inner
+    raise Unparsed(f"the JSON is nested deeper than {MAX_DEPTH} levels")
+
+
+def _read_integer(digits: str) -> int:
+    if len(digits.lstrip("-")) > LONGEST_WHOLE:
+        raise Unparsed("the JSON holds a number too long to keep")
+    return int(digits)
+
+
+def _read_float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise Unparsed("the JSON holds a number too large to keep")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise Unparsed(f"the reply holds {name}, which is no JSON")
+
+
+def _first_key_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for key, value in pairs:
+        record.setdefault(key, value)
+    return record
+
+
+DECODER = json.JSONDecoder(
+    parse_int=_read_integer, parse_float=_read_float, parse_constant=_refuse_constant, object_pairs_hook=_first_key_wins
+)
+
+
+_CHARACTER = r'[^"\\\x00-\x1F] | "\\" ["\\/bfnrt] | "\\u00" [0-1] [0-9a-fA-F]'
+
+
+def schema_expression(schema: JsonSchema, grammar: Grammar) -> str:
+    """Return the expression of a value that fits the schema, adding its rules to the grammar."""
+    return _GrammarWriter(schema, grammar).value(schema.root)
+
+
+class _GrammarWriter:
+    def __init__(self, schema: JsonSchema, grammar: Grammar) -> None:
+        self.schema = schema
+        self.grammar = grammar
+        self.definitions: dict[str, str] = {}
+
+    def value(self, schema: Mapping[str, Any]) -> str:
+        """Return the expression of a value, safe to stand in a sequence."""
+        if "$ref" in schema:
+            return self._definition(schema["$ref"])
+        if "anyOf" in schema:
+            return self._any([self.value(option) for option in schema["anyOf"]])
+        if "enum" in schema or "const" in schema:
+            wanted = [schema["const"]] if "const" in schema else schema["enum"]
+            fitting = [item for item in wanted if self.schema.fault(item, schema) is None]
+            return self._any([literal(json_text(item)) for item in fitting])
+        return self._any([self._of_type(kind, schema) for kind in allowed_types(schema)])
+
+    def _any(self, branches: list[str]) -> str:
+        return branches[0] if len(branches) == 1 else "(" + " | ".join(branches) + ")"
+
+    def _definition(self, reference: str) -> str:
+        """Return the rule of a definition; it may refer to itself."""
+        if reference not in self.definitions:
+            name = self.grammar.reserve("definition")
+            self.definitions[reference] = name
+            self.grammar.define(name, self.value(self.schema.target(reference) or {}))
+        return self.definitions[reference]
+
+    def _anything(self) -> str:
+        if "" not in self.definitions:
+            name = self.grammar.reserve("anything")
+            self.definitions[""] = name
+            self.grammar.define(name, self._any([self._of_type(kind, {}) for kind in allowed_types({})]))
+        return self.definitions[""]
+
+    def _inner(self, schema: Mapping[str, Any]) -> str:
+        """Return the expression of a value inside another; any JSON at all is one rule that refers to itself."""
+        return self.value(schema) if schema else self._anything()
+
+    def _of_type(self, kind: str, schema: Mapping[str, Any]) -> str:
+        if kind == "object":
+            return self._object(schema)
+        if kind == "array":
+            return self._array(schema)
+        if kind == "string":
+            return self._string(schema.get("minLength", 0), schema.get("maxLength"))
+        if kind == "boolean":
+            return '("true" | "false")'
+        return '"null"' if kind == "null" else self._number(kind, schema)
+
+    def _number(self, kind: str, schema: Mapping[str, Any]) -> str:
+        low, high = (_decimal(schema.get(key)) for key in ("minimum", "maximum"))
+        if kind == "integer":
+            low = None if low is None else low.to_integral_value(ROUND_CEILING)
+            high = None if high is None else high.to_integral_value(ROUND_FLOOR)
+        return range_expression(self.grammar, low, high, 0 if kind == "integer" else None)
+
+    def _string(self, least: int, most: int | None) -> str:
+        character = self.grammar.rule("character", _CHARACTER)
+        return rf'"\"" {character}{{{least},{"" if most is None else most}}} "\""'
+
+    def _array(self, schema: Mapping[str, Any]) -> str:
+        least, most = schema.get("minItems", 0), schema.get("maxItems")
+        if most == 0:
+            return '"[]"'
+        item = self.grammar.rule("item", self._inner(schema.get("items", {})))
+        more = f'(", " {item}){{{max(least - 1, 0)},{"" if most is None else most - 1}}}'
+        some = self.grammar.rule("array", f'"[" {item} {more} "]"')
+        return some if least else f'("[]" | {some})'
+
+    def _object(self, schema: Mapping[str, Any]) -> str:
+        properties, required = schema.get("properties", {}), schema.get("required", [])
+        members = [
+            (f"{literal(json_text(name) + ': ')} {self._inner(inner)}", name in required)
+            for name, inner in properties.items()
+        ]
+        # Further keys come last. An optional key left out could come up among them with a value of another kind.
+        others = additional_schema(schema) if all(needed for _, needed in members) else None
+        rest = {True: '"}"', False: '"}"'}
+        if others is not None:
+            key = self._string(0, None)
+            member = self.grammar.rule("member", f'{key} ": " {self._inner(others)}')
+            rest = {True: f'(", " {member})* "}}"', False: f'({member} (", " {member})*)? "}}"'}
+        for text, needed in reversed(members):
+            before = {True: '", " ', False: ""}
+            rest = {
+                begun: self.grammar.rule(
+                    "rest", f"{before[begun]}{text} {rest[True]}" + ("" if needed else f" | {rest[begun]}")
+                )
+                for begun in (True, False)
+            }
+        return self.grammar.rule("object", f'"{{" {rest[False]}')
+
+
+def _decimal(bound: int | float | None) -> Decimal | None:
+    return None if bound is None else Decimal(number_text(bound))

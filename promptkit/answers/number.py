@@ -8,9 +8,9 @@ from collections.abc import Hashable, Iterator, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
-from promptkit.answers.base import AnswerType, Unparsed, shown
+from promptkit.answers.base import AnswerType, Unparsed, quoted
 from promptkit.answers.gbnf import Grammar
-from promptkit.answers.ranges import LONGEST_WHOLE, range_expression
+from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
 from promptkit.errors import InputError
 
 # No double has a decimal of interest beyond this place.
@@ -60,10 +60,10 @@ class Number(AnswerType):
         if len(values) == 1 and fitting:
             return fitting[0]
         if not found:
-            raise Unparsed(f"{shown(text)} holds no number")
+            raise Unparsed(f"{quoted(text)} holds no number")
         if len(values) > 1:
-            raise Unparsed(f"{shown(text)} holds several numbers")
-        raise Unparsed(f"{shown(text)} is not {self._wanted()}")
+            raise Unparsed(f"{quoted(text)} holds several numbers")
+        raise Unparsed(f"{quoted(text)} is not {self._wanted()}")
 
     def mentions(self, text: str) -> Iterator[int | float]:
         for match in _NUMBER.finditer(text):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Any, Final
 
-from promptkit.answers.alignment import aligned
-from promptkit.answers.base import AnswerType, Unparsed, after_marker, shown
-from promptkit.answers.closed import known, read_names
+from promptkit.answers.base import AnswerType, Unparsed, after_marker, quoted
+from promptkit.answers.closed_sets import check_known, read_names
 from promptkit.answers.gbnf import Grammar, literal
 from promptkit.errors import InputError, nearest
 
@@ -52,10 +53,10 @@ class Spans(AnswerType):
             start, end, kind = self._read_span(span)
             if not at <= start < end <= len(self.text):
                 raise ValueError(f"{span!r} lies outside the text, is empty, or overlaps the span before")
-            inner = _escaped(self.text[start:end])
-            parts += [_escaped(self.text[at:start]), _opened(kind), inner, _CLOSE]
+            inner = _escaped_html(self.text[start:end])
+            parts += [_escaped_html(self.text[at:start]), _opening_tag(kind), inner, _CLOSE]
             at = end
-        return "".join(parts) + _escaped(self.text[at:])
+        return "".join(parts) + _escaped_html(self.text[at:])
 
     def read(self, text: str) -> list[dict[str, Any]]:
         copy, spans = self._without_tags(text.strip())
@@ -75,14 +76,14 @@ class Spans(AnswerType):
         """One rule for each place in the text, outside a span and inside one of each class."""
         after, inside = '""', [""] * len(self.classes)
         for at in range(len(self.text) - 1, -1, -1):
-            here = literal(_escaped(self.text[at]))
+            here = literal(_escaped_html(self.text[at]))
             inside = [
                 grammar.rule(
                     f"inside-{number}-{at}", f"{here} ({literal(_CLOSE)} {after}{f' | {going_on}' if going_on else ''})"
                 )
                 for number, going_on in enumerate(inside)
             ]
-            begun = [f"{literal(_opened(kind))} {name}" for kind, name in zip(self.classes, inside, strict=True)]
+            begun = [f"{literal(_opening_tag(kind))} {name}" for kind, name in zip(self.classes, inside, strict=True)]
             after = grammar.rule(f"outside-{at}", " | ".join([f"{here} {after}", *begun]))
         return after
 
@@ -98,7 +99,7 @@ class Spans(AnswerType):
         start, end = span["start"], span["end"]
         if not all(isinstance(place, int) and not isinstance(place, bool) for place in (start, end)):
             raise ValueError(f"{span!r}: start and end are whole numbers")
-        return start - self._shift, end - self._shift, known(span["class"], self.classes, "class")
+        return start - self._shift, end - self._shift, check_known(span["class"], self.classes, "class")
 
     def _without_tags(self, text: str) -> tuple[str, list[tuple[int, int, str]]]:
         """Return the copy without markup and its spans; a tag that does not fit the one before is left out."""
@@ -120,7 +121,7 @@ class Spans(AnswerType):
             if candidate.casefold() == name.strip().casefold():
                 return candidate
         hint = nearest(name, self.classes)
-        raise Unparsed(f"{shown(name)} is no class" + (f"; {hint}" if hint else ""))
+        raise Unparsed(f"{quoted(name)} is no class" + (f"; {hint}" if hint else ""))
 
     def _aligned(self, copy: str, spans: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
         """Return the spans that can be carried over to the text, in its offsets."""
@@ -138,9 +139,69 @@ class Spans(AnswerType):
         return found
 
 
-def _escaped(text: str) -> str:
+def _escaped_html(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _opened(kind: str) -> str:
+def _opening_tag(kind: str) -> str:
     return f'<span class="{kind}">'
+
+
+MAX_PAIRS: Final = 90_000
+"""Up to how many pairs of words difflib compares them; what it costs grows with the cube of their count."""
+
+
+def aligned(left: Sequence[str], right: Sequence[str]) -> dict[int, int]:
+    """Return for places in `left` the places in `right` with the same word, both in order.
+
+    Longer sequences are cut at the words that stand once in each (patience diff). A long part between two such words
+    that has none of its own is left unaligned but for where it begins and ends alike.
+    """
+    found: dict[int, int] = {}
+    begin = (0, 0)
+    for end in (*_anchors(left, right), (len(left), len(right))):
+        found.update(_aligned_part(left, right, begin, end))
+        begin = end
+    return found
+
+
+def _anchors(left: Sequence[str], right: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the places of words that stand once in each sequence: the longest run of them that is in order."""
+    if len(left) * len(right) <= MAX_PAIRS:
+        return []
+    once = [{word for word, count in Counter(words).items() if count == 1} for words in (left, right)]
+    shared = once[0] & once[1]
+    place = {word: at for at, word in enumerate(right) if word in shared}
+    ends: list[int] = []
+    last: list[tuple[int, int]] = []
+    before: dict[tuple[int, int], tuple[int, int] | None] = {}
+    for at, word in enumerate(left):
+        if word in place:
+            pair = (at, place[word])
+            length = bisect_left(ends, pair[1])
+            before[pair] = last[length - 1] if length else None
+            ends[length : length + 1], last[length : length + 1] = [pair[1]], [pair]
+    run: list[tuple[int, int]] = []
+    step = last[-1] if last else None
+    while step is not None:
+        run.append(step)
+        step = before[step]
+    return run[::-1]
+
+
+def _aligned_part(
+    left: Sequence[str], right: Sequence[str], begin: tuple[int, int], end: tuple[int, int]
+) -> Iterator[tuple[int, int]]:
+    """Yield the places of the same words in a part of each sequence."""
+    (first, other_first), (last, other_last) = begin, end
+    while first < last and other_first < other_last and left[first] == right[other_first]:
+        yield first, other_first
+        first, other_first = first + 1, other_first + 1
+    while first < last and other_first < other_last and left[last - 1] == right[other_last - 1]:
+        last, other_last = last - 1, other_last - 1
+        yield last, other_last
+    if (last - first) * (other_last - other_first) <= MAX_PAIRS:
+        matcher = SequenceMatcher(None, left[first:last], right[other_first:other_last])
+        for block in matcher.get_matching_blocks():
+            for step in range(block.size):
+                yield first + block.a + step, other_first + block.b + step

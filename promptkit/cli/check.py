@@ -16,9 +16,9 @@ from promptkit.cli.options import Json, complete_target
 from promptkit.errors import InputError, Problem, place
 
 if TYPE_CHECKING:
-    from promptkit.engine import Edge
+    from promptkit.engine.pipeline import Edge
     from promptkit.project import Project
-    from promptkit.project_code import CodeUse
+    from promptkit.project_code.reference import CodeUse
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -29,7 +29,7 @@ _NOT_PROMPTS = {"layouts", "answers", "techniques"}
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class CheckTarget:
     """A target or a suite as the command line names it, or as it lies in a `folder` that is named."""
 
     target: str
@@ -44,7 +44,7 @@ class Named:
 
 
 @dataclass(slots=True)
-class Checked:
+class CheckResult:
     """What was found in targets and suites: the files, every problem (each once), the edges of the pipelines that are
     right, the Python that they would run, and what was not looked at."""
 
@@ -72,8 +72,9 @@ def check(
 
     The Python files that they would run are named on stderr.
     """
-    from promptkit.cli.dry_run import code_lines
-    from promptkit.reports import counted, emit, emit_folded, json_text, note, visible
+    from promptkit.cli.run import code_lines
+    from promptkit.reports.output import emit, emit_folded, note
+    from promptkit.reports.text import counted, json_text, visible
 
     checked = check_all(find_targets(targets or ["."]))
     problems = list(checked.problems)
@@ -96,11 +97,14 @@ def check(
         raise typer.Exit(1)
 
 
-def check_all(targets: Iterable[Named]) -> Checked:
+def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
     """Return what is found in targets and suites."""
-    from promptkit.engine import code_of, load_target, tune_problems, unmet
+    from promptkit.engine.dependencies import code_of
+    from promptkit.engine.load import load_target
+    from promptkit.engine.requirements import unmet_requirements
+    from promptkit.engine.tune_keys import tune_problems
 
-    checked = Checked()
+    checked = CheckResult()
     for named in targets:
         try:
             project = named.project()
@@ -113,17 +117,17 @@ def check_all(targets: Iterable[Named]) -> Checked:
             checked.files.append(name)
             pipeline = load_target(named.target, project)
             checked.edges[name] = pipeline.edges
-            checked.problems.update(dict.fromkeys((*unmet(pipeline), *tune_problems(pipeline))))
+            checked.problems.update(dict.fromkeys((*unmet_requirements(pipeline), *tune_problems(pipeline))))
             checked.add_code(code_of(pipeline))
         except InputError as error:
             checked.problems.update(dict.fromkeys(error.problems))
     return checked
 
 
-def find_suite(named: Named, project: Project) -> Path | None:
+def find_suite(named: CheckTarget, project: Project) -> Path | None:
     """Return the file of the suite that is named; None where a pipeline or prompt is, or nothing."""
     from promptkit.project import is_suite
-    from promptkit.storage import resolved
+    from promptkit.storage.files import resolved
 
     path = Path(named.target)
     if os.path.isfile(path):
@@ -136,12 +140,14 @@ def find_suite(named: Named, project: Project) -> Path | None:
     return None
 
 
-def check_suite(path: Path, project: Project, checked: Checked) -> None:
+def check_suite(path: Path, project: Project, checked: CheckResult) -> None:
     """Check a suite, its target and its rows; those of a data function, which is not run, are left out.
 
     Raises InputError with everything that is wrong.
     """
-    from promptkit.evaluation import load_suite, suite_code, wrong_rows
+    from promptkit.evaluation.suite.binding import row_problems
+    from promptkit.evaluation.suite.reader import load_suite
+    from promptkit.evaluation.suite.suite import suite_code
 
     suite = load_suite(path, project, run_code=False)
     checked.add_code(suite_code(suite))
@@ -149,26 +155,26 @@ def check_suite(path: Path, project: Project, checked: Checked) -> None:
         checked.notes.append(f"{place(path)}: its rows are not checked, as {suite.data.function.code.shown} makes them")
         return
     suite.data.count()
-    problems = [problem for each in (suite, *suite.steps) for problem in wrong_rows(each)]
+    problems = [problem for each in (suite, *suite.steps) for problem in row_problems(each)]
     if problems:
         raise InputError(problems)
 
 
-def find_targets(paths: Iterable[str]) -> Iterator[Named]:
+def find_targets(paths: Iterable[str]) -> Iterator[CheckTarget]:
     """Yield each target named, and each that lies in a folder named."""
     for name in paths:
         folder = Path(name)
         if os.path.isdir(folder):
             found = sorted(path for path in folder.rglob("*") if _is_target(path, folder))
-            yield from (Named(str(path), folder) for path in found)
+            yield from (CheckTarget(str(path), folder) for path in found)
         else:
-            yield Named(name)
+            yield CheckTarget(name)
 
 
 def _is_target(path: Path, folder: Path) -> bool:
     """Tell pipelines, prompts and suites from what else lies in a project."""
     from promptkit.project import is_artifact, is_suite
-    from promptkit.storage import read_bytes
+    from promptkit.storage.files import read_bytes
 
     folders = path.relative_to(folder).parts[:-1]
     if any(part.startswith(".") for part in folders) or not path.is_file():

@@ -1,36 +1,41 @@
-"""`promptkit eval`: measure, and believe the number."""
+"""`promptkit eval`: measure targets on data, print the report, and fail where a threshold was not met."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.eval_ended import check_ended
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Timeout
+from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Timeout
 from promptkit.errors import InputError, PromptkitError, place
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import Evaluated, Judging, Options, Reference, Suite
+    from promptkit.evaluation.cells.progress import EvalOptions
+    from promptkit.evaluation.comparison.run_rows import RunRows
+    from promptkit.evaluation.evaluate import EvalResult
+    from promptkit.evaluation.suite.suite import Suite
+    from promptkit.evaluation.summary import ReportRules
     from promptkit.project import Project
-    from promptkit.reports import Progress
-    from promptkit.storage import Store
+    from promptkit.reports.progress import Progress
+    from promptkit.storage.store import Store
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class EvalArguments:
     """What the command line asks of all suites; `alone` where there is one."""
 
-    options: Options
-    judging: Judging
+    options: EvalOptions
+    judging: ReportRules
     allow_seen: bool = False
     against: str | None = None
     alone: bool = True
@@ -47,11 +52,11 @@ def complete_suite(incomplete: str) -> list[str]:
     except PromptkitError:
         names = set()
     folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
-    files = {f"{path}/" if path.is_dir() else str(path) for path in folder.glob("[!.]*") if _may_lead(path)}
+    files = {f"{path}/" if path.is_dir() else str(path) for path in folder.glob("[!.]*") if _may_lead_to_suite(path)}
     return sorted(name for name in names | files if name.startswith(incomplete))
 
 
-def _may_lead(path: Path) -> bool:
+def _may_lead_to_suite(path: Path) -> bool:
     return path.is_dir() or path.suffix in {".yaml", ".yml"}
 
 
@@ -103,21 +108,21 @@ def evaluate(
 
     What is finished is kept: the same command asks only for the rest.
     """
-    from promptkit.cli.eval_next import Typed, show_next, typed_options
     from promptkit.cli.session import run_to_end
-    from promptkit.evaluation import Judging, Options
-    from promptkit.storage import check_destination, holding_files
+    from promptkit.evaluation.cells.progress import EvalOptions
+    from promptkit.evaluation.summary import ReportRules
+    from promptkit.storage.files import check_destination, frozen_files
 
     if smallest is not None and not 0 < smallest <= 100:
         raise InputError(f"--smallest is a number of points above 0 and up to 100, not {smallest:g}")
-    asking = Asking(
+    asking = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict, timeout=timeout
     )
     # A recording must hold every request, those of known cells too: kept replies answer them.
     anew = fresh or record is not None
-    options = Options(in_flight=in_flight, exact=exact, fresh=anew, retry_errors=retry_errors, strict=strict)
-    judging = Judging(allow_missing=allow_missing)
-    wanted = Wanted(
+    options = EvalOptions(in_flight=in_flight, exact=exact, fresh=anew, retry_errors=retry_errors, strict=strict)
+    judging = ReportRules(allow_missing=allow_missing)
+    wanted = EvalArguments(
         options=options,
         judging=judging if smallest is None else replace(judging, smallest=smallest / 100),
         allow_seen=allow_seen,
@@ -128,20 +133,20 @@ def evaluate(
     if html is not None:
         check_destination(html, f"--html {html}", instead="--json prints the run")
     # What is measured is the files as they are now: an edit meanwhile is for the next run.
-    with holding_files():
+    with frozen_files():
         found = list(load_suites(suites or (), asking, only=read_filters(filters or ()), limit=limit, repeat=repeat))
         wanted = replace(wanted, alone=len(found) == 1)
         if html is not None and not wanted.alone:
             raise InputError("--html takes one suite")
         ended = run_to_end(run_all(found, asking, wanted))
     if wanted.alone and not json:
-        typed = Typed(
+        typed = TypedCommand(
             named=suites[0] if suites else found[0].file.stem,
-            how=typed_options(repeat=repeat, exact=exact, allow_seen=allow_seen),
-            rows=typed_options(limit=limit, filter=filters),
+            how=command_options(repeat=repeat, exact=exact, allow_seen=allow_seen),
+            rows=command_options(limit=limit, filter=filters),
         )
         show_next(ended[0], typed, asking, html=html is not None)
-    check_ended(ended)
+    raise_failures(ended)
 
 
 def read_filters(texts: Sequence[str]) -> list[tuple[str, str]]:
@@ -155,9 +160,9 @@ def read_filters(texts: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def load_suites(names: Sequence[str], asking: Asking, **how: Any) -> Iterator[Suite]:
+def load_suites(names: Sequence[str], asking: ModelOptions, **how: Any) -> Iterator[Suite]:
     """Yield each suite, and after it those of its steps that have labels of their own. Raises InputError."""
-    from promptkit.evaluation import load_suite
+    from promptkit.evaluation.suite.reader import load_suite
 
     for path, project in find_suites(names):
         suite = load_suite(path, project, sets=asking.sets, **how)
@@ -171,7 +176,7 @@ def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
     A path belongs to the project it lies in, a name to that of the working folder. Raises InputError.
     """
     from promptkit.project import Project
-    from promptkit.storage import resolved
+    from promptkit.storage.files import resolved
 
     here = Project.find(Path.cwd())
     for name in names or [str(here.root / "evals")]:
@@ -185,11 +190,11 @@ def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
         yield from ((path, Project.find(path, otherwise=here.root)) for path in found)
 
 
-async def run_all(suites: Sequence[Suite], asking: Asking, wanted: Wanted) -> list[Evaluated]:
+async def run_all(suites: Sequence[Suite], asking: ModelOptions, wanted: EvalArguments) -> list[EvalResult]:
     """Run the suites, one after the other, and print what each says."""
-    from promptkit.reports import emit
+    from promptkit.reports.output import emit
 
-    ended: list[Evaluated] = []
+    ended: list[EvalResult] = []
     for suite in suites:
         if ended and not wanted.json:
             emit("")
@@ -197,22 +202,20 @@ async def run_all(suites: Sequence[Suite], asking: Asking, wanted: Wanted) -> li
     return ended
 
 
-async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
+async def run_suite(suite: Suite, asking: ModelOptions, wanted: EvalArguments) -> EvalResult:
     """Run one suite, show how far it is, and print what it says. Raises what ends it."""
     from promptkit.cli.session import open_session
-    from promptkit.evaluation import Evaluation, Replies, StoredRun, refuse_seen
-    from promptkit.reports import (
-        EvaluationScreen,
-        Progress,
-        defects_text,
-        emit,
-        json_text,
-        note,
-        print_evaluation,
-        write_page,
-    )
+    from promptkit.evaluation.cells.saver import ReplyCache
+    from promptkit.evaluation.evaluate import Evaluation, refuse_contamination
+    from promptkit.evaluation.stored_run import StoredRun
+    from promptkit.reports.evaluation.report import defects_text, print_evaluation
+    from promptkit.reports.evaluation.screen import EvaluationScreen
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.page.write import write_page
+    from promptkit.reports.progress import Progress
+    from promptkit.reports.text import json_text
 
-    seen = refuse_seen(suite, allow=wanted.allow_seen)
+    seen = refuse_contamination(suite, allow=wanted.allow_seen)
     if asking.no_cache and any(variant.counted for variant in suite.variants):
         hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"
         raise InputError("`feed: recorded` needs the kept answers of the steps before", hint=hint)
@@ -224,7 +227,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
         asking,
         progress,
         concurrency=1 if options.exact else options.in_flight,
-        replies=partial(Replies, exact=options.exact),
+        replies=partial(ReplyCache, exact=options.exact),
         apart=[*(each.model for each in suite.variants if each.model), *judges],
     ) as session:
         evaluation = Evaluation(
@@ -233,7 +236,7 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
             store=session.store,
             options=options,
             judging=wanted.judging,
-            against=find_against(wanted, suite, session.store, progress),
+            against=find_baseline(wanted, suite, session.store, progress),
             notes=seen,
         )
         with progress.showing():
@@ -261,15 +264,15 @@ async def run_suite(suite: Suite, asking: Asking, wanted: Wanted) -> Evaluated:
     return ended
 
 
-def find_against(wanted: Wanted, suite: Suite, store: Store, progress: Progress) -> Reference | None:
+def find_baseline(wanted: EvalArguments, suite: Suite, store: Store, progress: Progress) -> RunRows | None:
     """Return what `--against` names for a suite. None, with a notice, where there is no earlier run of it, and where a
     run or file is of another one of several suites. Raises InputError.
     """
-    from promptkit.evaluation import find_reference
+    from promptkit.evaluation.comparison.run_rows import find_baseline
 
     if wanted.against is None:
         return None
-    found = find_reference(wanted.against, suite.name, store, folder=Path.cwd())
+    found = find_baseline(wanted.against, suite.name, store, folder=Path.cwd())
     if found is None:
         progress.notice(f"`{suite.name}` has no earlier run that is done and had all rows: nothing is compared")
         return None
@@ -280,3 +283,123 @@ def find_against(wanted: Wanted, suite: Suite, store: Store, progress: Progress)
         raise InputError(told)
     progress.notice(f"{told}: nothing is compared")
     return None
+
+
+class RunIncomplete(PromptkitError):
+    """Some cells have no answer, since a model, server or tool failed."""
+
+
+class ThresholdsMissed(PromptkitError):
+    """A threshold was not met."""
+
+    exit_code = 1
+
+
+def raise_failures(ended: Sequence[EvalResult]) -> None:
+    """Raise RunIncomplete where missing cells leave something open, and FellShort where a threshold was not met."""
+    for each in ended:
+        if (failure := incomplete_error(each)) is not None:
+            raise failure
+    short = [
+        f"{one.record['suite']}: {each['says']}" if len(ended) > 1 else each["says"]
+        for one in ended
+        for each in one.record["thresholds"]
+        if each["passed"] is False
+    ]
+    if short:
+        raise ThresholdsMissed("\n".join(short))
+
+
+def unscored_metrics(variant: Mapping[str, Any]) -> list[str]:
+    """Return the metrics that have no score for some answers of a variant."""
+    return [name for name, metric in variant["metrics"].items() if metric["unscored"]]
+
+
+def incomplete_error(ended: EvalResult) -> RunIncomplete | None:
+    """Return what to say of a run in which missing cells or scores leave something open."""
+    record = ended.record
+    undecided = [each["says"] for each in record["thresholds"] if each["missing"]]
+    if ended.status == "incomplete" and (undecided or not record["missing_allowed"]):
+        missing = sum(variant["missing"] for variant in record["variants"])
+        total = sum(variant["cases"] for variant in record["variants"])
+        hint = "the same command asks only for the rest" if ended.gave_up else "--retry-errors asks again what failed"
+        told = f"{missing} of {total} cells have no answer: {ended.failure}"
+        if missing and missing == ended.wrong:
+            hint = "mend the rows; the others are measured and kept"
+        if not missing:
+            lacking = sorted({name for each in record["variants"] for name in unscored_metrics(each)})
+            told = f"some answers have no score by {', '.join(f'`{name}`' for name in lacking)}: {ended.failure}"
+            hint = "the same command scores again what has no score"
+        return RunIncomplete(told, hint=None if record["model"]["replayed"] else hint)
+    if undecided:
+        return RunIncomplete("\n".join(undecided), hint="the same command scores again what has no score")
+    return None
+
+
+MAX_NEXT_LINES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedCommand:
+    """What was typed that decides which cells a run has: the suite's name, `how` its rows are asked, and `rows`: which
+    of them are."""
+
+    named: str
+    how: Sequence[str] = ()
+    rows: Sequence[str] = ()
+
+
+def command_options(**values: str | int | bool | Sequence[str] | None) -> list[str]:
+    """Return options as they are typed: `exact=True` as `--exact`, one with several values once for each."""
+    found: list[str] = []
+    for name, value in values.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            found.append(option)
+        elif isinstance(value, list | tuple):
+            found += [part for each in value for part in (option, str(each))]
+        elif value is not None and value is not False:
+            found += [option, str(value)]
+    return found
+
+
+def show_next(ended: EvalResult, typed: TypedCommand, asking: ModelOptions, *, html: bool) -> None:
+    """Show the two or three lines that go on from a run, with what was typed that decides its answers.
+
+    `html` tells that a page was written.
+    """
+    from promptkit.reports.output import note
+
+    note("next:")
+    for line, what in islice(_next_lines(ended, typed, asking, html=html), MAX_NEXT_LINES):
+        note(f"  {line}  # {what}")
+
+
+def _next_lines(
+    ended: EvalResult, typed: TypedCommand, asking: ModelOptions, *, html: bool
+) -> Iterator[tuple[str, str]]:
+    options = command_options(model=asking.model or None, set=asking.sets)
+    whole = ["promptkit", "eval", typed.named, *options, *typed.how]
+    record = ended.record
+    missing = sum(each["missing"] for each in record["variants"])
+    if ended.status == "incomplete" and missing > ended.wrong:
+        retry = [] if ended.gave_up else ["--retry-errors"]
+        yield join([*whole, *typed.rows, *retry]), "only what has no answer"
+    if record["before"] is not None:
+        yield f"promptkit runs compare {record['before']} {ended.number}", f"what changed since run {record['before']}"
+    if _has_failures(record["variants"][0]):
+        yield f"promptkit runs show {ended.number} --failures", "what failed, with its messages"
+    if record["limited"]:
+        yield join(whole), "all rows, these not asked again"
+    if not html:
+        yield join([*whole, *typed.rows, "--html", f"{record['suite']}.html"]), "as one page"
+    yield f"promptkit runs show {ended.number}", "this again"
+
+
+def _has_failures(variant: Mapping[str, Any]) -> bool:
+    """Tell whether some of a variant's cells have no answer that can be read, or less than the best by the aim."""
+    aim: Mapping[str, Any] = next(iter(variant["metrics"].values()))
+    best = aim["bounds"] and aim["bounds"][1 if aim["higher_is_better"] else 0]
+    # A baseline ties with itself: that is the best a pairwise judge says of it.
+    short = best is not None and aim["kind"] != "pairwise" and aim["mean"] not in (best, None)
+    return bool(short or variant["missing"] or variant["unparsed"] or variant["truncated"])

@@ -1,16 +1,22 @@
-"""The command `promptkit`: a table of verbs, each imported when it is used, and one boundary for errors."""
+"""The command `promptkit`: a table of verbs, each imported when it is used, and one boundary for errors.
+
+A verb writes to a `Stdout`, which ends the command where it cannot be written.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from promptkit.cli.stdout import open_streams
 from promptkit.errors import (
     CodeFailed,
     InputError,
@@ -94,17 +100,84 @@ def main() -> None:
         frame = foreign_frame(error)
         if frame is None:
             raise
-        from promptkit.project_code import described
+        from promptkit.project_code.reference import exception_text
 
-        told = described(error, Path(frame.tb_frame.f_code.co_filename))
+        told = exception_text(error, Path(frame.tb_frame.f_code.co_filename))
         fail(CodeFailed(f"Python of the project ended the process: {told}"))
 
 
 def fail(error: PromptkitError) -> None:
     """Print an error to stderr, of an unexpected one its traceback too, and leave with its exit code."""
-    from promptkit.reports import note, print_error
+    from promptkit.reports.output import note, print_error
 
     if isinstance(error, UnexpectedError):
         note(error.traceback)
     print_error(error)
     sys.exit(error.exit_code)
+
+
+EXIT_UNWRITABLE = 3
+EXIT_CLOSED_PIPE = 141
+"""As shells report a program that SIGPIPE ended: a threshold that nobody could read has not been met."""
+
+
+class Stdout(TextIOWrapper):
+    """Text to a file descriptor, written at once. Where that fails the command ends: quietly when nobody reads any
+    more (`| head`), else with a line on stderr and the exit code of what failed outside.
+
+    What an old terminal cannot show is escaped.
+    """
+
+    def __init__(self, like: TextIOWrapper) -> None:
+        buffer = BufferedWriter(FileIO(like.fileno(), "w", closefd=False))
+        super().__init__(buffer, like.encoding, "backslashreplace", line_buffering=like.line_buffering)
+
+    def write(self, text: str, /) -> int:
+        """Write text. Raises SystemExit."""
+        with self._ending():
+            return super().write(text)
+
+    def flush(self) -> None:
+        """Hand over what was written. Raises SystemExit."""
+        with self._ending():
+            super().flush()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            discard_output(self)
+            raise SystemExit(EXIT_CLOSED_PIPE) from None
+        except OSError as error:
+            discard_output(self)
+            fail_unwritable(str(error.strerror))
+
+
+def open_streams() -> None:
+    """Put a `Stdout` in the place of the process's own stdout, not of what a caller put there.
+
+    A closed stderr becomes a sink, a closed stdout ends the command.
+    """
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        fail_unwritable("it is closed")
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout = Stdout(sys.stdout)
+
+
+def discard_output(stream: IO[str]) -> None:
+    """Let what Python still holds for a stream, and all that follows, go nowhere: it must not fail again at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def fail_unwritable(why: str) -> NoReturn:
+    """Say that the result cannot be written, and leave."""
+    from promptkit.reports.output import note
+
+    note(f"error: stdout cannot be written: {why}")
+    raise SystemExit(EXIT_UNWRITABLE)

@@ -9,7 +9,8 @@ import typer
 from promptkit.cli.options import Json, complete_model
 
 if TYPE_CHECKING:
-    from promptkit.runtimes import LocalModel, Model
+    from promptkit.runtimes.base import Model
+    from promptkit.runtimes.models import LocalModel
 
 Reference = Annotated[str, typer.Argument(metavar="REF", help="A model reference.", autocompletion=complete_model)]
 
@@ -25,8 +26,10 @@ app = typer.Typer(
 def list_(json: Json = False) -> None:
     """List the models that are here or can be fetched by name."""
     from promptkit.cli.session import run_to_end
-    from promptkit.reports import emit, emit_folded, json_text, models_text
-    from promptkit.runtimes import local_models
+    from promptkit.reports.models import models_text
+    from promptkit.reports.output import emit, emit_folded
+    from promptkit.reports.text import json_text
+    from promptkit.runtimes.models import local_models
 
     models = run_to_end(local_models())
     if json:
@@ -39,8 +42,9 @@ def list_(json: Json = False) -> None:
 def pull(reference: Reference) -> None:
     """Fetch a model: embedded/smollm2, ollama/NAME or hf/OWNER/REPO/FILE.gguf."""
     from promptkit.cli.session import run_to_end
-    from promptkit.reports import Progress, note
-    from promptkit.runtimes import pull_model
+    from promptkit.reports.output import note
+    from promptkit.reports.progress import Progress
+    from promptkit.runtimes.models import pull_model
 
     progress = Progress()
     with progress.showing():
@@ -52,7 +56,9 @@ def pull(reference: Reference) -> None:
 def show(reference: Reference, json: Json = False) -> None:
     """Load a model and show what it can do."""
     from promptkit.cli.session import run_to_end
-    from promptkit.reports import emit, emit_folded, json_text, model_text
+    from promptkit.reports.models import model_text
+    from promptkit.reports.output import emit, emit_folded
+    from promptkit.reports.text import json_text
 
     model = run_to_end(describe(reference))
     if json:
@@ -63,8 +69,8 @@ def show(reference: Reference, json: Json = False) -> None:
 
 async def describe(reference: str) -> Model:
     """Return what a model says about itself, loading it where that is needed."""
-    from promptkit.reports import Progress
-    from promptkit.runtimes import Models
+    from promptkit.reports.progress import Progress
+    from promptkit.runtimes.models import Models
 
     progress = Progress()
     with progress.showing():

@@ -23,18 +23,18 @@ def complete_target(incomplete: str) -> list[str]:
     except PromptkitError:
         names = set()
     folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
-    files = {f"{path}/" if path.is_dir() else str(path) for path in folder.glob("[!.]*") if _may_lead(path)}
+    files = {f"{path}/" if path.is_dir() else str(path) for path in folder.glob("[!.]*") if _may_lead_to_target(path)}
     return sorted(name for name in names | files if name.startswith(incomplete))
 
 
 def complete_model(incomplete: str) -> list[str]:
     """Return the beginnings of model references that begin so."""
-    from promptkit.runtimes.references import FORMS
+    from promptkit.runtimes.references import REFERENCE_FORMS
 
-    return [form for form in FORMS.values() if form.startswith(incomplete)]
+    return [form for form in REFERENCE_FORMS.values() if form.startswith(incomplete)]
 
 
-def _may_lead(path: Path) -> bool:
+def _may_lead_to_target(path: Path) -> bool:
     return path.is_dir() or path.suffix in {".yaml", ".yml", ".j2"}
 
 
@@ -69,7 +69,7 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for pr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class ModelOptions:
     """How a verb asks models: what `run`, `render` and `try` have in common. `timeout` goes before what files say."""
 
     model: str | None = None

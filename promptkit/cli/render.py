@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, Sets, Strict, Target, Timeout, Values
+from promptkit.cli.options import Json, Model, ModelOptions, Sets, Strict, Target, Timeout, Values
 
 if TYPE_CHECKING:
     from promptkit.cli.session import Session
-    from promptkit.engine import Pipeline, Rendered
+    from promptkit.engine.pipeline import Pipeline
+    from promptkit.engine.render import Rendered
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -32,17 +33,19 @@ def render(
 
     What a later step needs comes from NAME=VALUE, from the last run, or from examples.
     """
-    from promptkit.cli.dry_run import code_lines
+    from promptkit.cli.inputs import read_texts
+    from promptkit.cli.run import code_lines
     from promptkit.cli.session import find_project, load, run_to_end
-    from promptkit.cli.values import read_texts
-    from promptkit.engine import code_of, made_by_code
-    from promptkit.reports import emit, json_text, note, rendered_text
+    from promptkit.engine.dependencies import code_of, steps_with_code
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.text import json_text
+    from promptkit.reports.trace import rendered_text
 
-    asking = Asking(model=model, sets=tuple(sets or ()), strict=strict, timeout=timeout)
+    asking = ModelOptions(model=model, sets=tuple(sets or ()), strict=strict, timeout=timeout)
     pipeline = load(target, find_project(target), asking)
     for line in code_lines(code_of(pipeline, model=model)):
         note(line)
-    for name, code in made_by_code(pipeline).items():
+    for name, code in steps_with_code(pipeline).items():
         if step in (None, name):
             note(f"{name}: not shown, as {code.shown} makes its requests: promptkit run --trace shows them")
     steps = run_to_end(render_steps(pipeline, read_texts(values or ()), asking, step))
@@ -55,19 +58,21 @@ def render(
 
 
 async def render_steps(
-    pipeline: Pipeline, texts: Mapping[str, str], asking: Asking, step: str | None
+    pipeline: Pipeline, texts: Mapping[str, str], asking: ModelOptions, step: str | None
 ) -> list[Rendered]:
     """Return the first request of each step (or of `step`); typed names of steps stand for their results."""
-    from promptkit import engine
     from promptkit.cli.session import open_session
-    from promptkit.reports import Progress, note
+    from promptkit.engine.inputs import fill_inputs
+    from promptkit.engine.render import render as engine_render
+    from promptkit.reports.output import note
+    from promptkit.reports.progress import Progress
 
     inputs = {name: text for name, text in texts.items() if name not in pipeline.steps}
-    filled = engine.fill(pipeline, texts=inputs)
+    filled = fill_inputs(pipeline, texts=inputs)
     if filled.examples:
         note(f"the example of {', '.join(filled.examples)} is used")
     async with open_session(pipeline, asking, Progress()) as session:
-        return await engine.render(
+        return await engine_render(
             pipeline,
             filled.values,
             models=session.models,
@@ -80,7 +85,7 @@ async def render_steps(
 
 def last_results(pipeline: Pipeline, session: Session) -> dict[str, Any]:
     """Return what each step gave in the last run of the target that went through."""
-    from promptkit.storage import reading_record
+    from promptkit.storage.records import reading_record
 
     last = session.store.run("last", kind="run", target=pipeline.name, status="done")
     if last is not None:
@@ -93,7 +98,7 @@ def last_results(pipeline: Pipeline, session: Session) -> dict[str, Any]:
 def typed(text: str) -> Any:
     """Return a step's result as it was typed: JSON where it is JSON, else text."""
     from promptkit.errors import InputError
-    from promptkit.storage import parse_json
+    from promptkit.storage.strict_json import parse_json
 
     try:
         return parse_json(text)

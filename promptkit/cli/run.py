@@ -1,18 +1,25 @@
-"""`promptkit run`: the main job."""
+"""`promptkit run`: run a target once, over the rows of a file, or show what would run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
-from promptkit.errors import InputError
+from promptkit.cli.inputs import InputRow, extra_fields, note_near_columns, read_filled
+from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Target, Timeout, Values
+from promptkit.cli.results import in_order
+from promptkit.errors import InputError, Problem, PromptkitError, UnexpectedError, place
 
 if TYPE_CHECKING:
-    from promptkit.engine import Pipeline
+    from promptkit.engine.pipeline import Pipeline, Step
+    from promptkit.engine.results import Result
+    from promptkit.engine.run import Batch
+    from promptkit.project_code.reference import CodeUse
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -42,25 +49,21 @@ def run(
 
     Without values the examples of its inputs are used.
     """
+    from promptkit.cli.inputs import read_texts
     from promptkit.cli.session import find_project, load, run_to_end
-    from promptkit.cli.values import read_texts
 
     if rows and values:
         raise InputError("inputs come from NAME=VALUE or from --input, not from both")
     if out is not None and rows is None:
         raise InputError("--out is for the rows of --input", hint="--input FILE")
-    asking = Asking(
+    asking = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
     pipeline = load(target, find_project(target), asking)
     texts = read_texts(values or ())
     if dry_run:
-        from promptkit.cli.dry_run import show_dry_run
-
         return show_dry_run(pipeline, texts, rows=rows, model=model, json=json)
     if rows:
-        from promptkit.cli.rows import run_rows
-
         return run_to_end(run_rows(pipeline, rows, asking, out=out, json=json, trace=trace))
     run_to_end(run_once(pipeline, texts, asking, json=json, trace=trace))
     if not json:
@@ -68,21 +71,24 @@ def run(
 
 
 async def run_once(
-    pipeline: Pipeline, texts: Mapping[str, str], asking: Asking, *, json: bool = False, trace: bool = False
+    pipeline: Pipeline, texts: Mapping[str, str], asking: ModelOptions, *, json: bool = False, trace: bool = False
 ) -> None:
     """Run a target once and print its answer. Raises what ended the run."""
-    from promptkit import engine
     from promptkit.cli.results import json_line, show_result
     from promptkit.cli.session import open_session
-    from promptkit.reports import Progress, emit, note, shown
+    from promptkit.engine.inputs import fill_inputs
+    from promptkit.engine.run import run as engine_run
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.progress import Progress
+    from promptkit.reports.text import display_text
 
-    filled = engine.fill(pipeline, texts=texts)
+    filled = fill_inputs(pipeline, texts=texts)
     if filled.examples:
         note(f"no values given: the example of {', '.join(filled.examples)} is used")
     progress = Progress()
     async with open_session(pipeline, asking, progress) as session:
         with progress.showing():
-            result = await engine.run(
+            result = await engine_run(
                 pipeline,
                 filled.values,
                 models=session.models,
@@ -96,14 +102,14 @@ async def run_once(
     if result.error:
         raise result.error
     if not json:
-        emit(shown(result.output))
+        emit(display_text(result.output))
 
 
-def show_next(target: str, values: Sequence[str], asking: Asking, *, traced: bool) -> None:
+def show_next(target: str, values: Sequence[str], asking: ModelOptions, *, traced: bool) -> None:
     """Show what a person would type next, with what was typed that decides the answer."""
     from shlex import join
 
-    from promptkit.reports import note
+    from promptkit.reports.output import note
 
     if any(value.endswith("=-") for value in values):
         return  # What came on stdin is gone.
@@ -113,3 +119,196 @@ def show_next(target: str, values: Sequence[str], asking: Asking, *, traced: boo
     if not traced:
         note(f"  promptkit run {typed} --trace    # every message and reply")
     note(f"  promptkit try {typed} --watch    # edit its prompts, see what the model says")
+
+
+OUT_SUFFIXES = (".csv", ".jsonl")
+"""Endings that `--out` takes."""
+WriteRow: TypeAlias = "Callable[[InputRow, Result], None]"
+"""Writes a row with its result."""
+
+
+class RowsFailed(PromptkitError):
+    """Some rows have no answer."""
+
+
+async def run_rows(
+    pipeline: Pipeline,
+    path: Path,
+    asking: ModelOptions,
+    *,
+    out: Path | None = None,
+    json: bool = False,
+    trace: bool = False,
+) -> None:
+    """Run a target on each row of a file and print each answer in one line, or write all to `out`.
+
+    Raises RowsFailed at the end.
+    """
+    from promptkit.cli.results import json_line, show_models, show_result, spent_text
+    from promptkit.cli.session import open_session
+    from promptkit.engine.run import Batch, Runner
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.progress import Progress
+    from promptkit.reports.text import counted, row_text
+
+    if out is not None:
+        check_out(out, path)
+    rows = read_filled(pipeline, path)
+    if not rows:
+        note(f"{place(path)} has no rows")
+    note_near_columns(pipeline, rows)
+    progress = Progress()
+    answered, started = None, monotonic()
+    async with open_session(pipeline, asking, progress) as session:
+        runner = Runner(
+            pipeline, models=session.models, settings=session.settings, on_event=progress.listener(steps=False)
+        )
+
+        async def answer(row: InputRow) -> tuple[InputRow, Result]:
+            return row, await batch.run(row.number, row.values, row.fields)
+
+        # Left in this order however it ends: rows in work are cancelled, then the run is ended, then the store closed.
+        async with (
+            Batch(runner, session.store, file=str(place(path)), rows=len(rows)) as batch,
+            aclosing(in_order(answer, rows)) as results,
+        ):
+            with progress.showing(rows=len(rows)), writing(out, pipeline, rows) as write:
+                async for row, result in results:
+                    with progress.row():
+                        write(row, result)
+                        if json:
+                            emit(json_line(result, session, number=row.number, row=extra_fields(pipeline, row)))
+                        elif out is None:
+                            emit(row_text(result.output) if result.error is None else "")
+                        if result.error:
+                            defect = isinstance(result.error, UnexpectedError)
+                            show = f"promptkit runs show {batch.number} --row {row.number} --json"
+                            note(f"error: row {row.number}: {result.error}{f'; {show} has the traceback' * defect}")
+                        if trace:
+                            show_result(result, session, progress, trace=trace)
+                    answered = result if result.totals.calls else answered
+            if rows:
+                note(f"{counted(len(rows), 'row')} · {spent_text([batch.totals], monotonic() - started)}")
+        if answered:
+            show_models(answered, session, progress)
+        if out is not None:
+            note(f"written: {place(out)}")
+    check_answered(batch)
+
+
+def check_answered(batch: Batch) -> None:
+    """Raise RowsFailed where rows have no answer."""
+    from promptkit.reports.text import counted
+
+    if batch.failed:
+        told = f"{batch.failed} of {counted(batch.rows, 'row')} {'has' if batch.failed == 1 else 'have'} no answer"
+        raise RowsFailed(told, hint=f"the same command asks only what is missing; promptkit runs show {batch.number}")
+
+
+def check_out(out: Path, rows: Path) -> None:
+    """Raise InputError for a file that `--out` cannot be: by its ending or place, or since the rows come from it."""
+    from promptkit.storage.files import check_destination
+
+    if out.suffix not in OUT_SUFFIXES:
+        raise InputError(Problem("--out writes .csv or .jsonl, by the ending", place(out)))
+    check_destination(out, f"--out {out}")
+    if out.exists() and rows.exists() and out.samefile(rows):
+        raise InputError(Problem("--out would write over the rows of --input", place(out), hint="name another file"))
+
+
+@contextmanager
+def writing(out: Path | None, pipeline: Pipeline, rows: Iterable[InputRow]) -> Iterator[WriteRow]:
+    """Open the file of answers; the block gets what adds a row to it. Without a file that does nothing."""
+    from promptkit.reports.batch import AnswerTable
+    from promptkit.storage.files import writing_text
+
+    if out is None:
+        yield lambda row, result: None
+        return
+    table = AnswerTable((row.fields for row in rows), pipeline.output_keys, csv=out.suffix == ".csv")
+    with writing_text(out) as add:
+        add(table.head)
+
+        def write(row: InputRow, result: Result) -> None:
+            add(table.line(row.fields, result.output, None if result.error is None else str(result.error)))
+
+        yield write
+
+
+def show_dry_run(
+    pipeline: Pipeline, texts: Mapping[str, str], *, rows: Path | None, model: str | None, json: bool
+) -> None:
+    """Print the model, the inputs, the steps and the Python files of a run. Raises InputError for wrong inputs."""
+    from promptkit.reports.output import emit
+    from promptkit.reports.text import json_text, visible
+
+    record = dry_run_record(pipeline, texts, rows=rows, model=model)
+    emit(json_text(record, indent=2) if json else visible("\n".join(_dry_run_lines(record))))
+
+
+def dry_run_record(
+    pipeline: Pipeline, texts: Mapping[str, str], *, rows: Path | None, model: str | None
+) -> dict[str, Any]:
+    """Return what a run would do as the documented JSON object. Raises InputError for wrong inputs."""
+    from promptkit.cli.inputs import read_filled
+    from promptkit.engine.dependencies import code_of
+    from promptkit.engine.inputs import fill_inputs
+    from promptkit.engine.pipeline import default_model
+
+    reference, why, _ = default_model(pipeline.project, pipeline, model)
+    record: dict[str, Any] = {
+        "target": pipeline.name,
+        "file": place(pipeline.file),
+        "model": {"reference": reference, "why": why},
+    }
+    if rows is None:
+        filled = fill_inputs(pipeline, texts=texts)
+        record |= {"inputs": dict(filled.values), "examples": list(filled.examples)}
+    else:
+        record |= {"rows": {"file": place(rows), "count": len(read_filled(pipeline, rows))}}
+    return {
+        **record,
+        "steps": [_dry_run_step(step, pipeline) for step in pipeline.steps.values()],
+        "code": [each.record() for each in code_of(pipeline, model=model)],
+    }
+
+
+def code_lines(uses: Sequence[CodeUse]) -> list[str]:
+    """Return a line for each Python function that would run."""
+    return [f"would run {each.shown}" for each in uses]
+
+
+def _dry_run_step(step: Step, pipeline: Pipeline) -> dict[str, Any]:
+    from promptkit.techniques.spec import parse_spec
+
+    record: dict[str, Any] = {"name": step.name}
+    if step.asking is not None:
+        record["prompt"] = step.asking.prompt.name if step.asking.prompt.file else "(inline)"
+        record["technique"] = parse_spec(step.asking.technique)[0]
+    elif step.tool is not None:
+        record["tool"] = step.tool.name
+    elif step.pipeline is not None:
+        record["pipeline"] = step.pipeline.name
+    if step.model is not None:
+        record["model"] = step.model
+    needs = {edge.needs: None for edge in pipeline.edges if edge.step == step.name}
+    return record | {"after": list(needs)}
+
+
+def _dry_run_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    from promptkit.reports.text import one_line
+
+    yield f"target  {record['target']} ({record['file']})"
+    yield f"model   {record['model']['reference']} ({record['model']['why']})"
+    if "rows" in record:
+        yield f"inputs  {record['rows']['count']} rows of {record['rows']['file']}"
+    for name, value in record.get("inputs", {}).items():
+        yield f"input   {name}: {one_line(value)}{' (example)' if name in record['examples'] else ''}"
+    for step in record["steps"]:
+        kind = next(key for key in ("prompt", "tool", "pipeline") if key in step)
+        parts = [f"{kind} {step[kind]}"]
+        parts += [f"{key} {step[key]}" for key in ("technique", "model") if key in step]
+        parts += [f"after {', '.join(step['after'])}"] if step["after"] else []
+        yield f"step    {step['name']}: {', '.join(parts)}"
+    for each in record["code"]:
+        yield f"python  {each['file'] or each['module']}:{each['function']} ({each['named_by']})"

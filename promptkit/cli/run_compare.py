@@ -11,8 +11,8 @@ from promptkit.cli.run_find import complete_run
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.cli.run_find import Kept
-    from promptkit.evaluation import Side
+    from promptkit.cli.run_find import ProjectStore
+    from promptkit.evaluation.comparison.sides import Side
 
 _HELP = "RUN or RUN:VARIANT; a run is its number, `last` or `last~1`."
 
@@ -36,24 +36,27 @@ def compare(
     Rows are paired by what they hold. `last` is the newest evaluation. It ends with 0 whatever it finds: what must
     stop a build is a threshold of the suite.
     """
-    from promptkit.cli.run_find import open_kept
-    from promptkit.evaluation import SMALLEST, compare_sides
-    from promptkit.reports import emit, find_flips, flip_record, json_text, print_versus
-    from promptkit.storage import reading_record
+    from promptkit.cli.run_find import open_project_store
+    from promptkit.evaluation.comparison.compare import compare_runs
+    from promptkit.evaluation.summary import SMALLEST_DIFFERENCE
+    from promptkit.reports.output import emit
+    from promptkit.reports.run_comparison import find_flips, flip_record, print_comparison
+    from promptkit.reports.text import json_text
+    from promptkit.storage.records import reading_record
 
-    with open_kept() as kept, reading_record(f"run {a} or {b}"):
-        versus = compare_sides(*read_sides(kept, a, b, variant), kept.project, aim=metric)
-        record, found = versus.record(smallest=SMALLEST), find_flips(versus, rows)
+    with open_project_store() as kept, reading_record(f"run {a} or {b}"):
+        versus = compare_runs(*read_sides(kept, a, b, variant), kept.project, aim=metric)
+        record, found = versus.record(smallest=SMALLEST_DIFFERENCE), find_flips(versus, rows)
         if json:
             emit(json_text({**record, "rows_shown": [flip_record(versus, each) for each in found]}))
         else:
-            print_versus(versus, record, found, rows)
+            print_comparison(versus, record, found, rows)
 
 
-def read_sides(kept: Kept, a: str, b: str, variant: str | None) -> tuple[Side, Side]:
+def read_sides(kept: ProjectStore, a: str, b: str, variant: str | None) -> tuple[Side, Side]:
     """Return what `RUN:VARIANT` texts name. Raises InputError for what is not there, and for one thing named twice."""
     from promptkit.cli.run_find import find_evaluation
-    from promptkit.evaluation import Side, named_variant
+    from promptkit.evaluation.comparison.sides import Side, named_variant
 
     named = []
     for text in (a, b):

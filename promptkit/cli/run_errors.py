@@ -13,10 +13,12 @@ from promptkit.cli.options import Json
 from promptkit.cli.run_find import OneVariant, RunName
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import Errors, GuidelinePlan, StoredRun
+    from promptkit.evaluation.error_analysis.groups import ErrorAnalysis
+    from promptkit.evaluation.error_analysis.guideline_draft import GuidelinePlan
+    from promptkit.evaluation.stored_run import StoredRun
 
 AUTO = "auto"
-ROLE = "guideline"
+GUIDELINE_INPUT = "guideline"
 """The input that the rules of a draft refine."""
 
 
@@ -43,12 +45,15 @@ def errors(
     values of which clearly more fail, and rows with similar texts. --write makes of the pairs a draft for the technique
     annotation_guideline: a rule for each, with the typical rows as its cases. No model is asked.
     """
-    from promptkit.cli.run_find import find_evaluation, open_kept
-    from promptkit.evaluation import errors_record, find_errors, plan_guideline
-    from promptkit.reports import emit, json_text, print_errors
-    from promptkit.storage import reading_record
+    from promptkit.cli.run_find import find_evaluation, open_project_store
+    from promptkit.evaluation.error_analysis.groups import errors_record, find_errors
+    from promptkit.evaluation.error_analysis.guideline_draft import plan_guideline
+    from promptkit.reports.evaluation.error_analysis import print_errors
+    from promptkit.reports.output import emit
+    from promptkit.reports.text import json_text
+    from promptkit.storage.records import reading_record
 
-    with open_kept() as kept, reading_record(f"run {run}"):
+    with open_project_store() as kept, reading_record(f"run {run}"):
         view = find_evaluation(kept, run)
         found = find_errors(view, kept.record(view), variant=variant, metric=metric, by=by, most=rows)
         plan = file = None
@@ -70,13 +75,20 @@ def errors(
 
 
 def write_draft(
-    found: Errors, view: StoredRun, plan: GuidelinePlan, file: Path, *, command: str, force: bool, automatic: bool
+    found: ErrorAnalysis,
+    view: StoredRun,
+    plan: GuidelinePlan,
+    file: Path,
+    *,
+    command: str,
+    force: bool,
+    automatic: bool,
 ) -> None:
     """Write the draft. Raises InputError for a file that is there, without `force`, and beside what is shipped."""
-    from promptkit.cli.shipped import refuse_shipped
-    from promptkit.engine import write_artifact
+    from promptkit.cli.session import refuse_shipped
+    from promptkit.engine.preparation import write_artifact
     from promptkit.errors import InputError, Problem, place
-    from promptkit.evaluation import draft_guideline
+    from promptkit.evaluation.error_analysis.guideline_draft import draft_guideline
 
     if automatic:
         refuse_shipped(plan.pipeline, "no draft can be written beside it", "write it there")
@@ -88,10 +100,11 @@ def write_draft(
 
 def show_written(plan: GuidelinePlan, file: Path) -> None:
     """Show where the draft is, and what a person would do with it next."""
-    from promptkit.engine import uses_technique
+    from promptkit.engine.preparation import uses_technique
     from promptkit.errors import place
-    from promptkit.reports import counted, note
-    from promptkit.techniques import read_artifact
+    from promptkit.reports.output import note
+    from promptkit.reports.text import counted
+    from promptkit.techniques.artifacts import read_artifact
 
     name, step = "annotation_guideline", plan.step.name
     artifact = read_artifact(file)
@@ -102,16 +115,18 @@ def show_written(plan: GuidelinePlan, file: Path) -> None:
     note("next:")
     note(f"  edit {place(file)}    # read it: its cases are texts of the data, and why is for you to say")
     if not uses_technique(plan.pipeline.steps[step], name):
-        note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `{ROLE}`")
-    if plan.step.asking is not None and ROLE in plan.step.asking.inputs:  # without it, `prepare` would refuse
+        note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `{GUIDELINE_INPUT}`")
+    if (
+        plan.step.asking is not None and GUIDELINE_INPUT in plan.step.asking.inputs
+    ):  # without it, `prepare` would refuse
         typed = ["promptkit", "techniques", "prepare", name, plan.pipeline.name, "--step", step, "--data", "FILE"]
         note(f"  {join(typed)} --force    # or let a model write rules, and keep those that help")
     note(f"  promptkit eval {plan.suite.file.stem}    # on other rows: these are known to the draft")
 
 
-def show_next(found: Errors) -> None:
+def show_next(found: ErrorAnalysis) -> None:
     """Show the lines that go on from the groups."""
-    from promptkit.reports import note
+    from promptkit.reports.output import note
 
     if not found.failed:
         return

@@ -14,15 +14,15 @@ import typer
 from promptkit.errors import InputError, PromptkitError, nearest
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import StoredRun
+    from promptkit.evaluation.stored_run import StoredRun
     from promptkit.project import Project
-    from promptkit.storage import Run, Store
+    from promptkit.storage.store import Run, Store
 
-LATEST = 5
+RUNS_IN_HINT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ProjectStore:
     """A project with its open store."""
 
     project: Project
@@ -30,7 +30,7 @@ class Kept:
 
     def view(self, run: Run) -> StoredRun:
         """Return an evaluation as reports see it."""
-        from promptkit.evaluation import StoredRun
+        from promptkit.evaluation.stored_run import StoredRun
 
         return StoredRun(self.store, run)
 
@@ -41,8 +41,9 @@ class Kept:
 
     def lists(self, run: Run) -> bool:
         """Tell whether a run can be listed; where its record is damaged, that is noted."""
-        from promptkit.reports import run_record, runs_text, terminal_width
-        from promptkit.storage import reading_record
+        from promptkit.reports.output import terminal_width
+        from promptkit.reports.runs import run_record, runs_text
+        from promptkit.storage.records import reading_record
 
         with self.store.damage.skipping(), reading_record(f"runs {run.number}, `record`"):
             run_record(run)
@@ -52,16 +53,16 @@ class Kept:
 
     def record(self, view: StoredRun) -> Mapping[str, Any]:
         """Return what a run said; of one that was killed or goes on, what its cells say."""
-        from promptkit.evaluation import rebuilt_record
+        from promptkit.evaluation.stored_run import recomputed_record
 
-        return view.record or rebuilt_record(view, self.project)
+        return view.record or recomputed_record(view, self.project)
 
 
 @contextmanager
-def open_kept() -> Iterator[Kept]:
+def open_project_store() -> Iterator[ProjectStore]:
     """Open the project's store, and end in it the runs whose process is gone. Where there is none, none is made."""
     from promptkit.project import Project
-    from promptkit.storage import Store
+    from promptkit.storage.store import Store
 
     project = Project.find(Path.cwd())
     with TemporaryDirectory(prefix="promptkit-") as nothing:
@@ -69,20 +70,20 @@ def open_kept() -> Iterator[Kept]:
         with Store.open(folder, cache_size=project.settings.cache.size) as store:
             store.close_dead_runs()
             try:
-                yield Kept(project, store)
+                yield ProjectStore(project, store)
             finally:
-                tell_damage(store)
+                note_damage(store)
 
 
-def tell_damage(store: Store) -> None:
+def note_damage(store: Store) -> None:
     """Say in one line which damaged records were left out."""
-    from promptkit.reports import note
+    from promptkit.reports.output import note
 
     if store.damage.notice:
         note(store.damage.notice)
 
 
-def find_run(kept: Kept, text: str) -> Run:
+def find_run(kept: ProjectStore, text: str) -> Run:
     """Return the run that a person names: its number, or `last` among all. Raises InputError."""
     run = kept.store.run(text)
     if run is None:
@@ -90,21 +91,21 @@ def find_run(kept: Kept, text: str) -> Run:
     return run
 
 
-def find_batch(kept: Kept, text: str, *, rows: bool) -> Run | None:
+def find_batch(kept: ProjectStore, text: str, *, rows: bool) -> Run | None:
     """Return the batch that a person names, None where that is another run or none.
 
     With `rows`, as rows are asked for, `last` is the newest run that has some.
     """
-    from promptkit.engine import BATCH
-    from promptkit.evaluation import KIND
+    from promptkit.engine.run import BATCH
+    from promptkit.evaluation.evaluate import KIND
 
     run = kept.store.run(text, kind=(BATCH, KIND) if rows else None)
     return run if run is not None and run.kind == BATCH else None
 
 
-def find_evaluation(kept: Kept, text: str) -> StoredRun:
+def find_evaluation(kept: ProjectStore, text: str) -> StoredRun:
     """Return the evaluation that a person names: its number, or `last` among evaluations. Raises InputError."""
-    from promptkit.evaluation import KIND
+    from promptkit.evaluation.evaluate import KIND
 
     run = kept.store.run(text, kind=KIND)
     if run is not None:
@@ -117,14 +118,14 @@ def find_evaluation(kept: Kept, text: str) -> StoredRun:
 
 
 def _latest(store: Store, kind: str | None) -> str:
-    numbers = [str(run.number) for run in store.runs(kind=kind, limit=LATEST)]
+    numbers = [str(run.number) for run in store.runs(kind=kind, limit=RUNS_IN_HINT)]
     if not numbers:
         return "nothing was run here yet" if kind is None else "promptkit eval SUITE"
     what = "runs" if kind is None else "evaluations"
     return f"the latest {what} are {', '.join(numbers)}; `promptkit runs list` shows more"
 
 
-def refuse_target(kept: Kept, target: str, kind: str | None) -> NoReturn:
+def refuse_target(kept: ProjectStore, target: str, kind: str | None) -> NoReturn:
     """Raise InputError, with the nearest name, for a target of which there is no run."""
     known = {run.target for run in kept.store.runs(kind=kind, limit=1000)}
     raise InputError(f"there is no run of `{target}`", hint=nearest(target, known) or "nothing was run here yet")
@@ -133,7 +134,7 @@ def refuse_target(kept: Kept, target: str, kind: str | None) -> NoReturn:
 def complete_run(incomplete: str) -> list[tuple[str, str]]:
     """Return the numbers of runs that begin so, each with what it is; nothing where something is wrong."""
     try:
-        with open_kept() as kept:
+        with open_project_store() as kept:
             runs = kept.store.runs()
     except PromptkitError:
         return []

@@ -11,10 +11,11 @@ import typer
 from promptkit.errors import DamagedRecord, InputError, Interrupted, StoreFailed
 
 if TYPE_CHECKING:
-    from promptkit.cli.run_find import Kept
-    from promptkit.storage import Finding, Run
+    from promptkit.cli.run_find import ProjectStore
+    from promptkit.storage.repair import Finding
+    from promptkit.storage.store import Run
 
-MOST_SHOWN = 50
+MAX_FINDINGS_SHOWN = 50
 
 
 def repair(
@@ -24,35 +25,36 @@ def repair(
 
     What is removed of the answers is asked again where it is needed. It ends with 0 when the store is sound.
     """
-    from promptkit.cli.run_find import open_kept
+    from promptkit.cli.run_find import open_project_store
     from promptkit.errors import place
-    from promptkit.reports import counted, emit, note
-    from promptkit.storage import repair_store
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.text import counted
+    from promptkit.storage.repair import repair
 
-    with open_kept() as kept:
-        found = list(damage(kept))
+    with open_project_store() as kept:
+        found = list(damaged_records(kept))
         if not found:
             emit("the store is sound: no record is damaged")
             return
         kept.store.damage.forget()  # it is all told here
-        for finding in found[:MOST_SHOWN]:
+        for finding in found[:MAX_FINDINGS_SHOWN]:
             emit(str(finding))
-        if len(found) > MOST_SHOWN:
-            emit(f"and {len(found) - MOST_SHOWN} more")
-        if not yes and not agreed(len(found)):
+        if len(found) > MAX_FINDINGS_SHOWN:
+            emit(f"and {len(found) - MAX_FINDINGS_SHOWN} more")
+        if not yes and not confirmed(len(found)):
             raise StoreFailed("nothing was changed", hint="promptkit runs repair --yes")
-        backup = repair_store(kept.store.path, found)
+        backup = repair(kept.store.path, found)
         note(f"the file as it was is {place(backup)}")
-        left = list(damage(kept))
+        left = list(damaged_records(kept))
         kept.store.damage.forget()
         if left:
             raise StoreFailed(f"{counted(len(left), 'record')} could not be repaired, first {left[0]}")
         emit(f"{counted(len(found), 'record')} repaired: the store is sound")
 
 
-def damage(kept: Kept) -> Iterator[Finding]:
+def damaged_records(kept: ProjectStore) -> Iterator[Finding]:
     """Yield what is damaged: records that cannot be read, and runs that cannot be shown. Raises StoreFailed."""
-    from promptkit.storage import damaged_run, find_damage
+    from promptkit.storage.repair import damaged_run, find_damage
 
     wrong: set[str] = set()
     for finding in find_damage(kept.store.path):
@@ -63,25 +65,21 @@ def damage(kept: Kept) -> Iterator[Finding]:
         if str(run.number) in wrong:
             continue
         try:
-            show_silently(kept, run)
+            check_reports(kept, run)
         except DamagedRecord as error:
             yield damaged_run(run.number, error.why, part="record" if run.record else "run")
 
 
-def show_silently(kept: Kept, run: Run) -> None:
+def check_reports(kept: ProjectStore, run: Run) -> None:
     """Make what `runs list` and `runs show` print of a run. Raises DamagedRecord."""
-    from promptkit.engine import BATCH, batch_record
-    from promptkit.evaluation import KIND
-    from promptkit.reports import (
-        batch_text,
-        evaluation_text,
-        run_record,
-        run_text,
-        runs_text,
-        terminal_width,
-        tuning_text,
-    )
-    from promptkit.storage import reading_record
+    from promptkit.engine.run import BATCH, batch_record
+    from promptkit.evaluation.evaluate import KIND
+    from promptkit.reports.batch import batch_text
+    from promptkit.reports.evaluation.report import evaluation_text
+    from promptkit.reports.output import terminal_width
+    from promptkit.reports.runs import run_record, run_text, runs_text
+    from promptkit.reports.tuning.report import tuning_text
+    from promptkit.storage.records import reading_record
 
     with reading_record(f"runs {run.number}"):
         run_record(run)
@@ -102,9 +100,9 @@ def show_silently(kept: Kept, run: Run) -> None:
             run_text(run, kept.store.calls(run.number))
 
 
-def agreed(count: int) -> bool:
+def confirmed(count: int) -> bool:
     """Ask a person whether to repair; off a terminal nobody agrees."""
-    from promptkit.reports import counted
+    from promptkit.reports.text import counted
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False

@@ -1,17 +1,344 @@
-"""`promptkit runs`: what the store of the project holds."""
+"""`promptkit runs`: list, show and export the runs in the project's store."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from heapq import nsmallest
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from promptkit.cli.options import Json
 from promptkit.cli.run_compare import compare
 from promptkit.cli.run_errors import errors
-from promptkit.cli.run_export import export
+from promptkit.cli.run_find import OneVariant, RunName
 from promptkit.cli.run_repair import repair
-from promptkit.cli.run_show import show
+from promptkit.errors import InputError
+
+if TYPE_CHECKING:
+    from promptkit.cli.run_find import ProjectStore
+    from promptkit.evaluation.cells.cell import Cell
+    from promptkit.evaluation.stored_run import StoredRun
+    from promptkit.storage.store import Run
+
+MAX_ROWS_SHOWN = 10
+TUNE = "tune"
+
+
+def show(
+    run: RunName,
+    variant: OneVariant = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help=f"The {MAX_ROWS_SHOWN} worst rows, each with its requests.")
+    ] = False,
+    row: Annotated[
+        int | None, typer.Option("--row", metavar="N", min=1, max=2**31, help="One row in full, with its requests.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write an evaluation or a tuning as one page.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a run: of an evaluation or a tuning what it said, of a run of a target its steps and requests.
+
+    Of `run --input` it shows the rows that failed. `last` is the newest run; with an option of evaluations it is the
+    newest evaluation, with --row and --failures also the newest run of rows.
+    """
+    from promptkit.cli.run_find import find_batch, find_evaluation, find_run, open_project_store
+    from promptkit.evaluation.comparison.sides import named_variant
+    from promptkit.evaluation.evaluate import KIND
+    from promptkit.storage.files import check_destination
+    from promptkit.storage.records import reading_record
+
+    if failures and row is not None:
+        raise InputError("--failures and --row are two views: give one of them")
+    if html is not None:
+        check_destination(html, f"--html {html}", instead="--json prints the run")
+    of_evaluation = failures or any(each is not None for each in (variant, row, html))
+    with open_project_store() as kept, reading_record(f"run {run}"):
+        batch = None if variant is not None or html is not None else find_batch(kept, run, rows=of_evaluation)
+        if batch is not None:
+            return show_batch(kept, batch, row, failures=failures, json=json)
+        found = None if of_evaluation else find_run(kept, run)
+        tuning = kept.tuning(run) if found is None else found
+        if tuning is not None and tuning.kind == TUNE:
+            refuse_rows(tuning, rows=failures or row is not None or variant is not None)
+            return show_tuning(tuning, html, json=json)
+        if found is not None and found.kind != KIND:
+            return show_run(kept, found, json=json)
+        view = find_evaluation(kept, run) if found is None else kept.view(found)
+        if variant is not None:
+            named_variant(view, variant)
+        if html is not None:
+            write_html(kept, view, html)
+        if row is not None:
+            show_row(view, row, variant, json=json)
+        elif failures:
+            show_failures(kept, view, named_variant(view, variant), json=json)
+        else:
+            show_evaluation(kept, view, variant, json=json)
+
+
+def refuse_rows(run: Run, *, rows: bool) -> None:
+    """Raise InputError where rows of a tuning are asked for."""
+    if rows:
+        told = f"run {run.number} is a tuning of `{run.target}`, of which no single rows are shown"
+        raise InputError(told, hint=f"promptkit runs show {run.number}")
+
+
+def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
+    """Print what a tuning found, or write it as a page."""
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.text import json_text
+    from promptkit.reports.tuning.page import write_tuning_page
+    from promptkit.reports.tuning.report import print_tuning
+
+    record = dict(run.record)
+    if not record:
+        raise InputError(f"run {run.number}, a tuning of `{run.target}`, was ended before it kept anything")
+    if html is not None:
+        write_tuning_page({**record, "status": run.status}, html)
+        note(f"the page is {html}")
+    if json:
+        emit(json_text({**record, "status": run.status}))
+    else:
+        print_tuning({**record, "status": run.status})
+
+
+def show_batch(kept: ProjectStore, run: Run, row: int | None, *, failures: bool, json: bool) -> None:
+    """Print a run of rows: what it came to with the rows that failed, one row in full, or the first that failed so."""
+    from promptkit.engine.run import batch_record
+    from promptkit.reports.batch import batch_row_text, batch_text
+    from promptkit.reports.output import emit, emit_folded, terminal_width
+    from promptkit.reports.runs import run_record
+    from promptkit.reports.text import json_text
+
+    rows = kept.store.batches
+    if row is None and not failures:
+        record, failed = batch_record(run, kept.store), rows.rows(run.number, failed=True)
+        if json:
+            told = [{"row": number, "fields": each["fields"], "error": each["error"]} for number, each in failed]
+            emit(json_text({**run_record(run), **record, "file": run.inputs["file"], "rows_failed": told}))
+        else:
+            emit_folded(batch_text(run, record, failed, terminal_width()))
+        return
+    if row is None:
+        found = list(islice(rows.rows(run.number, failed=True), MAX_ROWS_SHOWN))
+    elif (one := rows.row(run.number, row)) is None:
+        raise InputError(f"run {run.number} has no row {row}", hint=f"promptkit runs show {run.number}")
+    else:
+        found = [(row, one)]
+    if json:
+        emit(json_text({"run": run.number, "rows": [{"row": number, **each} for number, each in found]}))
+    else:
+        emit_folded("\n\n".join(batch_row_text(number, each) for number, each in found) or "no row failed")
+
+
+def show_run(kept: ProjectStore, run: Run, *, json: bool) -> None:
+    """Print a run of a target."""
+    from promptkit.reports.output import emit, emit_folded
+    from promptkit.reports.runs import run_record, run_text
+    from promptkit.reports.text import json_text
+
+    calls = kept.store.calls(run.number)
+    if json:
+        told = {key: value for key, value in run_record(run).items() if key != "metric"}
+        emit(json_text({**told, "inputs": run.inputs, **run.record, "calls": calls}))
+    else:
+        emit_folded(run_text(run, calls))
+
+
+def show_evaluation(kept: ProjectStore, view: StoredRun, variant: str | None, *, json: bool) -> None:
+    """Print what an evaluation said, of one variant where it is named."""
+    from promptkit.reports.evaluation.report import print_evaluation
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.text import json_text
+
+    record = only_variant(kept.record(view), variant)
+    if json:
+        emit(json_text(record))
+        return
+    print_evaluation(record, view)
+    if not view.record:
+        for told in record["notes"]:
+            note(told)
+
+
+def only_variant(record: Mapping[str, Any], variant: str | None) -> Mapping[str, Any]:
+    """Return a run's record with one variant alone; what is said of others, or of two, is left out."""
+    if variant is None:
+        return record
+    alone = {"variants": [each for each in record["variants"] if each["name"] == variant], "comparisons": []}
+    is_baseline = record["variants"][0]["name"] == variant
+    return {**record, **alone, "known": 0, **({} if is_baseline else {"thresholds": [], "against": None})}
+
+
+def write_html(kept: ProjectStore, view: StoredRun, path: Path) -> None:
+    """Write an evaluation as a page; of one that was killed, what its cells say."""
+    from promptkit.reports.output import note
+    from promptkit.reports.page.write import write_page
+
+    view.record = kept.record(view)
+    write_page(view, path)
+    note(f"the page is {path}")
+
+
+def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
+    """Print a row with its cells. Raises InputError for one that the run has not."""
+    from promptkit.evaluation.comparison.sides import row_cells
+    from promptkit.reports.export import cell_record
+    from promptkit.reports.output import emit, emit_folded
+    from promptkit.reports.runs import cells_text
+    from promptkit.reports.text import json_text
+
+    cells = row_cells(view, row, variant)
+    if not cells:
+        following = next(view.cells(variant, first=row), None)
+        hint = f"the next that it has is {following.row}" if following else "its last row comes before that"
+        raise InputError(f"run {view.number} has no row {row}", hint=hint)
+    if json:
+        told = [{**cell_record(cell), "trace": view.trace(cell.cell)} for cell in cells]
+        emit(json_text({"run": view.number, "row": row, "cells": told}))
+    else:
+        emit_folded(cells_text(view, cells))
+
+
+def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bool) -> None:
+    """Print the rows of a variant that fail: those without an answer first, then the worst by the first metric."""
+    from promptkit.reports.export import cell_record
+    from promptkit.reports.output import emit, emit_folded, note
+    from promptkit.reports.runs import cells_text
+    from promptkit.reports.text import json_text
+
+    said = next(each for each in kept.record(view)["variants"] if each["name"] == variant)
+    metrics = said["metrics"]
+    if json:
+        cells = [cell_record(cell) for cell in failing_cells(view, variant, metrics)]
+        return emit(json_text({"run": view.number, "variant": variant, "failing": len(cells), "cells": cells}))
+    count = 0
+
+    def counted() -> Iterator[Cell]:
+        nonlocal count
+        for cell in failing_cells(view, variant, metrics):
+            count += 1
+            yield cell
+
+    worst = nsmallest(MAX_ROWS_SHOWN, counted(), key=lambda cell: failure_rank(cell, metrics))
+    for at, cell in enumerate(worst):
+        emit_folded(("\n" if at else "") + cells_text(view, [cell]))
+    told = f"{count} of {said['cases']} cells of `{variant}` fail"
+    note(f"{told}; the {len(worst)} worst are shown, `runs export` has all" if count > len(worst) else told)
+
+
+def failing_cells(view: StoredRun, variant: str, metrics: Mapping[str, Any]) -> Iterator[Cell]:
+    """Yield the cells of a variant that have no answer, or less than the best score of the first metric."""
+    from promptkit.reports.export import is_right
+
+    return (cell for cell in view.cells(variant) if not is_right(cell, metrics))
+
+
+def failure_rank(cell: Cell, metrics: Mapping[str, Any]) -> tuple[bool, float]:
+    """Return what orders failing cells: those without an answer come first, then the lowest score."""
+    from promptkit.reports.evaluation.failing_rows import normalized_score
+
+    return not cell.flag, normalized_score(cell, metrics)
+
+
+STDOUT = Path("-")
+
+
+def export(
+    run: RunName,
+    jsonl: Annotated[
+        Path | None, typer.Option("--jsonl", metavar="FILE", help="A cell a line, with all of it.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="A table for spreadsheets.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Test cases for a CI, a row each, in XML.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", metavar="FILE", help="What `eval --against` compares with.")
+    ] = None,
+    variant: OneVariant = None,
+) -> None:
+    """Write an evaluation to files; `-` is stdout. `last` is the newest evaluation.
+
+    JSONL and CSV hold all variants, JUnit and the baseline the first one, where none is named. Of a run of rows, named
+    by its number, JSONL and CSV are as `run --out` writes them.
+    """
+    from promptkit.cli.run_find import find_batch, find_evaluation, open_project_store
+    from promptkit.evaluation.comparison.baseline import baseline_lines
+    from promptkit.evaluation.comparison.sides import named_variant
+    from promptkit.reports.export import csv_parts, jsonl_parts, junit_parts
+    from promptkit.storage.files import check_destination
+    from promptkit.storage.records import reading_record
+
+    for option, path in {"--jsonl": jsonl, "--csv": csv, "--junit": junit, "--baseline": baseline}.items():
+        if path is not None and path != STDOUT:
+            check_destination(path, f"{option} {path}", instead="`-` is stdout")
+    with open_project_store() as kept, reading_record(f"run {run}"):
+        batch = find_batch(kept, run, rows=True) if run.isdigit() else None
+        if batch is not None:
+            if junit or baseline or variant:
+                raise InputError(f"run {run} is of rows without scores: it is written as --csv or --jsonl")
+            return write_batch(kept, batch, jsonl=jsonl, csv=csv)
+        view = find_evaluation(kept, run)
+        chosen = named_variant(view, variant)
+        if baseline is not None and chosen != view.variants[0]:
+            raise InputError(f"a baseline is of the first variant, `{view.variants[0]}`", hint="leave out --variant")
+        makers: list[tuple[Path | None, Callable[[], Iterable[str]]]] = [
+            (jsonl, lambda: jsonl_parts(view.cells(variant))),
+            (csv, lambda: csv_parts(view, variant)),
+            (junit, lambda: junit_parts(view, kept.record(view), chosen)),
+            (baseline, lambda: baseline_lines(view)),
+        ]
+        write_all(makers)
+
+
+def write_batch(kept: ProjectStore, run: Run, *, jsonl: Path | None, csv: Path | None) -> None:
+    """Write the rows of a batch with their answers. Raises InputError."""
+    from promptkit.reports.batch import AnswerTable, answer_lines
+
+    def rows() -> Iterator[Mapping[str, Any]]:
+        return (record for _, record in kept.store.batches.rows(run.number))
+
+    def lines(csv: bool) -> Iterator[str]:
+        return answer_lines(rows(), AnswerTable((row["fields"] for row in rows()), run.inputs["output_keys"], csv=csv))
+
+    write_all([(jsonl, lambda: lines(False)), (csv, lambda: lines(True))])
+
+
+def write_all(makers: Iterable[tuple[Path | None, Callable[[], Iterable[str]]]]) -> None:
+    """Write each file that is named. Raises InputError where none is, and for two to stdout."""
+    wanted = [(path, make) for path, make in makers if path is not None]
+    if not wanted:
+        raise InputError("nothing to write", hint="--jsonl FILE, --csv FILE, --junit FILE or --baseline FILE")
+    if sum(path == STDOUT for path, _ in wanted) > 1:
+        raise InputError("only one of them can go to stdout")
+    for path, make in wanted:
+        write(path, make())
+
+
+def write(path: Path, parts: Iterable[str]) -> None:
+    """Write text part by part to a file or to stdout. Raises StoreFailed where a file cannot be written."""
+    from promptkit.reports.output import note, result_stream
+    from promptkit.storage.files import write_private
+
+    if path == STDOUT:
+        out = result_stream()
+        for part in parts:
+            out.write(part)
+        out.flush()
+        return
+    write_private(path, _utf8(parts))
+    note(f"written: {path}")
+
+
+def _utf8(parts: Iterable[str]) -> Iterator[bytes]:
+    return (part.encode("utf-8") for part in parts)
+
 
 app = typer.Typer(
     add_completion=False,
@@ -37,10 +364,12 @@ def list_(
 
     Of an evaluation that is the first metric of its first variant.
     """
-    from promptkit.cli.run_find import open_kept, refuse_target
-    from promptkit.reports import emit, json_text, note, run_record, runs_text, terminal_width
+    from promptkit.cli.run_find import open_project_store, refuse_target
+    from promptkit.reports.output import emit, note, terminal_width
+    from promptkit.reports.runs import run_record, runs_text
+    from promptkit.reports.text import json_text
 
-    with open_kept() as kept:
+    with open_project_store() as kept:
         runs = [run for run in kept.store.runs(kind=kind, target=target, limit=limit) if kept.lists(run)]
         if target is not None and not runs:
             refuse_target(kept, target, kind)

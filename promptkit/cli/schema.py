@@ -21,7 +21,8 @@ def schema(
     ] = "pipeline",
 ) -> None:
     """Print the JSON Schema of a pipeline, a prompt's front matter or a suite."""
-    from promptkit.reports import emit, json_text
+    from promptkit.reports.output import emit
+    from promptkit.reports.text import json_text
 
     for known in get_args(Format):
         if of == known:
@@ -32,9 +33,9 @@ def schema(
 def json_schema(of: Format) -> dict[str, Any]:
     """Return the JSON Schema of a file format, made from the models that read it."""
     if of == "suite":
-        from promptkit.evaluation import suite_schema
+        from promptkit.evaluation.suite.spec import suite_schema
 
         return suite_schema()
-    from promptkit.engine import json_schema
+    from promptkit.engine.spec import json_schema
 
     return json_schema(of)

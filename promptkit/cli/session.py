@@ -1,4 +1,4 @@
-"""What a verb needs to ask models: the target, the models and the store, opened and closed together."""
+"""The session of a verb that asks models: the target, the models and the store, opened and closed together."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from promptkit.cli.options import Asking
+from promptkit.cli.options import ModelOptions
 from promptkit.errors import InputError, Interrupted, StoreFailed
 
 if TYPE_CHECKING:
-    from promptkit.engine import Pipeline, Settings
+    from promptkit.engine.pipeline import Pipeline
+    from promptkit.engine.session import RunSettings
     from promptkit.project import Project
-    from promptkit.reports import Progress
-    from promptkit.runtimes import Cache, Models
-    from promptkit.storage import Store
+    from promptkit.reports.progress import Progress
+    from promptkit.runtimes.client import Cache
+    from promptkit.runtimes.models import Models
+    from promptkit.storage.store import Store
 
 T = TypeVar("T")
 
@@ -32,12 +34,12 @@ class Session:
     project: Project
     models: Models
     store: Store
-    settings: Settings
+    settings: RunSettings
     reference: str
 
-    def serves(self, pipeline: Pipeline, asking: Asking) -> bool:
+    def serves(self, pipeline: Pipeline, asking: ModelOptions) -> bool:
         """Tell whether a pipeline, read anew, would open the same session."""
-        from promptkit.runtimes import default_reference
+        from promptkit.runtimes.models import default_reference
 
         settings = pipeline.project.settings
         reference, _ = default_reference(asking.model, pipeline.model, settings.model)
@@ -52,9 +54,9 @@ def find_project(target: str) -> Project:
     return Project.find(path if os.path.exists(path) else Path.cwd())
 
 
-def load(target: str, project: Project, asking: Asking) -> Pipeline:
+def load(target: str, project: Project, asking: ModelOptions) -> Pipeline:
     """Return the target with the command line's `--set` applied. Raises InputError with all that is wrong."""
-    from promptkit.engine import load_target
+    from promptkit.engine.load import load_target
     from promptkit.project import is_suite
 
     if is_suite(Path(target)):
@@ -65,7 +67,7 @@ def load(target: str, project: Project, asking: Asking) -> Pipeline:
 @asynccontextmanager
 async def open_session(
     pipeline: Pipeline,
-    asking: Asking,
+    asking: ModelOptions,
     progress: Progress,
     *,
     concurrency: int | None = None,
@@ -77,9 +79,11 @@ async def open_session(
     `concurrency` stands for the project's; `replies` gives what keeps replies in place of the store itself,
     `apart` are models that `--model` does not stand for.
     """
-    from promptkit.engine import Settings, default_model
-    from promptkit.reports import results_alone
-    from promptkit.runtimes import Models, Recorder
+    from promptkit.engine.pipeline import default_model
+    from promptkit.engine.session import RunSettings
+    from promptkit.reports.output import results_alone
+    from promptkit.runtimes.models import Models
+    from promptkit.runtimes.replay import Recorder
 
     project = pipeline.project
     reference, why, base = default_model(project, pipeline, asking.model)
@@ -103,7 +107,7 @@ async def open_session(
                 apart=apart,
             )
             async with models:
-                settings = Settings(strict=asking.strict)
+                settings = RunSettings(strict=asking.strict)
                 gc.freeze()  # what is loaded now stays: looking through it again costs a tenth of what a call does
                 gc.set_threshold(10_000)  # so does what is in flight: looking through it often costs as much again
                 yield Session(project=project, models=models, store=store, settings=settings, reference=reference)
@@ -115,7 +119,7 @@ async def open_session(
 @contextmanager
 def open_store(project: Project, progress: Progress) -> Iterator[Store]:
     """Open the project's store; where the folder cannot be written, one that is gone after the block, and say so."""
-    from promptkit.storage import Store
+    from promptkit.storage.store import Store
 
     size = project.settings.cache.size
     with ExitStack() as stack:
@@ -142,3 +146,16 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     except KeyboardInterrupt:
         hint = "the same command asks only what is missing"
         raise Interrupted("interrupted; what was answered is kept", hint=hint) from None
+
+
+def refuse_shipped(pipeline: Pipeline, cannot: str, then: str) -> None:
+    """Raise InputError where a command would write into or beside a shipped file; the hint says what to copy first."""
+    from promptkit.project import LIBRARY
+
+    file, root = pipeline.file, pipeline.project.root
+    shipped = [LIBRARY / folder for folder in ("pipelines", "templates")]
+    if root == LIBRARY or not any(map(file.is_relative_to, shipped)):
+        return
+    own = Path.cwd() if any(map(root.is_relative_to, shipped)) else root
+    hint = f"copy {file} to {own / file.relative_to(LIBRARY)}, then {then}"
+    raise InputError(f"`{pipeline.name}` is shipped with promptkit; {cannot}", hint=hint)

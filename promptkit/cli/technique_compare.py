@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout
+from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Target, Timeout
 from promptkit.cli.technique_prepare import Data, Expect, Limit, Step
 from promptkit.errors import PromptkitError, Unsupported
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from promptkit.cli.session import Session
-    from promptkit.engine import Pipeline, StepRows
-    from promptkit.engine import Step as PipelineStep
-    from promptkit.evaluation.choosing import Comparison, Contender, Measured
+    from promptkit.engine.pipeline import Pipeline
+    from promptkit.engine.pipeline import Step as PipelineStep
+    from promptkit.engine.step_rows import StepRows
+    from promptkit.evaluation.recommendation.technique_comparison import Contender, TechniqueComparison, TechniqueResult
 
 
 class RowsMissing(PromptkitError):
@@ -51,18 +52,19 @@ def compare(
 
     All else stays the same. Each technique gets its share of right answers with a 95 % interval, and what it cost.
     """
-    from promptkit import engine
     from promptkit.cli.session import find_project, load, run_to_end
-    from promptkit.evaluation import choosing
+    from promptkit.engine.step_rows import find_prompt_step, read_step_rows
+    from promptkit.evaluation.recommendation.technique_comparison import contenders as choosing_contenders
+    from promptkit.evaluation.recommendation.technique_comparison import parse_specs
 
-    asking = Asking(
+    asking = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
     pipeline = load(target, find_project(target), asking)
-    own = engine.asking_step(pipeline, step)
-    specs = choosing.read_specs(techniques)
-    rows = engine.read_step_rows(pipeline, own, data, expect=expect, labelled=True, limit=limit)
-    contenders = choosing.contenders(pipeline, own, specs, rows, allow_seen=allow_seen)
+    own = find_prompt_step(pipeline, step)
+    specs = parse_specs(techniques)
+    rows = read_step_rows(pipeline, own, data, expect=expect, labelled=True, limit=limit)
+    contenders = choosing_contenders(pipeline, own, specs, rows, allow_seen=allow_seen)
     run_to_end(compare_techniques(pipeline, own, contenders, rows, asking, json=json))
 
 
@@ -71,31 +73,25 @@ async def compare_techniques(
     step: PipelineStep,
     contenders: Sequence[Contender],
     rows: StepRows,
-    asking: Asking,
+    asking: ModelOptions,
     *,
     json: bool,
 ) -> None:
     """Measure the techniques and print the table. Raises RowsMissing, or Unsupported where none could be measured."""
     from promptkit.cli.results import show_models, spent_text
     from promptkit.cli.session import open_session
-    from promptkit.evaluation import choosing
-    from promptkit.reports import (
-        Progress,
-        comparison_text,
-        counted,
-        emit,
-        emit_folded,
-        json_text,
-        measured_text,
-        note,
-        terminal_width,
-    )
+    from promptkit.evaluation.recommendation.evidence import keep_evidence
+    from promptkit.evaluation.recommendation.technique_comparison import compare as choosing_compare
+    from promptkit.reports.output import emit, emit_folded, note, terminal_width
+    from promptkit.reports.progress import Progress
+    from promptkit.reports.techniques import comparison_text, measured_text
+    from promptkit.reports.text import counted, json_text
 
     progress, started = Progress(), monotonic()
     note(f"{counted(len(rows.rows), 'row')}, the expected answer in `{rows.expect}`")
     async with open_session(pipeline, asking, progress) as session:
         with progress.showing(rows=len(rows.rows) * sum(each.step is not None for each in contenders)):
-            comparison = await choosing.compare(
+            comparison = await choosing_compare(
                 pipeline,
                 step,
                 contenders,
@@ -107,7 +103,7 @@ async def compare_techniques(
                 on_measured=lambda each: progress.notice(measured_text(each)),
             )
         if not asking.sets:  # What was set for this time alone says nothing of the step as its files say it.
-            choosing.keep_evidence(pipeline.project, comparison.evidence())
+            keep_evidence(pipeline.project, comparison.evidence())
         note(spent_text([comparison.totals], monotonic() - started))
         show_models(comparison, session, progress)
         if json:
@@ -117,7 +113,7 @@ async def compare_techniques(
     check_whole(comparison)
 
 
-def check_whole(comparison: Comparison) -> None:
+def check_whole(comparison: TechniqueComparison) -> None:
     """Raise Unsupported where no technique could be measured, RowsMissing where one was not on all rows."""
     states = {each.state for each in comparison.measured}
     if states == {"unavailable"}:
@@ -130,7 +126,7 @@ def check_whole(comparison: Comparison) -> None:
         )
 
 
-def json_record(comparison: Comparison, session: Session) -> dict[str, Any]:
+def json_record(comparison: TechniqueComparison, session: Session) -> dict[str, Any]:
     """Return a comparison as the documented JSON object."""
     from promptkit.cli.results import model_records
 
@@ -144,7 +140,7 @@ def json_record(comparison: Comparison, session: Session) -> dict[str, Any]:
     }
 
 
-def technique_record(each: Measured) -> dict[str, Any]:
+def technique_record(each: TechniqueResult) -> dict[str, Any]:
     """Return a measured technique as JSON-able data: sums under `spent`, means under `per_row`."""
     amounts = ("calls", "requests", "tokens_in", "tokens_out", "seconds")
     measured = each.n > 0 and each.state != "unavailable"

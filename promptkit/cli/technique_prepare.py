@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, Record, Strict, Target, Timeout
+from promptkit.cli.options import Json, Model, ModelOptions, Record, Strict, Target, Timeout
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.cli.session import Session
-    from promptkit.engine import Preparation, PreparedStep, StepRows
+    from promptkit.engine.preparation import Preparation, PreparedStep
+    from promptkit.engine.step_rows import StepRows
 
 
 def complete_technique(incomplete: str) -> list[str]:
     """Return the names of techniques that begin so and are prepared; nothing where something is wrong."""
     from promptkit.errors import PromptkitError
     from promptkit.project import Project
-    from promptkit.techniques import find_all
+    from promptkit.techniques.description import find_all
 
     try:
         every, _ = find_all(Project.find(Path.cwd()))
@@ -66,18 +67,18 @@ def prepare(
     They are written to PIPELINE.STEP.NAME.yaml beside the pipeline, to be read and edited; the step then uses them.
     Nothing that is there is written over without --force. What was answered is kept: the same command goes on.
     """
-    from promptkit import engine
-    from promptkit.cli.session import find_project, load, run_to_end
-    from promptkit.cli.shipped import refuse_shipped
+    from promptkit.cli.session import find_project, load, refuse_shipped, run_to_end
+    from promptkit.engine.preparation import plan_preparation, read_parameters
+    from promptkit.engine.step_rows import find_prompt_step, read_step_rows
 
     most = read_budget(budget)
-    asking = Asking(model=model, record=record, strict=strict, timeout=timeout)
+    asking = ModelOptions(model=model, record=record, strict=strict, timeout=timeout)
     pipeline = load(target, find_project(target), asking)
     refuse_shipped(pipeline, "nothing can be prepared beside it", "prepare it there")
-    plan = engine.plan_preparation(
-        name, pipeline, engine.asking_step(pipeline, step), engine.read_parameters(sets or ()), overwrite=force
+    plan = plan_preparation(
+        name, pipeline, find_prompt_step(pipeline, step), read_parameters(sets or ()), overwrite=force
     )
-    rows = engine.read_step_rows(pipeline, plan.step, data, expect=expect, labelled=plan.labelled, limit=limit)
+    rows = read_step_rows(pipeline, plan.step, data, expect=expect, labelled=plan.labelled, limit=limit)
     given = {"--expect": expect, "--limit": limit, "--model": model}
     command = join(
         ["promptkit", "techniques", "prepare", name, target, "--step", plan.step.name, "--data", str(data)]
@@ -103,19 +104,23 @@ def read_budget(text: str | None) -> int | None:
 
 
 async def prepare_step(
-    plan: Preparation, rows: StepRows, asking: Asking, *, command: str, budget: int | None, json: bool
+    plan: Preparation, rows: StepRows, asking: ModelOptions, *, command: str, budget: int | None, json: bool
 ) -> PreparedStep:
     """Prepare, write the artifact, print its path and return it. Raises what ended the preparation."""
-    from promptkit import engine
     from promptkit.cli.results import show_models, spent_text
     from promptkit.cli.session import open_session
+    from promptkit.engine.preparation import prepare as engine_prepare
+    from promptkit.engine.preparation import write_artifact
     from promptkit.errors import place
-    from promptkit.reports import Progress, emit, json_text, note, prepared_text
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.progress import Progress
+    from promptkit.reports.techniques import prepared_text
+    from promptkit.reports.text import json_text
 
     progress, started = Progress(), monotonic()
     async with open_session(plan.pipeline, asking, progress) as session:
         with progress.showing():
-            prepared = await engine.prepare(
+            prepared = await engine_prepare(
                 plan,
                 rows,
                 models=session.models,
@@ -123,7 +128,7 @@ async def prepare_step(
                 on_event=progress.listener(),
                 budget=budget,
             )
-        engine.write_artifact(prepared.artifact, plan.file, command)
+        write_artifact(prepared.artifact, plan.file, command)
         note(f"{prepared_text(prepared)} · {spent_text([prepared.totals], monotonic() - started)}")
         show_models(prepared, session, progress)
         emit(json_text(json_record(plan, prepared, rows, session)) if json else str(place(plan.file)))
@@ -156,10 +161,11 @@ def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, sessi
 
 def show_next(plan: Preparation, prepared: PreparedStep, target: str) -> None:
     """Show what a person would do next: fill in what is empty, else how the step uses it, and whether it is better."""
-    from promptkit.engine import uses_technique
+    from promptkit.engine.preparation import uses_technique
     from promptkit.errors import place
-    from promptkit.reports import counted, note
-    from promptkit.techniques import ROWS
+    from promptkit.reports.output import note
+    from promptkit.reports.text import counted
+    from promptkit.techniques.needs import ROWS
 
     name, step = plan.technique.name, plan.step.name
     if ROWS in plan.technique.needs and not prepared.artifact.items:

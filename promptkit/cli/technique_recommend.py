@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, complete_target
+from promptkit.cli.options import Json, Model, ModelOptions, complete_target
 from promptkit.cli.technique_prepare import Limit
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.engine import Pipeline, Step
-    from promptkit.evaluation.choosing import Situation
+    from promptkit.engine.pipeline import Pipeline, Step
+    from promptkit.evaluation.recommendation.recommend import StepProfile
     from promptkit.project import Project
-    from promptkit.runtimes import Model as RunningModel
+    from promptkit.runtimes.base import Model as RunningModel
 
 
 def recommend(
@@ -47,19 +47,21 @@ def recommend(
     from promptkit.cli.session import find_project, load, run_to_end
     from promptkit.project import Project
 
-    asking = Asking(model=model)
+    asking = ModelOptions(model=model)
     if target is None and (step or data):
         raise InputError("a step and its data are those of a pipeline", hint="name it before the options")
     if target is None and task is None:
         raise InputError("name a task or a pipeline", hint="promptkit techniques recommend --task math")
     pipeline = load(target, find_project(target), asking) if target else None
     project = pipeline.project if pipeline else Project.find(Path.cwd())
-    wanted = Wanted(task=task, step=step, data=data, limit=limit, budget=budget, depth=depth, flags=tuple(flags or ()))
-    run_to_end(recommend_for(wanted, pipeline, project, asking, json=json))
+    wanted = RecommendOptions(
+        task=task, step=step, data=data, limit=limit, budget=budget, depth=depth, flags=tuple(flags or ())
+    )
+    run_to_end(print_recommendation(wanted, pipeline, project, asking, json=json))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class RecommendOptions:
     """What was asked for on the command line."""
 
     task: str | None
@@ -71,27 +73,21 @@ class Wanted:
     flags: tuple[str, ...]
 
 
-async def recommend_for(
-    wanted: Wanted, pipeline: Pipeline | None, project: Project, asking: Asking, *, json: bool
+async def print_recommendation(
+    wanted: RecommendOptions, pipeline: Pipeline | None, project: Project, asking: ModelOptions, *, json: bool
 ) -> None:
     """Print what is recommended on the model that would answer. Raises InputError where the task cannot be told."""
-    from promptkit import engine
-    from promptkit.evaluation.choosing import recommend as rank
-    from promptkit.reports import (
-        emit,
-        emit_folded,
-        json_text,
-        note,
-        paragraph,
-        recommendation_record,
-        recommendation_text,
-        terminal_width,
-    )
+    from promptkit.engine.step_rows import find_prompt_step
+    from promptkit.evaluation.recommendation.recommend import recommend as rank
+    from promptkit.reports.layout import paragraph
+    from promptkit.reports.output import emit, emit_folded, note, terminal_width
+    from promptkit.reports.techniques import recommendation_record, recommendation_text
+    from promptkit.reports.text import json_text
 
-    step = engine.asking_step(pipeline, wanted.step) if pipeline else None
-    asked = _asked(wanted, pipeline, step)
+    step = find_prompt_step(pipeline, wanted.step) if pipeline else None
+    asked = _profile(wanted, pipeline, step)
     model = await _model(pipeline, step, project, asking)
-    situation = _on_model(asked, model, pipeline, step)
+    situation = _profile_on_model(asked, model, pipeline, step)
     found = rank(situation, project)
     size = f" ({situation.size:g}B parameters)" if situation.size else ""
     can = paragraph(", ".join(sorted(model.capabilities)), first="  ", rest="  ")
@@ -102,11 +98,11 @@ async def recommend_for(
         emit_folded(recommendation_text(found, width=terminal_width()))
 
 
-async def _model(pipeline: Pipeline | None, step: Step | None, project: Project, asking: Asking) -> RunningModel:
+async def _model(pipeline: Pipeline | None, step: Step | None, project: Project, asking: ModelOptions) -> RunningModel:
     """Return the model that would answer a step; without one, a step that names none."""
-    from promptkit.engine import default_model
-    from promptkit.reports import Progress
-    from promptkit.runtimes import Models
+    from promptkit.engine.pipeline import default_model
+    from promptkit.reports.progress import Progress
+    from promptkit.runtimes.models import Models
 
     reference, why, base = default_model(project, pipeline, asking.model)
     progress = Progress()
@@ -122,31 +118,33 @@ async def _model(pipeline: Pipeline | None, step: Step | None, project: Project,
             return await (await models.get(step.model if step else None)).model()
 
 
-def _asked(wanted: Wanted, pipeline: Pipeline | None, step: Step | None) -> Situation:
+def _profile(wanted: RecommendOptions, pipeline: Pipeline | None, step: Step | None) -> StepProfile:
     """Return what a recommendation is for, before a model is opened: nothing is at hand yet. Raises InputError."""
-    from promptkit import engine
-    from promptkit.evaluation.choosing import Situation, costing_of, find_task, flags_of, from_rows, read_flags
-    from promptkit.techniques import Hand
+    from promptkit.engine.step_rows import read_step_rows
+    from promptkit.evaluation.recommendation.recommend import StepProfile, find_task
+    from promptkit.evaluation.recommendation.step_profile import cost_inputs, data_flags, needs_met_by_rows, parse_flags
+    from promptkit.techniques.needs import Available
 
     rows = None
     if pipeline and step and wanted.data:
-        rows = engine.read_step_rows(pipeline, step, wanted.data, limit=wanted.limit)
+        rows = read_step_rows(pipeline, step, wanted.data, limit=wanted.limit)
     task, _ = find_task(wanted.task if wanted.task is not None else _likely_task(step))
-    return Situation(
+    return StepProfile(
         task=task,
-        hand=Hand(capabilities=()),
-        **(costing_of(step, rows) if step else {}),
+        hand=Available(capabilities=()),
+        **(cost_inputs(step, rows) if step else {}),
         budget=wanted.budget,
         depth=wanted.depth,
-        flags={**(flags_of(rows) if rows else {}), **read_flags(wanted.flags)},
-        extra=from_rows(rows) if rows else (),
+        flags={**(data_flags(rows) if rows else {}), **parse_flags(wanted.flags)},
+        extra=needs_met_by_rows(rows) if rows else (),
     )
 
 
 def _likely_task(step: Step | None) -> str:
     """Return the task that a step says, and say so. Raises InputError where it says none."""
-    from promptkit.evaluation.choosing import likely_task, tasks
-    from promptkit.reports import note
+    from promptkit.evaluation.recommendation.recommend import tasks
+    from promptkit.evaluation.recommendation.step_profile import likely_task
+    from promptkit.reports.output import note
 
     assert step is not None, "without a pipeline there is a task"
     likely = likely_task(step)
@@ -157,13 +155,17 @@ def _likely_task(step: Step | None) -> str:
     return likely[0]
 
 
-def _on_model(asked: Situation, model: RunningModel, pipeline: Pipeline | None, step: Step | None) -> Situation:
+def _profile_on_model(
+    asked: StepProfile, model: RunningModel, pipeline: Pipeline | None, step: Step | None
+) -> StepProfile:
     """Return what a recommendation is for with what is at hand on a model, and what was measured on it here."""
-    from promptkit.evaluation.choosing import billions, files_hash, hand_of, read_evidence, with_roles
-    from promptkit.techniques import Hand
+    from promptkit.evaluation.recommendation.evidence import files_hash, read_evidence
+    from promptkit.evaluation.recommendation.recommend import with_task_inputs
+    from promptkit.evaluation.recommendation.step_profile import available_for, billions
+    from promptkit.techniques.needs import Available
 
     if pipeline is None or step is None:
-        hand = with_roles(Hand(capabilities=model.capabilities), asked.task)
+        hand = with_task_inputs(Available(capabilities=model.capabilities), asked.task)
         return replace(asked, hand=hand, size=billions(model))
     here = (pipeline.name, step.name, files_hash(pipeline, step), model.digest)
     evidence = [
@@ -171,4 +173,4 @@ def _on_model(asked: Situation, model: RunningModel, pipeline: Pipeline | None, 
         for each in read_evidence(pipeline.project)
         if (each.pipeline, each.step, each.files, each.model.digest) == here
     ]
-    return replace(asked, hand=hand_of(pipeline, step, model), size=billions(model), evidence=evidence)
+    return replace(asked, hand=available_for(pipeline, step, model), size=billions(model), evidence=evidence)

@@ -15,17 +15,17 @@ from promptkit.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from promptkit.project import Project
-    from promptkit.techniques import Technique
+    from promptkit.techniques.registry import Technique
 
 
 def complete_technique(incomplete: str) -> list[str]:
     """Return the names of techniques that begin so; nothing where something is wrong."""
     from promptkit.errors import PromptkitError
     from promptkit.project import Project
-    from promptkit.techniques import names
+    from promptkit.techniques.registry import technique_names
 
     try:
-        return [name for name in names(Project.find(Path.cwd())) if name.startswith(incomplete)]
+        return [name for name in technique_names(Project.find(Path.cwd())) if name.startswith(incomplete)]
     except PromptkitError:
         return []
 
@@ -54,10 +54,12 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the techniques that a step may use here; what is wrong with others of the project's is told after them."""
-    from promptkit.evaluation.choosing import find_task
+    from promptkit.evaluation.recommendation.recommend import find_task
     from promptkit.project import Project
-    from promptkit.reports import catalog_text, emit, emit_folded, json_text, terminal_width
-    from promptkit.techniques import find_all, record
+    from promptkit.reports.output import emit, emit_folded, terminal_width
+    from promptkit.reports.techniques import catalog_text
+    from promptkit.reports.text import json_text
+    from promptkit.techniques.description import find_all, technique_record
 
     project = Project.find(Path.cwd())
     every, problems = find_all(project)
@@ -71,7 +73,7 @@ def list_(
         each for each in every if family in (None, each.card.family) and (task is None or task in each.card.tasks)
     ]
     if json:
-        emit(json_text([record(each) for each in chosen]))
+        emit(json_text([technique_record(each) for each in chosen]))
     else:
         emit_folded(catalog_text(chosen, project, width=terminal_width()))
     if problems:
@@ -82,25 +84,28 @@ def list_(
 def show(name: Name, json: Json = False) -> None:
     """Describe a technique: what it does and costs, and each prompt that it sends on its example."""
     from promptkit.cli.session import run_to_end
-    from promptkit.engine import example_run, trace_record
+    from promptkit.engine.render import run_example
+    from promptkit.engine.results import trace_record
     from promptkit.project import Project
-    from promptkit.reports import emit, emit_folded, json_text, technique_text, terminal_width
-    from promptkit.techniques import record
+    from promptkit.reports.output import emit, emit_folded, terminal_width
+    from promptkit.reports.techniques import technique_text
+    from promptkit.reports.text import json_text
+    from promptkit.techniques.description import technique_record
 
     project = Project.find(Path.cwd())
     technique = _found(name, project)
-    example = run_to_end(example_run(technique, project))
+    example = run_to_end(run_example(technique, project))
     if json:
         trace = trace_record(example.trace)["parts"] if example else None
-        emit(json_text({**record(technique), "example": trace}))
+        emit(json_text({**technique_record(technique), "example": trace}))
     else:
         emit_folded(technique_text(technique, project, example, width=terminal_width()))
 
 
 def _found(name: str, project: Project) -> Technique:
-    from promptkit.techniques import find, names
+    from promptkit.techniques.registry import find_technique, technique_names
 
-    found = find(name, project)
+    found = find_technique(name, project)
     if found is None:
-        raise InputError(f"there is no technique `{name}`", hint=nearest(name, names(project)))
+        raise InputError(f"there is no technique `{name}`", hint=nearest(name, technique_names(project)))
     return found

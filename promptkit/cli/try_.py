@@ -1,13 +1,29 @@
-"""`promptkit try`: the pinned cases, each answer against the one before."""
+"""`promptkit try`: run the pinned cases once or after each save, and compare each answer with the previous one."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import hashlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
-from promptkit.errors import InputError
+from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Target, Timeout, Values
+from promptkit.cli.results import in_order
+from promptkit.cli.session import Session, find_project, load, open_session, refuse_shipped
+from promptkit.errors import InputError, Interrupted, Problem, PromptkitError, place
+
+if TYPE_CHECKING:
+    from promptkit.engine.pipeline import Case, Pipeline
+    from promptkit.reports.cases import CaseOutcome
+    from promptkit.reports.progress import Progress
+    from promptkit.storage.store import Store
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -33,16 +49,351 @@ def try_(
 
     NAME=VALUE tries these values alone. Only what changed is asked again.
     """
+    from promptkit.cli.inputs import read_texts
     from promptkit.cli.session import run_to_end
-    from promptkit.cli.trial import Trial, Watch
-    from promptkit.cli.values import read_texts
 
     if expect is not None and pin is None:
         raise InputError("--expect belongs to a case that is pinned", hint="add --pin NAME")
-    asking = Asking(
+    asking = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
-    trial = (Watch if watch else Trial)(target, read_texts(values or ()), asking, json=json)
+    trial = (WatchRun if watch else TryRun)(target, read_texts(values or ()), asking, json=json)
     if pin is not None:
         trial.pin(pin, expect)
-    run_to_end(trial.follow() if isinstance(trial, Watch) else trial.once())
+    run_to_end(trial.follow() if isinstance(trial, WatchRun) else trial.once())
+
+
+class TryRun:
+    """A target that is tried. `texts` are the typed values, if any."""
+
+    def __init__(self, target: str, texts: Mapping[str, str], asking: ModelOptions, *, json: bool) -> None:
+        from promptkit.reports.cases import TryScreen
+        from promptkit.reports.progress import Progress
+
+        self._target = target
+        self._texts = dict(texts)
+        self._asking = asking
+        self._progress = Progress()
+        self._screen = TryScreen(target, json=json, clear=isinstance(self, WatchRun))
+        self._stack = AsyncExitStack()
+        self._session: Session | None = None
+
+    def pin(self, name: str, expect: str | None) -> None:
+        """Add the typed values, or else the examples, to the target's file as a case; all cases are then tried."""
+        from promptkit.engine.inputs import fill_inputs
+        from promptkit.reports.output import note
+
+        pipeline = self._load()
+        refuse_shipped(pipeline, "a case cannot be pinned in it", "pin the case there")
+        file = pin_case(pipeline, name, fill_inputs(pipeline, texts=self._texts).values, expect)
+        self._texts = {}
+        note(f"pinned `{name}` in {file}")
+
+    async def once(self) -> None:
+        """Try the cases once."""
+        pipeline = self._load()
+        async with self._stack:
+            await self._try(pipeline)
+
+    def _load(self) -> Pipeline:
+        return load(self._target, find_project(self._target), self._asking)
+
+    async def _try(self, pipeline: Pipeline) -> None:
+        session = await self._open(pipeline)
+        outcomes = await try_cases(pipeline, cases_to_try(pipeline, self._texts), session, self._progress)
+        self._screen.show(self._settle(outcomes))
+
+    def _settle(self, outcomes: tuple[CaseOutcome, ...]) -> tuple[CaseOutcome, ...]:
+        return outcomes
+
+    async def _open(self, pipeline: Pipeline) -> Session:
+        """Return the open session, opened anew where an edit names another model or changes the project's settings."""
+        if self._session is None or not self._session.serves(pipeline, self._asking):
+            await self._stack.aclose()
+            self._session = await self._stack.enter_async_context(open_session(pipeline, self._asking, self._progress))
+        return self._session
+
+
+class WatchRun(TryRun):
+    """A target that is tried again after each save, until ctrl-C while nothing is asked."""
+
+    _files: frozenset[Path] = frozenset()
+    _broken = True
+    """Whether files may be missing. At first too: what is in the folders before they are read tells what came since."""
+    _answering: asyncio.Task[None] | None = None
+    _left = False
+    _pressed = False
+    """Whether a person, not a save, stopped the answers."""
+    _shown: tuple[CaseOutcome, ...] = ()
+    _asked = ""
+
+    async def follow(self) -> None:
+        """Try the cases now and after each save. Raises Interrupted in the end."""
+
+        self._files = frozenset([find_project(self._target).target(self._target)])
+        changes = FileWatcher(self._watched)
+        watching = asyncio.current_task()
+        assert watching is not None
+        async with self._stack:
+            with _on_ctrl_c(lambda: self._press(watching)):
+                try:
+                    self._begin()
+                    async for _ in changes.follow():
+                        self._stop()
+                        self._begin()
+                except asyncio.CancelledError:
+                    if not self._left:  # an answer ended the command
+                        raise
+                    raise Interrupted("left") from None
+                finally:
+                    self._stop()
+
+    def _begin(self) -> None:
+        """Read the files and begin to ask; where they are broken, say so over the last good result."""
+        from promptkit.engine.dependencies import files_of
+        from promptkit.storage.files import resolved
+
+        try:
+            pipeline = self._load()
+        except InputError as error:
+            self._broken = True
+            self._files |= {resolved(Path(problem.file)) for problem in error.problems if problem.file}
+            self._screen.broken(error)
+            self._idle()
+            return
+        self._broken = False
+        self._files = frozenset(files_of(pipeline))
+        self._pressed = False
+        self._asked = f"{datetime.now():%H:%M:%S}"
+        self._screen.asking(self._asked)
+        self._answering = asyncio.create_task(self._answer(pipeline, self._answering))
+
+    async def _answer(self, pipeline: Pipeline, before: asyncio.Task[None] | None) -> None:
+        """Try the cases once what was asked `before` has stopped; a failure is shown, and the watch goes on."""
+        try:
+            if before is not None:
+                await asyncio.wait([before])
+            await self._try(pipeline)
+        except PromptkitError as error:
+            self._screen.broken(error)
+        except asyncio.CancelledError:
+            if not self._pressed:  # A save stopped it, and what is asked now is on the screen.
+                return
+            self._screen.stopped()
+        self._idle()
+
+    def _settle(self, outcomes: tuple[CaseOutcome, ...]) -> tuple[CaseOutcome, ...]:
+        """Keep the last comparison while no answer has changed since it was shown; a failure is no answer."""
+        from promptkit.reports.cases import update_baselines
+
+        settled, self._shown = update_baselines(outcomes, self._shown)
+        return settled
+
+    def _idle(self) -> None:
+        self._screen.idle(len(self._files), self._asked)
+
+    def _press(self, watching: asyncio.Task[None]) -> None:
+        """Do what ctrl-C asks for: stop the answers, or leave where there are none."""
+        if self._stop():
+            self._pressed = True
+        else:
+            self._leave(watching)
+
+    def _stop(self) -> bool:
+        """Stop the answers under way and tell whether there were any."""
+        return self._answering is not None and not self._answering.done() and self._answering.cancel()
+
+    def _leave(self, watching: asyncio.Task[None]) -> bool:
+        """Stop watching, as a person wants it."""
+        self._left = True
+        return watching.cancel()
+
+    def _watched(self) -> Collection[Path]:
+        """Return the files to follow; while one is broken also the folders where a missing one may come."""
+        if not self._broken:
+            return self._files
+        root = find_project(self._target).root
+        folders = {path.parent for path in self._files}
+        folders |= {folder for top in ("pipelines", "templates") for folder in (root / top).glob("**")}
+        return self._files | folders
+
+
+@contextmanager
+def _on_ctrl_c(act: Callable[[], object]) -> Iterator[None]:
+    """Let ctrl-C call `act` instead of ending the tool."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, act)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+EXAMPLE_CASE = "example"
+TYPED_CASE = "values"
+
+
+def cases_to_try(pipeline: Pipeline, texts: Mapping[str, str]) -> tuple[Case, ...]:
+    """Return the cases to try: the typed values, else those pinned, else the inputs' examples. Raises InputError."""
+    from promptkit.engine.inputs import fill_inputs
+    from promptkit.engine.pipeline import Case
+
+    if texts or not pipeline.cases:
+        filled = fill_inputs(pipeline, texts=texts)
+        return (Case(name=TYPED_CASE if texts else EXAMPLE_CASE, inputs=filled.values),)
+    return pipeline.cases
+
+
+async def try_cases(
+    pipeline: Pipeline, cases: Sequence[Case], session: Session, progress: Progress
+) -> tuple[CaseOutcome, ...]:
+    """Run the cases, several at once, and return them with the answers before; the store remembers the new ones."""
+    from promptkit.cli.results import announced, answered_by
+    from promptkit.engine.run import run
+    from promptkit.reports.cases import CaseOutcome, answer_record
+
+    target = os.path.relpath(pipeline.file, pipeline.project.root)
+
+    async def answer(case: Case) -> CaseOutcome:
+        result = await run(
+            pipeline,
+            case.inputs,
+            models=session.models,
+            settings=session.settings,
+            on_event=progress.listener(prefix=f"{case.name}/", steps=False),
+        )
+        before = answer_before(session.store, target, case)
+        why = answered_by(result, session)
+        told = announced(result, session)
+        return CaseOutcome(case=case, answer=answer_record(result), before=before, why=why, told=told)
+
+    with progress.showing():
+        outcomes = [outcome async for outcome in in_order(answer, cases)]
+    # Only now, and only answers: what was stopped half-way or failed must not stand for the answer before.
+    for outcome in (outcome for outcome in outcomes if outcome.answer["error"] is None):
+        record = {"inputs": dict(outcome.case.inputs), "answer": outcome.answer}
+        session.store.remember(target, outcome.case.name, record)
+    return tuple(outcomes)
+
+
+def answer_before(store: Store, target: str, case: Case) -> Mapping[str, Any] | None:
+    """Return the answer to a case before, where its inputs are the same; a damaged one counts as none."""
+    from promptkit.storage.records import check_shape
+    from promptkit.storage.shapes import CaseShape
+
+    remembered = store.remembered(target, case.name)
+    if remembered is not None:
+        with store.damage.skipping():
+            found = check_shape(remembered, CaseShape, f"cases {target} {case.name}")
+            return found["answer"] if found["inputs"] == case.inputs else None
+    return None
+
+
+def pin_case(pipeline: Pipeline, name: str, inputs: Mapping[str, Any], expect: str | None) -> Path:
+    """Add a case to the target's file, which stays as it is otherwise, and return the file. Raises InputError."""
+    from promptkit.storage.files import read_text, write_atomic
+    from promptkit.storage.yaml_edit import append_item
+
+    if any(case.name == name for case in pipeline.cases):
+        problem = Problem(f"there is a case `{name}` already", place(pipeline.file), hint="pin it under another name")
+        raise InputError(problem)
+    case: dict[str, Any] = {"name": name, "inputs": dict(inputs)}
+    if expect is not None:
+        case["expect"] = _expected_value(expect)
+    text = read_text(pipeline.file)
+    write_atomic(pipeline.file, append_item(text, ("cases",), case, file=str(place(pipeline.file))))
+    return pipeline.file
+
+
+def _expected_value(text: str) -> Any:
+    """Return an expected answer as it was typed, read as YAML is; what is not YAML is text."""
+    from promptkit.storage.yaml import load
+
+    try:
+        return load(text, file="--expect").value
+    except InputError:
+        return text
+
+
+DEBOUNCE_MS = 60
+"""Milliseconds over which the changes of one save are gathered at most."""
+QUIET_MS = 15
+"""Milliseconds without a further change after which a save counts as done."""
+POLL_MS = 500
+"""Milliseconds after which the files are looked at in any case: what is saved while a watch begins has no event."""
+WATCHED_SUFFIXES = {".csv", ".j2", ".json", ".jsonl", ".py", ".tsv", ".txt", ".yaml", ".yml"}
+"""Of files whose coming and going in a folder counts; editors put others beside what they save."""
+RENAME_SECONDS = 0.05
+"""Seconds that a file may be away while an editor renames another over it."""
+
+
+class FileWatcher:
+    """Follows the content of files, and which files a folder has.
+
+    `watched` is asked again after each change, as files come and go with edits.
+    """
+
+    def __init__(self, watched: Callable[[], Collection[Path]]) -> None:
+        self._watched = watched
+        self._digests: dict[Path, tuple[tuple[int, int, int], str]] = {}
+        self._seen = self._contents()
+
+    async def follow(self) -> AsyncIterator[frozenset[Path]]:
+        """Yield the files whose content has changed since the last time."""
+        from watchfiles import awatch
+
+        while True:
+            self._take_in()
+            folders = self._folders()
+            saves = awatch(
+                *folders,
+                debounce=DEBOUNCE_MS,
+                step=QUIET_MS,
+                rust_timeout=POLL_MS,
+                yield_on_timeout=True,
+                recursive=False,
+            )
+            async with aclosing(saves):
+                async for _ in saves:
+                    if changed := await self._changed():
+                        yield changed
+                        self._take_in()
+                    if self._folders() != folders:
+                        break
+
+    async def _changed(self) -> frozenset[Path]:
+        """Return what has changed since the last call; a file watched for the first time has not."""
+        now = self._contents()
+        if any(digest is None and self._seen.get(path) for path, digest in now.items()):
+            await asyncio.sleep(RENAME_SECONDS)
+            now = self._contents()
+        changed = frozenset(path for path in now.keys() & self._seen.keys() if now[path] != self._seen[path])
+        self._seen = now
+        return changed
+
+    def _take_in(self) -> None:
+        """Begin to follow what is watched for the first time, as it is now."""
+        self._seen = {**self._contents(), **self._seen}
+
+    def _folders(self) -> frozenset[Path]:
+        folders = (path if path.is_dir() else path.parent for path in self._watched())
+        return frozenset(folder for folder in folders if folder.is_dir())
+
+    def _contents(self) -> dict[Path, str | None]:
+        """Return a digest of each file and folder, None where it is not there."""
+        return {path: self._digest(path) for path in self._watched()}
+
+    def _digest(self, path: Path) -> str | None:
+        """Return what tells one state from another; a file whose inode, time and size stayed is not read again."""
+        try:
+            if path.is_dir():
+                return "\n".join(sorted(child.name for child in path.iterdir() if child.suffix in WATCHED_SUFFIXES))
+            if not path.is_file():
+                return None
+            status = path.stat()
+            mark = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if path not in self._digests or self._digests[path][0] != mark:
+                self._digests[path] = (mark, hashlib.sha256(path.read_bytes()).hexdigest())
+        except OSError:
+            return None
+        return self._digests[path][1]

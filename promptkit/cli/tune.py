@@ -13,27 +13,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.eval_ import complete_suite
-from promptkit.cli.eval_next import typed_options
-from promptkit.cli.options import Asking, Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, complete_model
+from promptkit.cli.eval_ import command_options, complete_suite
+from promptkit.cli.options import (
+    Json,
+    Model,
+    ModelOptions,
+    NoCache,
+    Record,
+    Sets,
+    Strict,
+    Target,
+    Timeout,
+    complete_model,
+)
 from promptkit.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from promptkit.cli.session import Session
-    from promptkit.evaluation import Suite
-    from promptkit.reports import Progress
-    from promptkit.tuning import Mode, Plan, Tuned, Tuning, Wishes
+    from promptkit.evaluation.suite.suite import Suite
+    from promptkit.reports.progress import Progress
+    from promptkit.tuning.budget import Plan
+    from promptkit.tuning.options import Mode, TuneOptions
+    from promptkit.tuning.run import TuningResult
+    from promptkit.tuning.tune import Tuning
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class TuneArguments:
     """What the command line asks besides the wishes of the tuning itself."""
 
-    wishes: Wishes
+    wishes: TuneOptions
     dry_run: bool = False
     yes: bool = False
     in_place: bool = False
@@ -94,10 +107,12 @@ def tune(
     It ends with 0 whatever the verdict. What is answered is kept: the same command goes on where it was ended.
     """
     from promptkit.cli.session import run_to_end
-    from promptkit.storage import check_destination, holding_files
-    from promptkit.tuning import Limits, Wishes, check_replaceable, load_tuned, read_budget, read_only
+    from promptkit.storage.files import check_destination, frozen_files
+    from promptkit.tuning.options import Limits, TuneOptions, read_budget, read_only
+    from promptkit.tuning.output.write import check_replaceable
+    from promptkit.tuning.tune import load_tuning_suite
 
-    wishes = Wishes(
+    wishes = TuneOptions(
         limits=read_budget(budget) if budget is not None else Limits(),
         optimizer=optimizer,  # type: ignore[arg-type]  # checked there
         only=read_only(only) if only is not None else (),
@@ -107,14 +122,14 @@ def tune(
         metric=metric,
         seed=seed,
     )
-    asking = Asking(
+    asking = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
-    wanted = Wanted(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
+    wanted = TuneArguments(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
     if html is not None:
         check_destination(html, f"--html {html}", instead="--json prints what was found")
-    with holding_files():
-        found = load_tuned(target, suite, sets=asking.sets, run_code=not dry_run)
+    with frozen_files():
+        found = load_tuning_suite(target, suite, sets=asking.sets, run_code=not dry_run)
     if apply:
         check_replaceable(found.wanted.target, found.project)
     if dry_run and not show_code(found, asking, json=json):
@@ -123,7 +138,7 @@ def tune(
     if ended is None:
         return
     if not json:
-        how = typed_options(
+        how = command_options(
             suite=suite,
             budget=budget,
             optimizer=None if optimizer == "race" else optimizer,
@@ -145,11 +160,12 @@ def tune(
         raise ended.failure
 
 
-def show_code(suite: Suite, asking: Asking, *, json: bool) -> bool:
+def show_code(suite: Suite, asking: ModelOptions, *, json: bool) -> bool:
     """Say which Python a tuning would run, and tell whether it can be planned without running any."""
-    from promptkit.cli.dry_run import code_lines
-    from promptkit.evaluation import suite_code
-    from promptkit.reports import emit, json_text, note
+    from promptkit.cli.run import code_lines
+    from promptkit.evaluation.suite.suite import suite_code
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.text import json_text
 
     for line in code_lines(suite_code(suite, model=asking.model)):
         note(line)
@@ -161,9 +177,9 @@ def show_code(suite: Suite, asking: Asking, *, json: bool) -> bool:
     return False
 
 
-def code_record(suite: Suite, asking: Asking) -> dict[str, Any]:
+def code_record(suite: Suite, asking: ModelOptions) -> dict[str, Any]:
     """Return the Python that a tuning would run as a part of `--dry-run --json`."""
-    from promptkit.evaluation import suite_code
+    from promptkit.evaluation.suite.suite import suite_code
 
     return {"code": [each.record() for each in suite_code(suite, model=asking.model)]}
 
@@ -173,20 +189,24 @@ def mode_of(*, stepwise: bool, joint: bool) -> Mode:
     return "both" if stepwise == joint else "stepwise" if stepwise else "joint"
 
 
-async def run_tuning(suite: Suite, asking: Asking, wanted: Wanted) -> Tuned | None:
+async def run_tuning(suite: Suite, asking: ModelOptions, wanted: TuneArguments) -> TuningResult | None:
     """Plan, ask where a person must agree, tune, and print what was found; None where nothing was to be done."""
     from promptkit.cli.session import open_session
-    from promptkit.evaluation import Options, Replies
-    from promptkit.reports import Progress, emit, json_text, note, print_plan
-    from promptkit.tuning import Tuning, models_apart
+    from promptkit.evaluation.cells.progress import EvalOptions
+    from promptkit.evaluation.cells.saver import ReplyCache
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.progress import Progress
+    from promptkit.reports.text import json_text
+    from promptkit.reports.tuning.report import print_plan
+    from promptkit.tuning.tune import Tuning, separate_models
 
     progress = Progress()
-    apart = models_apart(suite, wanted.wishes.teacher)
+    apart = separate_models(suite, wanted.wishes.teacher)
     async with open_session(
-        suite.baseline.pipeline, asking, progress, concurrency=suite.concurrency, replies=Replies, apart=apart
+        suite.baseline.pipeline, asking, progress, concurrency=suite.concurrency, replies=ReplyCache, apart=apart
     ) as session:
         # A recording must hold every request, those of known cells too: kept replies answer them.
-        options = Options(fresh=asking.no_cache or asking.record is not None, strict=asking.strict)
+        options = EvalOptions(fresh=asking.no_cache or asking.record is not None, strict=asking.strict)
         tuning = Tuning(suite, models=session.models, store=session.store, wishes=wanted.wishes, options=options)
         with progress.showing():
             plan = await tuning.plan()
@@ -197,20 +217,20 @@ async def run_tuning(suite: Suite, asking: Asking, wanted: Wanted) -> Tuned | No
                 print_plan(plan, stderr=False)
             return None
         print_plan(plan)
-        if plan.asks and not wanted.yes and not agreed(plan):
+        if plan.asks and not wanted.yes and not confirmed(plan):
             note("nothing was asked")
             return None
         return await run_shown(tuning, session, progress, wanted)
 
 
-def agreed(plan: Plan) -> bool:
+def confirmed(plan: Plan) -> bool:
     """Ask a person whether to begin; off a terminal it is an InputError."""
-    from promptkit.reports import smallest_text
+    from promptkit.reports.tuning.report import detectable_gain_text
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         less = "; most changes bring less than that" if plan.smallest is not None else ""
         hint = "give the suite more rows, or begin all the same by --yes"
-        raise InputError(f"{smallest_text(plan)}{less}", hint=hint)
+        raise InputError(f"{detectable_gain_text(plan)}{less}", hint=hint)
     # Ctrl-C would wait for the answer: the event loop takes it, and that waits too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -221,10 +241,11 @@ def agreed(plan: Plan) -> bool:
         signal.signal(signal.SIGINT, before)
 
 
-async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted: Wanted) -> Tuned:
+async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted: TuneArguments) -> TuningResult:
     """Tune with the search on the screen, write what was found and print it; interrupted, the best so far."""
-    from promptkit.reports import TuningScreen
-    from promptkit.tuning import hand_over, metric_record
+    from promptkit.reports.tuning.screen import TuningScreen
+    from promptkit.tuning.output.write import write_result
+    from promptkit.tuning.record import metric_record
 
     screen = TuningScreen(tuning.standing, progress, metric_record(tuning.suite.measures[0].metric))
     try:
@@ -232,18 +253,22 @@ async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted
             tuned = await tuning.run()
     except asyncio.CancelledError:
         if tuning.tuned is not None:
-            print_tuned(hand_over(tuning.tuned, tuning.suite, session.store), wanted)
+            print_tuned(write_result(tuning.tuned, tuning.suite, session.store), wanted)
         raise
     for message in tuned.notices:
         progress.notice(message)
-    tuned = hand_over(tuned, tuning.suite, session.store, in_place=wanted.in_place)
+    tuned = write_result(tuned, tuning.suite, session.store, in_place=wanted.in_place)
     print_tuned(tuned, wanted)
     return tuned
 
 
-def print_tuned(tuned: Tuned, wanted: Wanted) -> None:
+def print_tuned(tuned: TuningResult, wanted: TuneArguments) -> None:
     """Print what was found, and write it as a page where that is wanted."""
-    from promptkit.reports import defects_text, emit, json_text, note, print_tuning, write_tuning_page
+    from promptkit.reports.evaluation.report import defects_text
+    from promptkit.reports.output import emit, note
+    from promptkit.reports.text import json_text
+    from promptkit.reports.tuning.page import write_tuning_page
+    from promptkit.reports.tuning.report import print_tuning
 
     if wanted.json:
         emit(json_text(tuned.record))
@@ -256,10 +281,10 @@ def print_tuned(tuned: Tuned, wanted: Wanted) -> None:
         note(f"the page is {wanted.html}")
 
 
-def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
+def show_next(tuned: TuningResult, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
     """Show the two or three lines that go on from a tuning. `typed` is the command but for what it prints."""
-    from promptkit.engine import load_target
-    from promptkit.reports import note
+    from promptkit.engine.load import load_target
+    from promptkit.reports.output import note
 
     record, apply = tuned.record, ["--apply"] if applying else []
     note("next:")
@@ -270,7 +295,7 @@ def show_next(tuned: Tuned, typed: Sequence[str], suite: Suite, *, model: str | 
         # The suite may be of one step, whose inputs are not the file's.
         inputs = load_target(file, suite.project).inputs.items()
         values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
-        typed_run = join(["promptkit", "run", file, *values, *typed_options(model=model)])
+        typed_run = join(["promptkit", "run", file, *values, *command_options(model=model)])
         note(f"  {typed_run}  # what was found{'' if values else ', on its example'}")
         target = suite.wanted.target
         may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record["written"]) == 1)

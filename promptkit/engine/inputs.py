@@ -1,29 +1,34 @@
-"""The inputs of a run: given values, text from the command line, defaults and examples."""
+"""The input values of a run, and of one step of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from promptkit.engine.pipeline import ForEach, Pipeline, Step
+from promptkit.engine.scope import STEPS, ItemResults
+from promptkit.engine.step_reader import INDEX, PREVIOUS, ROUND
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.storage import Problems, load, parse_json
+from promptkit.storage.models import Problems
+from promptkit.storage.strict_json import parse_json, plain
+from promptkit.storage.yaml import load
 
 if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Input, Pipeline
+    from promptkit.engine.pipeline import Input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filled:
+class FilledInputs:
     """A value for each input, and the names of those that come from `example:`, to be said."""
 
     values: Mapping[str, Any]
     examples: tuple[str, ...] = ()
 
 
-def fill(
+def fill_inputs(
     pipeline: Pipeline, given: Mapping[str, Any] | None = None, *, texts: Mapping[str, str] | None = None
-) -> Filled:
+) -> FilledInputs:
     """Return the inputs of a run. `given` are values, `texts` what was typed (`NAME=VALUE`), read by the input's type.
 
     With neither, the examples are used. Raises InputError for unknown and missing inputs and values of another type.
@@ -53,7 +58,7 @@ def fill(
         if name in given and not is_default and (wrong := wrong_value(spec, values[name])):
             problems.add(Problem(f"the input `{name}` {wrong}"))
     problems.check()
-    return Filled(values=values, examples=tuple(from_examples))
+    return FilledInputs(values=values, examples=tuple(from_examples))
 
 
 def read_text_value(spec: Input, text: str) -> Any:
@@ -75,12 +80,12 @@ def wrong_value(spec: Input, value: Any) -> str | None:
     """Say what is wrong with a value for an input, None where nothing is."""
     if spec.choices and value not in spec.choices:
         return f"must be one of {', '.join(map(str, spec.choices))}, not `{value}`"
-    if not _fits(spec.type, value):
-        return f"must be a {spec.type}, not {_kind(value)}"
+    if not _has_type(spec.type, value):
+        return f"must be a {spec.type}, not {_kind_of_value(value)}"
     return None
 
 
-def _fits(kind: str, value: Any) -> bool:
+def _has_type(kind: str, value: Any) -> bool:
     match kind:
         case "text":
             return isinstance(value, str)
@@ -95,8 +100,77 @@ def _fits(kind: str, value: Any) -> bool:
     return True
 
 
-def _kind(value: Any) -> str:
+def _kind_of_value(value: Any) -> str:
     if value is None:
         return "null"
     kinds = {bool: "a boolean", str: "a text", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
     return kinds.get(type(value), type(value).__name__)
+
+
+def step_inputs(pipeline: Pipeline, step: Step, scope: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the values that a run gives the inputs of a step's prompt, as plain data: one mapping, or one an item.
+
+    `scope` holds the pipeline's inputs and the results of the steps before; the result of a step that was not run is
+    null. Inputs that are left to their defaults are not in it. In a `repeat` it is those of the first round. Where
+    `when` does not hold, or a result is lacking, there are none. Raises InputError for an expression that does not
+    work out.
+    """
+    assert step.asking is not None, "only a step that asks has a prompt"
+    absent = {name for name in pipeline.steps if scope.get(name) is None}
+    seen = _step_scope(pipeline, scope, absent)
+    if step.when is not None and not step.when_by_item and step.when.evaluate(seen, absent) is not True:
+        return []
+    items = [{}] if step.for_each is None else _loop_items(step.for_each, seen, absent)
+    found = (_item_inputs(step, {**seen, **item}, absent | _null_names(item)) for item in items)
+    return [values for values in found if values is not None]
+
+
+def _step_scope(pipeline: Pipeline, given: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
+    """Return all that a step sees, results of a `for_each` with the items that they are of."""
+    scope = {name: each.default for name, each in pipeline.inputs.items() if each.has_default}
+    statuses = {name: {"status": "skipped" if name in absent else "done"} for name in pipeline.steps}
+    scope |= {STEPS: statuses, **dict.fromkeys(pipeline.steps), **given}
+    for name, step in pipeline.steps.items():
+        results = given.get(name)
+        if step.for_each is not None and isinstance(results, list) and not isinstance(results, ItemResults):
+            items = _loop_items(step.for_each, scope, absent)
+            if len(items) == len(results):
+                named = [{key: value for key, value in item.items() if key != INDEX} for item in items]
+                alone = step.for_each.is_single
+                scope[name] = ItemResults(results, [next(iter(item.values())) for item in named] if alone else named)
+    return scope
+
+
+def _null_names(item: Mapping[str, Any]) -> set[str]:
+    return {name for name, value in item.items() if value is None}
+
+
+def _loop_items(loop: ForEach, scope: Mapping[str, Any], absent: Collection[str]) -> list[dict[str, Any]]:
+    """Return the names of each item with their values; none where a list is lacking."""
+    lists = {name: value.evaluate(scope, absent) for name, value in loop.lists.items()}
+    if any(values is None for values in lists.values()):
+        return []
+    if any(not isinstance(values, list | tuple) for values in lists.values()):
+        raise InputError("`for_each` must be a list")
+    if len({len(values) for values in lists.values()}) > 1:
+        raise InputError("the lists of `for_each` are of unequal length")
+    rows = zip(*lists.values(), strict=True)
+    return [{**dict(zip(lists, row, strict=True)), INDEX: number} for number, row in enumerate(rows)]
+
+
+def _item_inputs(step: Step, scope: dict[str, Any], absent: Collection[str]) -> dict[str, Any] | None:
+    """Return the inputs for one item; None where it is not asked."""
+    if step.repeat is not None:
+        scope = {**scope, PREVIOUS: step.repeat.start.evaluate(scope, absent), ROUND: 1}
+    if step.when_by_item and step.when is not None and step.when.evaluate(scope, absent) is not True:
+        return None
+    values = {name: argument.evaluate(scope, absent) for name, argument in step.arguments.items()}
+    if any(values[name] is None and argument.names & set(absent) for name, argument in step.arguments.items()):
+        return None
+    for name in step.filled:
+        if name in absent:
+            return None
+        if name not in scope:
+            raise InputError(f"step `{step.name}`: nothing gives the input `{name}`")
+        values[name] = scope[name]
+    return {name: plain(value) for name, value in values.items()}

@@ -1,25 +1,60 @@
-"""From a target's name or path to a `Pipeline` in which nothing is wrong, or to everything that is."""
+"""From a target's name or path to a checked `Pipeline`, or to every problem found in its files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from promptkit.engine.inputs import wrong_value
-from promptkit.engine.pipeline import Case, Input, Pipeline
-from promptkit.engine.reader import PipelineReader, changed_step, read_case, report_unknown_steps
-from promptkit.engine.scope import NAME, Key, result_of
-from promptkit.engine.sets import read_changes
-from promptkit.engine.settings import Source, project_defaults
-from promptkit.engine.spec import CaseSpec, validated
-from promptkit.engine.steps import Around, StepReader, Target, prompt_inputs
-from promptkit.errors import InputError, Problem
+from promptkit.engine.overrides import apply_overrides, read_overrides
+from promptkit.engine.pipeline import Case, DependencyCycle, Edge, Input, Pipeline, Step, execution_order
+from promptkit.engine.scope import (
+    KEYWORDS,
+    NAME,
+    STEPS,
+    CompiledValue,
+    Key,
+    compile_value,
+    constant,
+    missing_in_lists,
+    result_of,
+)
+from promptkit.engine.spec import (
+    CaseSpec,
+    DefaultsSpec,
+    InputSpec,
+    PipelineSpec,
+    Report,
+    Spec,
+    StepSpec,
+    labels_as_written,
+    validate,
+    validate_usable,
+)
+from promptkit.engine.step_reader import (
+    INDEX,
+    PREVIOUS,
+    RESULT,
+    ROUND,
+    PipelineContext,
+    StepReader,
+    StepTarget,
+    add_role_inputs,
+    prompt_inputs,
+)
+from promptkit.engine.step_settings import SettingsSource, project_defaults, resolve_model
+from promptkit.engine.tools import Tool, find_tool
+from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
-from promptkit.prompts import BrokenPrompt, Prompt, Prompts
-from promptkit.storage import Document, Problems, load_file, resolved
+from promptkit.prompts.load import BrokenPrompt, Prompts
+from promptkit.prompts.prompt import Prompt
+from promptkit.prompts.sandbox import GLOBALS
+from promptkit.storage.files import resolved
+from promptkit.storage.models import Problems, read_model, read_rest
+from promptkit.storage.yaml import Document, load_file
 
-YAML = (".yaml", ".yml")
+YAML_SUFFIXES = (".yaml", ".yml")
 
 
 def load_target(
@@ -35,15 +70,15 @@ def load_target(
     problems = Problems()
     changed: dict[str, Any] = {}
     with problems.gather():
-        changed = read_changes(sets, changes)
-    loader = Loader(project, problems)
-    pipeline = loader.pipeline(path, changed) if path.suffix in YAML else loader.prompt(path, changed)
+        changed = read_overrides(sets, changes)
+    loader = TargetLoader(project, problems)
+    pipeline = loader.pipeline(path, changed) if path.suffix in YAML_SUFFIXES else loader.prompt(path, changed)
     problems.check()
     assert pipeline is not None, "a target without problems is a pipeline"
     return pipeline
 
 
-def check(target: str | Path, project: Project) -> list[Problem]:
+def check_target(target: str | Path, project: Project) -> list[Problem]:
     """Return everything that is wrong with a pipeline or prompt, in file order; empty when nothing is."""
     try:
         load_target(target, project)
@@ -52,7 +87,7 @@ def check(target: str | Path, project: Project) -> list[Problem]:
     return []
 
 
-class Loader:
+class TargetLoader:
     """Loads targets into one list of problems."""
 
     def __init__(self, project: Project, problems: Problems) -> None:
@@ -88,7 +123,7 @@ class Loader:
                     self.problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
         report_unknown_steps(changes, {name}, self.problems)
         own = changes.get(name, {})
-        spec = changed_step(name, {"prompt": str(path)}, own, self.problems)
+        spec = step_with_overrides(name, {"prompt": str(path)}, own, self.problems)
         target = prompt
         if "prompt" in own:
             prompt = self._other_prompt(name, own["prompt"], path)
@@ -99,8 +134,8 @@ class Loader:
                 return Problem(f"--set {name}.{below[0]}: {message}", hint=hint)
             return prompt.problem(below, message, hint)
 
-        source = Source(values=spec.given(), problem=problem, folder=path.parent)
-        around = Around(
+        source = SettingsSource(values=spec.given(), problem=problem, folder=path.parent)
+        around = PipelineContext(
             project=self.project,
             file=path,
             inputs=frozenset(inputs),
@@ -110,7 +145,7 @@ class Loader:
         )
         # Each of its inputs is the pipeline's, with a default or without.
         reader = StepReader(name, spec, source, around, self.problems)
-        step = reader.read(Target(f"prompt `{prompt.name}`", prompt=prompt, takes=dict.fromkeys(inputs, True)))
+        step = reader.read(StepTarget(f"prompt `{prompt.name}`", prompt=prompt, takes=dict.fromkeys(inputs, True)))
         return Pipeline(
             name=target.name,
             about=target.about,
@@ -141,5 +176,330 @@ class Loader:
                 return prompt.problem(("cases", at, *path), message, hint)
 
             with self.problems.gather():
-                read.append(read_case(validated(case, CaseSpec, problem), number, inputs, problem))
+                read.append(read_case(validate(case, CaseSpec, problem), number, inputs, problem))
         return tuple(read)
+
+
+class PipelineReader:
+    """Reads one pipeline file; what is wrong goes into the loader's problems. `within` ends with this file."""
+
+    def __init__(
+        self, loader: TargetLoader, document: Document, path: Path, changes: Mapping[str, Any], within: tuple[Path, ...]
+    ) -> None:
+        self._loader = loader
+        self._problems = loader.problems
+        self._document = document
+        self._path = path
+        self._changes = changes
+        self._within = within
+        self._head = _read_head(document, self._problems)
+
+    def read(self) -> Pipeline:
+        """Return the pipeline; only right where nothing was added to the problems."""
+        head = self._head
+        inputs, model = self._inputs(), self._model()
+        report_unknown_steps(self._changes, head.steps, self._problems)
+        around = PipelineContext(
+            project=self._loader.project,
+            file=self._path,
+            inputs=frozenset(head.inputs),
+            steps=frozenset(head.steps),
+            lists=frozenset(
+                name for name, step in head.steps.items() if isinstance(step, Mapping) and step.get("for_each")
+            ),
+            types={name: each.type for name, each in inputs.items()},
+            tools=self._tools(),
+            defaults=(*self._defaults(), *self._loader.defaults),
+        )
+        self._check_names(around)
+        edges: list[Edge] = []
+        steps = {name: step for name in head.steps if (step := self._step(name, around, edges)) is not None}
+        edges = list(dict.fromkeys(edges))
+        return Pipeline(
+            name=head.name or self._path.stem,
+            about=head.about,
+            file=self._path,
+            project=self._loader.project,
+            inputs=inputs,
+            steps={name: steps[name] for name in self._order(edges) if name in steps},
+            edges=tuple(edges),
+            output=self._output(around),
+            output_keys=tuple(head.output) if isinstance(head.output, Mapping) else None,
+            model=model,
+            cases=self._cases(inputs),
+            tune=head.tune,
+        )
+
+    def _problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        return self._document.problem(path, message, hint)
+
+    def _inputs(self) -> dict[str, Input]:
+        inputs: dict[str, Input] = {}
+        for name, value in self._head.inputs.items():
+            spec = InputSpec()
+            if value is not None:
+                spec = self._part(InputSpec, ("inputs", name), spec)
+            inputs[name] = Input(
+                name=name,
+                type=spec.type,
+                about=spec.about,
+                example=spec.example,
+                has_example="example" in spec.model_fields_set,
+                default=spec.default,
+                has_default="default" in spec.model_fields_set,
+                choices=tuple(spec.choices),
+            )
+            for key in ("example", "default"):
+                value = getattr(spec, key)
+                may_be_null = key == "default"  # It need not be given then, as in prompts.
+                is_given = key in spec.model_fields_set and not (may_be_null and value is None)
+                if is_given and (wrong := wrong_value(inputs[name], value)):
+                    self._problems.add(self._problem(("inputs", name, key), f"`{key}` {wrong}"))
+        return inputs
+
+    def _part(self, model: type[Spec], path: tuple[Key, ...], instead: Spec) -> Spec:
+        return read_rest(self._document, model, self._problems, at=path) or instead
+
+    def _tools(self) -> dict[str, Tool]:
+        tools: dict[str, Tool] = {}
+        for name, reference in self._head.tools.items():
+            try:
+                tools[name] = find_tool(name, reference, self._path.parent, self._loader.project)
+            except InputError as error:
+                self._add(error, ("tools", name))
+        return tools
+
+    def _add(self, error: InputError, path: Sequence[Key]) -> None:
+        for problem in error.problems:
+            self._problems.add(problem if problem.file else self._problem(path, problem.message, problem.hint))
+
+    def _defaults(self) -> tuple[SettingsSource, ...]:
+        if not self._head.defaults:
+            return ()
+        spec = self._part(DefaultsSpec, ("defaults",), DefaultsSpec())
+
+        def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+            return self._problem(("defaults", *path), message, hint)
+
+        return (SettingsSource(values=spec.given(), problem=problem, folder=self._path.parent),)
+
+    def _check_names(self, around: PipelineContext) -> None:
+        """Report names that cannot be written in an expression, or that mean two things."""
+        places: list[tuple[tuple[Key, ...], str]] = [(("inputs", name), name) for name in self._head.inputs]
+        places += [(("steps", name), name) for name in self._head.steps]
+        for path, name in places:
+            if not NAME.fullmatch(name) or name in KEYWORDS:
+                hint = "a name has letters, digits and `_`"
+                self._problems.add(self._document.problem(path, f"`{name}` is no name", hint, key=True))
+            elif name in GLOBALS or name in (STEPS, INDEX, PREVIOUS, ROUND, RESULT):
+                message = f"`{name}` means something else in every expression"
+                self._problems.add(self._document.problem(path, message, "take another name", key=True))
+        for name in sorted(around.inputs & around.steps):
+            message = f"`{name}` is an input and a step: one name must mean one thing"
+            self._problems.add(self._document.problem(("steps", name), message, key=True))
+
+    def _model(self) -> str | None:
+        if self._head.model is not None:
+            try:
+                return resolve_model(self._head.model, self._path.parent, self._loader.project)
+            except InputError as error:
+                self._add(error, ("model",))
+        return None
+
+    def _check_item_names(self, name: str, spec: StepSpec, around: PipelineContext) -> None:
+        several = isinstance(spec.for_each, Mapping)
+        names = list(spec.for_each) if several else [spec.as_] if spec.as_ else []
+        for item in names:
+            path = ("steps", name, "for_each", item) if several else ("steps", name, "as")
+            if not NAME.fullmatch(item) or item in KEYWORDS:
+                self._problems.add(self._problem(path, f"`{item}` is no name", "a name has letters, digits and `_`"))
+            elif item in around.inputs | around.steps:
+                what = "an input" if item in around.inputs else "a step"
+                self._problems.add(self._problem(path, f"`{item}` is {what} already: one name must mean one thing"))
+            elif item in GLOBALS or item in (STEPS, INDEX, PREVIOUS, ROUND, RESULT):
+                self._problems.add(
+                    self._problem(path, f"`{item}` means something else in every expression", "take another name")
+                )
+
+    def _step(self, name: str, around: PipelineContext, edges: list[Edge]) -> Step | None:
+        path = ("steps", name)
+        with self._problems.gather():
+            spec = read_rest(self._document, StepSpec, self._problems, at=path)
+            if spec is None:
+                return None
+            own, inner = _split_overrides(spec, self._changes.get(name, {}))
+            answer = labels_as_written(spec.answer, lambda below: self._document.text((*path, "answer", *below)))
+            spec = step_with_overrides(
+                name, {**spec.given(), **({"answer": answer} if answer else {})}, own, self._problems
+            )
+            self._check_item_names(name, spec, around)
+            target = self._target(name, spec, around, inner)
+            if target is None:
+                return None
+
+            def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+                if below and below[0] in own:
+                    return Problem(f"--set {name}.{below[0]}: {message}", hint=hint)
+                return self._problem((*path, *below), message, hint)
+
+            values = spec.given()
+            if target.prompt and target.takes is None:
+                values.pop("examples", None)  # without the prompt there is nothing to judge them by
+            source = SettingsSource(values=values, problem=problem, folder=self._path.parent)
+            reader = StepReader(name, spec, source, around, self._problems, edges)
+            return reader.read(target)
+        return None
+
+    def _target(
+        self, name: str, spec: StepSpec, around: PipelineContext, inner: Mapping[str, Any]
+    ) -> StepTarget | None:
+        path = ("steps", name)
+        if spec.prompt is not None:
+            prompt = self._prompt(spec.prompt, (*path, "prompt"))
+            if prompt is None:
+                return StepTarget("prompt", prompt=self._loader.prompts.inline("none", self._document, path))
+            if prompt.file is None:
+                given = {*spec.with_, *around.inputs, *around.steps, *([spec.as_] if spec.as_ else [])}
+                prompt = add_role_inputs(prompt, spec.technique or around.technique, given, around.project)
+            takes = {key: not each.has_default for key, each in prompt.inputs.items()}
+            return StepTarget(f"prompt `{prompt.name}`", prompt=prompt, takes=takes)
+        if spec.tool is not None:
+            tool = around.tools.get(spec.tool)
+            if tool is None and spec.tool not in self._head.tools:
+                hint = nearest(spec.tool, around.tools) or "`tools: {NAME: FILE.py:FUNCTION}` names the tools"
+                self._problems.add(self._problem((*path, "tool"), f"unknown tool `{spec.tool}`", hint))
+            return StepTarget(f"tool `{spec.tool}`", tool=tool, takes=tool.takes) if tool else None
+        inside = self._inner_pipeline(str(spec.pipeline), (*path, "pipeline"), inner)
+        if inside is None:
+            return None
+        takes = {key: not each.has_default for key, each in inside.inputs.items()}
+        return StepTarget(f"pipeline `{inside.name}`", pipeline=inside, takes=takes)
+
+    def _prompt(self, value: Any, path: tuple[Key, ...]) -> Prompt | None:
+        """Return a prompt, or what there is of one that is wrong; None where there is none."""
+        prompts = self._loader.prompts
+        try:
+            if isinstance(value, str) and (value.endswith(".j2") or not any(sign in value for sign in " \n{")):
+                return prompts.load(value, beside=self._path, at=self._problem(path, ""))
+            return prompts.inline(value, self._document, path)
+        except BrokenPrompt as broken:
+            self._problems.add(broken.problems)
+            return broken.prompt
+        except InputError as error:
+            self._problems.add(error.problems)
+            return None
+
+    def _inner_pipeline(self, name: str, path: tuple[Key, ...], changes: Mapping[str, Any]) -> Pipeline | None:
+        project = self._loader.project
+        try:
+            file = project.find_pipeline(name, beside=self._path)
+        except InputError as error:
+            self._add(InputError([Problem(each.message, hint=each.hint) for each in error.problems]), path)
+            return None
+        if file is None:
+            hint = nearest(name, project.names("pipelines"))
+            self._problems.add(self._problem(path, f"unknown pipeline `{name}`", hint))
+            return None
+        if file in self._within:
+            circle = " → ".join(f"`{each.stem}`" for each in (*self._within[self._within.index(file) :], file))
+            self._problems.add(self._problem(path, f"pipelines use each other in a circle: {circle}"))
+            return None
+        return self._loader.pipeline(file, changes, self._within)
+
+    def _order(self, edges: Sequence[Edge]) -> list[str]:
+        try:
+            return execution_order(self._head.steps, edges)
+        except DependencyCycle as cycle:
+            reasons = {(edge.step, edge.needs): edge.reason for edge in reversed(edges)}
+            pairs = zip(cycle.steps, cycle.steps[1:], strict=False)
+            told = "; ".join(f"`{one}` needs `{other}` ({reasons[one, other]})" for one, other in pairs)
+            path = ("steps", cycle.steps[0])
+            self._problems.add(self._document.problem(path, f"steps need each other in a circle: {told}", key=True))
+            return list(self._head.steps)
+
+    def _output(self, around: PipelineContext) -> CompiledValue:
+        if self._head.output is None:
+            return result_of(list(self._head.steps)[-1]) if self._head.steps else constant(None)
+        known = around.inputs | around.steps
+
+        def inspect(value: CompiledValue, place: Problem) -> None:
+            self._problems.add(missing_in_lists(value, around.lists, place))
+            for name in sorted((value.names - known) | (value.statuses - around.steps)):
+                message, hint = f"unknown name `{name}`", nearest(name, known)
+                self._problems.add(Problem(message, place.file, place.line, place.column, hint))
+
+        with self._problems.gather():
+            return compile_value(self._head.output, lambda path: self._problem(("output", *path), ""), inspect=inspect)
+        return constant(None)
+
+    def _cases(self, inputs: Mapping[str, Input]) -> tuple[Case, ...]:
+        cases: list[Case] = []
+        for number in range(len(self._head.cases)):
+
+            def problem(path: Sequence[Key], message: str, hint: str | None = None, at: int = number) -> Problem:
+                return self._problem(("cases", at, *path), message, hint)
+
+            with self._problems.gather():
+                spec = read_model(self._document, CaseSpec, at=("cases", number))
+                cases.append(read_case(spec, number, inputs, problem))
+        return tuple(cases)
+
+
+def step_with_overrides(name: str, given: Mapping[str, Any], changes: Any, problems: Problems) -> StepSpec:
+    """Return a step with what `--set` says about it."""
+
+    def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        return Problem(f"--set {'.'.join([name, *map(str, path)])}: {message}", hint=hint)
+
+    spec = StepSpec.model_validate(given)
+    if changes:
+        raw = spec.model_dump(by_alias=True, exclude_unset=True)
+        return validate_usable(apply_overrides(raw, changes), StepSpec, problem, problems) or spec
+    return spec
+
+
+def report_unknown_steps(changes: Mapping[str, Any], steps: Collection[str], problems: Problems) -> None:
+    """Report the steps of `--set` that there are not."""
+    for name in changes:
+        if name not in steps:
+            problems.add(Problem(f"--set {name}.…: there is no step `{name}`", hint=nearest(name, steps)))
+
+
+def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], problem: Report) -> Case:
+    """Return a case, its inputs checked. Raises InputError."""
+    problems = Problems()
+    for name, value in spec.inputs.items():
+        if name not in inputs:
+            problems.add(problem(("inputs", name), f"unknown input `{name}`", nearest(name, inputs)))
+        elif wrong := wrong_value(inputs[name], value):
+            problems.add(problem(("inputs", name), f"`{name}` {wrong}", None))
+    for name, each in inputs.items():
+        if name not in spec.inputs and not each.has_default:
+            problems.add(problem(("inputs",), f"the case has no input `{name}`", None))
+    problems.check()
+    return Case(
+        name=spec.name or f"case {number + 1}",
+        inputs=spec.inputs,
+        expect=spec.expect,
+        has_expect="expect" in spec.model_fields_set,
+    )
+
+
+def _read_head(document: Document, problems: Problems) -> PipelineSpec:
+    """Read the top; where it is wrong, what can be used of it, so that the steps are checked all the same."""
+    with problems.gather():
+        return read_model(document, PipelineSpec)
+    raw = document.value if isinstance(document.value, Mapping) else {}
+    kinds = {"inputs": Mapping, "defaults": Mapping, "steps": Mapping, "cases": list, "output": object}
+    usable = {key: raw[key] for key, kind in kinds.items() if key in raw and isinstance(raw[key], kind)}
+    tools = raw.get("tools")
+    if isinstance(tools, Mapping) and all(isinstance(value, str) for value in tools.values()):
+        usable["tools"] = tools
+    return PipelineSpec.model_construct(**{"steps": {}, **usable})
+
+
+def _split_overrides(spec: StepSpec, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the changes of a step itself, and those of the steps of the pipeline that it runs."""
+    keys = {field.alias or name for name, field in StepSpec.model_fields.items()}
+    inner = {key: value for key, value in changes.items() if spec.pipeline and key not in keys}
+    return {key: value for key, value in changes.items() if key not in inner}, inner

@@ -1,22 +1,28 @@
-"""A pipeline that was read, resolved and found right: what `run`, `render` and `files` take."""
+"""A pipeline that was read and checked: what `run`, `render` and `files` take."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptkit.engine.scope import Value
-from promptkit.errors import Problem
+from promptkit.engine.scope import CompiledValue
+from promptkit.errors import InputError, Problem
+from promptkit.runtimes.models import default_reference
+from promptkit.runtimes.references import parse_reference
 
 if TYPE_CHECKING:
-    from promptkit.answers import AnswerType
-    from promptkit.engine.row_answer import RowAnswer
+    from promptkit.answers.base import AnswerType
+    from promptkit.engine.scope import RowAnswer
     from promptkit.engine.tools import Tool
     from promptkit.project import Project
-    from promptkit.prompts import Examples, InputSpec, MessageMode, Prompt
-    from promptkit.techniques import Decide, Options
+    from promptkit.prompts.examples import Examples
+    from promptkit.prompts.front_matter import PromptInput
+    from promptkit.prompts.messages import MessageMode
+    from promptkit.prompts.prompt import Prompt
+    from promptkit.techniques.context import Decide, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +59,10 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class ForEach:
     """`for_each`: one list with the name of its item, or several lists in step, each with its own."""
 
-    lists: Mapping[str, Value]
+    lists: Mapping[str, CompiledValue]
     is_single: bool
 
 
@@ -64,17 +70,17 @@ class Loop:
 class Guard:
     """What a result must pass, and what the model is told when it does not."""
 
-    test: Value
-    say: Value
+    test: CompiledValue
+    say: CompiledValue
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
     """At most `limit` rounds, until `until` holds; `start` is `previous` in the first."""
 
-    until: Value | None
+    until: CompiledValue | None
     limit: int
-    start: Value
+    start: CompiledValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class OnError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class PromptCall:
     """What a step that asks a model asks, and how.
 
     `answer` is built already, or made for each row: in the step's scope, or (front matter) in the prompt's inputs.
@@ -108,7 +114,7 @@ class Asking:
     options: Options
     tools: Mapping[str, Tool]
     technique_folder: Path
-    inputs: Mapping[str, InputSpec]
+    inputs: Mapping[str, PromptInput]
     artifacts: Mapping[str, Path]
     home: str
     data: tuple[Path, ...] = ()
@@ -125,14 +131,14 @@ class Step:
     name: str
     place: Problem
     about: str = ""
-    asking: Asking | None = None
+    asking: PromptCall | None = None
     tool: Tool | None = None
     pipeline: Pipeline | None = None
-    arguments: Mapping[str, Value] = field(default_factory=dict)
+    arguments: Mapping[str, CompiledValue] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
-    for_each: Loop | None = None
-    when: Value | None = None
+    for_each: ForEach | None = None
+    when: CompiledValue | None = None
     when_by_item: bool = False
     repeat: Repeat | None = None
     guard: Guard | None = None
@@ -162,8 +168,56 @@ class Pipeline:
     inputs: Mapping[str, Input]
     steps: Mapping[str, Step]
     edges: tuple[Edge, ...]
-    output: Value
+    output: CompiledValue
     output_keys: tuple[str, ...] | None = None
     model: str | None = None
     cases: tuple[Case, ...] = ()
     tune: Mapping[str, Any] = field(default_factory=dict)
+
+
+def execution_order(steps: Iterable[str], edges: Iterable[Edge]) -> list[str]:
+    """Return the steps in an order in which they can run, else as they are written. Raises Cycle."""
+    names = list(steps)
+    place = {name: number for number, name in enumerate(names)}
+    graph: dict[str, set[str]] = {name: set() for name in names}
+    for edge in edges:
+        graph[edge.step].add(edge.needs)
+    sorter = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise DependencyCycle(error.args[1][::-1]) from None
+    ordered: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=place.__getitem__)
+        ordered += ready
+        sorter.done(*ready)
+    return ordered
+
+
+class DependencyCycle(Exception):
+    """Steps that need each other. `steps` begins and ends with the same one, each needing the next."""
+
+    def __init__(self, steps: Sequence[str]) -> None:
+        super().__init__(" → ".join(f"`{step}`" for step in steps))
+        self.steps = tuple(steps)
+
+
+def default_model(project: Project, pipeline: Pipeline | None, option: str | None) -> tuple[str, str, Path]:
+    """Return the model of what names none, who named it, and what paths in it are relative to.
+
+    `option` is what a person names before all files. Raises InputError.
+    """
+    reference, why = default_reference(option, pipeline.model if pipeline else None, project.settings.model)
+    _check_reference(reference, why)
+    if pipeline and why == "the pipeline":
+        return reference, why, pipeline.file.parent
+    return reference, why, project.root if why == "promptkit.yaml" else Path.cwd()
+
+
+def _check_reference(reference: str, why: str) -> None:
+    """Raise InputError, with who named it, for what is no model reference."""
+    try:
+        parse_reference(reference)
+    except InputError as error:
+        raise InputError(replace(problem, message=f"{why}: {problem.message}") for problem in error.problems) from None

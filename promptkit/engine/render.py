@@ -1,22 +1,27 @@
-"""The exact first request of each step, without asking a model."""
+"""The first request of each step without asking a model, and a technique's example on scripted replies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from promptkit.engine.code import made_by_code
+from promptkit.engine.dependencies import steps_with_code
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline, Step
-from promptkit.engine.results import Trace
-from promptkit.engine.scope import STEPS, Items
-from promptkit.engine.session import Session, Settings
-from promptkit.engine.steprun import Here, StepRun
+from promptkit.engine.results import Result, Trace
+from promptkit.engine.run import run
+from promptkit.engine.scope import STEPS, ItemResults
+from promptkit.engine.session import RunSettings, Session
+from promptkit.engine.step_run import ExecutionContext, StepRun
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.runtimes import Asker, Message, Model, OnText, Reply, Request, Runtime
-
-if TYPE_CHECKING:
-    from promptkit.runtimes import Models
+from promptkit.project import LIBRARY, TECHNIQUE_PIPELINES, Project
+from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.techniques.registry import Technique
 
 TYPED, LAST_RUN, EXAMPLE, PLACEHOLDER = "command line", "last run", "example", "placeholder"
 
@@ -45,30 +50,30 @@ async def render(
     step: str | None = None,
     typed: Mapping[str, Any] | None = None,
     known: Mapping[str, Any] | None = None,
-    settings: Settings | None = None,
+    settings: RunSettings | None = None,
 ) -> list[Rendered]:
     """Return the first request of each step (or of `step`), in the pipeline's order; tool steps send none.
 
-    Nothing of the project's own Python is run: steps in `made_by_code` are left out.
+    Nothing of the project's own Python is run: steps in `steps_with_code` are left out.
     `typed` holds results of steps that were typed as NAME=VALUE, `known` those of the last run. Raises InputError.
     """
     if step is not None and step not in pipeline.steps:
         raise InputError(Problem(f"`{pipeline.name}` has no step `{step}`", hint=nearest(step, pipeline.steps)))
-    scope, sources = _assume(pipeline, inputs, typed or {}, known or {})
+    scope, sources = _assumed_scope(pipeline, inputs, typed or {}, known or {})
     rendered: list[Rendered] = []
-    by_code = made_by_code(pipeline)
+    by_code = steps_with_code(pipeline)
     for name, each in pipeline.steps.items():
         if each.asking is None or name in by_code or step not in (None, name):
             continue
         needs = {edge.needs for edge in pipeline.edges if edge.step == name}
         assumed = {need: sources[need] for need in sorted(needs & sources.keys())}
-        found = await _first_request(each, scope, pipeline, models, settings or Settings(), assumed)
+        found = await _first_request(each, scope, pipeline, models, settings or RunSettings(), assumed)
         if found is not None:
             rendered.append(found)
     return rendered
 
 
-def _assume(
+def _assumed_scope(
     pipeline: Pipeline, inputs: Mapping[str, Any], typed: Mapping[str, Any], known: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a scope with a result for each step, and where each comes from."""
@@ -87,7 +92,7 @@ def _assume(
         each = pipeline.steps[name]
         if each.for_each is not None:
             results = scope[name] if isinstance(scope[name], list) else [scope[name]]
-            scope[name] = Items(results, [f"‹item {number}›" for number in range(len(results))])
+            scope[name] = ItemResults(results, [f"‹item {number}›" for number in range(len(results))])
         elif name in _looped_over(pipeline) and not isinstance(scope[name], list):
             scope[name] = [scope[name]]
     return {**scope, **inputs}, sources
@@ -118,18 +123,18 @@ async def _first_request(
     scope: Mapping[str, Any],
     pipeline: Pipeline,
     models: Models,
-    settings: Settings,
+    settings: RunSettings,
     assumed: Mapping[str, str],
 ) -> Rendered | None:
     """Run a step against a model that only looks like the real one, up to its first request."""
     asker = await models.get(step.model)
-    dry = _Dry(await asker.model(), asker)
-    session = Session(pipeline.project, _Only(dry), settings, None)
+    dry = _DryRuntime(await asker.model(), asker)
+    session = Session(pipeline.project, _SingleModel(dry), settings, None)
     rounds = replace(step, when=None, on_error=replace(step.on_error, ends_run=True))
     run = StepRun(rounds, session, path=step.name, model=None, run_pipeline=_no_pipeline)
     try:
-        await run.run(Here(scope, frozenset(), Trace(name=step.name, kind="step"), settings.sample))
-    except* _Captured:
+        await run.run(ExecutionContext(scope, frozenset(), Trace(name=step.name, kind="step"), settings.sample))
+    except* _RequestCaptured:
         pass
     if dry.request is None:
         return None
@@ -148,24 +153,24 @@ async def _no_pipeline(*_: Any) -> Any:
     raise AssertionError("a step that asks runs no pipeline")
 
 
-class _Captured(BaseException):
+class _RequestCaptured(BaseException):
     """The first request is known; nothing is asked. A signal, not an error: nobody on its way shall catch it."""
 
 
-class _Only:
+class _SingleModel:
     """Models of which there is one."""
 
-    def __init__(self, dry: _Dry) -> None:
-        self._asker = Asker(dry)
+    def __init__(self, dry: _DryRuntime) -> None:
+        self._asker = Client(dry)
 
-    async def get(self, reference: str | None = None) -> Asker:
+    async def get(self, reference: str | None = None) -> Client:
         return self._asker
 
 
-class _Dry(Runtime):
+class _DryRuntime(Runtime):
     """A runtime that looks like another and answers nothing: it keeps the first request."""
 
-    def __init__(self, model: Model, real: Asker) -> None:
+    def __init__(self, model: Model, real: Client) -> None:
         self.request: Request | None = None
         self._model = model
         self._real = real
@@ -175,7 +180,7 @@ class _Dry(Runtime):
 
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
         self.request = self.request or request
-        raise _Captured
+        raise _RequestCaptured
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return await self._real.embed(texts)
@@ -188,3 +193,28 @@ class _Dry(Runtime):
 
     async def close(self) -> None:
         """The real one is closed by who opened it."""
+
+
+REPLIES_FILE = "replies.yaml"
+
+
+def example_file(name: str, project: Project) -> Path | None:
+    """Return the example pipeline of a technique, `pipelines/techniques/NAME.yaml`, None where there is none."""
+    files = (folder / TECHNIQUE_PIPELINES / f"{name}.yaml" for folder in (project.root, LIBRARY))
+    return next((file for file in files if file.is_file()), None)
+
+
+async def run_example(technique: Technique, project: Project) -> Result | None:
+    """Return the run of a technique's example, on the replies beside its templates; None where it has none.
+
+    Raises InputError where the example is wrong.
+    """
+    file = example_file(technique.name, project)
+    folder = project.find_template("techniques", technique.name)
+    replies = folder / REPLIES_FILE if folder else None
+    if file is None or replies is None or not replies.is_file():
+        return None
+    is_own = any(each.is_relative_to(project.root) for each in technique.files)  # It may stand before a shipped one.
+    pipeline = load_target(file, project if is_own else Project.find(file))
+    async with Models(f"scripted:{replies}", why="the example") as models:
+        return await run(pipeline, fill_inputs(pipeline).values, models=models, settings=RunSettings(repairs=0))

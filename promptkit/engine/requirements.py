@@ -1,25 +1,30 @@
-"""What the steps of a run and their models must have, found out before the first request."""
+"""What steps require of their models, and what runs instead where a model lacks it; no request is sent."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
-from promptkit.engine.fallbacks import decide_fallback
-from promptkit.engine.pipeline import Asking, Pipeline
+from promptkit.answers.base import AnswerType
+from promptkit.answers.build import build_answer_type
+from promptkit.answers.calibration import read_calibration
+from promptkit.answers.decide import constrain
+from promptkit.engine.pipeline import Pipeline, PromptCall
 from promptkit.errors import InputError, Problem, Unsupported, place
-from promptkit.runtimes import Capability, Model
-from promptkit.storage import Problems
-from promptkit.techniques import ROWS, TO_GIVE, Hand, choose, not_prepared, read_artifact, with_nested
-from promptkit.tools import Documents
+from promptkit.runtimes.base import Capability, Model, Request
+from promptkit.storage.models import Problems
+from promptkit.techniques.artifacts import read_artifact
+from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
+from promptkit.techniques.spec import configure, with_nested
+from promptkit.tools.search import Documents
 
 if TYPE_CHECKING:
-    from promptkit.engine.session import Session
+    from promptkit.engine.session import ClientProvider, Session
 
 
-def unmet(pipeline: Pipeline) -> list[Problem]:
+def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
     """Return what the steps' techniques need and no model can give: an artifact, documents, tools, a role.
 
     What is wrong in an artifact is told too.
@@ -27,9 +32,9 @@ def unmet(pipeline: Pipeline) -> list[Problem]:
     problems = Problems()
     for step in pipeline.steps.values():
         if step.pipeline is not None:
-            problems.add(unmet(step.pipeline))
+            problems.add(unmet_requirements(step.pipeline))
         if step.asking is not None:
-            found = _unmet(step.asking, pipeline)
+            found = _unmet_of_step(step.asking, pipeline)
             problems.add(replace(step.place, message=f"step `{step.name}`: {text}", hint=hint) for text, hint in found)
             for file in step.asking.artifacts.values():
                 with problems.gather():
@@ -37,50 +42,50 @@ def unmet(pipeline: Pipeline) -> list[Problem]:
     return problems.found
 
 
-async def require(pipeline: Pipeline, session: Session, *, model: str | None = None) -> None:
+async def check_requirements(pipeline: Pipeline, session: Session, *, model: str | None = None) -> None:
     """See that nothing is unmet, open the model of each step, and see that it can do what the step asks.
 
     Raises InputError for what is unmet, and Unsupported with all that the models cannot do.
     """
-    problems = unmet(pipeline)
+    problems = unmet_requirements(pipeline)
     if problems:
         raise InputError(problems)
-    missing = [text async for text in _missing(pipeline, session, model)]
+    missing = [text async for text in _missing_capabilities(pipeline, session, model)]
     if missing:
         hint = "promptkit models show MODEL lists what a model can do"
         raise Unsupported("\n".join(dict.fromkeys(missing)), hint=hint)
 
 
-async def _missing(pipeline: Pipeline, session: Session, inherited: str | None) -> AsyncIterator[str]:
+async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited: str | None) -> AsyncIterator[str]:
     for step in pipeline.steps.values():
         reference = step.model or inherited
         if step.pipeline is not None:
-            async for text in _missing(step.pipeline, session, step.pipeline.model or reference):
+            async for text in _missing_capabilities(step.pipeline, session, step.pipeline.model or reference):
                 yield text
         if step.asking is not None:
             model = await (await session.asker(reference)).model()
-            for what in _lacks(step.asking, model, session):
+            for what in _unsupported(step.asking, model, session):
                 yield f"step `{step.name}`: {model.reference} cannot do what {what}"
 
 
-def _typed(pipeline: Pipeline) -> str:
+def _target_argument(pipeline: Pipeline) -> str:
     """Return what a person types for a pipeline or prompt: its name where that leads to it, else its path."""
     name, project = pipeline.file.stem, pipeline.project
     found = project.find_pipeline(name) or project.find_prompt(name)
     return name if found == pipeline.file else str(place(pipeline.file))
 
 
-def _unmet(asking: Asking, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
+def _unmet_of_step(asking: PromptCall, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
     """Yield what a step lacks whatever its model, and how a person gives it."""
-    hand = _hand(asking, get_args(Capability))
-    for chosen in with_nested(choose(asking.technique, pipeline.project), pipeline.project):
+    hand = _available(asking, get_args(Capability))
+    for chosen in with_nested(configure(asking.technique, pipeline.project), pipeline.project):
         name = chosen.technique.name
         for need in hand.lacks(chosen):
             if need == ROWS:
-                told = not_prepared(name, asking.home, _typed(pipeline)).problems[0]
+                told = not_prepared(name, asking.home, _target_argument(pipeline)).problems[0]
                 yield told.message, told.hint
             else:
-                yield f"technique `{name}` needs {need}", TO_GIVE.get(need)
+                yield f"technique `{name}` needs {need}", HOW_TO_PROVIDE.get(need)
         if chosen.documents:
             try:
                 Documents.read(asking.technique_folder / chosen.documents)
@@ -88,8 +93,8 @@ def _unmet(asking: Asking, pipeline: Pipeline) -> Iterator[tuple[str, str | None
                 yield from ((f"technique `{name}`: {each.message}", each.hint) for each in error.problems)
 
 
-def _hand(asking: Asking, capabilities: Collection[str]) -> Hand:
-    return Hand(
+def _available(asking: PromptCall, capabilities: Collection[str]) -> Available:
+    return Available(
         capabilities=capabilities,
         inputs=asking.inputs,
         has_tools=bool(asking.tools),
@@ -97,10 +102,10 @@ def _hand(asking: Asking, capabilities: Collection[str]) -> Hand:
     )
 
 
-def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
+def _unsupported(asking: PromptCall, model: Model, session: Session) -> Iterator[str]:
     """Yield what a step asks for that the model cannot do."""
-    hand = _hand(asking, model.capabilities)
-    for chosen in with_nested(choose(asking.technique, session.project), session.project):
+    hand = _available(asking, model.capabilities)
+    for chosen in with_nested(configure(asking.technique, session.project), session.project):
         for need in hand.lacks(chosen):
             yield f"technique `{chosen.technique.name}` needs: {need}"
     if session.settings.strict:
@@ -117,3 +122,69 @@ def _lacks(asking: Asking, model: Model, session: Session) -> Iterator[str]:
     for capability, is_wanted in wanted.items():
         if is_wanted and capability not in model.capabilities:
             yield f"`options` need: {capability}"
+
+
+SCORING_CAPABILITIES = frozenset({"logprobs", "continue"})
+_ANY_LABELS = {"label": ["a", "b"]}
+"""Stands for labels that only a row brings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """A setting that a step does not run with: what was `wanted`, what runs `instead`, and why. `step` is its name,
+    `outer.inner` in a sub-pipeline."""
+
+    step: str
+    wanted: str
+    instead: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"step {self.step} runs with `{self.instead}` in place of `{self.wanted}`: {self.reason}"
+
+
+async def fallbacks(
+    pipeline: Pipeline, models: ClientProvider, *, model: str | None = None, prefix: str = ""
+) -> list[Fallback]:
+    """Return what the steps of a pipeline fall back on, on the models that answer them; no request is sent.
+
+    `model` answers steps that name none, `prefix` stands before the names of steps. Raises what a model's absence
+    raises.
+    """
+    found: list[Fallback] = []
+    for step in pipeline.steps.values():
+        named, name = step.model or model, f"{prefix}{step.name}"
+        if step.pipeline is not None:
+            inner = step.pipeline.model or named
+            found += await fallbacks(step.pipeline, models, model=inner, prefix=f"{name}.")
+        if step.asking is not None:
+            found += step_fallbacks(name, step.asking, await (await models.get(named)).model())
+    return found
+
+
+def step_fallbacks(name: str, asking: PromptCall, model: Model) -> Iterator[Fallback]:
+    """Yield what a step of that name falls back on, on a model."""
+    decides = decide_fallback(asking, model)
+    if decides is not None:
+        instead, reason = decides
+        yield Fallback(step=name, wanted=f"decide: {asking.decide}", instead=f"decide: {instead}", reason=reason)
+    elif asking.decide == "score" and asking.calibrate is not None and isinstance(asking.answer, AnswerType):
+        calibration = read_calibration(asking.calibrate, asking.answer.alternatives())
+        if not calibration.holds_for(model.reference):
+            wanted, reason = f"calibrate: offsets of {calibration.model}", f"{model.reference} answers"
+            yield Fallback(step=name, wanted=wanted, instead="calibrate: none", reason=reason)
+    if asking.messages == "system" and "system" not in model.capabilities:
+        reason = "the model's chat template has no system role"
+        yield Fallback(step=name, wanted="messages: system", instead="messages: one", reason=reason)
+
+
+def decide_fallback(asking: PromptCall, model: Model) -> tuple[str, str] | None:
+    """Return how a step decides in place of what it says, and why; None where the model can do what it says."""
+    lacking = sorted(SCORING_CAPABILITIES - model.capabilities) if asking.decide == "score" else []
+    if asking.decide == "generate" or (asking.decide == "score" and not lacking):
+        return None
+    answer = asking.answer if isinstance(asking.answer, AnswerType) else build_answer_type(_ANY_LABELS)
+    _, notice = constrain(Request(), answer, model.capabilities)
+    if not lacking:
+        return ("generate", notice) if notice else None
+    return ("generate" if notice else "constrain"), f"the model lacks {' and '.join(lacking)}"

@@ -1,4 +1,4 @@
-"""What a run gives back: the output, each step's result, the counts, and the trace of every call."""
+"""The result of a run, with its trace, and both as JSON-able data."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.errors import PromptkitError
-from promptkit.runtimes import Model
-from promptkit.storage import plain
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.serialization import reply_record, request_record
+from promptkit.storage.strict_json import plain
 
 if TYPE_CHECKING:
-    from promptkit.techniques import CallRecord
+    from promptkit.techniques.context import CallRecord
 
 Status = Literal["done", "skipped", "failed", "capped"]
-Kind = Literal["run", "step", "item", "round", "pipeline"]
+TraceKind = Literal["run", "step", "item", "round", "pipeline"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Trace:
     """
 
     name: str
-    kind: Kind
+    kind: TraceKind
     status: Status = "done"
     value: Any = None
     problem: str | None = None
@@ -94,11 +95,11 @@ class Result:
         return {
             "output": self.output,
             "steps": {name: _step_record(step) for name, step in self.steps.items()},
-            "totals": _counts(self.totals),
+            "totals": _totals_record(self.totals),
         }
 
 
-def count(nodes: Iterable[Trace], seconds: float) -> Totals:
+def sum_totals(nodes: Iterable[Trace], seconds: float) -> Totals:
     """Return the sums over nodes of a trace."""
     calls = cached = tokens_in = tokens_out = unparsed = truncated = 0
     for node in nodes:
@@ -122,7 +123,7 @@ def count(nodes: Iterable[Trace], seconds: float) -> Totals:
 
 def step_result(trace: Trace) -> StepResult:
     """Return what became of the step that a node of the trace is."""
-    totals = count(trace.nodes(), trace.seconds)
+    totals = sum_totals(trace.nodes(), trace.seconds)
     return StepResult(
         status=trace.status,
         value=plain(trace.value),
@@ -132,10 +133,88 @@ def step_result(trace: Trace) -> StepResult:
     )
 
 
-def _counts(totals: Totals) -> dict[str, Any]:
+def _totals_record(totals: Totals) -> dict[str, Any]:
     return {name: getattr(totals, name) for name in Totals.__dataclass_fields__}
 
 
 def _step_record(step: StepResult) -> dict[str, Any]:
-    record = {"status": step.status, **_counts(step), "waited": step.waited, "value": step.value}
+    record = {"status": step.status, **_totals_record(step), "waited": step.waited, "value": step.value}
     return record if step.problem is None else {**record, "problem": step.problem}
+
+
+_PROMPT_FIELDS = ("messages", "prompt", "begun", "grammar", "schema")
+
+
+def trace_record(trace: Trace) -> dict[str, Any]:
+    """Return a node with its calls, and in `parts` the nodes below it, each in the order in which they began."""
+    problem = {} if trace.problem is None else {"problem": trace.problem}
+    return {
+        "name": trace.name,
+        "kind": trace.kind,
+        "status": trace.status,
+        "seconds": trace.seconds,
+        "waited": trace.waited,
+        "value": plain(trace.value),
+        **problem,
+        **({"extra": dict(trace.extra)} if trace.extra else {}),
+        "calls": [_call_record(call) for call in sorted(trace.calls, key=lambda call: call.started)],
+        "parts": [trace_record(part) for part in sorted(trace.children, key=lambda part: part.started)],
+    }
+
+
+def stored_calls(trace: Trace) -> Iterator[dict[str, Any]]:
+    """Yield the calls of a trace as the store keeps them, in the order they began, each with its `path` in it."""
+    found = sorted(_calls_with_path(trace, ()), key=lambda pair: pair[0].started)
+    return (_stored_call(call, path) for call, path in found)
+
+
+def _call_record(call: CallRecord) -> dict[str, Any]:
+    """Return a call flat: what was said, how it was asked for, what came back and what was read from it."""
+    request, reply = request_record(call.request), call.reply
+    said = {name: request.pop(name) for name in _PROMPT_FIELDS if name in request}
+    request.pop("sample", None)
+    return {
+        "call": call.call,
+        "messages": said.pop("messages", []),
+        "begun": said.pop("begun", ""),
+        **said,
+        "options": {"temperature": call.request.temperature, **request},
+        "reply": reply.text,
+        "thoughts": reply.thoughts,
+        "finish": reply.finish,
+        "parsed": plain(call.parsed),
+        "problem": call.problem,
+        "requests": call.requests,
+        "tokens_in": reply.tokens_in,
+        "tokens_out": reply.tokens_out,
+        "seconds": reply.seconds,
+        "cached": reply.cached,
+        "sample": call.sample,
+        "level": call.level,
+        "deciding": call.deciding,
+        "repair": call.repair,
+        "notes": list(call.notes),
+    }
+
+
+def _calls_with_path(trace: Trace, path: tuple[str, ...]) -> Iterator[tuple[CallRecord, tuple[str, ...]]]:
+    for call in trace.calls:
+        yield call, path
+    for child in trace.children:
+        yield from _calls_with_path(child, (*path, child.name))
+
+
+def _stored_call(call: CallRecord, path: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "path": list(path),
+        "call": call.call,
+        "request": request_record(call.request),
+        "reply": reply_record(call.reply),
+        "cached": call.reply.cached,
+        "sample": call.sample,
+        "deciding": call.deciding,
+        "repair": call.repair,
+        "parsed": plain(call.parsed),
+        "problem": call.problem,
+        "notes": list(call.notes),
+    }

@@ -1,27 +1,36 @@
-"""Running a pipeline: each step as soon as what it needs is there, and what became of it all."""
+"""Runs a pipeline, once or over the rows of a file; each step starts as soon as its inputs are there."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-from promptkit.engine.events import OnEvent, StepFinished
-from promptkit.engine.inputs import fill
+from promptkit.engine.inputs import fill_inputs
 from promptkit.engine.pipeline import Pipeline, Step
-from promptkit.engine.requirements import require
-from promptkit.engine.results import Result, StepResult, Trace, count, step_result
+from promptkit.engine.requirements import check_requirements
+from promptkit.engine.results import (
+    Result,
+    StepResult,
+    Totals,
+    Trace,
+    step_result,
+    stored_calls,
+    sum_totals,
+    trace_record,
+)
 from promptkit.engine.scope import STEPS
-from promptkit.engine.session import Askers, Session, Settings
-from promptkit.engine.steprun import Here, StepRun
-from promptkit.engine.traces import stored_calls
+from promptkit.engine.session import ClientProvider, OnEvent, RunSettings, Session, StepFinished
+from promptkit.engine.step_run import ExecutionContext, StepRun
 from promptkit.errors import PromptkitError, UnexpectedError, catching_unexpected, first_error
-from promptkit.storage import plain
+from promptkit.storage.strict_json import plain
 
 if TYPE_CHECKING:
-    from promptkit.runtimes import Models
-    from promptkit.storage import Store
+    from promptkit.runtimes.models import Models
+    from promptkit.storage.store import Run, Store
 
 
 async def run(
@@ -29,7 +38,7 @@ async def run(
     inputs: Mapping[str, Any],
     *,
     models: Models,
-    settings: Settings | None = None,
+    settings: RunSettings | None = None,
     on_event: OnEvent | None = None,
     store: Store | None = None,
 ) -> Result:
@@ -40,10 +49,10 @@ async def run(
     there. Cancelling stops all generation.
     """
     runner = Runner(pipeline, models=models, settings=settings, on_event=on_event)
-    values = fill(pipeline, inputs).values if pipeline.inputs or inputs else {}
+    values = fill_inputs(pipeline, inputs).values if pipeline.inputs or inputs else {}
     await runner.open()
     session = runner.session
-    number = None if store is None else _begin(store, pipeline, values, session)
+    number = None if store is None else _begin_run(store, pipeline, values, session)
     try:
         result = await runner.run(values, sample=session.settings.sample)
     except asyncio.CancelledError:
@@ -55,7 +64,7 @@ async def run(
     result = replace(result, run=number)
     try:
         with catching_unexpected():
-            await _keep(store, number, result)
+            await _store_result(store, number, result)
     except UnexpectedError as error:
         result = replace(result, error=result.error or error)
         store.end_run(number, "failed", error_record(error))
@@ -72,18 +81,18 @@ class Runner:
         self,
         pipeline: Pipeline,
         *,
-        models: Askers,
-        settings: Settings | None = None,
+        models: ClientProvider,
+        settings: RunSettings | None = None,
         on_event: OnEvent | None = None,
         model: str | None = None,
     ) -> None:
         self.pipeline = pipeline
-        self.session = Session(pipeline.project, models, settings or Settings(), on_event)
+        self.session = Session(pipeline.project, models, settings or RunSettings(), on_event)
         self._model = model
 
     async def open(self) -> None:
         """See that nothing is unmet and open the models. Raises what `run` raises before its first request."""
-        await require(self.pipeline, self.session, model=self._model)
+        await check_requirements(self.pipeline, self.session, model=self._model)
 
     async def run(self, values: Mapping[str, Any], *, sample: str = "0") -> Result:
         """Run once, on a value for each input, as `fill` gives them. `sample` numbers repeated runs on one row.
@@ -111,7 +120,7 @@ class Runner:
             target=pipeline.name,
             output=output,
             steps=steps,
-            totals=count(trace.nodes(), trace.seconds),
+            totals=sum_totals(trace.nodes(), trace.seconds),
             trace=trace,
             answered=session.answered,
             notices=session.notices,
@@ -119,7 +128,7 @@ class Runner:
         )
 
 
-def _begin(store: Store, pipeline: Pipeline, values: Mapping[str, Any], session: Session) -> int:
+def _begin_run(store: Store, pipeline: Pipeline, values: Mapping[str, Any], session: Session) -> int:
     return store.begin_run(session.settings.kind, pipeline.name, model=model_record(session), inputs=plain(values))
 
 
@@ -129,7 +138,7 @@ def model_record(session: Session) -> dict[str, Any]:
     return next(models, {})
 
 
-async def _keep(store: Store, number: int, result: Result) -> None:
+async def _store_result(store: Store, number: int, result: Result) -> None:
     """Keep the calls, then how the run ended."""
     await store.save_calls(number, stored_calls(result.trace))
     if result.error is None:
@@ -197,10 +206,10 @@ class PipelineRun:
         trace = Trace(name=step.name, kind="step", started=session.now())
         parent.children.append(trace)
         self._traces[step.name] = trace
-        step_run = StepRun(step, session, path=path, model=self._model, run_pipeline=_run_inner)
+        step_run = StepRun(step, session, path=path, model=self._model, run_pipeline=_run_sub_pipeline)
         try:
             with catching_unexpected():  # here too: SystemExit in a task of its own would end the event loop
-                outcome = await step_run.run(Here(self._scope, self._absent, trace, self._sample))
+                outcome = await step_run.run(ExecutionContext(self._scope, self._absent, trace, self._sample))
         except BaseException as raised:
             error = first_error(raised)
             trace.status = "failed"
@@ -223,14 +232,16 @@ class PipelineRun:
             self._session.emit(StepFinished(step=path, result=step_result(trace)))
 
 
-async def _run_inner(pipeline: Pipeline, values: Mapping[str, Any], step: StepRun, here: Here) -> Any:
+async def _run_sub_pipeline(
+    pipeline: Pipeline, values: Mapping[str, Any], step: StepRun, here: ExecutionContext
+) -> Any:
     """Run a sub-pipeline as a step."""
     inner = PipelineRun(
         pipeline, step.session, sample=here.sample, prefix=f"{step.path}.", model=pipeline.model or step.model
     )
     trace = Trace(name=pipeline.name, kind="pipeline")
     here.trace.children.append(trace)
-    trace.value = await inner.run(fill(pipeline, values).values if pipeline.inputs else {}, trace)
+    trace.value = await inner.run(fill_inputs(pipeline, values).values if pipeline.inputs else {}, trace)
     return trace.value
 
 
@@ -244,3 +255,78 @@ def _set_waits(run: Trace, needs: Mapping[str, set[str]], traces: Mapping[str, T
         last = ordered[-1]
         before = ends[ordered[-2]] if len(ordered) > 1 else run.started
         traces[last].waited = max(traces[last].waited, ends[last] - max(before, traces[last].started))
+
+
+BATCH = "batch"
+"""The kind of such a run in the store."""
+
+
+class Batch:
+    """One run of a pipeline on the rows of a file. As a context manager it begins the run and says how it ended.
+
+    Entering raises what `engine.run` raises before its first request; no run is kept then. `totals` sums up the rows
+    that are finished.
+    """
+
+    def __init__(self, runner: Runner, store: Store, *, file: str, rows: int) -> None:
+        self.number = 0
+        self.rows = rows
+        self.answered = self.failed = 0
+        self.totals = Totals()
+        self._runner = runner
+        self._store = store
+        self._file = file
+        self._started = monotonic()
+
+    async def __aenter__(self) -> Self:
+        await self._runner.open()
+        pipeline, model = self._runner.pipeline, model_record(self._runner.session)
+        inputs = {"file": self._file, "rows": self.rows, "output_keys": plain(pipeline.output_keys)}
+        self.number = self._store.begin_run(BATCH, pipeline.name, model=model, inputs=inputs)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        status = "interrupted" if error else "incomplete" if self.failed else "done"
+        self._store.end_run(self.number, status, self.record())
+
+    async def run(self, row: int, values: Mapping[str, Any], fields: Mapping[str, Any]) -> Result:
+        """Run on a row and keep it. `values` are its inputs, `fields` all that the file says of it.
+
+        What failed is in `result.error`.
+        """
+        result = replace(await self._runner.run(values), run=self.number)
+        record = {"fields": plain(fields), **result.record(), "trace": trace_record(result.trace)}
+        if result.error is not None:
+            record |= error_record(result.error)
+        await self._store.batches.save(self.number, row, record, failed=result.error is not None)
+        self.answered += result.error is None
+        self.failed += result.error is not None
+        self.totals = _add_totals(self.totals, asdict(result.totals))
+        return result
+
+    def record(self) -> dict[str, Any]:
+        """Return what the batch came to so far as JSON-able data."""
+        return _summary(
+            self.rows, self.answered, self.failed, replace(self.totals, seconds=monotonic() - self._started)
+        )
+
+
+def batch_record(run: Run, store: Store) -> Mapping[str, Any]:
+    """Return what a batch came to; of one that was killed or goes on, what its rows say."""
+    if run.record:
+        return run.record
+    rows, failed = store.batches.count(run.number)
+    totals = Totals()
+    for _, each in store.batches.rows(run.number):
+        totals = _add_totals(totals, each["totals"])
+    return _summary(run.inputs["rows"], rows - failed, failed, totals)
+
+
+def _summary(rows: int, answered: int, failed: int, totals: Totals) -> dict[str, Any]:
+    return {"rows": rows, "answered": answered, "failed": failed, "totals": asdict(totals)}
+
+
+def _add_totals(totals: Totals, more: Mapping[str, Any]) -> Totals:
+    return Totals(**{name: value + more[name] for name, value in asdict(totals).items()})

@@ -1,4 +1,4 @@
-"""Names and values in a pipeline: expressions compiled once, and what `for_each` makes of its items."""
+"""Names and values in a pipeline. Expressions are compiled once, when the file is read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
+from promptkit.answers.base import AnswerType
+from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.prompts import GLOBALS, Expression
-from promptkit.storage import Problems
+from promptkit.prompts.expressions import Expression
+from promptkit.prompts.prompt import Example
+from promptkit.prompts.sandbox import GLOBALS
+from promptkit.prompts.template_loader import pack
+from promptkit.storage.models import Problems
 
 STEPS = "steps"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -23,7 +28,7 @@ Key = str | int
 Locate = Callable[[Sequence[Key]], Problem]
 
 
-class Items(list[Any]):
+class ItemResults(list[Any]):
     """The results of a `for_each`, one for each item, in order; `pairs` is the list of [item, result]."""
 
     __slots__ = ("_items",)
@@ -38,7 +43,7 @@ class Items(list[Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class CompiledValue:
     """A YAML value whose every string is an expression or a text, compiled.
 
     `names` are its free variables, `statuses` the steps that it reads as `steps.NAME`.
@@ -55,20 +60,20 @@ class Value:
     """What a compiled string reads as `NAME.ATTRIBUTE`."""
 
 
-Inspect = Callable[[Value, Problem], None]
+Inspect = Callable[[CompiledValue, Problem], None]
 
 
-def constant(value: Any) -> Value:
+def constant(value: Any) -> CompiledValue:
     """Return a value without expressions."""
-    return Value(frozenset(), frozenset(), lambda scope, absent: value)
+    return CompiledValue(frozenset(), frozenset(), lambda scope, absent: value)
 
 
-def result_of(step: str) -> Value:
+def result_of(step: str) -> CompiledValue:
     """Return the value that is a step's result."""
-    return Value(frozenset({step}), frozenset(), lambda scope, absent: scope[step])
+    return CompiledValue(frozenset({step}), frozenset(), lambda scope, absent: scope[step])
 
 
-def compile_value(value: Any, locate: Locate, *, bare: bool = False, inspect: Inspect | None = None) -> Value:
+def compile_value(value: Any, locate: Locate, *, bare: bool = False, inspect: Inspect | None = None) -> CompiledValue:
     """Compile a YAML value; with `bare`, a string is one expression with or without braces.
 
     `locate` gives the place of a part by its path; `inspect` gets each compiled string with its place. Raises
@@ -79,7 +84,7 @@ def compile_value(value: Any, locate: Locate, *, bare: bool = False, inspect: In
     if not isinstance(value, Mapping | list):
         return constant(value)
     problems = Problems()
-    parts: dict[Key, Value] = {}
+    parts: dict[Key, CompiledValue] = {}
     for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
         with problems.gather():
             parts[key] = compile_value(part, _under(locate, key), inspect=inspect)
@@ -87,22 +92,22 @@ def compile_value(value: Any, locate: Locate, *, bare: bool = False, inspect: In
     names = frozenset[str]().union(*(part.names for part in parts.values()))
     statuses = frozenset[str]().union(*(part.statuses for part in parts.values()))
     if isinstance(value, Mapping):
-        return Value(
+        return CompiledValue(
             names,
             statuses,
             lambda scope, absent: {key: part.evaluate(scope, absent) for key, part in parts.items()},
         )
     listed = list(parts.values())
-    return Value(names, statuses, lambda scope, absent: [part.evaluate(scope, absent) for part in listed])
+    return CompiledValue(names, statuses, lambda scope, absent: [part.evaluate(scope, absent) for part in listed])
 
 
-def _compile_text(text: str, locate: Locate, *, bare: bool, inspect: Inspect | None) -> Value:
+def _compile_text(text: str, locate: Locate, *, bare: bool, inspect: Inspect | None) -> CompiledValue:
     if not bare and "{" not in text:
         return constant(text)
     try:
         expression = Expression.parse(text, bare=bare)
     except InputError as error:
-        raise placed(error, locate(())) from None
+        raise with_place(error, locate(())) from None
     names = expression.names - GLOBALS - {STEPS}
 
     def evaluate(scope: Scope, absent: Collection[str]) -> Any:
@@ -110,16 +115,16 @@ def _compile_text(text: str, locate: Locate, *, bare: bool, inspect: Inspect | N
             return expression.evaluate(scope)
         except InputError as error:
             if names.isdisjoint(absent):
-                raise placed(error, locate(())) from None
+                raise with_place(error, locate(())) from None
             return None
 
-    value = Value(names, read_statuses(text, bare=bare), evaluate, read_attributes(text, bare=bare))
+    value = CompiledValue(names, read_statuses(text, bare=bare), evaluate, read_attributes(text, bare=bare))
     if inspect:
         inspect(value, locate(()))
     return value
 
 
-def placed(error: InputError, place: Problem) -> InputError:
+def with_place(error: InputError, place: Problem) -> InputError:
     """Return the error with `place` for each of its problems that has none."""
     return InputError(
         problem if problem.file else replace(problem, file=place.file, line=place.line, column=place.column)
@@ -166,7 +171,7 @@ def read_attributes(text: str, *, bare: bool = False) -> frozenset[tuple[str, st
     return frozenset((read.node.name, read.attr) for read in found if isinstance(read.node, nodes.Name))
 
 
-def missing_in_lists(value: Value, lists: Collection[str], place: Problem) -> list[Problem]:
+def missing_in_lists(value: CompiledValue, lists: Collection[str], place: Problem) -> list[Problem]:
     """Return what a value reads of the results of a `for_each` (`lists`), which are a list, that a list lacks."""
     return [
         Problem(
@@ -177,9 +182,71 @@ def missing_in_lists(value: Value, lists: Collection[str], place: Problem) -> li
             nearest(attribute, ["pairs"]),
         )
         for name, attribute in sorted(value.attributes)
-        if name in value.names and name in lists and not hasattr(Items, attribute)
+        if name in value.names and name in lists and not hasattr(ItemResults, attribute)
     ]
 
 
 def _is_steps(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Name) and node.name == STEPS
+
+
+ScopePath = tuple[str, ...]
+
+MAX_CACHED_TYPES = 1_000
+_PATH = re.compile(r"\s*\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}\s*")
+
+
+class RowAnswer:
+    """An answer type with expressions, built once for all that give them the same values.
+
+    `sources` say for each input of the prompt where in the scope it comes from: there an example's input stands
+    instead of the row's.
+    """
+
+    def __init__(self, value: CompiledValue, sources: Mapping[str, ScopePath]) -> None:
+        self._value = value
+        self._sources = sources
+        self._reads = (*sorted(value.names), STEPS)
+        self._kept: dict[bytes, AnswerType] = {}
+
+    def of_row(self, scope: Scope, absent: Collection[str] = ()) -> AnswerType:
+        """Return the type of the row's answer. Raises InputError."""
+        key = pack([scope.get(name, ...) for name in self._reads])
+        found = None if key is None else self._kept.get(key)
+        if found is None:
+            found = build_answer(self._value.evaluate(scope, absent))
+            if key is not None:
+                if len(self._kept) >= MAX_CACHED_TYPES:
+                    self._kept.clear()
+                self._kept[key] = found
+        return found
+
+    def of_example(self, example: Example, scope: Scope, absent: Collection[str] = ()) -> AnswerType:
+        """Return the type of an example's answer. Raises InputError."""
+        own = dict(scope)
+        for name, path in self._sources.items():
+            if name in example.inputs:
+                _set_path(own, path, example.inputs[name])
+        return self.of_row(own, absent)
+
+    def fixed(self, example: Example) -> AnswerType | None:
+        """Return the type of an example's answer where it is the same for all rows."""
+        try:
+            return self.of_example(example, {})
+        except InputError:
+            return None
+
+
+def path_of_argument(argument: Any) -> ScopePath | None:
+    """Return where in the scope an argument comes from, where it is a name or a part of one: `{{ row.options }}`."""
+    found = _PATH.fullmatch(argument) if isinstance(argument, str) else None
+    return tuple(found.group(1).split(".")) if found else None
+
+
+def _set_path(scope: dict[str, Any], path: ScopePath, value: Any) -> None:
+    """Put a value at a path of a scope, whose parts are copied and not changed."""
+    for key in path[:-1]:
+        below = scope.get(key)
+        scope[key] = dict(below) if isinstance(below, Mapping) else {}
+        scope = scope[key]
+    scope[path[-1]] = value

@@ -1,4 +1,4 @@
-"""What the steps of one run share: the models, how to run, and who listens."""
+"""The state that the steps of one run share, and the events that a run reports."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from promptkit.engine.events import Event, Notice, OnEvent
+from promptkit.engine.results import StepResult
 from promptkit.project import Project, TemplateKind
-from promptkit.techniques import Chosen, choose
+from promptkit.techniques.spec import ConfiguredTechnique, configure
 
 if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Asking
-    from promptkit.runtimes import Asker, Model
+    from promptkit.engine.pipeline import PromptCall
+    from promptkit.runtimes.base import Model, Request
+    from promptkit.runtimes.client import Client
+    from promptkit.techniques.context import CallRecord
 
 
 @dataclass(frozen=True)
-class Snapshot(Project):
+class ProjectSnapshot(Project):
     """A project as one run sees it: a template that was found once is not looked for again."""
 
     found: dict[tuple[TemplateKind, str], Path | None] = field(default_factory=dict, compare=False, repr=False)
@@ -30,14 +32,14 @@ class Snapshot(Project):
         return self.found[kind, name]
 
 
-class Askers(Protocol):
+class ClientProvider(Protocol):
     """Where a session takes its askers from: `runtimes.Models`."""
 
-    async def get(self, reference: str | None = None) -> Asker: ...
+    async def get(self, reference: str | None = None) -> Client: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class RunSettings:
     """How to run. `repairs` holds where a step does not say.
 
     `sample` numbers repeated runs of one row, so that they are different samples. `kind` is the run's in the store.
@@ -52,16 +54,18 @@ class Settings:
 class Session:
     """One run's models, settings and listener. `answered` are the models used, `notices` what was said, each once."""
 
-    def __init__(self, project: Project, models: Askers, settings: Settings, on_event: OnEvent | None) -> None:
-        self.project = Snapshot(project.root, project.settings, project.source)
+    def __init__(
+        self, project: Project, models: ClientProvider, settings: RunSettings, on_event: OnEvent | None
+    ) -> None:
+        self.project = ProjectSnapshot(project.root, project.settings, project.source)
         self.settings = settings
         self.answered: dict[str | None, Model] = {}
         self.listens = on_event is not None
-        self.emit: Callable[[Event], None] = on_event or _nobody
+        self.emit: Callable[[Event], None] = on_event or _ignore_event
         self.now = asyncio.get_running_loop().time
         self._models = models
-        self._askers: dict[str | None, Asker] = {}
-        self._techniques: dict[int, tuple[Asking, Chosen]] = {}
+        self._askers: dict[str | None, Client] = {}
+        self._techniques: dict[int, tuple[PromptCall, ConfiguredTechnique]] = {}
         self._notices: dict[str, None] = {}
 
     @property
@@ -74,7 +78,7 @@ class Session:
             self._notices[message] = None
             self.emit(Notice(message))
 
-    async def asker(self, reference: str | None, *, uses_cache: bool = True, timeout: float | None = None) -> Asker:
+    async def asker(self, reference: str | None, *, uses_cache: bool = True, timeout: float | None = None) -> Client:
         """Return what asks a model (None: the run's default), each request within `timeout` seconds where given.
 
         Raises what the model's absence raises.
@@ -87,14 +91,69 @@ class Session:
         asker = asker if uses_cache else asker.uncached()
         return asker if timeout is None else asker.timed(timeout)
 
-    def technique(self, asking: Asking) -> Chosen:
+    def technique(self, asking: PromptCall) -> ConfiguredTechnique:
         """Return what a step asks with, found once in a run."""
         found = self._techniques.get(id(asking))
         if found is None:
             # With the step's own object, so that its id stands for no other.
-            found = self._techniques[id(asking)] = asking, choose(asking.technique, self.project)
+            found = self._techniques[id(asking)] = asking, configure(asking.technique, self.project)
         return found[1]
 
 
-def _nobody(event: Event) -> None:
+def _ignore_event(event: Event) -> None:
     """Listen to nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted:
+    """A step begins. `step` is `outer.inner` inside a sub-pipeline; `items` is its number of items under `for_each`."""
+
+    step: str
+    items: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextArrived:
+    """A piece of the reply to a request, as it streams. `item` is the place in the list under `for_each`."""
+
+    step: str
+    item: int | None
+    request: Request
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFinished:
+    """A request has its reply."""
+
+    step: str
+    item: int | None
+    call: CallRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFinished:
+    """One of a step's items is finished, in whatever order they finish."""
+
+    step: str
+    item: int
+    value: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished:
+    """A step has its result."""
+
+    step: str
+    result: StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line a person should see once (a technique falls back, a chat template has no system role)."""
+
+    message: str
+
+
+Event = StepStarted | TextArrived | CallFinished | ItemFinished | StepFinished | Notice
+OnEvent = Callable[[Event], None]

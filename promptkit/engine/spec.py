@@ -1,14 +1,15 @@
-"""What a pipeline file may hold: closed sets of keys, read and checked part by part."""
+"""The keys of pipeline files and front matter, as pydantic models and as JSON Schema."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from promptkit.engine.scope import Key
 from promptkit.errors import Problem, nearest
-from promptkit.storage import Problems, wording
+from promptkit.storage.models import Problems, schema_error_text
 
 Decide = Literal["constrain", "generate", "score"]
 MessageMode = Literal["one", "system", "turns"]
@@ -17,7 +18,7 @@ Report = Callable[[Sequence[str | int], str, str | None], Problem]
 InputType = Literal["text", "number", "boolean", "list", "table", "json"]
 
 
-class Closed(BaseModel):
+class ClosedModel(BaseModel):
     """A mapping with a closed list of keys; values are never converted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -28,11 +29,11 @@ class Closed(BaseModel):
         return {fields[name].alias or name: getattr(self, name) for name in self.model_fields_set}
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _a(what: str, *kinds: type) -> BeforeValidator:
+def _of_kind(what: str, *kinds: type) -> BeforeValidator:
     """Return a validator that takes values of these kinds and else says `what`."""
 
     def validate(value: Any) -> Any:
@@ -43,12 +44,12 @@ def _a(what: str, *kinds: type) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-class OptionsSpec(Closed):
+class OptionsSpec(ClosedModel):
     """`options:`. What is not given is left to the technique and the answer type."""
 
     temperature: float | None = Field(default=None, ge=0, le=10)
     max_tokens: int | None = Field(default=None, gt=0, lt=2**31)
-    stop: Annotated[list[str], BeforeValidator(_listed)] = []
+    stop: Annotated[list[str], BeforeValidator(_as_list)] = []
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     top_p: float | None = Field(default=None, gt=0, le=1)
     think: bool | str | None = None
@@ -56,17 +57,19 @@ class OptionsSpec(Closed):
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
-class DefaultsSpec(Closed):
+class DefaultsSpec(ClosedModel):
     """What `defaults:` may set for all steps."""
 
     layout: str | None = None
     messages: MessageMode | None = None
-    examples: Annotated[Any, _a("must be a list, or `{file: …}`", list, dict)] = None
+    examples: Annotated[Any, _of_kind("must be a list, or `{file: …}`", list, dict)] = None
     cue: str | None = None
     decide: Decide | None = None
     calibrate: dict[str, Any] | None = None
-    technique: Annotated[Any, _a("must be a name, or one name with its parameters: `{NAME: {…}}`", str, dict)] = None
-    tools: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    technique: Annotated[Any, _of_kind("must be a name, or one name with its parameters: `{NAME: {…}}`", str, dict)] = (
+        None
+    )
+    tools: Annotated[list[str], BeforeValidator(_as_list)] | None = None
     model: str | None = None
     options: OptionsSpec = OptionsSpec()
 
@@ -74,17 +77,17 @@ class DefaultsSpec(Closed):
 class SettingsSpec(DefaultsSpec):
     """What a prompt's front matter and a step may set besides."""
 
-    answer: Annotated[Any, _a("must be a type, or one type with what it takes", str, dict)] = None
+    answer: Annotated[Any, _of_kind("must be a type, or one type with what it takes", str, dict)] = None
 
 
-class GuardSpec(Closed):
+class GuardSpec(ClosedModel):
     """`guard:` tests a result; `say` is what the model is told when the test fails."""
 
-    expr: Annotated[Any, _a("must be one expression", str, bool)]
+    expr: Annotated[Any, _of_kind("must be one expression", str, bool)]
     say: str = "The answer does not pass the test."
 
 
-class RepeatSpec(Closed):
+class RepeatSpec(ClosedModel):
     """`repeat:` asks again until `until` holds, at most `max` times."""
 
     until: str | None = None
@@ -102,15 +105,17 @@ class StepSpec(SettingsSpec):
     """One step."""
 
     about: str = ""
-    prompt: Annotated[Any, _a("must be a name, a path or a mapping of sections", str, dict)] = None
+    prompt: Annotated[Any, _of_kind("must be a name, a path or a mapping of sections", str, dict)] = None
     tool: str | None = None
     pipeline: str | None = None
     with_: dict[str, Any] = Field(default={}, alias="with")
-    for_each: Annotated[Any, _a("must be one expression, a list, or several lists by name", str, list, dict)] = None
+    for_each: Annotated[Any, _of_kind("must be one expression, a list, or several lists by name", str, list, dict)] = (
+        None
+    )
     as_: str | None = Field(default=None, alias="as")
-    when: Annotated[Any, _a("must be one expression, or true or false", str, bool)] = None
+    when: Annotated[Any, _of_kind("must be one expression, or true or false", str, bool)] = None
     repeat: RepeatSpec | None = None
-    after: Annotated[list[str], BeforeValidator(_listed)] = []
+    after: Annotated[list[str], BeforeValidator(_as_list)] = []
     guard: GuardSpec | None = None
     on_error: Annotated[Any, BeforeValidator(_on_error)] = "fail"
     repairs: int | None = Field(default=None, ge=0)
@@ -131,7 +136,7 @@ class StepSpec(SettingsSpec):
         return self
 
 
-class InputSpec(Closed):
+class InputSpec(ClosedModel):
     """One input of a pipeline."""
 
     type: InputType = "text"
@@ -141,7 +146,7 @@ class InputSpec(Closed):
     choices: list[Any] = []
 
 
-class CaseSpec(Closed):
+class CaseSpec(ClosedModel):
     """A pinned case."""
 
     name: str | None = None
@@ -149,7 +154,7 @@ class CaseSpec(Closed):
     expect: Any = None
 
 
-class PipelineSpec(Closed):
+class PipelineSpec(ClosedModel):
     """The top of a pipeline file. Steps, inputs and cases are read one by one, so that no mistake hides another."""
 
     name: str | None = None
@@ -164,10 +169,10 @@ class PipelineSpec(Closed):
     tune: dict[str, Any] = {}
 
 
-def validated(values: Mapping[str, Any], model: type[Spec], problem: Report) -> Spec:
+def validate(values: Mapping[str, Any], model: type[Spec], problem: Report) -> Spec:
     """Return values that are not one document (`--set`, merged front matter) as a model. Raises InputError."""
     problems = Problems()
-    spec = usable(values, model, problem, problems)
+    spec = validate_usable(values, model, problem, problems)
     problems.check()
     assert spec is not None, "values without problems are a model"
     return spec
@@ -179,7 +184,7 @@ def _hint(key: str, known: Sequence[str]) -> str | None:
     return nearest(key, known)
 
 
-def usable(values: Mapping[str, Any], model: type[Spec], problem: Report, problems: Problems) -> Spec | None:
+def validate_usable(values: Mapping[str, Any], model: type[Spec], problem: Report, problems: Problems) -> Spec | None:
     """Return what is right in such values; what is wrong goes into `problems`. None where too little is left."""
     try:
         return model.model_validate(values)
@@ -189,7 +194,7 @@ def usable(values: Mapping[str, Any], model: type[Spec], problem: Report, proble
     wrong: set[Any] = set()
     for detail in details:
         path, hint = [key for key in detail["loc"] if key != "function-before"], None
-        message = wording(detail)
+        message = schema_error_text(detail)
         if detail["type"] == "extra_forbidden":
             message, hint = f"unknown key `{path[-1]}`", _hint(str(path[-1]), known) if len(path) == 1 else None
         elif detail["type"] == "missing":
@@ -204,3 +209,94 @@ def usable(values: Mapping[str, Any], model: type[Spec], problem: Report, proble
         return model.model_validate({key: value for key, value in values.items() if key not in wrong})
     except ValidationError:
         return None
+
+
+WrittenText = Callable[[tuple[Key, ...]], str]
+
+_LABEL_TYPES = ("label", "labels", "choice")
+
+
+def labels_as_written(answer: Any, text: WrittenText) -> Any:
+    """Return the value of `answer:` with its labels as they are written.
+
+    `text` gives the scalar at a path below `answer:` as its file writes it.
+    """
+    if not isinstance(answer, Mapping):
+        return answer
+    return {kind: _written_options(kind, options, text) for kind, options in answer.items()}
+
+
+def _written_options(kind: str, options: Any, text: WrittenText) -> Any:
+    if kind in _LABEL_TYPES:
+        return _written_texts(options, (kind,), text)
+    if not isinstance(options, Mapping):
+        return options
+    if kind == "list" and "of" in options:
+        return {**options, "of": labels_as_written(options["of"], lambda path: text((kind, "of", *path)))}
+    if kind == "spans" and "classes" in options:
+        return {**options, "classes": _written_texts(options["classes"], (kind, "classes"), text)}
+    return options
+
+
+def _written_texts(labels: Any, path: tuple[Key, ...], text: WrittenText) -> Any:
+    if not isinstance(labels, list):
+        return labels
+    return [
+        label if isinstance(label, str | list | Mapping) else text((*path, number))
+        for number, label in enumerate(labels)
+    ]
+
+
+Format: TypeAlias = Literal["pipeline", "prompt"]
+
+_ONE_OR_MANY = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+# What the models leave open, since they say better than a schema what is wrong with it.
+_SHAPES: dict[str, dict[str, Any]] = {
+    "after": _ONE_OR_MANY,
+    "answer": {"type": ["string", "object"]},
+    "examples": {"type": ["array", "object"]},
+    "for_each": {"type": ["string", "array", "object"]},
+    "on_error": {
+        "anyOf": [
+            {"enum": ["fail", "skip"]},
+            {"type": "object", "required": ["default"], "properties": {"default": {}}, "additionalProperties": False},
+        ]
+    },
+    "prompt": {"type": ["string", "object"]},
+    "stop": _ONE_OR_MANY,
+    "technique": {"type": ["string", "object"]},
+    "when": {"type": ["string", "boolean"]},
+}
+
+
+class _PipelineFile(PipelineSpec):
+    inputs: dict[str, InputSpec] = Field(default={})
+    defaults: DefaultsSpec = DefaultsSpec()  # type: ignore[assignment]
+    steps: dict[str, StepSpec]
+    cases: list[CaseSpec] = Field(default=[])
+
+
+class _PromptFile(SettingsSpec):
+    about: str = ""
+    inputs: dict[str, InputSpec] = Field(default={})
+    cases: list[CaseSpec] = Field(default=[])
+
+
+def json_schema(of: Format) -> dict[str, Any]:
+    """Return the schema of a pipeline's file, or of a prompt's front matter."""
+    model: type[BaseModel] = _PipelineFile if of == "pipeline" else _PromptFile
+    schema = model.model_json_schema(by_alias=True)
+    for properties in _all_properties(schema):
+        for name in properties.keys() & _SHAPES.keys():
+            properties[name] = {**_SHAPES[name], "title": properties[name].get("title", name)}
+        if properties.get("tools", {}).get("type") != "object" and "tools" in properties:
+            properties["tools"] = {**_ONE_OR_MANY, "title": "Tools"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"promptkit {of}"}
+    return {**schema, **head, "description": f"A {of} of promptkit."}
+
+
+def _all_properties(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the properties of each mapping in a schema."""
+    for part in (schema, *schema.get("$defs", {}).values()):
+        if "properties" in part:
+            yield part["properties"]

@@ -10,17 +10,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from promptkit.answers import AnswerType
+from promptkit.answers.base import AnswerType
 from promptkit.engine.inputs import wrong_value
 from promptkit.engine.pipeline import Input, Pipeline, Step
 from promptkit.errors import InputError, Problem, nearest, place
-from promptkit.storage import read_rows
-from promptkit.techniques import Row
+from promptkit.storage.rows import read_rows
+from promptkit.techniques.artifacts import Row
 
-EXPECTED = ("expect", "output", "label", "answer")
-RATIONALES = ("rationale", "thoughts")
-MOST_ROWS = 10_000
-MOST_PROBLEMS = 20
+EXPECTED_FIELDS = ("expect", "output", "label", "answer")
+RATIONALE_FIELDS = ("rationale", "thoughts")
+MAX_ROWS = 10_000
+MAX_PROBLEMS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class StepRows:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def asking_step(pipeline: Pipeline, name: str | None) -> Step:
+def find_prompt_step(pipeline: Pipeline, name: str | None) -> Step:
     """Return the step of that name; left out, the only one that asks a model. Raises InputError."""
     asking = [step.name for step in pipeline.steps.values() if step.asking is not None]
     if name is None:
@@ -78,26 +78,26 @@ def read_step_rows(
     EXPECTED that a row has and no input takes; with `labelled` each row must have one. Raises InputError with all that
     is wrong, up to MOST_PROBLEMS, and for more than MOST_ROWS rows.
     """
-    reader = _Reader(pipeline, step, path, expect, labelled)
+    reader = _StepRowReader(pipeline, step, path, expect, labelled)
     rows: list[StepRow] = []
     problems: list[Problem] = []
     for number, fields in enumerate(islice(read_rows(path), limit), start=1):
-        if number > MOST_ROWS:
-            raise InputError(Problem(f"more than {MOST_ROWS:,} rows", place(path), hint="--limit 200 takes the first"))
+        if number > MAX_ROWS:
+            raise InputError(Problem(f"more than {MAX_ROWS:,} rows", place(path), hint="--limit 200 takes the first"))
         try:
             rows.append(reader.row(number, fields))
         except InputError as error:
             problems += error.problems
-            if len(problems) >= MOST_PROBLEMS:
+            if len(problems) >= MAX_PROBLEMS:
                 break
     if problems:
-        raise InputError(problems[:MOST_PROBLEMS])
+        raise InputError(problems[:MAX_PROBLEMS])
     if not rows:
         raise InputError(Problem("there are no rows", place(path)))
     return StepRows(file=path, rows=tuple(rows), expect=reader.expect or "")
 
 
-class _Reader:
+class _StepRowReader:
     """Reads the rows of a file for a step, one by one."""
 
     def __init__(self, pipeline: Pipeline, step: Step, path: Path, expect: str | None, labelled: bool) -> None:
@@ -186,7 +186,7 @@ class _Reader:
     def _expected(self, fields: Mapping[str, Any], answer: AnswerType) -> Any:
         """Return the expected answer, None where the row has none. Raises ValueError for what is no answer."""
         if self.expect is None:
-            self.expect = next((name for name in EXPECTED if name in fields and name not in self._inputs), None)
+            self.expect = next((name for name in EXPECTED_FIELDS if name in fields and name not in self._inputs), None)
         given = fields.get(self.expect) if self.expect else None
         if given is not None:
             try:
@@ -194,14 +194,18 @@ class _Reader:
             except ValueError as error:
                 raise ValueError(f"`{self.expect}`: {error}") from None
         if self._labelled or self._given:
-            wanted = f"field `{self.expect}`" if self.expect else f"field {', '.join(f'`{each}`' for each in EXPECTED)}"
+            wanted = (
+                f"field `{self.expect}`"
+                if self.expect
+                else f"field {', '.join(f'`{each}`' for each in EXPECTED_FIELDS)}"
+            )
             told = ", ".join(f"`{field}`" for field in fields) or "none"
             hint = f"the row's fields are {told}; --expect FIELD names another"
             raise InputError(Problem(f"there is no {wanted} with the expected answer", hint=hint))
         return None
 
     def _rationale(self, fields: Mapping[str, Any]) -> str:
-        found = (fields[name] for name in RATIONALES if name in fields and name not in self._inputs)
+        found = (fields[name] for name in RATIONALE_FIELDS if name in fields and name not in self._inputs)
         return next((text for text in found if isinstance(text, str)), "")
 
     def _in_row(self, number: int, message: str, hint: str | None = None) -> Problem:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import ToolFailed
-from promptkit.project_code import CodeReference, find_code, functions_of, parse_source
+from promptkit.project_code.reference import CodeReference, find_code
+from promptkit.project_code.source import functions_of, parse_source
 
 if TYPE_CHECKING:
     from promptkit.project import Project

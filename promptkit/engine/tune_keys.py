@@ -10,7 +10,7 @@ from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.spec import StepSpec
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.storage import Document, load_file
+from promptkit.storage.yaml import Document, load_file
 
 TUNE = "tune"
 _KEYS = [field.alias or name for name, field in StepSpec.model_fields.items()]
@@ -24,12 +24,12 @@ def tune_problems(pipeline: Pipeline) -> list[Problem]:
     if not pipeline.tune:
         return []
     document = load_file(pipeline.file)
-    found = [each for key, values in pipeline.tune.items() for each in _wrong(pipeline, document, key, values)]
+    found = [each for key, values in pipeline.tune.items() for each in _key_problems(pipeline, document, key, values)]
     return list(dict.fromkeys(found))
 
 
-def _wrong(pipeline: Pipeline, document: Document, key: str, values: Any) -> Iterator[Problem]:
-    wrong = _wrong_key(pipeline, key)
+def _key_problems(pipeline: Pipeline, document: Document, key: str, values: Any) -> Iterator[Problem]:
+    wrong = _key_problem(pipeline, key)
     if wrong is not None:
         yield document.problem((TUNE, key), wrong.message, wrong.hint, key=True)
     elif not isinstance(values, list) or not values:
@@ -37,10 +37,10 @@ def _wrong(pipeline: Pipeline, document: Document, key: str, values: Any) -> Ite
         yield document.problem((TUNE, key), f"`{key}` is a list of the values that may be tried", hint)
     else:
         for number, value in enumerate(values):
-            yield from _wrong_value(pipeline, document, key, number, value)
+            yield from _value_problems(pipeline, document, key, number, value)
 
 
-def _wrong_key(pipeline: Pipeline, key: str) -> Problem | None:
+def _key_problem(pipeline: Pipeline, key: str) -> Problem | None:
     """Return what is wrong with STEP.KEY, where STEP may be a step of a pipeline that a step runs: STEP.STEP.KEY."""
     step, _, below = key.partition(".")
     if step not in pipeline.steps:
@@ -52,12 +52,12 @@ def _wrong_key(pipeline: Pipeline, key: str) -> Problem | None:
     if first in _KEYS:
         return None
     if inner is not None and first in inner.steps:
-        return _wrong_key(inner, below)
+        return _key_problem(inner, below)
     known = [*_KEYS, *(inner.steps if inner is not None else ())]
     return Problem(f"`{key}`: a step has no key `{first}`", hint=nearest(first, known))
 
 
-def _wrong_value(pipeline: Pipeline, document: Document, key: str, number: int, value: Any) -> Iterator[Problem]:
+def _value_problems(pipeline: Pipeline, document: Document, key: str, number: int, value: Any) -> Iterator[Problem]:
     try:
         load_target(pipeline.file, pipeline.project, changes={key: value})
     except InputError as error:

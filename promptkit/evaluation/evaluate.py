@@ -10,38 +10,37 @@ from os.path import relpath
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.errors import InputError, Problem
-from promptkit.evaluation.binding import wrong_rows
-from promptkit.evaluation.bounds import threshold_references
-from promptkit.evaluation.data import Counted
-from promptkit.evaluation.execute import Execution
-from promptkit.evaluation.gates import Gated, judge
-from promptkit.evaluation.matching import Beside
-from promptkit.evaluation.pairing import score_pairs
-from promptkit.evaluation.rebuilt import kind_record
-from promptkit.evaluation.reference import Reference
-from promptkit.evaluation.same_requests import sent_the_same
-from promptkit.evaluation.stored_run import StoredRun
-from promptkit.evaluation.suite import Suite
-from promptkit.evaluation.summary import Judging, summarize
-from promptkit.evaluation.work import Options
-from promptkit.storage import holding_files
+from promptkit.evaluation.cells.execution import Execution
+from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.cells.scoring import score_pairs
+from promptkit.evaluation.comparison.matching import Beside
+from promptkit.evaluation.comparison.run_rows import RunRows
+from promptkit.evaluation.stored_run import StoredRun, kind_record, sent_the_same
+from promptkit.evaluation.suite.binding import row_problems
+from promptkit.evaluation.suite.data import DataCount
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.evaluation.summary import ReportRules, summarize
+from promptkit.evaluation.thresholds.check import ThresholdInput, check_thresholds
+from promptkit.evaluation.thresholds.definition import threshold_baselines
+from promptkit.storage.files import frozen_files
 
 if TYPE_CHECKING:
-    from promptkit.runtimes import Model, Models
-    from promptkit.storage import Store
+    from promptkit.runtimes.base import Model
+    from promptkit.runtimes.models import Models
+    from promptkit.storage.store import Store
 
 KIND = "eval"
 FIRST_ROWS = 50
 """How many rows are looked at before anything is asked: if all are wrong, it is the suite that is."""
 
-RECENT = 20
+RECENT_RUNS = 20
 """How many runs back the one before a change is looked for."""
 
 Status = Literal["done", "incomplete", "interrupted", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluated:
+class EvalResult:
     """A run of a suite that ended. `record` is what `--json` prints, `failure` the first reason for a missing cell.
 
     `wrong` cells are of rows that are wrong. `notices` are what the runs had to say that were made this time.
@@ -69,17 +68,17 @@ class Evaluation:
         *,
         models: Models,
         store: Store,
-        options: Options | None = None,
-        judging: Judging | None = None,
-        against: Reference | None = None,
+        options: EvalOptions | None = None,
+        judging: ReportRules | None = None,
+        against: RunRows | None = None,
         notes: Sequence[str] = (),
         on_saved: Callable[[], None] | None = None,
     ) -> None:
         self.suite = suite
         self.against = against
-        self.counted: Counted = suite.data.count()
-        self.options = options or Options()
-        self.judging = judging or Judging()
+        self.counted: DataCount = suite.data.count()
+        self.options = options or EvalOptions()
+        self.judging = judging or ReportRules()
         self.execution = Execution(
             suite,
             counted=self.counted,
@@ -94,7 +93,7 @@ class Evaluation:
         self._before: int | None = None
         self._models = models
         self._store = store
-        self._references: Mapping[str, Reference | str | None] = {}
+        self._references: Mapping[str, RunRows | str | None] = {}
         self._started = time.monotonic()
 
     async def open(self) -> Model:
@@ -103,16 +102,16 @@ class Evaluation:
         Raises InputError for a threshold that compares with a file that is no baseline.
         """
         self.model = await self.execution.open()
-        self._references = threshold_references(self.suite, self._store, self._models_told())
+        self._references = threshold_baselines(self.suite, self._store, self._models_told())
         return self.model
 
-    async def run(self) -> Evaluated:
+    async def run(self) -> EvalResult:
         """Have every cell, and return what they say; cancelled, it leaves the run `interrupted`.
 
         Raises StoreFailed, and InputError where the suite can take none of the first rows.
         """
         model = self.model or await self.open()
-        if wrong := wrong_rows(self.suite, FIRST_ROWS):
+        if wrong := row_problems(self.suite, FIRST_ROWS):
             raise InputError(wrong)
         told = {"reference": model.reference, "digest": model.digest}
         self._store.close_dead_runs()
@@ -120,7 +119,7 @@ class Evaluation:
         self.number = self._store.begin_run(KIND, self.suite.name, model=told, inputs=self.settings())
         self._started = time.monotonic()
         try:
-            with holding_files():
+            with frozen_files():
                 await self.execution.run(self.number)
                 if not self.execution.progress.gave_up:
                     await score_pairs(
@@ -141,7 +140,7 @@ class Evaluation:
     def _changed_since(self) -> int | None:
         """Return the suite's last run, where it asked something else of the same model in the same way."""
         now, digest = self.settings(), self.model.digest if self.model else ""
-        for run in self._store.runs(kind=KIND, target=self.suite.name, limit=RECENT):
+        for run in self._store.runs(kind=KIND, target=self.suite.name, limit=RECENT_RUNS):
             was = run.inputs or {}
             if run.status == "done" and was.get("limited") == now["limited"] and run.model.get("digest") == digest:
                 return run.number if any(was.get(key) != now[key] for key in ("contents", "set")) else None
@@ -174,14 +173,14 @@ class Evaluation:
 
     def so_far(self) -> dict[str, Any]:
         """Return the record of the run as it is now; its intervals do not hold for one who stops when they please."""
-        return self._record("running", Judging(so_far=True))
+        return self._record("running", ReportRules(so_far=True))
 
-    def _end(self, status: Status) -> Evaluated:
-        judging = self.judging if status in ("done", "incomplete") else Judging(so_far=True)
+    def _end(self, status: Status) -> EvalResult:
+        judging = self.judging if status in ("done", "incomplete") else ReportRules(so_far=True)
         record = self._record(status, judging)
         self._store.end_run(self.number, status, record)
         progress = self.execution.progress
-        return Evaluated(
+        return EvalResult(
             number=self.number,
             status=status,
             record=record,
@@ -191,7 +190,7 @@ class Evaluation:
             notices=tuple(self.execution.notices),
         )
 
-    def _record(self, status: str, judging: Judging) -> dict[str, Any]:
+    def _record(self, status: str, judging: ReportRules) -> dict[str, Any]:
         execution, settings = self.execution, self.settings()
         said = summarize(self.suite, execution.contenders, execution.clusters.array(), self.counted.rows, judging)
         variants = [{**each, "fallbacks": settings["fallbacks"][each["name"]]} for each in said["variants"]]
@@ -239,7 +238,7 @@ class Evaluation:
         told = {"reference": self.model.reference, "digest": self.model.digest}
         return {**told, "others": others} if others else told
 
-    def _gated(self, variants: Sequence[Mapping[str, Any]], judging: Judging) -> dict[str, Any]:
+    def _gated(self, variants: Sequence[Mapping[str, Any]], judging: ReportRules) -> dict[str, Any]:
         """Return what a run that ended says of its thresholds, and against what it was to be compared with."""
         run = self._store.run(str(self.number))
         if judging.so_far or run is None or self.model is None:
@@ -254,7 +253,7 @@ class Evaluation:
             in_flight=settings["in_flight"],
             allow_missing=judging.allow_missing,
         )
-        gated = Gated(
+        gated = ThresholdInput(
             suite=self.suite,
             variant=variants[0],
             tally=baseline.tally,
@@ -266,7 +265,7 @@ class Evaluation:
         )
         return {
             "missing_allowed": all(gated.may_lack(each["missing"] + _unscored(each)) for each in variants),
-            "thresholds": judge(gated),
+            "thresholds": check_thresholds(gated),
             "against": None if self.against is None else beside.record(self.against, smallest=judging.smallest),
         }
 
@@ -276,14 +275,14 @@ def _unscored(variant: Mapping[str, Any]) -> int:
     return max((metric["unscored"] for metric in variant["metrics"].values()), default=0)
 
 
-def refuse_seen(suite: Suite, *, allow: bool = False) -> list[str]:
+def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[str]:
     """Return which techniques saw rows of the suite when they were prepared: on these they look better than they are.
 
     Raises InputError where there are any and they are not to be allowed.
     """
-    from promptkit.evaluation.seen import seen_rows
+    from promptkit.evaluation.suite.contamination import contaminated_rows
 
-    found = seen_rows(suite)
+    found = contaminated_rows(suite)
     if found and not allow:
         hint = "evaluate on other rows, or add --allow-seen, which marks the result"
         raise InputError(Problem(told, suite.data.where.file, suite.data.where.line, hint=hint) for told in found)

@@ -1,16 +1,29 @@
-"""A run in the store, as reports see it."""
+"""A run in the store: its cells, its metrics built again, and its summary recomputed where it was killed."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from promptkit.evaluation.scoring import read_scores
-from promptkit.evaluation.view import CellView
-from promptkit.storage import HowShape, OutcomeShape, fitting, read_kept
+from promptkit.errors import InputError
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.cells.scoring import checked_score, missing_score, read_scores
+from promptkit.evaluation.cells.tally import Clusters, Tally
+from promptkit.evaluation.metrics.base import Metric, MetricContext, Score
+from promptkit.evaluation.metrics.registry import kind_named
+from promptkit.evaluation.summary import variant_record
+from promptkit.storage.records import check_shape, read_record
+from promptkit.storage.repair import DAMAGED
+from promptkit.storage.shapes import EvalInputsShape, OutcomeShape
 
 if TYPE_CHECKING:
-    from promptkit.storage import Run, RunCell, Store
+    from promptkit.evaluation.cells.cell import RunView
+    from promptkit.project import Project
+    from promptkit.storage.cells import RunCell
+    from promptkit.storage.store import Run, Store
 
 
 class StoredRun:
@@ -27,19 +40,21 @@ class StoredRun:
         self.record: Mapping[str, Any] = run.record
         how = run.inputs or {}
         is_evaluation = run.kind == "eval" and how
-        self.how: Mapping[str, Any] = fitting(how, HowShape, f"runs {run.number}, `inputs`") if is_evaluation else how
+        self.how: Mapping[str, Any] = (
+            check_shape(how, EvalInputsShape, f"runs {run.number}, `inputs`") if is_evaluation else how
+        )
         self.settings: Mapping[str, Mapping[str, Any]] = self.how.get("variants", {})
         self.variants: tuple[str, ...] = tuple(self.settings)
         self.metrics: tuple[str, ...] = tuple(self.how.get("metrics", ()))
 
-    def cells(self, variant: str | None = None, *, first: int = 0) -> Iterator[CellView]:
+    def cells(self, variant: str | None = None, *, first: int = 0) -> Iterator[Cell]:
         """Yield the cells in the order of rows, then variants, then repeats; of one variant where it is named.
 
         `first` is the number of the row to begin with. Damaged cells are left out.
         """
         for kept in self._store.cells.of_run(self.number, variant=variant, first=first):
             with self._store.damage.skipping():
-                view = _cell_view(kept)
+                view = _read_cell(kept)
                 yield view
 
     def trace(self, cell: int) -> Mapping[str, Any] | None:
@@ -47,16 +62,145 @@ class StoredRun:
         return self._store.cells.trace_record(cell)
 
 
-def _cell_view(kept: RunCell) -> CellView:
+def _read_cell(kept: RunCell) -> Cell:
     expect, scores = read_scores(kept)
     where = f"data_rows of row {kept.row} of a run"
-    return CellView(
+    return Cell(
         variant=kept.variant,
         row=kept.row,
         repeat=kept.repeat,
-        fields=read_kept(kept.fields, dict[str, Any], where),
+        fields=read_record(kept.fields, dict[str, Any], where),
         expect=expect,
         scores=scores,
         cell=kept.number,
-        **read_kept(kept.outcome, OutcomeShape, f"cells {kept.number}"),
+        **read_record(kept.outcome, OutcomeShape, f"cells {kept.number}"),
     )
+
+
+_NOTES = {
+    "running": "the run goes on: this is what it says so far",
+    DAMAGED: "the run's record was damaged: this is what its cells say",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunMetrics:
+    """The metrics of a run in the suite's order; `gone` says of those that cannot be built any more why."""
+
+    metrics: Mapping[str, Metric]
+    gone: Mapping[str, str]
+
+
+def kind_record(metric: Metric) -> dict[str, Any]:
+    """Return what builds a metric again, as JSON; with the labels that the answer's type has, where it tells them."""
+    labels = {"labels": list(metric.declared)} if metric.declared else {}
+    return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **labels}
+
+
+def build_metrics(view: StoredRun, project: Project) -> RunMetrics:
+    """Return the metrics that a run was made with; the files that some of them name are read as they are now.
+
+    Raises InputError for a run that an earlier promptkit kept.
+    """
+    if "kinds" not in view.how:
+        hint = "evaluate again: what is known is not asked"
+        raise InputError(f"run {view.number} does not say how its metrics were made", hint=hint)
+    metrics: dict[str, Metric] = {}
+    gone: dict[str, str] = {}
+    for name, made in view.how["kinds"].items():
+        around = MetricContext(project=project, folder=project.root / view.how["folder"], metrics=dict(metrics))
+        try:
+            kind = kind_named(made["kind"])
+            metrics[name] = metric = kind(name, kind.Parameters.model_validate(made["parameters"]), around)
+            metric.declared = tuple(made.get("labels", ()))
+        except InputError as error:
+            gone[name] = "; ".join(problem.message for problem in error.problems)
+        except ValueError:
+            gone[name] = f"this version of promptkit reads the parameters of `{made['kind']}` otherwise"
+    return RunMetrics(metrics, gone)
+
+
+def _usable_score(metric: Metric, score: Score) -> Score:
+    """Return a kept score, a missing one where the metric cannot make its numbers of what was kept."""
+    try:
+        return checked_score(metric, score)
+    except Exception as error:
+        return missing_score(error)
+
+
+def recomputed_record(view: StoredRun, project: Project) -> dict[str, Any]:
+    """Return the record of a run that has none, since it was killed or goes on, from its cells: nothing is compared."""
+    how, built = view.how, build_metrics(view, project)
+    tallies = {name: Tally(tuple(built.metrics.values()), how["repeat"]) for name in view.variants}
+    clusters = Clusters(how["cluster"])
+    number, index = 0, -1
+    for cell in view.cells():
+        if cell.row != number:
+            number, index = cell.row, index + 1
+            clusters.add(cell.fields)
+        scores = {
+            name: _usable_score(built.metrics[name], each)
+            for name, each in cell.scores.items()
+            if name in built.metrics
+        }
+        tallies[cell.variant].put(index, cell.repeat, cell, scores, known=False)
+    told = _NOTES.get(view.status, "the run was killed: this is what it had by then")
+    return {
+        "run": view.number,
+        "suite": view.suite,
+        "about": "",
+        "target": how["target"],
+        "status": view.status,
+        "model": {**view.model, "why": "", "replayed": None},
+        "exact": how["exact"],
+        "in_flight": how["in_flight"],
+        "limited": how["limited"],
+        "data": how["data"],
+        "known": 0,
+        "before": None,
+        "seconds": round((view.ended or time.time()) - view.started, 3),
+        "rows": how["rows"],
+        "repeat": how["repeat"],
+        "variants": [
+            {
+                **variant_record(name, view.settings[name], tally, how["rows"] * how["repeat"], clusters.array(), None),
+                "fallbacks": how.get("fallbacks", {}).get(name, []),
+            }
+            for name, tally in tallies.items()
+        ],
+        "comparisons": [],
+        "missing_allowed": False,
+        "thresholds": [],
+        "against": None,
+        "notes": [told, *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items())],
+    }
+
+
+MOST_COMPARED_CELLS = 200
+"""Cells of each variant that are compared: most pairs differ in the first one."""
+_REQUEST_PARTS = ("messages", "prompt", "begun", "grammar", "schema", "options")
+
+
+def sent_the_same(view: RunView, a: str, b: str) -> bool:
+    """Tell whether two variants of a run sent the same requests on each row, of which the first MOST_CELLS are read.
+
+    Cells without a trace have no answer and say nothing; where there are no others, it is False.
+    """
+    compared = False
+    for one, other in islice(zip(view.cells(a), view.cells(b), strict=False), MOST_COMPARED_CELLS):
+        if (one.row, one.repeat) != (other.row, other.repeat):
+            return False
+        left, right = view.trace(one.cell), view.trace(other.cell)
+        if left is None or right is None:
+            continue
+        if list(_requests(left)) != list(_requests(right)):
+            return False
+        compared = True
+    return compared
+
+
+def _requests(trace: Mapping[str, Any]) -> Iterator[list[Any]]:
+    for call in trace.get("calls", ()):
+        yield [call.get(name) for name in _REQUEST_PARTS]
+    for part in trace.get("parts", ()):
+        yield from _requests(part)

@@ -1,41 +1,44 @@
-"""What a run says: each variant's metrics with intervals, and the variants against the baseline. Plain JSON."""
+"""The summary of a run as JSON: metrics with intervals, comparisons with the baseline, live estimates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from promptkit.evaluation.metrics import Difference, Estimate, Metric
-from promptkit.evaluation.suite import Suite
-from promptkit.evaluation.tally import Tally, paired_samples
+from promptkit.evaluation.cells.tally import Tally, paired_samples
+from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, Sample
+from promptkit.evaluation.suite.suite import Suite
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from promptkit.evaluation.work import Contender
+    from promptkit.evaluation.cells.progress import VariantRun
+    from promptkit.evaluation.evaluate import Evaluation
 
 CONFIDENCE = 0.95
 MOST_MISSING = 0.02
 """The share of missing cells above which nothing is said of a difference, even with `--allow-missing`."""
 
-SMALLEST = 0.05
+SMALLEST_DIFFERENCE = 0.05
 """The smallest difference worth telling, where nobody says another (`--smallest`), of the range of a metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judging:
+class ReportRules:
     """What is said when. `smallest` is a share of a metric's range; `so_far` marks a run that goes on."""
 
     allow_missing: bool = False
-    smallest: float = SMALLEST
+    smallest: float = SMALLEST_DIFFERENCE
     so_far: bool = False
 
 
 def summarize(
-    suite: Suite, contenders: Sequence[Contender], clusters: NDArray[np.int64] | None, rows: int, judging: Judging
+    suite: Suite, contenders: Sequence[VariantRun], clusters: NDArray[np.int64] | None, rows: int, judging: ReportRules
 ) -> dict[str, Any]:
     """Return `rows`, `variants` and `comparisons` of a run, as `promptkit eval --json` prints them.
 
@@ -44,7 +47,7 @@ def summarize(
     """
     cells = rows * suite.repeat
     variants = [
-        variant_record(each.variant.name, each.variant.sets, each.tally, cells, clusters, cost(each, suite))
+        variant_record(each.variant.name, each.variant.sets, each.tally, cells, clusters, variant_cost(each, suite))
         for each in contenders
     ]
     told = {"rows": rows, "repeat": suite.repeat, "variants": variants, "comparisons": []}
@@ -68,7 +71,7 @@ def variant_record(
         "sets": dict(sets),
         "cases": cells,
         "missing": cells - (tally.done - tally.missing),
-        "metrics": {metric.name: _metric(metric, tally, clusters) for metric in tally.metrics},
+        "metrics": {metric.name: _metric_record(metric, tally, clusters) for metric in tally.metrics},
         "unparsed": tally.unparsed,
         "truncated": tally.truncated,
         "calls": spent.calls,
@@ -80,7 +83,7 @@ def variant_record(
     }
 
 
-def _metric(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | None) -> dict[str, Any]:
+def _metric_record(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | None) -> dict[str, Any]:
     """Return what is said of a variant by a metric; `of_parsed` is its value without answers that cannot be read."""
     of_parsed = None
     if metric.bounds is not None and tally.unparsed + tally.truncated:
@@ -107,18 +110,18 @@ def estimate_record(metric: Metric, estimate: Estimate) -> dict[str, Any]:
 
 def _comparisons(
     suite: Suite,
-    contenders: Sequence[Contender],
+    contenders: Sequence[VariantRun],
     cells: int,
     clusters: NDArray[np.int64] | None,
-    judging: Judging,
+    judging: ReportRules,
 ) -> Iterator[dict[str, Any]]:
     """Yield each variant against the baseline; the family of Holm's order is the variants compared by one metric."""
-    from promptkit.evaluation.statistics import holm
+    from promptkit.evaluation.statistics.multiple_comparisons import holm
 
     baseline, others = contenders[0], contenders[1:]
     for measure in suite.measures:
         found = [
-            (each, compared(measure.metric, each.tally, baseline.tally, cells, clusters, judging, len(others)))
+            (each, compare_tallies(measure.metric, each.tally, baseline.tally, cells, clusters, judging, len(others)))
             for each in others
         ]
         said = [(each, difference) for each, difference in found if difference is not None]
@@ -134,19 +137,19 @@ def _comparisons(
             }
 
 
-def compared(
+def compare_tallies(
     metric: Metric,
     a: Tally,
     b: Tally,
     cells: int,
     clusters: NDArray[np.int64] | None,
-    judging: Judging,
+    judging: ReportRules,
     family: int,
 ) -> Difference | None:
     """Return what is said of `a` against `b` at a confidence for so many comparisons; None where nothing may be."""
     left, right = paired_samples(metric, a, b, clusters)
     missing = cells - len(left)
-    if missing and not (judging.allow_missing and may_lack(metric, missing, cells)):
+    if missing and not (judging.allow_missing and may_miss(metric, missing, cells)):
         return None
     difference = metric.difference(left, right, level=family_level(family))
     if difference is None or not missing:
@@ -154,7 +157,7 @@ def compared(
     return counting_against(metric, difference, missing, cells)
 
 
-def may_lack(metric: Metric, missing: int, cells: int) -> bool:
+def may_miss(metric: Metric, missing: int, cells: int) -> bool:
     """Tell whether a difference may be said though so many cells are missing: at most a share of MOST_MISSING, each of
     which can be counted against it. One cell that lacks can move F1 or pass^k further than its share.
     """
@@ -219,7 +222,7 @@ def rows_to_tell(
 
     None where the spread of the pairs is not known (ratios), or the pairs hardly differ.
     """
-    from promptkit.evaluation.statistics import (
+    from promptkit.evaluation.statistics.power import (
         rows_needed,
         rows_needed_graded,
         smallest_shown,
@@ -242,7 +245,7 @@ def rows_to_tell(
     )
 
 
-def cost(contender: Contender, suite: Suite) -> float | None:
+def variant_cost(contender: VariantRun, suite: Suite) -> float | None:
     """Return what a variant's tokens cost by `prices` of `promptkit.yaml`, None where a model has no price there.
 
     `prices: {REFERENCE: {in: 0.15, out: 0.6}}` are for a million tokens.
@@ -253,3 +256,39 @@ def cost(contender: Contender, suite: Suite) -> float | None:
         return None
     spent = contender.tally.spent
     return float((spent.tokens_in * price.get("in", 0) + spent.tokens_out * price.get("out", 0)) / 1_000_000)
+
+
+class LiveEstimate(NamedTuple):
+    """What the cells that are there say of a variant by a metric, and how many seconds of CPU that took to reckon."""
+
+    variant: str
+    metric: str
+    estimate: dict[str, Any]
+    seconds: float
+
+
+async def live_estimates(evaluation: Evaluation) -> AsyncIterator[LiveEstimate]:
+    """Yield what each variant's cells say by each metric, one after the other.
+
+    The cells are copied between events and reckoned in a thread: of a million of them a metric takes seconds. The
+    intervals do not hold for one who stops when they please.
+    """
+    for contender in evaluation.execution.contenders:
+        for metric in contender.tally.metrics:
+            began = time.thread_time()
+            sample = contender.tally.sample(metric, evaluation.execution.clusters.array())
+            copied = time.thread_time() - began
+            estimate, seconds = await asyncio.to_thread(_timed, metric, sample)
+            yield LiveEstimate(contender.variant.name, metric.name, estimate_record(metric, estimate), copied + seconds)
+
+
+def live_cost(evaluation: Evaluation) -> float | None:
+    """Return what the tokens of all variants cost by `prices` of `promptkit.yaml`; None without any."""
+    costs = [variant_cost(each, evaluation.suite) for each in evaluation.execution.contenders]
+    known = [each for each in costs if each is not None]
+    return sum(known) if known else None
+
+
+def _timed(metric: Metric, sample: Sample) -> tuple[Estimate, float]:
+    began = time.thread_time()
+    return metric.estimate(sample), time.thread_time() - began

@@ -1,32 +1,33 @@
-"""Which Python a project may name, and where it is: found by path, so that nothing runs to be looked at."""
+"""Python code that a project may name: found by path without running it, then loaded and called within a guard.
+
+Files, prompts, data and models are not trusted. Only the project's own Python files run, and modules that
+`promptkit.yaml` or an installed package names.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import dis
+import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from promptkit.errors import InputError, PromptkitError, nearest, place
+from promptkit.errors import InputError, PromptkitError, foreign_frame, nearest, place
 from promptkit.project import Project
-from promptkit.project_code.guard import guarded
-from promptkit.project_code.modules import run_file, run_module
-from promptkit.project_code.source import (
-    binds,
-    defined_names,
-    functions_of,
-    imports_of,
-    is_regular,
-    parse_source,
-)
-from promptkit.storage import SETTINGS_FILE, resolved
+from promptkit.project_code.source import binds, defined_names, functions_of, imports_of, is_regular, parse_source
+from promptkit.storage.files import SETTINGS_FILE, Stamp, file_stamp, read_bytes, resolved
 
-Failure = Callable[[str], PromptkitError]
+ErrorFactory = Callable[[str], PromptkitError]
 """Makes the error of project code from what went wrong: `raised TYPE: …`, `cannot be loaded: …`."""
 MODULES_GROUP = "promptkit.modules"
 FORM = "`FILE.py:FUNCTION` or `package.module:FUNCTION`"
@@ -55,7 +56,7 @@ class CodeReference:
         """The function with its file as messages show it."""
         return f"{place(self.file) or self.module}:{self.name}"
 
-    def load(self, failure: Failure) -> Any:
+    def load(self, failure: ErrorFactory) -> Any:
         """Run the module, again only after it was edited, and return what has the name in it.
 
         Raises the error that `failure` makes of what went wrong.
@@ -63,14 +64,14 @@ class CodeReference:
         with guarded(failure, self.file, verb="cannot be loaded:"):
             return getattr(self._module(), self.name)
 
-    def function(self, failure: Failure) -> Callable[..., Any]:
+    def function(self, failure: ErrorFactory) -> Callable[..., Any]:
         """Return the function, loaded. Raises as `load` does."""
         found = self.load(failure)
         if not callable(found):
             raise failure(f"is a {type(found).__name__}, not a function")
         return found  # type: ignore[no-any-return]
 
-    async def call(self, arguments: Mapping[str, Any], failure: Failure) -> Any:
+    async def call(self, arguments: Mapping[str, Any], failure: ErrorFactory) -> Any:
         """Return what the function returns; one that is not async is called in a thread.
 
         Raises the error that `failure` makes where it cannot be loaded, or raises.
@@ -267,3 +268,151 @@ def _find_installed(module: str) -> tuple[bool, Path | None]:
             return False, None
         path, file = spec.submodule_search_locations, spec.origin
     return True, Path(file) if file and file.endswith(".py") else None
+
+
+_loaded: dict[str, tuple[Stamp | None, ModuleType]] = {}
+
+
+def run_file(file: Path, root: Path) -> ModuleType:
+    """Return the module of a file that stands alone. Raises what its code raises."""
+    return _run(f"{file.stem}_{_digest(file)}", file, root)
+
+
+def run_module(parts: Sequence[str], files: Sequence[Path], root: Path) -> ModuleType:
+    """Return a module of the project, the packages around it run before. Raises what their code raises.
+
+    `files` has for each part of the name the file that is run, or a folder without `__init__.py`. They are run under a
+    name of the root's own, so that a project's `os.py` and the standard library's `os` never stand for each other.
+    """
+    name = f"promptkit_project_{_digest(root)}"
+    module = _package(name, root)
+    for part, file in zip(parts, files, strict=True):
+        name = f"{name}.{part}"
+        module = _package(name, file) if file.is_dir() else _run(name, file, root)
+    return module
+
+
+def _run(name: str, file: Path, root: Path) -> ModuleType:
+    changed = file_stamp(file)
+    if name in _loaded and _loaded[name][0] == changed:
+        return _loaded[name][1]
+    module = sys.modules.get(name) if name not in _loaded else None
+    if module is None:  # Else another file of the project has imported it.
+        folders = [str(file.parent)] if file.name == "__init__.py" else None
+        spec = spec_from_file_location(name, file, submodule_search_locations=folders)
+        assert spec is not None, "a .py file has a spec"
+        module = sys.modules[name] = module_from_spec(spec)
+        try:
+            with _importing_from(root):
+                exec(compile(read_bytes(file), str(file.resolve()), "exec", dont_inherit=True), module.__dict__)
+        except BaseException:
+            sys.modules.pop(name, None)
+            raise
+    _loaded[name] = (changed, module)
+    return module
+
+
+def _package(name: str, folder: Path) -> ModuleType:
+    """Return the package that a folder without `__init__.py` is."""
+    module = sys.modules.get(name)
+    if module is None:
+        module = sys.modules[name] = ModuleType(name)
+        module.__path__ = [str(folder)]
+    return module
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(str(path).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@contextmanager
+def _importing_from(root: Path) -> Iterator[None]:
+    """Let a project's own packages be imported inside the block before all others, and after all others ever after."""
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # The code has changed the path itself.
+            sys.path.remove(str(root))
+        if str(root) not in sys.path:  # A function may import when it is called.
+            sys.path.append(str(root))
+
+
+@contextmanager
+def guarded(
+    failure: Callable[[str], PromptkitError],
+    file: Path | None = None,
+    *,
+    verb: str = "raised",
+    passing: tuple[type[BaseException], ...] = (),
+) -> Iterator[None]:
+    """Turn whatever project code raises inside the block, `sys.exit` among it, into one of our errors.
+
+    `failure` makes the error from `raised TYPE: text (FILE:LINE)`, with `verb` for `raised`; the line is the last one
+    in `file`. Errors of the types `passing` stay what they are, and so do ctrl-C, cancelling and closing from outside.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except BaseException as error:
+        if not _raised_by_project(error):
+            raise
+        raise failure(f"{verb} {exception_text(error, file)}") from error
+
+
+def exception_text(error: BaseException, file: Path | None = None) -> str:
+    """Return `TYPE: text (FILE:LINE)` for an error of project code, whose own text may fail to be made."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = "its text cannot be made"
+    line = _line_in(error, file)
+    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{told} ({place(file)}:{line})" if line else told
+
+
+def _raised_by_project(error: BaseException) -> bool:
+    """Tell what the code raised from what reaches it from outside: ctrl-C, cancelling, closing, a closed pipe."""
+    if isinstance(error, Exception):
+        return True
+    if isinstance(error, SystemExit):
+        return foreign_frame(error) is not None
+    if isinstance(error, BaseExceptionGroup):
+        return False
+    if threading.current_thread() is not threading.main_thread():
+        return True  # Signals and cancelling reach the main thread alone.
+    if isinstance(error, asyncio.CancelledError):
+        task = _current_task()
+        return task is None or not task.cancelling()
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        return _is_from_raise(error)
+    return True
+
+
+def _current_task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # No event loop runs here.
+        return None
+
+
+def _is_from_raise(error: BaseException) -> bool:
+    """Tell whether a `raise` statement raised an error; ctrl-C and closing arrive at any other instruction."""
+    last = foreign_frame(error)
+    if last is None:
+        return False
+    return dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _line_in(error: BaseException, file: Path | None) -> int | None:
+    """Return the last line in a file that an error came through, or that cannot be compiled."""
+    if file is None:
+        return None
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(file) else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(file):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import InputError, Problem, place
-from promptkit.storage import check_named, read_bytes
+from promptkit.storage.files import check_named, read_bytes
 
 _COLLECTIONS: Mapping[str, Callable[[Any], Any]] = {kind.__name__: kind for kind in (dict, frozenset, list, set, tuple)}
 _DISPLAYS: Mapping[type, Callable[[Any], Any]] = {ast.List: list, ast.Tuple: tuple, ast.Set: set}
@@ -48,7 +48,7 @@ def bound_names(tree: ast.Module) -> frozenset[str]:
 def defined_names(tree: ast.Module) -> frozenset[str]:
     """Return the names that a file may bind outside of functions and classes by itself, and not by an import."""
     found: set[str] = set()
-    for node in _outside(tree):
+    for node in _module_level_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -71,10 +71,10 @@ def imports_of(tree: ast.Module, name: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
-    return (node for node in _outside(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    return (node for node in _module_level_nodes(tree) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
-def _outside(tree: ast.Module) -> Iterator[ast.AST]:
+def _module_level_nodes(tree: ast.Module) -> Iterator[ast.AST]:
     """Yield the parts of a file that are outside of functions and classes, and these themselves."""
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
@@ -98,13 +98,13 @@ def constants_of(tree: ast.Module) -> dict[str, Any]:
             target = node.target
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and isinstance(target, ast.Name):
             try:
-                found[target.id] = literal(node.value, found)
+                found[target.id] = literal_value(node.value, found)
             except (ValueError, RecursionError):
                 found.pop(target.id, None)
     return found
 
 
-def literal(node: ast.expr, names: Mapping[str, Any]) -> Any:
+def literal_value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     """Return the value of an expression that is plain: a constant, one of `names`, or a collection of these.
 
     Raises ValueError for any other.
@@ -115,24 +115,26 @@ def literal(node: ast.expr, names: Mapping[str, Any]) -> Any:
         case ast.Name(id=name) if name in names:
             return names[name]
         case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
-            values = [literal(each, names) for each in parts]
-            return _hashed(lambda: _DISPLAYS[type(node)](values))
+            values = [literal_value(each, names) for each in parts]
+            return _hashable_or_error(lambda: _DISPLAYS[type(node)](values))
         case ast.Dict(keys=keys, values=values) if None not in keys:
             pairs = [
-                (literal(key, names), literal(value, names)) for key, value in zip(keys, values, strict=True) if key
+                (literal_value(key, names), literal_value(value, names))
+                for key, value in zip(keys, values, strict=True)
+                if key
             ]
-            return _hashed(lambda: dict(pairs))
+            return _hashable_or_error(lambda: dict(pairs))
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
             return -number
         case ast.JoinedStr(values=parts):
-            return "".join(str(literal(part, names)) for part in parts)
+            return "".join(str(literal_value(part, names)) for part in parts)
         case ast.FormattedValue(value=part, conversion=-1, format_spec=None):
-            return literal(part, names)
+            return literal_value(part, names)
         case ast.Subscript(value=collection, slice=key):
-            return _looked_up(literal(collection, names), literal(key, names))
+            return _looked_up(literal_value(collection, names), literal_value(key, names))
         case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if name in _COLLECTIONS and len(parts) <= 1:
-            content = literal(parts[0], names) if parts else ()
-            return _hashed(lambda: _COLLECTIONS[name](content))
+            content = literal_value(parts[0], names) if parts else ()
+            return _hashable_or_error(lambda: _COLLECTIONS[name](content))
     raise ValueError(f"`{ast.unparse(node):.60}` is not a plain value")
 
 
@@ -143,7 +145,7 @@ def _looked_up(collection: Any, key: Any) -> Any:
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
-def _hashed(make: Callable[[], Any]) -> Any:
+def _hashable_or_error(make: Callable[[], Any]) -> Any:
     try:
         return make()
     except TypeError as error:

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.prompts.prompt import Example, Prompt
-from promptkit.prompts.similar import LexicalIndex
-from promptkit.storage import Stamp, file_stamp, read_rows, wording
+from promptkit.prompts.tfidf import LexicalIndex
+from promptkit.storage.files import Stamp, file_stamp
+from promptkit.storage.models import schema_error_text
+from promptkit.storage.rows import read_rows
 
 Pick = Literal["first", "random", "balanced", "similar"]
 Report = Callable[[Sequence[str | int], str, str | None], Problem]
@@ -56,9 +58,9 @@ class Examples:
             return self._pick(self._rows)
         if self._nearest is not None:
             return self._nearest(values)
-        if not any(_is_asked(example, values) for example in self.all):
+        if not any(_is_this_row(example, values) for example in self.all):
             return self.all
-        return self._pick([example for example in self._rows if not _is_asked(example, values)])
+        return self._pick([example for example in self._rows if not _is_this_row(example, values)])
 
 
 def read_examples(prompt: Prompt, spec: Any = None) -> Examples:
@@ -76,7 +78,7 @@ def read_examples(prompt: Prompt, spec: Any = None) -> Examples:
     if isinstance(given, Mapping):
         chosen = _file_examples(given, report)
         path = _path(prompt, chosen.file, own, report)
-        return _picked(path, chosen, prompt)
+        return _picked_examples(path, chosen, prompt)
     if not isinstance(given, list):
         raise InputError(report((), "examples are a list of `{input, output}`, or `{file: …}`", None))
     problems: list[Problem] = []
@@ -114,7 +116,7 @@ def _file_examples(given: Mapping[str, Any], report: Report) -> FileExamples:
             if detail["type"] == "extra_forbidden":
                 problems.append(report((key,), f"unknown key `{key}`", nearest(key, FileExamples.model_fields)))
             else:
-                problems.append(report((key,), f"`{key}`: {wording(detail)}", None))
+                problems.append(report((key,), f"`{key}`: {schema_error_text(detail)}", None))
         raise InputError(problems) from None
 
 
@@ -158,12 +160,12 @@ def _example(
     return Example(dict(inputs), row["output"], thoughts, int(path[-1]) + 1, spot if spot.file else None)
 
 
-def _picked(path: Path, chosen: FileExamples, prompt: Prompt) -> Examples:
+def _picked_examples(path: Path, chosen: FileExamples, prompt: Prompt) -> Examples:
     examples, index = _read(path, file_stamp(path), tuple(prompt.inputs))
 
     def nearest_to(values: Mapping[str, Any]) -> tuple[Example, ...]:
         ranked = index().nearest(_text(values), chosen.count + 1)
-        nearest_first = [examples[row] for row in ranked if not _is_asked(examples[row], values)]
+        nearest_first = [examples[row] for row in ranked if not _is_this_row(examples[row], values)]
         return tuple(reversed(nearest_first[: chosen.count]))
 
     def pick(rows: Sequence[Example]) -> tuple[Example, ...]:
@@ -193,7 +195,7 @@ def _balanced(examples: Sequence[Example], chosen: FileExamples) -> list[Example
     return picked
 
 
-def _is_asked(example: Example, values: Mapping[str, Any]) -> bool:
+def _is_this_row(example: Example, values: Mapping[str, Any]) -> bool:
     """Tell whether an example is the very row that is asked: it would give the answer away."""
     return bool(values) and all(values.get(name) == value for name, value in example.inputs.items())
 

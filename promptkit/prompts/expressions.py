@@ -12,10 +12,9 @@ from jinja2.parser import Parser
 from jinja2.utils import Namespace
 
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.prompts.failures import rendering_problem, syntax_problem
 from promptkit.prompts.limits import budget, charge, joined
-from promptkit.prompts.sandbox import ENVIRONMENT, GLOBALS, guard
-from promptkit.storage import Document
+from promptkit.prompts.sandbox import ENVIRONMENT, GLOBALS, guard, rendering_problem, syntax_problem
+from promptkit.storage.yaml import Document
 
 Path = Sequence[str | int]
 

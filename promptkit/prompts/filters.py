@@ -17,19 +17,19 @@ from promptkit.prompts.limits import LimitExceeded, charge, check_length, joined
 MAX_WIDTH: Final = 1_000
 
 
-def words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
     """Return the words of a text."""
     return frozenset(text.split())
 
 
-_TAKEN_FROM_JINJA: Final = words(
+_TAKEN_FROM_JINJA: Final = word_set(
     "abs capitalize count d default dictsort filesizeformat first float groupby int items last length lower map "
     "max min reject rejectattr reverse select selectattr sort title trim upper urlencode wordcount"
 )
 _REPEATED_FIELD = re.compile(r"\*|\d{4,}")
 
 
-def text(value: Any) -> str:
+def to_text(value: Any) -> str:
     """Return a value as it stands in a prompt: lists and mappings as JSON, booleans in lower case.
 
     Raises a template error for undefined, null and what is no plain value.
@@ -90,7 +90,7 @@ def unique(items: Iterable[Any]) -> list[Any]:
     return kept
 
 
-def where(items: Iterable[Any], others: Iterable[Any], equals: Any) -> list[Any]:
+def where_equal(items: Iterable[Any], others: Iterable[Any], equals: Any) -> list[Any]:
     """Return the items at whose place in `others`, a list of the same length, stands `equals`."""
     return [item for item, other in zip(items, others, strict=True) if other == equals]
 
@@ -99,7 +99,7 @@ def as_map(pairs: Iterable[Any]) -> dict[str, Any]:
     """Return a list of pairs as a mapping; a repeated key is an error."""
     mapping: dict[str, Any] = {}
     for key, value in pairs:
-        name = text(key)
+        name = to_text(key)
         if name in mapping:
             raise TemplateRuntimeError(f"as_map: the key {name!r} comes twice")
         mapping[name] = value
@@ -110,7 +110,7 @@ def format_percent(pattern: str, *values: Any, **named: Any) -> str:
     """Return `pattern % values`, with widths of at most three digits."""
     if _REPEATED_FIELD.search(pattern):
         raise LimitExceeded(f"a width in {pattern[:40]!r} is longer than three digits or `*`")
-    return pattern % (named or tuple(value if isinstance(value, int | float) else text(value) for value in values))
+    return pattern % (named or tuple(value if isinstance(value, int | float) else to_text(value) for value in values))
 
 
 def indent(value: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
@@ -126,7 +126,7 @@ def indent(value: str, width: int | str = 4, first: bool = False, blank: bool = 
     return "\n".join(moved)
 
 
-def join(items: Iterable[Any], separator: str = "", attribute: str | None = None) -> str:
+def join_items(items: Iterable[Any], separator: str = "", attribute: str | None = None) -> str:
     """Return the items as text, with the separator between them."""
     if attribute is not None:
         items = [item[attribute] for item in items]
@@ -135,12 +135,12 @@ def join(items: Iterable[Any], separator: str = "", attribute: str | None = None
         for place, item in enumerate(items):
             if place:
                 yield separator
-            yield text(item)
+            yield to_text(item)
 
     return joined(pieces())
 
 
-def replace(value: str, old: str, new: str, count: int = -1) -> str:
+def replace_text(value: str, old: str, new: str, count: int = -1) -> str:
     """Return the text with one part replaced by another, everywhere or `count` times."""
     found = value.count(old) if count < 0 else min(count, value.count(old))
     check_length(len(value) + found * len(new))
@@ -159,7 +159,7 @@ def sum_numbers(items: Iterable[Any], attribute: str | None = None, start: float
     for item in items:
         number = item[attribute] if attribute is not None else item
         if not isinstance(number, int | float):
-            raise TemplateRuntimeError(f"sum: {text(number)[:40]!r} is no number")
+            raise TemplateRuntimeError(f"sum: {to_text(number)[:40]!r} is no number")
         total += number
     return total
 
@@ -181,7 +181,7 @@ def wordwrap(value: str, width: int = 79) -> str:
 
 def concatenate(pieces: Sequence[Any]) -> str:
     """Return what `a ~ b` means: the texts of both."""
-    return joined(text(piece) for piece in pieces)
+    return joined(to_text(piece) for piece in pieces)
 
 
 def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,7 +200,7 @@ def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
 HELPERS: Final[dict[str, Callable[..., Any]]] = {
     "zip": strict_zip,
     "unique": unique,
-    "where": where,
+    "where": where_equal,
     "as_map": as_map,
 }
 
@@ -213,11 +213,11 @@ _OWN: Final[dict[str, Callable[..., Any]]] = {
     **HELPERS,
     "format": format_percent,
     "indent": indent,
-    "join": join,
+    "join": join_items,
     "list": list,
-    "replace": replace,
+    "replace": replace_text,
     "round": round_number,
-    "string": text,
+    "string": to_text,
     "sum": sum_numbers,
     "tojson": to_json,
     "truncate": truncate,
@@ -225,7 +225,7 @@ _OWN: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def filters() -> dict[str, Callable[..., Any]]:
+def jinja_filters() -> dict[str, Callable[..., Any]]:
     """Return all filters by name."""
     taken: Mapping[str, Any] = JINJA_FILTERS
     table = {name: bounded(taken[name]) for name in _TAKEN_FROM_JINJA}
@@ -233,7 +233,7 @@ def filters() -> dict[str, Callable[..., Any]]:
     return table | {COUNT: charge, WEIGH: weigh, CONCATENATE: concatenate}
 
 
-def tests() -> dict[str, Callable[..., Any]]:
+def jinja_tests() -> dict[str, Callable[..., Any]]:
     """Return all tests (`is …`) by name."""
     taken: Mapping[str, Any] = JINJA_TESTS
     return {name: bounded(function) for name, function in taken.items()}

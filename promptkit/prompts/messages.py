@@ -1,17 +1,23 @@
-"""From sections to the messages that are sent."""
+"""From sections to the messages that are sent, by way of a layout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from promptkit.prompts.layout import Layout, lay_out, open_layout
+from pydantic import BaseModel, ConfigDict
+
+from promptkit.errors import InputError, nearest, place
+from promptkit.project import LIBRARY
+from promptkit.prompts.front_matter import split_front_matter
 from promptkit.prompts.prompt import WrittenExample
 from promptkit.prompts.sections import SECTIONS, STATIC_SECTIONS
-from promptkit.runtimes import Message
+from promptkit.prompts.template_loader import Delimiters, current_text, is_self_contained, render_text
+from promptkit.runtimes.base import Message
+from promptkit.storage.models import read_model
 
 MessageMode = Literal["one", "system", "turns"]
 
@@ -63,7 +69,7 @@ def compose(
     moving = {name: text for name, text in parts.items() if name not in STATIC_SECTIONS}
 
     def text(chosen: Mapping[str, str], classes: Sequence[str] = ()) -> str:
-        return lay_out(opened, chosen, examples=inline, cue=shown_cue, labels=classes) if chosen else ""
+        return render_layout(opened, chosen, examples=inline, cue=shown_cue, labels=classes) if chosen else ""
 
     splits = (mode == "system" and system_role) or bool(as_turns)
     if splits and static and (moving or "user" in sections):
@@ -101,11 +107,11 @@ def _turns(examples: Sequence[WrittenExample], layout: Layout, cue: str) -> Sequ
     """Return the examples as turns, made once where they are always the same."""
     if not examples:
         return ()
-    return _turns_once(tuple(examples), layout, cue) if layout.alone else _example_turns(examples, layout, cue)
+    return _turns_cached(tuple(examples), layout, cue) if layout.alone else _example_turns(examples, layout, cue)
 
 
 @lru_cache(maxsize=500)
-def _turns_once(examples: tuple[WrittenExample, ...], layout: Layout, cue: str) -> Sequence[Message]:
+def _turns_cached(examples: tuple[WrittenExample, ...], layout: Layout, cue: str) -> Sequence[Message]:
     return _example_turns(examples, layout, cue)
 
 
@@ -113,7 +119,7 @@ def _example_turns(examples: Sequence[WrittenExample], layout: Layout, cue: str)
     turns = []
     for example in examples:
         answer = f"{cue} {example.output}" if cue else example.output
-        turns.append(Message("user", lay_out(layout, {"input": example.input})))
+        turns.append(Message("user", render_layout(layout, {"input": example.input})))
         turns.append(Message("assistant", f"{example.thoughts}\n{answer}" if example.thoughts else answer))
     return turns
 
@@ -131,3 +137,84 @@ def _with_system(system: str, turns: list[Message], system_role: bool) -> tuple[
 
 def _joined(*texts: str) -> str:
     return "\n\n".join(text for text in texts if text)
+
+
+SHIPPED: Final = LIBRARY / "templates" / "layouts"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A layout as read: its file and text, what the answer follows where a prompt has no cue of its own, and what finds
+    its delimiters."""
+
+    file: Path
+    text: str
+    cue: str
+    delimiters: Delimiters | None
+    alone: bool
+    """Whether it names no other templates, so that the same sections always give the same text."""
+
+    def as_data(self, text: str) -> str:
+        """Return a text of data, which no delimiter of the layout stands in: those have a backslash in them."""
+        return self.delimiters.escaped(text) if self.delimiters else text
+
+
+class LayoutFront(BaseModel):
+    """The front matter of a layout: `cue` is what the answer follows where a prompt has no cue of its own.
+
+    The others say what marks its sections and examples, so that data cannot: names of `tags`, whole lines that are
+    `headings` (a number may follow), and `prefixes`, with which a line begins.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: str = ""
+    cue: str = ""
+    tags: tuple[str, ...] = ()
+    headings: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+def open_layout(layout: str | Path) -> Layout:
+    """Return the layout in a file, or the shipped one of a name. Raises InputError."""
+    if not isinstance(layout, Path):
+        if layout not in _shipped_layouts():
+            raise InputError(f"there is no layout `{layout}`", hint=nearest(layout, _shipped_layouts()))
+        layout = _shipped_layouts()[layout]
+    return _read_layout(layout, current_text(layout))
+
+
+@lru_cache(maxsize=100)
+def _read_layout(file: Path, text: str) -> Layout:
+    document, _, _ = split_front_matter(text, str(place(file)))
+    front = read_model(document, LayoutFront) if document else LayoutFront()
+    delimiters = Delimiters.of(tags=front.tags, headings=front.headings, prefixes=front.prefixes)
+    return Layout(file, text, front.cue, delimiters, is_self_contained(file, text))
+
+
+@cache
+def _shipped_layouts() -> dict[str, Path]:
+    return {path.stem: path for path in SHIPPED.glob("*.j2")}
+
+
+def render_layout(
+    layout: Layout,
+    sections: Mapping[str, str],
+    *,
+    examples: Sequence[WrittenExample] = (),
+    cue: str = "",
+    labels: Sequence[str] = (),
+) -> str:
+    """Return the sections as one text. A layout sees:
+
+    `sections`, a mapping of name to text in order (with `examples`, maybe blank, where there are written ones);
+    `examples`, a list of mappings with `input`, `thoughts`, `output` and `cue`; and `labels`, the classes of a
+    label answer. Raises InputError.
+    """
+    written: list[dict[str, Any]] = [
+        {"input": example.input, "thoughts": example.thoughts or "", "output": example.output, "cue": cue}
+        for example in examples
+    ]
+    return render_text(
+        layout.file, layout.text, {"sections": dict(sections), "examples": written, "labels": list(labels)}
+    )

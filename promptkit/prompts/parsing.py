@@ -15,9 +15,8 @@ from typing import Final, Literal
 from jinja2 import TemplateError, meta, nodes
 
 from promptkit.errors import Problem, nearest
-from promptkit.prompts.failures import syntax_problem
-from promptkit.prompts.front import cut_front_matter
-from promptkit.prompts.sandbox import ENVIRONMENT, guard
+from promptkit.prompts.front_matter import cut_front_matter
+from promptkit.prompts.sandbox import ENVIRONMENT, guard, syntax_problem
 from promptkit.prompts.sections import BENEATH, BLOCKS
 
 MAX_SOURCE: Final = 200_000
@@ -157,7 +156,7 @@ class _Checker:
 
     def _references(self, tree: nodes.Template) -> Iterator[Reference]:
         """Yield the other templates named, and mark in the tree what each is wanted as."""
-        for node in _naming(tree):
+        for node in _template_references(tree):
             role: Role = PROMPT if isinstance(node, nodes.Extends) else PART
             name = node.template
             if isinstance(node, nodes.Extends) and (self.role == PART or node not in tree.body):
@@ -218,7 +217,7 @@ class _Checker:
         return {name: self._place(line, name) for name, line in lines.items()}
 
 
-def _naming(tree: nodes.Template) -> Iterator[_Naming]:
+def _template_references(tree: nodes.Template) -> Iterator[_Naming]:
     """Yield the statements that name another template."""
     for node in tree.find_all(nodes.Stmt):
         if isinstance(node, _Naming):

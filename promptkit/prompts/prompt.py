@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import InputError, Problem
-from promptkit.prompts.delimiters import Delimiters
-from promptkit.prompts.front import InputSpec
-from promptkit.prompts.loader import PromptLoader, call_variable, pack, render_blocks, stack
+from promptkit.prompts.front_matter import PromptInput
 from promptkit.prompts.sections import BLOCKS
-from promptkit.storage import Document
+from promptkit.prompts.template_loader import Delimiters, TemplateLoader, call_variable, pack, render_blocks, stack
+from promptkit.storage.yaml import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Prompt:
     name: str
     file: Path | None
     about: str
-    inputs: Mapping[str, InputSpec]
+    inputs: Mapping[str, PromptInput]
     settings: Mapping[str, Any]
     files: tuple[Path, ...]
     document: Document | None
@@ -65,7 +64,7 @@ class Prompt:
     used: frozenset[str] = field(repr=False)
     origins: Mapping[tuple[str, ...], Document] = field(repr=False)
     entry: str = field(repr=False)
-    loader: PromptLoader = field(repr=False)
+    loader: TemplateLoader = field(repr=False)
     inline: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -143,7 +142,7 @@ class Prompt:
         packed = pack((filled, example.output, example.thoughts, example.number))
         if packed is None:
             return self.written_anew(replace(example, inputs=filled), write, delimiters)
-        return _written_once(self, packed, example.place, write, delimiters)
+        return _written_cached(self, packed, example.place, write, delimiters)
 
     def written_anew(
         self, example: Example, write: Callable[[Any], str], delimiters: Delimiters | None
@@ -169,7 +168,7 @@ class Prompt:
 
 
 @lru_cache(maxsize=1_000)
-def _written_once(
+def _written_cached(
     prompt: Prompt, packed: bytes, place: Problem | None, write: Callable[[Any], str], delimiters: Delimiters | None
 ) -> WrittenExample:
     """Render an example, once for all the rows that it is shown with."""

@@ -1,37 +1,50 @@
-"""The Jinja environment: nothing outside the values can be reached, and nothing can grow without bound.
+"""The Jinja environment: templates reach nothing outside their values, and nothing grows without bound.
 
 Jinja's sandbox alone lets `'a' * 10**9` through; here filters, methods and operators are closed lists (`filters.py`,
-`METHODS`) and all that works on values is charged (`limits.py`). `guard` rewrites the rest of the syntax tree.
+`METHODS`) and all that works on values is charged (`limits.py`). `guard` rewrites the rest of the syntax tree. What
+Jinja raises becomes a problem with file and line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
+from traceback import walk_tb
 from typing import Any, Final
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateRuntimeError, TemplateSyntaxError, UndefinedError, nodes
+from jinja2 import (
+    BaseLoader,
+    StrictUndefined,
+    Template,
+    TemplateNotFound,
+    TemplateRuntimeError,
+    TemplateSyntaxError,
+    UndefinedError,
+    nodes,
+)
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
-from promptkit.errors import nearest
+from promptkit.errors import Problem, nearest
 from promptkit.prompts.filters import (
     CONCATENATE,
     COUNT,
     HELPERS,
     WEIGH,
     bounded,
-    filters,
     format_percent,
-    join,
-    replace,
-    tests,
-    text,
-    words,
+    jinja_filters,
+    jinja_tests,
+    join_items,
+    replace_text,
+    to_text,
+    word_set,
 )
 from promptkit.prompts.limits import MAX_BITS, LimitExceeded, charge, check_length, joined, weigh
 
@@ -42,26 +55,26 @@ MAX_NESTING: Final = 50
 """Statements (loops, conditions, blocks) within one another. Jinja's compiler takes time by their depth, squared."""
 
 METHODS: Final[dict[type, frozenset[str]]] = {
-    str: words(
+    str: word_set(
         "capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit islower isnumeric "
         "isspace istitle isupper join lower lstrip partition removeprefix removesuffix replace rfind rindex "
         "rpartition rsplit rstrip split splitlines startswith strip swapcase title upper"
     ),
-    dict: words("get items keys values"),
-    list: words("count index"),
-    tuple: words("count index"),
+    dict: word_set("get items keys values"),
+    list: word_set("count index"),
+    tuple: word_set("count index"),
     bytes: frozenset(),
     int: frozenset(),
     float: frozenset(),
 }
 """What may be called on a plain value."""
 
-_FROM_JINJA: Final = words("_block_vars _loop_vars")
+_FROM_JINJA: Final = word_set("_block_vars _loop_vars")
 """Arguments that Jinja adds to calls within blocks and loops."""
 
 _REPLACED_METHODS: Final[dict[str, Callable[..., str]]] = {
-    "join": lambda separator, items: join(items, separator),
-    "replace": replace,
+    "join": lambda separator, items: join_items(items, separator),
+    "replace": replace_text,
 }
 
 
@@ -224,15 +237,15 @@ def _check_power(base: Any, exponent: Any) -> None:
 
 
 def _printed(value: Any) -> str:
-    written = text(value)
+    written = to_text(value)
     charge(written)
     return written
 
 
-_FILTERS: Final = filters()
-_TESTS: Final = tests()
+_FILTERS: Final = jinja_filters()
+_TESTS: Final = jinja_tests()
 _HELPERS: Final = {name: bounded(helper) for name, helper in HELPERS.items()}
-_TAKEN_GLOBALS: Final = words("range dict namespace")
+_TAKEN_GLOBALS: Final = word_set("range dict namespace")
 
 
 class _Guard(NodeTransformer):
@@ -286,3 +299,86 @@ ENVIRONMENT: Final = PromptEnvironment()
 
 GLOBALS: Final = frozenset(ENVIRONMENT.globals)
 """Names that no input or step can have."""
+
+
+_ENDS = frozenset({"endblock", "endcall", "endfilter", "endfor", "endif", "endmacro", "endwith"})
+
+
+def syntax_problem(error: Exception, file: str | None) -> Problem:
+    """Return what is wrong with a text that is no template."""
+    if isinstance(error, TemplateSyntaxError):
+        return _unclosed(error, file) or Problem(_sentence(error.message or "broken"), file, error.lineno)
+    if isinstance(error, RecursionError | MemoryError):
+        return Problem("nested too deeply", file)
+    return Problem(f"not a template: {_sentence(str(error))}", file)
+
+
+def _unclosed(error: TemplateSyntaxError, file: str | None) -> Problem | None:
+    """Return the problem of braces or a tag without an end, where it is one."""
+    message, ends = error.message or "", "an expression ends in `}}`"
+    if message.startswith("unexpected end of template") and "'end of print statement'" in message:
+        return Problem("`{{` is not closed: the end of its expression is missing", file, error.lineno, hint=ends)
+    if message == "unexpected '}'":
+        return Problem(_sentence(message), file, error.lineno, hint=ends)
+    is_open = message.startswith("Unexpected end of template") or "a nesting mistake" in message
+    opened = _open_tag(error.source or "") if is_open else None
+    if opened is None:
+        return None
+    line, tag, name = opened
+    what = f"the {tag} `{name}`" if tag in ("block", "macro") else f"the `{tag}`"
+    return Problem(f"{what} is not closed", file, line, hint=f"`{{% end{tag} %}}` ends it")
+
+
+def _open_tag(source: str) -> tuple[int, str, str] | None:
+    """Return line, word and name of the innermost tag that a text leaves open."""
+    tokens = list(_tokens(source))
+    opened: list[tuple[int, str, str]] = []
+    for (_, kind, _), (line, _, word), (_, _, name) in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if kind == "block_begin" and f"end{word}" in _ENDS:
+            opened.append((line, word, name))
+        elif kind == "block_begin" and word in _ENDS and opened:
+            if word != f"end{opened[-1][1]}":
+                break
+            opened.pop()
+    return opened[-1] if opened else None
+
+
+def _tokens(source: str) -> Iterator[tuple[int, str, str]]:
+    """Yield line, kind and text of each token but blanks, up to what is not one: the parser came no further."""
+    with suppress(TemplateSyntaxError):
+        yield from (token for token in ENVIRONMENT.lex(source) if token[1] != "whitespace")
+
+
+def rendering_problem(error: Exception, file: str | None, names: Iterable[str]) -> Problem:
+    """Return why a template could not be rendered, where it happened; `names` are those it could have used."""
+    where = _error_line(error)
+    problem = Problem(_error_message(error), *(where or (file, None)))
+    if isinstance(error, UndefinedName):
+        return replace(problem, hint=error.hint(names))
+    return problem
+
+
+def _error_message(error: Exception) -> str:
+    if isinstance(error, RecursionError | MemoryError):
+        return "nested too deeply"
+    if isinstance(error, TemplateNotFound):
+        return f"there is no template `{error.name}`"
+    if isinstance(error, SecurityError):
+        return f"not allowed: {_sentence(str(error))}"
+    return _sentence(str(error)) or type(error).__name__
+
+
+def _sentence(text: str) -> str:
+    return text.rstrip(". ") if len(text) < 300 else f"{text[:300]}…"
+
+
+def _error_line(error: Exception) -> tuple[str | None, int] | None:
+    """Return the innermost template line that the error came through."""
+    if isinstance(error, TemplateSyntaxError):
+        return error.filename, error.lineno
+    found = None
+    for frame, number in walk_tb(error.__traceback__):
+        template = frame.f_globals.get("__jinja_template__")
+        if isinstance(template, Template) and frame.f_code.co_filename == template.filename:
+            found = (template.filename, template.get_corresponding_lineno(number))
+    return found

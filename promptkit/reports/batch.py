@@ -6,14 +6,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.columns import paragraph
 from promptkit.reports.export import csv_line
-from promptkit.reports.kept_trace import kept_trace_text
-from promptkit.reports.numbers import calls_text, counted, seconds_text, tokens_text
-from promptkit.reports.text import json_text, one_line, outline, shown, visible
+from promptkit.reports.layout import paragraph
+from promptkit.reports.text import (
+    calls_text,
+    counted,
+    display_text,
+    json_text,
+    one_line,
+    outline,
+    seconds_text,
+    tokens_text,
+    visible,
+)
+from promptkit.reports.trace import stored_trace_text
 
 if TYPE_CHECKING:
-    from promptkit.storage import Run
+    from promptkit.storage.store import Run
 
 MOST_FAILED = 10
 ANSWER = "answer"
@@ -53,7 +62,7 @@ class AnswerTable:
         return name
 
 
-def batch_said(record: Mapping[str, Any]) -> str:
+def batch_summary(record: Mapping[str, Any]) -> str:
     """Return what a batch came to in one line: `30 rows: 28 answered, 2 failed · 5459+24 tokens`."""
     if not record:
         return ""
@@ -70,7 +79,7 @@ def batch_text(run: Run, record: Mapping[str, Any], failed: Iterable[tuple[int, 
     if run.model:
         lines.append(f"answered by {one_line(run.model['reference'])}")
     totals = record["totals"]
-    spent = [batch_said(record), calls_text(totals["calls"], totals["cached"]), seconds_text(totals["seconds"])]
+    spent = [batch_summary(record), calls_text(totals["calls"], totals["cached"]), seconds_text(totals["seconds"])]
     lines.append(" · ".join(spent))
     if record["failed"]:
         lines += ["", "rows that failed:"]
@@ -86,9 +95,9 @@ def batch_text(run: Run, record: Mapping[str, Any], failed: Iterable[tuple[int, 
 def batch_row_text(row: int, record: Mapping[str, Any]) -> str:
     """Return a row of a batch in full: its fields, each request, and its answer or why there is none."""
     lines = [f"row {row}", *(f"  {line}" for line in outline(record["fields"]).split("\n")), ""]
-    lines += kept_trace_text(record["trace"]).split("\n")
+    lines += stored_trace_text(record["trace"]).split("\n")
     name = ERROR if "error" in record else "output"
-    return "\n".join([*lines, "", f"{name}:", shown(record[name])])
+    return "\n".join([*lines, "", f"{name}:", display_text(record[name])])
 
 
 def answer_lines(rows: Iterable[Mapping[str, Any]], table: AnswerTable) -> Iterator[str]:

@@ -12,14 +12,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
-from promptkit.reports.evaluation.failures import goodness_of
-from promptkit.reports.numbers import counted
-from promptkit.reports.text import json_text, one_line, outline, visible
+from promptkit.reports.evaluation.failing_rows import normalized_score
+from promptkit.reports.text import counted, json_text, one_line, outline, visible
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import CellView, RunView, Score
+    from promptkit.evaluation.cells.cell import Cell, RunView
+    from promptkit.evaluation.metrics.base import Score
 
-SPENT = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
+COST_FIELDS = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 _NO_CHARACTER = re.compile("[\ufffe\uffff]")
@@ -27,7 +27,7 @@ _NAME_WIDTH = 60
 _NEAR = 1e-9
 
 
-def cell_record(cell: CellView) -> dict[str, Any]:
+def cell_record(cell: Cell) -> dict[str, Any]:
     """Return all of a cell but its trace as JSON."""
     return {
         "variant": cell.variant,
@@ -40,7 +40,7 @@ def cell_record(cell: CellView) -> dict[str, Any]:
         "problem": cell.problem,
         "scores": {name: score_record(score) for name, score in cell.scores.items()},
         "steps": dict(cell.steps),
-        **{name: getattr(cell, name) for name in SPENT},
+        **{name: getattr(cell, name) for name in COST_FIELDS},
         "cell": cell.cell,
     }
 
@@ -50,7 +50,7 @@ def score_record(score: Score) -> dict[str, Any]:
     return {"value": score.value, "detail": dict(score.detail), "why": score.why}
 
 
-def jsonl_parts(cells: Iterable[CellView]) -> Iterator[str]:
+def jsonl_parts(cells: Iterable[Cell]) -> Iterator[str]:
     """Yield each cell as a line of JSON."""
     return (json_text(cell_record(cell), indent=None) + "\n" for cell in cells)
 
@@ -62,7 +62,7 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
     """
     fields = list(dict.fromkeys(name for cell in view.cells(variant) for name in cell.fields))
     heads = [*(f"field.{name}" for name in fields), "expect", "output", "flag", "problem"]
-    yield csv_line(["variant", "row", "repeat", *heads, *(f"score.{name}" for name in view.metrics), *SPENT])
+    yield csv_line(["variant", "row", "repeat", *heads, *(f"score.{name}" for name in view.metrics), *COST_FIELDS])
     for cell in view.cells(variant):
         scores = (cell.scores.get(name) for name in view.metrics)
         yield csv_line(
@@ -76,7 +76,7 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
                 cell.flag,
                 cell.problem,
                 *(None if score is None else score.value for score in scores),
-                *(getattr(cell, name) for name in SPENT),
+                *(getattr(cell, name) for name in COST_FIELDS),
             ]
         )
 
@@ -87,11 +87,11 @@ def csv_line(values: Sequence[Any], *, numbers: bool = False) -> str:
     With `numbers`, texts that are only a number (`-5`, `+3,2`) stay as they are.
     """
     text = StringIO()
-    csv.writer(text, lineterminator="\n").writerow([_plain(value, numbers) for value in values])
+    csv.writer(text, lineterminator="\n").writerow([_csv_value(value, numbers) for value in values])
     return text.getvalue()
 
 
-def _plain(value: Any, numbers: bool) -> Any:
+def _csv_value(value: Any, numbers: bool) -> Any:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
@@ -108,8 +108,8 @@ def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Itera
     said = next(each for each in record["variants"] if each["name"] == variant)
     counts = {"": 0, "failure": 0, "error": 0}
     seconds = 0.0
-    for cells in _rows(view, variant):
-        counts[_verdict(cells, said["metrics"], record["repeat"])] += 1
+    for cells in _cells_by_row(view, variant):
+        counts[_junit_verdict(cells, said["metrics"], record["repeat"])] += 1
         seconds += sum(cell.seconds for cell in cells)
     lacking = record["rows"] - sum(counts.values())
     counts["error"] += lacking > 0
@@ -122,7 +122,7 @@ def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Itera
     for key, value in _properties(view, record, said).items():
         yield f"<property{_attributes(name=key, value=value)}/>\n"
     yield "</properties>\n"
-    for cells in _rows(view, variant):
+    for cells in _cells_by_row(view, variant):
         yield from _test_case(cells, f"{view.suite}.{variant}", said["metrics"], record["repeat"])
     if lacking > 0:
         told = f"the run is {view.status}: {counted(lacking, 'row')} of {record['rows']} without an answer"
@@ -132,7 +132,7 @@ def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Itera
     yield "</testsuite>\n</testsuites>\n"
 
 
-def _rows(view: RunView, variant: str) -> Iterator[list[CellView]]:
+def _cells_by_row(view: RunView, variant: str) -> Iterator[list[Cell]]:
     return (list(cells) for _, cells in groupby(view.cells(variant), key=lambda cell: cell.row))
 
 
@@ -149,7 +149,7 @@ def _properties(view: RunView, record: Mapping[str, Any], said: Mapping[str, Any
     return told
 
 
-def _verdict(cells: Sequence[CellView], metrics: Mapping[str, Any], repeat: int) -> str:
+def _junit_verdict(cells: Sequence[Cell], metrics: Mapping[str, Any], repeat: int) -> str:
     """Return `failure` where most repeats of a row are not right, `error` where those that are missing decide it."""
     right = sum(is_right(cell, metrics) for cell in cells)
     missing = sum(_is_missing(cell, metrics) for cell in cells) + repeat - len(cells)
@@ -158,21 +158,21 @@ def _verdict(cells: Sequence[CellView], metrics: Mapping[str, Any], repeat: int)
     return "error" if 2 * (right + missing) > repeat else "failure"
 
 
-def is_right(cell: CellView, metrics: Mapping[str, Any]) -> bool:
+def is_right(cell: Cell, metrics: Mapping[str, Any]) -> bool:
     """Tell whether a cell has an answer with the best score of the first metric; any answer where that has no best."""
-    return not cell.flag and not _is_missing(cell, metrics) and goodness_of(cell, metrics) > 1 - _NEAR
+    return not cell.flag and not _is_missing(cell, metrics) and normalized_score(cell, metrics) > 1 - _NEAR
 
 
-def _is_missing(cell: CellView, metrics: Mapping[str, Any]) -> bool:
+def _is_missing(cell: Cell, metrics: Mapping[str, Any]) -> bool:
     score = cell.scores.get(next(iter(metrics), ""))
     return cell.flag == "error" or (score is not None and score.value is None)
 
 
-def _test_case(cells: Sequence[CellView], of: str, metrics: Mapping[str, Any], repeat: int) -> Iterator[str]:
+def _test_case(cells: Sequence[Cell], of: str, metrics: Mapping[str, Any], repeat: int) -> Iterator[str]:
     first = cells[0]
     name = f"row {first.row}: {one_line(next(iter(first.fields.values()), ''), _NAME_WIDTH)}"
     head = f"<testcase{_attributes(classname=of, name=name, time=f'{sum(cell.seconds for cell in cells):.3f}')}"
-    verdict = _verdict(cells, metrics, repeat)
+    verdict = _junit_verdict(cells, metrics, repeat)
     if not verdict:
         yield f"{head}/>\n"
         return
@@ -193,13 +193,13 @@ def _test_case(cells: Sequence[CellView], of: str, metrics: Mapping[str, Any], r
 
 
 def _attributes(**values: Any) -> str:
-    return "".join(f" {name}={quoteattr(_shown(str(value)))}" for name, value in values.items())
+    return "".join(f" {name}={quoteattr(_xml_characters(str(value)))}" for name, value in values.items())
 
 
 def _xml(text: str) -> str:
-    return escape(_shown(text))
+    return escape(_xml_characters(text))
 
 
-def _shown(text: str) -> str:
+def _xml_characters(text: str) -> str:
     """Return text in characters that XML has: control characters and halves of others are shown as escapes."""
     return _NO_CHARACTER.sub("", visible(text))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from promptkit.reports.columns import columns
-from promptkit.reports.numbers import size_text
-from promptkit.reports.text import visible
+from promptkit.reports.layout import columns
+from promptkit.reports.text import size_text, visible
 
 if TYPE_CHECKING:
-    from promptkit.runtimes import LocalModel, Model
+    from promptkit.runtimes.base import Model
+    from promptkit.runtimes.models import LocalModel
 
 
 def models_text(models: Sequence[LocalModel]) -> str:

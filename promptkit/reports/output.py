@@ -1,4 +1,4 @@
-"""The two ways out: results on stdout, everything else on stderr."""
+"""Output streams: results go to stdout, notices and progress to stderr, with colour only in a terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from promptkit.errors import Interrupted, PromptkitError
-from promptkit.reports.fold import fold
+from promptkit.reports.layout import fold
 from promptkit.reports.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _results: TextIO | None = None
 
@@ -75,3 +78,37 @@ def print_error(error: PromptkitError) -> None:
 def error_text(error: PromptkitError) -> str:
     """Return an error as people read it: `error:` before the first line, but for ctrl-C."""
     return str(error) if isinstance(error, Interrupted) else f"error: {error}"
+
+
+PIPE_WIDTH = 80
+"""Characters in a line where no terminal says how many."""
+
+
+def terminal_width(*, stderr: bool = False) -> int:
+    """Return how many characters a line of stdout's terminal holds; where it is not a terminal, `COLUMNS` or WIDTH."""
+    return report_console(stderr=stderr).width
+
+
+def redraws(console: Console) -> bool:
+    """Tell whether lines may be drawn anew in place: not in pipes, on dumb terminals, or where `NO_COLOR` is set."""
+    return console.is_terminal and not console.is_dumb_terminal and not os.environ.get("NO_COLOR")
+
+
+def report_console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: no markup, no emoji codes, no highlighting, no wrapping in pipes."""
+    from rich.console import Console
+
+    file = None if stderr else result_stream()
+    console = Console(
+        file=file,
+        stderr=stderr,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=True,
+        # Rich would leave bold and dim as escapes under NO_COLOR.
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+    )
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console

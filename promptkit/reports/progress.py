@@ -8,22 +8,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from promptkit.engine import (
+from promptkit.engine.results import StepResult
+from promptkit.engine.session import (
     CallFinished,
     Event,
     ItemFinished,
     Notice,
     OnEvent,
     StepFinished,
-    StepResult,
     StepStarted,
     TextArrived,
 )
-from promptkit.reports.fold import fold
-from promptkit.reports.numbers import calls_text, counted, seconds_text, size_text, tokens_text
-from promptkit.reports.output import note
-from promptkit.reports.screen import redraws, report_console
-from promptkit.reports.text import hint_in_brackets, one_line, visible
+from promptkit.reports.layout import fold
+from promptkit.reports.output import note, redraws, report_console
+from promptkit.reports.text import (
+    calls_text,
+    counted,
+    hint_in_brackets,
+    one_line,
+    seconds_text,
+    size_text,
+    tokens_text,
+    visible,
+)
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -36,7 +43,7 @@ TAIL = 400
 
 
 @dataclass(slots=True)
-class _Work:
+class _StepProgress:
     """A step at work. Of replies that stream at once one is `heard`: this is how it began, `tail` how it now ends."""
 
     items: int | None = None
@@ -53,11 +60,11 @@ class Progress:
 
     def __init__(self) -> None:
         self._console = report_console(stderr=True)
-        self._at_work: dict[str, _Work] = {}
+        self._at_work: dict[str, _StepProgress] = {}
         self._said: set[str] = set()
         self._fetched: tuple[str, int, int | None] | None = None
         self._whole: set[str] = set()
-        self._rows: _Work | None = None
+        self._rows: _StepProgress | None = None
         self._live: Live | None = None
         self._more: Callable[[int], Iterable[Text]] | None = None
 
@@ -75,7 +82,7 @@ class Progress:
         Of `rows` one line says how many are finished. `lines` gives more for a width, called by the screen's thread.
         """
         self._at_work.clear()
-        self._rows = None if rows is None else _Work(items=rows)
+        self._rows = None if rows is None else _StepProgress(items=rows)
         self._more = lines
         if not self.redraws:
             yield
@@ -140,7 +147,7 @@ class Progress:
                 case Notice():
                     self.notice(event.message)
                 case StepStarted():
-                    self._at_work[prefix + event.step] = _Work(items=event.items)
+                    self._at_work[prefix + event.step] = _StepProgress(items=event.items)
                 case StepFinished():
                     self._at_work.pop(prefix + event.step, None)
                     if steps:
@@ -151,7 +158,7 @@ class Progress:
         return listen
 
     def _advance(self, name: str, event: TextArrived | CallFinished | ItemFinished) -> None:
-        work = self._at_work.setdefault(name, _Work())
+        work = self._at_work.setdefault(name, _StepProgress())
         match event:
             case TextArrived():
                 work.heard = work.heard or event
@@ -206,12 +213,12 @@ class Progress:
             )
         if self._rows:
             finished = f"{self._rows.finished} of {counted(self._rows.items or 0, 'row')}"
-            lines.append(f"… {finished:<{NAME_WIDTH}} {_spent(self._rows)}")
+            lines.append(f"… {finished:<{NAME_WIDTH}} {_spent_text(self._rows)}")
         for name, work in [] if self._rows else list(self._at_work.items()):
             counts = f" {work.finished}/{work.items}" if work.items is not None else ""
-            lines.append(f"… {visible(name) + counts:<{NAME_WIDTH}} {_spent(work)}")
+            lines.append(f"… {visible(name) + counts:<{NAME_WIDTH}} {_spent_text(work)}")
             if work.tail:
-                lines.append(f"    {_last(work.tail, self._console.width - 8)}")
+                lines.append(f"    {_tail_line(work.tail, self._console.width - 8)}")
         said = Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
         if self._more is None:
             return said
@@ -220,11 +227,11 @@ class Progress:
         return Text("\n").join([said, more]) if lines else more
 
 
-def _spent(work: _Work) -> str:
+def _spent_text(work: _StepProgress) -> str:
     seconds = time.monotonic() - work.started
     return " · ".join([calls_text(work.calls, 0), f"{work.tokens} tokens", seconds_text(seconds)])
 
 
-def _last(text: str, width: int) -> str:
+def _tail_line(text: str, width: int) -> str:
     line = one_line(text)
     return line if len(line) <= width else "…" + line[-(width - 1) :]

@@ -6,28 +6,25 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from promptkit.engine import BATCH
-from promptkit.reports.batch import batch_said
-from promptkit.reports.cells import cell_width
-from promptkit.reports.columns import GAP, columns
+from promptkit.engine.run import BATCH
+from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
-from promptkit.reports.evaluation.grid import shortened
-from promptkit.reports.export import SPENT
-from promptkit.reports.kept_trace import kept_trace_text
-from promptkit.reports.numbers import calls_text, seconds_text, tokens_text
-from promptkit.reports.text import one_line, outline, shown, visible
-from promptkit.reports.trace import block, tree
-from promptkit.reports.tuning.text import difference_text
+from promptkit.reports.export import COST_FIELDS
+from promptkit.reports.layout import COLUMN_GAP, cell_width, columns, shortened
+from promptkit.reports.text import calls_text, display_text, one_line, outline, seconds_text, tokens_text, visible
+from promptkit.reports.trace import stored_trace_text, text_block, tree
+from promptkit.reports.tuning.report import difference_text
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import CellView, RunView, Score
-    from promptkit.storage import Run
+    from promptkit.evaluation.cells.cell import Cell, RunView
+    from promptkit.evaluation.metrics.base import Score
+    from promptkit.storage.store import Run
 
-HEAD = ("run", "when", "kind", "target", "status", "model", "time", "said")
-SAID_LEAST = 28
+RUN_COLUMNS = ("run", "when", "kind", "target", "status", "model", "time", "said")
+LEAST_RESULT_WIDTH = 28
 """Columns that are left to what a run said, before other columns are left out for it."""
-_SAID_WIDTH = 60
-JUDGE = "judge"
+_RESULT_WIDTH = 60
+JUDGE_DETAIL = "judge"
 """The part of a score's detail that holds what its judge was asked and replied."""
 
 _LONGEST = 200
@@ -56,14 +53,14 @@ def runs_text(runs: Sequence[Run], *, width: int) -> str:
     Where too little is left of it, the model has no column, then the time, and then the date is short.
     """
     for left_out in ((), ("model",), ("model", "time")):
-        shown = [at for at, name in enumerate(HEAD) if name not in left_out]
+        shown = [at for at, name in enumerate(RUN_COLUMNS) if name not in left_out]
         lines = [_run_line(run, year=not left_out) for run in runs]
-        rows = [tuple(row[at] for at in shown) for row in (HEAD, *lines)]
-        fixed = sum(max(map(cell_width, column)) + len(GAP) for column in list(zip(*rows, strict=True))[:-1])
-        if width - fixed >= SAID_LEAST:
+        rows = [tuple(row[at] for at in shown) for row in (RUN_COLUMNS, *lines)]
+        fixed = sum(max(map(cell_width, column)) + len(COLUMN_GAP) for column in list(zip(*rows, strict=True))[:-1])
+        if width - fixed >= LEAST_RESULT_WIDTH:
             break
     rows = [(*row[:-1], shortened(row[-1], max(width - fixed, 1))) for row in rows]
-    right = [at for at, name in enumerate(shown) if HEAD[name] in ("run", "time")]
+    right = [at for at, name in enumerate(shown) if RUN_COLUMNS[name] in ("run", "time")]
     return "\n".join(columns(rows, right=right, width=width))
 
 
@@ -76,7 +73,7 @@ def _run_line(run: Run, *, year: bool) -> tuple[str, ...]:
         run.status,
         one_line(run.model.get("reference", "")),
         "" if run.ended is None else seconds_text(run.ended - run.started),
-        _said(run),
+        _result_text(run),
     )
 
 
@@ -85,7 +82,7 @@ def when_text(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def _said(run: Run) -> str:
+def _result_text(run: Run) -> str:
     name, metric = _first_metric(run)
     if metric:
         return f"{name} {metric_text(metric)}"
@@ -93,9 +90,9 @@ def _said(run: Run) -> str:
         found = run.record["difference"]
         return " ".join([run.record["verdict"], *([difference_text(run.record, found)] if found else [])])
     if run.kind == BATCH:
-        return batch_said(run.record)
+        return batch_summary(run.record)
     told = run.record.get("error") or run.record.get("output")
-    return "" if told is None else one_line(told, _SAID_WIDTH)
+    return "" if told is None else one_line(told, _RESULT_WIDTH)
 
 
 def _first_metric(run: Run) -> tuple[str, Mapping[str, Any]]:
@@ -117,7 +114,7 @@ def run_text(run: Run, calls: Sequence[Mapping[str, Any]]) -> str:
         lines += ["", *tree([(_call_title(call), _call_lines(call))])]
     for name in ("traceback", "error", "output"):
         if run.record.get(name) is not None:
-            lines += ["", f"{name}:", shown(run.record[name])]
+            lines += ["", f"{name}:", display_text(run.record[name])]
     if not run.record:
         lines += ["", "it was ended before it kept anything of this"]
     return "\n".join(lines)
@@ -138,41 +135,41 @@ def _call_title(call: Mapping[str, Any]) -> str:
 def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
     request = call["request"]
     for message in request.get("messages") or ():
-        yield from block(message["role"], message["content"])
+        yield from text_block(message["role"], message["content"])
     for name in ("prompt", "begun"):
         if request.get(name):
-            yield from block(name, request[name])
-    yield from block("reply", call["reply"]["text"])
+            yield from text_block(name, request[name])
+    yield from text_block("reply", call["reply"]["text"])
     if call["problem"]:
-        yield from block("problem", call["problem"])
+        yield from text_block("problem", call["problem"])
 
 
-def cells_text(view: RunView, cells: Sequence[CellView]) -> str:
+def cells_text(view: RunView, cells: Sequence[Cell]) -> str:
     """Return a row in full: its fields, what is expected, and each cell with its scores and every request."""
     first = cells[0]
     lines = [f"row {first.row}", *_indented(outline(dict(first.fields)))]
     if first.expect is not None and first.expect not in first.fields.values():
-        lines += _named("expected", first.expect)
+        lines += _named_lines("expected", first.expect)
     several = len({cell.repeat for cell in cells}) > 1
     for cell in cells:
         lines += ["", f"{visible(cell.variant)}{f', repeat {cell.repeat + 1}' if several else ''}"]
         lines += answer_lines(cell)
         trace = view.trace(cell.cell)
-        lines += _indented(kept_trace_text(trace)) if trace is not None else []
+        lines += _indented(stored_trace_text(trace)) if trace is not None else []
     return "\n".join(lines)
 
 
-def answer_lines(cell: CellView) -> Iterator[str]:
+def answer_lines(cell: Cell) -> Iterator[str]:
     """Yield what a cell gave: its answer or what is wrong with it, its scores, and what it took."""
     if cell.flag:
         yield f"  {'missing' if cell.flag == 'error' else cell.flag}: {one_line(cell.problem)}"
     if cell.output is not None:
-        yield from _named("answer", cell.output)
+        yield from _named_lines("answer", cell.output)
     for name, score in cell.scores.items():
         yield f"  {visible(name)}: {score_text(score)}"
-        for said in score.detail.get(JUDGE, ()):
+        for said in score.detail.get(JUDGE_DETAIL, ()):
             yield from _indented(outline(said))
-    spent = {name: getattr(cell, name) for name in SPENT}
+    spent = {name: getattr(cell, name) for name in COST_FIELDS}
     calls, tokens = calls_text(spent["calls"], spent["cached"]), tokens_text(spent["tokens_in"], spent["tokens_out"])
     yield f"  {calls} · {tokens} · {seconds_text(spent['seconds'])}"
 
@@ -180,11 +177,11 @@ def answer_lines(cell: CellView) -> Iterator[str]:
 def score_text(score: Score) -> str:
     """Return a score with what it is made of, in one line."""
     value = "no score" if score.value is None else f"{score.value:.4g}"
-    details = [f"{name} {one_line(each, _LONGEST)}" for name, each in score.detail.items() if name != JUDGE]
+    details = [f"{name} {one_line(each, _LONGEST)}" for name, each in score.detail.items() if name != JUDGE_DETAIL]
     return " · ".join([value, *details, *([one_line(score.why)] if score.why else [])])
 
 
-def _named(name: str, value: Any) -> list[str]:
+def _named_lines(name: str, value: Any) -> list[str]:
     """Return a value under its name, in one line where it has one."""
     lines = outline(value).split("\n")
     if len(lines) == 1:

@@ -1,21 +1,247 @@
-"""Techniques measured and prepared, as people read them."""
+"""Techniques as people read them: the catalog, one technique, recommendations, comparisons, preparations."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.columns import WIDTH, columns, paragraph
-from promptkit.reports.numbers import counted, seconds_text
-from promptkit.reports.text import one_line
+from promptkit.reports.layout import PARAGRAPH_WIDTH, columns, paragraph
+from promptkit.reports.text import counted, one_line, seconds_text, tokens_text, visible
+from promptkit.storage.strict_json import plain
 
 if TYPE_CHECKING:
-    from promptkit.engine import PreparedStep
-    from promptkit.evaluation.choosing import Comparison, Measured
+    from promptkit.engine.preparation import PreparedStep
+    from promptkit.engine.results import Result
+    from promptkit.evaluation.recommendation.recommend import Recommendation
+    from promptkit.evaluation.recommendation.technique_comparison import TechniqueComparison, TechniqueResult
+    from promptkit.project import Project
+    from promptkit.runtimes.base import Message, Request
+    from promptkit.techniques.description import Parameter
+    from promptkit.techniques.registry import Technique
 
-HEAD = ("technique", "right", "accuracy", "95 % interval", "calls", "requests", "tokens", "time", "")
+LONGEST_FORMULA = 90
+SHOWN_TASKS = 3
+WITH_TITLES = 140
+"""Characters of a line from which titles have a column."""
+
+
+def catalog_text(techniques: Sequence[Technique], project: Project, *, width: int = PARAGRAPH_WIDTH) -> str:
+    """Return the techniques as a table of at most `width`: name, most requests at its defaults, family, needs, tasks.
+
+    Titles have a column where there is room for them.
+    """
+    from promptkit.techniques.description import default_cost
+
+    rows: list[tuple[str, ...]] = [("technique", "title", "requests ≤", "family", "needs", "tasks")]
+    for each in techniques:
+        most = default_cost(each, project).requests
+        needs = " ".join(sorted(each.needs)) or "-"
+        rows.append(
+            (
+                each.name,
+                (each.card.title or each.name),
+                f"{most:g}",
+                each.card.family,
+                needs,
+                _first_tasks(each.card.tasks),
+            )
+        )
+    if width < WITH_TITLES:
+        rows = [(name, "requests" if at == 0 else most, *rest) for at, (name, _, most, *rest) in enumerate(rows)]
+        return "\n".join(columns(rows, right=[1], width=width))
+    return "\n".join(columns(rows, right=[2], width=width))
+
+
+def _first_tasks(tasks: Sequence[str]) -> str:
+    """Return the first tasks and how many more there are, so that a line fits."""
+    more = f" +{len(tasks) - SHOWN_TASKS}" if len(tasks) > SHOWN_TASKS else ""
+    return " ".join(tasks[:SHOWN_TASKS]) + more if tasks else "-"
+
+
+def technique_text(
+    technique: Technique, project: Project, example: Result | None, *, width: int = PARAGRAPH_WIDTH
+) -> str:
+    """Return all that is known of a technique, and, where it has an example, each prompt that it sends there.
+
+    Lines are at most `width` wide, but for those of prompts.
+    """
+    return visible("\n".join(_technique_lines(technique, project, example, min(width, PARAGRAPH_WIDTH))))
+
+
+def _technique_lines(technique: Technique, project: Project, example: Result | None, width: int) -> Iterator[str]:
+    card = technique.card
+    yield from paragraph(f"{technique.name} · {card.title or technique.name} · {card.family}", width=width)
+    yield from paragraph(card.about or technique.about, width=width)
+    if card.citation:
+        yield from ("", *paragraph(str(card.citation), width=width, rest="  "))
+    if card.algorithm:
+        yield ""
+        for number, line in enumerate(card.algorithm, start=1):
+            yield from paragraph(f"{number}. {line}", width=width, rest="   ")
+    yield ""
+    for name, text in _facts(technique, project):
+        if text:
+            yield from paragraph(f"{name:<9}  {text}", width=width, rest=" " * 11)
+    yield from _parameters(technique, width)
+    yield from _calls(technique, width)
+    yield from _example(example)
+
+
+def _facts(technique: Technique, project: Project) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a technique in a line each, a name and a text, which may be empty."""
+    from promptkit.techniques.description import default_cost, paper_facts, usage
+
+    card = technique.card
+    use = usage(technique)
+    free, bound = (default_cost(technique, project, decide=decide) for decide in ("generate", "constrain"))
+    for name, formula in (("calls", technique.calls), ("requests", technique.requests)):
+        yield name, formula if len(formula) <= LONGEST_FORMULA else ""
+    yield "at most", f"requests at the defaults: {free.requests:g} (decide: generate), {bound.requests:g} (constrain)"
+    yield "depth", counted(round(bound.depth), "request") + (" that wait for each other" if bound.depth > 1 else "")
+    yield from (
+        ("tokens", card.growth),
+        ("needs", ", ".join(sorted(technique.needs))),
+        ("helps", ", ".join(card.soft)),
+        ("roles", ", ".join(f"{role.name}{' (optional)' if role.optional else ''}" for role in technique.roles)),
+        ("tasks", ", ".join(card.tasks)),
+        ("model", f"{card.size:g}B parameters or more" if card.size else ""),
+        ("paper", ", ".join(f"{name} {_plain(value)}" for name, value in paper_facts(technique).items())),
+        ("use", f"{use}    # or inputs named so" if "INPUT" in use else use),
+        ("prepare", f"promptkit techniques prepare {technique.name} TARGET --data FILE" if technique.prepare else ""),
+    )
+
+
+def _parameters(technique: Technique, width: int) -> Iterator[str]:
+    """Yield the parameters of a technique and of its preparation, each with what the docstring says of them."""
+    from promptkit.techniques.description import parameter_notes, preparation_parameters, step_parameters
+
+    yield from _table_of("parameter", step_parameters(technique), parameter_notes(technique.function), width)
+    if technique.prepare:
+        head = "in preparation (techniques prepare)"
+        yield from _table_of(head, preparation_parameters(technique), parameter_notes(technique.prepare), width)
+
+
+def _table_of(head: str, found: Sequence[Parameter], said: Iterable[str], width: int) -> Iterator[str]:
+    rows = [(head, "default", "in the paper")]
+    for each in found:
+        paper = "" if each.paper is None else _plain(each.paper)
+        choices = f" ({', '.join(map(str, each.choices))})" if each.choices else ""
+        rows.append((each.name, f"{_plain(each.default)}{choices}", paper))
+    if found:
+        yield from ("", *columns(rows, width=width))
+    for text in said:
+        yield from ("", *paragraph(text, width=width))
+
+
+def _calls(technique: Technique, width: int) -> Iterator[str]:
+    """Yield the kinds of call, and what a row of one's own demonstrations holds for those that have some."""
+    from promptkit.techniques.description import call_specs, hidden_sections
+
+    yield ""
+    rows = [("call", "produces", "leaves out of the prompt", "what it does")]
+    demos = [("demonstrations of your own", "fields of a row")]
+    for call in call_specs(technique):
+        made = f"{call.produces}, after thoughts" if call.thinks else call.produces
+        out = "all but the persona" if call.hides == "all" else " ".join(hidden_sections(call)) or "-"
+        rows.append((call.name, made, out, call.about))
+        if call.demos:
+            demos.append((f"demos: {{{call.name}: FILE}}", ", ".join(call.demos[0])))
+    yield from columns(rows, width=width)
+    if len(demos) > 1:
+        yield from ("", *columns(demos, width=width))
+
+
+def _example(example: Result | None) -> Iterator[str]:
+    if example is None:
+        return
+    yield ""
+    yield f"on its example (promptkit run {example.target}), with replies written for it:"
+    calls = [call for node in example.trace.nodes() for call in sorted(node.calls, key=lambda call: call.started)]
+    known: dict[tuple[tuple[Message, ...], str], int] = {}
+    for number, call in enumerate(calls, start=1):
+        tokens = tokens_text(call.reply.tokens_in or 0, call.reply.tokens_out or 0)
+        yield f"── call {number}: {call.call} · level {call.level} · {tokens}"
+        yield from _request(call.request, known)
+        known.setdefault((call.request.messages, call.request.begun), number)
+        yield from ("[reply]", call.reply.text.strip("\n"))
+    if example.error:
+        yield from ("── error", str(example.error))
+    else:
+        yield from ("── answer", json.dumps(example.output, ensure_ascii=False))
+
+
+def _request(request: Request, known: Mapping[tuple[tuple[Message, ...], str], int]) -> Iterator[str]:
+    """Yield the messages of a request, or the earlier call that is known to have the same, and then the begun turn."""
+    whole = known.get((request.messages, request.begun))
+    if whole is not None:
+        yield f"(the same messages as call {whole})"
+        return
+    same = [number for (messages, _), number in known.items() if messages == request.messages and request.begun]
+    if same:
+        yield f"(the same messages as call {same[0]}, but for the begun turn)"
+    else:
+        for message in request.messages:
+            yield from (f"[{message.role}]", message.content)
+    if request.begun:
+        yield from ("[assistant, begun]", request.begun)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+
+
+LEGEND = (
+    "The score: points for what suits the task and the input, less for what it costs and for too small a model. "
+    "The basis: P its own paper, checked; V one of the survey's 29 tasks; S, L second-hand lists of what it reports; "
+    "M memory. More in docs/using-techniques.md under The score."
+)
+
+
+def recommendation_text(found: Recommendation, *, width: int = PARAGRAPH_WIDTH) -> str:
+    """Return the techniques, the best first, each with what it costs and why, then those dropped, then a legend."""
+    return visible("\n".join(_recommendation_lines(found, min(width, PARAGRAPH_WIDTH))))
+
+
+def _recommendation_lines(found: Recommendation, width: int) -> Iterator[str]:
+    for place, each in enumerate(found.ranked, start=1):
+        requests = counted(round(each.cost.requests), "request")
+        told = f"{place}. {each.name} · {each.score:.2f} · at most {requests} a row, {each.cost.depth:g} deep"
+        yield from paragraph(told, width=width, rest="   ")
+        for reason in each.reasons:
+            yield from paragraph(reason, width=width, first="   ", rest="   ")
+    if found.dropped:
+        yield from ("", "dropped:")
+        for left_out in found.dropped:
+            yield from paragraph(f"{left_out.name}: {left_out.reason}", width=width, first="   ", rest="     ")
+    yield from ("", *paragraph(LEGEND, width=width))
+
+
+def recommendation_record(found: Recommendation) -> dict[str, Any]:
+    """Return a recommendation as the documented JSON object."""
+    return {
+        "task": found.task,
+        "title": found.title,
+        "ranked": [
+            {
+                "technique": each.spec,
+                "score": round(each.score, 3),
+                "basis": each.basis,
+                "calls": each.cost.calls,
+                "requests": each.cost.requests,
+                "depth": each.cost.depth,
+                "reasons": list(each.reasons),
+                "prepares": each.prepares,
+            }
+            for each in found.ranked
+        ],
+        "dropped": [{"technique": each.name, "reason": each.reason} for each in found.dropped],
+    }
+
+
+COLUMNS = ("technique", "right", "accuracy", "95 % interval", "calls", "requests", "tokens", "time", "")
 NUMBERS = range(1, 8)
-SAID_TWICE = ("accuracy", "calls", "")
+LEFT_OUT_WHEN_NARROW = ("accuracy", "calls", "")
 """Columns that a narrow table goes without: `right` and `requests` say nearly the same, and notes have lines."""
 ABOUT = (
     "Calls, requests, tokens (in+out) and time (the model's own) are per row.",
@@ -25,30 +251,33 @@ ABOUT = (
 )
 
 
-def comparison_text(comparison: Comparison, *, width: int = WIDTH) -> str:
+def comparison_text(comparison: TechniqueComparison, *, width: int = PARAGRAPH_WIDTH) -> str:
     """Return a comparison as a table, a technique a line, with what its columns mean and what they do not."""
-    width = min(width, WIDTH)
+    width = min(width, PARAGRAPH_WIDTH)
     about = [line for text in ABOUT for line in paragraph(text, width=width, rest="  ")]
     return "\n".join([*measured_lines(comparison.measured, width), "", *about])
 
 
-def measured_lines(measured: Sequence[Measured], width: int = WIDTH) -> list[str]:
+def measured_lines(measured: Sequence[TechniqueResult], width: int = PARAGRAPH_WIDTH) -> list[str]:
     """Return the table, and below it why a technique was not measured, or not on all rows.
 
     In a width of less than WIDTH two columns that others say too are left out, and notes stand below.
     """
-    rows = [HEAD, *map(_row, measured)]
+    rows = [COLUMNS, *map(_row, measured)]
     told = [f"{each.name}: {one_line(each.reason)}" for each in measured if each.reason]
-    if width < WIDTH:
-        rows = [tuple(cell for name, cell in zip(HEAD, row, strict=True) if name not in SAID_TWICE) for row in rows]
+    if width < PARAGRAPH_WIDTH:
+        rows = [
+            tuple(cell for name, cell in zip(COLUMNS, row, strict=True) if name not in LEFT_OUT_WHEN_NARROW)
+            for row in rows
+        ]
         some = (each for each in measured if each.state != "unavailable")
         told = [*(f"{each.name}: {notes}" for each in some if (notes := _notes(each))), *told]
-    lines = columns(rows, right=range(1, len(rows[0])) if width < WIDTH else NUMBERS, width=width)
+    lines = columns(rows, right=range(1, len(rows[0])) if width < PARAGRAPH_WIDTH else NUMBERS, width=width)
     reasons = [line for text in told for line in paragraph(text, width=width, rest="  ")]
     return [*lines, "", *reasons] if reasons else lines
 
 
-def _row(each: Measured) -> tuple[str, ...]:
+def _row(each: TechniqueResult) -> tuple[str, ...]:
     if not each.n or each.state == "unavailable":
         return (each.name, *["-"] * len(NUMBERS), _notes(each))
     low, high = each.interval
@@ -65,7 +294,7 @@ def _row(each: Measured) -> tuple[str, ...]:
     )
 
 
-def _notes(each: Measured) -> str:
+def _notes(each: TechniqueResult) -> str:
     """Return what a person must know of a line to read it rightly."""
     if each.state == "unavailable":
         return "not measured, see below"
@@ -79,7 +308,7 @@ def _notes(each: Measured) -> str:
     return " · ".join(filter(None, notes))
 
 
-def measured_text(each: Measured) -> str:
+def measured_text(each: TechniqueResult) -> str:
     """Return in one line that a technique has been measured, while others are at work."""
     if each.state == "unavailable":
         return f"- {each.name}: {one_line(each.reason)}"

@@ -1,4 +1,7 @@
-"""Text from models and data, made safe to show: nothing in it can steer a terminal or reorder what is read."""
+"""Values as safe text: control characters escaped, counts, sizes and times in few characters.
+
+Text from models and data cannot steer a terminal or reorder what is read.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _KEPT = {"\n", "\t"}
 
 
 @lru_cache(maxsize=4096)
-def _shown(character: str) -> str:
+def _escaped(character: str) -> str:
     code = ord(character)
     category = unicodedata.category(character)
     if character in _KEPT or not (category in {"Cc", "Cs"} or code in _INVISIBLE or 0xE0000 <= code <= 0xE007F):
@@ -31,10 +34,10 @@ def visible(text: str) -> str:
     Line breaks and tabs stay; a carriage return before a line break is dropped.
     """
     text = text.replace("\r\n", "\n")
-    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+    return text if text.isascii() and text.isprintable() else "".join(map(_escaped, text))
 
 
-def shown(value: Any) -> str:
+def display_text(value: Any) -> str:
     """Return a value as a person reads it: text as it is, all else as indented JSON; both `visible`."""
     return visible(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
 
@@ -46,13 +49,13 @@ def outline(value: Any) -> str:
 
 def _outlined(value: Any) -> list[str]:
     if isinstance(value, dict) and value:
-        return [line for key, part in value.items() for line in _under(f"{key}:", part)]
+        return [line for key, part in value.items() for line in _nested(f"{key}:", part)]
     if isinstance(value, list) and value:
-        return [line for part in value for line in _under("-", part)]
+        return [line for part in value for line in _nested("-", part)]
     return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split("\n")
 
 
-def _under(head: str, part: Any) -> list[str]:
+def _nested(head: str, part: Any) -> list[str]:
     lines = _outlined(part)
     if len(lines) == 1 and not (isinstance(part, dict | list) and part):
         return [f"{head} {lines[0]}"]
@@ -81,3 +84,37 @@ def row_text(value: Any) -> str:
 def json_text(value: Any, *, indent: int | None = 2) -> str:
     """Return a value as JSON for programs: exact, all that could harm a terminal escaped."""
     return json.dumps(value, indent=indent, ensure_ascii=True, allow_nan=False)
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time: `40 ms`, `1.2 s`, `3 min 20 s`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes: `98 MB`."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things: `1 file`, `3 files`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def calls_text(calls: int, cached: int) -> str:
+    """Return a number of requests and how many of them the store answered."""
+    return counted(calls, "call") + (f" ({cached} cached)" if cached else "")
+
+
+def tokens_text(tokens_in: int, tokens_out: int) -> str:
+    """Return tokens read and written: `210+34 tokens`."""
+    return f"{tokens_in}+{tokens_out} tokens"

@@ -1,7 +1,11 @@
-"""What a request and a reply are, and what a runtime must offer. Adapters inherit `Runtime`, and share no more."""
+"""Requests, replies and models, and the protocol `Runtime` that every adapter implements.
+
+Adapters inherit `Runtime` and share no more than what stands here.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -114,7 +118,7 @@ class Model:
 
 
 class Runtime(Protocol):
-    """An adapter. All methods may be called concurrently; none retries, caches or limits (`Asker` does)."""
+    """An adapter. All methods may be called concurrently; none retries, caches or limits (`Client` does)."""
 
     async def model(self) -> Model:
         """Describe the model, loading or probing it once. Raises a RuntimeFailure where it is not there."""
@@ -139,3 +143,32 @@ class Runtime(Protocol):
 
     async def close(self) -> None:
         """Release the model or the connections. Safe to call twice."""
+
+
+def sample_seed(request: Request) -> int | None:
+    """Return the seed of this sample: with one seed for all, every sample would be the same."""
+    if request.seed is None or request.sample == "0":
+        return request.seed
+    digest = hashlib.sha256(f"{request.seed} {request.sample}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def resuming_listeners(on_text: OnText | None) -> Callable[[], OnText | None]:
+    """Make a listener for each attempt; a further one is silent until it has more to say than those before."""
+    said = 0
+
+    def listener() -> OnText | None:
+        if on_text is None:
+            return None
+        heard = 0
+
+        def tell(piece: str) -> None:
+            nonlocal said, heard
+            heard += len(piece)
+            if heard > said:
+                on_text(piece[said - heard :])
+                said = heard
+
+        return tell
+
+    return listener

@@ -15,11 +15,11 @@ from promptkit.errors import BudgetSpent
 if TYPE_CHECKING:
     from promptkit.runtimes.base import Reply
 
-Kind = Literal["calls", "tokens", "minutes"]
+BudgetKind = Literal["calls", "tokens", "minutes"]
 
 
 @dataclass(slots=True)
-class Request:
+class BudgetedRequest:
     """A request under way; what it took is noted when its reply is there."""
 
     tokens: int = 0
@@ -47,7 +47,7 @@ class Budget:
         self.spent = 0
         self.spent_tokens = 0
         self.cached = 0
-        self.ended: Kind | None = None
+        self.ended: BudgetKind | None = None
         self._largest: int | None = None
         self._in_flight = 0
         self._landed = asyncio.Event()
@@ -69,7 +69,7 @@ class Budget:
         self.spent_tokens = max(self.spent_tokens, tokens)
 
     @asynccontextmanager
-    async def request(self) -> AsyncIterator[Request]:
+    async def request(self) -> AsyncIterator[BudgetedRequest]:
         """Make one request in the block. Raises BudgetSpent, once those in flight have their replies: none is lost."""
         while self._in_flight and self._waits():
             await self._landed.wait()
@@ -81,7 +81,7 @@ class Budget:
         self.spent += 1
         self._in_flight += 1
         self._landed.clear()
-        request = Request()
+        request = BudgetedRequest()
         try:
             yield request
         finally:
@@ -99,14 +99,14 @@ class Budget:
         left = self.most_tokens - self.spent_tokens
         return self._largest is None or self._largest <= left < (self._in_flight + 1) * self._largest
 
-    def _over(self) -> Kind | None:
+    def _over(self) -> BudgetKind | None:
         if self.spent >= self.most:
             return "calls"
         if self.spent_tokens + (self._in_flight + 1) * (self._largest or 0) > self.most_tokens:
             return "tokens"
         return "minutes" if time.monotonic() >= self.deadline else None
 
-    def _told(self, ended: Kind) -> str:
+    def _told(self, ended: BudgetKind) -> str:
         if ended == "calls":
             return f"the budget of {self.most:g} requests is spent"
         return f"the budget of {self.most_tokens:g} tokens is spent" if ended == "tokens" else "the time is up"

@@ -57,7 +57,7 @@ def backslashed(found: re.Match[str], mark: str = "\\") -> str:
     return f"{text[:first]}{mark}{text[first:]}"
 
 
-def is_known(text: str) -> bool:
+def is_control_token(text: str) -> bool:
     """Tell whether a text is one of the control tokens that model families are known for."""
     return any(pattern.fullmatch(text) for _, pattern in _ELSEWHERE) or bool(_SENTENCE.fullmatch(text))
 
@@ -83,16 +83,16 @@ def without_control_tokens(request: Request) -> Request:
 def _escaped(text: str, is_answer: bool) -> str:
     if not ("<" in text or "[" in text):
         return text
-    return _escaped_once(text, is_answer) if len(text) <= LONGEST_KEPT else _escaped_anew(text, is_answer)
+    return _escaped_cached(text, is_answer) if len(text) <= LONGEST_KEPT else _escaped_uncached(text, is_answer)
 
 
 @lru_cache(maxsize=500)
-def _escaped_once(text: str, is_answer: bool) -> str:
+def _escaped_cached(text: str, is_answer: bool) -> str:
     """Return the text as `_escaped_anew` does: examples are the same in each request."""
-    return _escaped_anew(text, is_answer)
+    return _escaped_uncached(text, is_answer)
 
 
-def _escaped_anew(text: str, is_answer: bool) -> str:
+def _escaped_uncached(text: str, is_answer: bool) -> str:
     escaped = text
     for first, pattern in _IN_ANSWERS if is_answer else _ELSEWHERE:
         if first in text:

@@ -1,28 +1,27 @@
-"""A model in this process: llama.cpp's server, by the package `xllamacpp`.
+"""The embedded runtime: a model in this process, run by llama.cpp's server from the package `xllamacpp`.
 
-Every request becomes one raw text (`prompt_text`), so that chat, begun turns, grammars, schemas and log-probabilities
-all go one way, and what is sent can be shown.
+Every request becomes one raw text (`prompt_text`), so chat, begun turns, grammars, schemas and log-probabilities
+all take one path, and the text that is sent can be shown.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from promptkit.errors import ContextOverflow, RequestRefused, ServerFailed, Unsupported
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
-from promptkit.runtimes.llama import Llama, library_version
-from promptkit.runtimes.prompt_text import PromptText, prompt_text
-from promptkit.runtimes.reply_reader import ReplyReader
-from promptkit.runtimes.seeds import sample_seed
-from promptkit.runtimes.thoughts import OPEN, ThoughtSplitter
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
+from promptkit.runtimes.llama_cpp import Llama, library_version
+from promptkit.runtimes.reply_reader import THINK_CLOSE, THINK_OPEN, ReplyReader, ThoughtSplitter
 from promptkit.runtimes.weights import file_digest
 
 Result = TypeVar("Result")
@@ -40,7 +39,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     "tokenize",
     "template",
 )
-WHOLE_CHARACTERS = r"root ::= [\x00-\x7F]*"
+ASCII_GRAMMAR = r"root ::= [\x00-\x7F]*"
 """A grammar for the one case where llama.cpp reports no log-probabilities: a token that ends within a character."""
 
 
@@ -91,7 +90,7 @@ class Embedded(Runtime):
         Raises ContextOverflow, RequestRefused, ModelLoadFailed.
         """
         ended = threading.Event()
-        deliver = _deliverer(on_text, ended) if on_text else None
+        deliver = _threadsafe_listener(on_text, ended) if on_text else None
         try:
             return await self._run(lambda: self._answer(request, deliver, ended))
         finally:
@@ -183,7 +182,7 @@ class Embedded(Runtime):
         query = _query(request, prompt)
         llama.complete(query, collector.add, given_up)
         if request.alternatives and request.max_tokens == 1 and not collector.reader.tokens:
-            llama.complete({**query, "grammar": WHOLE_CHARACTERS}, collector.add_tokens, given_up)
+            llama.complete({**query, "grammar": ASCII_GRAMMAR}, collector.add_tokens, given_up)
         if not collector.reader.finish:
             raise ServerFailed(f"{self._reference} was closed before the answer ended")
         return collector.reply(time.perf_counter() - started)
@@ -199,13 +198,13 @@ class _Collector:
 
     def add(self, chunk: dict[str, Any]) -> None:
         choice = chunk["choices"][0]
-        self._show(self.reader.add(choice["text"], None, _listed(chunk)))
+        self._show(self.reader.add(choice["text"], None, _listed_tokens(chunk)))
         if choice["finish_reason"]:
             self.reader.end(choice["finish_reason"])
         self._timings = chunk.get("timings", self._timings)
 
     def add_tokens(self, chunk: dict[str, Any]) -> None:
-        self.reader.add_tokens(_listed(chunk))
+        self.reader.add_tokens(_listed_tokens(chunk))
 
     def reply(self, seconds: float) -> Reply:
         self._show(self.reader.end_text())
@@ -222,13 +221,13 @@ class _Collector:
             self._deliver(piece)
 
 
-def _listed(chunk: dict[str, Any]) -> Any:
+def _listed_tokens(chunk: dict[str, Any]) -> Any:
     return (chunk["choices"][0].get("logprobs") or {}).get("content")
 
 
 def _splitter(request: Request, text: str) -> ThoughtSplitter:
     off = request.prompt is not None or bool(request.begun or request.grammar or request.schema)
-    return ThoughtSplitter(opened=not off and text.rstrip().endswith(OPEN), off=off)
+    return ThoughtSplitter(opened=not off and text.rstrip().endswith(THINK_OPEN), off=off)
 
 
 def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
@@ -248,7 +247,7 @@ def _query(request: Request, prompt: PromptText) -> dict[str, Any]:
     return query | {key: value for key, value in optional.items() if value is not None}
 
 
-def _deliverer(on_text: OnText, ended: threading.Event) -> OnText:
+def _threadsafe_listener(on_text: OnText, ended: threading.Event) -> OnText:
     """Return what a worker calls with a piece: it hands it to the event loop, and nothing once the asking ended."""
     loop = asyncio.get_running_loop()
 
@@ -261,3 +260,77 @@ def _deliverer(on_text: OnText, ended: threading.Event) -> OnText:
             loop.call_soon_threadsafe(show, piece)
 
     return deliver
+
+
+PRIVATE: Final = range(0xF0000, 0xFFFFE)
+"""Characters without a meaning, of which some that the messages do not use stand for control tokens in data."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """A request's raw text, and how llama.cpp takes it: the text, or texts with the tokens of letters between them."""
+
+    text: str
+    sent: str | list[str | int]
+
+
+def prompt_text(llama: Llama, request: Request) -> PromptText:
+    """Return the raw text that llama.cpp continues. Where the template opens thoughts, a begun answer closes them.
+
+    Control tokens in a request that is a raw text already are its author's.
+    """
+    if request.prompt is not None:
+        text = request.prompt + request.begun
+        return PromptText(text, text)
+    contents = [message.content for message in request.messages]
+    letters = _control_tokens_in(llama, (*contents, request.begun))
+    if not letters:
+        text = _templated(llama, request, contents, request.begun)
+        return PromptText(text, text)
+    marks = dict(zip(letters, _unused_characters((*contents, request.begun, llama.template)), strict=False))
+    pattern = re.compile("|".join(map(re.escape, sorted(marks, key=len, reverse=True))))
+
+    def marked(text: str) -> str:
+        return pattern.sub(lambda found: marks[found[0]], text)
+
+    text = _templated(llama, request, list(map(marked, contents)), marked(request.begun))
+    return _unmarked(text, {mark: token for token, mark in marks.items()}, letters)
+
+
+def answers_without_thoughts(request: Request) -> bool:
+    """Tell whether the reply to a request is the answer, without thoughts before it."""
+    return bool(request.begun or request.grammar or request.schema) or request.think is False
+
+
+def _control_tokens_in(llama: Llama, texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the control tokens that stand in texts, each with the tokens of its letters."""
+    found = {token for text in texts for token in llama.control_tokens.findall(text)}
+    return {token: letters for token in sorted(found) if (letters := llama.letters(token))}
+
+
+def _templated(llama: Llama, request: Request, contents: Sequence[str], begun: str) -> str:
+    options = {} if request.think is None else {"enable_thinking": bool(request.think)}
+    messages = [
+        {"role": message.role, "content": content} for message, content in zip(request.messages, contents, strict=True)
+    ]
+    text = llama.apply_template(messages, **options)
+    if answers_without_thoughts(request) and text.rstrip().endswith(THINK_OPEN):
+        text = f"{text.rstrip()}\n\n{THINK_CLOSE}\n\n"
+    return text + begun
+
+
+def _unused_characters(texts: Sequence[str]) -> Iterator[str]:
+    """Yield characters that no text holds."""
+    used = set().union(*texts)
+    return (chr(code) for code in PRIVATE if chr(code) not in used)
+
+
+def _unmarked(text: str, tokens: Mapping[str, str], letters: Mapping[str, tuple[int, ...]]) -> PromptText:
+    pieces = re.split(f"([{''.join(tokens)}])", text)
+    # The first is a text even where it is empty: llama.cpp puts the beginning of a sequence before it.
+    sent: list[str | int] = [pieces[0]]
+    for mark, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+        sent += letters[tokens[mark]]
+        sent += [piece] if piece else []
+    shown = "".join(tokens.get(piece, piece) for piece in pieces)
+    return PromptText(shown, sent if len(sent) > 1 else shown)

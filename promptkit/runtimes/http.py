@@ -1,14 +1,16 @@
-"""JSON over HTTP, with every fault one of our errors: bounded bodies, no redirects, strict JSON, no keys in texts.
+"""JSON over HTTP by aiohttp. Every fault becomes one of promptkit's errors.
 
-Texts of a server reach messages through `Server.redactor.quote` only.
+Bodies are bounded, redirects are not followed, JSON is read strictly, and no key appears in a message: texts of a
+server reach messages through `Server.redactor.quote` only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
@@ -27,9 +29,166 @@ from promptkit.errors import (
     ServerBusy,
     ServerFailed,
 )
-from promptkit.runtimes.redaction import Redactor
-from promptkit.runtimes.transport import BODY_LIMIT, Sender, Sent
-from promptkit.storage import refuse_constant, without_repeats
+from promptkit.runtimes.api_keys import Redactor
+from promptkit.storage.strict_json import refuse_constant, refuse_repeated_keys
+
+BODY_LIMIT = 64 * 2**20
+LONGEST_CODING_SHOWN = 80
+SLICE_BYTES = 2**16
+"""So much of a body is handled before others on the event loop get a turn."""
+UNLIMITED = 0
+"""Of connections: what may be in flight at once is decided by who asks."""
+
+KEEP_SECONDS = 5.0
+KEPT_TOO_LONG = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+
+
+class Transport:
+    """Sends over aiohttp, which costs a third of httpx's CPU. No cookies of IP addresses, proxies or redirects."""
+
+    def __init__(self, url: str, limit: int = BODY_LIMIT) -> None:
+        """`limit` is how many bytes a body may have, unpacked."""
+        # A context for TLS reads all root certificates, which plain http has no use for.
+        self._tls = httpx.create_ssl_context() if url.startswith("https:") else False
+        self._limit = limit
+        self._has_kept = False
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        timeout: aiohttp.ClientTimeout,
+    ) -> Response:
+        """Return what comes back as soon as its head is there; it must be closed. Raises errors of httpx."""
+        with aiohttp_faults():
+            try:
+                response = await self._request(method, url, headers, content, timeout)
+            except KEPT_TOO_LONG:
+                # A kept connection may be closed by the time it is used: llama-server closes after each stream.
+                if not self._has_kept:
+                    raise
+                response = await self._request(method, url, headers, content, timeout)
+        self._has_kept = True
+        return Response(response, self._limit)
+
+    async def close(self) -> None:
+        """Close the connections. Safe to call twice."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=UNLIMITED, keepalive_timeout=KEEP_SECONDS, ssl=self._tls)
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        return await self._session.request(
+            method,
+            url,
+            headers={**headers, "Accept-Encoding": "gzip"},
+            data=content,
+            timeout=timeout,
+            allow_redirects=False,
+        )
+
+
+class Response:
+    """The answer to one request: its head, and its body, unpacked piece by piece and never beyond `limit` bytes."""
+
+    def __init__(self, response: aiohttp.ClientResponse, limit: int) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._limit = limit
+
+    async def pieces(self, limit: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives. Raises BadReply for one over `limit` bytes, and errors of httpx."""
+        coding = self.headers.get("Content-Encoding", "identity").lower()
+        if coding not in ("identity", "gzip", "x-gzip", "deflate"):
+            raise httpx.DecodingError(f"the body is packed by `{coding[:LONGEST_CODING_SHOWN]}`")
+        unpack = _unpacking() if coding != "identity" else _sliced
+        most = self._limit if limit is None else min(limit, self._limit)
+        room, since_pause = most, 0
+        with aiohttp_faults():
+            async for chunk in self._response.content.iter_any():
+                for piece in unpack(chunk):
+                    yield piece[:room]
+                    room -= len(piece)
+                    if room < 0:
+                        raise BadReply(f"the server's reply is too large: more than {most:,} bytes")
+                    since_pause += len(piece)
+                    if since_pause >= SLICE_BYTES:
+                        since_pause = 0
+                        await asyncio.sleep(0)
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """Return the whole body. Raises as `pieces`."""
+        return b"".join([piece async for piece in self.pieces(limit)])
+
+    async def start(self, size: int) -> bytes:
+        """Return the body's first bytes, at most `size`. Raises errors of httpx."""
+        read: list[bytes] = []
+        with suppress(BadReply):
+            async for piece in self.pieces(size):
+                read.append(piece)
+        return b"".join(read)
+
+    async def close(self) -> None:
+        """Give the connection back; one whose body was not read to its end is closed."""
+        with aiohttp_faults():
+            self._response.release()
+            await self._response.wait_for_close()
+
+
+def _sliced(chunk: bytes) -> Iterator[bytes]:
+    for start in range(0, len(chunk), SLICE_BYTES):
+        yield chunk[start : start + SLICE_BYTES]
+
+
+def _unpacking() -> Callable[[bytes], Iterator[bytes]]:
+    """Return what unpacks the chunks of one body: in slices, since a small chunk may hold a thousand times its size."""
+    reader = zlib.decompressobj(wbits=47)
+
+    def unpack(chunk: bytes) -> Iterator[bytes]:
+        is_more = True
+        while is_more:
+            try:
+                piece = reader.decompress(chunk, SLICE_BYTES)
+            except zlib.error as error:
+                raise httpx.DecodingError(str(error)) from error
+            chunk, is_more = reader.unconsumed_tail, len(piece) == SLICE_BYTES
+            yield piece
+
+    return unpack
+
+
+@contextmanager
+def aiohttp_faults() -> Iterator[None]:
+    """Give aiohttp's errors httpx's names."""
+    try:
+        yield
+    except aiohttp.ClientError as error:
+        match error:
+            case aiohttp.ServerTimeoutError():
+                raise httpx.ReadTimeout(str(error)) from error
+            case aiohttp.ClientConnectorError():
+                raise httpx.ConnectError(str(error)) from error
+            case aiohttp.InvalidURL():
+                raise httpx.UnsupportedProtocol(str(error)) from error
+            case _:
+                raise httpx.RemoteProtocolError(str(error)) from error
+    except ValueError as error:
+        raise httpx.LocalProtocolError("aiohttp cannot send this") from error
+
 
 LINE_LIMIT = 4 * 2**20
 DESCRIPTION_LIMIT = 3 * 2**20
@@ -69,15 +228,15 @@ def fault(error: Exception, place: str) -> PromptkitError:
             return BadReply(f"the server at {place} cannot be understood ({type(error).__name__})")
 
 
-_from_json = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=without_repeats).decode
+_from_json = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=refuse_repeated_keys).decode
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def refusal(status: int, headers: Mapping[str, str], said: str, place: str) -> RuntimeFailure:
+def status_error(status: int, headers: Mapping[str, str], said: str, place: str) -> RuntimeFailure:
     """Return our error for a status that is not 2xx. `said` is the server's own text, redacted."""
     text = f"the server at {place} answered {status}" + (f": {said}" if said else "")
     if status in (408, 425, 429, 503):
-        return ServerBusy(text, retry_after=_seconds(headers.get("Retry-After")))
+        return ServerBusy(text, retry_after=_retry_seconds(headers.get("Retry-After")))
     if status in (401, 403, 407):
         return AccessDenied(text)
     if status >= 500:
@@ -90,21 +249,21 @@ def refusal(status: int, headers: Mapping[str, str], said: str, place: str) -> R
     return BadReply(f"{text}, which no server answers a request with", hint="check the base URL of the server")
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _retry_seconds(retry_after: str | None) -> float | None:
     """Return what `Retry-After` says in seconds: a number, or the time that is left to a date."""
     if retry_after is None:
         return None
     try:
-        return max(0.0, float(retry_after)) if retry_after.strip().isdigit() else _left(retry_after)
+        return max(0.0, float(retry_after)) if retry_after.strip().isdigit() else _seconds_until(retry_after)
     except (ValueError, OverflowError):
         return None
 
 
-def _left(date: str) -> float:
+def _seconds_until(date: str) -> float:
     return max(0.0, parsedate_to_datetime(date).timestamp() - time())
 
 
-def said(body: bytes) -> str:
+def error_body_text(body: bytes) -> str:
     """Return what an error body says: Ollama's, OpenAI's or FastAPI's words, else all of it."""
     try:
         value: Any = json.loads(body)
@@ -138,12 +297,12 @@ class Server:
 
         `explain` may give a better error than `refusal`; `unreachable` is the hint where nothing answers.
         """
-        self.place = shown(base_url)
+        self.place = public_address(base_url)
         self.redactor = Redactor(key)
         self._explain = explain
         self._unreachable = unreachable
-        self._base = str(checked(base_url)).rstrip("/")
-        self._sender = Sender(base_url, limit)
+        self._base = str(checked_address(base_url)).rstrip("/")
+        self._sender = Transport(base_url, limit)
         self._timeout = aiohttp.ClientTimeout(
             connect=read_seconds, sock_connect=CONNECT_SECONDS, sock_read=read_seconds
         )
@@ -194,7 +353,7 @@ class Server:
             ) from None
 
     @asynccontextmanager
-    async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[Sent]:
+    async def _open(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[Response]:
         headers, content = dict(self._headers), None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -204,7 +363,7 @@ class Server:
             sent = await self._sender.send(method, url, headers=headers, content=content, timeout=self._timeout)
             try:
                 if not 200 <= sent.status < 300:
-                    raise self.refusal(sent.status, sent.headers, said(await sent.start(ERROR_LIMIT)))
+                    raise self.refusal(sent.status, sent.headers, error_body_text(await sent.start(ERROR_LIMIT)))
                 yield sent
             finally:
                 await sent.close()
@@ -224,7 +383,7 @@ class Server:
         """
         text = self.redactor.quote(text)
         explained = self._explain(status, text) if self._explain else None
-        return explained or refusal(status, headers, text, self.place)
+        return explained or status_error(status, headers, text, self.place)
 
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
@@ -270,20 +429,22 @@ class _Lines:
             raise BadReply(f"the server at {self._place} sends comments and no answer")
 
 
-def checked(url: str) -> httpx.URL:
+def checked_address(url: str) -> httpx.URL:
     """Return a server's address. Raises InputError where it is none, or holds a password: a file could keep it."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise fault(error, shown(url)) from None
+        raise fault(error, public_address(url)) from None
     if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65535:
-        raise fault(httpx.UnsupportedProtocol(""), shown(url))
+        raise fault(httpx.UnsupportedProtocol(""), public_address(url))
     if parsed.userinfo:
-        raise InputError(f"the address `{shown(url)}` holds a password", hint="keys come from the environment only")
+        raise InputError(
+            f"the address `{public_address(url)}` holds a password", hint="keys come from the environment only"
+        )
     return parsed
 
 
-def shown(url: str) -> str:
+def public_address(url: str) -> str:
     """Return an address as messages show it: no user, password or query."""
     start, mark, rest = url.partition("://")
     authority, slash, path = rest.partition("/")

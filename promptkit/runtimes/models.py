@@ -1,32 +1,36 @@
-"""Which model answers in a run, and one `Asker` for each of them."""
+"""The models of a run, with one `Client` for each, and the models that this machine can run."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from promptkit.runtimes.ask import DEADLINE, Asker, Cache
+from promptkit.errors import InputError
 from promptkit.runtimes.budget import Budget
-from promptkit.runtimes.references import AUTO, EMBEDDED, open_runtime, parse_reference
+from promptkit.runtimes.client import DEADLINE, Cache, Client
+from promptkit.runtimes.references import AUTO, EMBEDDED, REFERENCE_FORMS, open_runtime, parse_reference
 
 if TYPE_CHECKING:
-    from promptkit.runtimes.base import Runtime
-    from promptkit.runtimes.replay import Recorder
-    from promptkit.runtimes.weights import Progress
+    from collections.abc import Iterator
 
-OPTION = "--model"
-VARIABLE = "PROMPTKIT_MODEL"
+    from promptkit.runtimes.base import Capability, Runtime
+    from promptkit.runtimes.replay import Recorder
+    from promptkit.runtimes.weights import DownloadProgress
+
+MODEL_OPTION = "--model"
+MODEL_VARIABLE = "PROMPTKIT_MODEL"
 PROBE_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ModelChoice:
     """A reference that names a model, why it was taken, and a line that tells a person what to make of it."""
 
     reference: str
@@ -37,31 +41,31 @@ class Choice:
 def default_reference(option: str | None, pipeline: str | None, settings: str | None) -> tuple[str, str]:
     """Return the model of a run and who named it: `--model`, the pipeline, the environment, the project, or `auto`."""
     named = [
-        (option, OPTION),
+        (option, MODEL_OPTION),
         (pipeline, "the pipeline"),
-        (os.environ.get(VARIABLE), VARIABLE),
+        (os.environ.get(MODEL_VARIABLE), MODEL_VARIABLE),
         (settings, "promptkit.yaml"),
     ]
     return next(((reference, why) for reference, why in named if reference), (AUTO, AUTO))
 
 
-async def choose(reference: str, why: str) -> Choice:
+async def choose_model(reference: str, why: str) -> ModelChoice:
     """Return the model that a reference names; `auto` becomes the model used last on the Ollama server here, else the
     embedded one. Waits for a server no longer than PROBE_SECONDS. Raises InputError for what is no reference.
     """
     if parse_reference(reference).kind != AUTO:
-        return Choice(reference, why)
-    from promptkit.runtimes.ollama import probe
+        return ModelChoice(reference, why)
+    from promptkit.runtimes.ollama_server import probe
 
     installed = await probe(timeout=PROBE_SECONDS, one=True)
     for model in installed or ():
         if model.completes:
             named = f"ollama/{model.name}"
             notice = f"{named} answers: the Ollama model used last. To keep to it: --model {named}"
-            return Choice(named, f"{AUTO}: the Ollama model used last", notice)
+            return ModelChoice(named, f"{AUTO}: the Ollama model used last", notice)
     lack = "no Ollama server answers" if installed is None else "the Ollama server has no model that can answer"
     notice = f"{EMBEDDED} answers, as {lack}: it shows that promptkit works, not how good a prompt is"
-    return Choice(EMBEDDED, f"{AUTO}: {lack}", notice)
+    return ModelChoice(EMBEDDED, f"{AUTO}: {lack}", notice)
 
 
 class Models:
@@ -84,7 +88,7 @@ class Models:
         firm: bool = False,
         no_cache: bool = False,
         recorder: Recorder | None = None,
-        progress: Progress | None = None,
+        progress: DownloadProgress | None = None,
         notice: Callable[[str], None] | None = None,
         base: Path | None = None,
         apart: Collection[str] = (),
@@ -103,10 +107,10 @@ class Models:
         self._budget: Budget | None = None
         self._opening = asyncio.Lock()
         self._runtimes: dict[tuple[str, str | None], Runtime] = {}
-        self._askers: dict[str | None, Asker] = {}
-        self._choices: dict[str | None, Choice] = {}
+        self._askers: dict[str | None, Client] = {}
+        self._choices: dict[str | None, ModelChoice] = {}
 
-    async def get(self, reference: str | None = None) -> Asker:
+    async def get(self, reference: str | None = None) -> Client:
         """Return the asker of a model (None: the run's default), the same one each time.
 
         Raises InputError, MissingExtra or a RuntimeFailure where it cannot be opened.
@@ -159,7 +163,7 @@ class Models:
 
     @property
     def _overrides(self) -> bool:
-        return self._why == OPTION
+        return self._why == MODEL_OPTION
 
     @property
     def _replays(self) -> bool:
@@ -175,13 +179,13 @@ class Models:
         """Tell whether the default answers in the place of a model."""
         return self._overrides and (self._replays or reference not in self._apart)
 
-    async def _open(self, name: str | None) -> Asker:
+    async def _open(self, name: str | None) -> Client:
         stands_in = name is None or self._stands_for(name)
-        choice = await choose(self._default if stands_in else name or AUTO, self.why(name))
+        choice = await choose_model(self._default if stands_in else name or AUTO, self.why(name))
         if choice.notice and self._notice:
             self._notice(choice.notice)
         self._choices[name] = choice
-        return Asker(
+        return Client(
             await self._runtime(choice.reference, of=name if stands_in else None),
             # Kept replies would hide that a recording lacks the answer to a changed prompt.
             store=None if choice.reference.startswith("replay:") else self._store,
@@ -199,3 +203,75 @@ class Models:
             runtime = await open_runtime(reference, base=self._base, progress=self._progress, of=of)
             self._runtimes[reference, of] = runtime
         return runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalModel:
+    """A model as far as it is known without loading it. `ready` tells whether it is here, so that it can answer now."""
+
+    reference: str
+    digest: str | None = None
+    size: int | None = None
+    context: int | None = None
+    capabilities: frozenset[Capability] = frozenset()
+    ready: bool = True
+
+
+async def local_models() -> list[LocalModel]:
+    """Return the embedded default, the hub's files that are here, and what an Ollama server has, if one answers."""
+    from promptkit.runtimes.embedded import CAPABILITIES
+    from promptkit.runtimes.ollama_server import probe
+    from promptkit.runtimes.weights import DEFAULT_WEIGHTS, default_path
+
+    ready = await asyncio.to_thread(default_path) is not None
+    embedded = LocalModel(
+        reference=EMBEDDED,
+        digest=DEFAULT_WEIGHTS.sha256,
+        size=DEFAULT_WEIGHTS.size,
+        capabilities=frozenset(CAPABILITIES),
+        ready=ready,
+    )
+    installed = await probe() or ()
+    served = (
+        LocalModel(
+            reference=f"ollama/{model.name}",
+            digest=model.digest,
+            size=model.size,
+            context=model.context,
+            capabilities=model.capabilities,
+        )
+        for model in installed
+    )
+    return [embedded, *_hub_models(), *served]
+
+
+def _hub_models() -> Iterator[LocalModel]:
+    """Yield the GGUF files in the hub's cache; none where the extra `hub` is not installed."""
+    try:
+        from huggingface_hub import scan_cache_dir
+        from huggingface_hub.errors import CacheNotFound
+    except ImportError:
+        return
+    with suppress(CacheNotFound):
+        for repo in scan_cache_dir().repos:
+            for file in {file for revision in repo.revisions for file in revision.files}:
+                if file.file_name.endswith(".gguf"):
+                    yield LocalModel(reference=f"hf/{repo.repo_id}/{file.file_name}", size=file.size_on_disk)
+
+
+async def pull_model(reference: str, progress: DownloadProgress | None = None) -> None:
+    """Fetch a model where it is not here yet. Raises InputError for one that cannot be fetched, or a RuntimeFailure."""
+    from promptkit.runtimes.ollama_server import pull
+    from promptkit.runtimes.weights import default_weights, pull_hub
+
+    named = parse_reference(reference)
+    match named.kind:
+        case "embedded":
+            await asyncio.to_thread(default_weights, progress)
+        case "hf":
+            await asyncio.to_thread(pull_hub, named.name, named.path, progress)
+        case "ollama":
+            await pull(named.name, progress)
+        case _:
+            kinds = ", ".join(REFERENCE_FORMS[kind] for kind in ("embedded", "hf", "ollama"))
+            raise InputError(f"`{reference}` is nothing that can be fetched", hint=f"what can: {kinds}")

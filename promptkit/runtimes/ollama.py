@@ -1,7 +1,7 @@
-"""A model that an Ollama server runs.
+"""The runtime of a model on an Ollama server.
 
-It is asked over plain HTTP: the official client cannot send `truncate` and `shift`, without which Ollama cuts a prompt
-that is too long, silently, and it trusts what it is sent.
+It speaks plain HTTP: the official client cannot send `truncate` and `shift`, without which Ollama silently cuts a
+prompt that is too long, and it trusts every reply.
 """
 
 from __future__ import annotations
@@ -10,34 +10,93 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
+from math import ceil
 from time import perf_counter
 from typing import Any
 
 from promptkit.errors import BadReply, ContextOverflow, ModelMissing, Unsupported
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.base import (
+    Capability,
+    Message,
+    Model,
+    OnText,
+    Reply,
+    Request,
+    Runtime,
+    resuming_listeners,
+    sample_seed,
+)
 from promptkit.runtimes.http import VECTOR_LIMIT, Server
-from promptkit.runtimes.listeners import listeners
 from promptkit.runtimes.ollama_server import (
-    Installed,
     RunnerStopped,
-    at_least,
-    described,
-    full_name,
+    describe_model,
     listed_models,
-    normal_host,
     open_server,
-    probe,
-    pull,
     server_version,
     stream_error,
+    tagged_name,
+    version_at_least,
 )
-from promptkit.runtimes.reply_reader import ReplyReader, between, finite, understood
-from promptkit.runtimes.seeds import sample_seed
-from promptkit.runtimes.thoughts import ThoughtSplitter
-from promptkit.runtimes.turns import continues_once
-from promptkit.runtimes.window import Window
+from promptkit.runtimes.probes import continues_turns_cached
+from promptkit.runtimes.reply_reader import ReplyReader, ThoughtSplitter, finite_number, number_between, protocol_errors
 
-__all__ = ["Installed", "Ollama", "normal_host", "probe", "pull"]
+SMALLEST_WINDOW = 4096
+LARGEST_WINDOW = 2**24
+"""Tokens that are asked for at most where the model's own window is not known: more than models have."""
+TEMPLATE_TOKENS = 100
+"""Tokens that a chat template may add; gpt-oss adds about 70, SmolLM2 a system message of 20."""
+CAUTIOUS_BYTES = 3.0
+USUAL_BYTES = 4.0
+"""Bytes of text in a token, before a count is known: English has 4 to 5, other scripts and code 2.5 to 4."""
+FEWEST_TOKENS_LEARNT_FROM = 400
+"""A prompt with fewer tokens says little about bytes in a token: the template outweighs it."""
+
+
+class ContextWindow:
+    """The window of a run. It only grows, in powers of two, since every change loads the model again."""
+
+    def __init__(self, limit: int | None) -> None:
+        """`limit` is the model's own window, where known."""
+        self.limit = limit
+        self.tokens = self._capped(SMALLEST_WINDOW)
+        self._least_bytes: float | None = None
+        self._most_bytes: float | None = None
+
+    def fit(self, size: int, max_tokens: int) -> int:
+        """Return a window for a prompt of `size` bytes and its answer."""
+        needed = ceil(size / (self._least_bytes or CAUTIOUS_BYTES)) + TEMPLATE_TOKENS + max_tokens
+        while self.tokens < needed and self.grow():
+            pass
+        return self.tokens
+
+    def grow(self) -> bool:
+        """Double the window; return whether it is larger now."""
+        before, self.tokens = self.tokens, self._capped(2 * self.tokens)
+        return self.tokens > before
+
+    def learn(self, size: int, count: int) -> None:
+        """Take note that an uncut prompt of `size` bytes was counted as so many tokens."""
+        if count < FEWEST_TOKENS_LEARNT_FROM:
+            return
+        ratio = size / (count - TEMPLATE_TOKENS)
+        self._least_bytes = min(self._least_bytes or ratio, ratio)
+        self._most_bytes = max(self._most_bytes or ratio, ratio)
+
+    def was_cut(self, size: int, count: int, window: int) -> bool:
+        """Tell whether a prompt of `size` bytes, counted as `count` tokens, was cut to the window in silence.
+
+        A cut prompt is counted after the cut, at about half the window; then its bytes do not fit the count.
+        """
+        usual = self._most_bytes or USUAL_BYTES
+        return abs(count - (window // 2 + 2)) <= 16 and size / count > 1.5 * usual
+
+    def outgrown(self, size: int, window: int) -> bool:
+        """Tell whether a prompt of `size` bytes is more than the window holds, by the usual bytes in a token."""
+        return size / (self._most_bytes or USUAL_BYTES) > window
+
+    def _capped(self, tokens: int) -> int:
+        return min(tokens, self.limit or LARGEST_WINDOW)
+
 
 MOST_ALTERNATIVES = 20
 REFUSES_OVERFLOW = (0, 12, 4)
@@ -68,7 +127,7 @@ class Ollama(Runtime):
         self._describing = asyncio.Lock()
         self._model: Model | None = None
         self._version = ""
-        self._window = Window(None)
+        self._window = ContextWindow(None)
         self._stopped_runner: set[str] = set()
 
     async def model(self) -> Model:
@@ -79,16 +138,16 @@ class Ollama(Runtime):
             return self._model
 
     async def _describe(self) -> Model:
-        wanted = full_name(self._name)
+        wanted = tagged_name(self._name)
         listed = next((model for model in await listed_models(self._server) if model.name == wanted), None)
         if listed is None:
             raise ModelMissing(f"Ollama has no model `{self._name}`", hint=f"ollama pull {self._name}")
         self._version = await server_version(self._server)
-        model = await described(self._server, listed, self._version)
-        self._window = Window(model.context)
+        model = await describe_model(self._server, listed, self._version)
+        self._window = ContextWindow(model.context)
         capabilities = model.capabilities
         served = f"{model.digest} {self._version}"
-        if "chat" in capabilities and await continues_once(served, self._count):
+        if "chat" in capabilities and await continues_turns_cached(served, self._count):
             capabilities |= {"continue"}
         return Model(
             reference=f"ollama/{self._name}",
@@ -113,20 +172,20 @@ class Ollama(Runtime):
         if request.grammar is not None:
             raise Unsupported("Ollama enforces a JSON Schema, but no grammar")
         body = self._body(request, model.capabilities)
-        size = _size(request)
-        listen = listeners(on_text)
+        size = _prompt_bytes(request)
+        listen = resuming_listeners(on_text)
         fixed = request.context or self._context
         while True:
             window = fixed or self._window.fit(size, request.max_tokens)
             body["options"]["num_ctx"] = window
             try:
-                if not at_least(self._version, REFUSES_OVERFLOW) and self._window.outgrown(size, window):
+                if not version_at_least(self._version, REFUSES_OVERFLOW) and self._window.outgrown(size, window):
                     raise ContextOverflow("the prompt is longer, and this old Ollama would cut it without a word")
-                reply = await self._collect(_path(request), body, request, listen())
+                reply = await self._collect(_endpoint(request), body, request, listen())
                 self._check_whole(reply, request, size, window)
             except ContextOverflow as overflow:
                 if fixed or not self._window.grow():
-                    raise _named(overflow, self._name, window, fixed=bool(fixed)) from None
+                    raise _overflow_error(overflow, self._name, window, fixed=bool(fixed)) from None
             except RunnerStopped as error:
                 # A request that brings the runner down twice would bring it down for ever.
                 error.retry = repr(body) not in self._stopped_runner
@@ -181,7 +240,7 @@ class Ollama(Runtime):
             with self._understood():
                 last = self._part(line)
                 reader.check_open()
-                return _take(last, reader)
+                return _add_part(last, reader)
 
         started = perf_counter()
         async with aclosing(self._server.lines(path, body)) as lines:
@@ -194,7 +253,7 @@ class Ollama(Runtime):
         if request.alternatives and last.get("eval_count") and not reader.has_logprobs:
             raise Unsupported("this Ollama gives no log-probabilities", hint="Ollama 0.12.11 and later do")
         with self._understood():
-            loading = between(last.get("load_duration") or 0, 0, MOST_LOADING) / NANOSECONDS
+            loading = number_between(last.get("load_duration") or 0, 0, MOST_LOADING) / NANOSECONDS
             return reader.reply(
                 tokens_in=last.get("prompt_eval_count"),
                 tokens_out=last.get("eval_count"),
@@ -210,7 +269,7 @@ class Ollama(Runtime):
         return part
 
     def _understood(self) -> AbstractContextManager[None]:
-        return understood(f"what answers at {self._server.place} is not an Ollama server")
+        return protocol_errors(f"what answers at {self._server.place} is not an Ollama server")
 
     def _check_whole(self, reply: Reply, request: Request, size: int, window: int) -> None:
         """Raise ContextOverflow where the prompt was cut, or the window ended the answer before `max_tokens`."""
@@ -230,8 +289,8 @@ class Ollama(Runtime):
             raise Unsupported(f"`{self._name}` gives no embeddings", hint="use an embedding model")
         body = {"model": self._name, "input": list(texts), "truncate": False}
         answer = await self._server.post("/api/embed", body, limit=VECTOR_LIMIT * (len(texts) + 1))
-        with understood(f"`{self._name}` gave no vectors of numbers"):
-            vectors = [[finite(number) for number in vector] for vector in answer["embeddings"]]
+        with protocol_errors(f"`{self._name}` gave no vectors of numbers"):
+            vectors = [[finite_number(number) for number in vector] for vector in answer["embeddings"]]
         if len(vectors) != len(texts):
             raise BadReply(f"`{self._name}` gave {len(vectors)} vectors for {len(texts)} texts")
         return vectors
@@ -249,7 +308,7 @@ class Ollama(Runtime):
         await self._server.close()
 
 
-def _take(part: Mapping[str, Any], reader: ReplyReader) -> str:
+def _add_part(part: Mapping[str, Any], reader: ReplyReader) -> str:
     """Add a part of an answer to its reader and return the text in it. Raises TypeError and the like."""
     said = part.get("message", part)
     if said.get("tool_calls"):
@@ -273,16 +332,16 @@ def _duration(keep_alive: str | float | None) -> str | float | None:
     return keep_alive
 
 
-def _path(request: Request) -> str:
+def _endpoint(request: Request) -> str:
     return "/api/chat" if request.prompt is None else "/api/generate"
 
 
-def _size(request: Request) -> int:
+def _prompt_bytes(request: Request) -> int:
     """Return the bytes of a prompt's text."""
     texts = [turn.content for turn in request.messages] if request.prompt is None else [request.prompt]
     return sum(len(text.encode(errors="replace")) for text in (*texts, request.begun))
 
 
-def _named(overflow: ContextOverflow, name: str, window: int, *, fixed: bool) -> ContextOverflow:
+def _overflow_error(overflow: ContextOverflow, name: str, window: int, *, fixed: bool) -> ContextOverflow:
     hint = "raise `context`, or leave it out" if fixed else "shorten the prompt, or take a model with a larger window"
     return ContextOverflow(f"`{name}` with a window of {window} tokens: {overflow.message}", hint=hint)

@@ -12,19 +12,12 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from promptkit.errors import (
-    BadReply,
-    ContextOverflow,
-    ModelMissing,
-    PromptkitError,
-    ServerFailed,
-    Unsupported,
-)
+from promptkit.errors import BadReply, ContextOverflow, ModelMissing, PromptkitError, ServerFailed, Unsupported
+from promptkit.runtimes.api_keys import api_key_from_environment
 from promptkit.runtimes.base import Capability
 from promptkit.runtimes.http import Server, error_text
-from promptkit.runtimes.keys import environment_key
-from promptkit.runtimes.reply_reader import count, understood
-from promptkit.runtimes.weights import Progress
+from promptkit.runtimes.reply_reader import protocol_errors, token_count
+from promptkit.runtimes.weights import DownloadProgress
 
 DESCRIBE_SECONDS = 10.0
 MOST_DESCRIBED = 200
@@ -71,7 +64,7 @@ def normal_host(text: str | None) -> str:
     name, port = _split_port(place)
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
         port = default
-    return f"{scheme}://{_reachable(name)}:{port}{slash}{path}".rstrip("/")
+    return f"{scheme}://{_reachable_host(name)}:{port}{slash}{path}".rstrip("/")
 
 
 def _split_port(place: str) -> tuple[str, str]:
@@ -82,7 +75,7 @@ def _split_port(place: str) -> tuple[str, str]:
     return name, port
 
 
-def _reachable(name: str) -> str:
+def _reachable_host(name: str) -> str:
     name = name.strip("[]") or "127.0.0.1"
     try:
         address = ip_address(name)
@@ -94,7 +87,7 @@ def _reachable(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedModel:
     """A model as the server's list gives it. `used` orders models by when they were fetched."""
 
     name: str
@@ -106,10 +99,10 @@ class Listed:
 def open_server(host: str | None) -> Server:
     """Return the server at a host (None: the one of OLLAMA_HOST), with the key of OLLAMA_API_KEY."""
     url = normal_host(os.environ.get("OLLAMA_HOST") if host is None else host)
-    return Server(url, key=environment_key("OLLAMA_API_KEY"), explain=explain, unreachable=UNREACHABLE)
+    return Server(url, key=api_key_from_environment("OLLAMA_API_KEY"), explain=ollama_error, unreachable=UNREACHABLE)
 
 
-def explain(status: int, text: str) -> PromptkitError | None:
+def ollama_error(status: int, text: str) -> PromptkitError | None:
     """Return what an error of Ollama stands for, where its status alone does not tell; 200 is that of a stream."""
     missing = re.search(r"model ['\"]([\w.:/-]+)['\"] not found", text)  # it becomes a line to type
     if status == 404 and missing:
@@ -129,7 +122,7 @@ def stream_error(server: Server, error: Any) -> PromptkitError:
     return server.refusal(400 if "context" in text else 200, {}, text)
 
 
-def full_name(name: str) -> str:
+def tagged_name(name: str) -> str:
     """Return a model's name with its tag, as the server lists it."""
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
@@ -143,7 +136,7 @@ async def probe(host: str | None = None, timeout: float = 0.3, *, one: bool = Fa
     server = open_server(host)
     try:
         async with asyncio.timeout(timeout):
-            listed, loaded = await asyncio.gather(listed_models(server), _loaded(server))
+            listed, loaded = await asyncio.gather(listed_models(server), _loaded_until(server))
         order = sorted(
             listed, key=lambda model: (model.name in loaded, loaded.get(model.name, model.used)), reverse=True
         )
@@ -151,10 +144,10 @@ async def probe(host: str | None = None, timeout: float = 0.3, *, one: bool = Fa
         async with asyncio.timeout(DESCRIBE_SECONDS):
             version = await server_version(server)
             if not one:
-                return await _all_described(server, order, version, loaded)
+                return await _describe_all(server, order, version, loaded)
             found: list[Installed] = []
             for model in order[:MOST_DESCRIBED]:
-                found.append(await described(server, model, version, loaded=model.name in loaded))
+                found.append(await describe_model(server, model, version, loaded=model.name in loaded))
                 if found[-1].completes:
                     break
             return found
@@ -164,7 +157,7 @@ async def probe(host: str | None = None, timeout: float = 0.3, *, one: bool = Fa
         await server.close()
 
 
-async def pull(name: str, progress: Progress | None = None, *, host: str | None = None) -> None:
+async def pull(name: str, progress: DownloadProgress | None = None, *, host: str | None = None) -> None:
     """Fetch a model; `progress` gets bytes. Cancelling stops it, and a later pull goes on from there.
 
     Raises ServerFailed with Ollama's words, ConnectionFailed, or BadReply where the end was never reported.
@@ -195,13 +188,13 @@ async def server_version(server: Server) -> str:
     return server.redactor.quote(version) if isinstance(version, str) else ""
 
 
-def at_least(version: str, wanted: tuple[int, ...]) -> bool:
+def version_at_least(version: str, wanted: tuple[int, ...]) -> bool:
     """Compare versions; one that has no numbers, or 0.0.0, is somebody's own build and taken for new."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     return not any(numbers) or numbers >= wanted
 
 
-async def listed_models(server: Server) -> list[Listed]:
+async def listed_models(server: Server) -> list[ListedModel]:
     """Return the models that the server lists, but for those whose names no person could type."""
     answer = await server.get("/api/tags", within=DESCRIBE_SECONDS)
     with _understood(server):
@@ -209,12 +202,12 @@ async def listed_models(server: Server) -> list[Listed]:
     return [model for model in models if _is_name(model.name) and not server.redactor.finds(model.name)]
 
 
-async def described(server: Server, listed: Listed, version: str, *, loaded: bool = False) -> Installed:
+async def describe_model(server: Server, listed: ListedModel, version: str, *, loaded: bool = False) -> Installed:
     """Return a model with what the server says of it."""
     shown = await server.post("/api/show", {"model": listed.name}, within=DESCRIBE_SECONDS)
     with _understood(server):
         told = (shown.get("model_info") or {}).items()
-        lengths = [count(value) for key, value in told if key.endswith(".context_length")]
+        lengths = [token_count(value) for key, value in told if key.endswith(".context_length")]
         return Installed(
             name=listed.name,
             digest=server.redactor.quote(listed.digest),
@@ -225,14 +218,14 @@ async def described(server: Server, listed: Listed, version: str, *, loaded: boo
         )
 
 
-async def _all_described(
-    server: Server, order: Sequence[Listed], version: str, loaded: Mapping[str, float]
+async def _describe_all(
+    server: Server, order: Sequence[ListedModel], version: str, loaded: Mapping[str, float]
 ) -> list[Installed]:
     places = asyncio.Semaphore(DESCRIBED_AT_ONCE)
 
-    async def describe(model: Listed) -> Installed:
+    async def describe(model: ListedModel) -> Installed:
         async with places:
-            return await described(server, model, version, loaded=model.name in loaded)
+            return await describe_model(server, model, version, loaded=model.name in loaded)
 
     first = await asyncio.gather(*map(describe, order[:MOST_DESCRIBED]))
     unknown = (
@@ -249,17 +242,17 @@ async def _all_described(
     return [*first, *unknown]
 
 
-async def _loaded(server: Server) -> dict[str, float]:
+async def _loaded_until(server: Server) -> dict[str, float]:
     """Return which models are loaded, and until when."""
     answer = await server.get("/api/ps", within=DESCRIBE_SECONDS)
     with _understood(server):
         return {str(model["model"]): _time(model.get("expires_at")) for model in answer["models"] or ()}
 
 
-def _listed(model: Mapping[str, Any]) -> Listed:
+def _listed(model: Mapping[str, Any]) -> ListedModel:
     """Return a model of the server's list. Raises TypeError and the like where it is none."""
     name, digest = model.get("model") or model["name"], model.get("digest") or ""
-    return Listed(str(name), str(digest), _bytes(model.get("size")), _time(model.get("modified_at")))
+    return ListedModel(str(name), str(digest), _bytes(model.get("size")), _time(model.get("modified_at")))
 
 
 def _is_name(text: str) -> bool:
@@ -279,7 +272,7 @@ def _time(text: Any) -> float:
 
 
 def _understood(server: Server) -> AbstractContextManager[None]:
-    return understood(f"what answers at {server.place} is not an Ollama server", hint="check OLLAMA_HOST")
+    return protocol_errors(f"what answers at {server.place} is not an Ollama server", hint="check OLLAMA_HOST")
 
 
 def _capabilities(shown: Mapping[str, Any], version: str) -> frozenset[Capability]:
@@ -290,7 +283,7 @@ def _capabilities(shown: Mapping[str, Any], version: str) -> frozenset[Capabilit
         found |= {"chat", "complete", "schema", "sampling", "stop", "seed"}
         if re.search(r"system|\.role", shown.get("template") or "", re.IGNORECASE):
             found.add("system")
-        if at_least(version, GIVES_LOGPROBS):
+        if version_at_least(version, GIVES_LOGPROBS):
             found.add("logprobs")
     if "thinking" in listed:
         found.add("think")

@@ -24,13 +24,11 @@ from promptkit.errors import (
     Unsupported,
     nearest,
 )
-from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.api_keys import api_key_for
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, sample_seed
 from promptkit.runtimes.http import CHARACTER_LIMIT, DESCRIPTION_LIMIT, VECTOR_LIMIT, Server, error_text
-from promptkit.runtimes.keys import key_for
-from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, finite, understood
-from promptkit.runtimes.seeds import sample_seed
-from promptkit.runtimes.thoughts import ThoughtSplitter
-from promptkit.runtimes.trials import GRAMMAR_FIELDS, Field, Trials
+from promptkit.runtimes.probes import GRAMMAR_FIELDS, GrammarField, Probes
+from promptkit.runtimes.reply_reader import MOST_TOKENS, ReplyReader, ThoughtSplitter, finite_number, protocol_errors
 
 DESCRIBE_SECONDS = 10.0
 MOST_ALTERNATIVES = 20
@@ -41,7 +39,7 @@ WITHHELD = {"refusal": "refusal", "tool_calls": "tool_calls", "function_call": "
 
 
 @dataclass(slots=True)
-class _Stream:
+class _EventStream:
     """The events of one answer, as they come."""
 
     reader: ReplyReader
@@ -93,14 +91,16 @@ class OpenAI(Runtime):
         """`key_env` names the variable that holds the key. Raises InputError where `base_url` is no address."""
         base_url = base_url.rstrip("/")
         self._name = name
-        self._server = Server(base_url, key=key_for(base_url, key_env), explain=self._explain, unreachable=UNREACHABLE)
+        self._server = Server(
+            base_url, key=api_key_for(base_url, key_env), explain=self._explain, unreachable=UNREACHABLE
+        )
         self._root = base_url.removesuffix("/v1")
         self._reference = f"openai/{name}@{self._server.place}"
         self._describing = asyncio.Lock()
         self._model: Model | None = None
         self._listed: list[Mapping[str, Any]] = []
         self._llama: Mapping[str, Any] | None = None
-        self._grammar_field: Field = ()
+        self._grammar_field: GrammarField = ()
 
     async def model(self) -> Model:
         """Describe the model: which server it is, and what it answers when it is asked for more than chat."""
@@ -151,7 +151,7 @@ class OpenAI(Runtime):
         return slots if type(slots) is int and 0 < slots <= MOST_SLOTS else 1
 
     async def _capabilities(self) -> frozenset[Capability]:
-        trials = Trials(self._send, self._vectors)
+        trials = Probes(self._send, self._vectors)
         found = await trials.chats()
         if "chat" not in found:
             return found
@@ -167,7 +167,7 @@ class OpenAI(Runtime):
         await self.model()
         return await self._send(request, self._grammar_field, on_text)
 
-    async def _send(self, request: Request, grammar_field: Field, on_text: OnText | None = None) -> Reply:
+    async def _send(self, request: Request, grammar_field: GrammarField, on_text: OnText | None = None) -> Reply:
         path = "/chat/completions" if request.prompt is None else "/completions"
         reader = ReplyReader(
             self._name,
@@ -175,7 +175,7 @@ class OpenAI(Runtime):
             redactor=self._server.redactor,
             splitter=ThoughtSplitter(off=bool(request.begun)),
         )
-        stream = _Stream(reader)
+        stream = _EventStream(reader)
 
         def take(line: bytes) -> str:
             name, _, data = line.partition(b":")
@@ -205,9 +205,9 @@ class OpenAI(Runtime):
             raise self._explain(400, text) or ServerFailed(f"the server at {self._server.place} says: {text}")
 
     def _understood(self) -> AbstractContextManager[None]:
-        return understood(f"what answers at {self._server.place} does not speak OpenAI's protocol")
+        return protocol_errors(f"what answers at {self._server.place} does not speak OpenAI's protocol")
 
-    def _body(self, request: Request, grammar_field: Field) -> dict[str, Any]:
+    def _body(self, request: Request, grammar_field: GrammarField) -> dict[str, Any]:
         alternatives = request.alternatives if self._llama else min(request.alternatives, MOST_ALTERNATIVES)
         body: dict[str, Any] = {
             "model": self._name,
@@ -262,9 +262,9 @@ class OpenAI(Runtime):
         answer = await self._server.post(
             "/embeddings", {"model": self._name, "input": list(texts)}, limit=VECTOR_LIMIT * (len(texts) + 1)
         )
-        with understood(f"the server at {self._server.place} gave no embeddings"):
+        with protocol_errors(f"the server at {self._server.place} gave no embeddings"):
             rows = sorted(answer["data"], key=lambda row: int(row["index"]))
-            vectors = [[finite(number) for number in row["embedding"]] for row in rows]
+            vectors = [[finite_number(number) for number in row["embedding"]] for row in rows]
         if len(vectors) != len(texts):
             raise BadReply(f"the server at {self._server.place} gave {len(vectors)} vectors for {len(texts)} texts")
         return vectors

@@ -14,13 +14,13 @@ from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.runtimes.base import Runtime
-    from promptkit.runtimes.weights import Progress
+    from promptkit.runtimes.weights import DownloadProgress
 
-Kind: TypeAlias = Literal["auto", "embedded", "gguf", "hf", "ollama", "openai", "replay", "scripted"]
+ReferenceKind: TypeAlias = Literal["auto", "embedded", "gguf", "hf", "ollama", "openai", "replay", "scripted"]
 
 AUTO = "auto"
 EMBEDDED = "embedded/smollm2"
-FORMS: dict[Kind, str] = {
+REFERENCE_FORMS: dict[ReferenceKind, str] = {
     "auto": "auto",
     "embedded": EMBEDDED,
     "gguf": "gguf:PATH",
@@ -38,11 +38,11 @@ _SCRIPT = re.compile(r"(?P<path>.+\.(?:ya?ml|py(?=:)))(?::(?P<function>\w+))?", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class ModelReference:
     """A reference in its parts; `name` is a model's or, for `hf`, a repository's, `path` as it was written."""
 
     text: str
-    kind: Kind
+    kind: ReferenceKind
     name: str = ""
     path: str = ""
     url: str = ""
@@ -56,35 +56,37 @@ class Reference:
         """Whether `path` is a file's on this machine."""
         return bool(self.path) and self.kind != "hf"
 
-    def beside(self, folder: Path) -> Reference:
+    def beside(self, folder: Path) -> ModelReference:
         """Return the reference as seen from anywhere: a path is relative to `folder`."""
         if not self.is_local:
             return self
-        from promptkit.storage import resolved
+        from promptkit.storage.files import resolved
 
         path = resolved(folder / self.path)
         text = f"{self.kind}:{path}" + (f":{self.function}" if self.function else "")
         return replace(self, text=text, path=str(path))
 
 
-def parse_reference(text: str) -> Reference:
+def parse_reference(text: str) -> ModelReference:
     """Read a model reference. Raises InputError, which says how it is written."""
     if text == AUTO:
-        return Reference(text=text, kind="auto")
+        return ModelReference(text=text, kind="auto")
     found = _REFERENCE.fullmatch(text)
     kind = found["kind"] if found else ""
-    if found is None or kind not in FORMS or kind == AUTO:
-        raise InputError(f"`{text}` is no model reference", hint=_likely(text, kind))
-    for known in get_args(Kind):
-        if known == kind and found["sign"] == FORMS[known][len(known)]:
+    if found is None or kind not in REFERENCE_FORMS or kind == AUTO:
+        raise InputError(f"`{text}` is no model reference", hint=_likely_meaning(text, kind))
+    for known in get_args(ReferenceKind):
+        if known == kind and found["sign"] == REFERENCE_FORMS[known][len(known)]:
             reference = _parts(known, found["rest"], text)
             if reference is not None:
                 return reference
-    raise InputError(f"`{text}` is not how this model is named", hint=_ready(text, kind) or _form(kind))
+    raise InputError(
+        f"`{text}` is not how this model is named", hint=_whole_openai_form(text, kind) or _form_hint(kind)
+    )
 
 
 async def open_runtime(
-    reference: str | Reference, *, base: Path, progress: Progress | None = None, of: str | None = None
+    reference: str | ModelReference, *, base: Path, progress: DownloadProgress | None = None, of: str | None = None
 ) -> Runtime:
     """Return the runtime that a reference names (not `auto`), fetching weights where they are not here.
 
@@ -107,7 +109,7 @@ async def open_runtime(
 
             return Replay(path, of=of)
         case "scripted":
-            from promptkit.runtimes.scripts import load_function, load_script
+            from promptkit.runtimes.scripted import load_function, load_script
 
             if named.function:
                 return load_function(path, named.function, named.text)
@@ -117,9 +119,9 @@ async def open_runtime(
     return await _embedded(named, path, progress)
 
 
-async def _embedded(named: Reference, path: Path, progress: Progress | None) -> Runtime:
+async def _embedded(named: ModelReference, path: Path, progress: DownloadProgress | None) -> Runtime:
     if named.kind == "gguf":
-        from promptkit.storage import check_there
+        from promptkit.storage.files import check_there
 
         check_there(path)
     from promptkit.runtimes.embedded import Embedded
@@ -133,22 +135,22 @@ async def _embedded(named: Reference, path: Path, progress: Progress | None) -> 
     return Embedded(path, reference=named.text)
 
 
-def _parts(kind: Kind, rest: str, text: str) -> Reference | None:
+def _parts(kind: ReferenceKind, rest: str, text: str) -> ModelReference | None:
     """Read what follows the sign, or return None where it is not of its kind's form."""
     match kind:
         case "hf" if found := _HUB.fullmatch(rest):
-            return Reference(text=text, kind=kind, name=found["name"], path=found["path"])
+            return ModelReference(text=text, kind=kind, name=found["name"], path=found["path"])
         case "scripted" if found := _SCRIPT.fullmatch(rest):
-            return Reference(text=text, kind=kind, path=found["path"], function=found["function"] or "")
+            return ModelReference(text=text, kind=kind, path=found["path"], function=found["function"] or "")
         case "openai" if found := _SERVER.fullmatch(rest):
             _check_url(found["url"])
-            return Reference(text=text, kind=kind, name=found["name"], url=found["url"].rstrip("/"))
+            return ModelReference(text=text, kind=kind, name=found["name"], url=found["url"].rstrip("/"))
         case "embedded" if text == EMBEDDED:
-            return Reference(text=text, kind=kind, name=rest)
+            return ModelReference(text=text, kind=kind, name=rest)
         case "ollama" if rest.strip():
-            return Reference(text=text, kind=kind, name=rest)
+            return ModelReference(text=text, kind=kind, name=rest)
         case "gguf" | "replay" if rest.strip():
-            return Reference(text=text, kind=kind, path=rest)
+            return ModelReference(text=text, kind=kind, path=rest)
     return None
 
 
@@ -160,28 +162,28 @@ def _check_url(url: str) -> None:
     except ValueError:
         whole = False
     if not whole:
-        raise InputError("the address of the server is not complete", hint=_form("openai"))
+        raise InputError("the address of the server is not complete", hint=_form_hint("openai"))
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InputError(
             "the address of a server must not hold a key or a query", hint="put the key into OPENAI_API_KEY"
         )
 
 
-def _form(kind: str) -> str | None:
-    return next((f"write {form}" for known, form in FORMS.items() if known == kind), None)
+def _form_hint(kind: str) -> str | None:
+    return next((f"write {form}" for known, form in REFERENCE_FORMS.items() if known == kind), None)
 
 
-def _ready(text: str, kind: str) -> str | None:
+def _whole_openai_form(text: str, kind: str) -> str | None:
     """Return the whole form for a model of a server whose address was left out."""
     name = text.removeprefix("openai").strip("/:").partition("@")[0]
     return f"write openai/{name}@http://HOST:PORT/v1" if kind == "openai" and name else None
 
 
-def _likely(text: str, kind: str) -> str | None:
+def _likely_meaning(text: str, kind: str) -> str | None:
     if text.endswith(".gguf"):
         return f"did you mean `gguf:{text}`?"
-    close = get_close_matches(kind or text, FORMS, n=1)
+    close = get_close_matches(kind or text, REFERENCE_FORMS, n=1)
     if close:
         return f"did you mean `{close[0]}{text[len(kind) :]}`?" if kind else f"did you mean `{close[0]}`?"
     likely = f"`ollama/{text}`, or `openai/{text}@http://HOST:PORT/v1`"
-    return f"did you mean {likely}? Known forms: {', '.join(FORMS.values())}"
+    return f"did you mean {likely}? Known forms: {', '.join(REFERENCE_FORMS.values())}"

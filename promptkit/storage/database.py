@@ -1,12 +1,16 @@
-"""One SQLite file that several processes share: reads at once, writes in groups on a thread of their own.
+"""One SQLite file that several processes share: its tables, its owners, and writes in groups on a thread of their own.
 
 While one group is committed the next one gathers, so that a lone write waits for nothing and a crowd shares one
-commit. Every writing transaction is immediate: one that reads first and then writes would fail as soon as
-another process wrote in between, however long its timeout.
+commit. Every writing transaction is immediate: one that reads first and then writes would fail as soon as another
+process wrote in between, however long its timeout.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+import socket
 import sqlite3
 import threading
 import time
@@ -17,9 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.errors import StoreFailed, place
-from promptkit.storage.kept import Damage
+from promptkit.storage.hashes import bytes_hash
 from promptkit.storage.key_index import make_tails
-from promptkit.storage.migrations import MIGRATIONS, migrate, version
+from promptkit.storage.records import Damage
 
 Result = TypeVar("Result")
 
@@ -180,3 +184,190 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+SILENT_SECONDS = 120.0
+
+# The openings of this very process: one with our pid that is none of these is from a process before us.
+_OURS: set[int] = set()
+
+
+class Owner:
+    """One opening of a store. The methods run inside a writing transaction.
+
+    A number is drawn and not counted up, so that it is the same after a transaction that was rolled back.
+    """
+
+    def __init__(self) -> None:
+        self.number = secrets.randbits(62)
+        self.is_known = False
+        _OURS.add(self.number)
+
+    def sign(self, connection: sqlite3.Connection, *, beats: bool) -> None:
+        """Make this opening known. With `beats` it promises to come back within SILENT_SECONDS, as often as it can."""
+        seen = _now() if beats else None
+        connection.execute(
+            "insert into owners values (?, ?, ?, ?)"
+            " on conflict (number) do update set seen = coalesce(excluded.seen, seen)",
+            (self.number, os.getpid(), _host(), seen),
+        )
+        self.is_known = True
+
+    def leave(self, connection: sqlite3.Connection) -> None:
+        """Take back all that this opening holds."""
+        forget_owner(connection, self.number)
+
+    def forget(self) -> None:
+        """End this opening within the process."""
+        _OURS.discard(self.number)
+
+
+def is_alive(connection: sqlite3.Connection, number: int) -> bool:
+    """Say whether the process behind an owner can still do what it began.
+
+    A pid of this host that is gone says no; so do 120 seconds without a sign, which also catches a pid given out again.
+    """
+    found = connection.execute("select pid, host, seen from owners where number = ?", (number,)).fetchone()
+    if found is None:
+        return False
+    pid, host, seen = found
+    if not isinstance(pid, int) or not isinstance(seen, float | int | None):
+        return False  # damaged: nobody can be asked
+    if host == _host() and (not _has_process(pid) or (pid == os.getpid() and number not in _OURS)):
+        return False
+    # A clock that was set back must not keep a claim for ever.
+    return seen is None or abs(_now() - seen) <= SILENT_SECONDS
+
+
+def forget_owner(connection: sqlite3.Connection, number: int) -> None:
+    """Free all that an owner claimed. Its runs stay: `Store.close_dead_runs` ends them."""
+    connection.execute("delete from claims where owner = ?", (number,))
+    connection.execute("delete from owners where number = ?", (number,))
+
+
+def _now() -> float:
+    return time.time()
+
+
+def _host() -> str:
+    """Return what two processes have in common exactly when they see each other's pids."""
+    space = ""
+    with contextlib.suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {space}".strip()
+
+
+def _has_process(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # Signal 0 is ctrl-C there; the time decides alone.
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "create table answers (key text primary key, value blob not null, used integer not null)",
+        "create index answers_by_use on answers (used)",
+        # One row: the bytes of all answers, kept by the triggers, since a sum over all would read the whole table.
+        "create table answers_size (bytes integer not null)",
+        "insert into answers_size values (0)",
+        """create trigger answer_added after insert on answers begin
+             update answers_size set bytes = bytes + length(new.value); end""",
+        """create trigger answer_removed after delete on answers begin
+             update answers_size set bytes = bytes - length(old.value); end""",
+        """create trigger answer_replaced after update of value on answers begin
+             update answers_size set bytes = bytes + length(new.value) - length(old.value); end""",
+        """create table runs (
+             number integer primary key autoincrement, kind text not null, target text not null, status text not null,
+             model text not null, inputs text not null, started real not null, ended real, record text not null)""",
+        "create table calls (number integer primary key, run integer not null references runs, call text not null)",
+        "create index calls_by_run on calls (run)",
+        """create table cases (
+             target text not null, name text not null, record text not null,
+             primary key (target, name)) without rowid""",
+    ),
+    (
+        # Openings of the store; `seen` is null for one that did not promise to come back.
+        "create table owners (number integer primary key, pid integer not null, host text not null, seen real)",
+        "create table running (run integer primary key references runs, owner integer not null)",
+        "create table claims (key blob primary key, owner integer not null) without rowid",
+        # Traces and rows stand apart, so that reading outcomes does not step over them.
+        """create table cells (
+             number integer primary key, key blob not null, failed integer not null, outcome blob not null)""",
+        "create index cells_by_key on cells (key)",
+        # `like` is the cell whose trace is needed to read this one; null where it is whole.
+        "create table traces (cell integer primary key references cells, trace blob not null, like integer)",
+        "create table data_rows (number integer primary key, key blob not null unique, fields blob not null)",
+        """create table run_variants (
+             run integer not null references runs, number integer not null, name text not null,
+             primary key (run, number)) without rowid""",
+        """create table run_cells (
+             run integer not null references runs, row integer not null, variant integer not null,
+             repeat integer not null, cell integer not null references cells,
+             row_number integer not null references data_rows, scores blob not null,
+             primary key (run, row, variant, repeat)) without rowid""",
+        """create table scores (
+             cell integer not null references cells, metric blob not null, score blob not null,
+             primary key (cell, metric)) without rowid""",
+    ),
+    (
+        "create table splits (suite text primary key, salt integer not null, share real not null) without rowid",
+        """create table verdicts (
+             rows blob not null, pair blob not null, ordinal integer not null,
+             primary key (rows, pair)) without rowid""",
+    ),
+    (
+        # Rows are found by the first bytes of their keys; `last` is the last row that is in its table's index.
+        "create table indexed (source text primary key, last integer not null) without rowid",
+        "create table new_answers (number integer primary key, key blob not null, value blob not null)",
+        "insert into new_answers select null, key_hash(cast(key as blob)), value from answers order by used, rowid",
+        # With its triggers: `cached_bytes` is counted where rows are put into the index.
+        "drop table answers",
+        "alter table new_answers rename to answers",
+        "drop index cells_by_key",
+        "create table new_data_rows (number integer primary key, key blob not null, fields blob not null)",
+        "insert into new_data_rows select number, key, fields from data_rows",
+        "drop table data_rows",
+        "alter table new_data_rows rename to data_rows",
+        *(
+            statement
+            for table in ("answers", "cells", "data_rows")
+            for statement in (
+                f"""create table {table}_index (
+                      prefix blob not null, number integer not null, primary key (prefix, number)) without rowid""",
+                f"insert into {table}_index select substr(key, 1, 8), number from {table} order by 1, 2",
+                f"insert into indexed select '{table}', coalesce(max(number), 0) from {table}",
+            )
+        ),
+        """create table batch_rows (
+             run integer not null references runs, row integer not null, failed integer not null, record blob not null,
+             primary key (run, row)) without rowid""",
+    ),
+)
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """Return how many migrations a file has had."""
+    return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file up to date in one transaction: a process that dies here leaves the old file."""
+    if version(connection) >= len(MIGRATIONS):
+        return
+    connection.create_function("key_hash", 1, lambda key: bytes_hash(key or b""), deterministic=True)
+    connection.execute("begin immediate")
+    try:
+        for statements in MIGRATIONS[version(connection) :]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"pragma user_version = {len(MIGRATIONS)}")
+        connection.execute("commit")
+    except BaseException:
+        connection.rollback()
+        raise

@@ -10,8 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.storage.nodes import Key
-from promptkit.storage.yaml import Document
+from promptkit.storage.yaml import Document, Key
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -124,10 +123,10 @@ def _problem(
     if kind == "literal_error":
         hint = nearest(given, _quoted(context["expected"])) if isinstance(given, str) else None
         return document.problem(path, f"{_name(path)}must be {context['expected']}, not {_shown(given)}", hint)
-    return document.problem(path, _name(path) + wording(detail))
+    return document.problem(path, _name(path) + schema_error_text(detail))
 
 
-def wording(detail: Mapping[str, Any]) -> str:
+def schema_error_text(detail: Mapping[str, Any]) -> str:
     """Return one of pydantic's errors as promptkit words it, without the name of what is wrong."""
     context = detail.get("ctx", {})
     if "error" in context:

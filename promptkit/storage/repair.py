@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from promptkit.errors import DamagedRecord, StoreFailed, place
 from promptkit.storage import shapes
-from promptkit.storage.answers import INDEXED_BYTES
-from promptkit.storage.batches import read_batch_row
+from promptkit.storage.cached_replies import INDEXED_BYTES
+from promptkit.storage.cells import unpack_trace
 from promptkit.storage.database import connect, move_away
 from promptkit.storage.files import PRIVATE_FILE
-from promptkit.storage.kept import fitting, read_json, read_kept
 from promptkit.storage.key_index import TABLES, index_fault, last_numbers, rebuild_indexes
-from promptkit.storage.traces import unpack
+from promptkit.storage.records import check_shape, read_json, read_record
+from promptkit.storage.store import read_batch_row
 
 DAMAGED = "damaged"
 """The status of a run whose record was damaged and has been emptied."""
@@ -166,7 +166,7 @@ def _free_traces(connection: sqlite3.Connection, cell: int) -> None:
     query = "select kept.cell, kept.trace, model.trace from traces kept join traces model on model.cell = kept.like"
     for number, trace, model in connection.execute(f"{query} where kept.like = ?", (cell,)).fetchall():
         try:
-            whole = unpack(trace, model)
+            whole = unpack_trace(trace, model)
         except (zlib.error, TypeError):
             connection.execute("delete from traces where cell = ?", (number,))
         else:
@@ -194,7 +194,7 @@ def _emptied(number: int, names: Iterable[str]) -> tuple[tuple[str, tuple[Any, .
 _EMPTY = {"model": '{"reference":"unknown","digest":""}', "inputs": "null", "record": "{}"}
 """The columns of a run that hold JSON, and what they hold when they are emptied."""
 
-_INPUTS: dict[str, Callable[..., Any]] = {"eval": shapes.HowShape, "batch": shapes.BatchShape}
+_INPUTS: dict[str, Callable[..., Any]] = {"eval": shapes.EvalInputsShape, "batch": shapes.BatchShape}
 """The shapes of inputs by the kinds of runs that cannot be shown without them."""
 
 _SOUND: dict[str, Any] = {
@@ -209,11 +209,11 @@ def _wrong_columns(columns: Mapping[str, Any]) -> dict[str, str]:
     for name, kept in columns.items():
         try:
             value = read_json(kept, "") if name in _EMPTY else kept
-            fitting({**_SOUND, name: value}, shapes.RunShape, "")
+            check_shape({**_SOUND, name: value}, shapes.RunShape, "")
             if name == "inputs" and columns["kind"] in ("eval", "batch"):
-                fitting(value, _INPUTS[columns["kind"]], "")
+                check_shape(value, _INPUTS[columns["kind"]], "")
             if name == "model" and columns["kind"] == "eval":
-                fitting(value, shapes.ModelShape, "")
+                check_shape(value, shapes.ModelShape, "")
         except DamagedRecord as error:
             wrong[name] = error.why.removeprefix(f"`{name}`: ")
     return wrong
@@ -224,11 +224,11 @@ def _key_text(key: Sequence[Any]) -> str:
 
 
 def _json(shape: Callable[..., Any]) -> Callable[..., object]:
-    return lambda kept: read_kept(kept, shape, "")
+    return lambda kept: read_record(kept, shape, "")
 
 
 def _row(shape: Callable[..., Any]) -> Callable[..., object]:
-    return lambda *values: fitting(values, shape, "")
+    return lambda *values: check_shape(values, shape, "")
 
 
 def _read_trace(trace: object, like: object, model: object) -> None:
@@ -237,10 +237,10 @@ def _read_trace(trace: object, like: object, model: object) -> None:
     if like is not None and model is None:
         raise DamagedRecord("", "the trace by which it is written is gone")
     try:
-        whole = trace if model is None else unpack(trace, model)
+        whole = trace if model is None else unpack_trace(trace, model)
     except zlib.error as error:
         raise DamagedRecord("", f"it cannot be unpacked ({error})") from None
-    read_kept(whole, shapes.TraceShape, "")
+    read_record(whole, shapes.TraceShape, "")
 
 
 def _read_batch_row(failed: object, kept: object) -> None:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from promptkit.errors import InputError, Problem, nearest, place
-from promptkit.storage.files import open_file, read_text
-from promptkit.storage.paths import unreadable
+from promptkit.storage.files import open_file, read_text, unreadable
 from promptkit.storage.strict_json import parse_json
 from promptkit.storage.yaml import load_file
 
 Row = dict[str, Any]
-Numbered = tuple[int | None, Row | Problem]
+NumberedRow = tuple[int | None, Row | Problem]
 """A row, or what is wrong with it, with the line where it begins (None: not told by this format)."""
 
 MAX_LINE = 32_000_000
@@ -38,7 +37,7 @@ def read_rows(path: Path, *, select: str | None = None) -> Iterator[Row]:
     return _checked(read_numbered(path, select=select))
 
 
-def read_numbered(path: Path, *, select: str | None = None) -> Iterator[Numbered]:
+def read_numbered(path: Path, *, select: str | None = None) -> Iterator[NumberedRow]:
     """Yield the rows of a file as `read_rows` does, each with its line; a Problem stands for a row that is wrong.
 
     Raises InputError for a file whose rows cannot be told from each other from some place on.
@@ -56,7 +55,7 @@ def read_numbered(path: Path, *, select: str | None = None) -> Iterator[Numbered
     return found
 
 
-def _checked(found: Iterable[Numbered]) -> Iterator[Row]:
+def _checked(found: Iterable[NumberedRow]) -> Iterator[Row]:
     """Yield the rows up to the first wrong one. Raises InputError with that and the next ones."""
     problems: list[Problem] = []
     try:
@@ -97,7 +96,7 @@ def _read_line(stream: BinaryIO, path: Path) -> bytes:
         raise unreadable(path, error) from None
 
 
-def _json_lines(path: Path, file: str) -> Iterator[Numbered]:
+def _json_lines(path: Path, file: str) -> Iterator[NumberedRow]:
     for number, line in _lines(path, file):
         if isinstance(line, Problem):
             yield number, line
@@ -118,7 +117,7 @@ def _json_row(line: str, file: str, number: int) -> Row | Problem:
     return row
 
 
-def _text_lines(path: Path, file: str) -> Iterator[Numbered]:
+def _text_lines(path: Path, file: str) -> Iterator[NumberedRow]:
     for number, line in _lines(path, file):
         if isinstance(line, Problem):
             yield number, line
@@ -128,18 +127,18 @@ def _text_lines(path: Path, file: str) -> Iterator[Numbered]:
             yield number, {"text": line.rstrip("\r\n")}
 
 
-def _comma_separated(path: Path, file: str) -> Iterator[Numbered]:
+def _comma_separated(path: Path, file: str) -> Iterator[NumberedRow]:
     """Read commas, or the semicolons that spreadsheets write where the comma is the decimal point."""
     _, header = next(_lines(path, file), (1, ""))
     separator = ";" if isinstance(header, str) and ";" in header and "," not in header else ","
     return _table(path, file, separator)
 
 
-def _tab_separated(path: Path, file: str) -> Iterator[Numbered]:
+def _tab_separated(path: Path, file: str) -> Iterator[NumberedRow]:
     return _table(path, file, "\t")
 
 
-def _table(path: Path, file: str, delimiter: str) -> Iterator[Numbered]:
+def _table(path: Path, file: str, delimiter: str) -> Iterator[NumberedRow]:
     csv.field_size_limit(MAX_LINE)
     reader = csv.reader(_table_lines(path, file), delimiter=delimiter, strict=True)
     try:
@@ -178,7 +177,7 @@ def _nul(file: str, number: int) -> Problem:
     return Problem("the line holds a NUL", file, number, hint="save the file as UTF-8")
 
 
-def _whole(path: Path, file: str, select: str | None) -> Iterator[Numbered]:
+def _whole(path: Path, file: str, select: str | None) -> Iterator[NumberedRow]:
     """Yield the rows of a file that is one document."""
     keys = select.split(".") if select else []
     line_of: Callable[[int], int | None]
@@ -227,7 +226,7 @@ def _selected(value: Any, keys: list[str], file: str) -> list[Any]:
     return value
 
 
-_BY_LINE: dict[str, Callable[[Path, str], Iterator[Numbered]]] = {
+_BY_LINE: dict[str, Callable[[Path, str], Iterator[NumberedRow]]] = {
     ".jsonl": _json_lines,
     ".csv": _comma_separated,
     ".tsv": _tab_separated,

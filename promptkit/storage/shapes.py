@@ -53,7 +53,7 @@ class KindShape(TypedDict):
 
 
 @_open
-class HowShape(TypedDict):
+class EvalInputsShape(TypedDict):
     """The inputs of an evaluation: how it was made. An earlier promptkit left some of them out."""
 
     metrics: list[Text]

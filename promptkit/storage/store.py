@@ -1,4 +1,4 @@
-"""The store of a project: answers to requests, runs with their calls and cells, and what `try` remembers."""
+"""The store of a project: cached replies, runs with their calls, rows and cells, splits, verdicts and pinned cases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,16 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from promptkit.errors import InputError, StoreFailed
-from promptkit.storage.answers import Answers
-from promptkit.storage.batches import Batches
+from promptkit.errors import DamagedRecord, InputError, StoreFailed
+from promptkit.storage.cached_replies import CachedReplies
 from promptkit.storage.cells import Cells
-from promptkit.storage.database import Database
+from promptkit.storage.database import Database, Owner, forget_owner, is_alive
 from promptkit.storage.files import PRIVATE_FOLDER, check_writable, create_private, make_folder, write_atomic
-from promptkit.storage.kept import Damage, fitting, read_json, read_kept
-from promptkit.storage.owners import Owner, bury, is_alive
-from promptkit.storage.shapes import RunShape
-from promptkit.storage.tunings import Tunings
+from promptkit.storage.records import Damage, check_shape, read_json, read_record
+from promptkit.storage.shapes import BatchRowShape, RunShape, SplitShape
+from promptkit.storage.strict_json import compact
 
 FILE = "store.db"
 GIGABYTE = 1_000_000_000
@@ -60,7 +59,7 @@ class Store:
 
     def __init__(self, database: Database, cache_size: int) -> None:
         self._database = database
-        self._answers = Answers(database, cache_size)
+        self._answers = CachedReplies(database, cache_size)
         self._owner = Owner()
         self._cells = Cells(database, self._owner)
         self._tunings = Tunings(database)
@@ -168,7 +167,7 @@ class Store:
         rows = self._database.read("select number, call from calls where run = ? order by number", (run,))
         for number, call in rows:
             with self.damage.skipping():
-                found.append(read_kept(call, dict[str, Any], f"calls {number}"))
+                found.append(read_record(call, dict[str, Any], f"calls {number}"))
         return found
 
     def run(
@@ -210,7 +209,7 @@ class Store:
         """Return the last result of a pinned case; a damaged one counts as not there."""
         for (record,) in self._database.read("select record from cases where target = ? and name = ?", (target, case)):
             with self.damage.skipping():
-                return read_kept(record, dict[str, Any], f"cases {target} {case}")
+                return read_record(record, dict[str, Any], f"cases {target} {case}")
         return None
 
     def close(self) -> None:
@@ -258,7 +257,7 @@ def _close_dead_runs(connection: sqlite3.Connection) -> list[int]:
     for owner in dead:
         closed += [run for (run,) in connection.execute("select run from running where owner = ?", (owner,))]
         connection.execute("delete from running where owner = ?", (owner,))
-        bury(connection, owner)
+        forget_owner(connection, owner)
     connection.executemany(
         "update runs set status = 'interrupted', ended = ? where number = ?", [(time.time(), run) for run in closed]
     )
@@ -271,7 +270,7 @@ def _run(row: tuple[Any, ...]) -> Run:
     columns = {"kind": kind, "target": target, "status": status, "started": started, "ended": ended}
     for name, kept in (("model", model), ("inputs", inputs), ("record", record)):
         columns[name] = read_json(kept, f"runs {number}, `{name}`")
-    return Run(number=number, **fitting(columns, RunShape, f"runs {number}"))
+    return Run(number=number, **check_shape(columns, RunShape, f"runs {number}"))
 
 
 def _json(value: Any) -> str:
@@ -287,3 +286,100 @@ def _make_folder(folder: Path) -> None:
         write_atomic(folder / ".gitignore", "*\n")
     for ending in ("", "-wal", "-shm", "-journal"):
         check_writable(folder / f"{FILE}{ending}")
+
+
+_READ_AT_ONCE = 100
+"""Rows in one query: a row holds its whole trace, so not all are held in memory."""
+
+
+class Batches:
+    """Rows of runs, each a JSON record under its number. Use it from any thread; every method raises StoreFailed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save(self, run: int, row: int, record: Mapping[str, Any], *, failed: bool) -> None:
+        """Keep a row of a run; returns once it is on disk."""
+        values = (run, row, failed, zlib.compress(compact(record).encode("ascii"), 1))
+        await asyncio.wrap_future(
+            self._database.write(
+                lambda connection: connection.execute("insert into batch_rows values (?, ?, ?, ?)", values)
+            )
+        )
+
+    def count(self, run: int) -> tuple[int, int]:
+        """Return how many rows of a run are kept, and how many of these failed."""
+        sql = "select count(*), coalesce(sum(failed), 0) from batch_rows where run = ?"
+        rows, failed = self._database.read(sql, (run,))[0]
+        return rows, failed
+
+    def row(self, run: int, row: int) -> dict[str, Any] | None:
+        """Return a row of a run, None where it is not kept. Raises DamagedRecord."""
+        found = self._database.read("select record from batch_rows where run = ? and row = ?", (run, row))
+        return read_batch_row(found[0][0], f"batch_rows {run} {row}") if found else None
+
+    def rows(self, run: int, *, failed: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the rows of a run with their numbers, in order; with `failed` those alone that failed.
+
+        Damaged rows are left out.
+        """
+        sql = (
+            "select row, record from batch_rows where run = ? and row > ? and failed >= ? order by row"
+            f" limit {_READ_AT_ONCE}"
+        )
+        last = 0
+        while found := self._database.read(sql, (run, last, failed)):
+            for last, record in found:
+                with self._database.damage.skipping():
+                    yield last, read_batch_row(record, f"batch_rows {run} {last}")
+
+
+def read_batch_row(kept: object, where: str) -> dict[str, Any]:
+    """Return the record of a row from its column. `where` names the row. Raises DamagedRecord."""
+    try:
+        text = zlib.decompress(kept)  # type: ignore[arg-type]
+    except (zlib.error, TypeError) as error:
+        raise DamagedRecord(where, f"it cannot be unpacked ({error})") from None
+    return dict(read_record(text, BatchRowShape, where))
+
+
+class Tunings:
+    """Splits and verdicts. Use it from any thread; every method raises StoreFailed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def split(self, suite: str) -> tuple[int, float] | None:
+        """Return the salt and the share that a suite's rows were split by, None before its first tuning.
+
+        A damaged split counts as not there.
+        """
+        for row in self._database.read("select salt, share from splits where suite = ?", (suite,)):
+            with self._database.damage.skipping():
+                return check_shape(row, SplitShape, f"splits {suite}")
+        return None
+
+    def keep_split(self, suite: str, salt: int, share: float) -> None:
+        """Keep how a suite's rows are split from now on."""
+        sql = "insert or replace into splits values (?, ?, ?)"
+        self._database.write(lambda connection: connection.execute(sql, (suite, salt, share))).result()
+
+    def ordinal(self, rows: bytes, pair: bytes) -> int:
+        """Return which verdict on the same confirm rows (from 1) that of a pair of candidates is, and keep it so.
+
+        `rows` and `pair` are hashes. The same pair has the same ordinal whenever it is asked for.
+        """
+
+        def change(connection: sqlite3.Connection) -> int:
+            known = connection.execute(
+                "select ordinal from verdicts where rows = ? and pair = ?", (rows, pair)
+            ).fetchone()
+            if known is not None and isinstance(known[0], int):
+                return known[0]
+            (last,) = connection.execute(
+                "select coalesce(max(ordinal), 0) from verdicts where rows = ? and typeof(ordinal) = 'integer'", (rows,)
+            ).fetchone()
+            connection.execute("insert or replace into verdicts values (?, ?, ?)", (rows, pair, last + 1))
+            return int(last) + 1
+
+        return self._database.write(change).result()

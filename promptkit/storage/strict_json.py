@@ -27,7 +27,7 @@ def parse_json(text: str | bytes) -> Any:
             parse_constant=refuse_constant,
             parse_float=finite_float,
             parse_int=_whole,
-            object_pairs_hook=without_repeats,
+            object_pairs_hook=refuse_repeated_keys,
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
@@ -74,7 +74,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the members of a JSON object as a mapping. Raises ValueError where a key is given twice."""
     mapping = dict(pairs)
     if len(mapping) < len(pairs):

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from promptkit.answers import AnswerType
-from promptkit.storage import Stamp, file_stamp, load_file, read_model
+from promptkit.answers.base import AnswerType
+from promptkit.storage.files import Stamp, file_stamp
+from promptkit.storage.models import read_model
+from promptkit.storage.yaml import load_file
 
 Value = TypeVar("Value")
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptkit.answers import AnswerType
+from promptkit.answers.base import AnswerType
 from promptkit.project import Project
-from promptkit.prompts import Example, InputSpec, Layer, Prompt
-from promptkit.runtimes import Asker, Message, Reply, Request
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.prompts.prompt import Example, Layer, Prompt
+from promptkit.runtimes.base import Message, Reply, Request
+from promptkit.runtimes.client import Client
 from promptkit.techniques.artifacts import Artifact
 
 if TYPE_CHECKING:
-    from promptkit.answers import Scores
+    from promptkit.answers.decide import Scores
 
 Spec = str | Mapping[str, Any]
 """A technique as a step names it: `NAME`, or `{NAME: {parameter: value}}`."""
@@ -81,9 +83,9 @@ class StepContext:
 
     prompt: Prompt
     values: Mapping[str, Any]
-    inputs: Mapping[str, InputSpec]
+    inputs: Mapping[str, PromptInput]
     answer: AnswerType
-    asker: Asker
+    asker: Client
     project: Project
     decide: Decide = "constrain"
     calibrate: Mapping[str, Any] | None = None

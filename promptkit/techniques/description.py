@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
-from promptkit.prompts import SECTIONS
-from promptkit.storage import Problems, plain
-from promptkit.techniques.calls import CallSpec, read_call
-from promptkit.techniques.card import Card
-from promptkit.techniques.formulas import Cost, cost
-from promptkit.techniques.registry import Technique, annotations_of, find, names, parameters_of
+from promptkit.prompts.sections import SECTIONS
+from promptkit.storage.models import Problems
+from promptkit.storage.strict_json import plain
+from promptkit.techniques.calls import CallSpec, Card, read_call
+from promptkit.techniques.cost import Cost, cost
+from promptkit.techniques.registry import Technique, annotations_of, find_technique, parameters_of, technique_names
 from promptkit.techniques.roles import SECTION
-from promptkit.techniques.spec import FOLDER, Chosen, searches
+from promptkit.techniques.spec import FOLDER, ConfiguredTechnique, searches_documents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,34 +33,34 @@ def find_all(project: Project) -> tuple[list[Technique], list[Problem]]:
     """Return the techniques that a step may use here, by name, and what is wrong with the others that are there."""
     found: list[Technique] = []
     problems = Problems()
-    for name in names(project):
+    for name in technique_names(project):
         with problems.gather():
-            technique = find(name, project)
+            technique = find_technique(name, project)
             if technique is None:
                 raise InputError(Problem(f"technique `{name}` has no template", hint=f"templates/techniques/{name}/"))
-            kinds_of_call(technique)
-            usual_cost(technique, project)
+            call_specs(technique)
+            default_cost(technique, project)
             found.append(technique)
     return found, problems.found
 
 
-def settings_of(technique: Technique) -> tuple[Parameter, ...]:
+def step_parameters(technique: Technique) -> tuple[Parameter, ...]:
     """Return the parameters that a step may set, each with the paper's value where the card has one of its name."""
     return _parameters(technique.function, technique.card)
 
 
-def preparation_settings_of(technique: Technique) -> tuple[Parameter, ...]:
-    """Return the parameters of a technique's preparation, as `settings_of` does; none where nothing is prepared."""
+def preparation_parameters(technique: Technique) -> tuple[Parameter, ...]:
+    """Return the parameters of a technique's preparation, as `step_parameters` does; none where nothing is prepared."""
     return _parameters(technique.prepare, technique.card) if technique.prepare else ()
 
 
 def paper_facts(technique: Technique) -> dict[str, Any]:
     """Return the paper's settings that are parameters neither of the technique nor of its preparation."""
-    known = {each.name for each in (*settings_of(technique), *preparation_settings_of(technique))}
+    known = {each.name for each in (*step_parameters(technique), *preparation_parameters(technique))}
     return {name: value for name, value in technique.card.paper.items() if name not in known}
 
 
-def explained(function: Callable[..., Any]) -> tuple[str, ...]:
+def parameter_notes(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the paragraphs after the first line of a function's docstring, which say what its parameters mean."""
     rest = (getdoc(function) or "").partition("\n")[2].strip()
     return tuple(" ".join(part.split()) for part in rest.split("\n\n") if part)
@@ -69,18 +69,18 @@ def explained(function: Callable[..., Any]) -> tuple[str, ...]:
 def usage(technique: Technique) -> str:
     """Return how a step names a technique: with each role that no input may be left to play, and its documents."""
     given = {role.name: "INPUT" for role in technique.roles if not role.optional and role.name != SECTION}
-    if searches(technique) and "documents" in technique.needs:
+    if searches_documents(technique) and "documents" in technique.needs:
         given[FOLDER] = "PATH"
     settings = ", ".join(f"{name}: {value}" for name, value in given.items())
     return f"technique: {{{technique.name}: {{{settings}}}}}" if given else f"technique: {technique.name}"
 
 
-def kinds_of_call(technique: Technique) -> tuple[CallSpec, ...]:
+def call_specs(technique: Technique) -> tuple[CallSpec, ...]:
     """Return the kinds of call that a technique makes."""
     return tuple(read_call(file) for file in technique.call_files)
 
 
-def hidden(call: CallSpec) -> tuple[str, ...]:
+def hidden_sections(call: CallSpec) -> tuple[str, ...]:
     """Return the user's sections that are not in a call, those that it writes anew among them.
 
     A modifier, which lies beneath the calls of others, hides nothing.
@@ -90,12 +90,12 @@ def hidden(call: CallSpec) -> tuple[str, ...]:
     return tuple(name for name in SECTIONS if not call.keeps(name) or name in call.replaces)
 
 
-def usual_cost(technique: Technique, project: Project, *, decide: str = "constrain") -> Cost:
+def default_cost(technique: Technique, project: Project, *, decide: str = "constrain") -> Cost:
     """Return the most that a technique asks for one row at its defaults."""
-    return cost(Chosen(technique), project, decide=decide)
+    return cost(ConfiguredTechnique(technique), project, decide=decide)
 
 
-def record(technique: Technique) -> dict[str, Any]:
+def technique_record(technique: Technique) -> dict[str, Any]:
     """Return a technique as the documented JSON object."""
     card = technique.card
     return {
@@ -113,13 +113,13 @@ def record(technique: Technique) -> dict[str, Any]:
         "helps": list(card.soft),
         "roles": [f"{role.name}?" if role.optional else role.name for role in technique.roles],
         "tasks": list(card.tasks),
-        "parameters": {each.name: plain(each.default) for each in settings_of(technique)},
+        "parameters": {each.name: plain(each.default) for each in step_parameters(technique)},
         "paper": dict(card.paper),
-        "searches": searches(technique),
+        "searches": searches_documents(technique),
         "prepares": technique.prepare is not None,
         "kinds_of_call": [
-            {"name": call.name, "about": call.about, "produces": call.produces, "hides": list(hidden(call))}
-            for call in kinds_of_call(technique)
+            {"name": call.name, "about": call.about, "produces": call.produces, "hides": list(hidden_sections(call))}
+            for call in call_specs(technique)
         ],
     }
 

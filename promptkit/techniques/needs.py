@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from promptkit.errors import InputError
-from promptkit.prompts import InputSpec
-from promptkit.techniques.formulas import samples
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.techniques.cost import samples
 from promptkit.techniques.roles import bind
-from promptkit.techniques.spec import Chosen
+from promptkit.techniques.spec import ConfiguredTechnique
 
 ROWS: Final = "rows"
 FROM_ROWS: Final = frozenset({ROWS, "labels", "rationales"})
 """What a preparation takes from its data; a step has it once there is an artifact."""
 
-ALWAYS: Final = frozenset({"sandbox", "sql", "embeddings"})
+BUILT_IN: Final = frozenset({"sandbox", "sql", "embeddings"})
 """What promptkit brings itself; texts are compared by their words where the runtime has no embeddings."""
 
-TO_GIVE: Final[Mapping[str, str]] = {
+HOW_TO_PROVIDE: Final[Mapping[str, str]] = {
     "documents": "`folder: PATH` with the technique (from the pipeline's file), or an input `documents`",
     "tools": "`tools: [NAME]` on the step, or `folder: PATH` with the technique",
     "table": "an input of the type table, or `table: INPUT` with the technique",
@@ -31,19 +31,19 @@ TO_GIVE: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hand:
+class Available:
     """What is at hand for a step: what its model can do, its prompt's inputs, its tools, what was prepared for it.
 
     `brings` is what promptkit itself has.
     """
 
     capabilities: Collection[str]
-    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    inputs: Mapping[str, PromptInput] = field(default_factory=dict)
     has_tools: bool = False
     prepared: Collection[str] = ()
-    brings: Collection[str] = ALWAYS
+    brings: Collection[str] = BUILT_IN
 
-    def lacks(self, chosen: Chosen) -> list[str]:
+    def lacks(self, chosen: ConfiguredTechnique) -> list[str]:
         """Return what a technique needs and has not, sorted. Raises InputError for a role that stays unbound."""
         technique = chosen.technique
         bound = bind(technique.roles, chosen.roles, self.inputs)

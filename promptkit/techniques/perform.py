@@ -8,20 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from promptkit.answers import repair_text
+from promptkit.answers.build import repair_message
 from promptkit.errors import PromptkitError, TechniqueFailed, Unsupported, place
-from promptkit.project_code import guarded
-from promptkit.runtimes import Message
+from promptkit.project_code.reference import guarded
+from promptkit.runtimes.base import Message
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, StepContext
-from promptkit.techniques.levels import begin_levels
-from promptkit.techniques.needs import FROM_ROWS, ROWS, Hand, not_prepared
-from promptkit.techniques.registry import loaded
-from promptkit.techniques.requests import decide_again, read_answer
-from promptkit.techniques.spec import Chosen, choose, with_nested
+from promptkit.techniques.needs import FROM_ROWS, ROWS, Available, not_prepared
+from promptkit.techniques.registry import load_functions
+from promptkit.techniques.requests import decide_again, read_answer, reset_level
+from promptkit.techniques.spec import ConfiguredTechnique, configure, with_nested
 from promptkit.techniques.task import Task
 
-Made = TypeVar("Made", Answer, Prepared)
+Result = TypeVar("Result", Answer, Prepared)
 
 
 async def perform(spec: Any, step: StepContext) -> Answer:
@@ -31,38 +30,38 @@ async def perform(spec: Any, step: StepContext) -> Answer:
     that is not at hand, TechniqueFailed for a function of somebody's that raises, and what the runtime raises. A reply
     without an answer is no error: the answer's flag says so.
     """
-    chosen = spec if isinstance(spec, Chosen) else choose(spec, step.project)
+    chosen = spec if isinstance(spec, ConfiguredTechnique) else configure(spec, step.project)
     await require(chosen, step)
-    begin_levels()
+    reset_level()
     return await _run(chosen, step)
 
 
 async def _run(spec: Any, step: StepContext) -> Answer:
     """Run a technique, of a step or nested in another's."""
-    chosen = spec if isinstance(spec, Chosen) else choose(spec, step.project)
-    function = loaded(chosen.technique).function
-    with _telling(function):
+    chosen = spec if isinstance(spec, ConfiguredTechnique) else configure(spec, step.project)
+    function = load_functions(chosen.technique).function
+    with _as_technique_failure(function):
         answer = await function(task_for(chosen, step), **chosen.parameters)
-    return _made(answer, Answer, function)
+    return _checked_result(answer, Answer, function)
 
 
-def task_for(chosen: Chosen, step: StepContext) -> Task:
+def task_for(chosen: ConfiguredTechnique, step: StepContext) -> Task:
     """Return the task of a technique on a step."""
     return Task(step, chosen, _run)
 
 
 async def run_preparation(
-    chosen: Chosen, step: StepContext, rows: Sequence[Row], parameters: Mapping[str, Any]
+    chosen: ConfiguredTechnique, step: StepContext, rows: Sequence[Row], parameters: Mapping[str, Any]
 ) -> Prepared:
     """Return what a technique's preparation makes of rows of data. Raises as `perform` does."""
-    function = loaded(chosen.technique).prepare
+    function = load_functions(chosen.technique).prepare
     assert function is not None, "only what is prepared has a preparation"
-    with _telling(function):
+    with _as_technique_failure(function):
         prepared = await function(task_for(chosen, step), rows, **parameters)
-    return _made(prepared, Prepared, function)
+    return _checked_result(prepared, Prepared, function)
 
 
-def _telling(function: Callable[..., Any]) -> AbstractContextManager[None]:
+def _as_technique_failure(function: Callable[..., Any]) -> AbstractContextManager[None]:
     """Make whatever somebody's function raises one of our errors, with its line; what a shipped one raises stays."""
     if function.__module__.startswith("promptkit."):
         return nullcontext()
@@ -73,7 +72,7 @@ def _telling(function: Callable[..., Any]) -> AbstractContextManager[None]:
     )
 
 
-def _made(value: Any, kind: type[Made], function: Callable[..., Any]) -> Made:
+def _checked_result(value: Any, kind: type[Result], function: Callable[..., Any]) -> Result:
     """Return what a function made. Raises TechniqueFailed where it is something else than it must be."""
     if not isinstance(value, kind):
         where = f"{place(function.__code__.co_filename)}:{function.__code__.co_firstlineno}"
@@ -81,14 +80,14 @@ def _made(value: Any, kind: type[Made], function: Callable[..., Any]) -> Made:
     return value
 
 
-async def require(chosen: Chosen, step: StepContext, *, preparing: bool = False) -> None:
+async def require(chosen: ConfiguredTechnique, step: StepContext, *, preparing: bool = False) -> None:
     """Raise unless the runtime and the step have what a technique needs, and those that it is put over.
 
     Raises Unsupported for what the runtime or the step lacks, InputError where no input plays a role, or where the
     technique must first be prepared. In a preparation (`preparing`) there need be no artifact yet.
     """
     model = await step.asker.model()
-    hand = Hand(
+    hand = Available(
         capabilities=model.capabilities, inputs=step.inputs, has_tools=bool(step.tools), prepared=step.artifacts
     )
     for each in with_nested(chosen, step.project):
@@ -120,7 +119,7 @@ async def repair(step: StepContext, answer: Answer, problem: str) -> Answer:
     messages = (
         *last.request.messages,
         Message("assistant", said),
-        Message("user", repair_text(step.answer, problem, project=step.project)),
+        Message("user", repair_message(step.answer, problem, project=step.project)),
     )
     begun = last.cue if last.request.begun else ""
     request = replace(last.request, messages=messages, begun=begun)

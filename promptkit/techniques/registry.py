@@ -1,16 +1,21 @@
-"""Finding a technique by name, and checking its shape. Shipped ones come through the same door.
+"""The registry of techniques: finding one by name and checking its shape.
 
-A technique NAME is a folder `templates/techniques/NAME/` with one template a call and a card, and, where it makes
-several calls, an async function NAME in `techniques/NAME.py` of the project, behind an entry point of the group
-`promptkit.techniques`, or in `promptkit.techniques.catalog`. Without a function, the folder's one template is the call.
+A technique NAME is a folder `templates/techniques/NAME/` with one template for each call and a card and, where it
+makes several calls, an async function NAME in `techniques/NAME.py` of the project, behind an entry point of the
+group `promptkit.techniques`, or in `promptkit.techniques.catalog`. Without a function, the folder's one template
+is the call. A project's file is read from its syntax tree and runs only when the technique does; what
+`@technique(…)` says, and the defaults of parameters, must therefore be plain values.
 """
 
 from __future__ import annotations
 
+import ast
+import builtins
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import typing
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -18,19 +23,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
+from pydantic import Field
+
 from promptkit.errors import InputError, Problem, TechniqueFailed, place
 from promptkit.project import LIBRARY, Project
-from promptkit.project_code import CodeReference, guarded, installed_entry_points, is_project_code
-from promptkit.storage import Stamp, file_stamp
+from promptkit.project_code.reference import CodeReference, guarded, installed_entry_points, is_project_code
+from promptkit.project_code.source import bound_names, constants_of, functions_of, literal_value, parse_source
+from promptkit.storage.files import Stamp, file_stamp
+from promptkit.techniques import parameters
 from promptkit.techniques.artifacts import Prepared
-from promptkit.techniques.calls import read_call
-from promptkit.techniques.card import CARD_FILE, Card, read_card
+from promptkit.techniques.calls import CARD_FILE, Card, read_call, read_card
 from promptkit.techniques.context import Answer, Spec
-from promptkit.techniques.declared import read_declaration
 from promptkit.techniques.roles import Role
 from promptkit.techniques.task import Task
 
-GROUP = "promptkit.techniques"
+ENTRY_POINT_GROUP = "promptkit.techniques"
 
 Function = Callable[..., Awaitable[Answer]]
 Preparation = Callable[..., Awaitable[Prepared]]
@@ -131,7 +138,7 @@ def technique(
     return declare
 
 
-def find(name: str, project: Project) -> Technique | None:
+def find_technique(name: str, project: Project) -> Technique | None:
     """Return the technique of that name, the project's own before a shipped one; None where there is none.
 
     A project's file is read, not run. Raises InputError where it, or its templates, are broken.
@@ -139,7 +146,7 @@ def find(name: str, project: Project) -> Technique | None:
     folder = project.find_template("techniques", name)
     module = project.root / "techniques" / f"{name}.py"
     stamp = file_stamp(module)
-    found = _from_file(name, module, project.root, stamp) if stamp else _shipped(name, project.root)
+    found = _from_file(name, module, project.root, stamp) if stamp else _from_package(name, project.root)
     files = _templates(folder, file_stamp(folder)) if folder else ()
     card = read_card(folder)
     if found:
@@ -153,12 +160,12 @@ def _templates(folder: Path, stamp: Stamp | None) -> tuple[Path, ...]:
     return (*sorted(folder.glob("*.j2")), *folder.glob(CARD_FILE))
 
 
-def names(project: Project) -> list[str]:
+def technique_names(project: Project) -> list[str]:
     """Return the names of all techniques that a step may use here; what begins with `_` or a dot is none."""
     folders = [project.root / "templates" / "techniques", LIBRARY / "templates" / "techniques"]
     found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
     found |= {path.stem for path in (project.root / "techniques").glob("*.py")}
-    found |= {entry.name for entry in installed_entry_points(GROUP, project.root)}
+    found |= {entry.name for entry in installed_entry_points(ENTRY_POINT_GROUP, project.root)}
     return sorted(name for name in found if not name.startswith(("_", ".")))
 
 
@@ -177,15 +184,17 @@ def _check_shape(function: Callable[..., Any], first: tuple[str, ...]) -> None:
 
 
 @lru_cache(maxsize=200)
-def _shipped(name: str, root: Path) -> Technique | None:
+def _from_package(name: str, root: Path) -> Technique | None:
     if name.startswith("_") or not name.isidentifier():  # What Python could import is no technique for that.
         return None
-    for entry in installed_entry_points(GROUP, root):
+    for entry in installed_entry_points(ENTRY_POINT_GROUP, root):
         if entry.name == name:
-            with _loading(name, entry.value):
-                return _declared(entry.load(), name)
+            with _guarded_loading(name, entry.value):
+                return _checked_technique(entry.load(), name)
     if importlib.util.find_spec(f"promptkit.techniques.catalog.{name}"):
-        return _declared(getattr(importlib.import_module(f"promptkit.techniques.catalog.{name}"), name, None), name)
+        return _checked_technique(
+            getattr(importlib.import_module(f"promptkit.techniques.catalog.{name}"), name, None), name
+        )
     return None
 
 
@@ -195,12 +204,12 @@ def _from_file(name: str, path: Path, root: Path, stamp: Stamp | None) -> Techni
     if not is_project_code(path, Project(root)):
         raise InputError(Problem(f"technique `{name}` leads out of the project's own files", file=place(path)))
     declaration = read_declaration(name, path)
-    with _loading(name, str(place(path))):
+    with _guarded_loading(name, str(place(path))):
         found = technique(**declaration.arguments, prepare=declaration.prepare)(declaration.function)
     return replace(found, code=CodeReference(str(place(path)), path.name, name, path, root))
 
 
-def loaded(found: Technique) -> Technique:
+def load_functions(found: Technique) -> Technique:
     """Return a technique whose functions can be called; for that a project's file is run. Raises TechniqueFailed."""
     if found.code is None:
         return found
@@ -214,7 +223,7 @@ def loaded(found: Technique) -> Technique:
     return run
 
 
-def _loading(name: str, file: str) -> AbstractContextManager[None]:
+def _guarded_loading(name: str, file: str) -> AbstractContextManager[None]:
     """Make whatever loading somebody's module raises one of our errors."""
     return guarded(
         lambda told: InputError(Problem(f"technique `{name}` {told}", file=file)),
@@ -223,7 +232,7 @@ def _loading(name: str, file: str) -> AbstractContextManager[None]:
     )
 
 
-def _declared(found: Any, name: str) -> Technique:
+def _checked_technique(found: Any, name: str) -> Technique:
     if not isinstance(found, Technique):
         raise TypeError(f"there is no `@technique()` function named `{name}`")
     for function in filter(None, (found.function, found.prepare)):
@@ -262,3 +271,169 @@ def _from_template(name: str, files: tuple[Path, ...], card: Card) -> Technique:
         files=files,
         card=card,
     )
+
+
+DECORATOR = "technique"
+_DECORATOR_ARGUMENTS = ("needs", "roles", "calls", "requests", "sampling")
+_ANNOTATION_TYPES: Mapping[str, Any] = {
+    **{name: kind for name, kind in vars(builtins).items() if isinstance(kind, type)},
+    **{name: getattr(typing, name) for name in typing.__all__},
+    **{name: kind for name, kind in vars(parameters).items() if not name.startswith("_")},
+    "Sequence": Sequence,
+    "Mapping": Mapping,
+    "Spec": Spec,
+}
+"""The types that an annotation may name and that a step's value is checked by."""
+_TYPE_MODULES = ("typing", "typing_extensions", "collections.abc", "promptkit.techniques")
+"""The modules that these types are imported from; of one that comes from elsewhere nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a file says of its technique. `arguments` are those of `@technique(…)`, without `prepare`.
+
+    `function` and `prepare` have the parameters and the docstring of those in the file, and cannot be called.
+    """
+
+    arguments: Mapping[str, Any]
+    function: Callable[..., Any]
+    prepare: Callable[..., Any] | None
+
+
+def read_declaration(name: str, file: Path) -> Declaration:
+    """Return what a file declares as the technique `name`; nothing of it is run. Raises InputError with the line."""
+    try:
+        return _DeclarationReader(name, file).read()
+    except RecursionError:
+        raise InputError(Problem(f"technique `{name}` is nested too deeply to be read", place(file))) from None
+
+
+class _DeclarationReader:
+    def __init__(self, name: str, file: Path) -> None:
+        self._name = name
+        self._file = file
+        try:
+            self._tree = parse_source(file)
+        except InputError as error:
+            raise self._wrong(error.problems[0].message, error.problems[0].line) from None
+        self._functions = functions_of(self._tree)
+        self._constants = constants_of(self._tree)
+        self._bound = bound_names(self._tree)
+        imports = [node for node in ast.walk(self._tree) if isinstance(node, ast.ImportFrom)]
+        known = {each.asname or each.name for node in imports if node.module in _TYPE_MODULES for each in node.names}
+        self._types = {
+            name: kind for name, kind in _ANNOTATION_TYPES.items() if name in known or name not in self._bound
+        }
+
+    def read(self) -> Declaration:
+        function = self._functions.get(self._name)
+        decorators = function.decorator_list if function is not None else []
+        decorator = next((call for each in decorators for call in _as_call(DECORATOR, each)), None)
+        if function is None or decorator is None:
+            raise self._wrong(f"there is no `@technique()` function named `{self._name}`")
+        arguments: dict[str, Any] = {}
+        prepare = None
+        for keyword in decorator.keywords:
+            if keyword.arg == "prepare":
+                prepare = self._preparation(keyword.value)
+            elif keyword.arg in _DECORATOR_ARGUMENTS:
+                arguments[keyword.arg] = self._plain(keyword.value, f"`{keyword.arg}` of `@technique()`")
+            else:
+                raise self._wrong(f"`@technique()` does not take `{keyword.arg or '**'}`", keyword.value.lineno)
+        return Declaration(arguments, self._stub(function, ("task",)), prepare)
+
+    def _preparation(self, value: ast.expr) -> Callable[..., Any] | None:
+        if isinstance(value, ast.Constant) and value.value is None:
+            return None
+        function = self._functions.get(value.id) if isinstance(value, ast.Name) else None
+        if function is None:
+            raise self._wrong("`prepare` of `@technique()` must name a function of this file", value.lineno)
+        return self._stub(function, ("task", "rows"))
+
+    def _stub(self, node: ast.FunctionDef | ast.AsyncFunctionDef, first: tuple[str, ...]) -> Callable[..., Any]:
+        """Return a function of the shape of one in the file. Raises InputError where that is not a technique's."""
+        told = f"technique `{node.name}`"
+        if not isinstance(node, ast.AsyncFunctionDef):
+            raise self._wrong(f"{told} must be an `async def`", node.lineno)
+        given = node.args
+        positional = tuple(each.arg for each in (*given.posonlyargs, *given.args))
+        if positional[: len(first)] != first:
+            raise self._wrong(f"{told} must take {' and '.join(first)} first", node.lineno)
+        others = [*positional[len(first) :], *(each.arg for each in (given.vararg, given.kwarg) if each)]
+        others += [each.arg for each, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value is None]
+        if others:
+            raise self._wrong(f"`{others[0]}` of {told} must be keyword-only with a default", node.lineno)
+        found = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in first]
+        for each, value in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+            assert value is not None, "those without a default were refused"
+            default = self._plain(value, f"the default of `{each.arg}`")
+            annotation = inspect.Parameter.empty if each.annotation is None else self._type(each.annotation)
+            kind = inspect.Parameter.KEYWORD_ONLY
+            found.append(inspect.Parameter(each.arg, kind, default=default, annotation=annotation))
+
+        async def stub(task: Any, *_: Any) -> Any:
+            raise AssertionError("a declaration is not called")
+
+        stub.__name__ = node.name
+        stub.__doc__ = ast.get_docstring(node)
+        stub.__signature__ = inspect.Signature(found)  # type: ignore[attr-defined]
+        return stub
+
+    def _plain(self, node: ast.expr, what: str) -> Any:
+        try:
+            return literal_value(node, self._constants)
+        except ValueError as error:
+            hint = "it is read without running the file"
+            raise self._wrong(f"{what} must be a plain value: {error}", node.lineno, hint) from None
+
+    def _type(self, node: ast.expr) -> Any:
+        """Return the type that an annotation says, `Any` for one that only running the file would tell."""
+        match node:
+            case ast.Constant(value=None):
+                return None
+            case ast.Constant(value=str() as text):
+                try:
+                    return self._type(ast.parse(text, mode="eval").body)
+                except (SyntaxError, ValueError):
+                    return Any
+            case ast.Name(id=name):
+                if name not in self._types and name not in self._bound and "*" not in self._bound:
+                    raise self._wrong(f"name '{name}' is not defined", node.lineno)
+                return self._types.get(name, Any)
+            case ast.Attribute(attr=name):
+                return _ANNOTATION_TYPES.get(name, Any)
+            case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+                return typing.Union[self._type(left), self._type(right)]  # noqa: UP007
+            case ast.Subscript(value=base, slice=inner):
+                return self._generic(self._type(base), inner)
+        return Any
+
+    def _generic(self, base: Any, inner: ast.expr) -> Any:
+        parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+        try:
+            if base is typing.Annotated:
+                bounds = [self._bounds(call) for each in parts[1:] for call in _as_call("Field", each)]
+                kind = self._type(parts[0])
+                return typing.Annotated[(kind, *bounds)] if bounds else kind
+            if base is typing.Literal:
+                return typing.Literal[tuple(literal_value(each, self._constants) for each in parts)]
+            types = tuple(self._type(each) for each in parts)
+            return base[types if len(types) > 1 else types[0]]
+        except (TypeError, ValueError):
+            return Any
+
+    def _bounds(self, field: ast.Call) -> Any:
+        """Return pydantic's `Field(ge=1, le=5)`."""
+        return Field(**{each.arg: literal_value(each.value, self._constants) for each in field.keywords if each.arg})
+
+    def _wrong(self, message: str, line: int | None = None, hint: str | None = None) -> InputError:
+        told = f"technique `{self._name}` cannot be read: {message}"
+        return InputError(Problem(told, place(self._file), line, hint=hint))
+
+
+def _as_call(name: str, node: ast.expr) -> list[ast.Call]:
+    """Return an expression where it calls a function of a name, by that alone or in a module; else nothing."""
+    if not isinstance(node, ast.Call):
+        return []
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
+    return [node] if called == name else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from promptkit.errors import InputError
-from promptkit.prompts import InputSpec
+from promptkit.prompts.front_matter import PromptInput
 
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "question": ("text",),
@@ -43,7 +43,7 @@ class Role:
         return cls(name, text.endswith(OPTIONAL))
 
 
-def bind(roles: Collection[Role], given: Mapping[str, str], inputs: Mapping[str, InputSpec]) -> dict[str, str | None]:
+def bind(roles: Collection[Role], given: Mapping[str, str], inputs: Mapping[str, PromptInput]) -> dict[str, str | None]:
     """Return the input that plays each role; None where none plays it, which for `question` is the input section.
 
     `given` is what the step binds. Then an input of the role's name plays it, then the only input left of its types.
@@ -68,7 +68,7 @@ def bind(roles: Collection[Role], given: Mapping[str, str], inputs: Mapping[str,
     return bound
 
 
-def kind_of(spec: InputSpec) -> str:
+def kind_of(spec: PromptInput) -> str:
     """Return the type of an input: as stated, else that of its default or example."""
     if spec.type:
         return spec.type

@@ -11,10 +11,14 @@ from typing import Any
 
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project import Project
-from promptkit.prompts import InputSpec, Prompts
-from promptkit.storage import Problems, Stamp, file_stamp, imported_files, read_rows
+from promptkit.project_code.imported import imported_files
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.prompts.load import Prompts
+from promptkit.storage.files import Stamp, file_stamp
+from promptkit.storage.models import Problems
+from promptkit.storage.rows import read_rows
 from promptkit.techniques.calls import read_call
-from promptkit.techniques.registry import Technique, annotations_of, find, names, parameters_of
+from promptkit.techniques.registry import Technique, annotations_of, find_technique, parameters_of, technique_names
 from promptkit.techniques.roles import KINDS, Role, bind
 
 DEMOS = "demos"
@@ -22,7 +26,7 @@ FOLDER = "folder"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ConfiguredTechnique:
     """A technique with what a step says of it.
 
     `roles` are the inputs that it binds; `demos` one's own demonstrations by call (a file, or a list); `documents` the
@@ -47,7 +51,7 @@ def parse_spec(spec: Any) -> tuple[str, dict[str, Any]]:
     raise ValueError("a technique is a name, or one name with its parameters: `{NAME: {parameter: value}}`")
 
 
-def choose(spec: Any, project: Project) -> Chosen:
+def configure(spec: Any, project: Project) -> ConfiguredTechnique:
     """Return the technique that `spec` names, to be performed many times.
 
     Raises InputError for an unknown one, and for a role that is bound to what can be no input's name.
@@ -56,30 +60,30 @@ def choose(spec: Any, project: Project) -> Chosen:
         name, settings = parse_spec(spec)
     except ValueError as error:
         raise InputError(str(error)) from None
-    technique = find_known(name, project)
+    technique = find_known_technique(name, project)
     demos = settings.pop(DEMOS, {})
-    documents = settings.pop(FOLDER, None) if searches(technique) else None
+    documents = settings.pop(FOLDER, None) if searches_documents(technique) else None
     roles = {role.name: settings.pop(role.name) for role in technique.roles if role.name in settings}
     for role, bound in roles.items():
         if not isinstance(bound, str):
             raise InputError(f"the role `{role}` of technique `{name}` is the name of an input, not `{bound}`")
-    return Chosen(technique, settings, roles, demos, documents)
+    return ConfiguredTechnique(technique, settings, roles, demos, documents)
 
 
-def find_known(name: str, project: Project) -> Technique:
+def find_known_technique(name: str, project: Project) -> Technique:
     """Return the technique of that name. Raises InputError, with the nearest, for an unknown one."""
-    technique = find(name, project)
+    technique = find_technique(name, project)
     if technique is None:
-        raise InputError(f"unknown technique `{name}`", hint=nearest(name, names(project)))
+        raise InputError(f"unknown technique `{name}`", hint=nearest(name, technique_names(project)))
     return technique
 
 
-def searches(technique: Technique) -> bool:
+def searches_documents(technique: Technique) -> bool:
     """Tell whether a technique searches documents: an input's, or those of a folder."""
     return Role("documents", optional=True) in technique.roles
 
 
-def with_nested(chosen: Chosen, project: Project) -> Iterator[Chosen]:
+def with_nested(chosen: ConfiguredTechnique, project: Project) -> Iterator[ConfiguredTechnique]:
     """Yield a technique and those that it is put over, by the step or by default, outermost first.
 
     Raises InputError for an unknown one, and where defaults lead back to one.
@@ -96,13 +100,13 @@ def with_nested(chosen: Chosen, project: Project) -> Iterator[Chosen]:
         elif chosen.technique.name in named:
             raise InputError(f"technique `{chosen.technique.name}` is put over itself by default, without an end")
         named.add(chosen.technique.name)
-        chosen = choose(over, project)
+        chosen = configure(over, project)
 
 
 def technique_files(spec: Any, project: Project, folder: Path) -> Iterator[Path]:
     """Yield the files that a step's technique is made of: templates, modules, cards, demonstrations, documents."""
     prompts = Prompts(project)
-    for chosen in with_nested(choose(spec, project), project):
+    for chosen in with_nested(configure(spec, project), project):
         for file in chosen.technique.files:
             yield from imported_files(file, project.root) if file.suffix == ".py" else (file,)
         for template in chosen.technique.call_files:
@@ -127,8 +131,8 @@ def _demos_in(path: Path, _stamp: Stamp | None) -> tuple[Mapping[str, Any], ...]
     return tuple(read_rows(path))
 
 
-def check(
-    spec: Any, project: Project, inputs: Mapping[str, InputSpec] | None = None, folder: Path | None = None
+def check_spec(
+    spec: Any, project: Project, inputs: Mapping[str, PromptInput] | None = None, folder: Path | None = None
 ) -> list[Problem]:
     """Return what is wrong with a step's `technique:`, its templates among it; what is wrong in `spec` has no place.
 
@@ -136,7 +140,7 @@ def check(
     """
     problems = Problems()
     with problems.gather():
-        chosen = choose(spec, project)
+        chosen = configure(spec, project)
         found = chosen.technique
         for key, value in chosen.parameters.items():
             problems.add(_parameter_problems(found, key, value, project, inputs, folder))
@@ -158,20 +162,25 @@ def _parameter_problems(
     key: str,
     value: Any,
     project: Project,
-    inputs: Mapping[str, InputSpec] | None,
+    inputs: Mapping[str, PromptInput] | None,
     folder: Path | None,
 ) -> Iterator[Problem]:
     if key not in found.parameters:
-        known = [*found.parameters, *(role.name for role in found.roles), DEMOS, *([FOLDER] if searches(found) else [])]
+        known = [
+            *found.parameters,
+            *(role.name for role in found.roles),
+            DEMOS,
+            *([FOLDER] if searches_documents(found) else []),
+        ]
         yield Problem(f"technique `{found.name}` has no parameter `{key}`", hint=nearest(str(key), known))
     elif key == "over":
         if value is not None or found.parameters[key].default is not None:
-            yield from check(value, project, inputs, folder)
+            yield from check_spec(value, project, inputs, folder)
     else:
         yield from _value_problems(found, found.function, key, value)
 
 
-def _role_problems(chosen: Chosen, inputs: Mapping[str, InputSpec]) -> Iterator[Problem]:
+def _role_problems(chosen: ConfiguredTechnique, inputs: Mapping[str, PromptInput]) -> Iterator[Problem]:
     """Yield what is wrong with the roles that a step binds, else the role that no input plays."""
     wrong = {role: name for role, name in chosen.roles.items() if name not in inputs}
     for role, name in wrong.items():
@@ -188,7 +197,7 @@ def _role_problems(chosen: Chosen, inputs: Mapping[str, InputSpec]) -> Iterator[
 
 
 def _kind_problems(
-    chosen: Chosen, bound: Mapping[str, str | None], inputs: Mapping[str, InputSpec]
+    chosen: ConfiguredTechnique, bound: Mapping[str, str | None], inputs: Mapping[str, PromptInput]
 ) -> Iterator[Problem]:
     """Yield each role that an input of another type plays, where its type is known; JSON may be anything."""
     for role, name in bound.items():
@@ -231,7 +240,7 @@ def _folder_problems(given: Any, project: Project, folder: Path) -> Iterator[Pro
         yield Problem(f"the path `{given}` leaves the project")
 
 
-def _demo_problems(chosen: Chosen, project: Project, folder: Path | None) -> Iterator[Problem]:
+def _demo_problems(chosen: ConfiguredTechnique, project: Project, folder: Path | None) -> Iterator[Problem]:
     """Yield what is wrong with one's own demonstrations: their call, their file, their keys."""
     if not isinstance(chosen.demos, Mapping):
         yield Problem(f"`demos` of technique `{chosen.technique.name}` is `{{CALL: FILE}}`")

@@ -1,4 +1,4 @@
-"""`Task`: the one object through which a technique asks. Everything else of the step stays behind it."""
+"""`Task`: the one object through which a technique sees its step and asks the model."""
 
 from __future__ import annotations
 
@@ -9,22 +9,161 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from promptkit.answers import Unparsed
+from promptkit.answers.base import AnswerType, Unparsed
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.project import LIBRARY
-from promptkit.prompts import Example, Layer
-from promptkit.techniques.artifacts import Row
-from promptkit.techniques.building import Build, Built, build
-from promptkit.techniques.calls import CallSpec
+from promptkit.prompts.prompt import Example, Layer, WrittenExample
+from promptkit.techniques.artifacts import Artifact, Row
+from promptkit.techniques.calls import CallSpec, read_call
 from promptkit.techniques.context import Answer, Exchange, Flag, Spec, StepContext
-from promptkit.techniques.levels import at_once, level
-from promptkit.techniques.requests import decide_after, log_probabilities, read_answer, send, send_deciding
-from promptkit.techniques.roles import SECTION
-from promptkit.techniques.view import StepView
+from promptkit.techniques.requests import (
+    BuiltCall,
+    CallArguments,
+    build_call,
+    cue_of,
+    decide_after,
+    example_types,
+    level,
+    log_probabilities,
+    read_answer,
+    run_concurrently,
+    send,
+    send_deciding,
+    written_examples,
+)
+from promptkit.techniques.roles import SECTION, bind
 
 if TYPE_CHECKING:
-    from promptkit.techniques.spec import Chosen
-    from promptkit.tools import Documents, Execution, Passage, Selection, Table
+    from promptkit.techniques.spec import ConfiguredTechnique
+    from promptkit.tools.python import Execution
+    from promptkit.tools.search import Documents, Passage
+    from promptkit.tools.tables import Selection, Table
+
+
+class StepView:
+    """What a technique sees of one asking of a step.
+
+    `inputs` are the prompt's values, `answer_type` says what must come out, `examples` are the user's, `params` the
+    parameters that the step gave.
+    """
+
+    def __init__(self, step: StepContext, chosen: ConfiguredTechnique) -> None:
+        self._step = step
+        self._chosen = chosen
+        self._technique = chosen.technique.name
+        self._bound = bind(chosen.technique.roles, chosen.roles, step.inputs)
+        given = {name: step.replaced[role] for role, name in self._bound.items() if name and role in step.replaced}
+        if given:
+            self._step = replace(step, values={**step.values, **given})
+        self.params = chosen.parameters
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return self._step.values
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the prompt's inputs, those left out among them."""
+        return tuple(dict.fromkeys((*self._step.inputs, *self._step.values)))
+
+    @property
+    def answer_type(self) -> AnswerType:
+        return self._step.answer
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        return self._step.examples
+
+    @property
+    def examples_think(self) -> bool:
+        """Whether the user's examples show thoughts, so that a call that thinks needs no trigger."""
+        return any(example.thoughts for example in self._step.examples)
+
+    @property
+    def written_examples(self) -> tuple[WrittenExample, ...]:
+        """The user's examples as a model reads them: the input section, the thoughts, and the written answer."""
+        return written_examples(self._step)
+
+    @property
+    def example_types(self) -> tuple[AnswerType, ...]:
+        """The answer type of each of the user's examples, which may differ by row."""
+        return example_types(self._step)
+
+    @property
+    def decides(self) -> bool:
+        """Whether an answer is decided by a request of its own after thoughts: `decide` is not `generate`."""
+        return self._step.decide != "generate"
+
+    @property
+    def tools(self) -> Mapping[str, Callable[..., Any]]:
+        """The step's tools by name."""
+        return self._step.tools
+
+    @property
+    def has_documents(self) -> bool:
+        """Whether there is something for `retrieve` to search."""
+        return bool(self.role("documents") or self._chosen.documents)
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """What was prepared for this step by this technique, if anything was."""
+        return self._step.artifacts.get(self._technique)
+
+    @property
+    def artifact_name(self) -> str:
+        """`PIPELINE.STEP.TECHNIQUE`: the name of the file that holds the artifact, without its ending."""
+        return f"{self._step.home}.{self._technique}"
+
+    async def can(self, capability: str) -> bool:
+        """Tell whether the runtime has a capability (`logprobs`, `embeddings`)."""
+        return capability in (await self._step.asker.model()).capabilities
+
+    def role(self, name: str) -> Any:
+        """Return what plays a role: an input's value, for `question` else the input section; None for one left out."""
+        bound = self._bound.get(name)
+        if bound is not None:
+            return self._step.values.get(bound)
+        return self.section("input") if name == SECTION and name in self._bound else None
+
+    def section(self, name: str) -> str:
+        """Return one of the user's sections, rendered; an empty text where there is none."""
+        found = self._step.prompt.sections(self._step.values, layers=self._step.layers, only=(name,))
+        return found.get(name, "")
+
+    def cue(self, call: str) -> str:
+        """Return the words that the answer follows in a call; in the template of a call that thinks, `call.cue`."""
+        return cue_of(self._step, self._call(call))
+
+    def _role_values(self) -> dict[str, Any]:
+        return {name: self.role(name) for name in self._bound}
+
+    def demonstrations(self, call: str) -> tuple[Mapping[str, Any], ...]:
+        """Return a call's demonstrations: one's own where the step gives them."""
+        return self._call(call).demos if self._chosen.demos.get(call) is None else self.own_demos(call)
+
+    @property
+    def own_demo_names(self) -> tuple[str, ...]:
+        """The names under which the step gives demonstrations: calls, and parts of one (`handler.NAME`)."""
+        return tuple(self._chosen.demos)
+
+    def own_demos(self, name: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the demonstrations that the step gives under a name, none where it gives none. Raises InputError."""
+        from promptkit.techniques.spec import read_demos
+
+        given = self._chosen.demos.get(name)
+        return () if given is None else read_demos(given, self._step.folder)
+
+    @property
+    def _sampled(self) -> bool:
+        """Whether this asking is one of the samples of an enclosing technique: its number then is a path."""
+        return "/" in self._step.sample
+
+    def _call(self, name: str) -> CallSpec:
+        files = self._chosen.technique.calls_by_name
+        if name not in files:
+            raise InputError(f"technique `{self._technique}` has no template `{name}.j2`", hint=nearest(name, files))
+        return read_call(files[name])
+
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -41,7 +180,7 @@ class Perform(Protocol):
 class Task(StepView):
     """One asking of a step: what its technique sees of it, and how it asks."""
 
-    def __init__(self, step: StepContext, chosen: Chosen, perform: Perform) -> None:
+    def __init__(self, step: StepContext, chosen: ConfiguredTechnique, perform: Perform) -> None:
         super().__init__(step, chosen)
         self._perform = perform
 
@@ -187,7 +326,7 @@ class Task(StepView):
 
     async def each(self, function: Callable[[Item], Awaitable[Outcome]], items: Iterable[Item]) -> list[Outcome]:
         """Apply an async function to all items at once; the results are in the items' order."""
-        return await at_once(function, items)
+        return await run_concurrently(function, items)
 
     async def logprob(self, call: str, texts: Sequence[str], **values: Any) -> tuple[float, ...]:
         """Return the log-probability of each text after the begun turn of `call`, only as far as the texts differ."""
@@ -197,7 +336,7 @@ class Task(StepView):
         """Return a vector for each text: the runtime's embeddings, else TF-IDF over these, which needs no model."""
         if await self.can("embeddings"):
             return await self._step.asker.embed(texts)
-        from promptkit.prompts import word_vectors
+        from promptkit.prompts.tfidf import word_vectors
 
         return word_vectors(texts)
 
@@ -210,7 +349,7 @@ class Task(StepView):
         of: Exchange | None = None,
     ) -> Execution:
         """Run a program in the sandbox: its value is its last expression's. A failure is noted at `of` in the trace."""
-        from promptkit.tools import run_python
+        from promptkit.tools.python import run_python
 
         execution = await run_python(program, inputs=inputs, functions=functions)
         if of is not None and execution.failure:
@@ -219,7 +358,7 @@ class Task(StepView):
 
     async def sql(self, table: Table, query: str, *, of: Exchange | None = None) -> Selection:
         """Ask a table, called `w` and with a `row_id`, in SQL, read-only. Raises QueryFailed, noted at `of`."""
-        from promptkit.tools import QueryFailed, run_query
+        from promptkit.tools.tables import QueryFailed, run_query
 
         try:
             return await run_query(table, query)
@@ -281,7 +420,7 @@ class Task(StepView):
 
     @cached_property
     def _documents(self) -> Documents:
-        from promptkit.tools import Documents
+        from promptkit.tools.search import Documents
 
         given = self.role("documents")
         if given:
@@ -312,10 +451,10 @@ class Task(StepView):
         stop: tuple[str, ...] = (),
         logprobs: bool = False,
         past_cue: bool = False,
-    ) -> Built:
+    ) -> BuiltCall:
         spec = self._call(call)
         shown = self.demonstrations(call) if demos is None else tuple(demos)
-        wanted = Build(
+        wanted = CallArguments(
             spec=spec,
             values={**self._role_values(), "demos": shown, "examples_think": self.examples_think, **values},
             demos=shown,
@@ -326,7 +465,7 @@ class Task(StepView):
             logprobs=logprobs,
             past_cue=past_cue,
         )
-        return await build(self._step, wanted)
+        return await build_call(self._step, wanted)
 
     def _refuse_greedy(self, n: int, temperature: float) -> None:
         if temperature <= 0 or n < 1:

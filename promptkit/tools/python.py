@@ -1,19 +1,26 @@
-"""Model-written Python, run by Monty: an interpreter in a process of its own that has no files, network or clock."""
+"""Model-written Python, run by Monty: an interpreter in a process of its own without files, network or clock."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import builtins
+import datetime
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import math
+import re
+import textwrap
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from promptkit.answers.base import Unparsed
+from promptkit.answers.text import Code
 from promptkit.errors import PromptkitError
-from promptkit.tools.failures import Failure, Limits, failure_of
-from promptkit.tools.programs import assigned_names
-from promptkit.tools.values import NoPlainData, TooMuchData, plain
-from promptkit.tools.workers import Worker
+from promptkit.tools.sandbox import Failure, Limits, Worker, failure_of
 
 if TYPE_CHECKING:
     from pydantic_monty import FunctionSnapshot, SyncSnapshot
@@ -43,21 +50,21 @@ async def run_python(
     promptkit's own errors, which end the program and are raised here. Nothing that the program does raises.
     TypeError for inputs that are no data.
     """
-    async with session(functions=functions, limits=limits) as opened:
+    async with open_sandbox(functions=functions, limits=limits) as opened:
         return await opened.run(program, inputs=inputs)
 
 
 @asynccontextmanager
-async def session(*, functions: Functions | None = None, limits: Limits | None = None) -> AsyncIterator[Session]:
+async def open_sandbox(*, functions: Functions | None = None, limits: Limits | None = None) -> AsyncIterator[Sandbox]:
     """Open a sandbox whose state lasts from one program to the next; `limits` are for each program."""
-    opened = Session(functions or {}, limits or Limits())
+    opened = Sandbox(functions or {}, limits or Limits())
     try:
         yield opened
     finally:
         await opened.close()
 
 
-class Session:
+class Sandbox:
     """Programs that run one after another over one state. A program that fails leaves the state as it was before it."""
 
     def __init__(self, functions: Functions, limits: Limits) -> None:
@@ -68,7 +75,7 @@ class Session:
 
     async def run(self, program: str, *, inputs: Mapping[str, Any] | None = None) -> Execution:
         """Run a program, as `run_python` does, after setting the variables of `inputs`."""
-        if (wrong := _unreadable(program, self._limits)) is not None:
+        if (wrong := _unrunnable(program, self._limits)) is not None:
             return Execution(failure=wrong)
         printed = _Printed(self._limits.output)
         try:
@@ -105,12 +112,12 @@ class Session:
                     raise _Failed(Failure("forbidden", f"the program called out more than {calls:,} times"))
                 calls += 1
                 at = await self._answer(at)
-            return plain(at.output, limits.value)
+            return plain_data(at.output, limits.value)
         except MontyConversionError as error:
             raise TypeError(f"inputs must be plain data: {error}") from None
         except MontyError as error:
             raise _Failed(printed.failure or failure_of(error, limits)) from None
-        except NoPlainData as error:
+        except NotPlainData as error:
             raise _Failed(Failure("unsupported", str(error))) from None
         except TooMuchData as error:
             raise _Failed(Failure("output", str(error))) from None
@@ -122,7 +129,7 @@ class Session:
         turn = self._worker.turn
         if isinstance(at, NameLookupSnapshot):
             if at.variable_name in self._functions:
-                return await turn(at.resume, value=_named(at.variable_name))
+                return await turn(at.resume, value=_stand_in(at.variable_name))
             return await turn(at.resume)
         if not isinstance(at, FunctionSnapshot):
             raise _Failed(Failure("unsupported", "the program awaits what never comes"))
@@ -169,7 +176,7 @@ class _Printed:
             raise ValueError(self.failure.message)
 
 
-def _unreadable(program: str, limits: Limits) -> Failure | None:
+def _unrunnable(program: str, limits: Limits) -> Failure | None:
     if len(program) > limits.program:
         return Failure("syntax", f"the program is longer than {limits.program:,} characters")
     try:
@@ -187,10 +194,167 @@ def _outcome(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any,
         return None, error
 
 
-def _named(name: str) -> Callable[..., Any]:
+def _stand_in(name: str) -> Callable[..., Any]:
     """Return a callable by whose name the sandbox calls a function."""
 
     def function() -> None: ...
 
     function.__name__ = name
     return function
+
+
+_INDENTED_FENCE = re.compile(r"^[ \t]+(?=```)", re.MULTILINE)
+_FENCE_IN_LINE = re.compile(r"(?<=:)[ \t]*(?=```[\w+#.-]*[ \t]*$)", re.MULTILINE)
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+
+
+def cut_program(reply: str, *, last: bool = False) -> str:
+    """Return the code in a model's reply: its first fenced block (the last with `last`), else all of it, outdented.
+
+    The prose around a block is dropped; a block that was not closed goes to the end. Empty where there is no code.
+    """
+    reply = _FENCE_IN_LINE.sub("\n", _INDENTED_FENCE.sub("", reply))
+    code = Code()
+    try:
+        blocks = list(code.mentions(reply)) or [code.read(reply)]
+    except Unparsed:
+        return ""
+    return textwrap.dedent(blocks[-1 if last else 0]).strip("\n")
+
+
+def undefined_names(program: str) -> set[str]:
+    """Return the names that a program reads or calls, never binds in any of its scopes, and that are no builtins.
+
+    Empty for a text that is no Python: running it says why.
+    """
+    nodes = list(_walk(program))
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    bound = {name for node in nodes for name in _bound_by(node)}
+    return read - bound - set(dir(builtins))
+
+
+def assigned_names(program: str) -> list[str]:
+    """Return the variables that a program assigns at its top level, in order; no functions, classes and modules."""
+    found: dict[str, None] = {}
+    waiting = [_parse(program)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, _SCOPES):
+            continue
+        if isinstance(node, ast.comprehension):
+            waiting.extend((*node.ifs, node.iter))
+            continue
+        if isinstance(node, ast.Name | ast.MatchAs | ast.MatchStar | ast.MatchMapping):
+            found |= dict.fromkeys(_bound_by(node))
+        waiting.extend(reversed(list(ast.iter_child_nodes(node))))
+    return list(found)
+
+
+def _parse(program: str) -> ast.AST:
+    try:
+        return ast.parse(program)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module(body=[], type_ignores=[])
+
+
+def _walk(program: str) -> Iterator[ast.AST]:
+    return ast.walk(_parse(program))
+
+
+def _bound_by(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Name(id=name, ctx=ast.Store()):
+            yield name
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.arg(arg=name):
+            yield name
+        case ast.alias(name=name, asname=other):
+            yield other or name.partition(".")[0]
+        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            yield name
+        case ast.MatchMapping(rest=str(name)):
+            yield name
+
+
+# Python writes no longer integer as text.
+_MOST_BITS = 14_000
+_MOST_NESTED = 100
+# Monty gives functions and the like as their own text.
+_NO_DATA = re.compile(r"<(?:(?:function|module|class|coroutine object) .*|bound method|[\w.]+ object\b.*)>")
+
+
+class NotPlainData(Exception):
+    """A value that is no plain data; the message says what it is."""
+
+
+class TooMuchData(Exception):
+    """A value that is larger than its limit, or nested too deeply."""
+
+
+def plain_data(value: Any, most: int) -> Any:
+    """Return a value as plain data: tuples and sets become lists, decimals numbers, dates texts, keys texts.
+
+    `most` bounds the characters of its texts and the count of its other parts together, each counted as often as it
+    appears. Raises NoPlainData and TooMuchData.
+    """
+    return _PlainReader(most).read(value, 0)
+
+
+class _PlainReader:
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def read(self, value: Any, depth: int) -> Any:
+        self._count(1)
+        if depth > _MOST_NESTED:
+            raise TooMuchData(f"the value is nested more than {_MOST_NESTED} deep")
+        if isinstance(value, Mapping):
+            return {self._key(key): self.read(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset | deque):
+            self._count(len(value))
+            return [self.read(item, depth + 1) for item in value]
+        return self._scalar(value)
+
+    def _scalar(self, value: Any) -> Any:
+        match value:
+            case None | bool():
+                return value
+            case int():
+                if value.bit_length() > _MOST_BITS:
+                    raise TooMuchData("the value has more than 4,000 digits")
+                return int(value)
+            case float():
+                if not math.isfinite(value):
+                    raise NotPlainData(f"the value is {value}, which is no number to go on with")
+                return value
+            case str():
+                self._count(len(value))
+                if _NO_DATA.fullmatch(value):
+                    raise NotPlainData(f"the value is {value}, which is no data")
+                return value
+            case Decimal():
+                return self._decimal(value)
+            case datetime.date() | datetime.time():
+                return value.isoformat()
+        raise NotPlainData(f"the value is of the type {type(value).__name__}, which is no plain data")
+
+    def _decimal(self, value: Decimal) -> Any:
+        if not value.is_finite():
+            raise NotPlainData(f"the value is {value}, which is no number to go on with")
+        if value.adjusted() > 300:
+            raise TooMuchData("the value has more than 300 digits")
+        return self._scalar(int(value) if value == value.to_integral_value() else float(value))
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, str):
+            self._count(len(key))
+            return key
+        if isinstance(key, bool | int | float | Decimal | datetime.date | None):
+            return str(self._scalar(key))
+        raise NotPlainData(f"a key of the value is of the type {type(key).__name__}, which is no plain data")
+
+    def _count(self, parts: int) -> None:
+        self._left -= parts
+        if self._left < 0:
+            raise TooMuchData("the value is too large")

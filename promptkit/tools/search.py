@@ -1,8 +1,9 @@
-"""Search in a user's documents: their passages, ranked by BM25 (Robertson et al. 1994)."""
+"""Search in a user's documents: cut into passages, ranked by BM25 (Robertson et al. 1994)."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.errors import InputError, Problem, place
-from promptkit.storage import read_rows, read_text
-from promptkit.tools.passages import cut_passages, words
+from promptkit.storage.files import read_text
+from promptkit.storage.rows import read_rows
 
 if TYPE_CHECKING:
     from bm25s import BM25
 
 _ENDINGS: Final = (".txt", ".md", ".jsonl")
-_MOST_KEPT: Final = 8
+_MOST_CACHED: Final = 8
 
 Stamp = tuple[tuple[str, int, int], ...]
 
@@ -63,15 +64,15 @@ class Documents:
             raise InputError(f"there is no folder {place(folder)} with documents")
         files = [path for path in sorted(folder.rglob("*")) if _is_document(path, folder)]
         stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-        kept = _kept.pop(folder, None)
+        kept = _cache.pop(folder, None)
         if kept is None or kept[0] != stamp:
             kept = (stamp, cls(tuple(_read(files, folder))))
         if not kept[1].passages:
             endings = ", ".join(_ENDINGS)
             raise InputError(f"the folder {place(folder)} holds no text", hint=f"documents end in {endings}")
-        _kept[folder] = kept
-        while len(_kept) > _MOST_KEPT:
-            del _kept[next(iter(_kept))]
+        _cache[folder] = kept
+        while len(_cache) > _MOST_CACHED:
+            del _cache[next(iter(_cache))]
         return kept[1]
 
     def retrieve(self, query: str, count: int = 3) -> list[Passage]:
@@ -92,7 +93,7 @@ class Documents:
         return ranking
 
 
-_kept: dict[Path, tuple[Stamp, Documents]] = {}
+_cache: dict[Path, tuple[Stamp, Documents]] = {}
 
 
 def _is_document(path: Path, folder: Path) -> bool:
@@ -120,3 +121,66 @@ def _passages(document: Mapping[str, Any], name: str) -> Iterator[Passage]:
     source = str(document.get("source") or document.get("title") or name)
     for text in cut_passages(document["text"]):
         yield Passage(text, source)
+
+
+_LEAST = 60
+_MOST = 100
+# Chinese and Japanese write no spaces: each of their signs counts as a word.
+_SIGN = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_SIGN}]|[^\W{_SIGN}]+")
+_PARAGRAPH_END = re.compile(r"\n\s*\n")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n(?=[-*#>|\d])")
+_HEADING = re.compile(r"#{1,6}\s")
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, without regard to case."""
+    return _WORD.findall(text.casefold())
+
+
+def cut_passages(text: str) -> list[str]:
+    """Return a text's passages in order; one of at most 100 words stays whole. A heading begins a passage."""
+    text = text.strip()
+    if _size(text) <= _MOST:
+        return [text] if words(text) else []
+    passages: list[str] = []
+    held, size = "", 0
+    for joint, part in _parts(text):
+        more = _size(part)
+        new_section = _HEADING.match(part) and not _HEADING.match(held)
+        full = size + more > _MOST or (size >= _LEAST and joint != " ")
+        if held and (new_section or (full and not _is_heading(held))):
+            passages.append(held)
+            held, size = part, more
+        else:
+            held, size = f"{held}{joint}{part}" if held else part, size + more
+    return [passage for passage in (*passages, held) if words(passage)]
+
+
+def _parts(text: str) -> Iterator[tuple[str, str]]:
+    """Yield sentences, and pieces of those that are too long, each with what joins it to the one before."""
+    for paragraph in _PARAGRAPH_END.split(text):
+        joint = "\n"
+        for sentence in _SENTENCE_END.split(paragraph):
+            for piece in _pieces(sentence.strip()):
+                yield joint, piece
+                joint = " "
+
+
+def _pieces(sentence: str) -> Iterator[str]:
+    """Yield a sentence in pieces of at most 100 words."""
+    begin = 0
+    for number, word in enumerate(_WORD.finditer(sentence)):
+        if number and number % _MOST == 0:
+            yield sentence[begin : word.start()].strip()
+            begin = word.start()
+    if rest := sentence[begin:].strip():
+        yield rest
+
+
+def _is_heading(text: str) -> bool:
+    return "\n" not in text and _HEADING.match(text) is not None
+
+
+def _size(text: str) -> int:
+    return len(_WORD.findall(text))

@@ -1,4 +1,4 @@
-"""The record of a tuning: what `--json` prints, the store keeps and reports read."""
+"""The record of a tuning run: what `--json` prints, the store keeps and reports read."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from promptkit.tuning.candidate import Candidate
-from promptkit.tuning.found import Found
-from promptkit.tuning.preferring import comparable, front
+from promptkit.tuning.pareto import late_trials, pareto_front
+from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.trials import SearchResult
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import Metric
-    from promptkit.runtimes import Model
-    from promptkit.tuning.ablation import Brought
-    from promptkit.tuning.confirm import Confirmed
-    from promptkit.tuning.evidence import Evidence
-    from promptkit.tuning.field import Field
-    from promptkit.tuning.ground import Ground
-    from promptkit.tuning.wishes import Wishes
+    from promptkit.evaluation.metrics.base import Metric
+    from promptkit.runtimes.base import Model
+    from promptkit.tuning.confirmation.ablation import Contribution
+    from promptkit.tuning.confirmation.confirm import Confirmation
+    from promptkit.tuning.data_split import DataSplit
+    from promptkit.tuning.evaluator import Evaluator
+    from promptkit.tuning.options import TuneOptions
+    from promptkit.tuning.trials import Estimates
 
 NOT_CONFIRMED = "it ended before anything was picked"
 
 
 @dataclass(slots=True, kw_only=True)
-class State:
+class TuningState:
     """What a tuning has so far. `chosen` is what is confirmed: the pick with its calibration as numbers."""
 
     number: int
     target: str
     model: Model
     why: str
-    wishes: Wishes
-    ground: Ground
-    evidence: Evidence
+    wishes: TuneOptions
+    ground: DataSplit
+    evidence: Estimates
     smallest: float | None
-    found: Found = field(default_factory=Found)
-    confirmed: Confirmed | None = None
-    ablation: Sequence[Brought] = ()
+    found: SearchResult = field(default_factory=SearchResult)
+    confirmed: Confirmation | None = None
+    ablation: Sequence[Contribution] = ()
     diff: str = ""
     written: Sequence[str] = ()
     stopped_by: str = "done"
@@ -56,7 +56,7 @@ def metric_record(metric: Metric) -> dict[str, Any]:
     }
 
 
-def record_of(state: State, status: str) -> dict[str, Any]:
+def tuning_record(state: TuningState, status: str) -> dict[str, Any]:
     """Return a tuning as JSON, be it through or not."""
     ground, evidence, found, wishes = state.ground, state.evidence, state.found, state.wishes
     metric, budget, confirmed = evidence.field.metric, evidence.field.budget, state.confirmed
@@ -104,12 +104,12 @@ def record_of(state: State, status: str) -> dict[str, Any]:
     }
 
 
-def _candidates(state: State) -> list[dict[str, Any]]:
+def _candidates(state: TuningState) -> list[dict[str, Any]]:
     """Return all that was asked of the whole target, who came furthest first, each marked if no other dominates it."""
     seen = [each for each in state.found.seen.values() if each.rows]
-    far = comparable(seen)
+    far = late_trials(seen)
     aims = [state.evidence.aims(each.candidate, each.rows) for each in far]
-    on_front = {each.candidate.key for each, is_on in zip(far, front(aims), strict=True) if is_on}
+    on_front = {each.candidate.key for each, is_on in zip(far, pareto_front(aims), strict=True) if is_on}
     pick = state.found.pick.key
     records = [
         {
@@ -123,7 +123,7 @@ def _candidates(state: State) -> list[dict[str, Any]]:
     return sorted(records, key=lambda each: (-each["rows"], -(each["mean"] or 0.0)))
 
 
-def _side(state: State, *, is_pick: bool) -> dict[str, Any]:
+def _side(state: TuningState, *, is_pick: bool) -> dict[str, Any]:
     """Return the start or the pick, with what search and confirm rows say of it."""
     found, field_ = state.found, state.evidence.field
     searched = found.pick if is_pick else Candidate()
@@ -145,6 +145,6 @@ def _side(state: State, *, is_pick: bool) -> dict[str, Any]:
     return {**told, "search": search, "confirm": confirm}
 
 
-def _estimated(field_: Field, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:
+def _estimated(field_: Evaluator, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:
     said = field_.estimate(candidate, rows)
     return {"mean": said.mean, "low": said.low, "high": said.high, "n": said.n}

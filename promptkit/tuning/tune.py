@@ -1,39 +1,48 @@
-"""A tuning from beginning to end: its rows split, its space derived, its plan told, its work done and kept."""
+"""A tuning from beginning to end: `Tuning` plans and runs it, `tune` is the same as one call from Python."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from os.path import relpath
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from promptkit.errors import InputError, PromptkitError, nearest
-from promptkit.evaluation import Options, Suite
-from promptkit.storage import holding_files, reading_record
-from promptkit.tuning.candidate import KINDS
+from promptkit.engine.pipeline import default_model
+from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
+from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.evaluation.suite.reader import load_suite
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.project import Project, is_suite
+from promptkit.runtimes.models import Models
+from promptkit.storage.files import frozen_files
+from promptkit.storage.records import reading_record
+from promptkit.storage.store import Store
+from promptkit.tuning.budget import BudgetShares, Plan, estimated_calls, share_budget
+from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectable_gain
+from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
 from promptkit.tuning.dspy_bridge import require_dspy
-from promptkit.tuning.ground import Ground, read_ground, row_notes, step_ground
-from promptkit.tuning.plan import Plan
-from promptkit.tuning.race import SMOKE_ROWS
-from promptkit.tuning.space import Space, derive_space, open_named_models, step_models
-from promptkit.tuning.spending import Shares, likely_calls, shared
-from promptkit.tuning.standing import Standing
-from promptkit.tuning.verdict import LEAST_ROWS, smallest_gain
-from promptkit.tuning.wishes import OPTIMIZERS, Wishes
-from promptkit.tuning.work import Ready, Tuned, Work
+from promptkit.tuning.options import OPTIMIZERS, Limits, Mode, Optimizer, TuneOptions, read_budget, read_only
+from promptkit.tuning.output.write import check_replaceable, write_result
+from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.run import Setup, TuningResult, TuningRun
+from promptkit.tuning.search.race import SMOKE_ROWS
+from promptkit.tuning.search_space.candidate import KINDS
+from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, open_named_models, step_models
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import Measure
-    from promptkit.runtimes import Model, Models
-    from promptkit.storage import Store
-    from promptkit.tuning.demonstration import Made
+    from promptkit.evaluation.suite.suite import Measure
+    from promptkit.runtimes.base import Model
+    from promptkit.tuning.search_space.examples import GeneratedDemos
 
 KIND: Final = "tune"
-RECENT: Final = 20
+RECENT_RUNS: Final = 20
 CALLS_A_CANDIDATE: Final = 10
-THEIRS: Final = "it varies instructions and examples, and decides itself which"
+DSPY_SPACE_NOTE: Final = "it varies instructions and examples, and decides itself which"
 
 
 class Tuning:
@@ -49,19 +58,19 @@ class Tuning:
         *,
         models: Models,
         store: Store,
-        wishes: Wishes | None = None,
-        options: Options | None = None,
+        wishes: TuneOptions | None = None,
+        options: EvalOptions | None = None,
     ) -> None:
-        self.wishes = wishes or Wishes()
+        self.wishes = wishes or TuneOptions()
         if self.wishes.optimizer != OPTIMIZERS[0]:
             require_dspy(self.wishes.optimizer)
-        self.suite = replace(suite, measures=(_aim(suite, self.wishes.metric),))
-        self.standing = Standing()
-        self.tuned: Tuned | None = None
+        self.suite = replace(suite, measures=(_objective_measure(suite, self.wishes.metric),))
+        self.standing = TuningProgress()
+        self.tuned: TuningResult | None = None
         self._models = models
         self._store = store
-        self._options = options or Options()
-        self._ready: Ready | None = None
+        self._options = options or EvalOptions()
+        self._ready: Setup | None = None
 
     async def plan(self) -> Plan:
         """Return what would be tried and the most it can cost; nothing is asked.
@@ -89,19 +98,19 @@ class Tuning:
             limits=self.wishes.limits,
             minutes=None if rate is None else shares.total * rate / 60,
             smallest=ready.smallest,
-            notes=(*ready.space.notes, *row_notes(ground)),
+            notes=(*ready.space.notes, *data_notes(ground)),
         )
 
-    async def run(self) -> Tuned:
+    async def run(self) -> TuningResult:
         """Tune, and return what was found; cancelled, it leaves the best so far in `tuned`.
 
         What fails in the middle is in the result, and the same tuning goes on from there. Raises InputError before
         anything is asked, StoreFailed, and what the absence of the model raises.
         """
-        with holding_files():
+        with frozen_files():
             ready = await self._prepared()
             shares = self._shares(ready, self._likely_calls(ready.ground))
-            work = Work(
+            work = TuningRun(
                 self.suite,
                 ready,
                 wishes=self.wishes,
@@ -131,29 +140,33 @@ class Tuning:
             self.tuned = work.end("done")
         return self.tuned
 
-    async def _prepared(self) -> Ready:
+    async def _prepared(self) -> Setup:
         if self._ready is None:
             model = await (await self._models.get(self.suite.baseline.model)).model()
             if self.wishes.teacher is not None:  # One that is not there would be missed when much is asked.
                 await (await self._models.get(self.wishes.teacher)).model()
             tunings, name = self._store.tunings, suite_name(self.suite)
-            ground = read_ground(self.suite, tunings.split(name), seed=self.wishes.seed)
+            ground = read_data_split(self.suite, tunings.split(name), seed=self.wishes.seed)
             _check_rows(ground)
-            alone, too_few = _alone(self.suite, ground)
+            alone, too_few = _step_splits(self.suite, ground)
             models = await step_models(self.suite, self._models)
 
-            def respaced(made: Made) -> Space:
+            def respaced(made: GeneratedDemos) -> SearchSpace:
                 space = self._space(ground, alone, models, made)
                 return replace(space, notes=(*space.notes, *too_few))
 
             is_ours = self.wishes.optimizer == OPTIMIZERS[0]
-            space = respaced({}) if is_ours else Space((), (f"`{self.wishes.optimizer}` is DSPy's: {THEIRS}",))
+            space = (
+                respaced({})
+                if is_ours
+                else SearchSpace((), (f"`{self.wishes.optimizer}` is DSPy's: {DSPY_SPACE_NOTE}",))
+            )
             if is_ours:
                 _check_space(space, ground)
                 await open_named_models(space.axes, self.suite, self._models)
             tunings.keep_split(name, ground.salt, ground.share)
-            smallest = smallest_gain(ground.independent) if ground.size >= LEAST_ROWS else None
-            self._ready = Ready(
+            smallest = smallest_detectable_gain(ground.independent) if ground.size >= LEAST_ROWS else None
+            self._ready = Setup(
                 model=model,
                 ground=ground,
                 alone=alone,
@@ -164,22 +177,24 @@ class Tuning:
             )
         return self._ready
 
-    def _space(self, ground: Ground, alone: Mapping[str, Ground], models: Mapping[str, Model], made: Made) -> Space:
+    def _space(
+        self, ground: DataSplit, alone: Mapping[str, DataSplit], models: Mapping[str, Model], made: GeneratedDemos
+    ) -> SearchSpace:
         """Return what may vary; of a step with labels of its own its rows say what its examples can be."""
         wishes = self.wishes
-        whole = derive_space(ground, models, only=wishes.only, seed=wishes.seed, made=made)
+        whole = derive_search_space(ground, models, only=wishes.only, seed=wishes.seed, made=made)
         axes, notes = {axis.name: axis for axis in whole.axes}, list(whole.notes)
         for step, own in alone.items():
             only = [each for each in wishes.only if each in KINDS or each.split(".")[0] == step]
             if only or not wishes.only:
-                found = derive_space(own, models, only=only, seed=wishes.seed, made=made)
+                found = derive_search_space(own, models, only=only, seed=wishes.seed, made=made)
                 axes |= {axis.name: axis for axis in found.axes}
                 # What the rows of the whole do not have, those of the step may.
                 notes = [each for each in notes if not each.startswith((f"{step}: ", f"{step}."))] + list(found.notes)
-        return Space(tuple(axes.values()), tuple(dict.fromkeys(notes)), whole.kinds)
+        return SearchSpace(tuple(axes.values()), tuple(dict.fromkeys(notes)), whole.kinds)
 
-    def _shares(self, ready: Ready, calls_a_row: float) -> Shares:
-        return shared(
+    def _shares(self, ready: Setup, calls_a_row: float) -> BudgetShares:
+        return share_budget(
             self.wishes.limits,
             order=len(ready.ground.order),
             confirm=len(ready.ground.confirm),
@@ -187,13 +202,13 @@ class Tuning:
             prices=[[level.requests for level in axis.levels] for axis in ready.space.axes],
         )
 
-    def _likely_calls(self, ground: Ground) -> float:
+    def _likely_calls(self, ground: DataSplit) -> float:
         # A budget that is named is refused for what is sure alone; the first rows tell the rest.
-        return likely_calls(ground) if self.wishes.limits.calls is None else float(_least_calls(self.suite))
+        return estimated_calls(ground) if self.wishes.limits.calls is None else float(_least_calls(self.suite))
 
-    def _seconds_a_call(self, ready: Ready) -> float | None:
+    def _seconds_a_call(self, ready: Setup) -> float | None:
         """Return how long a request took in the last runs on the same model, by the clock; None where there is none."""
-        for run in self._store.runs(limit=RECENT):
+        for run in self._store.runs(limit=RECENT_RUNS):
             with self._store.damage.skipping(), reading_record(f"runs {run.number}, `record`"):
                 told = run.record
                 sides = told.get("variants", [told])
@@ -205,7 +220,7 @@ class Tuning:
                     return float((run.ended - run.started) / asked)
         return None
 
-    def _begin(self, ready: Ready) -> int:
+    def _begin(self, ready: Setup) -> int:
         self._store.close_dead_runs()
         told = {"reference": ready.model.reference, "digest": ready.model.digest}
         wishes = self.wishes
@@ -218,7 +233,7 @@ def suite_name(suite: Suite) -> str:
     return relpath(suite.file, suite.project.root)
 
 
-def _aim(suite: Suite, name: str | None) -> Measure:
+def _objective_measure(suite: Suite, name: str | None) -> Measure:
     """Return the measure of that name, left out the first. Raises InputError where a search cannot aim at it."""
     measures = {each.name: each for each in suite.measures}
     if name is not None and name not in measures:
@@ -241,11 +256,11 @@ def _least_calls(suite: Suite) -> int:
     return suite.repeat * max(1, sum(step.asking is not None for step in suite.baseline.pipeline.steps.values()))
 
 
-def _alone(suite: Suite, ground: Ground) -> tuple[dict[str, Ground], list[str]]:
+def _step_splits(suite: Suite, ground: DataSplit) -> tuple[dict[str, DataSplit], list[str]]:
     """Return the rows as the steps take them that have labels of their own, and which steps have too few for it."""
     alone, notes = {}, []
     for each in suite.steps:
-        own, step = step_ground(replace(each, measures=each.measures[:1]), ground), each.wanted.step
+        own, step = step_data_split(replace(each, measures=each.measures[:1]), ground), each.wanted.step
         assert step is not None, "the suite of a step names it"
         if len(own.order) >= min(SMOKE_ROWS, len(ground.order)):
             alone[step] = own
@@ -255,7 +270,7 @@ def _alone(suite: Suite, ground: Ground) -> tuple[dict[str, Ground], list[str]]:
     return alone, notes
 
 
-def _check_rows(ground: Ground) -> None:
+def _check_rows(ground: DataSplit) -> None:
     """Raise InputError for rows on which a search would learn nothing, or the wrong thing."""
     suite = ground.suite
     if ground.labels is not None and len(ground.labels) > 1 and len(set(ground.labels)) == 1:
@@ -270,7 +285,7 @@ def _check_rows(ground: Ground) -> None:
         )
 
 
-def _check_space(space: Space, ground: Ground) -> None:
+def _check_space(space: SearchSpace, ground: DataSplit) -> None:
     """Raise InputError where nothing can be varied, nor calibrated, nor shown once the model has made it."""
     suite = ground.suite
     asking = [each.asking for each in suite.baseline.pipeline.steps.values() if each.asking is not None]
@@ -279,3 +294,127 @@ def _check_space(space: Space, ground: Ground) -> None:
     if not (space.axes or calibrates or shows):
         hint = "; ".join(space.notes) or "`tune:` of the pipeline and `--only` say what may vary"
         raise InputError(f"there is nothing to tune in `{suite.target}`", hint=hint)
+
+
+def tune(
+    pipeline: str | Path,
+    suite: str | Path | None = None,
+    *,
+    budget: str | None = None,
+    optimizer: Optimizer = "race",
+    only: Sequence[str] = (),
+    teacher: str | None = None,
+    mode: Mode = "both",
+    prefer: str = "best",
+    metric: str | None = None,
+    seed: int = 0,
+    model: str | None = None,
+    sets: Sequence[str] = (),
+    write: bool = True,
+    apply: bool = False,
+) -> dict[str, Any]:
+    """Tune a pipeline or a prompt on a suite, and return the record that `promptkit tune --json` prints.
+
+    All is said as on the command line: both are names or paths, `suite` is left out where one of the project names the
+    pipeline; `budget` as "calls=300,minutes=10"; `sets` as "STEP.KEY=VALUE". What is found is written beside the
+    original, which `apply` replaces where the verdict is `improved`; without `write` the files stay as they are, and
+    the record has the diff. Nobody is asked whether to begin: `smallest_shown` of the record is the gain that could be
+    shown. It blocks, for it runs an event loop of its own.
+
+    Raises InputError before anything is asked, and what ended the tuning before it was through (RuntimeFailure,
+    StoreFailed, KeyboardInterrupt): what was answered is kept, and the same call goes on from there.
+    """
+    _check_thread()
+    if apply and not write:
+        raise InputError("`apply` replaces the original, and `write=False` leaves it", hint="leave one of them out")
+    wishes = TuneOptions(
+        limits=read_budget(budget) if budget is not None else Limits(),
+        optimizer=optimizer,
+        only=read_only(only) if isinstance(only, str) else tuple(only),
+        teacher=teacher,
+        mode=mode,
+        prefer=prefer,
+        metric=metric,
+        seed=seed,
+    )
+    changes = [sets] if isinstance(sets, str) else sets
+    with frozen_files():
+        found = load_tuning_suite(str(pipeline), None if suite is None else str(suite), sets=changes)
+    if apply:
+        check_replaceable(found.wanted.target, found.project)
+    tuned = asyncio.run(_tune(found, wishes, model=model, write=write, in_place=apply))
+    if tuned.failure is not None:
+        raise tuned.failure
+    return dict(tuned.record)
+
+
+def _check_thread() -> None:
+    """Raise InputError where an event loop runs already: a notebook's, or that of the coroutine that calls."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    told = "promptkit.tune runs an event loop of its own, and one runs here already"
+    raise InputError(told, hint="await asyncio.to_thread(promptkit.tune, …), in a notebook too")
+
+
+async def _tune(suite: Suite, wishes: TuneOptions, *, model: str | None, write: bool, in_place: bool) -> TuningResult:
+    """Tune in the project's store, and hand over what was found."""
+    pipeline, settings = suite.baseline.pipeline, suite.project.settings
+    reference, why, base = default_model(suite.project, pipeline, model)
+    with Store.open(suite.project.store_folder, cache_size=settings.cache.size) as store, ReplyCache(store) as replies:
+        async with Models(
+            reference,
+            why=why,
+            store=replies,
+            concurrency=suite.concurrency or settings.concurrency,
+            timeout=settings.timeout,
+            base=base,
+            apart=separate_models(suite, wishes.teacher),
+        ) as models:
+            tuning = Tuning(suite, models=models, store=store, wishes=wishes)
+            tuned = await tuning.run()
+            return write_result(tuned, tuning.suite, store, in_place=in_place, writing=write)
+
+
+def load_tuning_suite(target: str, suite: str | None, *, sets: Sequence[str] = (), run_code: bool = True) -> Suite:
+    """Return the suite that measures a target, with the target as its start, changed by `sets`.
+
+    Without `run_code` its data function, if it has one, is not run.
+    Both are named or paths; a suite is left out where one of the project names the target. Raises InputError.
+    """
+    if is_suite(Path(target)):
+        raise InputError(f"`{target}` is a suite, which is measured", hint=f"promptkit tune TARGET --suite {target}")
+    here = Project.find(Path.cwd())
+    project = Project.find(Path(target), otherwise=here.root) if os.path.exists(target) else here
+    file = project.target(target)
+    path = project.suite(suite) if suite is not None else _only_suite(file, project)
+    return load_suite(path, project, sets=sets, start=file, run_code=run_code)
+
+
+def _only_suite(target: Path, project: Project) -> Path:
+    """Return the one suite of a project that names a target. Raises InputError where none does, or several do."""
+    found: list[tuple[str, Path]] = []
+    of_steps: list[tuple[str, Path]] = []
+    for name in project.names("evals"):
+        path = project.suite(name)
+        try:
+            suite = load_suite(path, project, run_code=False)
+        except (InputError, MissingExtra):
+            continue  # What is wrong in it is told by `check`; it is not the one that is meant.
+        if suite.wanted.target == target:
+            (found if suite.wanted.step is None else of_steps).append((name, path))
+    if not found:
+        hint = "name the one that is meant by --suite"
+        if of_steps:
+            hint = f"`{of_steps[0][0]}` measures one of its steps: {hint}"
+        raise InputError(f"no suite measures `{target.stem}`", hint=hint)
+    if len(found) > 1:
+        raise InputError(f"several suites measure `{target.stem}`", hint=f"--suite {found[0][0]}, or {found[1][0]}")
+    return found[0][1]
+
+
+def separate_models(suite: Suite, teacher: str | None) -> list[str]:
+    """Return the models that the one which is tuned on does not stand for: those that judge, and the teacher."""
+    judges = [each.metric.model for each in suite.measures if each.metric.model]
+    return [*judges, *([teacher] if teacher else [])]

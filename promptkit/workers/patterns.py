@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from promptkit.workers.pool import run_in_worker
-from promptkit.workers.process import WorkFailed
+from promptkit.workers.process import WorkFailed, run_in_worker
 
 PATTERN_SECONDS: Final = 5.0
 """How long a search may take."""
@@ -48,15 +47,15 @@ async def find_pattern(pattern: str, text: str, *, full: bool = False, ignore_ca
     """
     if fault := pattern_fault(pattern):
         raise PatternFailed(fault)
-    found = await _in_worker(_shown(pattern), search, pattern, text, full, ignore_case)
+    found = await _in_worker(_shown(pattern), search_pattern, pattern, text, full, ignore_case)
     return None if found is None else str(found)
 
 
-async def patterns_found(patterns: Sequence[str], text: str) -> set[str]:
+async def matching_patterns(patterns: Sequence[str], text: str) -> set[str]:
     """Return those of the patterns that find something in a text. Raises PatternFailed."""
     if not patterns:
         return set()
-    return set(await _in_worker(" or ".join(map(_shown, patterns)), search_each, list(patterns), text))
+    return set(await _in_worker(" or ".join(map(_shown, patterns)), search_patterns, list(patterns), text))
 
 
 async def _in_worker(sought: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -68,12 +67,12 @@ async def _in_worker(sought: str, function: Callable[..., Any], *arguments: Any)
         raise PatternFailed(f"the search for {sought} {failed}") from None
 
 
-def search_each(patterns: Sequence[str], text: str) -> list[str]:
+def search_patterns(patterns: Sequence[str], text: str) -> list[str]:
     """Return the patterns that find something in a text. Raises ValueError for a wrong one. Runs in a worker."""
     return [pattern for pattern in patterns if _compiled(pattern, False).search(text)]
 
 
-def search(pattern: str, text: str, full: bool, ignore_case: bool) -> str | None:
+def search_pattern(pattern: str, text: str, full: bool, ignore_case: bool) -> str | None:
     """Return what a pattern finds in a text, cut. Raises ValueError for a wrong pattern. Runs in a worker."""
     compiled = _compiled(pattern, ignore_case)
     found = compiled.fullmatch(text) if full else compiled.search(text)

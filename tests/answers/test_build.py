@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import build, check
+from promptkit.answers.build import build_answer_type, check_answer_type
 from promptkit.errors import InputError
 
 WRONG: list[tuple[Any, str]] = [
@@ -60,13 +60,13 @@ WRONG: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("spec", "fault"), WRONG, ids=lambda value: str(value)[:40])
 def test_a_wrong_spec_is_refused_with_the_nearest_spelling(spec: Any, fault: str) -> None:
     with pytest.raises(InputError) as raised:
-        build(spec)
+        build_answer_type(spec)
     assert fault in str(raised.value)
-    assert any(fault in message for message in check(spec))
+    assert any(fault in message for message in check_answer_type(spec))
 
 
 def test_all_that_is_wrong_with_labels_is_said_at_once() -> None:
-    (message,) = check({"label": ["a", "a", "", " b"]})
+    (message,) = check_answer_type({"label": ["a", "a", "", " b"]})
     assert message.count("\n") == 2
 
 
@@ -81,14 +81,14 @@ def test_all_that_is_wrong_with_labels_is_said_at_once() -> None:
     ],
 )
 def test_a_spec_with_expressions_is_checked_as_far_as_it_goes(spec: Any) -> None:
-    assert check(spec) == []
+    assert check_answer_type(spec) == []
 
 
 def test_a_misspelt_key_beside_an_expression_is_found() -> None:
-    (message,) = check({"number": {"maxx": "{{ limit }}"}})
+    (message,) = check_answer_type({"number": {"maxx": "{{ limit }}"}})
     assert "did you mean `max`" in message
 
 
 def test_expressions_are_evaluated_in_the_scope() -> None:
-    answer = build({"label": "{{ classes }}"}, scope={"classes": ["a", "b"]})
+    answer = build_answer_type({"label": "{{ classes }}"}, scope={"classes": ["a", "b"]})
     assert answer.alternatives() == ("a", "b")

@@ -7,22 +7,16 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
-from promptkit.answers import (
-    Boolean,
-    Calibration,
-    Choice,
-    Json,
-    Label,
-    Number,
-    Scores,
-    Text,
-    constrained,
-    lead_after,
-    refuse_outside,
-    score,
-)
+from promptkit.answers.calibration import Calibration
+from promptkit.answers.decide import Scores, constrain, lead_after, refuse_outside, score_answer
+from promptkit.answers.json_value import Json
+from promptkit.answers.labels import Boolean, Choice, Label
+from promptkit.answers.number import Number
+from promptkit.answers.text import Text
 from promptkit.errors import InputError, Unsupported
-from promptkit.runtimes import Alternative, Asker, Capability, Message, Reply, Request, Scripted, Token
+from promptkit.runtimes.base import Alternative, Capability, Message, Reply, Request, Token
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.scripted import Scripted
 
 REQUEST = Request(messages=(Message("user", "What is it?"),), begun="Mood:", stop=("\n",), temperature=0.7)
 CAN: frozenset[Capability] = frozenset({"chat", "continue", "complete", "logprobs", "tokenize"})
@@ -54,7 +48,7 @@ def shares(scores: Scores) -> dict[str, float]:
 
 async def test_one_token_labels_cost_one_request_of_one_token() -> None:
     runtime = model({"Mood:": {" good": 0.2, " bad": 0.3, " so": 0.1}})
-    scores = await score(Asker(runtime), REQUEST, Label(["good", "bad"]))
+    scores = await score_answer(Client(runtime), REQUEST, Label(["good", "bad"]))
     assert (scores.value, scores.requests, scores.tokens_in, scores.tokens_out) == ("bad", 1, 10, 1)
     assert shares(scores) == {"good": 0.2, "bad": 0.3}
     (sent,) = runtime.requests
@@ -68,7 +62,7 @@ async def test_labels_that_share_their_first_token_are_told_apart_at_the_next() 
         "Mood: service": {" reliability": 0.5, " quality": 0.4},
     }
     runtime = model(places)
-    scores = await score(Asker(runtime), REQUEST, Label(["service reliability", "service quality", "price"]))
+    scores = await score_answer(Client(runtime), REQUEST, Label(["service reliability", "service quality", "price"]))
     assert scores.value == "price"  # a greedy walk would have gone the way of ` service`
     assert shares(scores) == {"service reliability": 0.3, "service quality": 0.24, "price": 0.35}
     assert scores.requests == 2
@@ -81,19 +75,19 @@ async def test_labels_of_four_tokens_are_walked_to_where_they_differ() -> None:
         "Mood: a b": {" c": 0.5, " x": 0.5},
         "Mood: a b c": {" d": 0.25, " e": 0.75},
     }
-    scores = await score(Asker(model(places)), REQUEST, Label(["a b c d", "a b c e", "b b b b"]))
+    scores = await score_answer(Client(model(places)), REQUEST, Label(["a b c d", "a b c e", "b b b b"]))
     assert shares(scores) == {"a b c d": 0.05625, "a b c e": 0.16875, "b b b b": 0.1}
     assert (scores.value, scores.requests, scores.outside) == ("a b c e", 4, ())
 
 
 async def test_a_label_that_ends_where_another_goes_on_gets_what_the_other_leaves() -> None:
     places = {"Mood:": {" good": 0.8, " bad": 0.2}, "Mood: good": {" enough": 0.9, "\n": 0.1}}
-    scores = await score(Asker(model(places)), REQUEST, Label(["good", "good enough", "bad"]))
+    scores = await score_answer(Client(model(places)), REQUEST, Label(["good", "good enough", "bad"]))
     assert shares(scores) == {"good": 0.08, "good enough": 0.72, "bad": 0.2}
 
 
 async def test_a_label_outside_the_alternatives_counts_as_the_last_of_them_and_is_named() -> None:
-    scores = await score(Asker(model({"Mood:": {" good": 0.5, " so": 0.01}})), REQUEST, Label(["good", "odd"]))
+    scores = await score_answer(Client(model({"Mood:": {" good": 0.5, " so": 0.01}})), REQUEST, Label(["good", "odd"]))
     assert shares(scores) == {"good": 0.5, "odd": 0.01}
     assert scores.outside == ("odd",)
     assert scores.outside_share == 0.5
@@ -101,7 +95,7 @@ async def test_a_label_outside_the_alternatives_counts_as_the_last_of_them_and_i
 
 async def test_labels_outside_that_share_a_token_are_still_told_apart() -> None:
     places = {"Mood:": {" good": 0.5, " so": 0.01}, "Mood: very": {" odd": 0.9, " bad": 0.1}}
-    scores = await score(Asker(model(places)), REQUEST, Label(["good", "very odd", "very bad"]))
+    scores = await score_answer(Client(model(places)), REQUEST, Label(["good", "very odd", "very bad"]))
     assert shares(scores) == {"good": 0.5, "very odd": 0.009, "very bad": 0.001}
     assert scores.outside == ("very odd", "very bad")
 
@@ -112,14 +106,14 @@ async def test_without_a_tokenizer_the_pieces_shown_lead_the_way() -> None:
         "Mood: pos": {"itive": 0.9, "ture": 0.1},
     }
     runtime = model(places, can={"chat", "continue", "logprobs"})
-    scores = await score(Asker(runtime), REQUEST, Label(["positive", "posture", "negative", "zzz"]))
+    scores = await score_answer(Client(runtime), REQUEST, Label(["positive", "posture", "negative", "zzz"]))
     assert shares(scores) == {"positive": 0.45, "posture": 0.05, "negative": 0.3, "zzz": 0.2}
     assert scores.outside == ("zzz",)
 
 
 async def test_the_models_own_tokens_are_followed_where_others_are_shown_too() -> None:
     places = {"Mood:": {" positive": 0.1, " p": 0.7, " n": 0.2}, "Mood: p": {"o": 0.5, "os": 0.3, "ri": 0.2}}
-    scores = await score(Asker(model(places, pieces=2)), REQUEST, Label(["positive", "pride", "none"]))
+    scores = await score_answer(Client(model(places, pieces=2)), REQUEST, Label(["positive", "pride", "none"]))
     assert shares(scores) == {"positive": 0.21, "pride": 0.14, "none": 0.2}
 
 
@@ -132,56 +126,60 @@ async def test_labels_that_part_inside_a_character_count_as_outside() -> None:
         token = Token(" 漢".encode()[:3], math.log(0.5), (Alternative(b" x", math.log(0.1)),))
         return Reply(text="", tokens=(token,))
 
-    scores = await score(Asker(Scripted(answer, capabilities=CAN, tokenizer=cut)), REQUEST, Label(["漢", "漣", "xy"]))
+    scores = await score_answer(
+        Client(Scripted(answer, capabilities=CAN, tokenizer=cut)), REQUEST, Label(["漢", "漣", "xy"])
+    )
     assert shares(scores)["漢"] == shares(scores)["漣"] == 0.25
     assert set(scores.outside) >= {"漢", "漣"}
 
 
 async def test_letters_and_booleans_are_scored_and_come_back_as_values() -> None:
-    letters = await score(Asker(model({"Mood:": {" A": 0.1, " B": 0.8}})), REQUEST, Choice(["dog", "cat"]))
+    letters = await score_answer(Client(model({"Mood:": {" A": 0.1, " B": 0.8}})), REQUEST, Choice(["dog", "cat"]))
     assert letters.value == "cat"
     assert set(letters.logprobs) == {"A", "B"}
-    truth = await score(Asker(model({"Mood:": {" true": 0.1, " false": 0.8}})), REQUEST, Boolean())
+    truth = await score_answer(Client(model({"Mood:": {" true": 0.1, " false": 0.8}})), REQUEST, Boolean())
     assert truth.value is False
 
 
 async def test_a_calibration_moves_the_choice_and_not_the_log_probabilities() -> None:
     runtime = model({"Mood:": {" good": 0.5, " bad": 0.4}})
     frozen = {"method": "batch", "offsets": {"good": -1.0, "bad": 1.0}}
-    scores = await score(Asker(runtime), REQUEST, Label(["good", "bad"]), calibrate=frozen)
+    scores = await score_answer(Client(runtime), REQUEST, Label(["good", "bad"]), calibrate=frozen)
     assert scores.value == "bad"
     assert shares(scores) == {"good": 0.5, "bad": 0.4}
-    same = await score(Asker(runtime), REQUEST, Label(["good", "bad"]), calibrate=Calibration("batch", {"bad": 0.1}))
+    same = await score_answer(
+        Client(runtime), REQUEST, Label(["good", "bad"]), calibrate=Calibration("batch", {"bad": 0.1})
+    )
     assert same.value == "good"
 
 
 async def test_a_calibration_without_offsets_is_refused_before_anything_is_asked() -> None:
     runtime = model({})
     with pytest.raises(InputError, match="no offsets"):
-        await score(Asker(runtime), REQUEST, Label(["a", "b"]), calibrate={"method": "batch"})
+        await score_answer(Client(runtime), REQUEST, Label(["a", "b"]), calibrate={"method": "batch"})
     assert runtime.requests == []
 
 
 async def test_one_label_alone_needs_no_request() -> None:
-    scores = await score(Asker(model({})), REQUEST, Label(["only"]))
+    scores = await score_answer(Client(model({})), REQUEST, Label(["only"]))
     assert (scores.value, scores.requests) == ("only", 0)
 
 
 async def test_a_raw_prompt_is_continued_as_text() -> None:
     runtime = model({"Review: fine\nMood:": {" good": 0.6, " bad": 0.4}})
     request = Request(prompt="Review: fine\nMood:")
-    assert (await score(Asker(runtime), request, Label(["good", "bad"]))).value == "good"
+    assert (await score_answer(Client(runtime), request, Label(["good", "bad"]))).value == "good"
 
 
 async def test_what_cannot_be_scored_is_refused() -> None:
     with pytest.raises(Unsupported, match="closed set"):
-        await score(Asker(model({})), REQUEST, Number())
+        await score_answer(Client(model({})), REQUEST, Number())
     for missing in ("logprobs", "continue"):
         with pytest.raises(Unsupported, match=missing):
-            await score(Asker(model({}, can=CAN - {missing})), REQUEST, Label(["a", "b"]))
+            await score_answer(Client(model({}, can=CAN - {missing})), REQUEST, Label(["a", "b"]))
     silent = Scripted(lambda request: Reply(text="a"), capabilities=CAN)
     with pytest.raises(Unsupported, match="gave no log-probabilities"):
-        await score(Asker(silent), REQUEST, Label(["a", "b"]))
+        await score_answer(Client(silent), REQUEST, Label(["a", "b"]))
 
 
 def test_too_many_rows_with_labels_outside_are_refused() -> None:
@@ -195,15 +193,15 @@ def test_too_many_rows_with_labels_outside_are_refused() -> None:
 
 def test_the_form_is_enforced_by_what_the_model_offers() -> None:
     record = Json({"type": "integer"})
-    held, notice = constrained(REQUEST, Label(["a", "b"]), {"grammar", "schema"}, " ")
+    held, notice = constrain(REQUEST, Label(["a", "b"]), {"grammar", "schema"}, " ")
     assert held.grammar is not None and held.grammar.startswith('root ::= " " ')
     assert (held.schema, notice) == (None, None)
-    held, notice = constrained(REQUEST, record, {"schema"}, " ")
+    held, notice = constrain(REQUEST, record, {"schema"}, " ")
     assert (held.grammar, held.schema, notice) == (None, {"type": "integer"}, None)
-    held, notice = constrained(REQUEST, Label(["a", "b"]), {"schema"}, " ")
+    held, notice = constrain(REQUEST, Label(["a", "b"]), {"schema"}, " ")
     assert held == REQUEST
     assert notice is not None and "label" in notice
-    assert constrained(REQUEST, Text(), set()) == (REQUEST, None)
+    assert constrain(REQUEST, Text(), set()) == (REQUEST, None)
 
 
 def test_an_answer_stands_off_from_the_words_before_it() -> None:

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import build, content_free_inputs, instruction, repair_text
+from promptkit.answers.build import build_answer_type, content_free_inputs, instruction, repair_message
 from promptkit.project import Project
 from tests.answers.kinds import IDS, KINDS
 
 
 @pytest.mark.parametrize("spec", [spec for spec, _ in KINDS], ids=IDS)
 def test_every_type_has_an_instruction_and_a_repair(spec: Any) -> None:
-    answer = build(spec)
+    answer = build_answer_type(spec)
     assert bool(instruction(answer)) == (answer.name != "text")
-    repair = repair_text(answer, "it is empty {{ x }}")
+    repair = repair_message(answer, "it is empty {{ x }}")
     assert "it is empty {{ x }}" in repair
     assert instruction(answer) in repair
 
@@ -38,7 +38,7 @@ def test_every_type_has_an_instruction_and_a_repair(spec: Any) -> None:
     ],
 )
 def test_an_instruction_says_what_the_parser_reads(spec: Any, words: list[str]) -> None:
-    text = instruction(build(spec))
+    text = instruction(build_answer_type(spec))
     for word in words:
         assert word in text
 
@@ -48,7 +48,7 @@ def test_a_project_may_word_an_instruction_itself(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "boolean.j2").write_text("Ja oder nein: {{ name }}")
     (tmp_path / "promptkit.yaml").write_text("")
-    assert instruction(build("boolean"), project=Project.find(tmp_path)) == "Ja oder nein: boolean"
+    assert instruction(build_answer_type("boolean"), project=Project.find(tmp_path)) == "Ja oder nein: boolean"
 
 
 def test_the_inputs_that_say_nothing_end_in_an_empty_one() -> None:

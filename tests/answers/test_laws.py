@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from promptkit.answers import AnswerType, Unparsed, build
+from promptkit.answers.base import AnswerType, Unparsed
+from promptkit.answers.build import build_answer_type
 from tests.answers.gbnf import Gbnf
 from tests.answers.kinds import IDS, KINDS
 
 FEWER = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-TYPES = [build(spec) for spec, _ in KINDS]
+TYPES = [build_answer_type(spec) for spec, _ in KINDS]
 VALUES = [strategy for _, strategy in KINDS]
 PIECES = (
     *("```", "```json\n", "\n", "{", "}", "[", "]", '"', ",", ";", ": ", "\\", "\\ud800", "none", "Answer:", "\nQ:"),

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import build, constrained, score
-from promptkit.runtimes import Asker, Message, Request
+from promptkit.answers.build import build_answer_type
+from promptkit.answers.decide import constrain, score_answer
+from promptkit.runtimes.base import Message, Request
+from promptkit.runtimes.client import Client
 from promptkit.runtimes.embedded import Embedded
 from tests.answers.gbnf import Gbnf
 from tests.answers.kinds import IDS, KINDS
@@ -23,8 +25,8 @@ REQUEST = Request(
 
 @pytest.mark.parametrize("spec", [spec for spec, _ in KINDS], ids=IDS)
 async def test_the_model_takes_each_grammar_and_keeps_to_it(embedded: Embedded, spec: Any) -> None:
-    answer, asker = build(spec), Asker(embedded)
-    request, notice = constrained(REQUEST, answer, (await asker.model()).capabilities, " ")
+    answer, asker = build_answer_type(spec), Client(embedded)
+    request, notice = constrain(REQUEST, answer, (await asker.model()).capabilities, " ")
     assert notice is None
     reply = await asker.ask(request)
     assert reply.text.startswith(" ") or request.grammar is None
@@ -34,10 +36,12 @@ async def test_the_model_takes_each_grammar_and_keeps_to_it(embedded: Embedded, 
 
 
 async def test_the_score_of_a_label_is_the_sum_over_its_own_tokens(embedded: Embedded) -> None:
-    asker = Asker(embedded)
-    scores = await score(asker, REQUEST, build({"label": ["positive", "negative"]}))
+    asker = Client(embedded)
+    scores = await score_answer(asker, REQUEST, build_answer_type({"label": ["positive", "negative"]}))
     assert (scores.value, scores.outside, scores.requests) == ("positive", (), 1)
-    long = await score(asker, REQUEST, build({"label": ["very positive and kind", "very positive and kinder"]}))
+    long = await score_answer(
+        asker, REQUEST, build_answer_type({"label": ["very positive and kind", "very positive and kinder"]})
+    )
     # The same first tokens by hand, one after the other.
     total, text = 0.0, ""
     for piece in await embedded.tokenize("Sentiment: very positive and kind") or ():

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import Spans, Unparsed, build
+from promptkit.answers.base import Unparsed
+from promptkit.answers.build import build_answer_type
+from promptkit.answers.spans import Spans
 
 MOODS: Any = {"label": ["positive", "negative", "very positive"]}
 TOPICS: Any = {"labels": ["price", "service", "other"]}
@@ -82,7 +84,7 @@ ASPIRIN = {"start": 27, "end": 34, "class": "treatment"}
     ],
 )
 def test_a_reply_is_read_as_its_value(spec: Any, reply: str, value: Any) -> None:
-    read = build(spec).parse(reply)
+    read = build_answer_type(spec).parse(reply)
     assert read == value
     assert type(read) is type(value)
 
@@ -131,7 +133,7 @@ def test_a_reply_is_read_as_its_value(spec: Any, reply: str, value: Any) -> None
 )
 def test_another_reply_is_unparsed_and_says_why(spec: Any, reply: str, fault: str) -> None:
     with pytest.raises(Unparsed) as raised:
-        build(spec).parse(reply)
+        build_answer_type(spec).parse(reply)
     assert fault in str(raised.value)
 
 
@@ -141,7 +143,7 @@ def test_another_reply_is_unparsed_and_says_why(spec: Any, reply: str, fault: st
 )
 def test_letters_named_as_one_answer_are_none(reply: str, marker: str) -> None:
     with pytest.raises(Unparsed, match="several"):
-        build(OPTIONS).extract(reply, marker)
+        build_answer_type(OPTIONS).extract(reply, marker)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_letters_named_as_one_answer_are_none(reply: str, marker: str) -> None:
     ],
 )
 def test_a_value_is_found_after_the_marker_first_else_last(spec: Any, reply: str, marker: str, value: Any) -> None:
-    assert build(spec).extract(reply, marker) == value
+    assert build_answer_type(spec).extract(reply, marker) == value
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_a_value_is_found_after_the_marker_first_else_last(spec: Any, reply: str
 )
 def test_a_value_that_could_not_be_read_back_is_not_written(spec: Any, value: Any) -> None:
     with pytest.raises(ValueError):
-        build(spec).write(value)
+        build_answer_type(spec).write(value)
 
 
 def test_a_nested_value_too_deep_for_python_is_not_written() -> None:
@@ -220,17 +222,19 @@ def test_a_nested_value_too_deep_for_python_is_not_written() -> None:
     for _ in range(5000):
         value = [value]
     with pytest.raises(ValueError, match="deep"):
-        build("json").write(value)
+        build_answer_type("json").write(value)
 
 
 def test_the_same_answer_in_other_clothes_has_the_same_vote() -> None:
-    number = build("number")
+    number = build_answer_type("number")
     assert len({number.vote_key(number.parse(reply)) for reply in ("26", "26.0", "$26.", "2.6e1")}) == 1
-    record = build("json")
+    record = build_answer_type("json")
     assert record.vote_key({"a": 1, "b": [2.0]}) == record.vote_key({"b": [2], "a": 1.0})
     assert record.vote_key(1) != record.vote_key(True)
-    assert build("text").vote_key("Paris.") == build("text").vote_key(" paris")
-    assert build(TOPICS).vote_key(["price", "other"]) == build(TOPICS).vote_key(["other", "price"])
+    assert build_answer_type("text").vote_key("Paris.") == build_answer_type("text").vote_key(" paris")
+    assert build_answer_type(TOPICS).vote_key(["price", "other"]) == build_answer_type(TOPICS).vote_key(
+        ["other", "price"]
+    )
 
 
 def test_spans_count_from_the_start_of_the_text_as_given() -> None:
@@ -243,12 +247,12 @@ def test_spans_count_from_the_start_of_the_text_as_given() -> None:
 
 
 def test_the_schema_for_a_server_says_that_objects_are_closed() -> None:
-    schema = build(PERSON).schema()
+    schema = build_answer_type(PERSON).schema()
     assert schema is not None
     assert schema["additionalProperties"] is False
-    assert build("number").schema() is None
-    assert build({"list": {"of": PERSON}}).form == "json"
+    assert build_answer_type("number").schema() is None
+    assert build_answer_type({"list": {"of": PERSON}}).form == "json"
 
 
 def test_keys_are_written_in_the_order_of_the_schema() -> None:
-    assert build(PERSON).write({"age": 3, "name": "a"}) == '{"name": "a", "age": 3}'
+    assert build_answer_type(PERSON).write({"age": 3, "name": "a"}) == '{"name": "a", "age": 3}'

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.storage import Store
+from promptkit.storage.store import Store
 from tests.cli.conftest import environment
 from tests.cli.runs_project import SUITE, Here, make_project
 

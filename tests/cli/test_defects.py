@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import Label
+from promptkit.answers.labels import Label
 from promptkit.cli.main import fail
 from promptkit.errors import UnexpectedError, catching_unexpected
 from tests.cli.runs_project import Here, make_project

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.storage import Store
+from promptkit.storage.store import Store
 from tests.cli.runs_project import Done, Here, make_project
 
 ROWS = "id,text,note\n7,So nice,=1+1\n8,It is broken,-5\n9,nice?,\n"

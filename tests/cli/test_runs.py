@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from promptkit.evaluation.baseline import read_baseline
-from promptkit.storage import Store
+from promptkit.evaluation.comparison.baseline import read_baseline
+from promptkit.storage.store import Store
 from tests.cli.runs_project import Here, lines_with, make_project
 from tests.docs.pages import ROOT
 

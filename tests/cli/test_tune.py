@@ -13,12 +13,13 @@ import pytest
 import typer
 
 from promptkit.cli import tune
-from promptkit.cli.options import Asking
+from promptkit.cli.options import ModelOptions
 from promptkit.errors import InputError, Interrupted
-from promptkit.storage import Store
-from promptkit.tuning import Limits, Tuning, Wishes, load_tuned
+from promptkit.storage.store import Store
+from promptkit.tuning.options import Limits, TuneOptions
+from promptkit.tuning.tune import Tuning, load_tuning_suite
 from tests.cli.runs_project import Here, make_project
-from tests.reports.test_tuning_text import plan
+from tests.reports.test_tuning_report import plan
 
 SCRIPT = """\
 def answer(request):
@@ -143,7 +144,7 @@ def test_ctrl_c_where_a_person_is_asked_ends_at_once_and_gives_ctrl_c_back(monke
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # As an event loop has its own.
     try:
         with pytest.raises(Interrupted, match="nothing was asked"):
-            tune.agreed(plan(smallest=0.2))
+            tune.confirmed(plan(smallest=0.2))
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -165,7 +166,7 @@ def test_off_a_terminal_too_few_rows_need_yes(here: Here) -> None:
 
 @pytest.mark.parametrize("agreed", [True, False])
 def test_on_a_terminal_a_person_is_asked(here: Here, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune, "agreed", lambda plan: agreed)
+    monkeypatch.setattr(tune, "confirmed", lambda plan: agreed)
     done = here("tune", "mood")
     assert done.code == 0
     assert ("improved" in done.out, "nothing was asked" in done.err) == (agreed, not agreed)
@@ -261,7 +262,7 @@ async def test_ctrl_c_ends_it_with_the_best_so_far(
     here: Here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(here.root)
-    suite = load_tuned("mood", "mood")
+    suite = load_tuning_suite("mood", "mood")
     waiting = Tuning.run
 
     async def pressed(tuning: Tuning) -> Any:
@@ -272,14 +273,16 @@ async def test_ctrl_c_ends_it_with_the_best_so_far(
     (here.root / "script.py").write_text(
         "import time\n\ndef answer(request):\n    time.sleep(0.01)\n    return 'bad'\n"
     )
-    asking = asyncio.ensure_future(tune.run_tuning(suite, Asking(), tune.Wanted(wishes=Wishes(), yes=True)))
+    asking = asyncio.ensure_future(
+        tune.run_tuning(suite, ModelOptions(), tune.TuneArguments(wishes=TuneOptions(), yes=True))
+    )
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert "run 1  interrupted" in capsys.readouterr().out
 
 
 def test_what_is_typed_becomes_the_wishes(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Wishes] = []
+    asked: list[TuneOptions] = []
 
     async def planned(tuning: Tuning) -> Any:
         asked.append(tuning.wishes)
@@ -290,9 +293,9 @@ def test_what_is_typed_becomes_the_wishes(here: Here, monkeypatch: pytest.Monkey
     here("tune", "mood", "--stepwise", "--prefer", "cheap", "--metric", "accuracy", "--teacher", "scripted:script.py")
     here("tune", "mood", "--stepwise", "--joint")
     assert asked == [
-        Wishes(limits=Limits(calls=9), only=("layout", "mood.decide"), mode="joint", seed=3),
-        Wishes(mode="stepwise", prefer="cheap", metric="accuracy", teacher="scripted:script.py"),
-        Wishes(),
+        TuneOptions(limits=Limits(calls=9), only=("layout", "mood.decide"), mode="joint", seed=3),
+        TuneOptions(mode="stepwise", prefer="cheap", metric="accuracy", teacher="scripted:script.py"),
+        TuneOptions(),
     ]
 
 

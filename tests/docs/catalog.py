@@ -6,22 +6,20 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from promptkit.engine import example_file
+from promptkit.engine.render import example_file
 from promptkit.project import LIBRARY, Project
-from promptkit.techniques import (
+from promptkit.techniques.description import (
     Parameter,
-    Technique,
-    explained,
-    find,
-    hidden,
-    kinds_of_call,
-    names,
+    call_specs,
+    default_cost,
+    hidden_sections,
     paper_facts,
-    preparation_settings_of,
-    settings_of,
+    parameter_notes,
+    preparation_parameters,
+    step_parameters,
     usage,
-    usual_cost,
 )
+from promptkit.techniques.registry import Technique, find_technique, technique_names
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "techniques.md"
@@ -43,10 +41,10 @@ leaves out all but the persona sees only what the technique hands to it.
 def catalog() -> str:
     """Return the page."""
     project = Project(LIBRARY / "pipelines" / "techniques")
-    found = [technique for name in names(project) if (technique := find(name, project))]
+    found = [technique for name in technique_names(project) if (technique := find_technique(name, project))]
     rows: list[tuple[str, ...]] = [("technique", "", "family", "requests", "needs", "suits")]
     for each in found:
-        most = f"{usual_cost(each, project).requests:g}"
+        most = f"{default_cost(each, project).requests:g}"
         suits, needs = ", ".join(each.card.tasks), ", ".join(sorted(each.needs)) or "-"
         rows.append((f"[`{each.name}`](#{each.name})", each.card.title, each.card.family, most, needs, suits))
     return "\n".join([HEAD, *_table(rows), "", *(line for each in found for line in _section(each, project))])
@@ -77,13 +75,13 @@ def _section(technique: Technique, project: Project) -> Iterator[str]:
     yield from _table([("call", "produces", "leaves out of the prompt", "what it does"), *_calls(technique)])
     yield ""
     for head, settings, function in (
-        ("parameter", settings_of(technique), technique.function),
-        ("parameter of the preparation", preparation_settings_of(technique), technique.prepare),
+        ("parameter", step_parameters(technique), technique.function),
+        ("parameter of the preparation", preparation_parameters(technique), technique.prepare),
     ):
         if settings and function:
             yield from _table([(head, "default", "in the paper"), *_parameters(settings)])
             yield ""
-            yield from (line for part in explained(function) for line in (part, ""))
+            yield from (line for part in parameter_notes(function) for line in (part, ""))
     if example_file(technique.name, project):
         yield from (f"Example: [`{technique.name}`](../pipelines/techniques/{technique.name}.yaml).", "")
 
@@ -94,9 +92,9 @@ def _left_out(sections: Sequence[str]) -> str:
 
 
 def _calls(technique: Technique) -> Iterator[tuple[str, ...]]:
-    for call in kinds_of_call(technique):
+    for call in call_specs(technique):
         made = f"{call.produces}, after thoughts" if call.thinks else call.produces
-        sections = ", ".join(f"`{section}`" for section in hidden(call))
+        sections = ", ".join(f"`{section}`" for section in hidden_sections(call))
         yield f"`{call.name}`", made, "all but `persona`" if call.hides == "all" else sections or "-", call.about
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from promptkit.evaluation.metrics import Metric, kind_named, kinds
-from promptkit.evaluation.metrics.base import NoParameters
+from promptkit.evaluation.metrics.base import Metric, NoParameters
+from promptkit.evaluation.metrics.registry import kind_named, kinds
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "metrics.md"

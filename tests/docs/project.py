@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from promptkit import engine
+from promptkit.engine.load import check_target
 from promptkit.errors import InputError
-from promptkit.evaluation import load_suite
+from promptkit.evaluation.suite.reader import load_suite
 from promptkit.project import Project
-from promptkit.prompts import compose
-from promptkit.runtimes.scripts import load_script
-from promptkit.storage import SETTINGS_FILE, load_file, read_rows
-from promptkit.techniques import find
+from promptkit.prompts.messages import compose
+from promptkit.runtimes.scripted import load_script
+from promptkit.storage.files import SETTINGS_FILE
+from promptkit.storage.rows import read_rows
+from promptkit.storage.yaml import load_file
+from promptkit.techniques.registry import find_technique
 
 
 def problems_of(folder: Path) -> dict[Path, list[str]]:
@@ -31,9 +33,9 @@ def _problems(path: Path, folder: Path) -> list[str]:
         elif "layouts" in path.parts:
             compose({"instructions": "Do.", "input": "This."}, layout=path, continues=False, system_role=True)
         elif "techniques" in path.parts:
-            assert find(path.parent.name, project) is not None
+            assert find_technique(path.parent.name, project) is not None
         elif path.suffix == ".j2" or "pipelines" in path.parts:
-            return [str(problem) for problem in engine.check(path, project)]
+            return [str(problem) for problem in check_target(path, project)]
         elif path.suffix in (".yaml", ".yml") and "evals" in path.parts:
             load_suite(path, project).data.count()
         elif ".github" in path.parts or path.name == ".pre-commit-config.yaml":

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import Unparsed, build
+from promptkit.answers.base import Unparsed
+from promptkit.answers.build import build_answer_type
 from promptkit.errors import InputError
-from promptkit.prompts import Expression
-from promptkit.storage import load
+from promptkit.prompts.expressions import Expression
+from promptkit.storage.yaml import load
 from tests.docs.pages import ROOT, Example, agrees, commands, examples, pages, run, write_files
 from tests.docs.project import problems_of
 
@@ -97,7 +98,7 @@ def content(example: Example) -> Any:
 def test_an_answer_type_writes_and_reads_as_the_page_says(example: Example) -> None:
     shown = content(example)
     assert shown.keys() <= {"answer", "value", "written", "read too", "refused"}
-    answer = build(shown["answer"])
+    answer = build_answer_type(shown["answer"])
     assert answer.write(shown["value"]) == shown["written"]
     for text in (shown["written"], *shown.get("read too", [])):
         assert answer.parse(text) == shown["value"], text

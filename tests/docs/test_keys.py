@@ -12,21 +12,23 @@ from pydantic import BaseModel
 
 import promptkit
 from promptkit.engine.spec import InputSpec, OptionsSpec, PipelineSpec, StepSpec
-from promptkit.evaluation.choosing.recommend import Flag
-from promptkit.evaluation.data import DataSpec, SplitSpec
-from promptkit.evaluation.metrics import kind_named, kinds
-from promptkit.evaluation.suite_spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
+from promptkit.evaluation.metrics.registry import kind_named, kinds
+from promptkit.evaluation.recommendation.recommend import Flag
+from promptkit.evaluation.suite.data import DataSpec, SplitSpec
+from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
 from promptkit.project import LIBRARY, Project, ProjectSettings
-from promptkit.prompts import FRONT_MATTER_KEYS, SECTIONS
 from promptkit.prompts.examples import FileExamples
+from promptkit.prompts.front_matter import FRONT_MATTER_KEYS
+from promptkit.prompts.sections import SECTIONS
 from promptkit.runtimes.base import Capability
-from promptkit.runtimes.references import FORMS
-from promptkit.runtimes.scripts import GivenReply, Rule, ScriptFile
-from promptkit.techniques import Card, Task, find, record
-from promptkit.techniques.calls import CallFront
-from promptkit.tuning import OPTIMIZERS
-from promptkit.tuning.candidate import KINDS
-from promptkit.tuning.wishes import AIMS, PREFERENCES
+from promptkit.runtimes.references import REFERENCE_FORMS
+from promptkit.runtimes.scripted import ScriptFile, ScriptReply, ScriptRule
+from promptkit.techniques.calls import CallFront, Card
+from promptkit.techniques.description import technique_record
+from promptkit.techniques.registry import find_technique
+from promptkit.techniques.task import Task
+from promptkit.tuning.options import OPTIMIZERS, PREFERENCE_INPUTS, PREFERENCES
+from promptkit.tuning.search_space.candidate import KINDS
 from tests.docs.pages import ROOT
 from tests.reports.demo_tuning import demo_tuning
 
@@ -42,9 +44,9 @@ def offered(kind: type) -> set[str]:
 
 def technique_keys() -> set[str]:
     """Return the keys of a technique's JSON object."""
-    vanilla = find("vanilla", Project(LIBRARY / "pipelines" / "techniques"))
+    vanilla = find_technique("vanilla", Project(LIBRARY / "pipelines" / "techniques"))
     assert vanilla
-    return set(record(vanilla))
+    return set(technique_record(vanilla))
 
 
 def tuning_keys(part: Any) -> Iterator[str]:
@@ -66,12 +68,12 @@ def named(page: str) -> set[str]:
     [
         ("prompts.md", {*FRONT_MATTER_KEYS, *SECTIONS, *keys(InputSpec, FileExamples)}),
         ("pipelines.md", keys(PipelineSpec, StepSpec, OptionsSpec, InputSpec)),
-        ("models.md", {*keys(ScriptFile, Rule, GivenReply), *get_args(Capability), *FORMS}),
+        ("models.md", {*keys(ScriptFile, ScriptRule, ScriptReply), *get_args(Capability), *REFERENCE_FORMS}),
         ("writing-a-technique.md", {*CallFront.model_fields, *Card.model_fields, *offered(Task)}),
         ("command-line.md", {*get_args(Flag), *technique_keys(), *tuning_keys(demo_tuning())}),
         (
             "tuning.md",
-            {*KINDS[:-1], *OPTIMIZERS, *AIMS, *PREFERENCES, *inspect.signature(promptkit.tune).parameters},
+            {*KINDS[:-1], *OPTIMIZERS, *PREFERENCE_INPUTS, *PREFERENCES, *inspect.signature(promptkit.tune).parameters},
         ),
         ("project.md", keys(ProjectSettings)),
         ("evaluating.md", keys(SuiteSpec, DataSpec, SplitSpec, TargetSpec, StepSuiteSpec)),

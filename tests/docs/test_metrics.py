@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from promptkit.errors import MissingExtra
-from promptkit.evaluation import load_suite
-from promptkit.evaluation.metrics import Around, Metric, Sample, kind_named, kinds, overlap
-from promptkit.evaluation.metrics.families import Graded, Measured, Proportion
-from promptkit.evaluation.metrics.overlap import Corpus
+from promptkit.evaluation.metrics import similarity
+from promptkit.evaluation.metrics.base import Metric, MetricContext, Sample
+from promptkit.evaluation.metrics.estimation import Graded, Proportion, Unbounded
+from promptkit.evaluation.metrics.registry import kind_named, kinds
+from promptkit.evaluation.metrics.similarity import Corpus
+from promptkit.evaluation.suite.reader import load_suite
 from promptkit.project import Project
 from tests.docs.metrics import AMOUNT, CORPUS, EXTRAS, GRADED, PAGE, RIGHT, SAID, page
 
@@ -28,7 +30,7 @@ def test_every_kind_is_on_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "family"), [(RIGHT, Proportion), (GRADED, Graded), (AMOUNT, Measured), (CORPUS, Corpus)]
+    ("said", "family"), [(RIGHT, Proportion), (GRADED, Graded), (AMOUNT, Unbounded), (CORPUS, Corpus)]
 )
 def test_what_is_said_of_a_family_is_said_of_its_kinds_alone(said: tuple[str, str], family: type[Metric]) -> None:
     told = {word for word in kinds() if SAID[word][1:] == said}
@@ -37,7 +39,7 @@ def test_what_is_said_of_a_family_is_said_of_its_kinds_alone(said: tuple[str, st
 
 def built(word: str, tmp_path: Path, **parameters: Any) -> Metric:
     kind = kind_named(word)
-    return kind(word, kind.Parameters(**parameters), Around(project=Project(tmp_path), folder=tmp_path))
+    return kind(word, kind.Parameters(**parameters), MetricContext(project=Project(tmp_path), folder=tmp_path))
 
 
 def method(metric: Metric, scores: np.ndarray[Any, Any]) -> str:
@@ -67,6 +69,6 @@ def test_every_example_can_stand_in_a_suite(word: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["bleu", "chrf", "rouge"])
 def test_an_extra_is_named_where_it_is_needed(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlap, "find_spec", lambda name: None)
+    monkeypatch.setattr(similarity, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=EXTRAS[word]):
         built(word, tmp_path)

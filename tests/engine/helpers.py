@@ -7,11 +7,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptkit.engine import Event, Pipeline, Result, Settings, fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.results import Result
+from promptkit.engine.run import run
+from promptkit.engine.session import Event, RunSettings
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
-from promptkit.runtimes import Asker, Models, Request, Runtime, Scripted
-from promptkit.storage import Store
+from promptkit.runtimes.base import Request, Runtime
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.scripted import Scripted
+from promptkit.storage.store import Store
 
 
 class Given(Models):
@@ -20,10 +28,10 @@ class Given(Models):
     def __init__(self, runtime: Runtime, **others: Runtime) -> None:
         super().__init__("scripted:given.yaml")
         self.asked_for: list[str | None] = []
-        self._default_asker = Asker(runtime)
-        self._others = {name: Asker(other) for name, other in others.items()}
+        self._default_asker = Client(runtime)
+        self._others = {name: Client(other) for name, other in others.items()}
 
-    async def get(self, reference: str | None = None) -> Asker:
+    async def get(self, reference: str | None = None) -> Client:
         self.asked_for.append(reference)
         return self._others.get(reference or "", self._default_asker)
 
@@ -63,7 +71,7 @@ class Folder:
         inputs: dict[str, Any] | None = None,
         *,
         sets: Sequence[str] = (),
-        settings: Settings | None = None,
+        settings: RunSettings | None = None,
         events: list[Event] | None = None,
         store: Store | None = None,
         models: Models | None = None,
@@ -71,7 +79,7 @@ class Folder:
         pipeline = self.load(text, sets)
         return await run(
             pipeline,
-            fill(pipeline, inputs).values,
+            fill_inputs(pipeline, inputs).values,
             models=models or Given(runtime),
             settings=settings,
             on_event=None if events is None else events.append,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.engine import Result, example_file, example_run
+from promptkit.engine.render import example_file, run_example
+from promptkit.engine.results import Result
 from promptkit.errors import InputError
-from promptkit.techniques import find
+from promptkit.techniques.registry import find_technique
 from tests.engine.helpers import Folder, messages
 
 ANSWER = "---\nproduces: answer\n---\n{% extends prompt %}\n{% block recap %}OWN-MARK{% endblock %}\n"
@@ -34,9 +35,9 @@ def folder(folder: Folder) -> Folder:
 
 
 async def shown(folder: Folder, name: str = "mine") -> Result | None:
-    technique = find(name, folder.project)
+    technique = find_technique(name, folder.project)
     assert technique
-    return await example_run(technique, folder.project)
+    return await run_example(technique, folder.project)
 
 
 async def test_an_example_is_run_on_its_replies(folder: Folder) -> None:

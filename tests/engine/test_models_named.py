@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.engine import load_target
+from promptkit.engine.load import load_target
 from promptkit.errors import InputError
 from promptkit.project import Project
 

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from promptkit.engine import fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.run import run
 from promptkit.project import Project
-from promptkit.runtimes import Scripted
+from promptkit.runtimes.scripted import Scripted
 from tests.pipelines.asking import Given
 
 PIPELINE = """\
@@ -25,7 +27,7 @@ async def texts(folder: Path, name: str, technique: str, extra: str = "") -> str
     (folder / "note.yaml").write_text(PIPELINE.format(name=name, technique=technique, extra=extra))
     pipeline = load_target(folder / "note.yaml", Project.find(folder))
     runtime = Scripted(["it"])
-    await run(pipeline, fill(pipeline).values, models=Given(runtime))
+    await run(pipeline, fill_inputs(pipeline).values, models=Given(runtime))
     return "\n".join(message.content for request in runtime.requests for message in request.messages)
 
 
@@ -59,7 +61,7 @@ async def test_what_the_prompt_shows_is_asked_and_not_an_input_that_happens_to_b
     )
     pipeline = load_target(tmp_path / "parts.yaml", Project.find(tmp_path))
     runtime = Scripted(lambda request: "1. Is it so?")
-    await run(pipeline, fill(pipeline).values, models=Given(runtime))
+    await run(pipeline, fill_inputs(pipeline).values, models=Given(runtime))
 
     said = "\n".join(message.content for request in runtime.requests for message in request.messages)
     assert "THE PART" in said and "THE WHOLE" not in said

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.engine import Event, Settings, StepFinished, TextArrived, fill, load_target, run, steprun
+from promptkit.engine import step_run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.run import run
+from promptkit.engine.session import Event, RunSettings, StepFinished, TextArrived
 from promptkit.errors import InputError, RequestRefused, ToolFailed, UnparsedAnswer, Unsupported
-from promptkit.runtimes import Asker, Request, Scripted
-from promptkit.storage import Store
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.scripted import Scripted
+from promptkit.storage.store import Store
 from tests.engine.helpers import Folder, Given, asked, by_word, said
 
 THREE = """
@@ -84,7 +90,7 @@ EACH = "inputs: {all: {type: list}}\nsteps: {each: {for_each: all, as: one, prom
 
 
 async def test_of_many_items_only_so_many_are_begun_at_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steprun, "ITEMS_AT_ONCE", 3)
+    monkeypatch.setattr(step_run, "MAX_CONCURRENT_ITEMS", 3)
     tasks = 0
 
     async def answer(request: Request) -> str:
@@ -324,11 +330,13 @@ async def test_an_answer_that_stays_unparsed_fails_the_run(folder: Folder) -> No
 
 
 async def test_no_repairs_where_the_settings_or_the_step_say_so(folder: Folder) -> None:
-    result = await folder.run(NUMBER, Scripted(["many"]), settings=Settings(repairs=0))
+    result = await folder.run(NUMBER, Scripted(["many"]), settings=RunSettings(repairs=0))
     assert isinstance(result.error, UnparsedAnswer)
     result = await folder.run(NUMBER, Scripted(["many"]), sets=["count.repairs=0"])
     assert isinstance(result.error, UnparsedAnswer)
-    result = await folder.run(NUMBER, Scripted(["a", "b", "3"]), sets=["count.repairs=2"], settings=Settings(repairs=0))
+    result = await folder.run(
+        NUMBER, Scripted(["a", "b", "3"]), sets=["count.repairs=2"], settings=RunSettings(repairs=0)
+    )
     assert result.output == 3
 
 
@@ -518,7 +526,7 @@ async def test_a_prompt_is_a_pipeline_of_one_step_named_after_it(folder: Folder)
     pipeline = load_target(path, folder.project)
     assert list(pipeline.steps) == ["mood"]
     assert pipeline.cases[0].expect == "calm"
-    result = await run(pipeline, fill(pipeline).values, models=Given(Scripted(["calm"])))
+    result = await run(pipeline, fill_inputs(pipeline).values, models=Given(Scripted(["calm"])))
     assert result.output == "calm"
 
 
@@ -536,7 +544,7 @@ async def test_a_prompt_gets_each_of_its_optional_inputs(folder: Folder) -> None
     turn = {"role": "user", "content": "Hi"}
     runtime = Scripted(["one", "two"])
     for inputs in ({"text": "x", "n": 1, "history": [turn]}, {"text": "x"}):
-        result = await run(pipeline, fill(pipeline, inputs).values, models=Given(runtime))
+        result = await run(pipeline, fill_inputs(pipeline, inputs).values, models=Given(runtime))
         assert result.error is None
     assert [request.messages[0].content for request in runtime.requests] == ["Hi", "Hello x 3"]
     assert runtime.requests[0].messages[1].content == "Hello x 1"
@@ -547,7 +555,7 @@ async def test_a_default_of_null_stands(folder: Folder) -> None:
     path = folder.write("templates/prompts/b.j2", front + "Hello {{ text }}{% if name %} and {{ name }}{% endif %}")
     pipeline = load_target(path, folder.project)
     runtime = Scripted(["one"])
-    await run(pipeline, fill(pipeline, {"text": "x"}).values, models=Given(runtime))
+    await run(pipeline, fill_inputs(pipeline, {"text": "x"}).values, models=Given(runtime))
     assert "Hello x\n" in asked(runtime)[0]
 
 
@@ -601,7 +609,7 @@ async def test_strict_refuses_before_the_first_request_what_a_model_cannot_enfor
     model = Scripted([], capabilities=("chat", "continue", "stop"))
     text = "steps: {a: {prompt: now x, answer: {label: [yes, no]}}, b: {prompt: now y, options: {seed: 1}}}"
     with pytest.raises(Unsupported) as raised:
-        await folder.run(text, model, settings=Settings(strict=True))
+        await folder.run(text, model, settings=RunSettings(strict=True))
     assert "step `a`" in str(raised.value)
     assert "step `b`" in str(raised.value)
     assert model.requests == []
@@ -625,7 +633,7 @@ async def test_a_step_without_cache_is_asked_again(folder: Folder) -> None:
     with Store.open(folder.root / ".promptkit") as store:
         for _ in range(2):
             models = Given(model)
-            models._default_asker = Asker(model, store=store)
+            models._default_asker = Client(model, store=store)
             await folder.run(text, model, models=models)
     assert sum("kept" in text for text in asked(model)) == 1
     assert sum("fresh" in text for text in asked(model)) == 2

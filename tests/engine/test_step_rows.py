@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import StepRows, asking_step, read_step_rows
 from promptkit.engine import step_rows as module
+from promptkit.engine.step_rows import StepRows, find_prompt_step, read_step_rows
 from promptkit.errors import InputError
 from tests.engine.helpers import Folder
 
@@ -36,7 +36,7 @@ def read(
     folder: Folder, rows: str, text: str = PIPELINE, *, name: str = "rows.jsonl", step: str | None = None, **how: Any
 ) -> StepRows:
     pipeline = folder.load(text)
-    return read_step_rows(pipeline, asking_step(pipeline, step), folder.write(name, rows), **how)
+    return read_step_rows(pipeline, find_prompt_step(pipeline, step), folder.write(name, rows), **how)
 
 
 def test_a_field_of_an_inputs_name_is_its_value_and_what_is_left_out_has_its_default(folder: Folder) -> None:
@@ -93,7 +93,7 @@ def test_no_more_problems_are_told_than_a_person_reads(folder: Folder) -> None:
     with pytest.raises(InputError) as wrong:
         read(folder, '{"id": 1}\n' * 50)
 
-    assert len(wrong.value.problems) == module.MOST_PROBLEMS
+    assert len(wrong.value.problems) == module.MAX_PROBLEMS
 
 
 @pytest.mark.parametrize("field", ["expect", "output", "label", "answer"])
@@ -178,7 +178,7 @@ def test_the_hash_tells_other_rows_and_other_answers_apart(folder: Folder) -> No
 def test_a_file_without_rows_and_one_with_too_many_are_told(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="there are no rows"):
         read(folder, "")
-    monkeypatch.setattr("promptkit.engine.step_rows.MOST_ROWS", 2)
+    monkeypatch.setattr("promptkit.engine.step_rows.MAX_ROWS", 2)
 
     with pytest.raises(InputError, match=r"more than 2 rows(?s:.*)--limit"):
         read(folder, '{"mail": "a"}\n' * 3)
@@ -208,11 +208,11 @@ def test_the_step_is_named_where_several_ask(folder: Folder, step: str | None, w
     folder.write("pipelines/t.py", "def f(): return 1\n")
 
     with pytest.raises(InputError, match=words):
-        asking_step(folder.load(TWO), step)
+        find_prompt_step(folder.load(TWO), step)
 
 
 def test_the_only_step_that_asks_needs_no_name(folder: Folder) -> None:
-    assert asking_step(folder.load(PIPELINE), None).name == "topic"
+    assert find_prompt_step(folder.load(PIPELINE), None).name == "topic"
 
 
 def test_an_edited_default_does_not_make_a_row_another(folder: Folder) -> None:

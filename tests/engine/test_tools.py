@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import find_tool
-from promptkit.storage import holding_files
+from promptkit.engine.tools import find_tool
+from promptkit.storage.files import frozen_files
 from tests.engine.helpers import Folder
 
 
@@ -57,7 +57,7 @@ async def test_what_a_function_does_to_its_arguments_its_caller_does_not_see(fol
 async def test_an_edited_file_is_run_again_unless_files_are_held(folder: Folder) -> None:
     file = folder.write("tool.py", "def f():\n    return 'one'\n")
 
-    with holding_files():
+    with frozen_files():
         before = await call(folder, "tool.py:f")
         file.write_text("def f():\n    return 'another'\n", encoding="utf-8")
         held = await call(folder, "tool.py:f")

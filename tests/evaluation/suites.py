@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import InputError, Problem
-from promptkit.evaluation import Evaluated, Evaluation, Judging, Options, StoredRun, Suite, load_suite
-from promptkit.evaluation.replies import Replies
-from promptkit.runtimes import Asker, Models, Request, Runtime, Scripted
-from promptkit.runtimes.scripted import Script
-from promptkit.storage import Store, holding_files
+from promptkit.evaluation.cells.progress import EvalOptions
+from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.evaluation.evaluate import EvalResult, Evaluation
+from promptkit.evaluation.stored_run import StoredRun
+from promptkit.evaluation.suite.reader import load_suite
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.evaluation.summary import ReportRules
+from promptkit.runtimes.base import Request, Runtime
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.scripted import Script, Scripted
+from promptkit.storage.files import frozen_files
+from promptkit.storage.store import Store
 from tests.engine.helpers import Folder
 
 PROMPT = """
@@ -63,11 +71,11 @@ def number_of(request: Request) -> int:
 class Given(Models):
     """Models of a scripted runtime, whose replies go through a cache."""
 
-    def __init__(self, runtime: Runtime, replies: Replies | None = None, *, concurrency: int | None = None) -> None:
+    def __init__(self, runtime: Runtime, replies: ReplyCache | None = None, *, concurrency: int | None = None) -> None:
         super().__init__("scripted:given.yaml")
-        self._own = Asker(runtime, store=replies, attempts=1, concurrency=concurrency)
+        self._own = Client(runtime, store=replies, attempts=1, concurrency=concurrency)
 
-    async def get(self, reference: str | None = None) -> Asker:
+    async def get(self, reference: str | None = None) -> Client:
         if self._budget is None:
             return self._own
         await self._own.model()
@@ -78,7 +86,7 @@ class Given(Models):
 class Ran:
     """A run that ended, with what its model was asked."""
 
-    evaluated: Evaluated
+    evaluated: EvalResult
     view: StoredRun
     runtime: Scripted
 
@@ -133,14 +141,14 @@ class Bench:
         text: str | Suite = SUITE,
         script: Script | Scripted = echo,
         *,
-        options: Options | None = None,
-        judging: Judging | None = None,
+        options: EvalOptions | None = None,
+        judging: ReportRules | None = None,
         cached: bool = True,
         concurrency: int | None = None,
         **how: Any,
     ) -> Ran:
         """Run a suite on a model that answers by `script`, in the folder's store."""
-        with holding_files():
+        with frozen_files():
             suite = text if isinstance(text, Suite) else self.suite(text, **how)
             return await self._run(suite, script, options, judging, cached, concurrency)
 
@@ -148,20 +156,20 @@ class Bench:
         self,
         suite: Suite,
         script: Script | Scripted,
-        options: Options | None,
-        judging: Judging | None,
+        options: EvalOptions | None,
+        judging: ReportRules | None,
         cached: bool,
         concurrency: int | None,
     ) -> Ran:
         runtime = script if isinstance(script, Scripted) else Scripted(script)
-        options = options or Options()
-        with Store.open(self.store_folder) as store, Replies(store, exact=options.exact) as replies:
+        options = options or EvalOptions()
+        with Store.open(self.store_folder) as store, ReplyCache(store, exact=options.exact) as replies:
             models = Given(runtime, replies if cached else None, concurrency=concurrency)
             evaluation = Evaluation(suite, models=models, store=store, options=options, judging=judging)
             evaluated = await evaluation.run()
         return self.look(evaluated, runtime)
 
-    def look(self, evaluated: Evaluated, runtime: Scripted) -> Ran:
+    def look(self, evaluated: EvalResult, runtime: Scripted) -> Ran:
         """Return a run with its cells read from a store that is opened anew."""
         with Store.open(self.store_folder) as store:
             run = store.run(str(evaluated.number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.evaluation import wrong_rows
+from promptkit.evaluation.suite.binding import row_problems
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import PROMPT, SUITE, Bench, moods
 
@@ -47,7 +47,7 @@ async def test_a_suite_that_can_take_none_of_its_rows_is_wrong_and_nothing_is_as
 async def test_rows_are_checked_without_asking_and_one_mistake_of_many_is_told_once(bench: Bench) -> None:
     bench.rows([*moods(3), {"text": "x", "expect": "meh"}, {"expect": "bad"}, {"expect": "good"}])
 
-    told = [problem.message for problem in wrong_rows(bench.suite())]
+    told = [problem.message for problem in row_problems(bench.suite())]
 
     assert len(told) == 2
     assert "row 4" in told[0] and "meh" in told[0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from promptkit.evaluation import Evaluation, load_suite
-from promptkit.evaluation.replies import Replies
+from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.evaluation.evaluate import Evaluation
+from promptkit.evaluation.suite.reader import load_suite
 from promptkit.project import LIBRARY, Project
 from promptkit.runtimes.embedded import Embedded
-from promptkit.storage import Store
+from promptkit.storage.store import Store
 from tests.embedded import embedded, model_file  # noqa: F401
 from tests.evaluation.suites import Given
 
@@ -31,7 +32,7 @@ async def test_a_variant_against_itself_asked_anew_is_shown_no_different(
     (tmp_path / "suite.yaml").write_text(SUITE)
     suite = load_suite(tmp_path / "suite.yaml", Project.find(tmp_path))
     asked = []
-    with Store.open(tmp_path / ".promptkit") as store, Replies(store) as replies:
+    with Store.open(tmp_path / ".promptkit") as store, ReplyCache(store) as replies:
         for _ in range(2):
             models = Given(embedded, replies)
             asker = await models.get()

@@ -12,16 +12,24 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from promptkit.cli.check import Checked, check_all, check_suite, find_targets
-from promptkit.cli.values import read_inputs
-from promptkit.engine import Pipeline, default_model, fill, load_target, render, tune_problems, unmet
+from promptkit.cli.check import CheckResult, check_all, check_suite, find_targets
+from promptkit.cli.inputs import read_inputs
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Pipeline, default_model
+from promptkit.engine.render import render
+from promptkit.engine.requirements import unmet_requirements
+from promptkit.engine.tune_keys import tune_problems
 from promptkit.errors import PromptkitError
-from promptkit.evaluation import Evaluation, load_suite
-from promptkit.evaluation.baseline import read_baseline
+from promptkit.evaluation.comparison.baseline import read_baseline
+from promptkit.evaluation.evaluate import Evaluation
+from promptkit.evaluation.suite.reader import load_suite
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes import Message, Models, Replay, Request, Scripted
-from promptkit.runtimes.scripts import load_script
-from promptkit.storage import Store
+from promptkit.runtimes.base import Message, Request
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.replay import Replay
+from promptkit.runtimes.scripted import Scripted, load_script
+from promptkit.storage.store import Store
 from tests.engine.helpers import Given
 
 SCRIPT_SECONDS = 0.05
@@ -96,7 +104,7 @@ class Kind:
 def _target(name: str) -> Callable[[Place], object]:
     def read(place: Place) -> None:
         pipeline = load_target(name, place.project)
-        unmet(pipeline)
+        unmet_requirements(pipeline)
         tune_problems(pipeline)
         asyncio.run(_render(pipeline))
 
@@ -104,12 +112,12 @@ def _target(name: str) -> Callable[[Place], object]:
 
 
 async def _render(pipeline: Pipeline) -> None:
-    await render(pipeline, fill(pipeline).values, models=Given(Scripted(lambda request: "delivery")))
+    await render(pipeline, fill_inputs(pipeline).values, models=Given(Scripted(lambda request: "delivery")))
 
 
 def _suite(place: Place) -> None:
     path = place.root / "evals/test.yaml"
-    check_suite(path, place.project, Checked())
+    check_suite(path, place.project, CheckResult())
     suite = load_suite(path, place.project, limit=2, repeat=2)
     with Store.open(place.root / ".promptkit") as store:
         models: Models = Given(Scripted(lambda request: "delivery"))
@@ -153,7 +161,7 @@ def _rows(ending: str) -> Callable[[Place], object]:
             f"data: data.{ending}\ntarget: plain\nmetrics: {{right: label}}\n"
         )
         with contextlib.suppress(PromptkitError):
-            check_suite(place.root / "evals/of_rows.yaml", place.project, Checked())
+            check_suite(place.root / "evals/of_rows.yaml", place.project, CheckResult())
         full = (REAL / _FULL).read_text().replace("file: rows.jsonl", f"file: ../../{name}")
         (place.root / "templates/prompts/examples.j2").write_text(full)
         _target("examples")(place)

@@ -11,7 +11,9 @@ import random
 import pytest
 
 from promptkit.errors import PromptkitError
-from tests.fuzz import KINDS, ODD, Place, limited, mutated, odd_files
+from tests.fuzz.kinds import KINDS, Place
+from tests.fuzz.limits import limited
+from tests.fuzz.mutate import ODD, mutated, odd_files
 
 FILES = {kind: 40 for kind in KINDS} | {"suite": 15, "anything": 4}
 CASES = [(kind, number) for kind, count in FILES.items() for number in range(count)]

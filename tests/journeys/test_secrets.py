@@ -17,7 +17,7 @@ import pytest
 import stamina
 from aiohttp import web
 
-from promptkit.storage import Store
+from promptkit.storage.store import Store
 from tests.journeys.commands import Done, Place
 from tests.journeys.hostile_server import LISTED, hostile_server
 from tests.journeys.project import finish, make_project

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.storage import Store
+from promptkit.storage.store import Store
 from tests.journeys.project import finish, start
 from tests.journeys.test_eval_death import mood_of
 from tests.runtimes.ollama_server import Answer, FakeModel, OllamaServer

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from promptkit.runtimes.weights import DEFAULT
+from promptkit.runtimes.weights import DEFAULT_WEIGHTS
 from tests.embedded import model_file
 
 __all__ = ["model_file"]
@@ -38,7 +38,7 @@ ROWS = [
 def make(folder: Path, model_file: Path) -> dict[str, str]:
     """Write a project of 40 rows, and return an environment in which the embedded model is the only one."""
     files = {
-        "promptkit.yaml": f"model: embedded/{DEFAULT.name}\n",
+        "promptkit.yaml": f"model: embedded/{DEFAULT_WEIGHTS.name}\n",
         "templates/prompts/mood.j2": PROMPT,
         "evals/moods.yaml": SUITE,
         "evals/rows.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS),
@@ -46,7 +46,7 @@ def make(folder: Path, model_file: Path) -> dict[str, str]:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    kept = folder / "cache" / "models" / DEFAULT.file
+    kept = folder / "cache" / "models" / DEFAULT_WEIGHTS.file
     kept.parent.mkdir(parents=True)
     kept.symlink_to(model_file)
     given = {"PROMPTKIT_CACHE": str(folder / "cache"), "OLLAMA_HOST": "127.0.0.1:9", "NO_COLOR": "1"}

@@ -11,21 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptkit.engine import Result, fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.results import Result
+from promptkit.engine.run import run
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes import (
-    Alternative,
-    Asker,
-    Message,
-    Model,
-    Models,
-    Reply,
-    Request,
-    Runtime,
-    Token,
-    request_record,
-)
-from promptkit.runtimes.base import OnText
+from promptkit.runtimes.base import Alternative, Message, Model, OnText, Reply, Request, Runtime, Token
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.serialization import request_record
 
 GOLDEN = Path(__file__).parent / "golden"
 PIPELINES = (
@@ -59,9 +53,9 @@ class Given(Models):
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__("scripted:given.yaml")
-        self._only = Asker(runtime, concurrency=1)
+        self._only = Client(runtime, concurrency=1)
 
-    async def get(self, reference: str | None = None) -> Asker:
+    async def get(self, reference: str | None = None) -> Client:
         return self._only
 
 
@@ -116,7 +110,7 @@ async def asked(
     """Run a pipeline (its inputs' examples) on the script. Returns the script with the requests that it saw."""
     pipeline = load_target(root / "pipelines" / f"{name}.yaml", Project.find(root))
     script = Script(behind, by_cue)
-    values = fill(pipeline, inputs, texts=None if inputs else {}).values
+    values = fill_inputs(pipeline, inputs, texts=None if inputs else {}).values
     result = await run(pipeline, values, models=Given(script))
     # Items of a step are asked at once; here they stand in the trace's order.
     calls = [call for node in result.trace.nodes() for call in node.calls]

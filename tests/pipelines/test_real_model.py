@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import Result, fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.results import Result
+from promptkit.engine.run import run
 from promptkit.project import LIBRARY, Project
 from promptkit.runtimes.embedded import Embedded
-from promptkit.runtimes.weights import DEFAULT
+from promptkit.runtimes.weights import DEFAULT_WEIGHTS
 from tests.pipelines.asking import Given
 
 CATEGORIES = {"service reliability", "pricing concerns", "customer support quality", "others"}
@@ -24,7 +27,7 @@ CATEGORIES = {"service reliability", "pricing concerns", "customer support quali
 async def answered(embedded: Embedded, name: str, inputs: Mapping[str, Any] | None = None) -> Result:
     """Run a pipeline (on its examples) and return a result without errors and unparsed answers."""
     pipeline = load_target(LIBRARY / "pipelines" / f"{name}.yaml", Project.find(LIBRARY))
-    result = await run(pipeline, fill(pipeline, inputs).values, models=Given(embedded))
+    result = await run(pipeline, fill_inputs(pipeline, inputs).values, models=Given(embedded))
     assert result.error is None
     assert (result.totals.unparsed, result.notices) == (0, ())
     return result
@@ -91,7 +94,7 @@ async def test_feedback_goes_from_issues_over_categories_to_recommendations(embe
 
 
 def test_the_main_journey_is_one_command(model_file: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "models" / DEFAULT.file
+    kept = tmp_path / "models" / DEFAULT_WEIGHTS.file
     kept.parent.mkdir()
     kept.symlink_to(model_file)
     environment = {**os.environ, "PROMPTKIT_CACHE": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}
@@ -111,7 +114,7 @@ async def test_offsets_of_the_small_model_are_left_out_on_another_one(model_file
     other = Embedded(model_file, reference=f"gguf:{model_file.name}", context=2048, slots=1)
     pipeline = load_target("classify_issue", Project.find(LIBRARY))
     try:
-        result = await run(pipeline, fill(pipeline).values, models=Given(other))
+        result = await run(pipeline, fill_inputs(pipeline).values, models=Given(other))
     finally:
         await other.close()
     assert result.output in CATEGORIES

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.engine import check, load_target
+from promptkit.engine.load import check_target, load_target
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes import Request
+from promptkit.runtimes.base import Request
 from promptkit.runtimes.embedded import Embedded
 from tests.pipelines.asking import GOLDEN, PIPELINES, Given, Script, asked, golden
 
@@ -54,7 +54,7 @@ async def test_one_word_of_a_section_changes_the_requests(embedded: Embedded, na
 @pytest.mark.parametrize("name", [*PIPELINES, "summarize_parts"])
 def test_each_pipeline_is_whole_with_examples_and_named_cases(name: str) -> None:
     path, project = LIBRARY / "pipelines" / f"{name}.yaml", Project.find(LIBRARY)
-    assert check(path, project) == []
+    assert check_target(path, project) == []
     pipeline = load_target(path, project)
     assert all(given.has_example and given.about for given in pipeline.inputs.values())
     assert pipeline.cases
@@ -72,12 +72,13 @@ def no_more_than_a_hundred_words(request: Request) -> str:
     ids=["sentences", "without blanks", "one word", "paragraphs"],
 )
 async def test_a_text_of_any_length_is_summarized_in_requests_that_fit(embedded: Embedded, text: str) -> None:
-    from promptkit.engine import fill, run
+    from promptkit.engine.inputs import fill_inputs
+    from promptkit.engine.run import run
 
     assert len(text.encode()) >= 60_000
     script = Script(embedded, no_more_than_a_hundred_words)
     pipeline = load_target(LIBRARY / "pipelines" / "summarize.yaml", Project.find(LIBRARY))
-    result = await run(pipeline, fill(pipeline, {"text": text}).values, models=Given(script))
+    result = await run(pipeline, fill_inputs(pipeline, {"text": text}).values, models=Given(script))
     assert result.error is None
     assert result.output.startswith("word word")
     assert len(script.requests) > 30

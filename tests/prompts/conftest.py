@@ -10,7 +10,8 @@ import pytest
 
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
-from promptkit.prompts import Prompt, Prompts
+from promptkit.prompts.load import Prompts
+from promptkit.prompts.prompt import Prompt
 
 Write = Callable[[str, str], Path]
 Load = Callable[[str], Prompt]

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from promptkit.project import Project
-from promptkit.prompts import BLOCKS, Layer, Prompt, Prompts, WrittenExample, compose, open_layout
-from promptkit.prompts.prompt import Example
-from promptkit.prompts.sections import SECTIONS
+from promptkit.prompts.load import Prompts
+from promptkit.prompts.messages import compose, open_layout
+from promptkit.prompts.prompt import Example, Layer, Prompt, WrittenExample
+from promptkit.prompts.sections import BLOCKS, SECTIONS
 from tests.prompts.conftest import Load, Write
 
 LAYOUTS = ("xml", "markdown", "prefix", "json")

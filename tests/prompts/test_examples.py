@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from promptkit.prompts import Example, Prompt, examples_file, read_examples
+from promptkit.prompts.examples import examples_file, read_examples
+from promptkit.prompts.prompt import Example, Prompt
 from tests.prompts.conftest import Load, Write, problems_of
 
 ROWS = "".join(

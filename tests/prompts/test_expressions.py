@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError
-from promptkit.prompts import GLOBALS, Expression, check, evaluate, names
-from promptkit.storage import load
+from promptkit.prompts.expressions import Expression, check, evaluate, names
+from promptkit.prompts.sandbox import GLOBALS
+from promptkit.storage.yaml import load
 from tests.prompts.conftest import problems_of
 
 

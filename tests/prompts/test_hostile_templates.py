@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from promptkit.errors import InputError
 from promptkit.project import Project
-from promptkit.prompts import Expression, Prompts
+from promptkit.prompts.expressions import Expression
+from promptkit.prompts.load import Prompts
 from promptkit.prompts.sandbox import MAX_NESTING
 from tests.prompts.conftest import Load, Write, problems_of
 

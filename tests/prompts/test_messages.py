@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from promptkit.prompts import Composed, WrittenExample, compose
-from promptkit.runtimes import Message
+from promptkit.prompts.messages import Composed, compose
+from promptkit.prompts.prompt import WrittenExample
+from promptkit.runtimes.base import Message
 from tests.prompts.conftest import problems_of
 
 SECTIONS = {

@@ -9,8 +9,12 @@ import pytest
 
 from promptkit.errors import InputError, Problem
 from promptkit.project import Project
-from promptkit.prompts import SECTIONS, Example, Layer, Prompts, read_examples, split_front_matter
-from promptkit.storage import load as load_yaml
+from promptkit.prompts.examples import read_examples
+from promptkit.prompts.front_matter import split_front_matter
+from promptkit.prompts.load import Prompts
+from promptkit.prompts.prompt import Example, Layer
+from promptkit.prompts.sections import SECTIONS
+from promptkit.storage.yaml import load as load_yaml
 from tests.prompts.conftest import Load, Write, problems_of
 
 

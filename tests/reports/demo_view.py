@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from promptkit.evaluation.metrics import Score
-from promptkit.evaluation.statistics import Z_95, wilson
-from promptkit.evaluation.view import CellFlag, CellView
+from promptkit.evaluation.cells.cell import Cell, CellFlag
+from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE, wilson
 
 LABELS = ("negative", "neutral", "positive")
 LENGTHS = ("short", "medium", "long")
@@ -63,7 +63,7 @@ class DemoView:
         }
         return {name: sets.get(name, {}) for name in self.variants}
 
-    def cells(self, variant: str | None = None) -> Iterator[CellView]:
+    def cells(self, variant: str | None = None) -> Iterator[Cell]:
         for row in range(1, self.rows + 1):
             for name in self.variants:
                 if variant in (None, name):
@@ -104,7 +104,7 @@ class DemoView:
             "parts": [step],
         }
 
-    def _call(self, view: CellView, name: str, reply: str) -> dict[str, Any]:
+    def _call(self, view: Cell, name: str, reply: str) -> dict[str, Any]:
         return {
             "call": name,
             "messages": [
@@ -130,7 +130,7 @@ class DemoView:
             "notes": ["the cue was sent as the begun turn"],
         }
 
-    def _cell(self, row: int, variant: str) -> CellView:
+    def _cell(self, row: int, variant: str) -> Cell:
         of_row, of_cell = random.Random(f"{row}"), random.Random(f"{row} {variant}")
         label = of_row.choice(LABELS)
         text = f"{of_row.choice(_SUBJECTS)} {of_row.choice(_SAID[label])}, number {row:05}."
@@ -150,7 +150,7 @@ class DemoView:
             "similarity": Score(near if flag == "" else 0.0),
             "tokens": Score(float(180 * calls + tokens_out)),
         }
-        return CellView(
+        return Cell(
             variant=variant,
             row=row,
             repeat=0,
@@ -234,7 +234,7 @@ class DemoView:
         cells = list(self.cells(name))
         answered = [cell for cell in cells if cell.flag != "error"]
         right, n = sum(int(cell.scores["accuracy"].value or 0) for cell in answered), len(answered)
-        low, high = wilson(right, n, z=Z_95)
+        low, high = wilson(right, n, z=NORMAL_QUANTILE)
         return {
             "name": name,
             "sets": dict(self.settings[name]),
@@ -314,11 +314,11 @@ def _metric(kind: str, mean: float, low: float, high: float, n: int) -> dict[str
 def _graded(kind: str, values: list[float]) -> dict[str, Any]:
     mean = sum(values) / len(values)
     spread = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
-    reach = Z_95 * spread / len(values) ** 0.5
+    reach = NORMAL_QUANTILE * spread / len(values) ** 0.5
     return _metric(kind, mean, mean - reach, mean + reach, len(values))
 
 
-def _confusion(cells: list[CellView]) -> dict[str, dict[str, int]]:
+def _confusion(cells: list[Cell]) -> dict[str, dict[str, int]]:
     matrix: dict[str, dict[str, int]] = {label: {} for label in LABELS}
     for cell in cells:
         predicted = cell.output if cell.output in LABELS else "(unparsed)"
@@ -326,14 +326,14 @@ def _confusion(cells: list[CellView]) -> dict[str, dict[str, int]]:
     return matrix
 
 
-def _classes(cells: list[CellView]) -> dict[str, dict[str, float]]:
+def _classes(cells: list[Cell]) -> dict[str, dict[str, float]]:
     found = {}
     for label in LABELS:
         expected = [cell for cell in cells if cell.expect == label]
         predicted = sum(cell.output == label for cell in cells)
         right = sum(cell.output == label for cell in expected)
         precision, recall = right / max(predicted, 1), right / max(len(expected), 1)
-        low, high = wilson(right, max(len(expected), 1), z=Z_95)
+        low, high = wilson(right, max(len(expected), 1), z=NORMAL_QUANTILE)
         found[label] = {
             "precision": precision,
             "recall": recall,

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.reports import metric_text
-from promptkit.reports.evaluation.figures import chance_text, decimals_of, difference_parts, number_text, verdict_of
+from promptkit.reports.evaluation.figures import (
+    decimals_of,
+    difference_parts,
+    metric_text,
+    number_text,
+    p_text,
+    verdict_of,
+)
 
 
 def metric(mean: float | None, low: float | None, high: float | None, **more: Any) -> dict[str, Any]:
@@ -61,7 +67,7 @@ def test_what_rounds_to_nothing_has_no_sign() -> None:
 
 
 def test_a_chance_is_never_shown_as_0() -> None:
-    assert [chance_text(p) for p in (0.00001, 0.0123, 0.4, None)] == ["<0.001", "0.012", "0.40", "–"]
+    assert [p_text(p) for p in (0.00001, 0.0123, 0.4, None)] == ["<0.001", "0.012", "0.40", "–"]
 
 
 class TestDifferences:

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import ConnectionFailed, ServerFailed
-from promptkit.evaluation import Evaluation, estimates_so_far
-from promptkit.reports import EvaluationScreen, Progress
+from promptkit.evaluation.evaluate import Evaluation
+from promptkit.evaluation.summary import live_estimates
 from promptkit.reports.evaluation import screen
-from promptkit.runtimes import Request, Scripted
-from promptkit.storage import Store
+from promptkit.reports.evaluation.screen import EvaluationScreen
+from promptkit.reports.progress import Progress
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.scripted import Scripted
+from promptkit.storage.store import Store
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench, Given, echo, moods
 
@@ -123,7 +126,7 @@ async def test_running_means_are_those_of_the_cells_that_are_there(tmp_path: Pat
     with Store.open(bench.store_folder) as store:
         evaluation = Evaluation(bench.suite(TWO), models=Given(Scripted(echo)), store=store)
         ended = await evaluation.run()
-        found = {(each.variant, each.metric): each.estimate async for each in estimates_so_far(evaluation)}
+        found = {(each.variant, each.metric): each.estimate async for each in live_estimates(evaluation)}
     told = {
         (variant["name"], name): {key: metric[key] for key in found[variant["name"], name]}
         for variant in ended.record["variants"]

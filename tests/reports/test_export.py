@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation.metrics import Score
-from promptkit.evaluation.view import CellFlag, CellView
-from promptkit.reports import csv_parts, jsonl_parts, junit_parts
+from promptkit.evaluation.cells.cell import Cell, CellFlag
+from promptkit.evaluation.metrics.base import Score
+from promptkit.reports.export import csv_parts, jsonl_parts, junit_parts
 
 HOSTILE = "]]> <b>&amp; \x00\x1b[2J\x7f\ud800\ufffe\ufffff\n\u202e 'quote' \"double\"\r"
 JSON = st.recursive(
@@ -29,7 +29,7 @@ JSON = st.recursive(
 class View:
     """A run of one variant with these cells."""
 
-    all: list[CellView]
+    all: list[Cell]
     number: int = 3
     suite: str = "moods"
     status: str = "done"
@@ -39,7 +39,7 @@ class View:
     variants: tuple[str, ...] = ("plain",)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"plain": {}})
 
-    def cells(self, variant: str | None = None) -> Iterator[CellView]:
+    def cells(self, variant: str | None = None) -> Iterator[Cell]:
         return iter(self.all)
 
     def trace(self, cell: int) -> None:
@@ -59,14 +59,14 @@ class View:
 
 def cell(
     row: int = 1, value: float | None = 1.0, *, output: Any = "good", flag: CellFlag = "", repeat: int = 0, **more: Any
-) -> CellView:
+) -> Cell:
     scores = (
         {}
         if flag == "error"
         else {"accuracy": Score(value, {"predicted": output}, "" if value is not None else "the judge babbled")}
     )
     fields = more.pop("fields", {"text": f"row {row}", "expect": "good"})
-    return CellView(
+    return Cell(
         variant="plain",
         row=row,
         repeat=repeat,
@@ -80,7 +80,7 @@ def cell(
     )
 
 
-def junit(*cells: CellView) -> ElementTree.Element:
+def junit(*cells: Cell) -> ElementTree.Element:
     view = View(list(cells))
     return ElementTree.fromstring("".join(junit_parts(view, view.record, "plain")).encode())
 
@@ -89,7 +89,7 @@ def verdicts(root: ElementTree.Element) -> list[str]:
     return [case[0].tag if len(case) else "passed" for case in root.iter("testcase")]
 
 
-def table(*cells: CellView) -> list[dict[str, str]]:
+def table(*cells: Cell) -> list[dict[str, str]]:
     return list(csv.DictReader("".join(csv_parts(View(list(cells)), None)).splitlines(keepends=True)))
 
 

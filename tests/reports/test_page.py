@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from promptkit.errors import StoreFailed
-from promptkit.evaluation import CellView
-from promptkit.evaluation.metrics import Score
-from promptkit.reports import write_page
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.metrics.base import Score
+from promptkit.reports.page.write import write_page
 from tests.reports.demo_view import HOSTILE, DemoView
 
 _BLOCK = re.compile(r'<script type="text/plain" class="pack-(\w+)"[^>]*>([^<]*)</script>')
@@ -76,7 +76,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Written:
 class Few:
     """A run with the cells that a test gives it, and a record of little."""
 
-    given: tuple[CellView, ...]
+    given: tuple[Cell, ...]
     said: Mapping[str, Any] = field(default_factory=dict)
     traces: Mapping[int, Any] = field(default_factory=dict)
     number: int = 1
@@ -91,7 +91,7 @@ class Few:
     def record(self) -> Mapping[str, Any]:
         return self.said
 
-    def cells(self, variant: str | None = None) -> Iterator[CellView]:
+    def cells(self, variant: str | None = None) -> Iterator[Cell]:
         return iter(self.given)
 
     def trace(self, cell: int) -> Mapping[str, Any] | None:
@@ -99,7 +99,7 @@ class Few:
         return found
 
 
-CELL = CellView(variant="plain", row=1, repeat=0, fields={"text": "Fine."}, output="good", expect="good")
+CELL = Cell(variant="plain", row=1, repeat=0, fields={"text": "Fine."}, output="good", expect="good")
 
 
 def test_nothing_is_asked_of_a_network(page: Written) -> None:
@@ -255,7 +255,7 @@ class Watched(DemoView):
     def read(self) -> list[str]:
         return []
 
-    def cells(self, variant: str | None = None) -> Iterator[CellView]:
+    def cells(self, variant: str | None = None) -> Iterator[Cell]:
         for cell in super().cells(variant):
             if variant is None:
                 self.read.append(f"cell {cell.row}")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from promptkit.evaluation import CellView
-from promptkit.reports import write_page
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.reports.page.write import write_page
 from tests.reports.chromium import COMMAND, Tab, chromium
 from tests.reports.demo_view import DemoView
 
@@ -63,7 +63,7 @@ async def page(browser: Tab, file: Path) -> AsyncIterator[Tab]:
     assert await browser.run("document.title") == "sentiment, run 12"
 
 
-def cells_where(variant: str, **wanted: object) -> list[CellView]:
+def cells_where(variant: str, **wanted: object) -> list[Cell]:
     cells = DemoView().cells(variant)
     return [cell for cell in cells if all(getattr(cell, name) == value for name, value in wanted.items())]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.engine import CallFinished, Event, ItemFinished, StepFinished, StepResult, TextArrived
-from promptkit.reports import Progress
-from promptkit.runtimes import Message, Reply, Request
-from promptkit.techniques import CallRecord
+from promptkit.engine.results import StepResult
+from promptkit.engine.session import CallFinished, Event, ItemFinished, StepFinished, TextArrived
+from promptkit.reports.progress import Progress
+from promptkit.runtimes.base import Message, Reply, Request
+from promptkit.techniques.context import CallRecord
 
 
 def test_a_file_that_is_fetched_is_announced_once_however_often_its_progress_begins_anew(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from promptkit.evaluation.choosing import Measured, Spent
-from promptkit.reports import measured_text
-from promptkit.reports.columns import WIDTH, columns, paragraph
-from promptkit.reports.techniques import measured_lines
+from promptkit.evaluation.recommendation.technique_comparison import TechniqueResult, Usage
+from promptkit.reports.layout import PARAGRAPH_WIDTH, columns, paragraph
+from promptkit.reports.techniques import measured_lines, measured_text
 
-PLAIN = Measured(
+PLAIN = TechniqueResult(
     spec="vanilla",
     name="vanilla",
     rows=40,
     right=30,
-    spent=Spent(calls=40, requests=40, tokens_in=4000, tokens_out=80, seconds=10.0),
+    spent=Usage(calls=40, requests=40, tokens_in=4000, tokens_out=80, seconds=10.0),
 )
 
 
@@ -25,7 +24,7 @@ def test_a_measured_technique_is_a_line_of_means_and_its_interval() -> None:
 
 
 def test_a_line_says_what_one_must_know_to_read_it_rightly() -> None:
-    odd = Measured(
+    odd = TechniqueResult(
         spec="x",
         name="x",
         rows=40,
@@ -47,7 +46,7 @@ def test_a_line_says_what_one_must_know_to_read_it_rightly() -> None:
 
 
 def test_what_was_not_measured_has_no_numbers_and_says_why_below() -> None:
-    absent = Measured(spec="x", name="x", rows=40, reason="needs a table\nof \x1b[31mrows", available=False)
+    absent = TechniqueResult(spec="x", name="x", rows=40, reason="needs a table\nof \x1b[31mrows", available=False)
 
     lines = measured_lines([PLAIN, absent])
 
@@ -57,7 +56,7 @@ def test_what_was_not_measured_has_no_numbers_and_says_why_below() -> None:
 
 
 def test_no_row_answered_is_no_rate() -> None:
-    lines = measured_lines([Measured(spec="x", name="x", rows=2, missing=2, reason="gone")])
+    lines = measured_lines([TechniqueResult(spec="x", name="x", rows=2, missing=2, reason="gone")])
 
     assert lines[1].split()[:2] == ["x", "-"]
     assert "0 of 2 rows" in lines[1]
@@ -73,7 +72,7 @@ def test_a_table_of_techniques_with_their_settings_fits_and_breaks_no_word() -> 
 
     lines = measured_lines([PLAIN, long])
 
-    assert max(map(len, lines)) <= WIDTH
+    assert max(map(len, lines)) <= PARAGRAPH_WIDTH
     words = {word for line in lines for word in line.split()}
     assert {*spec.split(), "unparsed", "chain_of_thought", "59.8"} <= words
 

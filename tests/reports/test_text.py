@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.reports import json_text, one_line, outline, row_text, shown, visible
+from promptkit.reports.text import display_text, json_text, one_line, outline, row_text, visible
 
 HOSTILE = {
     "colour": ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
@@ -30,7 +30,7 @@ HOSTILE = {
 @pytest.mark.parametrize(("text", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_what_would_steer_a_terminal_is_shown_as_an_escape(text: str, expected: str) -> None:
     assert expected == visible(text)
-    assert expected == shown(text)
+    assert expected == display_text(text)
 
 
 @pytest.mark.parametrize("text", ["plain", "zwei\n\tZeilen", "日本語", "👩‍👩‍👧", "שלום", "naïve ß"])

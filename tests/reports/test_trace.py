@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import Result, Trace, trace_record
-from promptkit.reports import json_text
+from promptkit.engine.results import Result, Trace, trace_record
+from promptkit.reports.text import json_text
 from promptkit.reports.trace import trace_text
-from promptkit.runtimes import Scripted
+from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder
 
 PIPELINE = """

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.reports import write_tuning_page
-from promptkit.reports.tuning.page import tuning_page
-from promptkit.reports.tuning.scatter import front_of
+from promptkit.reports.tuning.page import front_of, tuning_page, write_tuning_page
 from tests.reports.demo_tuning import candidate, demo_tuning
 
 VOID = {"meta", "link"}

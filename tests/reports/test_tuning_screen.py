@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
-from promptkit.reports import Progress, TuningScreen
+from promptkit.reports.progress import Progress
 from promptkit.reports.tuning import screen
-from promptkit.runtimes import Budget
-from promptkit.tuning import BestSoFar, Standing
+from promptkit.reports.tuning.screen import TuningScreen
+from promptkit.runtimes.budget import Budget
+from promptkit.tuning.progress import Incumbent, TuningProgress
 from tests.reports.demo_tuning import demo_tuning
 
-Step = Callable[[Standing], None]
+Step = Callable[[TuningProgress], None]
 
 
 @pytest.fixture(autouse=True)
@@ -24,17 +25,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def standing() -> Standing:
-    found = Standing(budget=Budget(600, seconds=300))
+def standing() -> TuningProgress:
+    found = TuningProgress(budget=Budget(600, seconds=300))
     found.enter("race", 12, "mood")
     found.drop("layout: json", "2.9 standard errors behind")
-    found.best = BestSoFar("decide: score", 0.74, 0.62, 0.86)
+    found.best = Incumbent("decide: score", 0.74, 0.62, 0.86)
     assert found.budget is not None
     found.budget.charge(128, 9000)
     return found
 
 
-async def seen(capsys: pytest.CaptureFixture[str], search: Standing, *steps: Step) -> str:
+async def seen(capsys: pytest.CaptureFixture[str], search: TuningProgress, *steps: Step) -> str:
     """Return what is written to stderr while a search takes some steps."""
     shown = TuningScreen(search, Progress(), demo_tuning()["metric"])
     with shown.showing():
@@ -55,7 +56,7 @@ async def test_without_a_terminal_each_stage_is_a_line(capsys: pytest.CaptureFix
 
 
 async def test_what_was_dropped_and_noted_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    def noted(search: Standing) -> None:
+    def noted(search: TuningProgress) -> None:
         search.note("three rows are alike")
         search.note("three rows are alike")
         search.drop("examples: 2", "2.9 standard errors behind")
@@ -80,16 +81,16 @@ async def test_a_terminal_shows_where_the_search_stands(
 
 @pytest.mark.attack("terminal")
 async def test_what_a_candidate_is_called_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    def evil(search: Standing) -> None:
+    def evil(search: TuningProgress) -> None:
         search.drop("\x1b]0;x\x07", "\x1b[2J")
-        search.best = BestSoFar("\x1b]0;x\x07", 0.5, 0.4, 0.6)
+        search.best = Incumbent("\x1b]0;x\x07", 0.5, 0.4, 0.6)
 
     said = await seen(capsys, standing(), evil)
     assert "\x1b" not in said and "\x07" not in said
 
 
 def test_a_search_without_limits_tells_none() -> None:
-    free = Standing()
+    free = TuningProgress()
     assert (free.calls, free.tokens) == (0, 0)
     free.enter("race", 3)
     free.drop("a", "b")

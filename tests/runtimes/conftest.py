@@ -12,4 +12,4 @@ __all__ = ["embedded", "model_file"]
 @pytest.fixture(autouse=True)
 def no_kept_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test find out for itself what a server can do."""
-    monkeypatch.setattr("promptkit.runtimes.turns.cache_folder", lambda: tmp_path)
+    monkeypatch.setattr("promptkit.runtimes.probes.cache_folder", lambda: tmp_path)

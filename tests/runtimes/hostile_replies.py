@@ -21,7 +21,7 @@ from promptkit.errors import (
     ServerBusy,
     ServerFailed,
 )
-from promptkit.runtimes.redaction import QUOTE_LIMIT
+from promptkit.runtimes.api_keys import QUOTE_LIMIT
 from promptkit.runtimes.reply_reader import (
     CHARACTERS_PER_THOUGHT,
     CHARACTERS_PER_TOKEN,

@@ -8,8 +8,11 @@ from dataclasses import replace
 import pytest
 
 from promptkit.errors import BudgetSpent, RequestRefused
-from promptkit.runtimes import Asker, Budget, Reply, Request, Scripted
-from tests.runtimes.test_ask import HELLO, Memory
+from promptkit.runtimes.base import Reply, Request
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.scripted import Scripted
+from tests.runtimes.test_client import HELLO, Memory
 
 
 def numbered(number: int) -> Request:
@@ -18,7 +21,7 @@ def numbered(number: int) -> Request:
 
 async def test_one_request_more_than_the_budget_is_refused() -> None:
     runtime = Scripted(lambda request: "yes")
-    asker = Asker(runtime).within(Budget(2))
+    asker = Client(runtime).within(Budget(2))
     await asker.ask(numbered(1))
     await asker.ask(numbered(2))
 
@@ -30,7 +33,7 @@ async def test_one_request_more_than_the_budget_is_refused() -> None:
 
 async def test_a_request_that_the_store_answers_counts_as_well() -> None:
     runtime, budget = Scripted(lambda request: "yes"), Budget(2)
-    asker = Asker(runtime, store=Memory()).within(budget)
+    asker = Client(runtime, store=Memory()).within(budget)
     await asker.ask(HELLO)
     await asker.ask(HELLO)
 
@@ -40,14 +43,14 @@ async def test_a_request_that_the_store_answers_counts_as_well() -> None:
 async def test_a_request_that_nobody_answered_is_begun_and_not_cached() -> None:
     budget = Budget(2)
     with pytest.raises(RequestRefused):
-        await Asker(Scripted([RequestRefused("no")]), attempts=1).within(budget).ask(HELLO)
+        await Client(Scripted([RequestRefused("no")]), attempts=1).within(budget).ask(HELLO)
 
     assert (budget.spent, budget.cached) == (1, 0)
 
 
 async def test_what_is_under_way_when_the_budget_is_spent_is_answered_and_kept() -> None:
     store = Memory()
-    asker = Asker(Scripted(lambda request: "yes", delay=0.02), store=store).within(Budget(3))
+    asker = Client(Scripted(lambda request: "yes", delay=0.02), store=store).within(Budget(3))
 
     with pytest.raises(ExceptionGroup) as raised:
         async with asyncio.TaskGroup() as group:  # The first that is refused cancels the others.
@@ -59,7 +62,7 @@ async def test_what_is_under_way_when_the_budget_is_spent_is_answered_and_kept()
 
 
 async def test_the_asker_that_it_is_taken_from_stays_without_a_budget() -> None:
-    asker = Asker(Scripted(lambda request: "yes"))
+    asker = Client(Scripted(lambda request: "yes"))
     asker.within(Budget(0))
 
     assert (await asker.ask(HELLO)).text == "yes"
@@ -68,7 +71,7 @@ async def test_the_asker_that_it_is_taken_from_stays_without_a_budget() -> None:
 async def test_tokens_are_kept_to_though_many_ask_at_once() -> None:
     runtime = Scripted(lambda request: Reply(text="yes", tokens_in=9, tokens_out=1), delay=0.01)
     budget = Budget(100, tokens=45)
-    asker = Asker(runtime).within(budget)
+    asker = Client(runtime).within(budget)
 
     with pytest.raises(ExceptionGroup) as raised:
         async with asyncio.TaskGroup() as group:
@@ -81,7 +84,7 @@ async def test_tokens_are_kept_to_though_many_ask_at_once() -> None:
 
 async def test_without_a_limit_of_tokens_the_first_request_holds_nobody_up() -> None:
     runtime = Scripted(lambda request: "yes", delay=0.01)
-    asker = Asker(runtime).within(Budget(100))
+    asker = Client(runtime).within(Budget(100))
     await asyncio.gather(*(asker.ask(numbered(number)) for number in range(4)))
 
     assert runtime.peak == 4
@@ -91,7 +94,7 @@ async def test_no_request_is_begun_once_the_time_is_up() -> None:
     budget = Budget(100, seconds=0.0)
 
     with pytest.raises(BudgetSpent, match="the time is up"):
-        await Asker(Scripted(lambda request: "yes")).within(budget).ask(HELLO)
+        await Client(Scripted(lambda request: "yes")).within(budget).ask(HELLO)
 
     assert (budget.spent, budget.ended) == (0, "minutes")
 
@@ -102,7 +105,7 @@ async def test_one_large_request_does_not_end_a_budget_that_holds_many_small_one
 
     runtime = Scripted(sized, delay=0.01)
     budget = Budget(100, tokens=200)
-    asker = Asker(runtime).within(budget)
+    asker = Client(runtime).within(budget)
     await asyncio.gather(*(asker.ask(numbered(number)) for number in range(20)))
 
     assert (budget.spent_tokens, len(runtime.requests)) == (51 + 19 * 5, 20)

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.runtimes import Asker, Message, Request, Runtime, Scripted, request_key, request_record
-from promptkit.runtimes.base import Model, Role
+from promptkit.runtimes.base import Message, Model, Request, Role, Runtime
+from promptkit.runtimes.client import Client
 from promptkit.runtimes.control_tokens import holds_control_tokens, without_control_tokens
-from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.embedded import PRIVATE, Embedded, prompt_text
+from promptkit.runtimes.llama_cpp import read_control_tokens
 from promptkit.runtimes.ollama import Ollama
 from promptkit.runtimes.openai import OpenAI
-from promptkit.runtimes.prompt_text import PRIVATE, prompt_text
-from promptkit.runtimes.vocabulary import control_tokens
-from promptkit.runtimes.wire import KEY_VERSION, model_from, model_record, to_json
+from promptkit.runtimes.scripted import Scripted
+from promptkit.runtimes.serialization import KEY_VERSION, model_from, model_record, request_key, request_record, to_json
 from tests.runtimes.ollama_server import FakeModel, OllamaServer
 from tests.runtimes.openai_server import OpenAIServer, serving
 
@@ -145,7 +145,7 @@ class Obeying(Scripted):
 @pytest.mark.parametrize("runtime, sent", [(Obeying, "<\\|im_end|>"), (Scripted, "<|im_end|>")])
 async def test_a_server_that_would_obey_is_sent_none(runtime: type[Scripted], sent: str) -> None:
     scripted = runtime(["yes"])
-    asker = Asker(scripted)
+    asker = Client(scripted)
     await asker.ask(one("<|im_end|>"))
     (asked,) = scripted.requests
     assert asked.messages[0].content == sent == asker.sent(one("<|im_end|>")).messages[0].content
@@ -159,7 +159,7 @@ def test_that_a_model_obeys_is_kept_with_its_description() -> None:
 async def arrived(runtime: Runtime, seen: list[Any]) -> list[str]:
     """Return what a server gets of hostile messages."""
     hostile = "\n".join(FAMILIES.values())
-    asker = Asker(runtime)
+    asker = Client(runtime)
     try:
         await asker.model()
         seen.clear()
@@ -206,7 +206,9 @@ def ids(embedded: Embedded, request: Request) -> list[int]:
 def controls(embedded: Embedded, request: Request) -> list[int]:
     """Return the control tokens among them."""
     llama = embedded._loaded()
-    known = {llama._call("POST", "/tokenize", {"content": token})["tokens"][0] for token in control_tokens(llama._path)}
+    known = {
+        llama._call("POST", "/tokenize", {"content": token})["tokens"][0] for token in read_control_tokens(llama._path)
+    }
     return [each for each in ids(embedded, request) if each in known]
 
 
@@ -291,14 +293,14 @@ def test_control_tokens_are_those_that_the_file_calls_so_and_known_forms(tmp_pat
             ("tokenizer.ggml.tokens", 9, listed(8, [text(token) for token in tokens])),
         )
     )
-    assert control_tokens(file) == {"<unk>", "<ctl>", "<|im_end|>", "[INST]", "</s>"}
+    assert read_control_tokens(file) == {"<unk>", "<ctl>", "<|im_end|>", "[INST]", "</s>"}
 
 
 def test_a_file_without_a_vocabulary_has_no_control_tokens(tmp_path: Path) -> None:
     file = tmp_path / "a.gguf"
     file.write_bytes(gguf(("general.name", 8, text("x"))))
-    assert control_tokens(file) == frozenset()
+    assert read_control_tokens(file) == frozenset()
 
 
 def test_the_default_models_control_tokens_are_read_from_its_file(model_file: Path) -> None:
-    assert {"<|im_start|>", "<|im_end|>", "<|endoftext|>"} < control_tokens(model_file)
+    assert {"<|im_start|>", "<|im_end|>", "<|endoftext|>"} < read_control_tokens(model_file)

@@ -7,7 +7,10 @@ import asyncio
 import pytest
 
 from promptkit.errors import DeadlinePassed
-from promptkit.runtimes import Asker, Message, Model, Ollama, OpenAI, Request
+from promptkit.runtimes.base import Message, Model, Request
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.ollama import Ollama
+from promptkit.runtimes.openai import OpenAI
 from tests.runtimes.fault_server import Misdeed, again_and_again, drip, faulty, silence
 
 SECONDS = 0.3
@@ -39,7 +42,7 @@ class Known(OpenAI):
 @pytest.mark.parametrize("misdeed", MISDEEDS.values(), ids=MISDEEDS.keys())
 async def test_a_request_ends_at_its_deadline(misdeed: Misdeed) -> None:
     async with asyncio.timeout(10 * SECONDS), faulty(misdeed) as server:
-        asker = Asker(Known("mini", base_url=server.url), deadline=SECONDS)
+        asker = Client(Known("mini", base_url=server.url), deadline=SECONDS)
         with pytest.raises(DeadlinePassed, match=f"within {SECONDS} seconds"):
             await asker.ask(ASKED)
         await asker.close()
@@ -52,7 +55,7 @@ async def test_describing_a_model_ends_at_the_same_deadline(protocol: str, misde
     async with asyncio.timeout(10 * SECONDS), faulty(misdeed) as server:
         host = server.url.removesuffix("/v1")
         runtime = OpenAI("mini", base_url=server.url) if protocol == "openai" else Ollama("tiny", host=host)
-        asker = Asker(runtime, deadline=SECONDS)
+        asker = Client(runtime, deadline=SECONDS)
         with pytest.raises(DeadlinePassed):
             await asker.ask(ASKED)
         await asker.close()
@@ -71,7 +74,7 @@ async def test_an_answer_that_is_whole_does_not_wait_for_the_connections_end(
         await silence(writer)
 
     async with faulty(misdeed) as server:
-        asker = Asker(Known("mini", base_url=server.url), deadline=SECONDS)
+        asker = Client(Known("mini", base_url=server.url), deadline=SECONDS)
         if ended:
             assert (await asker.ask(ASKED)).text == "hi"
         else:
@@ -92,7 +95,7 @@ async def test_a_stream_past_its_limit_is_cut_at_once() -> None:
             closed.set()
 
     async with asyncio.timeout(20), faulty(misdeed) as server:
-        asker = Asker(Known("mini", base_url=server.url))
+        asker = Client(Known("mini", base_url=server.url))
         reply = await asker.ask(Request(messages=ASKED.messages, max_tokens=5))
         await closed.wait()
         await asker.close()

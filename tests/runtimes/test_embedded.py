@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import ContextOverflow, ModelLoadFailed, RequestRefused, ServerFailed, Unsupported
-from promptkit.runtimes import Message, Request
+from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.embedded import Embedded
 
 REVIEW = (Message("user", "Classify the review as positive or negative: I loved every minute."),)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import ModelLoadFailed
-from promptkit.runtimes import llama
+from promptkit.runtimes import llama_cpp
 
 SETUP = """
 import asyncio, os, signal, sys, threading
@@ -103,6 +103,6 @@ def test_a_library_that_is_missing_gets_the_line_to_type(
     monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     with pytest.raises(ModelLoadFailed) as caught:
-        llama.load_library()
+        llama_cpp.load_library()
     assert caught.value.hint == hint
     assert message in caught.value.message

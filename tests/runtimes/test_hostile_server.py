@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 
 from promptkit.errors import PromptkitError
-from promptkit.runtimes import Message, Ollama, OpenAI, Reply, Request, reply_from, reply_record
+from promptkit.runtimes.base import Message, Reply, Request
+from promptkit.runtimes.ollama import Ollama
+from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.serialization import reply_from, reply_record
 from tests.runtimes.fault_server import answers, faulty
 from tests.runtimes.hostile_replies import CASES, KEY, LIMIT, Becomes, Case, is_short
 

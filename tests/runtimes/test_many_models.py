@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from promptkit.errors import BadReply
-from promptkit.runtimes import Ollama
 from promptkit.runtimes.http import DESCRIPTION_LIMIT
-from promptkit.runtimes.ollama import probe
-from promptkit.runtimes.ollama_server import MOST_DESCRIBED
+from promptkit.runtimes.ollama import Ollama
+from promptkit.runtimes.ollama_server import MOST_DESCRIBED, probe
 from tests.runtimes.fault_server import answers, faulty
 from tests.runtimes.ollama_server import FakeModel, OllamaServer
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import InputError, NotRecorded
-from promptkit.runtimes import Capability, Message, Models, Recorder, Request, choose, default_reference
-from promptkit.runtimes.ollama import Installed
+from promptkit.runtimes.base import Capability, Message, Request
+from promptkit.runtimes.models import Models, choose_model, default_reference
+from promptkit.runtimes.ollama_server import Installed
+from promptkit.runtimes.replay import Recorder
 
 HELLO = Request(messages=(Message("user", "hello"),))
 
@@ -60,7 +62,7 @@ def test_the_default_is_the_first_that_is_given(
 
 async def test_auto_takes_the_ollama_model_used_last_that_can_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, [installed("embed", completes=False), installed("qwen:1b"), installed("old")])
-    choice = await choose("auto", "auto")
+    choice = await choose_model("auto", "auto")
     assert choice.reference == "ollama/qwen:1b"
     assert "--model ollama/qwen:1b" in (choice.notice or "")
 
@@ -73,16 +75,16 @@ async def test_auto_takes_the_embedded_model_where_no_other_can_answer(
     monkeypatch: pytest.MonkeyPatch, models: list[Installed] | None, said: str
 ) -> None:
     answering(monkeypatch, models)
-    choice = await choose("auto", "auto")
+    choice = await choose_model("auto", "auto")
     assert choice.reference == "embedded/smollm2"
     assert said in choice.why
     assert "not how good a prompt is" in (choice.notice or "")
 
 
 async def test_a_named_model_is_taken_as_it_is_and_a_wrong_name_is_an_error() -> None:
-    assert (await choose("ollama/a", "--model")).why == "--model"
+    assert (await choose_model("ollama/a", "--model")).why == "--model"
     with pytest.raises(InputError):
-        await choose("olama/a", "--model")
+        await choose_model("olama/a", "--model")
 
 
 async def test_auto_tells_a_person_once_which_model_answers(monkeypatch: pytest.MonkeyPatch) -> None:

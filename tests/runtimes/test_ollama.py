@@ -23,10 +23,10 @@ from promptkit.errors import (
     ServerFailed,
     Unsupported,
 )
-from promptkit.runtimes.ask import Asker
 from promptkit.runtimes.base import Alternative, Message, Request
-from promptkit.runtimes.ollama import Ollama, normal_host, probe, pull
-from promptkit.runtimes.window import LARGEST, Window
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.ollama import LARGEST_WINDOW, ContextWindow, Ollama
+from promptkit.runtimes.ollama_server import normal_host, probe, pull
 from tests.runtimes.ollama_server import Answer, FakeModel, Fault, OllamaServer
 
 BARE_TEMPLATE = "{{ .Prompt }}"
@@ -518,12 +518,12 @@ async def test_a_key_goes_to_the_server_and_into_no_text(server: OllamaServer, m
 async def test_a_server_whose_window_is_always_full_is_asked_a_few_times_only(
     server: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("promptkit.runtimes.ollama.Window", lambda limit: Window(None))
+    monkeypatch.setattr("promptkit.runtimes.ollama.ContextWindow", lambda limit: ContextWindow(None))
     async with opened(server) as runtime:
         server.faults = [Fault("/api/chat", 400, "the context is full")] * 50
         with pytest.raises(ContextOverflow):
             await runtime.answer(asking())
-    assert server.requests[-1].body["options"]["num_ctx"] == LARGEST
+    assert server.requests[-1].body["options"]["num_ctx"] == LARGEST_WINDOW
     assert len(server.requests) == 13
 
 
@@ -595,7 +595,7 @@ async def test_500_requests_are_in_flight_at_once() -> None:
 
     with OllamaServer(FakeModel("crowd", respond=respond), parallel=500) as server:
         runtime = Ollama("crowd", host=server.url)
-        asker = Asker(runtime, concurrency=500)
+        asker = Client(runtime, concurrency=500)
         requests = [Request(messages=(Message("user", f"number {number}"),)) for number in range(500)]
         try:
             await runtime.model()

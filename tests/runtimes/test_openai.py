@@ -24,10 +24,10 @@ from promptkit.errors import (
     ServerFailed,
     Unsupported,
 )
-from promptkit.runtimes import Asker
+from promptkit.runtimes.api_keys import api_key_for
 from promptkit.runtimes.base import Alternative, Message, Request, Role
-from promptkit.runtimes.keys import key_for
-from promptkit.runtimes.llama import load_library
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.llama_cpp import load_library
 from promptkit.runtimes.openai import OpenAI
 from tests.runtimes.openai_server import OpenAIServer, serving
 
@@ -111,7 +111,7 @@ async def test_a_llama_server_shows_tokens_and_template(llama_server: str) -> No
 @pytest.mark.parametrize("role", ["system", "user", "assistant", "begun"])
 async def test_data_gives_a_llama_server_no_control_tokens(llama_server: str, role: str) -> None:
     async with opened(llama_server) as runtime:
-        asker = Asker(runtime)
+        asker = Client(runtime)
         await asker.model()
 
         async def asked(said: str) -> tuple[int, int | None, int]:
@@ -304,7 +304,7 @@ def test_a_key_goes_only_to_whom_it_belongs(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert key_for(url) == key
+    assert api_key_for(url) == key
 
 
 @pytest.mark.attack("key")
@@ -324,7 +324,7 @@ async def test_a_key_is_sent_and_is_in_no_text(monkeypatch: pytest.MonkeyPatch) 
 def test_a_key_that_cannot_be_one_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTKIT_OPENAI_KEY", "plänted\nkey")
     with pytest.raises(AccessDenied) as caught:
-        key_for(HERE)
+        api_key_for(HERE)
     assert "plänted" not in str(caught.value)
 
 
@@ -346,7 +346,7 @@ async def test_a_server_that_drops_what_it_does_not_know_still_chats(dropped: li
 @pytest.mark.attack("server")
 async def test_a_server_that_never_answers_what_it_does_not_know_still_chats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("promptkit.runtimes.openai.DESCRIBE_SECONDS", 0.1)
-    monkeypatch.setattr("promptkit.runtimes.trials.TRIAL_SECONDS", 0.1)
+    monkeypatch.setattr("promptkit.runtimes.probes.PROBE_SECONDS", 0.1)
     async with serving(OpenAIServer(hangs=frozenset(OPTIONAL))) as server, opened(server.url) as runtime:
         model = await runtime.model()
         reply = await runtime.answer(MAKES_UP)

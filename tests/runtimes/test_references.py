@@ -13,27 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError
-from promptkit.runtimes import OpenAI, Recorder, Reference, Replay, open_runtime, parse_reference
+from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.references import ModelReference, open_runtime, parse_reference
+from promptkit.runtimes.replay import Recorder, Replay
 
 GOOD = [
-    Reference(text="auto", kind="auto"),
-    Reference(text="embedded/smollm2", kind="embedded", name="smollm2"),
-    Reference(text="ollama/qwen2.5:1.5b", kind="ollama", name="qwen2.5:1.5b"),
-    Reference(text="ollama/hf.co/a/b:Q4", kind="ollama", name="hf.co/a/b:Q4"),
-    Reference(text="gguf:models/a b.gguf", kind="gguf", path="models/a b.gguf"),
-    Reference(text="hf/owner/repo/sub/a.gguf", kind="hf", name="owner/repo", path="sub/a.gguf"),
-    Reference(text="replay:run.jsonl", kind="replay", path="run.jsonl"),
-    Reference(text="scripted:a.yaml", kind="scripted", path="a.yaml"),
-    Reference(text="scripted:C:/a.yml", kind="scripted", path="C:/a.yml"),
-    Reference(text="scripted:a/b.py:answer", kind="scripted", path="a/b.py", function="answer"),
-    Reference(
+    ModelReference(text="auto", kind="auto"),
+    ModelReference(text="embedded/smollm2", kind="embedded", name="smollm2"),
+    ModelReference(text="ollama/qwen2.5:1.5b", kind="ollama", name="qwen2.5:1.5b"),
+    ModelReference(text="ollama/hf.co/a/b:Q4", kind="ollama", name="hf.co/a/b:Q4"),
+    ModelReference(text="gguf:models/a b.gguf", kind="gguf", path="models/a b.gguf"),
+    ModelReference(text="hf/owner/repo/sub/a.gguf", kind="hf", name="owner/repo", path="sub/a.gguf"),
+    ModelReference(text="replay:run.jsonl", kind="replay", path="run.jsonl"),
+    ModelReference(text="scripted:a.yaml", kind="scripted", path="a.yaml"),
+    ModelReference(text="scripted:C:/a.yml", kind="scripted", path="C:/a.yml"),
+    ModelReference(text="scripted:a/b.py:answer", kind="scripted", path="a/b.py", function="answer"),
+    ModelReference(
         text="openai/org/m@1@http://127.0.0.1:8000/v1/", kind="openai", name="org/m@1", url="http://127.0.0.1:8000/v1"
     ),
 ]
 
 
 @pytest.mark.parametrize("reference", GOOD, ids=str)
-def test_a_reference_is_read_in_its_parts(reference: Reference) -> None:
+def test_a_reference_is_read_in_its_parts(reference: ModelReference) -> None:
     assert parse_reference(reference.text) == reference
 
 

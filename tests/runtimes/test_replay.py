@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import InputError, NotRecorded, RequestRefused, StoreFailed
-from promptkit.runtimes import Asker, Embedded, Message, Models, Recorder, Replay, Reply, Request, Scripted, Token
+from promptkit.runtimes.base import Message, Reply, Request, Token
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.embedded import Embedded
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.replay import Recorder, Replay
+from promptkit.runtimes.scripted import Scripted
 
 HELLO = Request(messages=(Message("user", "Name a colour.\nOne word."),), begun="Colour:")
 
@@ -19,7 +24,7 @@ HELLO = Request(messages=(Message("user", "Name a colour.\nOne word."),), begun=
 async def record(path: Path, runtime: Scripted, *requests: Request, name: str | None = None) -> list[Reply]:
     recorder = Recorder(path)
     try:
-        asker = Asker(runtime, recorder=recorder, name=name)
+        asker = Client(runtime, recorder=recorder, name=name)
         return [await asker.ask(request) for request in requests]
     finally:
         recorder.close()
@@ -45,14 +50,14 @@ async def test_the_recorded_model_is_described_as_it_was_with_a_note(tmp_path: P
 async def test_tokens_templates_and_vectors_are_recorded_too(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     recorder = Recorder(path)
-    asker = Asker(Scripted([], embedder=lambda text: [0.5, float(len(text))]), recorder=recorder)
+    asker = Client(Scripted([], embedder=lambda text: [0.5, float(len(text))]), recorder=recorder)
     said = (
         await asker.tokenize("a bc"),
         await asker.template(HELLO.messages, "Colour:"),
         await asker.embed(["a", "bc"]),
     )
     recorder.close()
-    replay = Asker(Replay(path))
+    replay = Client(Replay(path))
     assert await replay.tokenize("a bc") == said[0]
     assert await replay.template(HELLO.messages, "Colour:") == said[1]
     assert await replay.embed(["bc", "a"]) == said[2][::-1]
@@ -163,7 +168,7 @@ async def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pyte
     with closing(recorder), FileIO("/dev/full", "w") as full:
         monkeypatch.setattr(recorder._file, "write", full.write)
         with pytest.raises(StoreFailed, match=r"run\.jsonl: No space left"):
-            await Asker(Scripted(["blue"]), recorder=recorder).ask(HELLO)
+            await Client(Scripted(["blue"]), recorder=recorder).ask(HELLO)
 
 
 @pytest.mark.attack("path")
@@ -236,12 +241,12 @@ async def test_a_real_models_answers_replay_identically(tmp_path: Path, embedded
         Request(prompt="The sky is", max_tokens=2),
     ]
     recorder = Recorder(path)
-    live = Asker(embedded, recorder=recorder)
+    live = Client(embedded, recorder=recorder)
     replies = [await live.ask(request) for request in asked]
     tokens = await live.tokenize("naïve 🙂")
     text = await live.template(HELLO.messages, HELLO.begun)
     recorder.close()
-    replay = Asker(Replay(path))
+    replay = Client(Replay(path))
     told: list[str] = []
     assert [await replay.ask(request, told.append) for request in asked] == replies
     assert "".join(told) == "".join(reply.text for reply in replies)

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import PromptkitError
-from promptkit.runtimes import Message, Ollama, OpenAI, Reply, Request, reply_from, reply_record
+from promptkit.runtimes.base import Message, Reply, Request
 from promptkit.runtimes.http import Server
+from promptkit.runtimes.ollama import Ollama
+from promptkit.runtimes.openai import OpenAI
+from promptkit.runtimes.serialization import reply_from, reply_record
 
 TOKEN = {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": [{"token": "a", "logprob": -1.0}]}
 OPENAI_PART = {

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.errors import BadReply, InputError, RequestRefused, ServerFailed, Unsupported
-from promptkit.runtimes import Alternative, Message, Reply, Request, Scripted, Token, open_runtime
-from promptkit.runtimes.scripted import pieces
-from promptkit.runtimes.scripts import load_script
+from promptkit.runtimes.base import Alternative, Message, Reply, Request, Token
+from promptkit.runtimes.references import open_runtime
+from promptkit.runtimes.scripted import Scripted, load_script, split_tokens
 
 
 def say(text: str, **options: object) -> Request:
@@ -90,11 +90,11 @@ async def test_without_a_capability_there_is_no_tokenizer_template_or_embedding(
 
 @given(st.text())
 def test_the_pieces_of_a_text_are_the_text(text: str) -> None:
-    assert b"".join(pieces(text)).decode("utf-8", "surrogatepass") == text
+    assert b"".join(split_tokens(text)).decode("utf-8", "surrogatepass") == text
 
 
 def test_a_word_and_the_blank_before_it_are_one_piece() -> None:
-    assert pieces("Mood: very good\n") == (b"Mood", b":", b" very", b" good", b"\n")
+    assert split_tokens("Mood: very good\n") == (b"Mood", b":", b" very", b" good", b"\n")
 
 
 SCRIPT = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.runtimes.thoughts import ThoughtSplitter
+from promptkit.runtimes.reply_reader import ThoughtSplitter
 
 CASES = [
     ("<think>\nHm.\n</think>\n\nYes.", False, "Hm.", "Yes."),

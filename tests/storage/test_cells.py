@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from promptkit.errors import StoreFailed
-from promptkit.storage import Cells, Placed, RunCell, Store, owners
-from promptkit.storage.traces import Model, pack, unpack
+from promptkit.storage import database
+from promptkit.storage.cells import CellRecord, Cells, RunCell, TraceModel, pack_trace, unpack_trace
+from promptkit.storage.store import Store
 
 PROMPT = "You are a support analyst at a telecom operator. Say how the customer feels about the service. " * 20
 
@@ -35,8 +36,8 @@ def key(name: str) -> bytes:
     return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
-def new(name: str, *, row: int = 1, outcome: str | None = None, trace: bytes | None = None) -> Placed:
-    return Placed(
+def new(name: str, *, row: int = 1, outcome: str | None = None, trace: bytes | None = None) -> CellRecord:
+    return CellRecord(
         variant="short",
         row=row,
         repeat=0,
@@ -49,7 +50,7 @@ def new(name: str, *, row: int = 1, outcome: str | None = None, trace: bytes | N
     )
 
 
-def known(cell: Placed, number: int) -> Placed:
+def known(cell: CellRecord, number: int) -> CellRecord:
     return replace(cell, outcome=None, trace=None, number=number)
 
 
@@ -57,7 +58,7 @@ def begin(store: Store) -> int:
     return store.begin_run("eval", "sentiment", model={})
 
 
-def save(store: Store, run: int, *placed: Placed) -> list[int]:
+def save(store: Store, run: int, *placed: CellRecord) -> list[int]:
     return asyncio.run(store.cells.save(run, placed))
 
 
@@ -278,13 +279,13 @@ SHARED = st.sampled_from([b"", b"x", PROMPT.encode(), PROMPT.encode() * 40])
 @given(st.lists(st.tuples(SHARED, st.binary(max_size=50)).map(b"".join), min_size=1, max_size=6))
 @settings(max_examples=100, deadline=None)
 def test_whatever_a_trace_holds_it_is_unpacked_as_it_was(traces: list[bytes]) -> None:
-    model: Model | None = None
+    model: TraceModel | None = None
     kept = []
     for cell, trace in enumerate(traces):
-        packed, model = pack(cell, trace, model)
+        packed, model = pack_trace(cell, trace, model)
         kept.append(packed)
     for packed, trace in zip(kept, traces, strict=True):
-        whole = packed.trace if packed.like is None else unpack(packed.trace, kept[packed.like].trace)
+        whole = packed.trace if packed.like is None else unpack_trace(packed.trace, kept[packed.like].trace)
         assert whole == trace
         assert len(packed.trace) <= len(trace)
 
@@ -349,7 +350,7 @@ def test_nobody_releases_what_another_claimed(store: Store, other: Store) -> Non
 
 
 def at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(owners, "_now", lambda: 1e9 + seconds)
+    monkeypatch.setattr(database, "_now", lambda: 1e9 + seconds)
 
 
 def test_claims_of_one_who_is_silent_are_free_and_a_sign_keeps_them(
@@ -522,7 +523,7 @@ class CellsAgainstModel(RuleBasedStateMachine):
             assert save(self.stores[who], self.run, cell) == [number]
             self.placed(cell, number)
 
-    def placed(self, cell: Placed, number: int) -> None:
+    def placed(self, cell: CellRecord, number: int) -> None:
         self.places[cell.row, cell.variant] = (number, cell.scores)
         if cell.variant not in self.variants:
             self.variants.append(cell.variant)

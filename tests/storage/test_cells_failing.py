@@ -19,8 +19,10 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import StoreFailed
-from promptkit.storage import Placed, Store, database
+from promptkit.storage import database
+from promptkit.storage.cells import CellRecord
 from promptkit.storage.key_index import make_tails
+from promptkit.storage.store import Store
 from tests.storage.failing import FailingConnection
 
 ROWS = range(1, 7)
@@ -34,8 +36,8 @@ def trace_of(row: int) -> bytes:
     return b'{"messages":"' + b"You are a support analyst. " * 40 + b'%d"}' % row
 
 
-def placed(row: int, number: int | None = None) -> Placed:
-    return Placed(
+def placed(row: int, number: int | None = None) -> CellRecord:
+    return CellRecord(
         variant="even" if row % 2 == 0 else "odd",
         row=row,
         repeat=0,

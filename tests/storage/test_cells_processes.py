@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.storage import Store
+from promptkit.storage.store import Store
 
 SEED = 11
 WORKERS = 6

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.storage import Placed, Store, database, key_index
+from promptkit.storage import database, key_index
+from promptkit.storage.cells import CellRecord
 from promptkit.storage.key_index import KeyIndex
+from promptkit.storage.store import Store
 
 WRITTEN_TIMES_HELD = 5
 """What a run writes may be so many times what the store holds at its end."""
@@ -120,8 +122,8 @@ def fields(number: int) -> str:
     return f'{{"text":"Review {number}: a fine film with a slow middle and a moving end.","label":"positive"}}'
 
 
-def cell(number: int, name: bytes) -> Placed:
-    return Placed(
+def cell(number: int, name: bytes) -> CellRecord:
+    return CellRecord(
         variant="v",
         row=number,
         repeat=0,

@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from promptkit.errors import InputError, Problem
-from promptkit.storage import Problems, load, read_model
+from promptkit.storage.models import Problems, read_model
+from promptkit.storage.yaml import load
 
 
 class Closed(BaseModel):

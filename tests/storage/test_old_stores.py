@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from promptkit.errors import StoreFailed
-from promptkit.storage import Placed, Store, database, migrations
+from promptkit.storage import database
+from promptkit.storage.cells import CellRecord
+from promptkit.storage.store import Store
 from tests.storage.failing import FailingConnection
 
 DUMPS = sorted((Path(__file__).parent / "data").glob("store-*.sql"))
@@ -36,7 +38,7 @@ def key(name: str) -> bytes:
 
 
 def test_the_files_kept_are_as_many_as_the_versions() -> None:
-    assert [dump.stem for dump in DUMPS] == [f"store-{number + 1}" for number in range(len(migrations.MIGRATIONS))]
+    assert [dump.stem for dump in DUMPS] == [f"store-{number + 1}" for number in range(len(database.MIGRATIONS))]
 
 
 @pytest.mark.parametrize("dump", DUMPS, ids=lambda dump: dump.stem)
@@ -80,7 +82,7 @@ def test_the_cells_of_a_store_are_found_in_their_run(tmp_path: Path, dump: Path)
         # What was claimed there is of another machine, and long silent.
         assert store.close_dead_runs() == [2]
         assert store.cells.claim([key("c")]) == {key("c")}
-        again = Placed(
+        again = CellRecord(
             variant="short", row=3, repeat=0, key=key("a"), row_key=key("row"), fields="", scores="{}", number=1
         )
         assert asyncio.run(store.cells.save(2, [again])) == [1]
@@ -116,7 +118,7 @@ def test_a_migration_that_dies_at_any_statement_leaves_the_old_file(
                 break
         Store.open(folder).close()
         assert set(before) - set(tables(folder)) == set()
-    assert statement > len(migrations.MIGRATIONS[-1])
+    assert statement > len(database.MIGRATIONS[-1])
 
 
 @pytest.mark.attack("disk")

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError, Problem
-from promptkit.storage import parse_json, read_rows
+from promptkit.storage.rows import read_rows
+from promptkit.storage.strict_json import parse_json
 
 ENDINGS = [".jsonl", ".json", ".csv", ".tsv", ".yaml", ".txt"]
 

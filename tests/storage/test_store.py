@@ -20,7 +20,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 import promptkit.storage
 from promptkit.errors import InputError, StoreFailed
-from promptkit.storage import Store, database, migrations
+from promptkit.storage import database
+from promptkit.storage.store import Store
 from tests.storage.failing import FailingConnection
 
 
@@ -314,7 +315,7 @@ def test_a_migration_that_dies_half_way_leaves_the_old_file(tmp_path: Path, monk
         keep(store, a="1")
     step = ("create table extra (x)", "insert into extra values (1)", "create table broken (")
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, step))
+        patch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, step))
         with pytest.raises(StoreFailed):
             Store.open(tmp_path)
     with Store.open(tmp_path) as store:

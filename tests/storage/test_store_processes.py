@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.storage import Store
+from promptkit.storage.store import Store
 
 SEED = 7
 KILLS = 12

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.storage import Store
+from promptkit.storage.store import Store
 
 
 @pytest.fixture

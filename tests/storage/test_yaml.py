@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError, Problem
-from promptkit.storage import Document, load
-from promptkit.storage.nodes import MAX_DEPTH, MAX_PROBLEMS, MAX_VALUES
+from promptkit.storage.yaml import MAX_DEPTH, MAX_PROBLEMS, MAX_VALUES, Document, load
 
 
 def problems_of(text: str | bytes, **options: Any) -> tuple[Problem, ...]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptkit.tools import Limits
+from promptkit.tools.sandbox import Limits
 from tests.embedded import embedded, model_file
 
 __all__ = ["embedded", "impatient", "model_file"]

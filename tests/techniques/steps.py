@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from promptkit.answers import build
+from promptkit.answers.build import build_answer_type
 from promptkit.project import Project
-from promptkit.prompts import Example, Prompts
-from promptkit.runtimes import Asker, Request, Scripted
-from promptkit.techniques import CallRecord, StepContext
+from promptkit.prompts.load import Prompts
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.scripted import Scripted
+from promptkit.techniques.context import CallRecord, StepContext
 
 MARKED = """\
 ---
@@ -63,7 +66,7 @@ class Bench:
         self.runtime = Scripted(answers, **runtime)
         self.records: list[CallRecord] = []
         self.notices: list[str] = []
-        self.answer = build(answer)
+        self.answer = build_answer_type(answer)
         self.prompt = Prompts(self.project).load("ask", beside=folder / "here.yaml")
 
     def step(self, *, values: Mapping[str, Any] | None = None, **settings: Any) -> StepContext:
@@ -72,7 +75,7 @@ class Bench:
             values={"question": "QUESTION-MARK 3+4?"} if values is None else values,
             inputs=self.prompt.inputs,
             answer=self.answer,
-            asker=Asker(self.runtime),
+            asker=Client(self.runtime),
             project=self.project,
             record=self.records.append,
             notice=self.notices.append,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from promptkit.techniques import perform
+from promptkit.techniques.perform import perform
 from tests.techniques.steps import Bench
 
 TABLED = """\

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.prompts import Example
-from promptkit.runtimes import Reply
-from promptkit.techniques import Artifact, Prepared, Row, choose, cost, perform, task_for
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Reply
+from promptkit.techniques.artifacts import Artifact, Prepared, Row
 from promptkit.techniques.catalog.active_prompt import prepare
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform, task_for
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example
 
 EXTRACT = "Therefore, the answer"
@@ -39,7 +42,7 @@ async def prepared(
 ) -> Prepared:
     step = step or bench.step(decide="generate", values={})
     rows = rows or [Row(inputs={"question": question}) for question in given]
-    return await prepare(task_for(choose("active_prompt", bench.project), step), rows, **parameters)
+    return await prepare(task_for(configure("active_prompt", bench.project), step), rows, **parameters)
 
 
 def asked_about(items: Any) -> list[str]:
@@ -193,7 +196,7 @@ async def test_it_costs_what_its_formulas_say(tmp_path: Path, decide: Any, reque
 
     assert (await perform(spec, step_of(bench, decide=decide))).value == 7
 
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     assert (most.calls, most.requests, most.depth) == (3, requests, depth)
     assert (len(bench.records), max(record.level for record in bench.records)) == (requests, depth)
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.runtimes import Reply
-from promptkit.techniques import Answer, check, choose, cost, perform
+from promptkit.runtimes.base import Reply
+from promptkit.techniques.context import Answer
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import check_spec, configure
 from tests.techniques.steps import MARKED, Bench, in_order, marked_example
 
 HEADINGS = ["# Problem:", "# Relevant problems:", "# Solve the initial problem:"]
@@ -115,7 +118,7 @@ async def test_self_consistency_over_it_counts_a_cut_reply_as_none(tmp_path: Pat
 
 @pytest.mark.parametrize("parameters", [{"exemplars": 0}, {"knowledge": "yes"}, {"max_tokens": 0}])
 def test_settings_that_mean_nothing_are_told_at_check(tmp_path: Path, parameters: dict[str, Any]) -> None:
-    (problem,) = check({"analogical": parameters}, Bench(tmp_path, []).project)
+    (problem,) = check_spec({"analogical": parameters}, Bench(tmp_path, []).project)
 
     assert next(iter(parameters)) in problem.message
 
@@ -126,7 +129,7 @@ async def test_it_costs_what_it_says(tmp_path: Path, decide: str, replies: list[
 
     await ask(bench, decide=decide)
 
-    most = cost(choose("analogical", bench.project), bench.project, decide=decide)
+    most = cost(configure("analogical", bench.project), bench.project, decide=decide)
     assert (most.calls, most.requests, most.depth) == (1, len(replies), len(replies))
     assert bench.levels == [("solve", level) for level in range(1, len(replies) + 1)]
 

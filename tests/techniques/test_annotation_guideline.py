@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import build
+from promptkit.answers.build import build_answer_type
 from promptkit.errors import InputError
-from promptkit.techniques import Artifact, Prepared, Row, choose, cost, perform, task_for
+from promptkit.techniques.artifacts import Artifact, Prepared, Row
 from promptkit.techniques.catalog.annotation_guideline import prepare
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform, task_for
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example
 
 TEXT = "Patient has fever and took aspirin."
@@ -26,7 +29,7 @@ LABEL = {"label": ["good", "bad", "mixed"]}
 
 
 def spans(text: str) -> Any:
-    return build({"spans": {"classes": ["problem", "treatment"], "text": text}})
+    return build_answer_type({"spans": {"classes": ["problem", "treatment"], "text": text}})
 
 
 def bench_of(folder: Path, script: Any, answer: Any = None) -> Bench:
@@ -88,12 +91,12 @@ async def test_it_lies_beneath_every_call_of_another_technique(tmp_path: Path, d
     assert answer.value == "bad"
     assert [record.call for record in bench.records] == ["reason", "extract"]
     assert all(in_order(text, ["GUIDELINE-MARK", "RULE7", "RULE8"]) for text in bench.texts)
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     assert len(bench.records) == most.requests == most.depth == requests
 
 
 async def test_alone_it_costs_one_request(tmp_path: Path) -> None:
-    most = cost(choose("annotation_guideline", bench_of(tmp_path, []).project), bench_of(tmp_path, []).project)
+    most = cost(configure("annotation_guideline", bench_of(tmp_path, []).project), bench_of(tmp_path, []).project)
 
     assert (most.calls, most.requests, most.depth) == (1, 1, 1)
 
@@ -136,7 +139,7 @@ def annotator(by_rules: dict[str, dict[str, str]], drafts: list[str]) -> Any:
 async def prepared(bench: Bench, rows: list[Row] | None = None, **parameters: Any) -> Prepared:
     rows = rows or [Row(inputs={"question": text}, expect=label) for text, label in REVIEWS.items()]
     step = bench.step(values={}, decide="generate")
-    return await prepare(task_for(choose("annotation_guideline", bench.project), step), rows, **parameters)
+    return await prepare(task_for(configure("annotation_guideline", bench.project), step), rows, **parameters)
 
 
 def calls(bench: Bench) -> list[str]:
@@ -181,7 +184,7 @@ async def test_of_a_long_text_the_call_that_drafts_rules_reads_what_is_around_th
     fever = {**FEVER, "start": 5012, "end": 5017}
     bench = bench_of(tmp_path, lambda request: "R1." if "Rules:" in request.begun else text, answer)
 
-    await prepared(bench, [Row(inputs={"question": text}, expect=[fever], answer=build(answer))], rounds=2)
+    await prepared(bench, [Row(inputs={"question": text}, expect=[fever], answer=build_answer_type(answer))], rounds=2)
 
     (request,) = [text for text in bench.texts if "An expert corrected" in text]
     assert in_order(request, ["Words: fever\n", "…", "Early on. Patient has fever and took aspirin. Later.", "…\n"])
@@ -272,7 +275,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     row = Row(inputs={"question": "QUESTION-MARK TEXT-B"}, expect="bad")
     step = bench.step(values={}, examples=(marked_example("good"),))
 
-    await prepare(task_for(choose("annotation_guideline", bench.project), step), [row], rounds=2)
+    await prepare(task_for(configure("annotation_guideline", bench.project), step), [row], rounds=2)
 
     answering = "persona instructions constraints context output_format examples input recap cue"
     assert bench.shown == [("annotate", answering), ("rule", "persona input"), ("annotate", answering)]

@@ -6,11 +6,17 @@ from random import Random
 
 import pytest
 
-from promptkit.engine import Settings, example_file, fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.render import example_file
+from promptkit.engine.run import run
+from promptkit.engine.session import RunSettings
 from promptkit.errors import UnparsedAnswer
 from promptkit.project import Project
-from promptkit.runtimes import Reply, Request, Scripted
-from promptkit.techniques import choose, cost
+from promptkit.runtimes.base import Reply, Request
+from promptkit.runtimes.scripted import Scripted
+from promptkit.techniques.cost import cost
+from promptkit.techniques.spec import configure
 from tests.pipelines.asking import Given
 from tests.techniques.test_catalog import CATALOG, PROJECT
 
@@ -90,13 +96,15 @@ async def test_a_technique_ends_whatever_the_model_replies(name: str, decide: st
     pipeline = load_target(file, Project.find(file), sets=[f"{step}.decide={decide}"])
     asking = pipeline.steps[step].asking
     assert asking is not None
-    chosen = choose(asking.technique, pipeline.project)
+    chosen = configure(asking.technique, pipeline.project)
     thinks = any(example.thoughts for example in asking.examples.all)
     most = cost(chosen, pipeline.project, decide=decide, examples_think=thinks).requests
 
     for seed in range(8):
         runtime = strange(seed)
-        result = await run(pipeline, fill(pipeline).values, models=Given(runtime), settings=Settings(repairs=0))
+        result = await run(
+            pipeline, fill_inputs(pipeline).values, models=Given(runtime), settings=RunSettings(repairs=0)
+        )
 
         assert result.error is None or isinstance(result.error, UnparsedAnswer)
         assert len(runtime.requests) <= most

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.engine import asking_step, read_step_rows
+from promptkit.engine.step_rows import find_prompt_step, read_step_rows
 from promptkit.errors import InputError
-from promptkit.techniques import Artifact, Row, artifact_file, read_artifact, row_hash
+from promptkit.techniques.artifacts import Artifact, Row, artifact_file, read_artifact, row_hash
 from tests.engine.helpers import Folder
 
 VALUES = st.text() | st.integers() | st.booleans() | st.none() | st.lists(st.text(), max_size=3)
@@ -75,7 +75,7 @@ def test_a_row_is_found_again_in_another_file(tmp_path: Path) -> None:
     pipeline = folder.load("inputs: {question: {}, place: {type: text}}\nsteps: {solve: {prompt: ask}}\n")
 
     hashes = {
-        read_step_rows(pipeline, asking_step(pipeline, None), folder.write(name, text)).rows[0].hash
+        read_step_rows(pipeline, find_prompt_step(pipeline, None), folder.write(name, text)).rows[0].hash
         for name, text in FILES.items()
     }
 

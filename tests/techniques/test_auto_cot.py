@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import Artifact, Prepared, Row, choose, cost, perform, task_for
+from promptkit.techniques.artifacts import Artifact, Prepared, Row
 from promptkit.techniques.catalog.auto_cot import prepare
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform, task_for
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, routed
 
 TRIGGER = "Let's think step by step."
@@ -54,7 +57,7 @@ def bench_of(folder: Path, script: Any = script, **settings: Any) -> Bench:
 
 
 async def prepared(bench: Bench, *, decide: Any = "generate", **parameters: Any) -> Prepared:
-    task = task_for(choose("auto_cot", bench.project), bench.step(decide=decide, values={}))
+    task = task_for(configure("auto_cot", bench.project), bench.step(decide=decide, values={}))
     return await prepare(task, rows(), chosen=2, **parameters)
 
 
@@ -125,7 +128,7 @@ async def test_thoughts_are_taken_that_end_in_their_answer(
     tmp_path: Path, thoughts: str, extracted: str, problem: str | None
 ) -> None:
     bench = Bench(tmp_path, routed((EXTRACT, extracted), ("ONLYQ", thoughts.strip())))
-    task = task_for(choose("auto_cot", bench.project), bench.step(decide="generate", values={}))
+    task = task_for(configure("auto_cot", bench.project), bench.step(decide="generate", values={}))
 
     made = await prepare(task, [Row(inputs={"question": "ONLYQ?"})])
 
@@ -136,7 +139,7 @@ async def test_thoughts_are_taken_that_end_in_their_answer(
 async def test_without_embeddings_words_tell_the_clusters(tmp_path: Path) -> None:
     questions = ["apples and pears", "trains and tracks", "apples or pears", "trains on tracks"]
     bench = Bench(tmp_path, routed((EXTRACT, "1"), ("and|or|on", "no"), ("", "It is 1.")))
-    task = task_for(choose("auto_cot", bench.project), bench.step(values={}))
+    task = task_for(configure("auto_cot", bench.project), bench.step(values={}))
 
     made = await prepare(task, [Row(inputs={"question": question}) for question in questions], chosen=2)
 
@@ -159,14 +162,14 @@ async def test_the_step_costs_what_its_formula_says(tmp_path: Path, decide: Any,
 
     await perform("auto_cot", step)
 
-    most = cost(choose("auto_cot", bench.project), bench.project, decide=decide)
+    most = cost(configure("auto_cot", bench.project), bench.project, decide=decide)
     assert len(bench.records) - before == most.requests == most.depth == requests
     assert most.calls == 1
 
 
 async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     bench = Bench(tmp_path, routed((EXTRACT, "1"), ("EXAMPLE-MARK", "so."), ("", "It is 1.")), prompt=MARKED)
-    chosen = choose("auto_cot", bench.project)
+    chosen = configure("auto_cot", bench.project)
     example = marked_example(2)
     row = Row(inputs={"question": "QUESTION-MARK?"})
     task = task_for(chosen, bench.step(values={}, examples=(example,), cue="none"))

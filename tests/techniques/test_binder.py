@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.prompts import Example
-from promptkit.runtimes import Reply, Token
-from promptkit.techniques import choose, cost, perform
-from promptkit.techniques.methods.qa_calls import BadCall, outermost_calls, read_values
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Reply, Token
+from promptkit.techniques.cost import cost
+from promptkit.techniques.methods.qa_queries import InvalidCall, outermost_calls, read_values
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import Bench, flat, held, in_order
 from tests.techniques.tables import TableBench
 
@@ -129,7 +131,7 @@ async def test_a_question_is_asked_once_for_cells_that_are_the_same_and_in_chunk
 
     assert (answer.value, bench.calls()) == (200, ["parse", "map", "map", "map"])
     assert [level for _, level in bench.levels] == [1, 2, 2, 2]
-    most = cost(choose({"binder": {"samples": 1}}, bench.project), bench.project)
+    most = cost(configure({"binder": {"samples": 1}}, bench.project), bench.project)
     assert most.calls == most.requests == 4
 
 
@@ -313,7 +315,7 @@ def test_calls_inside_a_call_belong_to_it() -> None:
     "query", ['QA("map@x"; a', 'QA("map@x"', "QA(", 'QA("map@"; a)', 'QA("what@x"; a)', 'QA("map@x")', 'QA("map@x; a)']
 )
 def test_a_call_that_is_not_closed_or_not_of_its_form_is_told(query: str) -> None:
-    with pytest.raises(BadCall):
+    with pytest.raises(InvalidCall):
         outermost_calls(query)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.prompts import SECTIONS
-from promptkit.techniques import CallSpec, read_call
+from promptkit.prompts.sections import SECTIONS
+from promptkit.techniques.calls import CallSpec, read_call
 
 ANSWERING = {"output_format", "recap", "cue"}
 

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.techniques.card import CARD_FILE, Card, Citation, Family, read_card
+from promptkit.techniques.calls import CARD_FILE, Card, Citation, Family, read_card
 
 GIVEN = {"authors": "Lovelace A.", "title": "Notes", "venue": "Memoirs", "year": 1843}
 

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import example_file, example_run, load_target
+from promptkit.engine.load import load_target
+from promptkit.engine.render import example_file, run_example
 from promptkit.project import LIBRARY, Project
-from promptkit.techniques import choose, cost, find, kinds_of_call, names
+from promptkit.techniques.cost import cost
+from promptkit.techniques.description import call_specs
+from promptkit.techniques.registry import find_technique, technique_names
+from promptkit.techniques.spec import configure
 
 CATALOG = [
     "vanilla",
@@ -61,14 +65,14 @@ PROJECT = Project(LIBRARY / "pipelines" / "techniques")
 
 
 def technique(name: str) -> Any:
-    found = find(name, PROJECT)
+    found = find_technique(name, PROJECT)
     assert found is not None
     return found
 
 
 def test_all_thirty_nine_are_there_and_no_others() -> None:
     assert len(CATALOG) == 39
-    assert names(PROJECT) == sorted(CATALOG)
+    assert technique_names(PROJECT) == sorted(CATALOG)
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -82,7 +86,7 @@ def test_a_technique_is_described(name: str) -> None:
 
 @pytest.mark.parametrize("name", CATALOG)
 def test_every_call_says_what_it_is(name: str) -> None:
-    calls = kinds_of_call(technique(name))
+    calls = call_specs(technique(name))
 
     assert calls
     assert all(call.about for call in calls)
@@ -91,7 +95,7 @@ def test_every_call_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", CATALOG)
 @pytest.mark.parametrize("decide", ["generate", "constrain"])
 def test_the_formulas_work_out_at_the_defaults(name: str, decide: str) -> None:
-    found = cost(choose(name, PROJECT), PROJECT, decide=decide)
+    found = cost(configure(name, PROJECT), PROJECT, decide=decide)
 
     assert 1 <= found.depth <= found.requests
     assert found.calls >= 1
@@ -99,7 +103,7 @@ def test_the_formulas_work_out_at_the_defaults(name: str, decide: str) -> None:
 
 @pytest.mark.parametrize("name", CATALOG)
 async def test_the_example_is_right_and_its_replies_lead_to_an_answer(name: str) -> None:
-    result = await example_run(technique(name), PROJECT)
+    result = await run_example(technique(name), PROJECT)
 
     assert result is not None
     assert result.error is None
@@ -111,7 +115,7 @@ async def test_the_example_makes_no_call_of_more_than_its_formula_says(name: str
     file = example_file(name, PROJECT)
     assert file is not None
     pipeline = load_target(file, Project.find(file))
-    result = await example_run(technique(name), PROJECT)
+    result = await run_example(technique(name), PROJECT)
     assert result is not None
 
     for step, asked in result.steps.items():
@@ -119,13 +123,13 @@ async def test_the_example_makes_no_call_of_more_than_its_formula_says(name: str
         if asking is None or pipeline.steps[step].for_each is not None:
             continue
         thinks = any(example.thoughts for example in asking.examples.all)
-        chosen = choose(asking.technique, pipeline.project)
+        chosen = configure(asking.technique, pipeline.project)
         assert asked.calls <= cost(chosen, pipeline.project, decide=asking.decide, examples_think=thinks).requests
 
 
 @pytest.mark.parametrize("name", CATALOG)
 async def test_no_prompt_of_the_example_has_blank_lines_in_a_row_or_an_empty_section(name: str) -> None:
-    result = await example_run(technique(name), PROJECT)
+    result = await run_example(technique(name), PROJECT)
     assert result is not None
 
     texts = [

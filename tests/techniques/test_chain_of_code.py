@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, marked_example, routed, without
 
 PROGRAM = """\
@@ -221,6 +223,6 @@ async def test_each_call_shows_and_hides(tmp_path: Path, variant: str) -> None:
 def test_what_it_costs_at_most(tmp_path: Path) -> None:
     project = Bench(tmp_path, []).project
 
-    found = cost(choose({"chain_of_code": {"limit": 5}}, project), project)
+    found = cost(configure({"chain_of_code": {"limit": 5}}, project), project)
 
     assert (found.calls, found.requests, found.depth) == (7, 7, 7)

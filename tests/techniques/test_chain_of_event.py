@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, in_order, marked_example, routed, without
 
 DOCUMENTS = ["DOC1 text.", "DOC2 text.", "DOC3 text."]
@@ -200,7 +202,7 @@ async def test_it_costs_what_its_formulas_say(
     bench = bench_of(tmp_path, replies)
 
     await ask(bench, variant=variant, decide=decide)
-    found = cost(choose({"chain_of_event": {"variant": variant}}, bench.project), bench.project, decide=decide)
+    found = cost(configure({"chain_of_event": {"variant": variant}}, bench.project), bench.project, decide=decide)
 
     assert (found.calls, found.requests, found.depth) == (calls, requests, depth)
     assert len(bench.texts) == requests
@@ -209,7 +211,7 @@ async def test_it_costs_what_its_formulas_say(
 def test_its_cost_grows_with_the_documents(tmp_path: Path) -> None:
     project = Bench(tmp_path, []).project
 
-    assert cost(choose("chain_of_event", project), project, documents=7).requests == 9
+    assert cost(configure("chain_of_event", project), project, documents=7).requests == 9
 
 
 async def test_the_heading_of_a_list_is_no_event(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import Unsupported
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from promptkit.techniques.task import Task
-from promptkit.tools import Passage
+from promptkit.tools.search import Passage
 from tests.techniques.steps import MARKED, Bench, flat, marked_example, without
 
 CHAINS = [
@@ -95,7 +97,7 @@ async def test_rationales_are_corrected_one_after_the_other(tmp_path: Path, monk
     assert "GOOD1b" in second and "BAD2" not in second and "The answer is q" not in second
     assert final.endswith("First, A was GOOD1. Second, B was GOOD2.\nThe answer is") and "BAD" not in final
     assert bench.queries == ["A was BAD1.", "B depends GOOD1b."]
-    most = cost(choose("chain_of_knowledge", bench.project), bench.project, decide="generate")
+    most = cost(configure("chain_of_knowledge", bench.project), bench.project, decide="generate")
     assert (most.calls, most.requests, most.depth) == (10, 10, 5)
 
 
@@ -153,7 +155,7 @@ async def test_under_constrain_each_sample_is_decided_after_its_rationales(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Chains(tmp_path, CHAINS, decided=[" x", " y", " z", " u", " v"])
-    most = cost(choose("chain_of_knowledge", bench.project), bench.project, decide="constrain")
+    most = cost(configure("chain_of_knowledge", bench.project), bench.project, decide="constrain")
 
     answer = await bench.ask(monkeypatch, decide="constrain")
 

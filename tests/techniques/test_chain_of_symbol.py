@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.prompts import Example
-from promptkit.techniques import Answer, choose, cost, perform
+from promptkit.prompts.prompt import Example
+from promptkit.techniques.context import Answer
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, in_order, marked_example
 
 BRICKS = {"list": {"of": {"label": ["A", "B", "C", "D"]}, "separator": ","}}
@@ -99,7 +102,7 @@ async def test_it_costs_what_it_says(tmp_path: Path, decide: str, replies: list[
 
     await ask(bench, decide=decide)
 
-    most = cost(choose("chain_of_symbol", bench.project), bench.project, decide=decide)
+    most = cost(configure("chain_of_symbol", bench.project), bench.project, decide=decide)
     assert (most.calls, most.requests, most.depth) == (1, len(replies), len(replies))
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.prompts import Example
-from promptkit.runtimes import Reply, Token
-from promptkit.techniques import choose, cost
-from promptkit.techniques.methods.table_operations import Working, number_in, read_columns, read_rows
-from promptkit.techniques.methods.table_steps import read_added
-from promptkit.tools import Table
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Reply, Token
+from promptkit.techniques.cost import cost
+from promptkit.techniques.methods.table_chain import read_added
+from promptkit.techniques.methods.tables import WorkingTable, number_in, read_columns, read_rows
+from promptkit.techniques.spec import configure
+from promptkit.tools.tables import Table
 from tests.techniques.steps import flat, held, in_order
 from tests.techniques.tables import TableBench
 
@@ -102,7 +103,7 @@ async def test_at_the_cap_no_further_plan_is_asked_for(tmp_path: Path) -> None:
     answer = await bench.chain(operations=1)
 
     assert (answer.value, len(bench.texts), answer.extra["capped"]) == ("Bob", 3, True)
-    most = cost(choose("chain_of_table", bench.project), bench.project)
+    most = cost(configure("chain_of_table", bench.project), bench.project)
     assert most.calls == most.requests == most.depth == 8
 
 
@@ -223,7 +224,7 @@ async def test_of_several_selections_the_best_two_are_united(tmp_path: Path) -> 
     answer = await bench.chain(operations=1, samples=3, temperature=0.5)
 
     assert answer.extra["operations"] == ["f_select_row(2, 3)"]
-    most = cost(choose({"chain_of_table": {"operations": 1, "samples": 3}}, bench.project), bench.project)
+    most = cost(configure({"chain_of_table": {"operations": 1, "samples": 3}}, bench.project), bench.project)
     assert len(bench.texts) == 5 <= most.requests
 
 
@@ -290,7 +291,7 @@ def test_the_number_of_a_cell_is_read_without_what_stands_around_it(cell: Any, n
 def test_sorting_is_by_number_or_by_text_and_blank_cells_come_last(
     numeric: bool, descending: bool, order: list[str]
 ) -> None:
-    work = Working.of(Table.of([{"a": cell} for cell in ["10", "", "9", "x", "-4"]]))
+    work = WorkingTable.of(Table.of([{"a": cell} for cell in ["10", "", "9", "x", "-4"]]))
 
     assert work.sort("a", descending=descending, numeric=numeric).column("a") == order
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.prompts import Example
-from promptkit.runtimes import Reply
-from promptkit.techniques import check, choose, cost, perform, repair
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Reply
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform, repair
+from promptkit.techniques.spec import check_spec, configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example, without
 
 TRIGGER = "Let's think step by step."
@@ -137,14 +139,14 @@ async def test_it_costs_what_it_says(
 
     await perform("chain_of_thought", bench.step(examples=examples, decide=decide))
 
-    chosen = choose("chain_of_thought", bench.project)
+    chosen = configure("chain_of_thought", bench.project)
     most = cost(chosen, bench.project, decide=decide, examples_think=bool(examples))
     assert (most.calls, most.requests, most.depth) == (calls, len(replies), len(replies))
     assert [level for _, level in bench.levels] == list(range(1, len(replies) + 1))
 
 
 def test_thoughts_without_an_end_are_told_at_check(tmp_path: Path) -> None:
-    (problem,) = check({"chain_of_thought": {"max_tokens": 0}}, Bench(tmp_path, []).project)
+    (problem,) = check_spec({"chain_of_thought": {"max_tokens": 0}}, Bench(tmp_path, []).project)
 
     assert "max_tokens" in problem.message
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import choose, cost, perform
 from promptkit.techniques.catalog.chain_of_verification import read_answers, read_questions
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, routed
 
 QUESTION = "Who was born in Boston? TAGQ"
@@ -23,7 +25,7 @@ def bench_of(folder: Path, script: Any, **settings: Any) -> Bench:
 async def ask(bench: Bench, decide: Any = "generate", **parameters: Any) -> Any:
     spec = {"chain_of_verification": parameters}
     answer = await perform(spec, bench.step(decide=decide, values={"question": QUESTION}))
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     assert most.calls == most.requests >= len(bench.records)
     assert most.depth >= max(record.level for record in bench.records)
     return answer
@@ -150,7 +152,7 @@ async def test_the_formulas_are_what_is_asked_at_the_cap(
     answer = await ask(bench, decide, variant=variant, questions=2)
 
     spec = {"chain_of_verification": {"variant": variant, "questions": 2}}
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     asked, waited = len(bench.texts), max(record.level for record in bench.records)
     assert (answer.value, most.requests, most.depth) == (FINAL, asked, waited)
 

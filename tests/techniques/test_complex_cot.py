@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.techniques import Artifact, Prepared, Row, choose, cost, perform, task_for
+from promptkit.techniques.artifacts import Artifact, Prepared, Row
 from promptkit.techniques.catalog.complex_cot import prepare
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform, task_for
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example
 
 
@@ -27,7 +30,7 @@ POOL = [("TWO?", 2), ("FIVE?", 5), ("THREE?", 3), ("SEVEN?", 7)]
 
 async def prepared(folder: Path, rows: list[Row], **parameters: Any) -> Prepared:
     bench = Bench(folder, [])
-    return await prepare(task_for(choose("complex_cot", bench.project), bench.step(values={})), rows, **parameters)
+    return await prepare(task_for(configure("complex_cot", bench.project), bench.step(values={})), rows, **parameters)
 
 
 def pool() -> list[Row]:
@@ -136,7 +139,7 @@ async def test_it_costs_what_its_formulas_say(tmp_path: Path, decide: Any, reque
 
     answer = await perform(spec, step_of(bench, decide=decide))
 
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     assert answer.value == 12
     assert (most.calls, most.requests, most.depth) == (3, requests, depth)
     assert (len(bench.records), max(record.level for record in bench.records)) == (requests, depth)

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import build
-from promptkit.prompts import Example
-from promptkit.techniques import Answer, choose, cost, perform
+from promptkit.answers.build import build_answer_type
+from promptkit.prompts.prompt import Example
 from promptkit.techniques.catalog.contrastive_cot import wrong_side
+from promptkit.techniques.context import Answer
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example
 
 RIGHT = "RIGHT-ONE 40 - 12 = 28."
@@ -71,7 +74,7 @@ async def test_the_demonstrations_have_the_cue_that_the_answer_is_read_after(tmp
 
 
 def sides(folder: Path, thoughts: str, output: Any, answer: Any = "number", seed: int = 0) -> dict[str, str]:
-    kind = build(answer)
+    kind = build_answer_type(answer)
     (written,) = Bench(folder, [], answer).prompt.written((Example({"question": "a"}, output, thoughts),), [kind.write])
     return wrong_side(written, kind, random.Random(seed))
 
@@ -163,7 +166,7 @@ async def test_it_costs_what_it_says(tmp_path: Path, decide: Any, replies: list[
 
     await ask(bench, decide=decide)
 
-    most = cost(choose("contrastive_cot", bench.project), bench.project, decide=decide)
+    most = cost(configure("contrastive_cot", bench.project), bench.project, decide=decide)
     assert (most.calls, most.requests, most.depth) == (1, len(bench.texts), len(bench.texts))
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from promptkit.errors import Unsupported
-from promptkit.prompts import Example
-from promptkit.runtimes import Reply, Token
-from promptkit.techniques import choose, cost
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Reply, Token
+from promptkit.techniques.cost import cost
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import flat, held, in_order, without
 from tests.techniques.tables import TableBench
 
@@ -107,7 +108,7 @@ async def test_the_first_calls_may_run_at_once_then_the_queries_then_the_reasoni
 
     assert bench.levels[:3] == [("columns", 1), ("rows", 1), ("cloze", 1)]
     assert bench.levels[3:] == [("sql", 2)] * 4 + [("reason", 3), ("reason", 4)]
-    most = cost(choose({"dater": {**ONES, **settings}}, bench.project), bench.project, decide="constrain")
+    most = cost(configure({"dater": {**ONES, **settings}}, bench.project), bench.project, decide="constrain")
     assert (most.calls, most.requests, most.depth) == (8, 9, 4)
     assert len(bench.texts) == 9
 

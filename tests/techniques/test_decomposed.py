@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from promptkit.errors import ToolFailed, Unsupported
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, marked_example, routed, without
 
 QUESTION = 'Take the last letters of "Augusta Ada King". QUESTION-MARK'
@@ -211,6 +213,6 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 def test_what_it_costs_at_most(tmp_path: Path) -> None:
     project = Bench(tmp_path, []).project
 
-    found = cost(choose({"decomposed": {"limit": 7}}, project), project)
+    found = cost(configure({"decomposed": {"limit": 7}}, project), project)
 
     assert (found.calls, found.requests, found.depth) == (7, 7, 7)

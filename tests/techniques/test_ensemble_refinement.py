@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from promptkit.errors import Unsupported
-from promptkit.prompts import Example
-from promptkit.runtimes import Request
-from promptkit.techniques import Answer, check, choose, cost, perform
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Request
+from promptkit.techniques.context import Answer
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import check_spec, configure
 from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, without
 
 OPTIONS = {"choice": ["iron", "zinc", "lead"]}
@@ -106,7 +109,7 @@ async def test_the_first_stage_is_short_and_the_numbers_of_both_stages_can_be_se
 
 @pytest.mark.parametrize("parameters", [{"first": 0}, {"samples": 0}, {"temperature": 0.0}])
 def test_no_samples_and_no_warmth_are_told_at_check(tmp_path: Path, parameters: dict[str, Any]) -> None:
-    (problem,) = check({"ensemble_refinement": parameters}, Bench(tmp_path, []).project)
+    (problem,) = check_spec({"ensemble_refinement": parameters}, Bench(tmp_path, []).project)
 
     assert next(iter(parameters)) in problem.message
 
@@ -130,7 +133,7 @@ async def test_it_costs_what_it_says_and_each_stage_runs_at_once(tmp_path: Path,
 
     await ask(bench, decide=decide)
 
-    most = cost(choose("ensemble_refinement", bench.project), bench.project, decide=decide)
+    most = cost(configure("ensemble_refinement", bench.project), bench.project, decide=decide)
     stages = [("reason", 1)] * 3 + [("refine", 2)] * 3 + [("refine", 3)] * (0 if decide == "generate" else 3)
     assert bench.levels == stages
     assert (most.calls, most.requests, most.depth) == (6, len(stages), stages[-1][1])

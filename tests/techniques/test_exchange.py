@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from promptkit.runtimes import Reply, Request
-from promptkit.runtimes.base import Token
-from promptkit.techniques import perform
+from promptkit.runtimes.base import Reply, Request, Token
+from promptkit.techniques.perform import perform
 from tests.techniques.steps import Bench, without
 
 HEADED = """\

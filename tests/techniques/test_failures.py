@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.engine import asking_step, plan_preparation, prepare, read_step_rows
+from promptkit.engine.preparation import plan_preparation, prepare
+from promptkit.engine.step_rows import find_prompt_step, read_step_rows
 from promptkit.errors import InputError, PromptkitError, TechniqueFailed
-from promptkit.runtimes import Scripted
-from promptkit.techniques import perform
+from promptkit.runtimes.scripted import Scripted
+from promptkit.techniques.perform import perform
 from tests.engine.helpers import Folder, Given
 from tests.techniques.steps import Bench
 
@@ -97,7 +98,7 @@ async def test_an_error_that_it_passes_on_stays_what_it_is(tmp_path: Path) -> No
 async def test_a_preparation_that_fails_is_told(tmp_path: Path, body: str, told: str) -> None:
     folder = own(tmp_path, body)
     pipeline = folder.load(PIPELINE)
-    step = asking_step(pipeline, None)
+    step = find_prompt_step(pipeline, None)
     rows = read_step_rows(pipeline, step, folder.write("rows.jsonl", '{"question": "1+1"}\n'))
 
     with pytest.raises(PromptkitError, match=told):

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.techniques import Artifact, Prepared, Row, choose, cost, perform, task_for
+from promptkit.techniques.artifacts import Artifact, Prepared, Row
 from promptkit.techniques.catalog.federated import prepare
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform, task_for
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, flat, in_order, marked_example, routed
 
 EXTRACT = "Therefore, the answer (arabic numerals) is"
@@ -141,7 +144,7 @@ def labelling(labels: dict[str, list[str]]) -> Any:
 
 
 async def prepared(bench: Bench, labels: dict[str, list[str]], **parameters: Any) -> Prepared:
-    task = task_for(choose("federated", bench.project), bench.step(decide="generate", values={}))
+    task = task_for(configure("federated", bench.project), bench.step(decide="generate", values={}))
     rows = [Row(inputs={"question": question}, expect="GOLD-999") for question in labels]
     return await prepare(task, rows, **{"samples": 3, **parameters})
 
@@ -209,7 +212,7 @@ async def test_it_costs_what_its_formulas_say(
 
     assert (await perform(spec, step_of(bench, items, decide=decide))).value == 7
 
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     assert (most.calls, most.requests, most.depth) == (calls, requests, depth)
     assert (len(bench.records), max(record.level for record in bench.records)) == (requests, depth)
 
@@ -225,7 +228,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 
 async def test_each_call_of_different_shows_and_hides(tmp_path: Path) -> None:
     bench = Bench(tmp_path, lambda request: "so.\nCUE-MARK: 7", prompt=MARKED)
-    task = task_for(choose("federated", bench.project), bench.step(decide="generate", values={}))
+    task = task_for(configure("federated", bench.project), bench.step(decide="generate", values={}))
     item = {"input": dict(marked_example(2).inputs), "thoughts": "THOUGHTS-MARK", "output": 2}
 
     await prepare(task, [Row(inputs={"question": "QUESTION-MARK?"})], samples=1)

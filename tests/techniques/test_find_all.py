@@ -8,7 +8,9 @@ import pytest
 
 from promptkit.errors import InputError
 from promptkit.project import Project
-from promptkit.techniques import check, find, find_all, names, settings_of
+from promptkit.techniques.description import find_all, step_parameters
+from promptkit.techniques.registry import find_technique, technique_names
+from promptkit.techniques.spec import check_spec
 
 ANSWER = "---\nproduces: answer\n---\n{% extends prompt %}\n"
 MODULE = """\
@@ -45,7 +47,7 @@ def test_a_projects_own_are_among_the_shipped(tmp_path: Path) -> None:
 
     assert problems == []
     assert {"mine", "plain", "vanilla", "react"} <= {each.name for each in found}
-    assert [each.name for each in found] == names(project(tmp_path))
+    assert [each.name for each in found] == technique_names(project(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -103,19 +105,19 @@ def test_a_module_whose_name_begins_with_an_underscore_is_no_technique(tmp_path:
 
 def test_what_stands_in_annotations_of_the_task_alone_need_not_be_imported_to_run(tmp_path: Path) -> None:
     own = project(tmp_path)
-    technique = find("mine", own)
+    technique = find_technique("mine", own)
     assert technique
 
-    assert [(each.name, each.choices) for each in settings_of(technique)] == [("form", ("short", "long"))]
-    assert check({"mine": {"form": "long"}}, own) == []
-    assert len(check({"mine": {"form": "wide"}}, own)) == 1
+    assert [(each.name, each.choices) for each in step_parameters(technique)] == [("form", ("short", "long"))]
+    assert check_spec({"mine": {"form": "long"}}, own) == []
+    assert len(check_spec({"mine": {"form": "wide"}}, own)) == 1
 
 
 def test_a_module_that_is_mended_is_read_anew(tmp_path: Path) -> None:
     own = project(tmp_path, "mine = 3\n")
     with pytest.raises(InputError):
-        find("mine", own)
+        find_technique("mine", own)
 
     project(tmp_path)
 
-    assert find("mine", own) is not None
+    assert find_technique("mine", own) is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.techniques import perform
+from promptkit.techniques.perform import perform
 from tests.techniques.steps import Bench
 
 HOSTILE = [

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example
 
 CONTEXT = "First comes alpha\n  beta. Then gamma ZEBRA7 follows. Delta is last."
@@ -102,7 +104,7 @@ async def test_it_costs_what_its_formulas_say(tmp_path: Path, decide: Any, reque
     bench = Bench(tmp_path, [REPLY, "gamma"], "text", prompt=PROMPT)
 
     await ask(bench, decide=decide)
-    found = cost(choose("implicit_rag", bench.project), bench.project, decide=decide)
+    found = cost(configure("implicit_rag", bench.project), bench.project, decide=decide)
 
     assert (found.calls, found.requests, found.depth) == (1, requests, requests)
     assert len(bench.texts) == requests

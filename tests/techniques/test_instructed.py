@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from promptkit.prompts import Example
-from promptkit.techniques import choose, cost, perform
+from promptkit.prompts.prompt import Example
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example
 
 PERMISSION = "Feel free to ignore irrelevant information given in the questions."
@@ -102,6 +104,6 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 async def test_it_costs_what_the_technique_beneath_costs(tmp_path: Path, over: Any, decide: Any) -> None:
     project = Bench(tmp_path, []).project
 
-    instructed = cost(choose({"instructed": {"over": over}}, project), project, decide=decide)
+    instructed = cost(configure({"instructed": {"over": over}}, project), project, decide=decide)
 
-    assert instructed == cost(choose(over, project), project, decide=decide)
+    assert instructed == cost(configure(over, project), project, decide=decide)

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, in_order, marked_example
 
 REDUCED = 'To answer it, we need to know: "SUB-ONE?", "SUB-TWO?"'
@@ -158,6 +160,6 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 def test_it_costs_a_request_a_question_and_one_to_reduce(tmp_path: Path, decide: str, requests: int) -> None:
     project = Bench(tmp_path, []).project
 
-    found = cost(choose({"least_to_most": {"questions": 3}}, project), project, decide=decide)
+    found = cost(configure({"least_to_most": {"questions": 3}}, project), project, decide=decide)
 
     assert (found.calls, found.requests, found.depth) == (4, requests, requests)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.techniques import perform
-from promptkit.techniques.levels import at_once, begin_levels, level, next_level
+from promptkit.techniques.perform import perform
+from promptkit.techniques.requests import level, next_level, reset_level, run_concurrently
 from tests.techniques.steps import Bench
 
 MINE = """
@@ -29,23 +29,23 @@ async def ask(times: int) -> list[int]:
 
 
 async def test_what_waits_for_each_other_has_rising_levels() -> None:
-    begin_levels()
+    reset_level()
 
     assert await ask(3) == [1, 2, 3]
     assert level() == 3
 
 
 async def test_what_is_asked_at_once_has_one_level() -> None:
-    begin_levels()
+    reset_level()
     await ask(1)
 
-    assert await at_once(ask, [1, 1, 1]) == [[2], [2], [2]]
+    assert await run_concurrently(ask, [1, 1, 1]) == [[2], [2], [2]]
 
 
 async def test_what_comes_after_has_waited_for_the_longest() -> None:
-    begin_levels()
+    reset_level()
 
-    await at_once(ask, [1, 4, 2])
+    await run_concurrently(ask, [1, 4, 2])
 
     assert next_level() == 5
 
@@ -53,18 +53,18 @@ async def test_what_comes_after_has_waited_for_the_longest() -> None:
 async def test_what_is_nested_counts_from_where_its_sender_stands() -> None:
     async def asked_twice(times: int) -> list[list[int]]:
         next_level()
-        return await at_once(ask, [times, 1])
+        return await run_concurrently(ask, [times, 1])
 
-    begin_levels()
+    reset_level()
 
-    assert await at_once(asked_twice, [1, 2]) == [[[2], [2]], [[2, 3], [2]]]
+    assert await run_concurrently(asked_twice, [1, 2]) == [[[2], [2]], [[2, 3], [2]]]
     assert next_level() == 4
 
 
 async def test_nothing_at_once_costs_no_level() -> None:
-    begin_levels()
+    reset_level()
 
-    assert await at_once(ask, []) == []
+    assert await run_concurrently(ask, []) == []
     assert next_level() == 1
 
 
@@ -74,7 +74,7 @@ async def test_results_are_in_the_order_of_the_items() -> None:
             await asyncio.sleep(0)
         return number
 
-    assert await at_once(late, [3, 0, 2]) == [3, 0, 2]
+    assert await run_concurrently(late, [3, 0, 2]) == [3, 0, 2]
 
 
 async def test_where_one_fails_the_others_are_cancelled_and_waited_for() -> None:
@@ -89,7 +89,7 @@ async def test_where_one_fails_the_others_are_cancelled_and_waited_for() -> None
             ended.append("cancelled")
 
     with pytest.raises(ValueError, match="it fails"):
-        await at_once(fail_or_wait, [False, True, False])
+        await run_concurrently(fail_or_wait, [False, True, False])
 
     assert ended == ["cancelled", "cancelled"]
 

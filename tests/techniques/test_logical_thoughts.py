@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.runtimes import Request
-from promptkit.techniques import choose, cost, perform
+from promptkit.runtimes.base import Request
 from promptkit.techniques.catalog.logical_thoughts import read_steps, read_verdict
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, without
 
 CHAIN = " 16-7=9\n#2. 9*3=27 OLD2\n#3. Total 27 OLD3"
@@ -42,7 +44,7 @@ def script(*, chain: str = CHAIN, answers: tuple[str, ...] = ("18",), wrong: str
 async def ask(bench: Bench, decide: Any = "generate", **parameters: Any) -> Any:
     spec = {"logical_thoughts": {**SETTINGS, **parameters}}
     answer = await perform(spec, bench.step(decide=decide))
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     assert most.calls == most.requests >= len(bench.records)
     assert most.depth >= max(record.level for record in bench.records)
     return answer
@@ -106,7 +108,7 @@ async def test_where_the_verified_chain_gives_no_answer_the_untouched_one_is_ask
 
     assert (answer.value, len(bench.texts)) == (27, 14)
     assert "OLD3" in bench.texts[-1] and "REV2" not in bench.texts[-1]
-    assert cost(choose({"logical_thoughts": SETTINGS}, bench.project), bench.project).calls == 14
+    assert cost(configure({"logical_thoughts": SETTINGS}, bench.project), bench.project).calls == 14
 
 
 async def test_a_chain_that_nothing_changed_is_asked_once(tmp_path: Path) -> None:

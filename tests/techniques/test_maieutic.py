@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.runtimes import Reply, Request
-from promptkit.runtimes.base import Alternative, Token
-from promptkit.techniques import Options, choose, cost, perform
+from promptkit.runtimes.base import Alternative, Reply, Request, Token
+from promptkit.techniques.context import Options
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, flat, marked_example, without
 
 QUESTION = "QUESTION-MARK 3+4?"
@@ -66,7 +68,7 @@ async def ask(bench: Bench, **settings: Any) -> Any:
     tools = settings.pop("tools", {})
     spec = {"maieutic": {**SMALL, **settings}}
     answer = await perform(spec, bench.step(tools=tools))
-    most = cost(choose(spec, bench.project), bench.project)
+    most = cost(configure(spec, bench.project), bench.project)
     assert most.calls == most.requests >= sum(record.requests for record in bench.records)
     assert most.depth >= max(record.level for record in bench.records)
     return answer
@@ -218,7 +220,7 @@ async def test_the_formula_is_what_a_tree_at_its_caps_asks(tmp_path: Path) -> No
 
     await ask(bench)
 
-    most = cost(choose({"maieutic": SMALL}, bench.project), bench.project)
+    most = cost(configure({"maieutic": SMALL}, bench.project), bench.project)
     assert (most.calls, most.depth) == (len(bench.texts), max(record.level for record in bench.records)) == (19, 8)
 
 

@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import Settings, example_file, fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.render import example_file
+from promptkit.engine.run import run
+from promptkit.engine.session import RunSettings
 from promptkit.project import Project
-from promptkit.prompts import open_layout
-from promptkit.runtimes import Request, Scripted
+from promptkit.prompts.messages import open_layout
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.scripted import Scripted
 from tests.pipelines.asking import Given
 from tests.techniques.test_catalog import CATALOG, PROJECT
 
@@ -63,7 +68,7 @@ async def test_tags_in_inputs_and_replies_make_no_section(name: str) -> None:
     file = example_file(name, PROJECT)
     assert file is not None
     pipeline = load_target(file, Project.find(file))
-    values = {key: hostile(value) for key, value in fill(pipeline).values.items()}
+    values = {key: hostile(value) for key, value in fill_inputs(pipeline).values.items()}
     for seed in range(4):
         random = Random(seed)
 
@@ -71,7 +76,7 @@ async def test_tags_in_inputs_and_replies_make_no_section(name: str) -> None:
             return random.choice(FORMS).replace("{}", TAGS).replace("{{", "{").replace("}}", "}")
 
         runtime = Scripted(script)
-        await run(pipeline, values, models=Given(runtime), settings=Settings(repairs=0))
+        await run(pipeline, values, models=Given(runtime), settings=RunSettings(repairs=0))
         assert runtime.requests
         for request in runtime.requests:
             for message in request.messages:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, flat, marked_example, routed
 
 QUESTION = "Each of 5 tables seats 15, but 8 seats at each are broken. QUESTION-MARK"
@@ -180,6 +182,6 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 def test_what_it_costs_at_most(tmp_path: Path, parameters: dict[str, Any], requests: int, depth: int) -> None:
     project = Bench(tmp_path, []).project
 
-    found = cost(choose({"math_prompter": parameters}, project), project)
+    found = cost(configure({"math_prompter": parameters}, project), project)
 
     assert (found.calls, found.requests, found.depth) == (requests, requests, depth)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import choose, cost, perform
 from promptkit.techniques.catalog.metacognitive import read_confidence
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example
 
 STAGES = (
@@ -103,7 +105,7 @@ async def test_it_costs_what_its_formulas_say(tmp_path: Path, decide: Any, reque
     bench = Bench(tmp_path, [STAGES, " positive"], LABELS)
 
     await ask(bench, decide=decide)
-    found = cost(choose("metacognitive", bench.project), bench.project, decide=decide)
+    found = cost(configure("metacognitive", bench.project), bench.project, decide=decide)
 
     assert (found.calls, found.requests, found.depth) == (1, requests, requests)
     assert len(bench.texts) == requests

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import fill, load_target, run, unmet
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.requirements import unmet_requirements
+from promptkit.engine.run import run
 from promptkit.errors import InputError, Unsupported
-from promptkit.prompts import InputSpec
-from promptkit.runtimes import Scripted
-from promptkit.techniques import Hand, choose
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.runtimes.scripted import Scripted
+from promptkit.techniques.needs import Available
+from promptkit.techniques.spec import configure
 from tests.engine.helpers import Folder, Given
 from tests.techniques.steps import without
 from tests.techniques.test_catalog import PROJECT
@@ -87,7 +91,7 @@ async def test_what_no_model_can_give_is_told_with_how_to_give_it(folder: Folder
 
 
 def test_check_tells_what_no_model_can_give(folder: Folder) -> None:
-    (problem,) = unmet(folder.load(PIPELINE.replace("TECHNIQUE", "chain_of_knowledge")))
+    (problem,) = unmet_requirements(folder.load(PIPELINE.replace("TECHNIQUE", "chain_of_knowledge")))
 
     assert "technique `chain_of_knowledge` needs documents" in problem.message
     assert problem.line
@@ -96,7 +100,7 @@ def test_check_tells_what_no_model_can_give(folder: Folder) -> None:
 def test_check_tells_what_is_wrong_in_what_was_prepared(folder: Folder) -> None:
     folder.write("pipelines/test.solve.auto_cot.yaml", "technique: auto_cot\nitms: []\n")
 
-    (problem,) = unmet(folder.load(PIPELINE.replace("TECHNIQUE", "auto_cot")))
+    (problem,) = unmet_requirements(folder.load(PIPELINE.replace("TECHNIQUE", "auto_cot")))
 
     assert "itms" in problem.message
     assert (Path(problem.file or "").name, problem.line) == ("test.solve.auto_cot.yaml", 2)
@@ -136,7 +140,7 @@ async def test_a_pipeline_that_its_name_does_not_lead_to_is_told_by_its_path(
     pipeline = load_target(file, folder.project)
 
     with pytest.raises(InputError, match=r"prepare auto_cot pipelines/deep/sums\.yaml --step solve --data FILE"):
-        await run(pipeline, fill(pipeline).values, models=Given(Scripted([])))
+        await run(pipeline, fill_inputs(pipeline).values, models=Given(Scripted([])))
 
 
 async def test_what_was_prepared_for_a_technique_beneath_is_found(folder: Folder) -> None:
@@ -160,9 +164,9 @@ async def test_a_step_of_a_pipeline_within_a_pipeline_is_seen_too(folder: Folder
     assert "technique `self_consistency` needs: sampling" in said
 
 
-def hand(**settings: Any) -> Hand:
-    inputs = {name: InputSpec(type=kind) for name, kind in settings.pop("inputs", {"question": "text"}).items()}
-    return Hand(**{"capabilities": without(), "inputs": inputs, **settings})
+def hand(**settings: Any) -> Available:
+    inputs = {name: PromptInput(type=kind) for name, kind in settings.pop("inputs", {"question": "text"}).items()}
+    return Available(**{"capabilities": without(), "inputs": inputs, **settings})
 
 
 @pytest.mark.parametrize(
@@ -186,9 +190,9 @@ def hand(**settings: Any) -> Hand:
 def test_a_need_is_met_by_the_model_the_inputs_the_tools_a_folder_or_what_was_prepared(
     spec: Any, settings: dict[str, Any], lacks: list[str]
 ) -> None:
-    assert hand(**settings).lacks(choose(spec, PROJECT)) == lacks
+    assert hand(**settings).lacks(configure(spec, PROJECT)) == lacks
 
 
 def test_a_role_that_stays_unbound_is_an_error() -> None:
     with pytest.raises(InputError, match="no input plays the role `table`"):
-        hand().lacks(choose("binder", PROJECT))
+        hand().lacks(configure("binder", PROJECT))

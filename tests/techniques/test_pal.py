@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, marked_example
 
 PROGRAM = "Here it is:\n```python\ndef solution():\n    return 6 * 7\n```\nThe answer is 41."
@@ -140,6 +142,6 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 
 
 def test_it_costs_a_request_a_sample(tmp_path: Path) -> None:
-    found = cost(choose({"pal": {"samples": 5}}, Bench(tmp_path, []).project), Bench(tmp_path, []).project)
+    found = cost(configure({"pal": {"samples": 5}}, Bench(tmp_path, []).project), Bench(tmp_path, []).project)
 
     assert (found.calls, found.requests, found.depth) == (5, 5, 1)

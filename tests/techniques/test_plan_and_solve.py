@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import check, choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import check_spec, configure
 from tests.techniques.steps import ALL, MARKED, Bench, marked_example
 
 PS = "devise a plan to solve the problem. Then, let's carry out the plan to solve the problem step by step."
@@ -59,13 +61,13 @@ async def test_it_costs_what_it_says(tmp_path: Path, decide: Any) -> None:
 
     await perform("plan_and_solve", bench.step(decide=decide))
 
-    most = cost(choose("plan_and_solve", bench.project), bench.project, decide=decide)
+    most = cost(configure("plan_and_solve", bench.project), bench.project, decide=decide)
     assert (most.calls, most.requests, most.depth) == (2 if decide == "generate" else 1, len(bench.texts), 2)
     assert bench.levels == [("solve", 1), ("extract", 2)]
 
 
 def test_a_reply_without_an_end_is_no_parameter(tmp_path: Path) -> None:
-    (problem,) = check({"plan_and_solve": {"max_tokens": -1}}, Bench(tmp_path, []).project)
+    (problem,) = check_spec({"plan_and_solve": {"max_tokens": -1}}, Bench(tmp_path, []).project)
 
     assert "max_tokens" in problem.message
 

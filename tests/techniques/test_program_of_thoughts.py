@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from promptkit.errors import MissingExtra
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, in_order, marked_example, without
 
 EGGS = "eggs = 16 - 3 - 4\nans = eggs * 2\n"
@@ -215,6 +217,6 @@ def test_what_it_costs_at_most(
 ) -> None:
     project = Bench(tmp_path, []).project
 
-    found = cost(choose({"program_of_thoughts": parameters}, project), project, decide=decide, answer=answer)
+    found = cost(configure({"program_of_thoughts": parameters}, project), project, decide=decide, answer=answer)
 
     assert (found.requests, found.depth) == (requests, requests)

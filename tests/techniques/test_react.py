@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import ToolFailed, Unsupported
-from promptkit.techniques import choose, cost, find, perform, technique_files
+from promptkit.techniques.cost import cost
 from promptkit.techniques.methods.actions import Action, arguments, read_action, read_step
+from promptkit.techniques.perform import perform
+from promptkit.techniques.registry import find_technique
+from promptkit.techniques.spec import configure, technique_files
 from tests.techniques.steps import MARKED, Bench, in_order, marked_example, without
 
 ADA = "Ada was born in 1815 ZEBRA7."
@@ -58,7 +61,7 @@ async def test_the_next_step_sees_what_the_tool_gave(tmp_path: Path) -> None:
 
 
 async def test_an_observation_that_the_model_makes_up_is_cut_off(tmp_path: Path) -> None:
-    from promptkit.runtimes import Reply
+    from promptkit.runtimes.base import Reply
 
     made_up = (
         "Search.\nAction 1: Search[Ada]\nObservation 1: Ada was born in 1900.\nThought 2: done\nAction 2: Finish[1900]"
@@ -113,7 +116,7 @@ async def test_the_end_after_a_repaired_step_is_decided_with_its_action(tmp_path
 
     assert answer.value == 1815
     assert bench.runtime.requests[2].begun == "Thought 1: I know it.\nAction 1: Finish[1815]\nOutput:"
-    most = cost(choose({"react": {"steps": 1}}, bench.project), bench.project, decide="constrain")
+    most = cost(configure({"react": {"steps": 1}}, bench.project), bench.project, decide="constrain")
     assert (most.calls, most.requests, most.depth) == (2, 3, 3)
 
 
@@ -312,11 +315,11 @@ def test_an_argument_fits_the_parameters_of_a_tool_or_is_none(
 
 def test_the_formula_counts_each_step_with_its_repair_and_the_votes(tmp_path: Path) -> None:
     project = Bench(tmp_path, []).project
-    assert find("react", project) is not None
+    assert find_technique("react", project) is not None
     spec = {"react": {"steps": 3, "fallback": "after", "samples": 4}}
 
-    assert cost(choose(spec, project), project, decide="generate").requests == 6 + 4
-    assert cost(choose(spec, project), project, decide="constrain").requests == 6 + 1 + 8
+    assert cost(configure(spec, project), project, decide="generate").requests == 6 + 4
+    assert cost(configure(spec, project), project, decide="constrain").requests == 6 + 1 + 8
 
 
 DOCUMENTS = [

@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from promptkit.engine import Settings, fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.run import run
+from promptkit.engine.session import RunSettings
 from promptkit.project import LIBRARY, Project
-from promptkit.runtimes import Message, Model, OnText, Reply, Request, Runtime
+from promptkit.runtimes.base import Message, Model, OnText, Reply, Request, Runtime
 from promptkit.runtimes.embedded import Embedded
 from tests.pipelines.asking import Given
 from tests.techniques.test_catalog import CATALOG
@@ -49,7 +52,9 @@ async def test_the_example_ends_on_the_real_model_and_what_does_not_parse_is_cou
     file = LIBRARY / "pipelines" / "techniques" / f"{name}.yaml"
     pipeline = load_target(file, Project.find(file))
 
-    result = await run(pipeline, fill(pipeline).values, models=Given(Brief(embedded)), settings=Settings(repairs=0))
+    result = await run(
+        pipeline, fill_inputs(pipeline).values, models=Given(Brief(embedded)), settings=RunSettings(repairs=0)
+    )
 
     assert result.totals.calls >= 1
     assert result.error is None or result.totals.unparsed >= 1

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.prompts import InputSpec
-from promptkit.runtimes import Scripted
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.runtimes.scripted import Scripted
 from promptkit.techniques.roles import KINDS, Role, bind
 from tests.engine.helpers import Folder, asked, messages
 
-TEXT, LIST, TABLE = InputSpec(type="text"), InputSpec(type="list"), InputSpec(type="table")
+TEXT, LIST, TABLE = PromptInput(type="text"), PromptInput(type="list"), PromptInput(type="table")
 
 
-def bound(*roles: str, given: dict[str, str] | None = None, **inputs: InputSpec) -> dict[str, str | None]:
+def bound(*roles: str, given: dict[str, str] | None = None, **inputs: PromptInput) -> dict[str, str | None]:
     return bind([Role.parse(role) for role in roles], given or {}, inputs)
 
 
@@ -50,7 +50,7 @@ def test_the_only_text_plays_the_question_before_any_other_role() -> None:
 
 
 @pytest.mark.parametrize("inputs", [{}, {"first": TEXT, "second": TEXT}, {"facts": TABLE}])
-def test_where_no_input_is_the_question_the_input_section_is(inputs: dict[str, InputSpec]) -> None:
+def test_where_no_input_is_the_question_the_input_section_is(inputs: dict[str, PromptInput]) -> None:
     assert bind([Role("question")], {}, inputs) == {"question": None}
 
 
@@ -69,7 +69,7 @@ def test_an_optional_role_is_played_only_by_name_or_by_what_the_step_binds() -> 
     ],
 )
 def test_a_role_that_none_or_several_could_play_is_told_with_the_inputs(
-    inputs: dict[str, InputSpec], told: str
+    inputs: dict[str, PromptInput], told: str
 ) -> None:
     with pytest.raises(InputError) as raised:
         bind([Role("table")], {}, inputs)
@@ -80,23 +80,25 @@ def test_a_role_that_none_or_several_could_play_is_told_with_the_inputs(
 @pytest.mark.parametrize(
     ("spec", "role"),
     [
-        (InputSpec(default=[{"a": 1}]), "table"),
-        (InputSpec(example=[{"a": 1}]), "table"),
-        (InputSpec(example=["a", "b"]), "documents"),
-        (InputSpec(default={"a": 1}), "glossary"),
-        (InputSpec(), "target"),
-        (InputSpec(example="words"), "guideline"),
-        (InputSpec(type="table", example=["a"]), "table"),
+        (PromptInput(default=[{"a": 1}]), "table"),
+        (PromptInput(example=[{"a": 1}]), "table"),
+        (PromptInput(example=["a", "b"]), "documents"),
+        (PromptInput(default={"a": 1}), "glossary"),
+        (PromptInput(), "target"),
+        (PromptInput(example="words"), "guideline"),
+        (PromptInput(type="table", example=["a"]), "table"),
     ],
 )
-def test_the_type_of_an_input_is_what_it_states_else_that_of_its_default_or_example(spec: InputSpec, role: str) -> None:
+def test_the_type_of_an_input_is_what_it_states_else_that_of_its_default_or_example(
+    spec: PromptInput, role: str
+) -> None:
     assert bound(role, given_here=spec) == {role: "given_here"}
 
 
 @pytest.mark.parametrize("example", [True, 3, 2.5])
 def test_a_number_or_a_truth_value_is_no_text(example: Any) -> None:
     with pytest.raises(InputError):
-        bound("target", given_here=InputSpec(example=example))
+        bound("target", given_here=PromptInput(example=example))
 
 
 @pytest.mark.parametrize("role", [*KINDS, *(f"{name}?" for name in KINDS)])

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from promptkit.runtimes import Request
-from promptkit.techniques import choose, cost, perform
+from promptkit.runtimes.base import Request
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import Bench, flat, without
 
 FRAGMENTS = [
@@ -68,7 +70,7 @@ async def test_a_technique_ends_within_its_formula(
 
     answer = await perform(spec, bench.step(decide=decide, folder=tmp_path))
 
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     beliefs = sum(record.call == "belief" for record in bench.records)
     spared = beliefs * 4 / 5 if not continues else 0  # without a turn to continue, each belief is five samples
     assert sum(record.requests for record in bench.records) - spared <= most.requests

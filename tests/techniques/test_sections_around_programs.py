@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 
-from promptkit.prompts import SECTIONS, split_front_matter
-from promptkit.techniques import Artifact, find, hidden, perform, read_call
+from promptkit.prompts.front_matter import split_front_matter
+from promptkit.prompts.sections import SECTIONS
+from promptkit.techniques.artifacts import Artifact
+from promptkit.techniques.calls import read_call
+from promptkit.techniques.description import hidden_sections
+from promptkit.techniques.perform import perform
+from promptkit.techniques.registry import find_technique
 from tests.techniques.steps import Bench
 from tests.techniques.test_catalog import CATALOG, PROJECT
 from tests.techniques.test_users_sections import LONG, VALUES
@@ -64,7 +69,7 @@ async def test_sections_of_several_lines_leave_no_gaps(
 
 @pytest.mark.parametrize("name", CATALOG)
 def test_a_call_that_writes_a_users_section_anew_says_so(name: str) -> None:
-    technique = find(name, PROJECT)
+    technique = find_technique(name, PROJECT)
     assert technique
 
     for call in map(read_call, technique.call_files):
@@ -79,9 +84,9 @@ def test_a_call_that_writes_a_users_section_anew_says_so(name: str) -> None:
     "name", ["pal", "synthetic_prompting", "math_prompter", "chain_of_code", "binder", "decomposed"]
 )
 def test_a_card_says_which_of_the_users_sections_are_in_no_call(name: str) -> None:
-    technique = find(name, PROJECT)
+    technique = find_technique(name, PROJECT)
     assert technique
 
     calls = [read_call(file) for file in technique.call_files]
-    nowhere = set(SECTIONS).intersection(*(hidden(call) for call in calls))
+    nowhere = set(SECTIONS).intersection(*(hidden_sections(call) for call in calls))
     assert all(section in " ".join(technique.card.leaves_out) for section in nowhere)

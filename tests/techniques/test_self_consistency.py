@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError, Unsupported
-from promptkit.prompts import Example
-from promptkit.runtimes import Alternative, Asker, Reply, Request, Token
-from promptkit.techniques import Answer, Options, check, choose, cost, perform
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Alternative, Reply, Request, Token
+from promptkit.runtimes.client import Client
+from promptkit.techniques.context import Answer, Options
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import check_spec, configure
 from tests.techniques.steps import ALL, MARKED, Bench, flat, marked_example, without
 
 EXAMPLES = (Example({"question": "FIRST?"}, 4, "R-ONE"),)
@@ -86,7 +90,7 @@ class Memory:
 
 async def test_through_the_cache_each_sample_is_asked_once_and_more_samples_keep_the_first_ones(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [*PATHS, "f\nOutput: 18", "g\nOutput: 18"])
-    asker = Asker(bench.runtime, store=Memory())
+    asker = Client(bench.runtime, store=Memory())
 
     async def value_of(samples: int) -> Any:
         step = bench.step(examples=EXAMPLES, decide="generate")
@@ -150,7 +154,7 @@ async def test_one_sample_is_one_path_asked_warm(tmp_path: Path) -> None:
 def test_what_is_wrong_in_its_settings_is_told_at_check_at_any_depth(
     tmp_path: Path, parameters: dict[str, Any], named: str
 ) -> None:
-    (problem,) = check(spec(**parameters), Bench(tmp_path, []).project)
+    (problem,) = check_spec(spec(**parameters), Bench(tmp_path, []).project)
 
     assert named in problem.message
 
@@ -278,8 +282,8 @@ async def test_over_another_technique_it_costs_as_many_times_as_much_as_that(
 ) -> None:
     project = Bench(tmp_path, []).project
 
-    alone = cost(choose(name, project), project, decide=decide)
-    sampled = cost(choose(spec(samples=3, over=name), project), project, decide=decide)
+    alone = cost(configure(name, project), project, decide=decide)
+    sampled = cost(configure(spec(samples=3, over=name), project), project, decide=decide)
 
     assert (sampled.calls, sampled.requests) == (3 * alone.calls, 3 * alone.requests)
     assert sampled.depth == alone.depth
@@ -292,7 +296,7 @@ async def test_it_costs_what_it_says(tmp_path: Path, decide: str) -> None:
 
     await ask(bench, decide=decide)
 
-    most = cost(choose("self_consistency", bench.project), bench.project, decide=decide)
+    most = cost(configure("self_consistency", bench.project), bench.project, decide=decide)
     assert (most.calls, most.requests, most.depth) == (5, len(bench.texts), len(bench.texts) // 5)
 
 
@@ -318,7 +322,7 @@ async def test_two_levels_deep_each_inner_sample_has_a_path_of_numbers_and_the_v
     assert answer.value == 5
     assert answer.extra["votes"] == [{"value": 1, "weight": 1}, {"value": 5, "weight": 2}]
     assert sorted(request.sample for request in bench.runtime.requests) == sorted(values)
-    assert cost(choose(technique, bench.project), bench.project).requests == 9
+    assert cost(configure(technique, bench.project), bench.project).requests == 9
 
 
 async def test_a_modifier_between_reaches_every_call_of_what_is_sampled(tmp_path: Path) -> None:
@@ -349,7 +353,7 @@ async def test_a_technique_that_samples_by_itself_numbers_its_samples_below_the_
     assert answer.extra["votes"] == [{"value": 3, "weight": 2}]
     assert sorted(request.sample for request in first) == ["0/0/0", "0/0/1", "0/1/0", "0/1/1"]
     assert {request.temperature for request in bench.runtime.requests} == {1.2}
-    assert len(bench.texts) == cost(choose(spec(samples=2, over=over), bench.project), bench.project).calls == 6
+    assert len(bench.texts) == cost(configure(spec(samples=2, over=over), bench.project), bench.project).calls == 6
 
 
 async def test_labels_are_scored_after_each_path_where_the_step_scores(tmp_path: Path) -> None:

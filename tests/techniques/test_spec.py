@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError, Problem
-from promptkit.prompts import InputSpec
-from promptkit.techniques import check, choose, kinds_of_call, perform, technique_files, with_nested
-from promptkit.techniques.spec import parse_spec
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.techniques.description import call_specs
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import check_spec, configure, parse_spec, technique_files, with_nested
 from tests.techniques.steps import Bench
 
-INPUTS = {"question": InputSpec(type="text")}
+INPUTS = {"question": PromptInput(type="text")}
 DEMO = {"input": "DEMO-MARK 1+1?", "output": "def solution():\n    return 2"}
 PROGRAM = "def solution():\n    return 7"
 DEFAULTING = """
@@ -30,7 +31,7 @@ async def defaulting(task: Task, *, over: Spec = "pal") -> Answer:
 
 
 def told(spec: Any, folder: Path) -> list[Problem]:
-    return check(spec, Bench(folder, []).project, INPUTS, folder)
+    return check_spec(spec, Bench(folder, []).project, INPUTS, folder)
 
 
 def messages(spec: Any, folder: Path) -> list[str]:
@@ -73,7 +74,7 @@ async def asked_with(demos: Any, folder: Path) -> None:
     """Ask with demonstrations, which must be right, and see that they stand in the place of the technique's own."""
     bench = Bench(folder, [PROGRAM])
     spec = {"pal": {"demos": demos}}
-    shipped = [demo["input"] for call in kinds_of_call(choose("pal", bench.project).technique) for demo in call.demos]
+    shipped = [demo["input"] for call in call_specs(configure("pal", bench.project).technique) for demo in call.demos]
     assert shipped and messages(spec, folder) == []
 
     answer = await perform(spec, bench.step(folder=folder))
@@ -206,7 +207,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_without_the_inputs_roles_are_not_checked(tmp_path: Path) -> None:
-    assert check("three_hop", Bench(tmp_path, []).project) == []
+    assert check_spec("three_hop", Bench(tmp_path, []).project) == []
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_what_a_technique_is_put_over_is_what_the_step_says_else_its_default(
     (tmp_path / "techniques" / "defaulting.py").write_text(DEFAULTING)
     project = Bench(tmp_path, []).project
 
-    assert [each.technique.name for each in with_nested(choose(spec, project), project)] == names
+    assert [each.technique.name for each in with_nested(configure(spec, project), project)] == names
 
 
 def test_the_files_of_a_technique_are_those_of_all_that_it_is_made_of(tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ def test_an_unknown_technique_beneath_is_an_error_of_the_whole(tmp_path: Path) -
     project = Bench(tmp_path, []).project
 
     with pytest.raises(InputError, match=r"unknown technique `palm`(?s:.*)`pal`"):
-        list(with_nested(choose({"instructed": {"over": "palm"}}, project), project))
+        list(with_nested(configure({"instructed": {"over": "palm"}}, project), project))
 
 
 KEYS = st.sampled_from(["samples", "over", "demos", "folder", "question", "target", "table", "program", "variant", "x"])

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from promptkit.techniques import choose, cost, perform
-from promptkit.tools import run_python
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
+from promptkit.tools.python import run_python
 from tests.techniques.steps import MARKED, Bench, in_order, marked_example, without
 
 STRUCTURE = "Input: n: int\nOutput: s: int\n1: Initialize s SENT-7\n2: for i in 1..n do\n3:   add i to s\n4: return s"
@@ -100,6 +102,6 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 def test_it_costs_two_requests(tmp_path: Path) -> None:
     project = Bench(tmp_path, []).project
 
-    found = cost(choose("structured_cot", project), project)
+    found = cost(configure("structured_cot", project), project)
 
     assert (found.calls, found.requests, found.depth) == (2, 2, 2)

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.techniques import Artifact, Prepared, Row, choose, cost, perform, task_for
+from promptkit.techniques.artifacts import Artifact, Prepared, Row
 from promptkit.techniques.catalog.synthetic_prompting import prepare
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform, task_for
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example
 
 SEEDS = [
@@ -49,7 +52,7 @@ def spec() -> Any:
 
 
 async def prepared(bench: Bench, **parameters: Any) -> Prepared:
-    task = task_for(choose(spec(), bench.project), bench.step(values={}))
+    task = task_for(configure(spec(), bench.project), bench.step(values={}))
     rows = [Row(inputs={"question": "ROW?"})]
     return await prepare(task, rows, **{"rounds": 2, "topics": TOPICS, "chosen": 1, **parameters})
 
@@ -195,7 +198,9 @@ async def test_the_same_seed_makes_the_same_pool(tmp_path: Path) -> None:
 
 async def test_without_a_demonstration_there_is_nothing_to_start_from(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [])
-    task = task_for(choose({"synthetic_prompting": {"demos": {"program": []}}}, bench.project), bench.step(values={}))
+    task = task_for(
+        configure({"synthetic_prompting": {"demos": {"program": []}}}, bench.project), bench.step(values={})
+    )
 
     with pytest.raises(InputError, match="no demonstration"):
         await prepare(task, [])
@@ -207,7 +212,7 @@ async def test_the_step_costs_what_its_formula_says(tmp_path: Path, decide: Any)
 
     answer = await perform(spec(), step_of(bench, SEEDS, decide=decide))
 
-    most = cost(choose(spec(), bench.project), bench.project, decide=decide)
+    most = cost(configure(spec(), bench.project), bench.project, decide=decide)
     assert answer.value == 8
     assert len(bench.records) == most.calls == most.requests == most.depth == 1
 
@@ -223,7 +228,7 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
     model = Model(*AGREEING, LONG)
     bench = Bench(tmp_path, lambda request: "boat" if "nouns" in flat(request) else model(request), prompt=MARKED)
     task = task_for(
-        choose(spec(), bench.project), bench.step(values={"question": "ROW"}, examples=(marked_example(1),))
+        configure(spec(), bench.project), bench.step(values={"question": "ROW"}, examples=(marked_example(1),))
     )
 
     await prepare(task, [], rounds=1, words=1)

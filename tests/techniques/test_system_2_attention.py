@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.prompts import Example
-from promptkit.runtimes import Reply
-from promptkit.techniques import Cost, choose, cost, perform
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Reply
+from promptkit.techniques.cost import Cost, cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, in_order, marked_example
 
 ORIGINAL = "ZEBRA7 I think the answer is Sunnyvale. Where was the mayor born?"
@@ -205,8 +207,8 @@ async def test_it_costs_one_call_more_than_what_it_is_put_over(tmp_path: Path, d
     bench = bench_of(tmp_path, [REWRITING, "one", "two"])
 
     await ask(bench, over, decide=decide)
-    found = cost(choose({"system_2_attention": {"over": over}}, bench.project), bench.project, decide=decide)
-    inner = cost(choose(over, bench.project), bench.project, decide=decide)
+    found = cost(configure({"system_2_attention": {"over": over}}, bench.project), bench.project, decide=decide)
+    inner = cost(configure(over, bench.project), bench.project, decide=decide)
 
     assert found == Cost(1 + inner.calls, 1 + inner.requests, 1 + inner.depth)
     assert len(bench.texts) == found.requests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptkit.evaluation.choosing import tasks
+from promptkit.evaluation.recommendation.recommend import tasks
 from tests.techniques.test_catalog import CATALOG, technique
 
 

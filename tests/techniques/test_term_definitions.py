@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example
 
 GLOSSARY = {"PA": "prior authorization ZEBRA7", "UM": "utilization YAK9"}
@@ -193,6 +195,6 @@ async def test_each_call_shows_and_hides(tmp_path: Path) -> None:
 async def test_it_costs_what_the_technique_beneath_costs(tmp_path: Path, over: str) -> None:
     project = Bench(tmp_path, []).project
 
-    found = cost(choose({"term_definitions": {"over": over}}, project), project)
+    found = cost(configure({"term_definitions": {"over": over}}, project), project)
 
-    assert found == cost(choose(over, project), project)
+    assert found == cost(configure(over, project), project)

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.techniques import choose, cost, perform
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example, without
 
 TRIGGER = "Walk me through this context in manageable parts step by step, summarizing and analyzing as we go."
@@ -96,7 +98,7 @@ async def test_it_costs_what_its_formulas_say(tmp_path: Path, decide: Any, calls
     bench = Bench(tmp_path, [WALK, "Leipzig"], "text", prompt=PROMPT)
 
     await ask(bench, decide=decide)
-    found = cost(choose("thread_of_thought", bench.project), bench.project, decide=decide)
+    found = cost(configure("thread_of_thought", bench.project), bench.project, decide=decide)
 
     assert (found.calls, found.requests, found.depth) == (calls, requests, 2)
     assert len(bench.texts) == requests

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.techniques import choose, cost, perform
 from promptkit.techniques.catalog.three_hop import last_affirmed
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example
 
 SENTENCE = "The chicken took an hour. TAGX"
@@ -131,7 +133,7 @@ async def test_it_costs_what_its_formulas_say(
     bench = Bench(tmp_path, [*HOPS, " negative"], LABELS, prompt=PROMPT)
 
     await ask(bench, decide=decide, label=label)
-    found = cost(choose({"three_hop": {"label": label}}, bench.project), bench.project, decide=decide)
+    found = cost(configure({"three_hop": {"label": label}}, bench.project), bench.project, decide=decide)
 
     assert (found.calls, found.requests, found.depth) == (calls, requests, requests)
     assert len(bench.texts) == requests

@@ -8,13 +8,22 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import Settings, example_file, fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.render import example_file
+from promptkit.engine.run import run
+from promptkit.engine.session import RunSettings
 from promptkit.errors import InputError, PromptkitError, Unsupported
-from promptkit.prompts import Example
-from promptkit.runtimes import Asker, Scripted, open_runtime
-from promptkit.runtimes.seeds import sample_seed
-from promptkit.storage import Store
-from promptkit.techniques import Options, check, find, perform
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import sample_seed
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.references import open_runtime
+from promptkit.runtimes.scripted import Scripted
+from promptkit.storage.store import Store
+from promptkit.techniques.context import Options
+from promptkit.techniques.perform import perform
+from promptkit.techniques.registry import find_technique
+from promptkit.techniques.spec import check_spec
 from tests.pipelines.asking import Given
 from tests.techniques.steps import Bench, without
 from tests.techniques.test_catalog import CATALOG, PROJECT
@@ -25,7 +34,7 @@ ABILITIES = ("sampling", "logprobs", "stop", "continue")
 
 def needing(need: str) -> list[str]:
     """Return the techniques that need something."""
-    return [name for name in CATALOG if (found := find(name, PROJECT)) and need in found.needs]
+    return [name for name in CATALOG if (found := find_technique(name, PROJECT)) and need in found.needs]
 
 
 def chains(*answers: str) -> list[str]:
@@ -35,7 +44,7 @@ def chains(*answers: str) -> list[str]:
 async def test_a_cache_keeps_samples_apart(tmp_path: Path) -> None:
     bench = Bench(tmp_path, chains("1", "2", "3", "2", "2"))
     with Store.open(tmp_path / ".promptkit") as store:
-        asker = Asker(bench.runtime, store=store)
+        asker = Client(bench.runtime, store=store)
         step = bench.step(decide="generate", examples=EXAMPLES)
 
         for _ in range(2):  # The second time all five are known, and still five.
@@ -56,7 +65,7 @@ async def test_one_seed_is_another_for_each_sample(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("temperature", [0, 0.0, -1])
 def test_sampling_at_temperature_0_is_told_by_check(temperature: float) -> None:
-    (problem,) = check({"self_consistency": {"temperature": temperature}}, PROJECT)
+    (problem,) = check_spec({"self_consistency": {"temperature": temperature}}, PROJECT)
 
     assert "`temperature` of technique `self_consistency`" in problem.message
 
@@ -142,11 +151,11 @@ async def test_rows_that_nobody_prepared_are_an_error_before_the_first_call(tmp_
 
 @pytest.mark.parametrize("name", needing("sampling"))
 def test_no_technique_samples_nothing(name: str) -> None:
-    technique = find(name, PROJECT)
+    technique = find_technique(name, PROJECT)
     assert technique is not None
 
     if "samples" in technique.parameters:
-        (problem,) = check({name: {"samples": 0}}, PROJECT)
+        (problem,) = check_spec({name: {"samples": 0}}, PROJECT)
         assert "`samples`" in problem.message
 
 
@@ -160,7 +169,7 @@ async def _example_on(name: str, lacking: str | None) -> Scripted:
     replies = await open_runtime(f"scripted:{folder / 'replies.yaml'}", base=folder)
     assert isinstance(replies, Scripted)
     runtime = Scripted(replies.script, capabilities=without(*([lacking] if lacking else [])))
-    work = run(pipeline, fill(pipeline).values, models=Given(runtime), settings=Settings(repairs=0))
+    work = run(pipeline, fill_inputs(pipeline).values, models=Given(runtime), settings=RunSettings(repairs=0))
     if lacking is None:
         assert (await work).error is None
     else:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError
-from promptkit.runtimes import Request
-from promptkit.techniques import choose, cost, perform
+from promptkit.runtimes.base import Request
 from promptkit.techniques.catalog.tree_of_thoughts import read_vote
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, without
 
 PROPOSING, WRITING, JUDGING, VOTING = "List at most", "Write only step", "Look ahead", "best choice is, and"
@@ -50,7 +52,7 @@ DEPTH = tree(
 async def ask(bench: Bench, parameters: Mapping[str, Any], decide: Any = "generate") -> Any:
     spec = {"tree_of_thoughts": dict(parameters)}
     answer = await perform(spec, bench.step(decide=decide))
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     assert most.calls == most.requests >= sum(record.requests for record in bench.records)
     assert most.depth >= max(record.level for record in bench.records)
     return answer
@@ -76,7 +78,7 @@ async def test_the_formula_is_what_a_search_at_its_caps_asks(tmp_path: Path) -> 
 
     await ask(bench, BEAM)
 
-    assert cost(choose({"tree_of_thoughts": BEAM}, bench.project), bench.project).calls == len(bench.texts)
+    assert cost(configure({"tree_of_thoughts": BEAM}, bench.project), bench.project).calls == len(bench.texts)
 
 
 async def test_a_final_call_answers_from_the_best_path_and_sees_no_rejected_step(tmp_path: Path) -> None:

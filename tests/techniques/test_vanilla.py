@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from promptkit.errors import Unsupported
-from promptkit.prompts import Example
-from promptkit.runtimes import Alternative, Reply, Request, Token
-from promptkit.techniques import choose, cost, perform
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Alternative, Reply, Request, Token
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import ALL, MARKED, Bench, in_order, marked_example, without
 
 EXAMPLES = (Example({"question": "FIRST 2+2?"}, 4, "REASON-ONE"), Example({"question": "SECOND 5+1?"}, 6, "REASON-TWO"))
@@ -110,7 +112,7 @@ async def test_what_does_not_parse_is_flagged_and_named_in_the_trace(tmp_path: P
 
 
 async def test_an_answer_that_ran_out_of_tokens_is_truncated(tmp_path: Path) -> None:
-    from promptkit.runtimes import Reply
+    from promptkit.runtimes.base import Reply
 
     bench = Bench(tmp_path, [Reply(text="one two", finish="length")], "text")
 
@@ -125,7 +127,7 @@ async def test_it_costs_what_it_says(tmp_path: Path, decide: Any) -> None:
 
     await perform("vanilla", bench.step(decide=decide))
 
-    most = cost(choose("vanilla", bench.project), bench.project, decide=decide)
+    most = cost(configure("vanilla", bench.project), bench.project, decide=decide)
     assert (most.calls, most.requests, most.depth) == (1, len(bench.texts), 1)
 
 

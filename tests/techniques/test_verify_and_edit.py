@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from promptkit.errors import Unsupported
-from promptkit.runtimes import Reply, Request
-from promptkit.runtimes.base import Token
-from promptkit.techniques import choose, cost, perform
+from promptkit.runtimes.base import Reply, Request, Token
+from promptkit.techniques.cost import cost
+from promptkit.techniques.perform import perform
 from promptkit.techniques.reading import read_sentences
-from promptkit.tools import Documents
+from promptkit.techniques.spec import configure
+from promptkit.tools.search import Documents
 from tests.techniques.steps import MARKED, Bench, flat, in_order, marked_example, without
 
 CITIES = ("Paris", "Paris", "Rome", "Rome", "Oslo")
@@ -59,7 +60,7 @@ async def ask(bench: Bench, decide: Any = "generate", documents: Any = DOCUMENTS
     spec = {"verify_and_edit": parameters}
     values = {"question": "QUESTION-MARK?", "documents": documents}
     answer = await perform(spec, bench.step(decide=decide, values=values))
-    most = cost(choose(spec, bench.project), bench.project, decide=decide)
+    most = cost(configure(spec, bench.project), bench.project, decide=decide)
     assert most.requests >= len(bench.records)
     assert most.depth >= max(record.level for record in bench.records)
     return answer
@@ -129,7 +130,7 @@ async def test_the_formula_is_what_is_asked_at_the_caps(tmp_path: Path, decide: 
 
     await ask(bench, decide, sentences=2)
 
-    most = cost(choose({"verify_and_edit": {"sentences": 2}}, bench.project), bench.project, decide=decide)
+    most = cost(configure({"verify_and_edit": {"sentences": 2}}, bench.project), bench.project, decide=decide)
     assert (most.requests, most.depth) == (len(bench.texts), max(record.level for record in bench.records)) == sizes
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import build
-from promptkit.techniques import Row, perform, task_for
+from promptkit.answers.build import build_answer_type
+from promptkit.techniques.artifacts import Row
 from promptkit.techniques.catalog.annotation_guideline import prepare
-from promptkit.techniques.spec import choose
+from promptkit.techniques.perform import perform, task_for
+from promptkit.techniques.spec import configure
 from tests.techniques.steps import Bench, flat, routed, without
 from tests.techniques.test_annotation_guideline import GUIDED, LABEL
 
@@ -60,9 +61,9 @@ async def test_the_head_of_drafted_rules_is_no_rule(tmp_path: Path) -> None:
     bench = Bench(tmp_path, script, LABEL, prompt=GUIDED, capabilities=without("continue"))
     values = {"question": "T", "guideline": "G"}
     step = bench.step(decide="generate", values=values, home="notes.mark")
-    rows = [Row(inputs=values, expect="good", answer=build(LABEL))]
+    rows = [Row(inputs=values, expect="good", answer=build_answer_type(LABEL))]
 
-    prepared = await prepare(task_for(choose("annotation_guideline", bench.project), step), rows, rounds=2)
+    prepared = await prepare(task_for(configure("annotation_guideline", bench.project), step), rows, rounds=2)
 
     assert [each["rule"] for each in prepared.uncertain if "rule" in each] == ["R1."]
     assert any(flat(request).rstrip().endswith("Rules:") for request in bench.runtime.requests)

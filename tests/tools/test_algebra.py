@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.errors import MissingExtra
-from promptkit.tools import evaluate_expression, run_python, solve_equations
+from promptkit.tools.algebra import evaluate_expression, solve_equations
+from promptkit.tools.python import run_python
 
 VALUES = {"a": 3, "b": 2.5, "c": -7}
 
@@ -212,7 +213,7 @@ def test_what_cannot_be_solved_is_said(equations: Any, unknown: Any, message: st
 def test_hard_equations_end_in_time(
     equations: str | list[str], unknown: str | list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("promptkit.tools.solver._SECONDS", 0.5)
+    monkeypatch.setattr("promptkit.tools.algebra._SECONDS", 0.5)
     with pytest.raises(ValueError, match="too hard to solve in time"):
         solve_equations(equations, unknown)
     monkeypatch.undo()

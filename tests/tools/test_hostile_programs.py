@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from promptkit.tools import Execution, Limits, run_python
+from promptkit.tools.python import Execution, run_python
+from promptkit.tools.sandbox import Limits
 
 LIMITS = Limits(seconds=0.4, memory=32 * 2**20, calls=200)
 SECRET = "swordfish-93127"

@@ -12,16 +12,8 @@ from typing import Any
 import pytest
 
 from promptkit.errors import PromptkitError
-from promptkit.tools import (
-    Execution,
-    Failure,
-    Limits,
-    assigned_names,
-    cut_program,
-    run_python,
-    session,
-    undefined_names,
-)
+from promptkit.tools.python import Execution, assigned_names, cut_program, open_sandbox, run_python, undefined_names
+from promptkit.tools.sandbox import Failure, Limits
 from tests.tools.processes import children, running_threads, state_of
 
 
@@ -283,7 +275,7 @@ async def test_a_burst_of_programs_takes_few_workers() -> None:
 
 
 async def test_a_session_keeps_variables_functions_and_modules() -> None:
-    async with session(functions={"ask": ask}) as opened:
+    async with open_sandbox(functions={"ask": ask}) as opened:
         await opened.run("import math\ndef area(radius):\n    return round(math.pi * radius ** 2)")
         await opened.run("sizes = [area(1)]")
         assert await opened.run("sizes.append(area(2))\nsizes") == Execution(value=[3, 13])
@@ -291,7 +283,7 @@ async def test_a_session_keeps_variables_functions_and_modules() -> None:
 
 
 async def test_a_session_gives_back_the_variables_that_are_data() -> None:
-    async with session() as opened:
+    async with open_sandbox() as opened:
         await opened.run("import math\ndef f(): pass\ntotal, (first, *rest) = 3, [1, 2]\nkind = f")
         await opened.run("for index in range(2): total += index\nsquares = [n * n for n in rest]")
         variables = await opened.variables()
@@ -299,7 +291,7 @@ async def test_a_session_gives_back_the_variables_that_are_data() -> None:
 
 
 async def test_values_may_be_put_into_a_session() -> None:
-    async with session() as opened:
+    async with open_sandbox() as opened:
         await opened.run("guesses = []")
         await opened.run("guesses.append(guess)", inputs={"guess": True})
         assert await opened.variables() == {"guesses": [True], "guess": True}
@@ -310,7 +302,7 @@ async def test_values_may_be_put_into_a_session() -> None:
     ["counts.append(2)\n1 / 0", "counts.append(2)\nwhile True: pass", "counts.append(2)\n[0] * 10**9", "counts = 1 +"],
 )
 async def test_a_program_that_fails_leaves_a_session_as_it_was(failing: str) -> None:
-    async with session(limits=Limits(seconds=0.3)) as opened:
+    async with open_sandbox(limits=Limits(seconds=0.3)) as opened:
         assert (await opened.run(failing)).failure
         await opened.run("counts = [1]\ndef more(): return len(counts) + 1")
         assert (await opened.run(failing)).failure

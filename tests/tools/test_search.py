@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError
-from promptkit.tools import Documents, Passage
-from promptkit.tools.passages import cut_passages, words
+from promptkit.tools.search import Documents, Passage, cut_passages, words
 
 CITIES = Documents.of(
     [

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.tools import QueryFailed, Selection, Table, run_query
+from promptkit.tools.tables import QueryFailed, Selection, Table, run_query
 
 MEDALS = Table.of(
     [

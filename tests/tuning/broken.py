@@ -12,8 +12,8 @@ from math import sqrt
 
 import numpy as np
 
-from promptkit.evaluation.statistics import Z_95, Interval
-from promptkit.tuning.verdict import gain, verdict_of
+from promptkit.evaluation.statistics.interval import NORMAL_QUANTILE, Interval
+from promptkit.tuning.confirmation.verdict import paired_gain, verdict_of
 from tests.tuning.simulated import Floats, Run, raced
 
 BLOCK = 10
@@ -55,7 +55,7 @@ def search(truth: Floats, scores: Floats, *, confirm: int, share: float = 0.5) -
 
 def _claim(searched: Searched, pick: int, first: Floats, second: Floats) -> Claim:
     """Claim what these rows, of the pick and of the start, are taken to say."""
-    low, high = gain(first, second)[1:3]
+    low, high = paired_gain(first, second)[1:3]
     improved = pick != 0 and verdict_of(low, rows=searched.rows).outcome == "improved"
     return Claim(pick, float(first.mean()), Interval(low, high), improved)
 
@@ -97,7 +97,7 @@ def ignores_pairing(searched: Searched) -> Claim:
     pick = searched.run.pick
     first, second = searched.confirm[pick], searched.confirm[0]
     difference = float(first.mean() - second.mean())
-    half = Z_95 * sqrt((first.var() + second.var()) / len(first))
+    half = NORMAL_QUANTILE * sqrt((first.var() + second.var()) / len(first))
     low = difference - half
     return Claim(pick, float(first.mean()), Interval(low, difference + half), pick != 0 and low > 0)
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from promptkit.evaluation import StoredRun
-from promptkit.runtimes import Request
-from promptkit.runtimes.scripted import whole_text
-from promptkit.storage import Store
-from promptkit.tuning.ground import read_ground
+from promptkit.evaluation.stored_run import StoredRun
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.scripted import request_text
+from promptkit.storage.store import Store
+from promptkit.tuning.data_split import read_data_split
 from tests.tuning.tunings import TuneBench
 
 
@@ -26,7 +26,7 @@ class Sides:
 
 def sides(bench: TuneBench, *, seed: int = 0) -> Sides:
     """Return how the rows of a bench are split, found without a tuning."""
-    ground = read_ground(bench.start(), seed=seed)
+    ground = read_data_split(bench.start(), seed=seed)
     numbers = [number_in(each.row.fields["text"]) for each in ground.rows]
     return Sides(
         [numbers[at] for at in ground.order],
@@ -47,7 +47,7 @@ def numbers_in(text: str) -> list[int]:
 
 def shown_in(request: Request) -> list[int]:
     """Return the numbers of the rows that a request shows beside the one that it asks."""
-    return numbers_in(whole_text(request))[:-1]
+    return numbers_in(request_text(request))[:-1]
 
 
 def stored(bench: TuneBench, number: int) -> Mapping[str, Any]:

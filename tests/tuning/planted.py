@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from promptkit.runtimes import Request
-from promptkit.runtimes.scripted import whole_text
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.scripted import request_text
 from tests.engine.helpers import Folder
 from tests.tuning.tunings import TuneBench, luck, row_of, truth
 
@@ -42,7 +42,7 @@ def reviews(count: int) -> list[dict[str, Any]]:
 
 def faults(request: Request) -> int:
     """Return how many of the three faults a request has: its layout, a bad example, labels without definitions."""
-    text = whole_text(request)
+    text = request_text(request)
     return sum(('"input"' in text, BAD_EXAMPLE in text, "often said with" not in text))
 
 
@@ -134,7 +134,7 @@ def advise(request: Request) -> str:
 
     One that is wrong is never made good by the next.
     """
-    text, number = whole_text(request), row_of(request)
+    text, number = request_text(request), row_of(request)
     right = truth(number)
     if "Say what to do with it." not in text:
         found = sum(('"input"' in text, BAD_EXAMPLE in text))

@@ -5,19 +5,18 @@ from __future__ import annotations
 from math import exp, log
 from random import Random
 
-from promptkit.runtimes import Reply, Request, Scripted
-from promptkit.runtimes.base import Alternative, Token
-from promptkit.runtimes.scripted import Script
-from promptkit.tuning.candidate import Candidate, Level
+from promptkit.runtimes.base import Alternative, Reply, Request, Token
+from promptkit.runtimes.scripted import Script, Scripted
+from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.tuning.tunings import row_of, truth
 
 BIAS, SIGNAL, NOISE = 2.0, 1.0, 1.5
 REFERENCE = "embedded/smollm2"
 PLAIN = Candidate()
-SCORE = Candidate({"mood.decide": Level("score", {"mood.decide": "score", "mood.cue": "Mood:"})})
+SCORE = Candidate({"mood.decide": Choice("score", {"mood.decide": "score", "mood.cue": "Mood:"})})
 WRITTEN = Candidate(
     {
-        "mood.decide": Level(
+        "mood.decide": Choice(
             "offsets",
             {
                 "mood.decide": "score",

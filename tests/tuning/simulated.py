@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from promptkit.tuning.candidate import Axis, Candidate, Level
-from promptkit.tuning.race import SMOKE_ROWS, Block, Race
-from promptkit.tuning.screen import draw, finalists, main_effects, screen_rows, screen_size
+from promptkit.tuning.search.race import SMOKE_ROWS, Block, Race
+from promptkit.tuning.search.screening import draw, finalists, main_effects, screen_rows, screen_size
+from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 
 Floats = NDArray[np.float64]
 Truths = Callable[[int, np.random.Generator], Floats]
@@ -226,14 +226,14 @@ MODERATE = {"decide": (4, 0.45), "examples": (12, 0.25), "layout": (4, 0.10), "w
 """Levels of each axis and the deviation of their effects, in probits."""
 
 
-def axes_of(levels: Mapping[str, tuple[int, float]]) -> list[Axis]:
+def axes_of(levels: Mapping[str, tuple[int, float]]) -> list[Parameter]:
     """Return axes of so many levels, of which the first changes nothing."""
     return [
-        Axis(
+        Parameter(
             name=f"step.{name}",
             step="step",
             kind="given",
-            levels=tuple(Level(str(n), {f"step.{name}": n} if n else {}) for n in range(size)),
+            levels=tuple(Choice(str(n), {f"step.{name}": n} if n else {}) for n in range(size)),
         )
         for name, (size, _) in levels.items()
     ]
@@ -243,7 +243,7 @@ def axes_of(levels: Mapping[str, tuple[int, float]]) -> list[Axis]:
 class Space:
     """All joint configurations of axes with their true rates, and what they get right on the rows of one order."""
 
-    axes: list[Axis]
+    axes: list[Parameter]
     truth: Floats  # one dimension an axis
     rows: int
     rho: float

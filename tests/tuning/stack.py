@@ -16,20 +16,21 @@ from typing import Final
 import numpy as np
 
 from promptkit.errors import BudgetSpent, RequestRefused
-from promptkit.evaluation import Suite
-from promptkit.runtimes import Budget, Reply, Request
-from promptkit.runtimes.scripted import Answered, whole_text
-from promptkit.tuning.calibrating import Calibrating
-from promptkit.tuning.candidate import Candidate, Level
-from promptkit.tuning.confirm import confirm
-from promptkit.tuning.evidence import Evidence
-from promptkit.tuning.ground import Ground, read_ground
-from promptkit.tuning.race import Block, End, Race, Why
-from promptkit.tuning.racing import Racing
-from promptkit.tuning.verdict import Outcome, gain, missing_share, verdict_of
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.runtimes.base import Reply, Request
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.scripted import ScriptedAnswer, request_text
+from promptkit.tuning.calibration import CandidateCalibration
+from promptkit.tuning.confirmation.confirm import confirm
+from promptkit.tuning.confirmation.verdict import VerdictOutcome, missing_share, paired_gain, verdict_of
+from promptkit.tuning.data_split import DataSplit, read_data_split
+from promptkit.tuning.search.race import Block, DropReason, Race, RaceEnd
+from promptkit.tuning.search.search import RaceRunner
+from promptkit.tuning.search_space.candidate import Candidate, Choice
+from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
-from tests.tuning.fields import open_field
+from tests.tuning.evaluators import open_field
 from tests.tuning.simulated import FIELDS, Floats, Hashed, run
 
 LABELS: Final = ("good", "bad")
@@ -73,10 +74,10 @@ class StackBench(Bench):
         self.folder.write("pipelines/mood.yaml", PIPELINE.replace("REPAIRS", str(repairs)))
         self._suite = SUITE.replace("METRIC", metric)
 
-    def read(self) -> tuple[Suite, Ground, list[int]]:
+    def read(self) -> tuple[Suite, DataSplit, list[int]]:
         """Return its suite, the rows of it split, and the number of the row at each place."""
         suite = self.suite(self._suite)
-        ground = read_ground(suite, pooled=False)
+        ground = read_data_split(suite, pooled=False)
         return suite, ground, [number_of("row", each.inputs[0]["text"]) for each in ground.rows]
 
 
@@ -124,10 +125,10 @@ class Planted:
             return Candidate()
         output = "a" * PARTS if self.graded else LABELS[0]
         told = {"input": {"text": f"It is reader {number}"}, "output": output}
-        candidate = Candidate().taking("mood.examples", Level(str(number), {"mood.examples": [told]}))
+        candidate = Candidate().taking("mood.examples", Choice(str(number), {"mood.examples": [told]}))
         if number not in self.twice:
             return candidate
-        thinks = Level("thinks", {"mood.technique": "chain_of_thought"}, requests=2.0)
+        thinks = Choice("thinks", {"mood.technique": "chain_of_thought"}, requests=2.0)
         return candidate.taking("mood.technique", thinks)
 
     def given(self, candidate: int, row: int) -> Given:
@@ -150,9 +151,9 @@ class Planted:
     def _lucky(self, what: str, candidate: int, row: int, share: float) -> bool:
         return share > 0 and Hashed({what: share}, 0.0, self.seed + 1 + candidate).is_right(what, str(row))
 
-    def answer(self, request: Request) -> Answered:
+    def answer(self, request: Request) -> ScriptedAnswer:
         """Answer as the candidate and the row say that are read out of a request."""
-        text = whole_text(request)
+        text = request_text(request)
         number = number_of("reader", text)
         given = self.given(number, number_of("row", text))
         if given.reply is None:
@@ -194,15 +195,15 @@ class Decided:
     """
 
     blocks: tuple[Block, ...]
-    lanes: tuple[tuple[int, int | None, Why | None], ...]
-    ended: End | None
+    lanes: tuple[tuple[int, int | None, DropReason | None], ...]
+    ended: RaceEnd | None
     pick: int
     calls: float
-    verdict: Outcome
+    verdict: VerdictOutcome
     said: tuple[float, ...]
 
 
-def _lanes(race: Race) -> tuple[tuple[int, int | None, Why | None], ...]:
+def _lanes(race: Race) -> tuple[tuple[int, int | None, DropReason | None], ...]:
     return tuple((lane.rows, lane.dropped_at, lane.why) for lane in race.lanes)
 
 
@@ -227,8 +228,8 @@ async def through_stack(planted: Planted, folder: Path) -> Through:
     suite, ground, _ = bench.read()
     blocks: list[Block] = []
     async with open_field(bench, planted.answer, suite, budget=Budget(planted.calls)) as opened:
-        evidence = Evidence(opened.field, Calibrating(opened.field, ground.labels))
-        racing = Racing(evidence, ground.order, planted.candidates, calls=planted.calls)
+        evidence = Estimates(opened.field, CandidateCalibration(opened.field, ground.labels))
+        racing = RaceRunner(evidence, ground.order, planted.candidates, calls=planted.calls)
         try:
             async for block in racing.blocks():
                 blocks.append(block)
@@ -273,7 +274,7 @@ def over_arrays(planted: Planted, folder: Path) -> Decided:
     )
     kept = table(ground.confirm, "score")
     pick, start = kept[ended.pick], kept[0]
-    found = gain(pick, start)
+    found = paired_gain(pick, start)
     return Decided(
         blocks=tuple(ended.blocks),
         lanes=_lanes(ended.race),

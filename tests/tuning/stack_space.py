@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from promptkit.runtimes import Budget, Reply, Request
-from promptkit.runtimes.scripted import Answered, whole_text
-from promptkit.tuning.calibrating import Calibrating
-from promptkit.tuning.candidate import Axis, Candidate, Level
-from promptkit.tuning.evidence import Evidence
-from promptkit.tuning.search import Search
-from promptkit.tuning.standing import Standing
-from tests.tuning.fields import open_field
+from promptkit.runtimes.base import Reply, Request
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.scripted import ScriptedAnswer, request_text
+from promptkit.tuning.calibration import CandidateCalibration
+from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.search.search import Search
+from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
+from promptkit.tuning.trials import Estimates
+from tests.tuning.evaluators import open_field
 from tests.tuning.simulated import Space
 from tests.tuning.stack import LABELS, StackBench, number_of
 
@@ -20,18 +21,18 @@ LAYOUTS: Final = {"xml": "<INPUT>", "markdown": "## Input", "prefix": "OBJECTS:"
 """By what a request shows its layout."""
 
 
-def space_axes() -> list[Axis]:
+def space_axes() -> list[Parameter]:
     """Return four axes whose levels show in what is asked: labels' definitions, examples, layout, cue."""
-    kinds = [Level(f"kind {n}", {"mood.answer": {"label": {"good": f"kind {n}", "bad": ""}}}) for n in range(1, 4)]
+    kinds = [Choice(f"kind {n}", {"mood.answer": {"label": {"good": f"kind {n}", "bad": ""}}}) for n in range(1, 4)]
     readers = [
-        Level(f"reader {n}", {"mood.examples": [{"input": {"text": f"It is reader {n}"}, "output": "good"}]})
+        Choice(f"reader {n}", {"mood.examples": [{"input": {"text": f"It is reader {n}"}, "output": "good"}]})
         for n in range(1, 12)
     ]
-    layouts = [Level(name, {"mood.layout": name}) for name in list(LAYOUTS)[1:]]
-    marks = [Level(f"mark {n}", {"mood.cue": f"Mark {n}:"}) for n in range(1, 6)]
+    layouts = [Choice(name, {"mood.layout": name}) for name in list(LAYOUTS)[1:]]
+    marks = [Choice(f"mark {n}", {"mood.cue": f"Mark {n}:"}) for n in range(1, 6)]
     levels = {"decide": kinds, "examples": readers, "layout": layouts, "wording": marks}
     return [
-        Axis(name=f"mood.{name}", step="mood", kind="given", levels=(Level("as written"), *each))
+        Parameter(name=f"mood.{name}", step="mood", kind="given", levels=(Choice("as written"), *each))
         for name, each in levels.items()
     ]
 
@@ -53,8 +54,8 @@ async def searched_through_stack(model: Space, calls: int, folder: Path) -> tupl
     at = {numbers[row]: place for place, row in enumerate(order)}
     candidates: dict[tuple[int, ...], Candidate] = {}
 
-    def answer(request: Request) -> Answered:
-        text = whole_text(request)
+    def answer(request: Request) -> ScriptedAnswer:
+        text = request_text(request)
         row, place = number_of("row", text), place_of(text)
         if place not in candidates:
             chosen = zip(model.axes, place, strict=True)
@@ -63,7 +64,7 @@ async def searched_through_stack(model: Space, calls: int, folder: Path) -> tupl
         return Reply(text=LABELS[row % 2] if is_right else LABELS[1 - row % 2], tokens_in=10, tokens_out=1)
 
     async with open_field(bench, answer, suite, budget=Budget(calls)) as opened:
-        evidence = Evidence(opened.field, Calibrating(opened.field, ground.labels))
-        search = Search(evidence, order, model.axes, standing=Standing(), seed=model.seed)
+        evidence = Estimates(opened.field, CandidateCalibration(opened.field, ground.labels))
+        search = Search(evidence, order, model.axes, standing=TuningProgress(), seed=model.seed)
         found = await search.run(calls)
         return found.pick, opened.budget.spent, len(opened.runtime.requests)

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError, PromptkitError, RequestRefused, ServerFailed
-from promptkit.evaluation import Replies
-from promptkit.runtimes import Asker, Models, Request, Scripted
-from promptkit.runtimes.scripted import CAPABILITIES
-from promptkit.storage import Store
-from promptkit.tuning import Limits, Tuning, Wishes
+from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.scripted import CAPABILITIES, Scripted
+from promptkit.storage.store import Store
+from promptkit.tuning.options import Limits, TuneOptions
+from promptkit.tuning.tune import Tuning
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Given
 from tests.tuning.logs import sides
@@ -259,10 +262,10 @@ async def test_a_model_that_a_level_names_and_that_is_not_there_is_told_before_a
     file.write_text(file.read_text() + "tune: {mood.model: ['scripted:gone.yaml']}\n")
     suite = bench.start()
     runtime = Scripted(["never asked"])
-    with Store.open(bench.store_folder) as store, Replies(store) as replies:
+    with Store.open(bench.store_folder) as store, ReplyCache(store) as replies:
         models = Named(runtime, replies)
         with pytest.raises(PromptkitError, match="gone"):
-            await Tuning(suite, models=models, store=store, wishes=Wishes(limits=Limits(calls=600))).run()
+            await Tuning(suite, models=models, store=store, wishes=TuneOptions(limits=Limits(calls=600))).run()
 
     assert runtime.requests == []
 
@@ -270,5 +273,5 @@ async def test_a_model_that_a_level_names_and_that_is_not_there_is_told_before_a
 class Named(Given):
     """A scripted model for the default, and what is named as it is."""
 
-    async def get(self, reference: str | None = None) -> Asker:
+    async def get(self, reference: str | None = None) -> Client:
         return await (super().get() if reference is None else Models.get(self, reference))

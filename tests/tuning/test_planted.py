@@ -7,21 +7,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from promptkit.runtimes import Request
-from promptkit.runtimes.scripted import whole_text
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.scripted import request_text
 from tests.engine.helpers import Folder
 from tests.tuning.logs import number_in
-from tests.tuning.planted import (
-    ADVISED_SUITE,
-    FAULTY,
-    STEP_LABELS,
-    WRONG,
-    advise,
-    advised,
-    faults,
-    noted,
-    reviews,
-)
+from tests.tuning.planted import ADVISED_SUITE, FAULTY, STEP_LABELS, WRONG, advise, advised, faults, noted, reviews
 from tests.tuning.tunings import Ran, TuneBench, luck, row_of, truth
 
 ONE_STEP_CALLS, TWO_STEPS_CALLS, TOGETHER_CALLS = 500, 1_200, 1_000
@@ -67,7 +57,7 @@ async def test_steps_with_labels_are_asked_alone_on_the_inputs_of_the_data_the_l
 
     stages = ran.record["stages"]
     assert list(dict.fromkeys(each["step"] for each in stages)) == ["advice", "tone", None]
-    asked = [whole_text(each) for each in ran.runtime.requests[2 * 8 :]]
+    asked = [request_text(each) for each in ran.runtime.requests[2 * 8 :]]
     alone = list(takewhile(lambda text: "Say what to do with it." in text, asked))
     assert len(alone) > 50
     assert all(f"Tone: {truth(number_in(text))}" in text for text in alone)
@@ -80,7 +70,7 @@ class TestChoicesThatOnlyPayTogether:
     TOGETHER: ClassVar = {"note.layout": "markdown", "mood.layout": "markdown"}
 
     def answer(self, request: Request) -> str:
-        text, number = whole_text(request), row_of(request)
+        text, number = request_text(request), row_of(request)
         is_markdown = "##" in text
         if "Note what is said" in text:
             return f"{'long' if is_markdown else 'short'} note: row {number} was"

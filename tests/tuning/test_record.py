@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from promptkit.runtimes import Reply, Request
-from promptkit.runtimes.base import Alternative, Token
-from promptkit.runtimes.scripted import whole_text
-from promptkit.tuning.candidate import AS_WRITTEN
+from promptkit.runtimes.base import Alternative, Reply, Request, Token
+from promptkit.runtimes.scripted import request_text
+from promptkit.tuning.search_space.candidate import AS_WRITTEN
 from tests.engine.helpers import Folder
 from tests.tuning.logs import cells, sides, stored
 from tests.tuning.scoring import REFERENCE, model
@@ -91,7 +90,7 @@ def test_whoever_was_dropped_says_why_and_nobody_else(scored: tuple[TuneBench, R
 async def test_of_a_metric_that_counts_downwards_means_are_its_own_and_a_gain_is_a_gain(folder: Folder) -> None:
     def surer(request: Request) -> Reply:
         """Say what is right, and be sure of it only where there are headings."""
-        label, share = truth(row_of(request)), 0.95 if "##" in whole_text(request) else 0.55
+        label, share = truth(row_of(request)), 0.95 if "##" in request_text(request) else 0.55
         shares = {label: share, truth(row_of(request) + 1): 1 - share}
         shown = tuple(Alternative(f" {each}".encode(), log(share)) for each, share in shares.items())
         return Reply(text=f" {label}", tokens=(Token(shown[0].piece, shown[0].logprob, shown),))

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from promptkit.runtimes import Request, Scripted
-from promptkit.storage import Store
-from promptkit.tuning.candidate import AS_WRITTEN, Candidate
-from promptkit.tuning.confirm import measured_gain
-from promptkit.tuning.ground import read_ground
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.scripted import Scripted
+from promptkit.storage.store import Store
+from promptkit.tuning.confirmation.confirm import measured_gain
+from promptkit.tuning.data_split import read_data_split
+from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
 from tests.engine.helpers import Folder
-from tests.tuning.fields import open_field
+from tests.tuning.evaluators import open_field
 from tests.tuning.logs import Sides, cells, shown_in, sides, stored
 from tests.tuning.tunings import Ran, TuneBench, right_where, row_of, rows
 
@@ -153,7 +154,7 @@ def test_the_stages_count_all_calls_but_those_that_measure_the_start(told: Told)
 async def test_start_and_pick_the_other_way_round_turn_the_interval_round(told: Told) -> None:
     kept, start, pick = told.ran.record["difference"], Candidate(), told.ran.tuned.chosen
     assert pick is not None
-    confirm = read_ground(told.bench.start()).confirm
+    confirm = read_data_split(told.bench.start()).confirm
     async with open_field(told.bench, right_where(share_of), told.bench.start()) as opened:
         await opened.field.have([start, pick], confirm)
         there = measured_gain(opened.field, start, pick, confirm, level=kept["level"])

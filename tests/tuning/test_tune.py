@@ -13,16 +13,18 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from promptkit.errors import InputError
-from promptkit.evaluation import Replies
-from promptkit.runtimes import Reply, Request, Scripted
-from promptkit.runtimes.scripted import CAPABILITIES, whole_text
-from promptkit.storage import Store, holding_files
-from promptkit.tuning import Limits, Tuning, Wishes
+from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.runtimes.base import Reply, Request
+from promptkit.runtimes.scripted import CAPABILITIES, Scripted, request_text
+from promptkit.storage.files import frozen_files
+from promptkit.storage.store import Store
+from promptkit.tuning.options import Limits, TuneOptions
+from promptkit.tuning.tune import Tuning
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import SUITE, Given
 from tests.tuning.logs import stored
 from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advise, advised
-from tests.tuning.test_spending import Clock
+from tests.tuning.test_budget import Clock
 from tests.tuning.tunings import PROMPT, TuneBench, luck, right_where, row_of, rows, truth
 
 CALLS = 400
@@ -58,7 +60,7 @@ class TestVerdict:
 
     async def test_a_start_that_is_best_stays_and_is_not_asked_on_confirm_rows(self, bench: TuneBench) -> None:
         def worsened(request: Request) -> str:
-            as_written = whole_text(request).endswith(f"\n<INPUT>\n{last_line(request)}\n</INPUT>")
+            as_written = request_text(request).endswith(f"\n<INPUT>\n{last_line(request)}\n</INPUT>")
             is_right = luck(row_of(request), 0.9 if as_written and request.grammar is None else 0.3)
             return truth(row_of(request)) if is_right else {"good": "bad", "bad": "good"}[truth(row_of(request))]
 
@@ -87,7 +89,7 @@ class TestVerdict:
 
 
 def last_line(request: Request) -> str:
-    return whole_text(request).rstrip().splitlines()[-2]
+    return request_text(request).rstrip().splitlines()[-2]
 
 
 class TestLimits:
@@ -161,12 +163,12 @@ class TestLimits:
 
 class TestPlan:
     async def plan(self, bench: TuneBench, runtime: Scripted, **wishes: Any) -> dict[str, Any]:
-        with Store.open(bench.store_folder) as store, Replies(store) as replies, holding_files():
+        with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
             tuning = Tuning(
                 bench.start(SUITE),
                 models=Given(runtime, replies),
                 store=store,
-                wishes=Wishes(**wishes),
+                wishes=TuneOptions(**wishes),
             )
             return dict((await tuning.plan()).record())
 
@@ -200,7 +202,7 @@ async def test_what_is_not_tried_of_a_step_with_labels_of_its_own_is_told_by_its
     bench, target = advised(folder, 60)
 
     async def notes(text: str) -> list[str]:
-        with Store.open(bench.store_folder) as store, Replies(store) as replies, holding_files():
+        with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
             suite = bench.start(text, target=target)
             plan = await Tuning(suite, models=Given(Scripted(advise), replies), store=store).plan()
         return [each for each in plan.notes if each.startswith("tone: no examples are drawn")]

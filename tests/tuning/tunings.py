@@ -9,11 +9,16 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from promptkit.evaluation import Replies, Suite, load_suite
-from promptkit.runtimes import Request, Scripted
-from promptkit.runtimes.scripted import Script, whole_text
-from promptkit.storage import Store, holding_files
-from promptkit.tuning import Limits, Tuned, Tuning, Wishes
+from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.evaluation.suite.reader import load_suite
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.scripted import Script, Scripted, request_text
+from promptkit.storage.files import frozen_files
+from promptkit.storage.store import Store
+from promptkit.tuning.options import Limits, TuneOptions
+from promptkit.tuning.run import TuningResult
+from promptkit.tuning.tune import Tuning
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench, Given
 
@@ -37,7 +42,7 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 def row_of(request: Request) -> int:
     """Return the number of the row that is asked: the last that stands in what is asked."""
-    return int(re.findall(r"(?i)row (\d+) was", whole_text(request))[-1])
+    return int(re.findall(r"(?i)row (\d+) was", request_text(request))[-1])
 
 
 def truth(number: int) -> str:
@@ -60,7 +65,7 @@ def right_where(share_of: Callable[[str], float], salt: str = "") -> Callable[[R
     """
 
     def answer(request: Request) -> str:
-        number, told = row_of(request), whole_text(request)
+        number, told = row_of(request), request_text(request)
         wrong = {"good": "bad", "bad": "good"}
         right = truth(number)
         return right if luck(number, share_of(told), salt) else wrong[right]
@@ -72,7 +77,7 @@ def right_where(share_of: Callable[[str], float], salt: str = "") -> Callable[[R
 class Ran:
     """A tuning that ended, with what its model was asked."""
 
-    tuned: Tuned
+    tuned: TuningResult
     tuning: Tuning
     runtime: Scripted
 
@@ -110,16 +115,16 @@ class TuneBench(Bench):
         if (calls := wishes.pop("calls", None)) is not None:
             wishes["limits"] = Limits(calls=calls)
         runtime = script if isinstance(script, Scripted) else Scripted(script)
-        with Store.open(store or self.store_folder) as kept, Replies(kept) as replies, holding_files():
+        with Store.open(store or self.store_folder) as kept, ReplyCache(kept) as replies, frozen_files():
             suite = self.start(text, target=target)
-            tuning = Tuning(suite, models=Given(runtime, replies), store=kept, wishes=Wishes(**wishes))
+            tuning = Tuning(suite, models=Given(runtime, replies), store=kept, wishes=TuneOptions(**wishes))
             tuned = await tuning.run()
         return Ran(tuned, tuning, runtime)
 
 
 def texts(runtime: Scripted) -> Sequence[str]:
     """Return what was asked, in order."""
-    return [whole_text(request) for request in runtime.requests]
+    return [request_text(request) for request in runtime.requests]
 
 
 NO_LIMIT = inf

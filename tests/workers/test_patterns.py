@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.workers import PatternFailed, find_pattern, pattern_fault
-from promptkit.workers.patterns import MOST_CHARACTERS, MOST_RANGES
+from promptkit.workers.patterns import MOST_CHARACTERS, MOST_RANGES, PatternFailed, find_pattern, pattern_fault
 
 # To compile one class of it takes 6 ms.
 COSTLY = "(?i)" + "[\x00-\U0010ffff]" * 1_000

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.workers import WorkFailed, run_in_worker, run_in_worker_blocking
-from promptkit.workers.pool import MOST_PROCESSES
+from promptkit.workers.process import MOST_PROCESSES, WorkFailed, run_in_worker, run_in_worker_blocking
 from tests.tools.processes import children, state_of
 from tests.workers import work
 
@@ -190,7 +189,7 @@ async def test_no_process_is_left_that_nobody_waits_for() -> None:
 
 
 async def test_where_no_process_can_be_started_the_call_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("promptkit.workers.pool._idle", [])
+    monkeypatch.setattr("promptkit.workers.process._idle", [])
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(WorkFailed, match=r"could not be started in a process of its own: .*/nowhere/python"):
         await run_in_worker(work.process, seconds=10)

@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
-from promptkit.engine import Closed
+from promptkit.engine.spec import ClosedModel
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from promptkit.answers import AnswerType
+    from promptkit.answers.base import AnswerType
     from promptkit.errors import PromptkitError
     from promptkit.project import Project
-    from promptkit.project_code import CodeReference
-    from promptkit.runtimes import Asker
+    from promptkit.project_code.reference import CodeReference
+    from promptkit.runtimes.client import Client
 
 Flag = Literal["", "unparsed", "truncated"]
-SAID: Final = "judge"
+JUDGE_DETAIL: Final = "judge"
 """The part of a score's detail that holds what judges were asked and replied, and what it took."""
 DEFECT: Final = "defect"
 """The part of a missing score's detail that holds the type and place of an exception that nothing foresaw."""
@@ -44,14 +44,14 @@ class Score:
     error: PromptkitError | None = field(default=None, compare=False, repr=False)
 
 
-def judging(score: Score) -> tuple[int, int]:
+def judge_usage(score: Score) -> tuple[int, int]:
     """Return the calls and the tokens that judges took for a score."""
-    said = score.detail.get(SAID, ())
+    said = score.detail.get(JUDGE_DETAIL, ())
     return sum(each.get("calls", 0) for each in said), sum(each.get("tokens", 0) for each in said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class AnsweredCell:
     """One finished cell as metrics see it: its row, what came out, what it took, and, when asked for, its trace.
 
     An unparsed answer has no output; a truncated one may have what was there. `steps` holds the value of each step,
@@ -73,12 +73,12 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class MetricInput:
     """What a metric compares: its `of` (left out: the output), its `expect` (None: none), and the cell itself."""
 
     got: Any
     expected: Any
-    cell: Answered
+    cell: AnsweredCell
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +140,12 @@ class Difference:
     notes: tuple[str, ...] = ()
 
 
-class NoParameters(Closed):
+class NoParameters(ClosedModel):
     """A metric that takes none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class MetricContext:
     """Where a metric stands: paths in its parameters are relative to the suite's `folder`.
 
     `answer` is the type of what is compared, as in `Answered`; `metrics` are those built before it, by name.
@@ -157,10 +157,10 @@ class Around:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
 
-class Askers(Protocol):
+class Clients(Protocol):
     """Where a metric that asks a model takes it from: `runtimes.Models`."""
 
-    async def get(self, reference: str | None = None) -> Asker: ...
+    async def get(self, reference: str | None = None) -> Client: ...
 
 
 class Metric:
@@ -177,7 +177,7 @@ class Metric:
 
     kind: ClassVar[str]
     about: ClassVar[str]
-    Parameters: ClassVar[type[Closed]] = NoParameters
+    Parameters: ClassVar[type[ClosedModel]] = NoParameters
     short: ClassVar[str | None] = None  # the parameter that a value alone is (`python: FILE.py:FUNCTION`)
     bounds: tuple[float, float] | None = (0.0, 1.0)
     higher_is_better: bool = True
@@ -190,7 +190,7 @@ class Metric:
     columns: tuple[str, ...] = ("score",)
     declared: tuple[str, ...] = ()
 
-    def __init__(self, name: str, parameters: Any, around: Around) -> None:
+    def __init__(self, name: str, parameters: Any, around: MetricContext) -> None:
         """Raises InputError, placed by the suite's reader, where parameters cannot be used here."""
         self.name = name
         self.parameters = parameters
@@ -206,15 +206,15 @@ class Metric:
         """The project's own Python that scoring runs."""
         return ()
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         """Score one cell that has an output. Raises ValueError with what is wrong where it cannot be scored."""
         raise NotImplementedError
 
-    async def judge(self, given: Given, askers: Askers) -> Score:
+    async def judge(self, given: MetricInput, askers: Clients) -> Score:
         """Score one cell by asking a model (`asks`). Raises what asking raises."""
         raise NotImplementedError
 
-    async def judge_pair(self, given: Given, baseline: Given, askers: Askers) -> Score:
+    async def judge_pair(self, given: MetricInput, baseline: MetricInput, askers: Clients) -> Score:
         """Score one cell against the baseline variant's of the same row and repeat (`pairs`), flagged or not.
 
         The baseline's own cells are scored against themselves, which asks nothing. Raises what asking raises.
@@ -225,7 +225,7 @@ class Metric:
         """Return what is wrong with an expected answer, None where it will do. Told of the row before the run."""
         return None
 
-    def unanswered(self, given: Given) -> Score:
+    def unanswered(self, given: MetricInput) -> Score:
         """Score an unparsed or cut-off answer: it is wrong, which is the worse end of the bounds."""
         worst = (self.bounds[0] if self.higher_is_better else self.bounds[1]) if self.bounds else 0.0
         return Score(worst, {"flag": given.cell.flag})

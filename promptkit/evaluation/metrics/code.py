@@ -1,24 +1,50 @@
-"""Whether a program that the model wrote passes tests, run in the sandbox."""
+"""Metrics by Python code, tests of a program in the sandbox, and a function of the project."""
 
 from __future__ import annotations
 
 import ast
-from typing import Any
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any, Final
 
 from pydantic import Field
 
-from promptkit.engine import Closed
-from promptkit.errors import InputError
-from promptkit.evaluation.metrics.base import Around, Askers, Given, Score
-from promptkit.evaluation.metrics.families import Proportion
-from promptkit.evaluation.metrics.values import shown, text_of
-from promptkit.tools import Failure, Limits, cut_program, session
+from promptkit.engine.spec import ClosedModel
+from promptkit.engine.tools import Tool, find_tool
+from promptkit.errors import InputError, ToolFailed, nearest
+from promptkit.evaluation.metrics.base import (
+    Clients,
+    Difference,
+    Estimate,
+    Metric,
+    MetricContext,
+    MetricInput,
+    Sample,
+    Score,
+)
+from promptkit.evaluation.metrics.estimation import (
+    Proportion,
+    binary_difference,
+    bounded_estimate,
+    graded_difference,
+    median_estimate,
+    ratio_difference,
+)
+from promptkit.evaluation.metrics.values import shown_value, text_of
+from promptkit.project_code.imported import imported_files
+from promptkit.project_code.reference import CodeReference
+from promptkit.storage.files import read_bytes
+from promptkit.tools.python import cut_program, open_sandbox
+from promptkit.tools.sandbox import Failure, Limits
 
 # So that the value of a program's last expression, which nobody reads, cannot make it fail.
 _NO_VALUE = "\nNone"
 
 
-class CodeParameters(Closed):
+class CodeParameters(ClosedModel):
     """`tests` is a Python program of asserts, the same for all rows; left out, the expected answer is it."""
 
     tests: str | None = None
@@ -40,7 +66,7 @@ class CodeTests(Proportion):
     asks = True
     costly = True
 
-    def __init__(self, name: str, parameters: CodeParameters, around: Around) -> None:
+    def __init__(self, name: str, parameters: CodeParameters, around: MetricContext) -> None:
         super().__init__(name, parameters, around)
         self.needs_expected = parameters.tests is None
         if parameters.tests is not None and (wrong := _wrong_tests(parameters.tests)):
@@ -49,21 +75,21 @@ class CodeTests(Proportion):
     def wrong_expected(self, expected: Any) -> str | None:
         return _wrong_tests(expected) if self.needs_expected else None
 
-    async def judge(self, given: Given, askers: Askers) -> Score:
+    async def judge(self, given: MetricInput, askers: Clients) -> Score:
         tests = self.parameters.tests or given.expected
         if wrong := _wrong_tests(tests):
             raise ValueError(wrong)
         program = cut_program(text_of(given.got))
         if not program:
             return Score(0.0, {"problem": "the answer holds no program"})
-        async with session(limits=Limits(seconds=self.parameters.seconds)) as sandbox:
+        async with open_sandbox(limits=Limits(seconds=self.parameters.seconds)) as sandbox:
             failure, where = (await sandbox.run(program + _NO_VALUE)).failure, "the program"
             if failure is None:
                 failure, where = (await sandbox.run(tests + _NO_VALUE)).failure, "a test"
-        return Score(1.0) if failure is None else _failed(failure, where)
+        return Score(1.0) if failure is None else _failed_score(failure, where)
 
 
-def _failed(failure: Failure, where: str) -> Score:
+def _failed_score(failure: Failure, where: str) -> Score:
     line = "" if failure.line is None else f", line {failure.line}"
     told = f"{where}{line}: {failure.message}"
     if failure.kind in ("unsupported", "crash"):
@@ -74,7 +100,7 @@ def _failed(failure: Failure, where: str) -> Score:
 def _wrong_tests(tests: Any) -> str | None:
     """Return what is wrong with tests, None where nothing is."""
     if not isinstance(tests, str):
-        return f"{shown(tests)} is no program of tests"
+        return f"{shown_value(tests)} is no program of tests"
     try:
         tree = ast.parse(tests)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -82,3 +108,154 @@ def _wrong_tests(tests: Any) -> str | None:
     if not any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(tree)):
         return "the tests have no `assert`: every program would pass them"
     return None
+
+
+ARGUMENTS: Final[Mapping[str, Callable[[MetricInput], Any]]] = {
+    "row": lambda given: dict(given.cell.row),
+    "output": lambda given: given.got,
+    "expected": lambda given: given.expected,
+    "steps": lambda given: dict(given.cell.steps),
+    "trace": lambda given: given.cell.trace(),
+}
+"""What a function may take, by the names of its parameters."""
+
+
+class PythonParameters(ClosedModel):
+    """`function` is `FILE.py:FUNCTION` or `package.module:FUNCTION`, of the project; `bounds: null` is a score without
+    any."""
+
+    function: str
+    bounds: list[float] | None = Field(default=[0.0, 1.0], min_length=2, max_length=2)
+    higher_is_better: bool = True
+
+
+class PythonFunction(Metric):
+    """What the function returns: a number, a boolean, or `{"score": …}` with whatever a person wants to see beside it.
+
+    It may be async. Whatever it raises, and a score that is none or lies outside the bounds, leaves the cell's score
+    missing and says why. Scores that are all 0 or 1 are summed up as right and wrong ones.
+    """
+
+    kind = "python"
+    about = "a function of your own: FILE.py:FUNCTION"
+    Parameters = PythonParameters
+    short = "function"
+    parameters: PythonParameters
+    needs_expected = False
+    asks = True
+
+    def __init__(self, name: str, parameters: PythonParameters, around: MetricContext) -> None:
+        super().__init__(name, parameters, around)
+        self.bounds = None if parameters.bounds is None else (float(parameters.bounds[0]), float(parameters.bounds[1]))
+        self.higher_is_better = parameters.higher_is_better
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise InputError(f"`bounds`: nothing lies between {self.bounds[0]:g} and {self.bounds[1]:g}")
+        self._tool = find_tool(name, parameters.function, around.folder, around.project, kind="metric")
+        if self._tool.takes is not None:
+            _check_takes(name, self._tool.takes)
+        self._content = _content_hash(self._tool)
+
+    @property
+    def key(self) -> str:
+        """Changes with the function's file and with the project's files that it imports."""
+        return f"{super().key}:{self._content}"
+
+    @property
+    def code(self) -> tuple[CodeReference, ...]:
+        return (self._tool.code,)
+
+    async def judge(self, given: MetricInput, askers: Clients) -> Score:
+        try:
+            takes = self._tool.takes if self._tool.takes is not None else _parameters(self._tool.function())
+            returned = await self._tool.run({name: ARGUMENTS[name](given) for name in takes if name in ARGUMENTS})
+        except ToolFailed as error:
+            return Score(None, why=str(error))
+        return self.read(returned)
+
+    def unanswered(self, given: MetricInput) -> Score:
+        if self.bounds is None:
+            return Score(None, why="an answer that is none has no worst score where the metric has no `bounds`")
+        return super().unanswered(given)
+
+    def estimate(self, sample: Sample) -> Estimate:
+        if self.bounds is None:
+            return median_estimate(sample)
+        return bounded_estimate(sample, self.bounds, binary=self._binary(sample))
+
+    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+        if self.bounds is None:
+            return ratio_difference(a, b, self.higher_is_better, level)
+        if self._binary(a) and self._binary(b):
+            return binary_difference(a, b, self.higher_is_better, level)
+        return graded_difference(a, b, self.bounds, self.higher_is_better, level)
+
+    def _binary(self, sample: Sample) -> bool:
+        scores = sample.scores
+        return self.bounds == (0.0, 1.0) and bool(((scores == 0) | (scores == 1)).all())
+
+    def read(self, returned: Any) -> Score:
+        """Return the score that a function has returned, missing where it is none."""
+        value, detail = returned, {}
+        if isinstance(returned, Mapping):
+            if "score" not in returned:
+                return Score(None, why=f"the function returned {_any_shown(returned)}, which has no `score`")
+            detail = {str(key): part for key, part in returned.items() if key != "score"}
+            value = returned["score"]
+        number = _number(value)
+        if number is None:
+            return Score(None, why=f"the function returned {_any_shown(value)}, which is no number")
+        if self.bounds is not None and not self.bounds[0] <= number <= self.bounds[1]:
+            low, high = self.bounds
+            told = f"the function returned {number:g}, outside [{low:g}, {high:g}]; `bounds: [LOW, HIGH]` names others"
+            return Score(None, why=told)
+        try:
+            return Score(number, json.loads(json.dumps(detail, allow_nan=False, default=str)))
+        except Exception as error:  # its text is made by objects of the user's own
+            return Score(None, why=f"what the function returned beside the score is not JSON: {error}")
+
+
+def _content_hash(tool: Tool) -> str:
+    digest = hashlib.sha256()
+    for file in imported_files(tool.file, tool.root) if tool.file is not None else ():
+        digest.update(hashlib.sha256(read_bytes(file)).digest())
+    return digest.hexdigest()
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
+    """Return the parameters of a function that was not read from its file; one with `**others` takes all.
+
+    Raises ToolFailed for a function that does not tell them, such as one written in C.
+    """
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise ToolFailed(f"the function does not tell its parameters: {error}") from error
+    if any(each.kind is each.VAR_KEYWORD for each in found):
+        return dict.fromkeys(ARGUMENTS, False)
+    return {each.name: each.default is each.empty for each in found}
+
+
+def _check_takes(name: str, takes: Mapping[str, bool]) -> None:
+    """Raise InputError where a function wants what a metric does not have."""
+    for parameter, is_required in takes.items():
+        if is_required and parameter not in ARGUMENTS:
+            told = f"metric `{name}`: its function takes `{parameter}`, which a metric does not have"
+            raise InputError(told, hint=nearest(parameter, ARGUMENTS))
+
+
+def _number(value: Any) -> float | None:
+    """Return a score as a number, numpy's among them; None for what is none, NaN and the infinite."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    try:
+        return float(value) if isinstance(value, int | float) and isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _any_shown(value: Any) -> str:
+    """Return a value as messages show it, whatever it is."""
+    try:
+        return shown_value(value)
+    except Exception:
+        return f"a {type(value).__name__}"

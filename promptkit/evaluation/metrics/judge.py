@@ -1,25 +1,228 @@
-"""A model as a judge of one answer, by a rubric and levels: what it says, and how far it can be believed."""
+"""LLM judges, the prompt and model of a judge, and the metric that scores one answer by a rubric."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, model_validator
 
-from promptkit.answers import probabilities
-from promptkit.engine import Closed
-from promptkit.evaluation.metrics.base import SAID, Around, Askers, Difference, Estimate, Given, Sample, Score
-from promptkit.evaluation.metrics.families import Graded, bounded, finite, graded_difference, told
-from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of, read_of
-from promptkit.evaluation.metrics.values import scalar_text, shown, text_of
-from promptkit.project_code import CodeReference
+from promptkit.answers.calibration import probabilities
+from promptkit.engine.dependencies import code_in, files_of
+from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.results import Trace
+from promptkit.engine.run import Runner
+from promptkit.engine.scope import compile_value
+from promptkit.engine.session import RunSettings
+from promptkit.engine.spec import ClosedModel
+from promptkit.engine.step_settings import resolve_model
+from promptkit.errors import InputError, Problem, PromptkitError, UnparsedAnswer, nearest
+from promptkit.evaluation.metrics.base import (
+    JUDGE_DETAIL,
+    Clients,
+    Difference,
+    Estimate,
+    MetricContext,
+    MetricInput,
+    Sample,
+    Score,
+)
+from promptkit.evaluation.metrics.estimation import (
+    Graded,
+    bounded_estimate,
+    finite,
+    graded_difference,
+    metric_difference,
+)
+from promptkit.evaluation.metrics.values import scalar_text, shown_value, text_of
+from promptkit.project import LIBRARY
+from promptkit.project_code.reference import CodeReference
+from promptkit.prompts.expressions import Expression
+from promptkit.storage.files import read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+SAME_MODEL: Final = "the judge is the model that is judged: models like their own answers; name another by `model`"
+SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
+_BEGINNING = 120
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeVerdict:
+    """What a judge answered, and the log-probabilities of its choices where the runtime gives them.
+
+    `said` is, for people, what it was asked and what it replied, with the calls and tokens that it took.
+    """
+
+    value: Any
+    logprobs: Mapping[str, float] | None
+    said: Mapping[str, Any]
+
+
+class NoVerdict(Exception):
+    """The judge's reply is no verdict; the message has its beginning."""
+
+
+class JudgePrompt:
+    """A prompt as a pipeline of one step, run by a judge's model. What a prompt does not take it is not given.
+
+    `gives` are the names of the values that `ask` gets. Raises InputError for a prompt that is not there, is broken, or
+    needs another input.
+    """
+
+    def __init__(self, prompt: str, model: str | None, around: MetricContext, gives: frozenset[str]) -> None:
+        path = around.project.find_prompt(prompt, beside=around.folder)
+        if path is None:
+            raise InputError(f"there is no prompt `{prompt}`", hint=nearest(prompt, around.project.names("prompts")))
+        self.model = None if model is None else resolve_model(model, around.folder, around.project)
+        self._pipeline = _with_model(load_target(path, around.project), self.model)
+        lacking = [name for name, each in self._pipeline.inputs.items() if name not in gives and not each.has_default]
+        if lacking:
+            told = (
+                f"the prompt `{prompt}` needs {', '.join(f'`{name}`' for name in lacking)}, which a judge is not given"
+            )
+            raise InputError(told, hint=nearest(lacking[0], gives))
+        # A project's own prompt may have a technique that thinks first.
+        self._thinks = any(step.asking and step.asking.technique != "vanilla" for step in self._pipeline.steps.values())
+        self._askers: Clients | None = None
+        self._opening: asyncio.Task[tuple[Runner, bool]] | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with any file that the judge's prompt is made of."""
+        return _pipeline_hash(self._pipeline)
+
+    @property
+    def code(self) -> tuple[CodeReference, ...]:
+        """The project's own Python that the prompt needs, that of the judge's `model` left aside."""
+        return tuple(each.code for each in code_in(self._pipeline, with_models=self.model is None))
+
+    async def ask(self, values: Mapping[str, Any], askers: Clients) -> JudgeVerdict:
+        """Ask once. Raises Babble, and what asking raises."""
+        runner, _ = await self._opened(askers)
+        inputs = {name: values.get(name, each.default) for name, each in self._pipeline.inputs.items()}
+        result = await runner.run(inputs)
+        if result.error is not None and not isinstance(result.error, UnparsedAnswer):
+            raise result.error
+        step = result.trace.children[0]
+        if result.error is not None or not self._is_verdict(step, result.output):
+            raise NoVerdict(f"the judge's reply is no verdict: {shown_value(step.calls[-1].reply.text, _BEGINNING)}")
+        last = step.calls[-1]
+        asked = [*(message.content for message in last.request.messages), last.request.begun]
+        spent = result.totals
+        said = {
+            "asked": "\n\n".join(filter(None, asked)),
+            "reply": last.reply.text,
+            "calls": spent.calls,
+            "tokens": spent.tokens_in + spent.tokens_out,
+        }
+        return JudgeVerdict(result.output, step.extra.get("scores"), said)
+
+    async def is_judged(self, askers: Clients) -> bool:
+        """Tell whether the judge is the run's own model."""
+        return (await self._opened(askers))[1]
+
+    def _is_verdict(self, step: Trace, value: Any) -> bool:
+        """Tell whether a reply that nothing held to the choices begins with one; thoughts may come before it."""
+        request = step.calls[-1].request
+        held = "scores" in step.extra or request.grammar is not None or request.schema is not None
+        return held or self._thinks or _begins_with(step.calls[-1].reply.text, value)
+
+    async def _opened(self, askers: Clients) -> tuple[Runner, bool]:
+        if self._opening is None or self._askers is not askers:
+            self._askers = askers
+            self._opening = asyncio.ensure_future(self._open(askers))
+        return await asyncio.shield(self._opening)
+
+    async def _open(self, askers: Clients) -> tuple[Runner, bool]:
+        runner = Runner(self._pipeline, models=askers, settings=RunSettings(repairs=0))
+        await runner.open()
+        digests = {model.digest for model in runner.session.answered.values()}
+        try:
+            own = (await (await askers.get(None)).model()).digest
+        except PromptkitError:  # steps name their models, and the default one is not there
+            return runner, False
+        return runner, own in digests
+
+
+def _begins_with(reply: str, value: Any) -> bool:
+    """Tell whether a free reply begins with a verdict, perhaps after a cue (`Level: good`).
+
+    One that only mentions it (`I cannot say whether it is good`) is none, though an answer would be read from it.
+    """
+    return (
+        re.match(rf"[\W_]*(?:\w[\w ]{{0,30}}:[\W_]*)?{re.escape(str(value))}(?!\w)", reply, re.IGNORECASE) is not None
+    )
+
+
+def question_of(given: MetricInput, question: str | None, hidden: frozenset[str]) -> dict[str, str]:
+    """Return what was asked, by name, as texts: what `question` is of the row, else the row's fields.
+
+    Left out of these are the `hidden` ones, and what is expected. Raises InputError for an expression that
+    fails, ValueError for a field that is not there.
+    """
+    if question is not None:
+        if "{{" not in question and question not in given.cell.row:
+            raise ValueError(f"the row has no field `{question}`, which `question` names")
+        value = read_value(question, given)
+        fields = value if isinstance(value, Mapping) else {"question": value}
+    else:
+        told = given.expected
+        row = given.cell.row
+        fields = {name: row[name] for name in row if name not in hidden and (told is None or row[name] != told)}
+    return {str(name): text_of(value) for name, value in fields.items() if value is not None}
+
+
+def read_value(text: str, given: MetricInput) -> Any:
+    """Return the value of an expression over `row`, `output`, `expected` and `steps`, or of a field of the row.
+
+    A field that the row lacks is None. Raises InputError for an expression that fails.
+    """
+    if "{{" not in text:
+        return given.cell.row.get(text)
+    cell = given.cell
+    scope = {"row": cell.row, "output": given.got, "expected": given.expected, "steps": cell.steps}
+    return Expression.parse(text).evaluate(scope)
+
+
+def fields_read(text: str | None) -> Iterator[str]:
+    """Yield the fields of the row that a template reads. Raises InputError where `read_value` could not evaluate it."""
+    if text is None:
+        return
+    if "{{" not in text:
+        yield text
+        return
+    value = compile_value(text, lambda path: Problem(""))
+    for unknown in sorted(value.names - SCOPE):
+        raise InputError(f"`{text}`: unknown name `{unknown}`", hint=nearest(unknown, SCOPE))
+    yield from (attribute for name, attribute in value.attributes if name == "row")
+
+
+def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
+    """Return a pipeline whose steps ask this model, whatever the project's defaults say."""
+    if model is None:
+        return pipeline
+    return replace(pipeline, steps={name: replace(step, model=model) for name, step in pipeline.steps.items()})
+
+
+def _pipeline_hash(pipeline: Pipeline) -> str:
+    """Return a hash of all that a pipeline's messages are made of."""
+    digest = hashlib.sha256()
+    for path in sorted(files_of(pipeline)):
+        inside = path.is_relative_to(LIBRARY)
+        digest.update(str(path.relative_to(LIBRARY) if inside else path.name).encode())
+        digest.update(read_bytes(path))
+    return digest.hexdigest()
+
 
 MOST_LEVELS = 11
 WANTED_LABELS = 50
@@ -27,7 +230,7 @@ GIVES = frozenset({"rubric", "levels", "question", "answer", "expected"})
 _HARD = "the model gives no log-probabilities: a score is the level that it named, not the mean of its levels"
 
 
-class JudgeParameters(Closed):
+class JudgeParameters(ClosedModel):
     """`levels` go from the worst to the best: words, or words with what they mean; or `scale` is two whole numbers.
 
     `question` is what was asked: an expression, or a field of the row; left out, the row's fields but what is expected.
@@ -81,7 +284,7 @@ class Judge(Graded):
     costly = True
     columns = ("score", "level", "label", "tokens", "weighed", "same_model")
 
-    def __init__(self, name: str, parameters: JudgeParameters, around: Around) -> None:
+    def __init__(self, name: str, parameters: JudgeParameters, around: MetricContext) -> None:
         super().__init__(name, parameters, around)
         self._names = parameters.names
         if parameters.scale is not None:
@@ -104,7 +307,7 @@ class Judge(Graded):
     def code(self) -> tuple[CodeReference, ...]:
         return self._prompt.code
 
-    async def judge(self, given: Given, askers: Askers) -> Score:
+    async def judge(self, given: MetricInput, askers: Clients) -> Score:
         label = self._label(given)
         wanted = self.parameters
         values = {
@@ -116,10 +319,10 @@ class Judge(Graded):
         }
         try:
             verdict = await self._prompt.ask(values, askers)
-        except Babble as babble:
+        except NoVerdict as babble:
             return Score(None, why=str(babble))
         if verdict.value not in self._names:
-            return Score(None, why=f"the judge's verdict {shown(verdict.value)} is none of the levels")
+            return Score(None, why=f"the judge's verdict {shown_value(verdict.value)} is none of the levels")
         detail: dict[str, Any] = {"level": verdict.value, "tokens": given.cell.tokens_out}
         value = self._values[verdict.value]
         if verdict.logprobs:
@@ -131,9 +334,9 @@ class Judge(Graded):
         if await self._prompt.is_judged(askers):
             detail["same_model"] = True
         low, high = self._bounds
-        return Score(min(max(value, low), high), {**detail, SAID: [verdict.said]})
+        return Score(min(max(value, low), high), {**detail, JUDGE_DETAIL: [verdict.said]})
 
-    def unanswered(self, given: Given) -> Score:
+    def unanswered(self, given: MetricInput) -> Score:
         """Score an answer that is none as the worst; a person's label of it stands all the same."""
         label = self._label(given)
         return Score(self._bounds[0], {"flag": given.cell.flag, **({} if label is None else {"label": label})})
@@ -173,7 +376,7 @@ class Judge(Graded):
     def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
         import numpy as np
 
-        from promptkit.evaluation.statistics.judging import corrected_difference
+        from promptkit.evaluation.statistics.agreement import corrected_difference
 
         if not len(a):
             return None
@@ -186,19 +389,19 @@ class Judge(Graded):
             known = ~np.isnan(labels)
             return graded_difference(self._labelled(a, known), self._labelled(b, known), self._bounds, True, level)
         found = corrected_difference(apart[~labelled], apart[labelled], of_labels[labelled], level=level)
-        return told(found, True, scale=self._width)
+        return metric_difference(found, True, scale=self._width)
 
     def _corrected(self, sample: Sample, judged: Estimate) -> Estimate:
         """Return the mean that labels would give. Where nearly all answers have one, it is that of the labels."""
         import numpy as np
 
-        from promptkit.evaluation.statistics.judging import corrected_mean
+        from promptkit.evaluation.statistics.agreement import corrected_mean
 
         labels = self._labels(sample)
         scores, of_labels = _by_cluster(sample.clusters, self._scaled(sample), labels)
         labelled = ~np.isnan(of_labels)
         if (~labelled).sum() < 2:
-            return bounded(self._labelled(sample, ~np.isnan(labels)), self._bounds, binary=False)
+            return bounded_estimate(self._labelled(sample, ~np.isnan(labels)), self._bounds, binary=False)
         found = corrected_mean(scores[~labelled], scores[labelled], of_labels[labelled])
         low, width = self._bounds[0], self._width
         return replace(
@@ -206,7 +409,7 @@ class Judge(Graded):
         )
 
     def _agreement(self, level: NDArray[np.float64], label: NDArray[np.float64]) -> dict[str, Any]:
-        from promptkit.evaluation.statistics.judging import agreement_with_labels
+        from promptkit.evaluation.statistics.agreement import agreement_with_labels
 
         classes = len(self._names)
         found = agreement_with_labels(level.astype(int), label.astype(int), ordinal=classes > 2, classes=classes)
@@ -219,18 +422,18 @@ class Judge(Graded):
             "high": finite(found.high),
         }
 
-    def _label(self, given: Given) -> str | None:
+    def _label(self, given: MetricInput) -> str | None:
         """Return the level that a person gave this answer, if one did. Raises ValueError for what is no level."""
         if self.parameters.labels is None:
             return None
-        value = read_of(self.parameters.labels, given)
+        value = read_value(self.parameters.labels, given)
         text = (scalar_text(value) or "").strip() if value is not None else ""
         if not text and value in (None, ""):
             return None
         for name in self._names:
             if name.casefold() == text.casefold():
                 return name
-        raise ValueError(f"the label {shown(value)} is none of the levels {', '.join(self._names)}")
+        raise ValueError(f"the label {shown_value(value)} is none of the levels {', '.join(self._names)}")
 
     def _labels(self, sample: Sample) -> NDArray[np.float64]:
         """Return the labels from 0 to 1, NaN where there is none."""
@@ -257,7 +460,7 @@ class Judge(Graded):
 
 
 def _correlation(scores: NDArray[np.float64], tokens: NDArray[np.float64]) -> float | None:
-    from promptkit.evaluation.statistics.judging import length_correlation
+    from promptkit.evaluation.statistics.agreement import length_correlation
 
     return finite(length_correlation(scores, tokens))
 

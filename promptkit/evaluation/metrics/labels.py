@@ -1,41 +1,45 @@
-"""One label a row: accuracy, balanced accuracy and F1, each with what holds for each class and a confusion matrix."""
+"""Metrics of one label a row, accuracy, balanced accuracy, F1, and the calibration of label probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import nan
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
-from promptkit.answers import AnswerType
-from promptkit.engine import Closed
+from promptkit.answers.base import AnswerType
+from promptkit.answers.calibration import probabilities
+from promptkit.engine.spec import ClosedModel
 from promptkit.errors import InputError, nearest
-from promptkit.evaluation.metrics.base import Around, Difference, Estimate, Given, Metric, Sample, Score
-from promptkit.evaluation.metrics.families import (
-    FEW,
+from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, MetricContext, MetricInput, Sample, Score
+from promptkit.evaluation.metrics.estimation import (
+    FEW_CLUSTERS,
     NOTHING_SCORED,
+    Graded,
     Proportion,
     binary_difference,
-    bounded,
-    from_mean,
-    told,
+    bounded_estimate,
+    mean_estimate,
+    metric_difference,
 )
 from promptkit.evaluation.metrics.values import (
+    answer_type,
     declared_labels,
     expected_of,
-    fault,
     label_of,
+    reading_fault,
     scalar_text,
-    shown,
     shown_label,
+    shown_value,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from promptkit.evaluation.statistics import Mean
+    from promptkit.evaluation.statistics.interval import Mean
 
 _FLAGS = {"unparsed": -1, "truncated": -2}
 MOST_CLASSES = 100
@@ -44,7 +48,7 @@ OTHERS = "(other labels)"
 
 
 @dataclass(frozen=True, slots=True)
-class Codes:
+class SampleLabels:
     """The labels of a sample as codes, (cells,): classes are numbered from 0 in the order of `classes`.
 
     `classes` are the labels that some row expects. Of `predicted`, labels that are no class follow in `others`; an
@@ -72,20 +76,20 @@ class Labelled(Metric):
 
     columns = ("score", "expected", "predicted")
 
-    def __init__(self, name: str, parameters: Any, around: Around) -> None:
+    def __init__(self, name: str, parameters: Any, around: MetricContext) -> None:
         super().__init__(name, parameters, around)
         self.declared = declared_labels(around.answer)
         self._numbers: dict[str, int] = {}
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         expected = expected_label(given.cell.answer, given.expected)
-        return _scored(expected, shown_label(given.got))
+        return _label_score(expected, shown_label(given.got))
 
-    def unanswered(self, given: Given) -> Score:
-        return _scored(expected_label(given.cell.answer, given.expected), f"({given.cell.flag})")
+    def unanswered(self, given: MetricInput) -> Score:
+        return _label_score(expected_label(given.cell.answer, given.expected), f"({given.cell.flag})")
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return fault(lambda: expected_label(self.around.answer, expected))
+        return reading_fault(lambda: expected_label(self.around.answer, expected))
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
@@ -93,7 +97,7 @@ class Labelled(Metric):
         code = next((code for flag, code in _FLAGS.items() if predicted == f"({flag})"), None)
         return (score.value, self._number(score.detail["expected"]), self._number(predicted) if code is None else code)
 
-    def codes(self, sample: Sample) -> Codes:
+    def codes(self, sample: Sample) -> SampleLabels:
         """Return the labels of a sample, its classes in the order of the answer's type, then of the alphabet."""
         import numpy as np
 
@@ -108,13 +112,13 @@ class Labelled(Metric):
         places[-2] = -2
         for code, name in enumerate((*classes, *others)):
             places[self._numbers[name]] = code
-        return Codes(places[expected], places[predicted], classes, others)
+        return SampleLabels(places[expected], places[predicted], classes, others)
 
-    def by_class(self, sample: Sample, codes: Codes) -> dict[str, Any]:
+    def by_class(self, sample: Sample, codes: SampleLabels) -> dict[str, Any]:
         """Return precision, recall and F1 of each class with intervals, and the confusion matrix."""
         import numpy as np
 
-        from promptkit.evaluation.statistics import precision_recall
+        from promptkit.evaluation.statistics.ratio import precision_recall
 
         counts = np.bincount(codes.expected, minlength=len(codes.classes))
         most = np.sort(np.argsort(-counts, kind="stable")[:MOST_CLASSES])
@@ -125,7 +129,7 @@ class Labelled(Metric):
             classes[codes.classes[code]] = {"n": int(counts[code])} | _flat(parts)
         return {"classes": classes, "confusion": _confusion(codes, most)}
 
-    def notes(self, codes: Codes) -> tuple[str, ...]:
+    def notes(self, codes: SampleLabels) -> tuple[str, ...]:
         """Return which labels no row expects."""
         absent = [name for name in self.declared if name not in codes.classes]
         return (f"no row expects {', '.join(absent)}: left out",) if absent else ()
@@ -141,7 +145,7 @@ class Label(Labelled, Proportion):
     about = "accuracy over labels, with precision and recall of each and a confusion matrix"
 
     def estimate(self, sample: Sample) -> Estimate:
-        found = bounded(sample, (0.0, 1.0), binary=True)
+        found = bounded_estimate(sample, (0.0, 1.0), binary=True)
         return replace(found, parts=self.by_class(sample, self.codes(sample))) if len(sample) else found
 
 
@@ -153,34 +157,34 @@ class BalancedAccuracy(Labelled):
     is_mean = False
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics import balanced_accuracy
+        from promptkit.evaluation.statistics.ratio import balanced_accuracy
 
         if not len(sample):
             return NOTHING_SCORED
         codes = self.codes(sample)
         found = balanced_accuracy(codes.expected, codes.read, sample.clusters)
-        notes = self.notes(codes) + _few(codes)
-        return from_mean(found, parts=self.by_class(sample, codes), notes=notes)
+        notes = self.notes(codes) + _few_notes(codes)
+        return mean_estimate(found, parts=self.by_class(sample, codes), notes=notes)
 
     def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics import balanced_accuracy_difference
+        from promptkit.evaluation.statistics.ratio import balanced_accuracy_difference
 
         if not len(a):
             return None
         mine, theirs = self.codes(a), self.codes(b)
         found = balanced_accuracy_difference(mine.expected, mine.read, theirs.read, a.clusters, level=level, seed=0)
-        return told(found, self.higher_is_better, notes=_few(mine))
+        return metric_difference(found, self.higher_is_better, notes=_few_notes(mine))
 
 
-def _averaged(value: Any) -> Any:
+def _average_text(value: Any) -> Any:
     text = scalar_text(value)
     return value if text is None else text
 
 
-class F1Parameters(Closed):
+class F1Parameters(ClosedModel):
     """`macro`, the mean of the classes' F1; `micro`, which is accuracy with one label a row; or one class."""
 
-    average: Annotated[str, BeforeValidator(_averaged)] = "macro"
+    average: Annotated[str, BeforeValidator(_average_text)] = "macro"
 
 
 class F1(Labelled):
@@ -192,7 +196,7 @@ class F1(Labelled):
     short = "average"
     parameters: F1Parameters
 
-    def __init__(self, name: str, parameters: F1Parameters, around: Around) -> None:
+    def __init__(self, name: str, parameters: F1Parameters, around: MetricContext) -> None:
         super().__init__(name, parameters, around)
         self.is_mean = parameters.average == "micro"
         known = ("macro", "micro", *self.declared)
@@ -203,24 +207,24 @@ class F1(Labelled):
             )
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics import f1, macro_f1
+        from promptkit.evaluation.statistics.ratio import f1, macro_f1
 
         if not len(sample):
             return NOTHING_SCORED
         codes, average = self.codes(sample), self.parameters.average
         parts = self.by_class(sample, codes)
         if average == "micro":
-            return replace(bounded(sample, (0.0, 1.0), binary=True), parts=parts)
+            return replace(bounded_estimate(sample, (0.0, 1.0), binary=True), parts=parts)
         if average == "macro":
             found: Mean | None = macro_f1(codes.expected, codes.read, sample.clusters)
-            return from_mean(found, parts=parts, notes=self.notes(codes) + _few(codes))
+            return mean_estimate(found, parts=parts, notes=self.notes(codes) + _few_notes(codes))
         right, extra, missing = self._counts(codes).T
         found = f1(right, extra, missing, sample.clusters)
         notes = () if found else (f"no row expects {average}, and none has it as an answer: F1 is undefined",)
-        return from_mean(found, parts=parts, notes=notes)
+        return mean_estimate(found, parts=parts, notes=notes)
 
     def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics import f1_difference, macro_f1_difference
+        from promptkit.evaluation.statistics.ratio import f1_difference, macro_f1_difference
 
         if not len(a):
             return None
@@ -229,11 +233,11 @@ class F1(Labelled):
             return binary_difference(a, b, self.higher_is_better, level)
         if average == "macro":
             found = macro_f1_difference(mine.expected, mine.read, theirs.read, a.clusters, level=level, seed=0)
-            return told(found, self.higher_is_better, notes=_few(mine))
+            return metric_difference(found, self.higher_is_better, notes=_few_notes(mine))
         of_class = f1_difference(self._counts(mine), self._counts(theirs), a.clusters, level=level, seed=0)
-        return told(of_class, self.higher_is_better) if of_class else None
+        return metric_difference(of_class, self.higher_is_better) if of_class else None
 
-    def _counts(self, codes: Codes) -> NDArray[np.float64]:
+    def _counts(self, codes: SampleLabels) -> NDArray[np.float64]:
         """Return whether each cell has the class rightly, wrongly, and wrongly not: (cells, 3)."""
         import numpy as np
 
@@ -247,20 +251,20 @@ def expected_label(answer: AnswerType | None, expected: Any) -> str:
     """Return an expected label as metrics compare it. Raises ValueError for what can be none."""
     label = label_of(expected_of(answer, expected))
     if label is None:
-        raise ValueError(f"{shown(expected)} is no label")
+        raise ValueError(f"{shown_value(expected)} is no label")
     return label
 
 
-def _scored(expected: str, predicted: str) -> Score:
+def _label_score(expected: str, predicted: str) -> Score:
     return Score(float(expected == predicted), {"expected": expected, "predicted": predicted})
 
 
-def _few(codes: Codes) -> tuple[str, ...]:
+def _few_notes(codes: SampleLabels) -> tuple[str, ...]:
     """Return which classes have too few rows for an interval that holds what it says."""
     import numpy as np
 
     counts = np.bincount(codes.expected, minlength=len(codes.classes))
-    few = [f"{name} {count}" for name, count in zip(codes.classes, counts, strict=True) if count < FEW]
+    few = [f"{name} {count}" for name, count in zip(codes.classes, counts, strict=True) if count < FEW_CLUSTERS]
     told = ", ".join(few[:MOST_OTHERS]) + (", …" if len(few) > MOST_OTHERS else "")
     return (f"few rows of a class make the interval too narrow: {told}",) if few else ()
 
@@ -274,7 +278,7 @@ def _flat(parts: dict[str, Mean | None]) -> dict[str, float | None]:
     return flat
 
 
-def _confusion(codes: Codes, most: NDArray[np.int64]) -> dict[str, dict[str, int]]:
+def _confusion(codes: SampleLabels, most: NDArray[np.int64]) -> dict[str, dict[str, int]]:
     """Return how often each expected label got each predicted one; rare labels that are no class count together."""
     import numpy as np
 
@@ -290,3 +294,117 @@ def _confusion(codes: Codes, most: NDArray[np.int64]) -> dict[str, dict[str, int
             row = table[names[expected]]
             row[shown_as[predicted]] = row.get(shown_as[predicted], 0) + count
     return table
+
+
+BINS = 15
+MOST_OUTSIDE = 0.05
+_NO_THRESHOLD = "the calibration error of few rows is too high by itself: hold thresholds against the Brier score"
+
+
+class CalibrationParameters(ClosedModel):
+    """`step` names the step whose probabilities are meant, where several have some."""
+
+    step: str | None = None
+
+
+class Calibration(Graded):
+    """Brier's score of the labels' probabilities (Brier 1950), halved so that two labels give (p − y)²: 0 is best.
+
+    `parts` have the expected calibration error in 15 bins of equal size (Naeini et al. 2015), without an interval:
+    binned, it is too high for few rows (Kumar et al. 2019). Probabilities are those that `decide: score` decides by,
+    `calibrate` included; a cell without any is missing.
+    """
+
+    kind = "calibration"
+    about = "Brier score of the labels' probabilities (lower is better), with the calibration error"
+    Parameters = CalibrationParameters
+    parameters: CalibrationParameters
+    higher_is_better = False
+    columns = ("score", "confidence", "right", "outside")
+
+    def measure(self, given: MetricInput) -> Score:
+        said = _label_scores(given, self.parameters.step)
+        offsets = said.get("offsets", {})
+        shares = probabilities({label: value + offsets.get(label, 0.0) for label, value in said["scores"].items()})
+        expected = _expected_alternative(answer_type(given), given.expected, shares)
+        brier = sum((share - (label == expected)) ** 2 for label, share in shares.items()) / 2
+        predicted = max(shares, key=lambda label: shares[label])
+        told = {
+            "probabilities": {label: round(share, 6) for label, share in shares.items()},
+            "confidence": shares[predicted],
+            "right": predicted == expected,
+            "outside": list(said.get("outside", ())),
+        }
+        return Score(min(brier, 1.0), told)
+
+    def wrong_expected(self, expected: Any) -> str | None:
+        answer = self.around.answer
+        return None if answer is None else reading_fault(lambda: answer.write(expected_of(answer, expected)))
+
+    def numbers(self, score: Score) -> Sequence[float]:
+        assert score.value is not None, "a missing score has no numbers"
+        told = score.detail
+        return (score.value, told.get("confidence", nan), told.get("right", nan), float(bool(told.get("outside"))))
+
+    def estimate(self, sample: Sample) -> Estimate:
+        import numpy as np
+
+        found = super().estimate(sample)
+        known = ~np.isnan(sample.values[:, 1])
+        if not known.any():
+            return found
+        confidence, right = sample.values[known, 1], sample.values[known, 2]
+        bins = list(_bins(confidence, right))
+        error = sum(each["n"] * abs(each["confidence"] - each["accuracy"]) for each in bins) / len(confidence)
+        outside = float(sample.values[known, 3].mean())
+        notes = [*found.notes, _NO_THRESHOLD]
+        if outside > MOST_OUTSIDE:
+            notes.append(f"in {outside:.0%} of the cells the model did not show all labels: those count as its last")
+        return replace(found, parts={"ece": error, "bins": bins}, notes=tuple(notes))
+
+
+def _bins(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> Iterator[dict[str, float]]:
+    """Yield bins of equally many cells, from the least confident to the most."""
+    import numpy as np
+
+    order = np.argsort(confidence, kind="stable")
+    for chosen in np.array_split(order, min(BINS, len(order))):
+        yield {
+            "confidence": float(confidence[chosen].mean()),
+            "accuracy": float(right[chosen].mean()),
+            "n": len(chosen),
+        }
+
+
+def _label_scores(given: MetricInput, step: str | None) -> Mapping[str, Any]:
+    """Return what the step that scored labels says beside its answer. Raises ValueError where it is not one step."""
+    found = {name: extra for name, extra in _scored_nodes(given.cell.trace(), "") if step is None or name == step}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise ValueError(f"several steps have probabilities ({', '.join(found)}): name one by `step`")
+    of = f"the step `{step}`" if step else "the trace"
+    raise ValueError(f"{of} has no probabilities of labels: they come from `decide: score`")
+
+
+def _scored_nodes(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the path of each node below that decided by its labels' probabilities, with what it says.
+
+    A vote has those of one sample, by which it did not decide.
+    """
+    for part in node.get("parts", ()):
+        name = part["name"] if part["kind"] != "step" else f"{path}.{part['name']}".lstrip(".")
+        extra = part.get("extra", {})
+        if "scores" in extra and "votes" not in extra:
+            yield name, extra
+        yield from _scored_nodes(part, path if part["kind"] == "pipeline" else name)
+
+
+def _expected_alternative(answer: AnswerType | None, expected: Any, shares: Mapping[str, float]) -> str:
+    """Return the expected answer as the scored alternatives are written. Raises ValueError for one that is none."""
+    text = scalar_text(expected) if answer is None else answer.write(expected_of(answer, expected))
+    folded = "" if text is None else text.strip().casefold()
+    alike = [label for label in shares if label == text] or [label for label in shares if label.casefold() == folded]
+    if len(alike) != 1:
+        raise ValueError(f"the expected answer {shown_value(expected)} is none of the labels {', '.join(shares)}")
+    return alike[0]

@@ -1,28 +1,33 @@
-"""Whether an answer is the expected one: as a value, as a normalized text, by a pattern, or by what it contains."""
+"""Metrics of a match with the expected answer, as a value, a normalized text, a pattern, a part, or a number."""
 
 from __future__ import annotations
 
 import re
 import string
+from fractions import Fraction
+from math import isfinite
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from promptkit.answers import AnswerType, ListOf, Text
-from promptkit.engine import Closed
+from promptkit.answers.base import AnswerType
+from promptkit.answers.lists import ListOf
+from promptkit.answers.text import Text
+from promptkit.engine.spec import ClosedModel
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics.base import Around, Askers, Given, Score
-from promptkit.evaluation.metrics.families import Proportion
+from promptkit.evaluation.metrics.base import Clients, MetricContext, MetricInput, Score
+from promptkit.evaluation.metrics.estimation import Proportion
 from promptkit.evaluation.metrics.values import (
     expected_of,
-    fault,
     frozen,
+    number_of,
+    reading_fault,
     same_number,
     scalar_text,
-    shown,
+    shown_value,
     text_of,
 )
-from promptkit.workers import find_pattern, pattern_fault
+from promptkit.workers.patterns import find_pattern, pattern_fault
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
@@ -38,15 +43,15 @@ class Exact(Proportion):
     kind = "exact"
     about = "the answer equals the expected one"
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         answer = given.cell.answer
         expected = expected_of(answer, given.expected)
         if answer is None:
-            return Score(float(_same(given.got, expected)))
-        return Score(float(_same_answer(answer, given.got, expected)))
+            return Score(float(_equal_untyped(given.got, expected)))
+        return Score(float(_equal_typed(answer, given.got, expected)))
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return fault(lambda: expected_of(self.around.answer, expected))
+        return reading_fault(lambda: expected_of(self.around.answer, expected))
 
 
 class Normalized(Proportion):
@@ -59,19 +64,19 @@ class Normalized(Proportion):
     kind = "normalized"
     about = "the answer equals the expected text, but for case, punctuation, articles and blanks"
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         expected = expected_of(None, given.expected)
         if isinstance(expected, list) and not isinstance(given.got, list):
             right = not {_comparable(item) for item in expected}.isdisjoint([_comparable(given.got)])
         else:
-            right = _alike(given.got, expected)
+            right = _equal_normalized(given.got, expected)
         return Score(float(right))
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return fault(lambda: expected_of(None, expected))
+        return reading_fault(lambda: expected_of(None, expected))
 
 
-class RegexParameters(Closed):
+class RegexParameters(ClosedModel):
     """`pattern` left out: the expected text is the pattern. `full`: it must match from beginning to end."""
 
     pattern: str | None = None
@@ -94,7 +99,7 @@ class Regex(Proportion):
     asks = True
     costly = True
 
-    def __init__(self, name: str, parameters: RegexParameters, around: Around) -> None:
+    def __init__(self, name: str, parameters: RegexParameters, around: MetricContext) -> None:
         super().__init__(name, parameters, around)
         self.needs_expected = parameters.pattern is None
         if parameters.pattern is not None and (fault := pattern_fault(parameters.pattern)):
@@ -103,7 +108,7 @@ class Regex(Proportion):
     def wrong_expected(self, expected: Any) -> str | None:
         return pattern_fault(expected) if self.needs_expected else None
 
-    async def judge(self, given: Given, askers: Askers) -> Score:
+    async def judge(self, given: MetricInput, askers: Clients) -> Score:
         pattern = given.expected if self.parameters.pattern is None else self.parameters.pattern
         found = await find_pattern(
             pattern, text_of(given.got), full=self.parameters.full, ignore_case=self.parameters.ignore_case
@@ -111,7 +116,7 @@ class Regex(Proportion):
         return Score(0.0) if found is None else Score(1.0, {"found": found})
 
 
-class ContainsParameters(Closed):
+class ContainsParameters(ClosedModel):
     """What the answer must contain: one text, any or all of several; left out, what is expected (of a list, all)."""
 
     text: str | None = None
@@ -139,20 +144,20 @@ class Contains(Proportion):
     short = "text"
     parameters: ContainsParameters
 
-    def __init__(self, name: str, parameters: ContainsParameters, around: Around) -> None:
+    def __init__(self, name: str, parameters: ContainsParameters, around: MetricContext) -> None:
         super().__init__(name, parameters, around)
         self._fixed = parameters.any or parameters.all or ([parameters.text] if parameters.text else None)
         self.needs_expected = self._fixed is None
 
-    def measure(self, given: Given) -> Score:
-        wanted = self._fixed or _wanted(given.expected)
+    def measure(self, given: MetricInput) -> Score:
+        wanted = self._fixed or _expected_texts(given.expected)
         text = self._folded(text_of(given.got))
         missing = [item for item in wanted if self._folded(item) not in text]
         right = len(missing) < len(wanted) if self.parameters.any else not missing
         return Score(1.0) if right else Score(0.0, {"missing": missing})
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return None if self._fixed else fault(lambda: _wanted(expected))
+        return None if self._fixed else reading_fault(lambda: _expected_texts(expected))
 
     def _folded(self, text: str) -> str:
         return text.casefold() if self.parameters.ignore_case else text
@@ -164,10 +169,10 @@ def normalized(value: Any) -> str:
     return " ".join(_ARTICLE.sub(" ", bare).split())
 
 
-def _alike(got: Any, expected: Any) -> bool:
+def _equal_normalized(got: Any, expected: Any) -> bool:
     """Tell whether two values, or lists of them, are the same normalized."""
     if isinstance(got, list) and isinstance(expected, list):
-        return len(got) == len(expected) and all(map(_alike, got, expected))
+        return len(got) == len(expected) and all(map(_equal_normalized, got, expected))
     return _comparable(got) == _comparable(expected)
 
 
@@ -177,16 +182,16 @@ def _comparable(value: Any) -> tuple[str, str]:
     return (bare, "") if bare else ("", text_of(value).casefold().strip())
 
 
-def _wanted(expected: Any) -> list[str]:
+def _expected_texts(expected: Any) -> list[str]:
     """Return the texts that an answer must contain. Raises ValueError where there is none."""
     texts = [scalar_text(item) for item in (expected if isinstance(expected, list) else [expected])]
     found = [text for text in texts if text]
     if not found or len(found) < len(texts):
-        raise ValueError(f"{shown(expected)} is no text, nor a list of texts, that an answer could contain")
+        raise ValueError(f"{shown_value(expected)} is no text, nor a list of texts, that an answer could contain")
     return found
 
 
-def _same_answer(answer: AnswerType, got: Any, expected: Any) -> bool:
+def _equal_typed(answer: AnswerType, got: Any, expected: Any) -> bool:
     free = isinstance(answer, Text) or (isinstance(answer, ListOf) and isinstance(answer.of, Text))
     if free:
         return bool(frozen(got) == frozen(expected))
@@ -197,7 +202,7 @@ def _same_answer(answer: AnswerType, got: Any, expected: Any) -> bool:
         return False
 
 
-def _same(got: Any, expected: Any) -> bool:
+def _equal_untyped(got: Any, expected: Any) -> bool:
     """Tell whether two values without a type are equal; a number or boolean equals the text that writes it."""
     for value, text in ((got, expected), (expected, got)):
         if isinstance(text, str) and isinstance(value, bool):
@@ -205,3 +210,54 @@ def _same(got: Any, expected: Any) -> bool:
         if isinstance(text, str) and isinstance(value, int | float):
             return same_number(text, value)
     return bool(frozen(got) == frozen(expected))
+
+
+class NumberParameters(ClosedModel):
+    """How far off a right number may be: in its unit, or as a share of the expected number; the wider one counts."""
+
+    tolerance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    relative: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class Number(Proportion):
+    """A number within a tolerance of the expected one; texts are read as the answer type `number` reads them.
+
+    The distance is reckoned in decimals, so that 0.51 is within 0.01 of 0.5.
+    """
+
+    kind = "number"
+    about = "the number is within a tolerance of the expected one"
+    Parameters = NumberParameters
+    short = "tolerance"
+    parameters: NumberParameters
+
+    def measure(self, given: MetricInput) -> Score:
+        expected = as_fraction(number_of(given.expected))
+        try:
+            got = as_fraction(number_of(given.got))
+        except ValueError as error:
+            return Score(0.0, {"problem": str(error)})
+        if within_tolerance(got, expected, self.parameters.tolerance, self.parameters.relative):
+            return Score(1.0)
+        return Score(0.0, _distance_detail(got - expected))
+
+    def wrong_expected(self, expected: Any) -> str | None:
+        return reading_fault(lambda: number_of(expected))
+
+
+def as_fraction(value: int | float) -> Fraction:
+    """Return a finite number as the decimals that write it say."""
+    return Fraction(value) if isinstance(value, int) else Fraction(repr(value))
+
+
+def within_tolerance(got: Fraction, expected: Fraction, tolerance: float, relative: float = 0.0) -> bool:
+    """Tell whether two numbers are no further apart than the wider of an absolute and a relative tolerance."""
+    return abs(got - expected) <= max(as_fraction(tolerance), as_fraction(relative) * abs(expected))
+
+
+def _distance_detail(distance: Fraction) -> dict[str, Any]:
+    try:
+        off = float(distance)
+    except OverflowError:
+        return {}
+    return {"off": off} if isfinite(off) else {}

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from promptkit.engine import Closed
-from promptkit.evaluation.metrics.base import Around, Difference, Estimate, Given, Sample, Score
-from promptkit.evaluation.metrics.families import Measured, Proportion, binary_difference, bounded
+from promptkit.engine.spec import ClosedModel
+from promptkit.evaluation.metrics.base import Difference, Estimate, MetricContext, MetricInput, Sample, Score
+from promptkit.evaluation.metrics.estimation import Proportion, Unbounded, binary_difference, bounded_estimate
 from promptkit.evaluation.metrics.values import text_of
 
 
-class LengthParameters(Closed):
+class LengthParameters(ClosedModel):
     """`min` and `max` belong to the range; with either the metric tells whether the answer is that long."""
 
     unit: Literal["words", "characters"] = "words"
@@ -27,7 +27,7 @@ class LengthParameters(Closed):
         return self
 
 
-class Length(Measured):
+class Length(Unbounded):
     """How many words (between blanks) or characters the answer's text has; with bounds, whether it keeps them."""
 
     kind = "length"
@@ -35,14 +35,14 @@ class Length(Measured):
     Parameters = LengthParameters
     parameters: LengthParameters
 
-    def __init__(self, name: str, parameters: LengthParameters, around: Around) -> None:
+    def __init__(self, name: str, parameters: LengthParameters, around: MetricContext) -> None:
         super().__init__(name, parameters, around)
         self._bounded = parameters.min is not None or parameters.max is not None
         if self._bounded:
             self.bounds = (0.0, 1.0)
             self.higher_is_better = True
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         text = text_of(given.got)
         length = len(text.split()) if self.parameters.unit == "words" else len(text)
         if not self._bounded:
@@ -51,7 +51,7 @@ class Length(Measured):
         keeps = low <= length and (high is None or length <= high)
         return Score(float(keeps), {"length": length})
 
-    def unanswered(self, given: Given) -> Score:
+    def unanswered(self, given: MetricInput) -> Score:
         if not self._bounded:
             return super().unanswered(given)
         return Score(0.0, {"flag": given.cell.flag})
@@ -59,7 +59,7 @@ class Length(Measured):
     def estimate(self, sample: Sample) -> Estimate:
         if not self._bounded:
             return super().estimate(sample)
-        return bounded(sample, (0.0, 1.0), binary=True)
+        return bounded_estimate(sample, (0.0, 1.0), binary=True)
 
     def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
         if not self._bounded:
@@ -67,13 +67,13 @@ class Length(Measured):
         return binary_difference(a, b, self.higher_is_better, level)
 
 
-class TokensParameters(Closed):
+class TokensParameters(ClosedModel):
     """Which tokens count: those sent, those made, or all."""
 
     count: Literal["in", "out", "all"] = "all"
 
 
-class Tokens(Measured):
+class Tokens(Unbounded):
     """The tokens that a cell took, over all its calls."""
 
     kind = "tokens"
@@ -82,19 +82,19 @@ class Tokens(Measured):
     short = "count"
     parameters: TokensParameters
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         counted: Mapping[str, Any] = {"in": given.cell.tokens_in, "out": given.cell.tokens_out}
         which = self.parameters.count
         return Score(float(sum(counted.values()) if which == "all" else counted[which]))
 
 
-class Latency(Measured):
+class Latency(Unbounded):
     """The model's own seconds for all requests of a cell; a kept reply counts with what it took when it was made."""
 
     kind = "latency"
     about = "seconds that a row takes"
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         return Score(float(given.cell.seconds))
 
 
@@ -105,5 +105,5 @@ class Format(Proportion):
     about = "the answer parses and is not cut off"
     needs_expected = False
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         return Score(float(not given.cell.flag))

@@ -9,15 +9,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from promptkit.engine import Closed
-from promptkit.evaluation.metrics.base import SAID, Around, Askers, Difference, Estimate, Given, Metric, Sample, Score
-from promptkit.evaluation.metrics.families import NOTHING_SCORED, binary_difference, count_clusters, independent
-from promptkit.evaluation.metrics.judges import SAME_MODEL, Babble, JudgePrompt, fields_read, question_of
-from promptkit.evaluation.metrics.values import frozen, shown, text_of
-from promptkit.project_code import CodeReference
+from promptkit.engine.spec import ClosedModel
+from promptkit.evaluation.metrics.base import (
+    JUDGE_DETAIL,
+    Clients,
+    Difference,
+    Estimate,
+    Metric,
+    MetricContext,
+    MetricInput,
+    Sample,
+    Score,
+)
+from promptkit.evaluation.metrics.estimation import (
+    NOTHING_SCORED,
+    binary_difference,
+    count_clusters,
+    has_independent_cells,
+)
+from promptkit.evaluation.metrics.judge import SAME_MODEL, JudgePrompt, NoVerdict, fields_read, question_of
+from promptkit.evaluation.metrics.values import frozen, shown_value, text_of
+from promptkit.project_code.reference import CodeReference
 
 if TYPE_CHECKING:
-    from promptkit.evaluation.statistics.judging import Orders
+    from promptkit.evaluation.statistics.agreement import OrderCounts
 
 GIVES = frozenset({"rubric", "question", "first", "second", "expected"})
 LEAST_CONSISTENT = 0.7
@@ -25,7 +40,7 @@ VERDICTS: Final = {"first": 1, "second": -1}
 _UNSURE: Final = "no verdict from this judge: it keeps to its own in too few pairs when their order is turned"
 
 
-class PairwiseParameters(Closed):
+class PairwiseParameters(ClosedModel):
     """`question` is what was asked: an expression, or a field of the row; left out, all fields but what is expected."""
 
     rubric: str = Field(min_length=1)
@@ -52,7 +67,7 @@ class Pairwise(Metric):
     costly = True
     columns = ("score", "shown_first", "shown_last", "same_model")
 
-    def __init__(self, name: str, parameters: PairwiseParameters, around: Around) -> None:
+    def __init__(self, name: str, parameters: PairwiseParameters, around: MetricContext) -> None:
         super().__init__(name, parameters, around)
         list(fields_read(parameters.question))
         self._prompt = JudgePrompt(parameters.prompt, parameters.model, around, GIVES)
@@ -66,7 +81,7 @@ class Pairwise(Metric):
     def code(self) -> tuple[CodeReference, ...]:
         return self._prompt.code
 
-    async def judge_pair(self, given: Given, baseline: Given, askers: Askers) -> Score:
+    async def judge_pair(self, given: MetricInput, baseline: MetricInput, askers: Clients) -> Score:
         ours, theirs = given.cell.flag, baseline.cell.flag
         if ours or theirs:
             value = 0.5 if ours and theirs else 0.0 if ours else 1.0
@@ -83,10 +98,10 @@ class Pairwise(Metric):
         for first, second in (pair, pair[::-1]):
             try:
                 said = await self._prompt.ask({**values, "first": first, "second": second}, askers)
-            except Babble as babble:
+            except NoVerdict as babble:
                 return Score(None, why=str(babble))
             if said.value not in tuple(VERDICTS):
-                return Score(None, why=f"the judge's verdict {shown(said.value)} is neither `first` nor `second`")
+                return Score(None, why=f"the judge's verdict {shown_value(said.value)} is neither `first` nor `second`")
             verdicts.append(said.value)
             said_all.append(said.said)
         return await self._scored(verdicts, said_all, askers)
@@ -105,7 +120,7 @@ class Pairwise(Metric):
     def estimate(self, sample: Sample) -> Estimate:
         if not len(sample):
             return NOTHING_SCORED
-        apart = _apart(sample, 0.95)
+        apart = _difference_from_tie(sample, 0.95)
         return Estimate(
             mean=float(sample.scores.mean()),
             low=None if apart.low is None else 0.5 + apart.low,
@@ -121,18 +136,18 @@ class Pairwise(Metric):
         if not len(a):
             return None
         if _is_baseline(b):
-            return _apart(a, level)
+            return _difference_from_tie(a, level)
         if _is_baseline(a):
             turned = Sample(1 - b.values[:, :1], b.rows, b.clusters)
-            return _apart(b, level, turned)
+            return _difference_from_tie(b, level, turned)
         return None
 
-    async def _scored(self, verdicts: Sequence[str], said: Sequence[Mapping[str, Any]], askers: Askers) -> Score:
+    async def _scored(self, verdicts: Sequence[str], said: Sequence[Mapping[str, Any]], askers: Clients) -> Score:
         detail: dict[str, Any] = {"verdicts": list(verdicts)}
         if await self._prompt.is_judged(askers):
             detail["same_model"] = True
         wins = (verdicts[0] == "first") + (verdicts[1] == "second")
-        return Score(wins / 2, {**detail, SAID: list(said)})
+        return Score(wins / 2, {**detail, JUDGE_DETAIL: list(said)})
 
 
 def _is_baseline(sample: Sample) -> bool:
@@ -140,7 +155,7 @@ def _is_baseline(sample: Sample) -> bool:
     return bool((sample.scores == 0.5).all()) and not _orders(sample).n
 
 
-def _apart(sample: Sample, level: float, turned: Sample | None = None) -> Difference:
+def _difference_from_tie(sample: Sample, level: float, turned: Sample | None = None) -> Difference:
     """Return how far the mean score lies from a tie: half of wins less losses, as a share of all cells.
 
     Without an interval where the judge is not consistent. `turned` are the same scores seen from the baseline.
@@ -160,7 +175,7 @@ def _apart(sample: Sample, level: float, turned: Sample | None = None) -> Differ
         low=_half(found.low),
         high=_half(found.high),
         # A discordant share goes with the square of a difference, a standard deviation with the difference.
-        spread=_half(_half(found.spread) if independent(sample) else found.spread),
+        spread=_half(_half(found.spread) if has_independent_cells(sample) else found.spread),
         notes=found.notes if orders.n else (),
     )
 
@@ -169,11 +184,11 @@ def _half(value: float | None) -> float | None:
     return None if value is None else value / 2
 
 
-def _orders(sample: Sample) -> Orders:
+def _orders(sample: Sample) -> OrderCounts:
     """Return what the judge said of the pairs that it was asked about."""
     import numpy as np
 
-    from promptkit.evaluation.statistics.judging import both_orders
+    from promptkit.evaluation.statistics.agreement import both_orders
 
     asked = ~np.isnan(sample.values[:, 1])
     return both_orders(sample.values[asked, 1].astype(int), sample.values[asked, 2].astype(int))
@@ -181,7 +196,7 @@ def _orders(sample: Sample) -> Orders:
 
 def _parts(sample: Sample) -> dict[str, Any]:
     """Return what people see of a judge: its verdicts, and how far the order sways it."""
-    from promptkit.evaluation.statistics.judging import consistency, position_bias
+    from promptkit.evaluation.statistics.agreement import consistency, position_bias
 
     wins, losses = int((sample.scores == 1).sum()), int((sample.scores == 0).sum())
     parts: dict[str, Any] = {"wins": wins, "losses": losses, "ties": len(sample) - wins - losses}

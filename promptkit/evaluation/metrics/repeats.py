@@ -1,4 +1,4 @@
-"""What the repeats of a row say together: whether they agree, and whether one or all of k are right."""
+"""Metrics of the repeats of a row, their agreement, pass@k and pass^k."""
 
 from __future__ import annotations
 
@@ -6,31 +6,66 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import isnan, nan
+from math import comb, isnan, nan
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from promptkit.engine import Closed
+from promptkit.engine.spec import ClosedModel
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.metrics.base import (
-    Around,
-    Askers,
+    Clients,
     Difference,
     Estimate,
-    Given,
     Metric,
+    MetricContext,
+    MetricInput,
     NoParameters,
     Sample,
     Score,
 )
-from promptkit.evaluation.metrics.families import FEW, NO_BOOTSTRAP, NOTHING_SCORED, bounded, finite, graded_difference
+from promptkit.evaluation.metrics.estimation import (
+    FEW_CLUSTERS,
+    NO_BOOTSTRAP,
+    NOTHING_SCORED,
+    bounded_estimate,
+    finite,
+    graded_difference,
+)
 from promptkit.evaluation.metrics.matches import Exact
 from promptkit.evaluation.metrics.values import TOO_DEEP, answer_type, frozen
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+def pass_at(n: int, c: int, k: int) -> float:
+    """Return pass@k without bias: the chance that k of these `n` samples, `c` of them right, hold a right one.
+
+    1 - C(n-c, k)/C(n, k) (Chen et al. 2021, arXiv 2107.03374). It is a score of one row; rows are averaged. Raises
+    ValueError for counts that are none and for fewer than k samples.
+    """
+    _check_draws(n, c, k)
+    return 1 - comb(n - c, k) / comb(n, k)
+
+
+def pass_all(n: int, c: int, k: int) -> float:
+    """Return pass^k without bias: the chance that k of these `n` samples, `c` of them right, are all right.
+
+    C(c, k)/C(n, k) (Yao et al. 2024, arXiv 2406.12045). It is a score of one row; rows are averaged. Raises ValueError
+    for counts that are none and for fewer than k samples.
+    """
+    _check_draws(n, c, k)
+    return comb(c, k) / comb(n, k)
+
+
+def _check_draws(n: int, c: int, k: int) -> None:
+    if not 0 <= c <= n:
+        raise ValueError(f"{c} of {n} samples cannot be right")
+    if not 1 <= k <= n:
+        raise ValueError(f"{k} of {n} samples cannot be drawn")
+
 
 _NO_REPEATS = "no row has two answers: agreement needs `repeat: 2` or more, and a temperature above 0"
 _ALL_ONE = "all answers are one and the same: alpha, which is beyond chance, is not defined"
@@ -50,7 +85,7 @@ class Agreement(Metric):
     needs_expected = False
     columns = ("score", "answer")
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         answer = answer_type(given)
         try:
             key = frozen(given.got) if answer is None else answer.vote_key(given.got)
@@ -58,7 +93,7 @@ class Agreement(Metric):
             key = frozen(given.got)
         return Score(1.0, {"same": _code(key)})
 
-    def unanswered(self, given: Given) -> Score:
+    def unanswered(self, given: MetricInput) -> Score:
         return Score(1.0, {"same": 0, "flag": given.cell.flag})
 
     def numbers(self, score: Score) -> Sequence[float]:
@@ -66,7 +101,7 @@ class Agreement(Metric):
         return (score.value, float(score.detail["same"]))
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics import percentile_interval
+        from promptkit.evaluation.statistics.bootstrap import percentile_interval
 
         if not len(sample):
             return NOTHING_SCORED
@@ -77,7 +112,7 @@ class Agreement(Metric):
         value = alpha(None)
         if isnan(value):
             return replace(told, notes=(_ALL_ONE,))
-        if clusters < FEW:
+        if clusters < FEW_CLUSTERS:
             return replace(told, mean=value, notes=(NO_BOOTSTRAP,))
         try:
             low, high = percentile_interval(alpha, clusters, seed=0)
@@ -143,7 +178,7 @@ def _alpha_of(sample: Sample) -> tuple[Callable[[NDArray[np.int64] | None], floa
     return alpha, len(names), len(first)
 
 
-class PassParameters(Closed):
+class PassParameters(ClosedModel):
     """Of `k` answers; `metric` names one of the suite above this one that tells which are right, else `exact` does."""
 
     k: int = Field(ge=1)
@@ -160,7 +195,7 @@ class Passes(Metric):
     is_mean = False
     parameters: PassParameters
 
-    def __init__(self, name: str, parameters: PassParameters, around: Around) -> None:
+    def __init__(self, name: str, parameters: PassParameters, around: MetricContext) -> None:
         super().__init__(name, parameters, around)
         self._right = self._metric(parameters.metric)
         self.needs_expected, self.asks = self._right.needs_expected, self._right.asks
@@ -173,13 +208,13 @@ class Passes(Metric):
     def wrong_expected(self, expected: Any) -> str | None:
         return self._right.wrong_expected(expected)
 
-    def measure(self, given: Given) -> Score:
+    def measure(self, given: MetricInput) -> Score:
         return self._passed(self._right.measure(given))
 
-    async def judge(self, given: Given, askers: Askers) -> Score:
+    async def judge(self, given: MetricInput, askers: Clients) -> Score:
         return self._passed(await self._right.judge(given, askers))
 
-    def unanswered(self, given: Given) -> Score:
+    def unanswered(self, given: MetricInput) -> Score:
         return self._passed(self._right.unanswered(given))
 
     def estimate(self, sample: Sample) -> Estimate:
@@ -194,7 +229,7 @@ class Passes(Metric):
         if not len(rows):
             told = f"no row has {k} answers: set `repeat: {k}` or more, and a temperature above 0"
             return Estimate(mean=None, notes=(told,))
-        found = bounded(rows, (0.0, 1.0), binary=False)
+        found = bounded_estimate(rows, (0.0, 1.0), binary=False)
         notes = (f"{lacking} rows with fewer than {k} answers are left out",) if lacking else ()
         return replace(found, n=cells, parts={"rows": len(rows), "k": k}, notes=(*found.notes, *notes))
 
@@ -243,7 +278,6 @@ class PassAt(Passes):
     about = "at least one of k answers is right (needs `repeat`)"
 
     def _row_score(self, n: int, c: int, k: int) -> float:
-        from promptkit.evaluation.statistics.passes import pass_at
 
         return pass_at(n, c, k)
 
@@ -255,6 +289,5 @@ class PassAll(Passes):
     about = "all of k answers are right (needs `repeat`)"
 
     def _row_score(self, n: int, c: int, k: int) -> float:
-        from promptkit.evaluation.statistics.passes import pass_all
 
         return pass_all(n, c, k)

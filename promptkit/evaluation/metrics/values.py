@@ -13,10 +13,13 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, TypeGuard
 
-from promptkit.answers import AnswerType, Boolean, Json, Label, Labels, Number
-from promptkit.engine import expected_value
+from promptkit.answers.base import AnswerType
+from promptkit.answers.json_value import Json
+from promptkit.answers.labels import Boolean, Label, Labels
+from promptkit.answers.number import Number
+from promptkit.engine.step_rows import expected_value
 from promptkit.errors import nearest
-from promptkit.evaluation.metrics.base import Given
+from promptkit.evaluation.metrics.base import MetricInput
 
 LONGEST_LABEL = 80
 TOO_DEEP = "the value is nested too deep to compare"
@@ -24,7 +27,7 @@ _NUMBER = Number()
 _JSON = Json()
 
 
-def answer_type(given: Given) -> AnswerType | None:
+def answer_type(given: MetricInput) -> AnswerType | None:
     """Return the type of what a metric got, where that is the whole output of one step."""
     got, output = given.got, given.cell.output
     whole = got is output or (isinstance(got, str | int | float) and type(got) is type(output) and got == output)
@@ -45,7 +48,7 @@ def expected_of(answer: AnswerType | None, expected: Any) -> Any:
     return expected if answer is None else expected_value(answer, expected)
 
 
-def fault(read: Callable[[], Any]) -> str | None:
+def reading_fault(read: Callable[[], Any]) -> str | None:
     """Return what a reader says of a value that it cannot read, None where it can."""
     try:
         read()
@@ -109,7 +112,7 @@ def number_of(value: Any) -> int | float:
     if isinstance(value, str):
         return _NUMBER.parse(value)  # type: ignore[no-any-return]
     if not is_number(value):
-        raise ValueError(f"{shown(value)} is no number")
+        raise ValueError(f"{shown_value(value)} is no number")
     return value
 
 
@@ -150,7 +153,7 @@ def declared_labels(answer: AnswerType | None) -> tuple[str, ...]:
     return ()
 
 
-def shown(value: Any, limit: int = 60) -> str:
+def shown_value(value: Any, limit: int = 60) -> str:
     """Return a value as messages show it, cut where it is long."""
     try:
         text = json_of(value)
@@ -168,7 +171,7 @@ def _one_of(names: Sequence[str], expected: Any) -> str:
     if len(alike) == 1:
         return alike[0]
     hint = nearest(text, names)
-    told = shown(expected)
+    told = shown_value(expected)
     raise ValueError(f"{told} is none of the labels that the answer may have" + (f"; {hint}" if hint else ""))
 
 
@@ -181,5 +184,5 @@ def _several_of(answer: Labels, expected: Any) -> list[str]:
         marks = "".join(mark for mark in ",;" if not any(mark in name for name in names))
         expected = [part for part in re.split(f"[{marks}\n]", expected) if part.strip()]
     if not isinstance(expected, list | tuple):
-        raise ValueError(f"{shown(expected)} is no list of labels")
+        raise ValueError(f"{shown_value(expected)} is no list of labels")
     return list(dict.fromkeys(_one_of(names, item) for item in expected))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-Z_95: Final = 1.959964
+NORMAL_QUANTILE: Final = 1.959964
 """The standard normal quantile of a two-sided interval of 95 %."""
 SLACK: Final = 1e-9
 """How far rounding may put a score beyond its bounds."""
@@ -73,8 +73,8 @@ def upper_share(level: float) -> float:
 
 
 def normal_quantile(level: float) -> float:
-    """Return the normal quantile of a two-sided interval of confidence `level`, `Z_95` for 0.95."""
-    return Z_95 if level == 0.95 else NormalDist().inv_cdf(upper_share(level))
+    """Return the normal quantile of a two-sided interval of confidence `level`, `NORMAL_QUANTILE` for 0.95."""
+    return NORMAL_QUANTILE if level == 0.95 else NormalDist().inv_cdf(upper_share(level))
 
 
 def t_quantile(level: float, degrees: float) -> float:
@@ -84,7 +84,7 @@ def t_quantile(level: float, degrees: float) -> float:
     return float(stdtrit(degrees, upper_share(level))) if degrees > 0 else inf
 
 
-def wilson(right: int, n: int, *, z: float = Z_95) -> Interval:
+def wilson(right: int, n: int, *, z: float = NORMAL_QUANTILE) -> Interval:
     """Return Wilson's score interval of a rate (Wilson 1927, Journal of the American Statistical Association 22).
 
     In come the number of right ones and of all, independent of each other, and the normal quantile `z` of the wanted

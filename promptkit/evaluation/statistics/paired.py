@@ -1,7 +1,7 @@
-"""What can be said of two variants on the same rows: never two intervals subtracted, always pairs.
+"""Paired differences of two variants on the same rows.
 
-Rows that are missing on one side are no pairs: they are left out before they come here, or counted against
-(`missing.against`). All results are the same for any order of the rows.
+Two intervals are never subtracted. Rows that are missing on one side are left out by the caller or counted `against` a
+variant. All results are the same for any order of the rows.
 """
 
 from __future__ import annotations
@@ -10,13 +10,7 @@ from collections.abc import Callable
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Final
 
-from promptkit.evaluation.statistics.interval import (
-    Interval,
-    Paired,
-    cluster_sums,
-    normal_quantile,
-    t_quantile,
-)
+from promptkit.evaluation.statistics.interval import Interval, Paired, cluster_sums, normal_quantile, t_quantile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +20,7 @@ HALVINGS: Final = 50
 """How often a search by bisection halves: an end is found to 1e-15."""
 ALL_FLIPS: Final = 14
 """Up to so many differences all 2^m flips of sign are tried."""
-DRAWS: Final = 9_999
+FLIP_DRAWS: Final = 9_999
 FLIPS_AT_ONCE: Final = 4_000_000
 
 
@@ -52,8 +46,8 @@ def tango(better: int, worse: int, n: int, *, level: float = 0.95) -> Interval:
         return abs(better - worse - n * difference) <= z * _tango_error(better, worse, n, difference)
 
     # 0 is known to be in or out before the search, so that rounding cannot put it on the other side.
-    low = _edge(held, 0.0, observed) if rejects_0 else _edge(held, -1.0, 0.0)
-    return Interval(low, _edge(held, 1.0, observed))
+    low = _bisect(held, 0.0, observed) if rejects_0 else _bisect(held, -1.0, 0.0)
+    return Interval(low, _bisect(held, 1.0, observed))
 
 
 def _tango_error(better: int, worse: int, n: int, difference: float) -> float:
@@ -64,7 +58,7 @@ def _tango_error(better: int, worse: int, n: int, difference: float) -> float:
     return sqrt(max(0.0, n * (2 * q + difference * (1 - difference))))
 
 
-def _edge(held: Callable[[float], bool], outside: float, inside: float) -> float:
+def _bisect(held: Callable[[float], bool], outside: float, inside: float) -> float:
     """Return where `held` begins between one number that is not held and one that is, from its inner side."""
     for _ in range(HALVINGS):
         middle = (outside + inside) / 2
@@ -125,8 +119,9 @@ def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: flo
     """Return what graded scores, repeats or clusters say of the mean of `a` minus that of `b`.
 
     `a`, `b` and `clusters` are (cells,): scores in [0, 1] and the code of what is independent (a row with its repeats,
-    a document with its rows). The interval is that of t over the differences of the clusters `with_two_more`: without
-    these it collapses where nearly all are equal. (Bonett & Price 2012, J. of Educational and Behavioral Statistics
+    a document with its rows). The interval is that of t over the differences of the clusters `with_pseudo_pairs`:
+    without these it collapses where nearly all are equal.
+    (Bonett & Price 2012, J. of Educational and Behavioral Statistics
     37:479, add one to each side of 0/1 pairs in the same way.) It lies within [-1, 1] where the scores lie in [0, 1].
     p is that of `sign_flips`; `n`, `better` and `worse` count clusters, and `spread` is the standard deviation of the
     differences that the interval is made of. Where fewer than 10 clusters differ it rests on few. Of no cells the
@@ -137,7 +132,7 @@ def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: flo
     first, second = _pairs(a, b)
     differences = _by_cluster(first - second, clusters)
     n = len(differences)
-    padded = with_two_more(differences)
+    padded = with_pseudo_pairs(differences)
     spread = float(np.std(padded, ddof=1))
     half = t_quantile(level, n + 1) * spread / sqrt(n + 2)
     centre, difference = float(np.mean(padded)), float(np.mean(differences)) if n else 0.0
@@ -156,7 +151,7 @@ def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: flo
     )
 
 
-def with_two_more(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+def with_pseudo_pairs(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return differences and +r and -r, r being the root mean square of those that are not 0, or 1 if all are."""
     import numpy as np
 
@@ -165,7 +160,7 @@ def with_two_more(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([differences, [r, -r]])
 
 
-def sign_flips(differences: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> float:
+def sign_flips(differences: ArrayLike, *, draws: int = FLIP_DRAWS, seed: int = 0) -> float:
     """Return the two-sided p of a sum of differences, were each as likely with the other sign.
 
     Up to 14 differences other than 0 all flips are tried and p is exact; else `draws` random ones and p is
@@ -261,3 +256,26 @@ def _by_cluster(differences: NDArray[np.float64], clusters: ArrayLike) -> NDArra
         return differences
     sizes, sums = cluster_sums(differences, clusters)
     return np.sort(sums * len(sizes) / len(differences))
+
+
+def missing_bounds(mean: float, missing: float) -> Interval:
+    """Return between which means of all cells lie, whatever the missing ones would score in [0, 1].
+
+    `mean` is that of the cells that are there, `missing` the share that is not (Manski 1989, Journal of Human Resources
+    24:343). Raises ValueError for a share that is none.
+    """
+    if not 0 <= missing <= 1:
+        raise ValueError(f"{missing} is no share")
+    there = mean * (1 - missing)
+    return Interval(there, there + missing)
+
+
+def against(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return paired scores in [0, 1] with each missing one (NaN) counted against `a`: 0 in `a`, 1 in `b`.
+
+    What is shown of `a` against `b` with these is shown whatever the missing ones would score.
+    """
+    import numpy as np
+
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return np.where(np.isnan(first), 0.0, first), np.where(np.isnan(second), 1.0, second)

@@ -1,27 +1,180 @@
-"""What one variant's rows say of F1, macro F1, balanced accuracy, and of precision and recall of a class.
+"""Ratios of sums over rows (F1, macro F1, balanced accuracy, precision, recall): intervals and paired differences.
 
-These are ratios of sums over rows, no means of scores. Their interval is of Wilson's form, with the effective number of
-rows that has the variance of the influences (see `influences`, also for what labels' codes are).
+Their variance comes from influences, the influence of a row being how far the ratio would move with it (the delta
+method; Takahashi et al. 2022, Applied Intelligence 52, for F1). Intervals are of Wilson's form, with the effective
+number of rows that has that variance. Rows that depend on each other share a cluster code and have one influence.
+
+Labels come as codes, expected ones from 0 on, predicted ones too or -1 where an answer could not be read. A class that
+is never expected has no recall, so it has no part in a mean over classes; predicting it is a wrong answer.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from promptkit.evaluation.statistics.influences import (
-    Labels,
-    Sums,
-    checked_codes,
-    clustered,
-    f1_sums,
-    read_labels,
-    variance_of,
-)
-from promptkit.evaluation.statistics.interval import Mean, bounded_mean, score_interval, t_quantile
+from promptkit.evaluation.statistics.interval import Mean, Paired, bounded_mean, ordered_sum, score_interval, t_quantile
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
+
+ROUNDING: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class RatioSums:
+    """Numerators and denominators of ratios, (units, classes). A unit is a cluster, or `Labels` says what else."""
+
+    right: NDArray[np.float64]
+    of: NDArray[np.float64]
+
+    def influences(self, count: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the mean of the ratios, and what each unit adds to it."""
+        import numpy as np
+
+        of = count @ self.of
+        ratios = count @ self.right / of
+        apart = self.right - ratios * self.of
+        # What is left of equal ratios is rounding, and would pass for a variance.
+        apart[np.abs(apart) < ROUNDING * self.of] = 0
+        return float(ratios.mean()), (apart / of).mean(axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCodes:
+    """Labels of one or two systems, as class numbers; the number of classes stands for any other label.
+
+    Where rows are independent, those with the same labels are one unit, and `count` says how many they are; else a unit
+    is a cluster. `unit`, `expected` and `predicted` are of equal length: what the units are made of.
+    """
+
+    unit: NDArray[np.int64]
+    expected: NDArray[np.int64]
+    predicted: tuple[NDArray[np.int64], ...]
+    count: NDArray[np.float64]
+    classes: int
+    cells: int
+    clusters: int
+    rows: NDArray[np.float64]
+    """How many rows of each class say as much at fewest: were the cells of a cluster all alike."""
+
+    @property
+    def all_rows(self) -> float:
+        """How many rows that is for a mean over classes."""
+        return self.classes**2 / float((1 / self.rows).sum())
+
+    @property
+    def one_more(self) -> float:
+        """The sum over classes of the square of what one more row of it would add to a mean over classes."""
+        return float((self.rows**-2).sum()) / self.classes**2
+
+    def table(self, labels: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum of weights of each unit and class."""
+        known = labels < self.classes
+        places = self.unit[known] * self.classes + labels[known]
+        return _totals(places, weights[known], len(self.count) * self.classes).reshape(-1, self.classes)
+
+    def f1(self, which: int) -> RatioSums:
+        """Return twice the true positives, and those with false positives and false negatives."""
+        predicted = self.predicted[which]
+        right = (self.expected == predicted).astype(float)
+        of = self.table(self.expected, 1 + right) + self.table(predicted, 1 - right)
+        return RatioSums(self.table(self.expected, 2 * right), of)
+
+    def recall(self, which: int) -> RatioSums:
+        """Return the right ones of each class, and how many are expected."""
+        import numpy as np
+
+        right = (self.expected == self.predicted[which]).astype(float)
+        return RatioSums(self.table(self.expected, right), self.table(self.expected, np.ones(len(right))))
+
+    def gains(self) -> NDArray[np.float64]:
+        """Return how many more the first system has right in each unit."""
+        first, second = ((self.expected == predicted).astype(float) for predicted in self.predicted)
+        return _totals(self.unit, first - second, len(self.count))
+
+
+def variance_of(influences: NDArray[np.float64], count: NDArray[np.float64]) -> float:
+    """Return the variance of a ratio by the influences of its clusters; 0 of a single cluster."""
+    groups = float(count.sum())
+    return groups / (groups - 1) * ordered_sum(count * influences**2) if groups > 1 else 0.0
+
+
+def _totals(places: NDArray[np.int64], weights: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.bincount(places, weights=weights, minlength=length).astype(np.float64, copy=False)
+
+
+def f1_sums(
+    true_positive: ArrayLike, false_positive: ArrayLike, false_negative: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the numerators and denominators of F1, one each a cell."""
+    import numpy as np
+
+    right, many, few = (np.asarray(each, dtype=np.float64) for each in (true_positive, false_positive, false_negative))
+    if not right.shape == many.shape == few.shape:
+        raise ValueError(f"counts of shapes {right.shape}, {many.shape} and {few.shape} are not of the same cells")
+    return 2 * right, 2 * right + many + few
+
+
+def cluster_ratios(
+    right: ArrayLike, of: ArrayLike, clusters: ArrayLike, *, one: float = 1.0
+) -> tuple[RatioSums, float]:
+    """Return the sums of each cluster, and how many rows say as much at fewest: were the cells of a cluster all alike.
+
+    `one` is what one right thing counts in the wholes: 2 for F1. Raises ValueError for no cells, for what is no count,
+    for a part that is more than its whole and for unlike lengths.
+    """
+    import numpy as np
+
+    parts, wholes, codes = np.asarray(right, dtype=np.float64), np.asarray(of, dtype=np.float64), np.asarray(clusters)
+    if not parts.shape == wholes.shape == codes.shape or parts.ndim != 1 or not len(parts):
+        raise ValueError(f"sums of shapes {parts.shape} and {wholes.shape} with {codes.shape} clusters say nothing")
+    if not ((parts >= 0) & (parts <= wholes) & (wholes < np.inf)).all():
+        raise ValueError("a count is negative or no number, or a part is more than its whole")
+    _, unit = np.unique(codes, return_inverse=True)
+    groups = int(unit.max()) + 1
+    sums = RatioSums(*(_totals(unit, each, groups)[:, None] for each in (parts, wholes)))
+    alike = float((wholes**2).sum() / (sums.of**2).sum()) if wholes.any() else 1.0
+    return sums, float(wholes.sum()) / one * alike
+
+
+def read_labels(clusters: ArrayLike, expected: ArrayLike, *predicted: ArrayLike) -> LabelCodes:
+    """Return the labels of one or two systems on the same cells. Raises as `checked_codes` does."""
+    import numpy as np
+
+    codes, wanted, *got = checked_codes(clusters, expected, *predicted)
+    classes, wanted = np.unique(wanted, return_inverse=True)
+    size = len(classes)
+    for place, labels in enumerate(got):
+        near = np.minimum(np.searchsorted(classes, labels), size - 1)
+        got[place] = np.where(classes[near] == labels, near, size)
+    groups, unit = np.unique(codes, return_inverse=True)
+    cells, count = len(codes), np.ones(len(groups))
+    rows = np.bincount(wanted) * cells / float((np.bincount(unit).astype(np.float64) ** 2).sum())
+    if len(groups) == cells:
+        shape = (size, *[size + 1] * len(got))
+        kinds, times = np.unique(np.ravel_multi_index((wanted, *got), shape), return_counts=True)
+        wanted, *got = np.unravel_index(kinds, shape)
+        unit, count = np.arange(len(kinds)), times.astype(np.float64)
+    return LabelCodes(unit, wanted, tuple(got), count, size, cells, len(groups), rows)
+
+
+def checked_codes(clusters: ArrayLike, expected: ArrayLike, *predicted: ArrayLike) -> list[NDArray[np.int64]]:
+    """Return the arrays as they came. Raises ValueError for no cells, for what is no code, and for unlike lengths."""
+    import numpy as np
+
+    arrays = [np.asarray(each) for each in (clusters, expected, *predicted)]
+    if len({each.shape for each in arrays}) != 1 or arrays[0].ndim != 1 or not len(arrays[0]):
+        raise ValueError(f"codes of shapes {', '.join(str(each.shape) for each in arrays)} are of no cells")
+    if any(each.dtype.kind not in "iu" for each in arrays):
+        raise ValueError("codes of labels and clusters are whole numbers")
+    if arrays[1].min() < 0 or any(each.min() < -1 for each in arrays[2:]):
+        raise ValueError("codes of labels are 0 or more, or -1 where an answer could not be read")
+    return arrays
 
 
 class ClassScores(NamedTuple):
@@ -51,7 +204,7 @@ def f1(
     """
     import numpy as np
 
-    sums, fewest = clustered(*f1_sums(true_positive, false_positive, false_negative), clusters, one=2)
+    sums, fewest = cluster_ratios(*f1_sums(true_positive, false_positive, false_negative), clusters, one=2)
     if not sums.of.any():
         return None
     groups = len(sums.of)
@@ -96,7 +249,7 @@ def precision_recall(
     return ClassScores(share(is_got), share(is_wanted), both)
 
 
-def _over_classes(labels: Labels, sums: Sums, level: float) -> Mean:
+def _over_classes(labels: LabelCodes, sums: RatioSums, level: float) -> Mean:
     """Return a mean over classes with an interval.
 
     It has one more row of the largest variance in each class: one in all leaves out the class of few rows, and covers
@@ -109,3 +262,185 @@ def _over_classes(labels: Labels, sums: Sums, level: float) -> Mean:
     if variance and largest:
         effective = largest / (variance * (groups - 1) / groups + largest * labels.one_more)
     return Mean(mean, *score_interval(mean, effective, t_quantile(level, groups - 1)), labels.cells, groups, effective)
+
+
+SWAP_DRAWS: Final = 9_999
+ALL_SWAPS: Final = 14
+"""Up to so many rows that differ all 2^m ways to swap them are tried."""
+SWAPS_AT_ONCE: Final = 2_000_000
+METHOD: Final = "t on influences with a pseudo-row a class, swapped rows"
+
+
+def f1_difference(
+    a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = 0.95, seed: int = 0
+) -> Paired | None:
+    """Return F1 of `a` minus that of `b`, None where one of them is undefined.
+
+    `a` and `b` are (cells, 3), how many each cell has right, too many and too few, on the same cells in the same order.
+    The rest is as `ratio_difference` says.
+    """
+    import numpy as np
+
+    first, second = (f1_sums(*np.asarray(counts).T) for counts in (a, b))
+    return _of_sums(first, second, clusters, 2.0, level, seed)
+
+
+def ratio_difference(
+    right_a: ArrayLike,
+    of_a: ArrayLike,
+    right_b: ArrayLike,
+    of_b: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Paired | None:
+    """Return the ratio of sums of `a` minus that of `b`, such as precision; None where one of them is undefined.
+
+    All are (cells,): how many each cell has right and of how many, for both on the same cells, and the clusters. The
+    interval is t on the differences of influences and those of one more row that differs as those that do. p comes from
+    swapping the two in clusters at random, in all ways where few differ. `n`, `better` and `worse` count clusters; one
+    is better that has more right, less what is wrong. `spread` is the standard deviation of what one cluster says.
+    Raises ValueError as `f1` does.
+    """
+    return _of_sums((right_a, of_a), (right_b, of_b), clusters, 1.0, level, seed)
+
+
+def macro_f1_difference(
+    expected: ArrayLike,
+    predicted_a: ArrayLike,
+    predicted_b: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Paired:
+    """Return macro F1 of `a` minus that of `b` on the same cells, as `ratio_difference` does; codes as for `macro_f1`.
+
+    `better` and `worse` count clusters in which a has more right, or fewer.
+    """
+    labels = read_labels(clusters, expected, predicted_a, predicted_b)
+    return _of_labels(labels, labels.f1(0), labels.f1(1)).compared(level, seed)
+
+
+def balanced_accuracy_difference(
+    expected: ArrayLike,
+    predicted_a: ArrayLike,
+    predicted_b: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Paired:
+    """Return balanced accuracy of `a` minus that of `b` on the same cells; as `macro_f1_difference` otherwise."""
+    labels = read_labels(clusters, expected, predicted_a, predicted_b)
+    return _of_labels(labels, labels.recall(0), labels.recall(1)).compared(level, seed)
+
+
+def _of_sums(
+    a: tuple[ArrayLike, ArrayLike],
+    b: tuple[ArrayLike, ArrayLike],
+    clusters: ArrayLike,
+    one: float,
+    level: float,
+    seed: int,
+) -> Paired | None:
+    import numpy as np
+
+    first, rows_a = cluster_ratios(*a, clusters, one=one)
+    second, rows_b = cluster_ratios(*b, clusters, one=one)
+    if not (first.of.any() and second.of.any()):
+        return None
+    both = (first.of + second.of)[:, 0]
+    gains = 2 * (first.right - second.right) - (first.of - second.of)
+    one_more = (2 / (rows_a + rows_b)) ** 2
+    pair = _PairedRatios(first, second, np.ones(len(both)), both / both.sum(), one_more, gains[:, 0])
+    return pair.compared(level, seed)
+
+
+def _of_labels(labels: LabelCodes, first: RatioSums, second: RatioSums) -> _PairedRatios:
+    expected = labels.recall(0).of
+    share = (expected / (labels.count @ expected)).mean(axis=1)
+    return _PairedRatios(first, second, labels.count, share, labels.one_more, labels.gains())
+
+
+@dataclass(frozen=True, slots=True)
+class _PairedRatios:
+    """Two systems on the same units. `share` is how far a unit could move a ratio, had it all wrong or all right.
+
+    `one_more` is the sum over classes of the square of how far one more row could.
+    """
+
+    first: RatioSums
+    second: RatioSums
+    count: NDArray[np.float64]
+    share: NDArray[np.float64]
+    one_more: float
+    gains: NDArray[np.float64]
+
+    def compared(self, level: float, seed: int) -> Paired:
+        (mean_a, of_a), (mean_b, of_b) = (each.influences(self.count) for each in (self.first, self.second))
+        groups, difference = round(float(self.count.sum())), mean_a - mean_b
+        low, high, spread = -1.0, 1.0, 0.0
+        if groups > 1:
+            variance = self._variance(of_a - of_b, groups)
+            half, spread = t_quantile(level, groups - 1) * sqrt(variance), sqrt(variance * groups)
+            low, high = max(low, difference - half), min(high, difference + half)
+        return Paired(
+            difference=difference,
+            low=low,
+            high=high,
+            p=_swapped(self.first, self.second, self.count, abs(difference), seed),
+            n=groups,
+            better=round(float(self.count[self.gains > 0].sum())),
+            worse=round(float(self.count[self.gains < 0].sum())),
+            spread=spread,
+            method=METHOD,
+        )
+
+    def _variance(self, influences: NDArray[np.float64], groups: int) -> float:
+        """Return the variance of the difference with one more row in each class, that differs as those that do.
+
+        Without it the interval collapses where few rows differ: it covers 50 to 60 of 100 for 95 at 30 rows.
+        """
+        differ = abs(influences) > ROUNDING * self.share
+        influences, moved = influences * differ, 1.0
+        if differ.any():
+            count = self.count[differ]
+            moved = ordered_sum(count * (influences[differ] / self.share[differ]) ** 2) / float(count.sum())
+        return variance_of(influences, self.count) * (groups - 1) / groups + moved * self.one_more
+
+
+def _swapped(first: RatioSums, second: RatioSums, count: NDArray[np.float64], observed: float, seed: int) -> float:
+    """Return how often a difference is as large where the two are swapped in each cluster by a coin.
+
+    All ways where at most 14 clusters differ, else (1 + hits)/(1 + draws) of random ones (Phipson & Smyth 2010). A way
+    in which a ratio is undefined is a hit.
+    """
+    import numpy as np
+
+    moves = np.hstack([second.right - first.right, second.of - first.of])
+    differ = moves.any(axis=1)
+    if not differ.any():
+        return 1.0
+    order = np.flatnonzero(differ)[np.lexsort(moves[differ].T)]
+    starts = np.flatnonzero(np.concatenate(([True], (moves[order[1:]] != moves[order[:-1]]).any(axis=1))))
+    kinds, times = moves[order[starts]], np.add.reduceat(count[order].astype(np.int64), starts)
+    totals = [count @ part for part in (first.right, first.of, second.right, second.of)]
+
+    def hits(swapped: NDArray[np.int64], kinds: NDArray[np.float64]) -> int:
+        right, of = np.hsplit(swapped @ kinds, 2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            apart = ((totals[0] + right) / (totals[1] + of) - (totals[2] - right) / (totals[3] - of)).mean(axis=1)
+        # Differences that are equal but for rounding are hits.
+        return int(np.sum(~(np.abs(apart) < observed - 1e-12)))
+
+    if (many := int(times.sum())) <= ALL_SWAPS:
+        ways = np.arange(2**many)[:, None] >> np.arange(many) & 1
+        return hits(ways, np.repeat(kinds, times, axis=0)) / len(ways)
+    generator = np.random.default_rng(seed)
+    at_once, found = max(1, SWAPS_AT_ONCE // len(times)), 0
+    for start in range(0, SWAP_DRAWS, at_once):
+        shape = (min(at_once, SWAP_DRAWS - start), len(times))
+        found += hits(generator.binomial(times, 0.5, shape), kinds)
+    return (1 + found) / (1 + SWAP_DRAWS)

@@ -2,9 +2,3 @@
 
 `evaluation_text` is the report, `metric_text` one value of it as every other report shows it too.
 """
-
-from promptkit.reports.evaluation.figures import metric_text
-from promptkit.reports.evaluation.screen import EvaluationScreen
-from promptkit.reports.evaluation.text import evaluation_text, print_evaluation
-
-__all__ = ["EvaluationScreen", "evaluation_text", "metric_text", "print_evaluation"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 NONE = "–"
 MOST_DECIMALS = 6
-SHARES = frozenset(
+PERCENTAGE_KINDS = frozenset(
     [
         "exact",
         "normalized",
@@ -86,7 +86,7 @@ def number_text(value: float | None, decimals: int, *, sign: bool = False) -> st
     return ("−" if value < 0 else "+" if sign else "") + text
 
 
-def chance_text(p: float | None) -> str:
+def p_text(p: float | None) -> str:
     """Return a p value: two digits, `<0.001` below."""
     if p is None:
         return NONE
@@ -95,16 +95,16 @@ def chance_text(p: float | None) -> str:
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def is_share(metric: Mapping[str, Any]) -> bool:
+def is_percentage(metric: Mapping[str, Any]) -> bool:
     """Tell whether a metric is shown in percent, and its differences in points."""
-    return metric.get("kind") in SHARES and list(metric.get("bounds") or ()) == [0, 1]
+    return metric.get("kind") in PERCENTAGE_KINDS and list(metric.get("bounds") or ()) == [0, 1]
 
 
 def difference_unit(metric: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
     """Return what a difference of a metric is in: `points`, `ratio`, or nothing."""
     if difference.get("is_ratio"):
         return "ratio"
-    return "points" if is_share(metric) else "seconds" if metric.get("kind") == "latency" else ""
+    return "points" if is_percentage(metric) else "seconds" if metric.get("kind") == "latency" else ""
 
 
 def difference_parts(
@@ -136,17 +136,17 @@ def _decimals(metric: Mapping[str, Any], difference: Mapping[str, Any]) -> int:
     decimals = min(max(2, decimals), 3) if ratio else decimals
     none = number_text(1.0 if ratio else 0.0, 0)
     for end in (low, high):
-        while end is not None and end != float(none) and decimals < MOST_DECIMALS and _seems(end, decimals, none):
+        while end is not None and end != float(none) and decimals < MOST_DECIMALS and _rounds_to(end, decimals, none):
             decimals += 1
     return decimals
 
 
-def _seems(end: float, decimals: int, none: str) -> bool:
+def _rounds_to(end: float, decimals: int, none: str) -> bool:
     return float(number_text(end, decimals).replace("−", "-")) == float(none)
 
 
 def _scaled(metric: Mapping[str, Any], difference: Mapping[str, Any]) -> list[float | None]:
-    times = 100 if is_share(metric) and not difference.get("is_ratio") else 1
+    times = 100 if is_percentage(metric) and not difference.get("is_ratio") else 1
     ends = (difference.get(key) for key in ("difference", "low", "high"))
     return [None if each is None else each * times for each in ends]
 
@@ -168,6 +168,6 @@ def _interval(low: float | None, high: float | None, times: float, decimals: int
 
 
 def _scale(metric: Mapping[str, Any]) -> tuple[float, str]:
-    if is_share(metric):
+    if is_percentage(metric):
         return 100.0, " %"
     return 1.0, " s" if metric.get("kind") == "latency" else ""

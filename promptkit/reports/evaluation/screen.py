@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.evaluation.text import print_evaluation
+from promptkit.reports.evaluation.report import print_evaluation
 from promptkit.reports.evaluation.variants import cost_text, metric_lines
-from promptkit.reports.numbers import calls_text, seconds_text, tokens_text
 from promptkit.reports.output import note
-from promptkit.reports.text import hint_in_brackets, one_line
+from promptkit.reports.text import calls_text, hint_in_brackets, one_line, seconds_text, tokens_text
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from promptkit.evaluation import Evaluation
+    from promptkit.evaluation.evaluate import Evaluation
     from promptkit.reports.progress import Progress
 
 TICK = 0.25
@@ -85,13 +84,13 @@ class EvaluationScreen:
 
     async def _look(self) -> None:
         """Reckon the running means anew, for no more than a share of the time."""
-        from promptkit.evaluation import estimates_so_far
+        from promptkit.evaluation.summary import live_estimates
 
         reckoned: set[str] = set()
         await asyncio.sleep(LOOK_SECONDS)
         while True:
             seconds = 0.0
-            async for each in estimates_so_far(self._evaluation):
+            async for each in live_estimates(self._evaluation):
                 self._means.setdefault(each.variant, {})[each.metric] = each.estimate
                 if each.metric in reckoned:
                     seconds += each.seconds
@@ -151,7 +150,7 @@ class EvaluationScreen:
 
     def _spent(self) -> Iterator[str]:
         """Yield what the cells took, and how many have no answer that can be read."""
-        from promptkit.evaluation import cost_so_far
+        from promptkit.evaluation.summary import live_cost
 
         contenders = self._evaluation.execution.contenders
         tallies = [each.tally for each in contenders]
@@ -164,7 +163,7 @@ class EvaluationScreen:
             counts["cut off"] += tally.truncated
             counts["failed"] += tally.missing
         yield from (f"{count:,} {what}" for what, count in counts.items() if count)
-        if (cost := cost_so_far(self._evaluation)) is not None:
+        if (cost := live_cost(self._evaluation)) is not None:
             yield f"cost {cost_text(cost)}"
 
 

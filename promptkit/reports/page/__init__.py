@@ -1,5 +1,1 @@
 """A run as one HTML page that needs no network: what is said of it, its figures, its rows and their traces."""
-
-from promptkit.reports.page.write import write_page
-
-__all__ = ["write_page"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.reports.page.markup import NONE, count, figure, table, text
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import RunView
+    from promptkit.evaluation.cells.cell import RunView
 
 MOST_CLASSES = 30
 MOST_PAIRS = 20

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from promptkit.reports.evaluation.fallbacks import fallback_notes
-from promptkit.reports.numbers import seconds_text
+from promptkit.reports.evaluation.variants import fallback_notes
 from promptkit.reports.page.markup import NONE, bar, count, ends, facts, figure, notes, table, text
+from promptkit.reports.text import seconds_text
 
 if TYPE_CHECKING:
-    from promptkit.evaluation import RunView
+    from promptkit.evaluation.cells.cell import RunView
 
 _BAD = {"incomplete", "interrupted", "failed"}
 _SO_FAR = {"running", "interrupted"}

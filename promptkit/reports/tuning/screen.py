@@ -10,15 +10,14 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from promptkit.reports.evaluation.figures import metric_text
-from promptkit.reports.numbers import seconds_text
 from promptkit.reports.output import note
-from promptkit.reports.text import one_line
+from promptkit.reports.text import one_line, seconds_text
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from promptkit.reports.progress import Progress
-    from promptkit.tuning import Standing
+    from promptkit.tuning.progress import TuningProgress
 
 TICK = 0.25
 PLAIN_SECONDS = 30.0
@@ -43,7 +42,7 @@ class TuningScreen:
     `metric` is the aim as the record has it.
     """
 
-    def __init__(self, standing: Standing, progress: Progress, metric: Mapping[str, Any]) -> None:
+    def __init__(self, standing: TuningProgress, progress: Progress, metric: Mapping[str, Any]) -> None:
         self._standing = standing
         self._progress = progress
         self._metric = metric
@@ -122,11 +121,11 @@ class TuningScreen:
 
     def _spent(self) -> str:
         standing = self._standing
-        calls = f"{standing.calls:,}{_of(standing.most_calls)} calls"
-        tokens = f"{standing.tokens:,}{_of(standing.most_tokens)} tokens"
+        calls = f"{standing.calls:,}{_limit_text(standing.most_calls)} calls"
+        tokens = f"{standing.tokens:,}{_limit_text(standing.most_tokens)} tokens"
         left = f" ({seconds_text(standing.seconds_left)} left)" if isfinite(standing.seconds_left) else ""
         return " · ".join([calls, tokens, f"{seconds_text(standing.seconds)}{left}"])
 
 
-def _of(most: float) -> str:
+def _limit_text(most: float) -> str:
     return f" of {most:,.0f}" if isfinite(most) else ""

@@ -13,8 +13,8 @@ from pydantic import Field
 from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
-from promptkit.techniques.methods.pool import draw, tally
-from promptkit.techniques.methods.prepared import showing_prepared
+from promptkit.techniques.methods.pool import count_answers, draw_rows
+from promptkit.techniques.methods.prepared import with_prepared_examples
 from promptkit.techniques.parameters import Count, Temperature, Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
@@ -42,12 +42,12 @@ async def prepare(
     """
     if metric == "variance" and task.answer_type.name != "number":
         raise InputError("`metric: variance` is for numbers", hint="disagreement and entropy are for any answer")
-    pooled = draw(rows, pool, seed=seed)
+    pooled = draw_rows(rows, pool, seed=seed)
 
     async def look_at(row: Row) -> tuple[Row, float, dict[str, int]]:
         asked = task.on(row)
         answers = await sample_answers(asked, pool_samples, pool_temperature)
-        return row, round(uncertainty(asked, answers, metric), 4), tally(asked, answers)
+        return row, round(uncertainty(asked, answers, metric), 4), count_answers(asked, answers)
 
     ranked = sorted(await task.each(look_at, pooled), key=lambda looked: -looked[1])
     return Prepared(
@@ -104,5 +104,5 @@ async def active_prompt(task: Task, *, samples: Count = 1, temperature: Temperat
 
     Several samples need a temperature above 0, and vote.
     """
-    chains = await showing_prepared(task).sample("reason", samples, temperature=temperature)
+    chains = await with_prepared_examples(task).sample("reason", samples, temperature=temperature)
     return task.vote(await task.each(task.decide, chains))

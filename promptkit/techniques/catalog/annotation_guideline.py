@@ -9,8 +9,7 @@ from typing import Any
 from promptkit.errors import InputError, Problem
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, Spec
-from promptkit.techniques.methods.agreement import Comparison, Mistake, compare, score
-from promptkit.techniques.methods.pool import question_of
+from promptkit.techniques.methods.pool import AnswerComparison, Mistake, compare_answer, f1, question_of
 from promptkit.techniques.parameters import Count
 from promptkit.techniques.reading import read_list
 from promptkit.techniques.registry import technique
@@ -32,10 +31,10 @@ async def prepare(task: Task, rows: Sequence[Row], *, rounds: Count = 6, drafted
     """
     expected = [read_expected(task.on(row), row, number) for number, row in enumerate(rows, start=1)]
 
-    async def annotate(rules: list[str]) -> list[Comparison]:
+    async def annotate(rules: list[str]) -> list[AnswerComparison]:
         answers = await task.each(lambda row: annotate_row(task.on(row), rules), rows)
         kinds = [task.on(row).answer_type for row in rows]
-        return [compare(*each) for each in zip(kinds, answers, expected, strict=True)]
+        return [compare_answer(*each) for each in zip(kinds, answers, expected, strict=True)]
 
     kept: list[str] = []
     waiting: list[str] = []
@@ -50,8 +49,8 @@ async def prepare(task: Task, rows: Sequence[Row], *, rounds: Count = 6, drafted
             break
         rule = waiting.pop(0)
         attempt = await annotate([*kept, rule])
-        keeps = score(attempt) >= score(current)
-        scores = {"before": round(score(current), 4), "after": round(score(attempt), 4)}
+        keeps = f1(attempt) >= f1(current)
+        scores = {"before": round(f1(current), 4), "after": round(f1(attempt), 4)}
         tried.append({"rule": rule, "kept": keeps, **scores})
         if keeps:
             kept, current = [*kept, rule], attempt
@@ -72,7 +71,7 @@ async def draft(task: Task, mistakes: Sequence[Frequent]) -> list[str]:
     return read_list((await task.ask("rule", mistakes=mistakes)).said, most=len(mistakes))
 
 
-def most_frequent(task: Task, rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[Frequent]:
+def most_frequent(task: Task, rows: Sequence[Row], comparisons: Sequence[AnswerComparison]) -> list[Frequent]:
     """Return the kinds of mistake, the frequent ones first, each with the texts of a few."""
     kinds: defaultdict[tuple[str | None, str | None], list[tuple[Row, Mistake]]] = defaultdict(list)
     for row, comparison in zip(rows, comparisons, strict=True):

@@ -6,9 +6,8 @@ from typing import Any
 
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
-from promptkit.techniques.methods.kmeans import clusters
-from promptkit.techniques.methods.pool import draw, question_of
-from promptkit.techniques.methods.prepared import showing_prepared
+from promptkit.techniques.methods.pool import clusters, draw_rows, question_of
+from promptkit.techniques.methods.prepared import with_prepared_examples
 from promptkit.techniques.parameters import Count, Tokens
 from promptkit.techniques.reading import filled_lines
 from promptkit.techniques.registry import technique
@@ -32,7 +31,7 @@ async def prepare(
     at most `words` words, its thoughts at most `lines` lines and `max_tokens` tokens. Expected answers are not read.
     `uncertain` are the questions that were tried and left out.
     """
-    pooled = draw(rows, pool, seed=seed)
+    pooled = draw_rows(rows, pool, seed=seed)
     vectors = await task.embed([question_of(task, row) for row in pooled])
 
     async def represent(members: list[int]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -81,4 +80,4 @@ def concludes(task: Task, thoughts: str, answer: Answer) -> bool:
 @technique(needs={"rows"}, roles=["question"], requests="1 + decided", prepare=prepare)
 async def auto_cot(task: Task, *, max_tokens: Tokens = 256) -> Answer:
     """Think as demonstrations show that the model wrote itself, one of each cluster of a pool (Zhang et al. 2023)."""
-    return await task.decide(await showing_prepared(task).ask("answer", max_tokens=max_tokens))
+    return await task.decide(await with_prepared_examples(task).ask("answer", max_tokens=max_tokens))

@@ -4,14 +4,13 @@ from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.programs import scalar, value_answer
-from promptkit.techniques.methods.qa_calls import BadCall
-from promptkit.techniques.methods.qa_queries import NeuralQuery, TooMuchAsked
-from promptkit.techniques.methods.table_operations import likelihood
-from promptkit.techniques.methods.table_texts import EXAMPLE_ROWS, cell_text, schema, showing, table_of
+from promptkit.techniques.methods.qa_queries import InvalidCall, NeuralQuery, TooManyCalls
+from promptkit.techniques.methods.tables import EXAMPLE_ROWS, cell_text, likelihood, table_of, table_schema, with_table
 from promptkit.techniques.parameters import Count, Temperature
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools import QueryFailed, Table, cut_program
+from promptkit.tools.python import cut_program
+from promptkit.tools.tables import QueryFailed, Table
 
 
 @technique(
@@ -31,8 +30,8 @@ async def binder(
     """
     source = table_of(task)
     first = source.table.select(rows=range(min(EXAMPLE_ROWS, len(source.table.rows))))
-    sketch = await schema(task, source.table)
-    written = await showing(task, source, first).sample(
+    sketch = await table_schema(task, source.table)
+    written = await with_table(task, source, first).sample(
         "parse", samples, temperature=temperature, logprobs=True, sketch=sketch
     )
     likeliest_first = sorted(written, key=lambda exchange: -likelihood(exchange))  # A tie goes to the first.
@@ -44,9 +43,9 @@ async def run(task: Task, exchange: Exchange, table: Table, chunk: int, asked: i
     query = cut_program(exchange.said).strip().rstrip(";")
     try:
         cells = await NeuralQuery(task, exchange, table, chunk=chunk, most=asked).cells(query)
-    except (BadCall, QueryFailed) as error:
+    except (InvalidCall, QueryFailed) as error:
         return task.no_answer(str(error), exchange)
-    except TooMuchAsked as error:
+    except TooManyCalls as error:
         return task.no_answer(str(error), exchange).with_extra(capped=True)
     return cells_answer(task, [scalar(cell) for cell in cells if cell is not None])
 

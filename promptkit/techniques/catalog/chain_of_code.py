@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.methods.emulating import Emulator, literal
-from promptkit.techniques.methods.programs import computed, is_python
-from promptkit.techniques.methods.stepping import Stuck, Walk
+from promptkit.techniques.methods.emulation import Emulator, ProgramStepper, Stuck, literal
+from promptkit.techniques.methods.programs import computed_answer, is_python
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools import cut_program, session, undefined_names
+from promptkit.tools.python import cut_program, open_sandbox, undefined_names
 
 
 @technique(needs={"sandbox"}, roles=["question"], calls="2 + limit", requests="2 + limit")
@@ -50,15 +49,15 @@ async def run(emulator: Emulator, written: Exchange) -> Answer:
 
     functions = {name: asking(name) for name in undefined_names(emulator.program)}
     ran = await emulator.task.code(f"{emulator.program}\nanswer", functions=functions, of=written)
-    return computed(emulator.task, ran, written)
+    return computed_answer(emulator.task, ran, written)
 
 
 async def step(emulator: Emulator, written: Exchange, statements: int) -> Answer:
     """Go through the program line by line."""
-    async with session() as sandbox:
-        walk = Walk(sandbox, emulator, statements)
+    async with open_sandbox() as sandbox:
+        walk = ProgramStepper(sandbox, emulator, statements)
         try:
-            return computed(emulator.task, await walk.run(emulator.program), written)
+            return computed_answer(emulator.task, await walk.run(emulator.program), written)
         except Stuck as error:
             emulator.capped = emulator.capped or walk.capped
             return emulator.task.no_answer(str(error), written)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.methods.looking_up import sentences
+from promptkit.techniques.methods.document_reader import sentences
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import before_cue, one_line
 from promptkit.techniques.registry import technique

@@ -6,9 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from promptkit.techniques.context import Answer
-from promptkit.techniques.methods.table_operations import Working
-from promptkit.techniques.methods.table_steps import OPERATIONS, Step
-from promptkit.techniques.methods.table_texts import lines, showing, table_of
+from promptkit.techniques.methods.table_chain import OPERATIONS, Operation
+from promptkit.techniques.methods.tables import WorkingTable, table_lines, table_of, with_table
 from promptkit.techniques.parameters import Count, Temperature
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
@@ -42,14 +41,14 @@ async def chain_of_table(
     need a temperature above 0. `row_calls` is how many calls a further column may take where each row has its own.
     """
     source = table_of(task)
-    work = Working.of(source.table)
+    work = WorkingTable.of(source.table)
     done: dict[str, str] = {}
     skipped: list[str] = []
     ended = False
 
-    def now() -> Step:
-        shown = showing(task, source, work.table.select(rows=range(len(work.table.rows))[:shown_rows]))
-        return Step(
+    def now() -> Operation:
+        shown = with_table(task, source, work.table.select(rows=range(len(work.table.rows))[:shown_rows]))
+        return Operation(
             task=shown,
             work=work,
             samples=samples,
@@ -71,13 +70,13 @@ async def chain_of_table(
         work, arguments = changed
         done[operation] = f"f_{operation}({', '.join(arguments)})"
     step = now()
-    counts = None if work.counts is None else lines(work.counts, most=shown_rows)
+    counts = None if work.counts is None else table_lines(work.counts, most=shown_rows)
     answer = await step.task.decide(await step.task.ask("answer", counts=counts))
     answer = answer.with_extra(operations=list(done.values()), skipped=skipped)
     return answer if ended or not allowed(step, done, skipped) else answer.with_extra(capped=True)
 
 
-def allowed(step: Step, done: dict[str, str], skipped: list[str]) -> list[str]:
+def allowed(step: Operation, done: dict[str, str], skipped: list[str]) -> list[str]:
     """Return the operations that may come next: those after the last one done, in order, that were not left out."""
     order = list(OPERATIONS)
     last = max((order.index(name) for name in done), default=-1)
@@ -85,7 +84,7 @@ def allowed(step: Step, done: dict[str, str], skipped: list[str]) -> list[str]:
     return after if step.can_add_a_column else [name for name in after if name != "add_column"]
 
 
-async def plan(step: Step, done: dict[str, str], names: list[str]) -> str | None:
+async def plan(step: Operation, done: dict[str, str], names: list[str]) -> str | None:
     """Return the operation that comes next; None where none may, or the reply names none of them."""
     if not names:
         return None

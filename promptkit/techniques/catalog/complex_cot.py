@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.methods.prepared import showing_prepared
+from promptkit.techniques.methods.prepared import with_prepared_examples
 from promptkit.techniques.parameters import Count, Temperature
 from promptkit.techniques.reading import before_cue, filled_lines
 from promptkit.techniques.registry import technique
@@ -47,7 +47,7 @@ async def complex_cot(
     Several samples need a temperature above 0. `keep` is how many chains vote, left out: three of five. A chain without
     an answer is out before the longest are chosen.
     """
-    chains = await showing_prepared(task).sample("reason", samples, temperature=temperature)
+    chains = await with_prepared_examples(task).sample("reason", samples, temperature=temperature)
     answers = await task.each(task.decide, chains)
     steps = [count_steps(chain) for chain in chains]
     answered = [number for number, answer in enumerate(answers) if answer.flag is None]

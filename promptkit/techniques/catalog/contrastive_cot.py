@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import chain, zip_longest
 from typing import Final
 
-from promptkit.answers import AnswerType, Unparsed
-from promptkit.prompts import WrittenExample
+from promptkit.answers.base import AnswerType, Unparsed
+from promptkit.prompts.prompt import WrittenExample
 from promptkit.techniques.context import Answer
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task

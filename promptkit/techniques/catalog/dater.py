@@ -8,13 +8,24 @@ from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.programs import scalar
-from promptkit.techniques.methods.table_operations import likelihood, read_columns, read_rows, union_of_best
-from promptkit.techniques.methods.table_texts import EXAMPLE_ROWS, cell_text, lines, schema, showing, table_of
+from promptkit.techniques.methods.tables import (
+    EXAMPLE_ROWS,
+    cell_text,
+    likelihood,
+    read_columns,
+    read_rows,
+    table_lines,
+    table_of,
+    table_schema,
+    union_of_best,
+    with_table,
+)
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools import QueryFailed, Table, cut_program
+from promptkit.tools.python import cut_program
+from promptkit.tools.tables import QueryFailed, Table
 
 Start = Callable[[], Awaitable[Any]]
 CHOOSING, ASKING = 0.5, 0.4
@@ -52,12 +63,12 @@ async def dater(
     """
     source = table_of(task)
     table = source.table
-    short = showing(task, source, table.select(rows=range(len(table.rows))[:EXAMPLE_ROWS]))
+    short = with_table(task, source, table.select(rows=range(len(table.rows))[:EXAMPLE_ROWS]))
     read = table.select(rows=range(len(table.rows))[:shown_rows])
     choosing = partial(short.sample, temperature=CHOOSING, logprobs=True)
     begun: list[Start] = [
-        partial(choosing, "columns", column_samples, rows=lines(table, most=EXAMPLE_ROWS)),
-        partial(choosing, "rows", row_samples, rows=lines(table, most=shown_rows)),
+        partial(choosing, "columns", column_samples, rows=table_lines(table, most=EXAMPLE_ROWS)),
+        partial(choosing, "rows", row_samples, rows=table_lines(table, most=shown_rows)),
         partial(find_facts, short, table, cloze_samples, query_samples, clozes),
     ]
     by_column, by_row, facts = await task.each(lambda start: start(), begun)
@@ -66,7 +77,7 @@ async def dater(
     part = read.select(
         [name for name in table.columns if name in columns] or None, sorted(row - 1 for row in rows) or None
     )
-    reasoning = showing(task, source, part)
+    reasoning = with_table(task, source, part)
     thoughts = await reasoning.sample("reason", samples, temperature=temperature, logprobs=True, facts=facts)
     answers = await task.each(reasoning.decide, thoughts)
     voted = task.vote(answers, [likelihood(each) for each in thoughts])
@@ -79,11 +90,11 @@ async def find_facts(task: Task, table: Table, samples: int, queries: int, most:
     One without a value is left out, and all are where each is 0 or each is 1: such counts are not to be relied on.
     """
     written = await task.sample(
-        "cloze", samples, temperature=ASKING, logprobs=True, rows=lines(table, most=EXAMPLE_ROWS)
+        "cloze", samples, temperature=ASKING, logprobs=True, rows=table_lines(table, most=EXAMPLE_ROWS)
     )
     best = max(written, key=likelihood)
     facts = [_BLANK.sub("{}", line) for line in read_list(best.said) if _BLANK.search(line)][:most]
-    sketch = await schema(task, table)
+    sketch = await table_schema(task, table)
     values = await task.each(partial(find_value, task, table, sketch, queries), facts)
     if {value for value in values if value is not None} in ({"0"}, {"1"}):
         return []

@@ -5,8 +5,14 @@ from typing import Any, Final
 from promptkit.errors import ToolFailed
 from promptkit.techniques.context import Answer
 from promptkit.techniques.methods.actions import arguments, takes
-from promptkit.techniques.methods.operators import END, SubQuestion, Unasked, read_reply, read_sub_question
 from promptkit.techniques.methods.programs import value_answer
+from promptkit.techniques.methods.sub_questions import (
+    END,
+    InvalidSubQuestion,
+    SubQuestion,
+    read_reply,
+    read_sub_question,
+)
 from promptkit.techniques.parameters import Count
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
@@ -27,7 +33,7 @@ async def decomposed(task: Task, *, steps: Count = 10, depth: Count = 3, limit: 
     asking, answers, problem = Decomposition(task, steps, limit), list[Any](), "no question was asked"
     try:
         await asking.solve(task, answers, depth)
-    except Unasked as error:
+    except InvalidSubQuestion as error:
         problem = str(error)
         if not asking.capped:
             answers.clear()
@@ -79,7 +85,7 @@ class Decomposition:
         if handler == ITSELF:
             return await self._again(task, question, depth)
         if handler not in self._handlers:
-            raise Unasked(f"there is no handler `{handler}`")
+            raise InvalidSubQuestion(f"there is no handler `{handler}`")
         self._spend()
         demos = None if handler == DEFAULT else task.own_demos(f"{OWN}{handler}")
         return read_reply((await task.ask("handler", asked=question, demos=demos)).said)
@@ -87,17 +93,17 @@ class Decomposition:
     async def _again(self, task: Task, question: str, depth: int) -> Any:
         if depth == 1:
             self.capped = True
-            raise Unasked("the questions are taken apart too deeply")
+            raise InvalidSubQuestion("the questions are taken apart too deeply")
         inner: list[Any] = []
         await self.solve(task.replacing(question=question), inner, depth - 1)
         if not inner:
-            raise Unasked(f"`{question}` was taken apart into nothing")
+            raise InvalidSubQuestion(f"`{question}` was taken apart into nothing")
         return inner[-1]
 
     def _spend(self) -> None:
         if not self._left:
             self.capped = True
-            raise Unasked("the questions take too many requests")
+            raise InvalidSubQuestion("the questions take too many requests")
         self._left -= 1
 
 
@@ -106,4 +112,4 @@ async def _use(task: Task, name: str, question: str) -> Any:
     try:
         return await task.tool(name, {"question": question} if given is None else given)
     except ToolFailed as error:
-        raise Unasked(str(error)) from None
+        raise InvalidSubQuestion(str(error)) from None

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from promptkit.answers import Number
+from promptkit.answers.number import Number
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.context import Answer
-from promptkit.techniques.methods.pool import draw, tally
-from promptkit.techniques.methods.prepared import showing_prepared
+from promptkit.techniques.methods.pool import count_answers, draw_rows
+from promptkit.techniques.methods.prepared import with_prepared_examples
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import before_cue
 from promptkit.techniques.registry import technique
@@ -44,13 +44,13 @@ async def prepare(
             for text, answer in zip(thoughts, answers, strict=True)
             if text and not answer.flag and not winner.flag and asked.vote_key(answer) == asked.vote_key(winner)
         ]
-        counts = tally(asked, answers)
+        counts = count_answers(asked, answers)
         if not reached:
             return [], [{"input": given, "problem": "no sample has thoughts and an answer", "answers": counts}]
         unsure = [{"input": given, "answers": counts}] if len(counts) > 1 else []
         return [{"input": given, "thoughts": reached[0], "output": winner.value}], unsure
 
-    labelled = await task.each(label, draw(rows, pool, seed=seed))
+    labelled = await task.each(label, draw_rows(rows, pool, seed=seed))
     return Prepared(
         items=[item for items, _ in labelled for item in items],
         uncertain=[each for _, unsure in labelled for each in unsure],
@@ -73,7 +73,7 @@ async def federated(
     `different`: think as prepared questions show, whose answers the model gave and which may be wrong.
     """
     if variant == "different":
-        return await task.decide(await showing_prepared(task).ask("answer"))
+        return await task.decide(await with_prepared_examples(task).ask("answer"))
     wordings = await wordings_of(task, phrasings, temperature)
     answers = await task.each(lambda wording: answer_one(task.replacing(question=wording)), wordings)
     return task.vote(answers).with_extra(wordings=wordings)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from promptkit.errors import InputError, Unsupported, nearest
 from promptkit.techniques.context import Answer
-from promptkit.techniques.methods.satisfiability import Clause, satisfy
+from promptkit.techniques.methods.max_sat import Clause, satisfy
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import last_named
 from promptkit.techniques.registry import technique

@@ -4,9 +4,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from promptkit.techniques.context import Answer
-from promptkit.techniques.methods.consensus import agree, run_function
+from promptkit.techniques.methods.math_templates import (
+    Number,
+    NumberTemplate,
+    agree,
+    read_template,
+    run_function,
+    to_template,
+)
 from promptkit.techniques.methods.programs import value_answer
-from promptkit.techniques.methods.variables import Number, Template, read_template, to_template
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import read_json
 from promptkit.techniques.registry import technique
@@ -57,7 +63,7 @@ async def math_prompter(
     return replace(answer, flag="no_consensus", problem="no expression agrees with its function on all draws")
 
 
-async def make_template(task: Task, *, by_model: bool) -> Template:
+async def make_template(task: Task, *, by_model: bool) -> NumberTemplate:
     """Return the question with variables in the place of its numbers; by code also where the model's is of no use."""
     found = None
     if by_model:
@@ -69,7 +75,7 @@ async def make_template(task: Task, *, by_model: bool) -> Template:
     return found or to_template(str(task.role("question")))
 
 
-async def ask(task: Task, question: Template, draws: int, number: int, temperature: float) -> Round:
+async def ask(task: Task, question: NumberTemplate, draws: int, number: int, temperature: float) -> Round:
     """Ask for an expression and a function, at once, and try both on the same draws."""
 
     def send(call: str) -> Any:

@@ -1,11 +1,11 @@
 """Program-aided language models: the model writes the program, the interpreter finds the answer."""
 
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.methods.programs import computed
+from promptkit.techniques.methods.programs import computed_answer
 from promptkit.techniques.parameters import Count, Temperature
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools import cut_program
+from promptkit.tools.python import cut_program
 
 ENTRY = "solution()"
 
@@ -22,4 +22,4 @@ async def pal(task: Task, *, samples: Count = 1, temperature: Temperature = 0.0)
 
 async def run(task: Task, exchange: Exchange) -> Answer:
     """Return what a program's `solution()` returns as the answer."""
-    return computed(task, await task.code(f"{cut_program(exchange.text)}\n{ENTRY}", of=exchange), exchange)
+    return computed_answer(task, await task.code(f"{cut_program(exchange.text)}\n{ENTRY}", of=exchange), exchange)

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 from promptkit.techniques.context import Answer, Exchange
-from promptkit.techniques.methods.programs import computed, functions, read_program
+from promptkit.techniques.methods.programs import computed_answer, functions, read_program
 from promptkit.techniques.parameters import Warmth
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools import Execution, assigned_names, solve_equations
+from promptkit.tools.algebra import solve_equations
+from promptkit.tools.python import Execution, assigned_names
 
 ANS = "ans"
 FLAG = "keep_prompting"
@@ -38,7 +39,7 @@ async def program_of_thoughts(
         return await task.decide(await task.ask("finish", computed=ran.value))
     if task.answer_type.name == "choice":
         return (await task.decide(await task.ask("option", value=ran.value))).with_extra(value=ran.value)
-    return computed(task, ran, written)
+    return computed_answer(task, ran, written)
 
 
 async def run(task: Task, exchange: Exchange, keep_prompting: bool) -> tuple[bool, Execution]:

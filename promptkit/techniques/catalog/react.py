@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.methods.actions import Action, arguments, own_part, read_action, read_step, takes
-from promptkit.techniques.methods.looking_up import Reader
+from promptkit.techniques.methods.document_reader import DocumentReader
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
@@ -53,7 +53,7 @@ async def react(
 
 async def walk(task: Task, most: int, longest: int) -> Answer:
     """Take steps until one finishes with an answer; none within `most` of them is no answer."""
-    reader = Reader(task) if task.has_documents else None
+    reader = DocumentReader(task) if task.has_documents else None
     taken: list[dict[str, Any]] = []
     while len(taken) < most:
         exchange, thought, written = await step(task, taken, (SEARCH, LOOKUP) if reader else ())
@@ -90,7 +90,7 @@ async def step(task: Task, taken: list[dict[str, Any]], reading: Sequence[str]) 
     return exchange, thought, action
 
 
-async def act(task: Task, action: Action | None, reader: Reader | None) -> dict[str, Any]:
+async def act(task: Task, action: Action | None, reader: DocumentReader | None) -> dict[str, Any]:
     """Return what an action gives back, or `found` says why it gives nothing. A tool that fails raises ToolFailed."""
     if action is None:
         return {"found": "misused"}

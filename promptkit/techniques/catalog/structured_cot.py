@@ -6,7 +6,7 @@ from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.parameters import Temperature
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools import cut_program
+from promptkit.tools.python import cut_program
 
 
 @technique(calls="2", requests="2")

@@ -13,14 +13,13 @@ from promptkit.errors import InputError
 from promptkit.techniques.artifacts import Prepared, Row
 from promptkit.techniques.catalog.pal import run
 from promptkit.techniques.context import Answer
-from promptkit.techniques.methods.kmeans import clusters
-from promptkit.techniques.methods.pool import tally
+from promptkit.techniques.methods.pool import clusters, count_answers
 from promptkit.techniques.methods.prepared import prepared_items
 from promptkit.techniques.parameters import Count, Warmth
 from promptkit.techniques.reading import filled_lines, read_list
 from promptkit.techniques.registry import technique
 from promptkit.techniques.task import Task
-from promptkit.tools import cut_program
+from promptkit.tools.python import cut_program
 
 ENTRY = "def solution"
 Example = Mapping[str, Any]
@@ -98,7 +97,10 @@ async def solve(task: Task, question: str, samples: int, temperature: float) -> 
         if key is not None and 2 * keys.count(key) > samples
     ]
     if not agreeing:
-        return {"problem": "no answer is that of more than half of the programs", "answers": tally(task, answers)}
+        return {
+            "problem": "no answer is that of more than half of the programs",
+            "answers": count_answers(task, answers),
+        }
     return {"output": min(agreeing, key=lambda program: len(steps(program)))}
 
 

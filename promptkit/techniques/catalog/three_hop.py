@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from promptkit.answers import Names
+from promptkit.answers.closed_sets import ClosedSet
 from promptkit.techniques.context import Answer
 from promptkit.techniques.reading import one_line
 from promptkit.techniques.registry import technique
@@ -44,7 +44,7 @@ def last_affirmed(text: str, labels: Sequence[str]) -> str | None:
     """Return the label that is named last and not right after a negation, whole words in any case."""
     affirmed = [
         name
-        for start, name in Names(labels).places(text)
+        for start, name in ClosedSet(labels).places(text)
         if not NEGATION.search(text[max(0, start - NEGATION_CHARACTERS) : start])
     ]
     return affirmed[-1] if affirmed else None

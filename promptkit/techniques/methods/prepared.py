@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from promptkit.answers import AnswerType
+from promptkit.answers.base import AnswerType
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.techniques.needs import not_prepared
 
 if TYPE_CHECKING:
     from promptkit.techniques.task import Task
 
-Wrong = tuple[str, str | None]
+ItemProblem = tuple[str, str | None]
 """What is wrong with an item, and a hint."""
 
 
@@ -21,24 +21,24 @@ def prepared_items(task: Task, *keys: str) -> tuple[Mapping[str, Any], ...]:
     if task.artifact is None or not task.artifact.items:
         home, _, technique = task.artifact_name.rpartition(".")
         raise not_prepared(technique, home)
-    _refuse(task, (_unfilled(item, keys) for item in task.artifact.items))
+    _raise_problems(task, (_unfilled(item, keys) for item in task.artifact.items))
     return task.artifact.items
 
 
-def showing_prepared(task: Task) -> Task:
+def with_prepared_examples(task: Task) -> Task:
     """Return the task with the prepared items as its examples, all but one whose input is the very one asked.
 
     Raises InputError where there are none, and with each item that lacks its input, thoughts or output, has an input
     that the step has not, or an output that is no answer.
     """
     items = prepared_items(task)
-    _refuse(task, (_without_input(task, item) or _unfilled(item, ("thoughts", "output")) for item in items))
+    _raise_problems(task, (_without_input(task, item) or _unfilled(item, ("thoughts", "output")) for item in items))
     kinds = task.showing(items).example_types
-    _refuse(task, (_no_answer(kind, item["output"]) for kind, item in zip(kinds, items, strict=True)))
-    return task.showing(item for item in items if not _asked(item["input"], task.inputs))
+    _raise_problems(task, (_no_answer(kind, item["output"]) for kind, item in zip(kinds, items, strict=True)))
+    return task.showing(item for item in items if not _is_asked(item["input"], task.inputs))
 
 
-def _refuse(task: Task, wrong: Iterable[Wrong | None]) -> None:
+def _raise_problems(task: Task, wrong: Iterable[ItemProblem | None]) -> None:
     """Raise what is wrong with items, if anything is."""
     file = f"{task.artifact_name}.yaml"
     found = [Problem(f"item {number}{each[0]}", file, hint=each[1]) for number, each in enumerate(wrong, 1) if each]
@@ -46,7 +46,7 @@ def _refuse(task: Task, wrong: Iterable[Wrong | None]) -> None:
         raise InputError(found)
 
 
-def _without_input(task: Task, item: Mapping[str, Any]) -> Wrong | None:
+def _without_input(task: Task, item: Mapping[str, Any]) -> ItemProblem | None:
     given = item.get("input")
     if not isinstance(given, Mapping) or not given:
         return " has no `input`", "`input: {NAME: VALUE}`"
@@ -54,7 +54,7 @@ def _without_input(task: Task, item: Mapping[str, Any]) -> Wrong | None:
     return (f": there is no input `{unknown}`", nearest(unknown, task.input_names)) if unknown else None
 
 
-def _unfilled(item: Mapping[str, Any], keys: Sequence[str]) -> Wrong | None:
+def _unfilled(item: Mapping[str, Any], keys: Sequence[str]) -> ItemProblem | None:
     empty = [f"`{key}`" for key in keys if _is_empty(item.get(key))]
     if not empty:
         return None
@@ -64,7 +64,7 @@ def _unfilled(item: Mapping[str, Any], keys: Sequence[str]) -> Wrong | None:
     return f": fill in {' and '.join(empty)}", f"it is about: {asked:.100}"
 
 
-def _no_answer(kind: AnswerType, output: Any) -> Wrong | None:
+def _no_answer(kind: AnswerType, output: Any) -> ItemProblem | None:
     try:
         kind.write(output)
     except ValueError as error:
@@ -76,5 +76,5 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _asked(given: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
+def _is_asked(given: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
     return all(name in inputs and inputs[name] == value for name, value in given.items())

@@ -12,10 +12,10 @@ from typing import Any
 
 from promptkit.techniques.context import Answer, Exchange
 from promptkit.techniques.task import Task
-from promptkit.tools import Execution, cut_program
+from promptkit.tools.python import Execution, cut_program
 
 
-def computed(task: Task, execution: Execution, exchange: Exchange) -> Answer:
+def computed_answer(task: Task, execution: Execution, exchange: Exchange) -> Answer:
     """Return what a program came to as the answer; none where it failed, noted in the trace of its reply."""
     if execution.failure:
         return task.no_answer(execution.failure.message, exchange)

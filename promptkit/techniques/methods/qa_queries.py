@@ -1,19 +1,160 @@
-"""Queries with calls of the model in them at work: each call becomes a column or a value, and SQL does the rest."""
+"""SQL queries that call the model, `QA("map@question"; column)`: a call becomes a column or a value."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from promptkit.techniques.context import Exchange
-from promptkit.techniques.methods.qa_calls import BadCall, QACall, outermost_calls, read_lines, read_values, unquoted
-from promptkit.techniques.methods.table_texts import ROW_ID, cell_text, lines, literal, sql_name
-from promptkit.tools import Table
+from promptkit.techniques.methods.tables import ROW_ID, cell_text, sql_literal, sql_name, table_lines
+from promptkit.techniques.reading import bare_line, filled_lines
+from promptkit.tools.tables import Table
 
 if TYPE_CHECKING:
     from promptkit.techniques.task import Task
+
+_CALL: Final = re.compile(r"\bQA\s*\(", re.IGNORECASE)
+_KIND: Final = re.compile(r"\s*(map|ans)\s*@\s*", re.IGNORECASE)
+_QUOTES: Final = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
+_ROW: Final = re.compile(r"(?:(?<!\s)\s+)?row\s*(\d+)\s*[:|]\s*", re.IGNORECASE)
+
+
+class InvalidCall(ValueError):
+    """A call that is not closed, or is not of its form."""
+
+
+@dataclass(frozen=True, slots=True)
+class QACall:
+    """A call in a query: where it begins and ends, what it asks, and of what, each as written."""
+
+    start: int
+    end: int
+    kind: Literal["map", "ans"]
+    question: str
+    arguments: tuple[str, ...]
+
+
+def outermost_calls(query: str) -> list[QACall]:
+    """Return the calls of a query that are not inside another, in order. Raises BadCall.
+
+    What stands in quotes is no call.
+    """
+    found: list[QACall] = []
+    at = 0
+    for start, opened in _opened(query):
+        if start < at:
+            continue
+        parts, at = _parts(query, opened)
+        found.append(_call(start, at, parts))
+    return found
+
+
+def _opened(query: str) -> Iterator[tuple[int, int]]:
+    """Yield where calls begin and where their brackets have opened, outside of quotes."""
+    at = 0
+    while at < len(query):
+        if query[at] in _QUOTES and (end := _end_of_quote(query, at)) is not None:
+            at = end
+        elif (call := _CALL.match(query, at)) and (at == 0 or not (query[at - 1].isalnum() or query[at - 1] == "_")):
+            yield call.start(), call.end()
+            at = call.end()
+        else:
+            at += 1
+
+
+def _parts(query: str, at: int) -> tuple[list[str], int]:
+    """Return the parts of a call between its separators, and where it ends. Raises BadCall."""
+    parts: list[str] = []
+    begin, depth = at, 0
+    while at < len(query):
+        sign = query[at]
+        if sign in _QUOTES and (end := _end_of_quote(query, at)) is not None:
+            at = end
+            continue
+        if sign == "(":
+            depth += 1
+        elif sign == ")" and depth == 0:
+            return [*parts, query[begin:at]], at + 1
+        elif sign == ")":
+            depth -= 1
+        elif depth == 0 and (sign == ";" or (sign == "," and not parts)):
+            # Further commas are those of a sub-query, or of columns, which a query reads as well.
+            parts.append(query[begin:at])
+            begin = at + 1
+        at += 1
+    raise InvalidCall("a QA call is not closed")
+
+
+def _end_of_quote(query: str, at: int) -> int | None:
+    """Return where the quotes that open at a place end; None where they do not. Doubled quotes are inside."""
+    closing = _QUOTES[query[at]]
+    end = at + 1
+    while (end := query.find(closing, end)) >= 0:
+        if closing == '"' and query[end - 1] == "\\":
+            end += 1
+        elif query[end + 1 : end + 2] == closing:
+            end += 2
+        else:
+            return end + 1
+    return None
+
+
+def _call(start: int, end: int, parts: Sequence[str]) -> QACall:
+    asked = unquoted(parts[0])
+    kind = _KIND.match(asked)
+    question = asked[kind.end() :].strip() if kind else ""
+    arguments = tuple(part.strip() for part in parts[1:] if part.strip())
+    if kind is None or not question or not arguments:
+        raise InvalidCall('a QA call is QA("map@question"; column) or QA("ans@question"; query)')
+    return QACall(start, end, "map" if kind[1].lower() == "map" else "ans", question, arguments)
+
+
+def unquoted(text: str) -> str:
+    """Return a text without the quotes around it; doubled and escaped ones inside become single ones."""
+    text = text.strip()
+    opening = text[:1]
+    if opening in _QUOTES and len(text) > 1 and text.endswith(_QUOTES[opening]):
+        closing = _QUOTES[opening]
+        return text[1:-1].replace(closing * 2, closing).replace(f"\\{closing}", closing)
+    return text
+
+
+def read_values(reply: str, count: int) -> list[str]:
+    """Return the values of a reply that answers for each of `count` rows, one a line.
+
+    Lines may be numbered as the rows are; a JSON list, or one line with commas, is read as well. Raises ValueError
+    where there are more values, or fewer.
+    """
+    values = _json_list(reply)
+    if values is None:
+        values = [_bare(line) for line in filled_lines(reply)]
+        if len(values) == 1 and count > 1:
+            values = [part.strip() for part in values[0].split(",")]
+    if len(values) != count:
+        raise ValueError(f"{len(values)} values for {count} rows")
+    return values
+
+
+def read_lines(reply: str) -> list[str]:
+    """Return the lines of a reply that are not blank, without bullets."""
+    return [value for line in reply.splitlines() if (value := _bare(line))]
+
+
+def _bare(line: str) -> str:
+    return bare_line(_ROW.sub("", line, count=1))
+
+
+def _json_list(reply: str) -> list[str] | None:
+    try:
+        found = json.loads(reply)
+    except ValueError:
+        return None
+    return [str(value) for value in found] if isinstance(found, list) else None
+
 
 DEEPEST: Final = 3
 """How deep calls may be nested."""
@@ -28,7 +169,7 @@ _IN: Final = re.compile(r"\bIN\s*$", re.IGNORECASE)
 _TOKENS_A_ROW: Final = 16
 
 
-class TooMuchAsked(Exception):
+class TooManyCalls(Exception):
     """A query needs more calls than it may make."""
 
 
@@ -59,7 +200,7 @@ class NeuralQuery:
         """Return a query with a column or a value in place of each call, the inner ones bound before the outer."""
         calls = outermost_calls(query)
         if calls and depth > DEEPEST:
-            raise BadCall(f"QA calls are nested more than {DEEPEST} deep")
+            raise InvalidCall(f"QA calls are nested more than {DEEPEST} deep")
         different = {query[call.start : call.end]: call for call in calls}
         bound = await self._task.each(lambda call: self._stand_in(call, depth), different.values())
         places = dict(zip(different, bound, strict=True))
@@ -84,7 +225,7 @@ class NeuralQuery:
         _, cells = await self._cells_of(call, depth)
         self._count(1)
         reply = await self._task.ask(
-            "ans", rows=lines(cells, most=MOST_SHOWN, longest=LONGEST_READ), asked=call.question
+            "ans", rows=table_lines(cells, most=MOST_SHOWN, longest=LONGEST_READ), asked=call.question
         )
         return read_lines(reply.said)
 
@@ -92,7 +233,7 @@ class NeuralQuery:
         """Return a value for each row of the table; None for rows that a call does not name."""
         places, cells = await self._cells_of(call, depth)
         if places is None:
-            raise BadCall("a map call needs rows of the table w, and its query gives none")
+            raise InvalidCall("a map call needs rows of the table w, and its query gives none")
         rows = [tuple(cell_text(cell, LONGEST_READ) for cell in row) for row in cells.rows]
         different = iter(dict.fromkeys(rows))
         chunks = list(iter(lambda: list(islice(different, self._chunk)), []))
@@ -109,7 +250,7 @@ class NeuralQuery:
     ) -> list[tuple[tuple[str, ...], str]]:
         reply = await self._task.ask(
             "map",
-            rows=lines(Table(tuple(columns), tuple(rows)), longest=LONGEST_READ),
+            rows=table_lines(Table(tuple(columns), tuple(rows)), longest=LONGEST_READ),
             asked=question,
             stop=[f"\nrow {len(rows) + 1} :"],
             max_tokens=_TOKENS_A_ROW * (len(rows) + 1),
@@ -118,7 +259,7 @@ class NeuralQuery:
             return list(zip(rows, read_values(reply.said, len(rows)), strict=True))
         except ValueError as error:
             self._task.note(reply, str(error))
-            raise BadCall(str(error)) from None
+            raise InvalidCall(str(error)) from None
 
     async def _cells_of(self, call: QACall, depth: int) -> tuple[list[int] | None, Table]:
         """Return the cells that a call names, and of which rows of the table they are, where they are of rows."""
@@ -147,12 +288,12 @@ class NeuralQuery:
     def _count(self, calls: int) -> None:
         self._asked += calls
         if self._asked > self._most:
-            raise TooMuchAsked(f"the query needs more than {self._most} calls; `asked` allows more")
+            raise TooManyCalls(f"the query needs more than {self._most} calls; `asked` allows more")
 
 
 def _listed(values: Sequence[Any], *, after_in: bool) -> str:
     """Return values as SQL writes them: a list after IN, else the first."""
-    written = [literal(value) for value in values] or ["NULL"]
+    written = [sql_literal(value) for value in values] or ["NULL"]
     return f"({', '.join(written)})" if after_in else written[0]
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from promptkit.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from promptkit.runtimes import Models
+    from promptkit.runtimes.models import Models
     from promptkit.tuning.dspy_bridge.search import DspySearch
-    from promptkit.tuning.standing import Standing
-    from promptkit.tuning.steps import Bed
-    from promptkit.tuning.wishes import Optimizer
+    from promptkit.tuning.options import Optimizer
+    from promptkit.tuning.progress import TuningProgress
+    from promptkit.tuning.search.steps import Objective
 
 PACKAGES = ("dspy", "gepa", "optuna")
 
@@ -32,7 +32,13 @@ def require_dspy(name: Optimizer) -> None:
 
 
 def open_search(
-    name: Optimizer, bed: Bed, *, standing: Standing, models: Models, teacher: str | None = None, seed: int = 0
+    name: Optimizer,
+    bed: Objective,
+    *,
+    standing: TuningProgress,
+    models: Models,
+    teacher: str | None = None,
+    seed: int = 0,
 ) -> DspySearch:
     """Return the search of one of DSPy's optimizers, ready to run where the event loop runs.
 

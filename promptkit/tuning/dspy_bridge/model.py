@@ -1,21 +1,24 @@
-"""A model of ours as DSPy asks it for an optimizer's own proposals."""
+"""Between DSPy and our models: its LM, its adapter, and the bridge from its threads to the event loop."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import dspy
 from dspy import lm15
 
 from promptkit.errors import ContextOverflow, RequestRefused
-from promptkit.runtimes import Message, Request
+from promptkit.runtimes.base import Message, Request
 
 if TYPE_CHECKING:
-    from promptkit.runtimes import Asker, Model
-    from promptkit.tuning.dspy_bridge.bridge import Bridge
+    from promptkit.runtimes.base import Model
+    from promptkit.runtimes.client import Client
 
 MOST_TOKENS: Final = 512
 """Of a proposal, where an optimizer does not say: small models seldom come to an end by themselves."""
@@ -24,22 +27,22 @@ COMPLETED: Final = "[[ ## completed ## ]]"
 DIGEST_CHARACTERS: Final = 16
 
 
-def open_lm(asker: Asker, model: Model, bridge: Bridge, *, seed: int = 0) -> dspy.LM:
+def open_lm(asker: Client, model: Model, bridge: Bridge, *, seed: int = 0) -> dspy.LM:
     """Return the model as DSPy's LM. Its name holds the digest, for DSPy tells models apart by their names alone.
 
     DSPy's cache is left out: the asker has one, which knows the engine too.
     """
     name = f"promptkit/{model.reference}@{model.digest[:DIGEST_CHARACTERS]}"
-    return dspy.LM(name, engine=Engine(asker, model, bridge, seed=seed), cache=False, num_retries=0)
+    return dspy.LM(name, engine=ModelEngine(asker, model, bridge, seed=seed), cache=False, num_retries=0)
 
 
-class Engine:
+class ModelEngine:
     """Answers one request of DSPy's through an asker: within its limits and budget, from its cache, with its retries.
 
     What is asked again at a temperature above 0 is a further sample of it: a search made again asks for the same ones.
     """
 
-    def __init__(self, asker: Asker, model: Model, bridge: Bridge, *, seed: int) -> None:
+    def __init__(self, asker: Client, model: Model, bridge: Bridge, *, seed: int) -> None:
         self._asker = asker
         self._model = model
         self._bridge = bridge
@@ -89,3 +92,99 @@ class Engine:
             self._asked[request] += 1
         seed = self._seed if "seed" in self._model.capabilities else None
         return replace(request, seed=seed, sample=str(number))
+
+
+ANSWERED: Final = "promptkit_answered"
+"""The setting of a predictor's call that holds what the engine has answered already."""
+
+
+class StepAdapter(dspy.ChatAdapter):  # type: ignore[misc]  # DSPy has no types
+    """DSPy's ChatAdapter, but for steps of ours, whose prompt the engine has rendered, asked and read.
+
+    An optimizer's own signature is asked in free text, without a grammar. Small models seldom keep to its markers: a
+    reply without them is the first of its texts. What is asked for is never asked again in another format.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(use_json_adapter_fallback=False)
+
+    def __call__(
+        self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: list[Any], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return the answers to one call of a predictor. Raises AdapterParseError."""
+        if ANSWERED in lm_kwargs:
+            return [lm_kwargs[ANSWERED]]
+        found: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
+        return found
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """Return the fields in a reply. Raises AdapterParseError where it is blank or lacks what is no text."""
+        try:
+            found: dict[str, Any] = super().parse(signature, completion)
+        except dspy.AdapterParseError as error:
+            fields = signature.output_fields
+            told = {name: error.parsed_result[name] for name in fields if name in (error.parsed_result or {})}
+            if not completion.strip() or any(fields[name].annotation is not str for name in fields if name not in told):
+                raise
+            first = next(name for name in fields if name not in told)
+            found = {**dict.fromkeys(fields, ""), first: "" if told else completion.strip(), **told}
+        return found
+
+
+T = TypeVar("T")
+
+
+class Stopped(BaseException):
+    """The optimizer is to end. DSPy takes an Exception for a wrong answer, counts it as 0 and goes on."""
+
+
+class Bridge:
+    """Runs on the event loop what threads ask for. Make it where the event loop runs.
+
+    The first error ends it, and each thread that asks from then on: `ended` is that error.
+    """
+
+    def __init__(self) -> None:
+        self.ended: BaseException | None = None
+        self._loop = asyncio.get_running_loop()
+        # A thread has a context of its own, in which no files are held.
+        self._context = copy_context()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return itself: copies of a program ask through one bridge."""
+        return self
+
+    def wait(self, ask: Callable[[], Awaitable[T]], *, passing: tuple[type[Exception], ...] = ()) -> T:
+        """Return what `ask` gives on the event loop; call it in a thread. Raises Stopped, and errors of `passing`."""
+        if self.ended is not None:
+            raise Stopped
+        future = asyncio.run_coroutine_threadsafe(self._run(ask), self._loop)
+        try:
+            return future.result()
+        except passing:
+            raise
+        except BaseException as error:
+            self.ended = self.ended or error
+            raise Stopped from error
+
+    async def end(self, error: BaseException) -> None:
+        """End it, cancel what is under way and wait until that is over."""
+        self.ended = self.ended or error
+        for task in self._tasks:
+            task.cancel()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _run(self, ask: Callable[[], Awaitable[T]]) -> T:
+        async def run() -> T:
+            return await ask()
+
+        task = self._loop.create_task(run(), context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await task

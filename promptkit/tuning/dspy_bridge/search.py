@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from textwrap import shorten
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import dspy
+import gepa.core.engine
+from dspy.evaluate import evaluate
+from dspy.propose import dataset_summary_generator, grounded_proposer
+from dspy.propose import utils as propose_utils
+from dspy.teleprompt import bootstrap, random_search
+from dspy.teleprompt import utils as teleprompt_utils
+from dspy.utils import parallelizer
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from promptkit.errors import BudgetSpent, InputError
-from promptkit.evaluation.statistics import bounded_mean
+from promptkit.evaluation.statistics.interval import bounded_mean
 from promptkit.project import LIBRARY
-from promptkit.prompts import render_file
-from promptkit.tuning.candidate import Candidate, distinct
-from promptkit.tuning.dspy_bridge.adapter import StepAdapter
-from promptkit.tuning.dspy_bridge.bridge import Bridge, Stopped
-from promptkit.tuning.dspy_bridge.export import Exporter
-from promptkit.tuning.dspy_bridge.model import open_lm
-from promptkit.tuning.dspy_bridge.optimizers import NO_LIMIT, OPTIMIZERS, Setting
-from promptkit.tuning.dspy_bridge.parts import ROW, free_name
-from promptkit.tuning.dspy_bridge.program import Desk, Program
-from promptkit.tuning.dspy_bridge.quiet import quiet
-from promptkit.tuning.evidence import Seen, Stage
-from promptkit.tuning.found import Found, limited
-from promptkit.tuning.standing import BestSoFar
+from promptkit.prompts.template_loader import render_file
+from promptkit.tuning.dspy_bridge.model import Bridge, StepAdapter, Stopped, open_lm
+from promptkit.tuning.dspy_bridge.optimizers import NO_LIMIT, OPTIMIZERS, OptimizerSettings
+from promptkit.tuning.dspy_bridge.program import ROW, Exporter, Program, ProgramRunner, free_name
+from promptkit.tuning.progress import Incumbent
+from promptkit.tuning.search_space.candidate import Candidate, distinct
+from promptkit.tuning.trials import SearchResult, Stage, Trial, limited_budget
 
 if TYPE_CHECKING:
-    from promptkit.runtimes import Models
-    from promptkit.tuning.standing import Standing
-    from promptkit.tuning.steps import Bed
-    from promptkit.tuning.wishes import Optimizer
+    from promptkit.runtimes.models import Models
+    from promptkit.tuning.options import Optimizer
+    from promptkit.tuning.progress import TuningProgress
+    from promptkit.tuning.search.steps import Objective
 
-LEAST_SEEN: Final = 8
+LEAST_TRIAL_ROWS: Final = 8
 """Rows that a candidate must have been asked to be the best so far."""
 MOST_THREADS: Final = 32
-MOST_TOLD: Final = 200
+MOST_ERROR_CHARACTERS: Final = 200
 """Characters of what DSPy says when it breaks off."""
 FEEDBACK: Final = LIBRARY / "templates" / "tuning" / "feedback.j2"
 
@@ -51,14 +56,14 @@ class DspySearch:
     def __init__(
         self,
         name: Optimizer,
-        bed: Bed,
+        bed: Objective,
         *,
-        standing: Standing,
+        standing: TuningProgress,
         models: Models,
         teacher: str | None = None,
         seed: int = 0,
     ) -> None:
-        self.found = Found()
+        self.found = SearchResult()
         self._name = name
         self._evidence = bed.evidence
         self._field = bed.evidence.field
@@ -70,19 +75,21 @@ class DspySearch:
         self._asked: list[Candidate] = []
         self._broken_off = ""
 
-    async def run(self, calls: int) -> Found:
+    async def run(self, calls: int) -> SearchResult:
         """Search within so many calls. Raises SearchFailed where the model is gone, StoreFailed, and InputError.
 
         Cancelled, it ends the optimizer's threads before that goes on.
         """
         before = self._field.budget.spent
         self._standing.enter(self._name, 0)
-        with limited(self._field.budget, calls):
+        with limited_budget(self._field.budget, calls):
             bridge = Bridge()
             exporter = Exporter(self._field, self._ground.search)
             if not exporter.parts:
                 raise InputError(f"`{exporter.pipeline.name}` has no step of its own that asks a model")
-            desk = Desk(self._field, exporter, bridge, samples=await self._samples(exporter), on_candidate=self._note)
+            desk = ProgramRunner(
+                self._field, exporter, bridge, samples=await self._samples(exporter), on_candidate=self._note
+            )
             program = Program(exporter.parts, desk)
             setting = await self._setting(bridge, calls, len(exporter.parts))
             work = asyncio.create_task(asyncio.to_thread(self._optimize, program, setting))
@@ -102,7 +109,7 @@ class DspySearch:
         self._end(compiled, exporter, desk, before)
         return self.found
 
-    def _optimize(self, program: Program, setting: Setting) -> Program | None:
+    def _optimize(self, program: Program, setting: OptimizerSettings) -> Program | None:
         """Return what the optimizer makes of the program; None where it did not come to its end. Runs in a thread."""
         try:
             with (
@@ -120,15 +127,15 @@ class DspySearch:
         except Stopped:
             return None
         except Exception as error:
-            self._broken_off = shorten(f"{type(error).__name__}: {error}", MOST_TOLD, placeholder=" …")
+            self._broken_off = shorten(f"{type(error).__name__}: {error}", MOST_ERROR_CHARACTERS, placeholder=" …")
             return None
 
-    async def _setting(self, bridge: Bridge, calls: int, steps: int) -> Setting:
+    async def _setting(self, bridge: Bridge, calls: int, steps: int) -> OptimizerSettings:
         asker = await self._models.within(self._field.budget).get(self._teacher or self._field.suite.baseline.model)
         own = await (await self._models.get(self._field.suite.baseline.model)).model()
         train, val = self._rows()
-        return Setting(
-            metric=_score,
+        return OptimizerSettings(
+            metric=_prediction_score,
             feedback=self._feedback,
             lm=open_lm(asker, await asker.model(), bridge, seed=self._seed),
             train=[self._example(row) for row in train],
@@ -179,7 +186,7 @@ class DspySearch:
         values = {
             "score": prediction.score,
             "problem": prediction.problem,
-            "expected": "" if expected is None else _text(expected),
+            "expected": "" if expected is None else _as_text(expected),
         }
         return dspy.Prediction(score=prediction.score, feedback=render_file(FEEDBACK, values))
 
@@ -195,7 +202,7 @@ class DspySearch:
         for candidate in self._asked:
             scores = self._field.scores(candidate, self._ground.search)
             there = scores[scores == scores]
-            if len(there) >= LEAST_SEEN:
+            if len(there) >= LEAST_TRIAL_ROWS:
                 binary = bool(((there == 0) | (there == 1)).all())
                 lows[candidate.key] = bounded_mean(there, range(len(there)), binary=binary).low
         return max(
@@ -205,9 +212,9 @@ class DspySearch:
     def _take(self, candidate: Candidate) -> None:
         self.found.pick = self.found.chosen = candidate
         said = self._evidence.record(candidate, self._ground.search)
-        self._standing.best = BestSoFar(self._field.called(candidate), said["mean"], said["low"], said["high"])
+        self._standing.best = Incumbent(self._field.called(candidate), said["mean"], said["low"], said["high"])
 
-    def _end(self, compiled: Program | None, exporter: Exporter, desk: Desk, before: int) -> None:
+    def _end(self, compiled: Program | None, exporter: Exporter, desk: ProgramRunner, before: int) -> None:
         """Take the pick, and note what was asked and what there is to say of it."""
         pick = self._best()
         if compiled is not None:
@@ -229,10 +236,10 @@ class DspySearch:
             rows = tuple(row for row in self._ground.search if self._field.cell(candidate, row) is not None)
             is_pick = candidate.key == pick.key
             # A bootstrap asks each row without its own demonstration: these are no candidates.
-            if is_pick or len(rows) >= LEAST_SEEN:
+            if is_pick or len(rows) >= LEAST_TRIAL_ROWS:
                 why = "" if is_pick else f"`{self._name}` took another"
                 at = None if is_pick else len(rows)
-                self.found.note(Seen(candidate=candidate, stage=self._name, rows=rows, dropped_at=at, why=why))
+                self.found.note(Trial(candidate=candidate, stage=self._name, rows=rows, dropped_at=at, why=why))
         most = max((len(each.rows) for each in self.found.seen.values()), default=0)
         calls = self._field.budget.spent - before
         self.found.stages.append(
@@ -247,10 +254,58 @@ class DspySearch:
         )
 
 
-def _score(gold: Any, prediction: Any, trace: Any = None) -> float:
+def _prediction_score(gold: Any, prediction: Any, trace: Any = None) -> float:
     """Return the score that a prediction has from the desk."""
     return float(prediction.score)
 
 
-def _text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+LOGGERS: Final = ("dspy", "optuna")
+_PRINTING: Final = (
+    bootstrap,
+    random_search,
+    teleprompt_utils,
+    propose_utils,
+    grounded_proposer,
+    dataset_summary_generator,
+)
+_DRAWING: Final = (bootstrap, evaluate, parallelizer)
+
+
+class _NoBar(tqdm):  # type: ignore[misc]
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{**settings, "disable": True})
+
+
+def _print_nothing(*told: object, **settings: object) -> None:
+    """Print nothing."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let DSPy's optimizers say nothing in the block, in whichever thread, and all else as it is."""
+    changed: list[tuple[Any, str, Any]] = [
+        *((module, "print", _print_nothing) for module in _PRINTING),
+        *((module, "tqdm", SimpleNamespace(tqdm=_NoBar)) for module in _DRAWING),
+        (gepa.core.engine, "tqdm", _NoBar),
+    ]
+    before = [(module, name, vars(module).get(name)) for module, name, _ in changed]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [each.level for each in loggers]
+    try:
+        for module, name, value in changed:
+            setattr(module, name, value)
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for module, name, value in before:
+            if value is None:
+                delattr(module, name)
+            else:
+                setattr(module, name, value)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -6,8 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptkit.answers import AnswerType
-from promptkit.evaluation.metrics import Answered, Around, Difference, Estimate, Given, Metric, Sample, kind_named
+from promptkit.answers.base import AnswerType
+from promptkit.evaluation.metrics.base import (
+    AnsweredCell,
+    Difference,
+    Estimate,
+    Metric,
+    MetricContext,
+    MetricInput,
+    Sample,
+)
+from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.project import Project
 
 _SAME = object()
@@ -24,17 +33,17 @@ def metric(
 ) -> Metric:
     """Return a metric as a suite's reader builds it."""
     kind = kind_named(word)
-    around = Around(project=Project(folder), folder=folder, answer=answer, metrics=others or {})
+    around = MetricContext(project=Project(folder), folder=folder, answer=answer, metrics=others or {})
     return kind(name or word, kind.Parameters.model_validate(parameters or {}), around)
 
 
-def given(got: Any, expected: Any = None, *, output: Any = _SAME, **cell: Any) -> Given:
+def given(got: Any, expected: Any = None, *, output: Any = _SAME, **cell: Any) -> MetricInput:
     """Return what a metric compares; the cell's output is what it got, and its row empty, unless said."""
     shown = got if output is _SAME else output
-    return Given(got, expected, Answered(**{"row": {}, "output": shown, **cell}))
+    return MetricInput(got, expected, AnsweredCell(**{"row": {}, "output": shown, **cell}))
 
 
-def scored(of: Metric, cells: Sequence[Given], rows: Sequence[int] | None = None) -> Sample:
+def scored(of: Metric, cells: Sequence[MetricInput], rows: Sequence[int] | None = None) -> Sample:
     """Return the sample of these cells, each a row of its own unless `rows` says otherwise."""
     scores = [of.unanswered(cell) if cell.cell.flag else of.measure(cell) for cell in cells]
     return sample([list(of.numbers(score)) for score in scores], rows)
@@ -51,12 +60,12 @@ def sample(values: Sequence[Any], rows: Sequence[int] | None = None, clusters: S
     return Sample(columns, numbered, numbered if clusters is None else np.array(clusters))
 
 
-def told(of: Metric, cells: Sequence[Given], rows: Sequence[int] | None = None) -> Estimate:
+def told(of: Metric, cells: Sequence[MetricInput], rows: Sequence[int] | None = None) -> Estimate:
     """Return what the metric says of these cells."""
     return of.estimate(scored(of, cells, rows))
 
 
-def between(of: Metric, a: Sequence[Given], b: Sequence[Given]) -> Difference:
+def between(of: Metric, a: Sequence[MetricInput], b: Sequence[MetricInput]) -> Difference:
     """Return what the metric says of two variants, which must be something."""
     found = of.difference(scored(of, a), scored(of, b))
     assert found is not None

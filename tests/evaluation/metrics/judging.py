@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import log
 
-from promptkit.runtimes import Alternative, Reply, Request, Scripted, Token
+from promptkit.runtimes.base import Alternative, Reply, Request, Token
+from promptkit.runtimes.scripted import Scripted
 from tests.techniques.steps import flat, without
 
 Answers = Callable[[str], str]

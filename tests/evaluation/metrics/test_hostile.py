@@ -9,9 +9,10 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from promptkit.answers import AnswerType, build
-from promptkit.evaluation.metrics import Given, Metric, Score
-from promptkit.runtimes import Scripted
+from promptkit.answers.base import AnswerType
+from promptkit.answers.build import build_answer_type
+from promptkit.evaluation.metrics.base import Metric, MetricInput, Score
+from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Given as Models
 from tests.evaluation.metrics.given import given, metric, sample
 
@@ -45,13 +46,13 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 ]
 ANSWERS = [
     None,
-    *map(build, ("text", "number", "boolean", "code", {"json": {}})),
-    build({"label": ["a", "b"]}),
-    build({"labels": ["a", "b"]}),
-    build({"choice": ["a", "b"]}),
-    build({"list": {"of": "number"}}),
-    build({"list": {"of": "text", "separator": ";"}}),
-    build({"spans": {"classes": ["a"], "text": "a text"}}),
+    *map(build_answer_type, ("text", "number", "boolean", "code", {"json": {}})),
+    build_answer_type({"label": ["a", "b"]}),
+    build_answer_type({"labels": ["a", "b"]}),
+    build_answer_type({"choice": ["a", "b"]}),
+    build_answer_type({"list": {"of": "number"}}),
+    build_answer_type({"list": {"of": "text", "separator": ";"}}),
+    build_answer_type({"spans": {"classes": ["a"], "text": "a text"}}),
 ]
 
 texts = st.text(max_size=8) | st.sampled_from(
@@ -73,12 +74,12 @@ def deep(depth: int = 900) -> Any:
 EXTREMES = ["x" * 200_000, "*" * 50_000, "( (" * 20_000, list(range(20_000)), 10**4000, deep(), [deep()], {"a": deep()}]
 
 
-def measured(of: Metric, cell: Given) -> Score:
+def measured(of: Metric, cell: MetricInput) -> Score:
     """Return the score of a metric that asks no model."""
     return asyncio.run(of.judge(cell, Models(Scripted([])))) if of.asks else of.measure(cell)
 
 
-def check(of: Metric, cell: Given) -> None:
+def check(of: Metric, cell: MetricInput) -> None:
     """Score a cell and, where there is a score, say something of a sample of it."""
     try:
         score = of.unanswered(cell) if cell.cell.flag else measured(of, cell)

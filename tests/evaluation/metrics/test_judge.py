@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from promptkit.errors import InputError, ServerFailed
-from promptkit.evaluation.metrics import Given, Metric, Sample, Score
-from promptkit.runtimes import Scripted
+from promptkit.evaluation.metrics.base import Metric, MetricInput, Sample, Score
+from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder, asked
 from tests.engine.helpers import Given as Models
 from tests.evaluation.metrics.given import given, metric, sample
@@ -24,7 +24,7 @@ def judge(folder: Folder, **parameters: Any) -> Metric:
     return metric("judge", {**RUBRIC, **parameters}, folder=folder.root)
 
 
-async def scored(of: Metric, cell: Given, runtime: Scripted) -> Score:
+async def scored(of: Metric, cell: MetricInput, runtime: Scripted) -> Score:
     return await of.judge(cell, Models(runtime))
 
 

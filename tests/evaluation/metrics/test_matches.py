@@ -5,12 +5,14 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from promptkit.answers import build
+from promptkit.answers.build import build_answer_type
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics import Metric
-from promptkit.runtimes import Scripted
+from promptkit.evaluation.metrics.base import Metric
+from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Given as Models
 from tests.evaluation.metrics.given import given, metric
 
@@ -23,7 +25,7 @@ def right(of: Metric, got: Any, expected: Any = None, **cell: Any) -> bool:
 
 @pytest.mark.parametrize("expected", [4, 4.0, "4", "4.0"])
 def test_exact_reads_an_expected_number_as_the_answer_type_does(expected: Any) -> None:
-    exact, number = metric("exact"), build("number")
+    exact, number = metric("exact"), build_answer_type("number")
     assert right(exact, 4, expected, answer=number) and right(exact, 4.0, expected, answer=number)
     assert not right(exact, 5, expected, answer=number)
 
@@ -44,8 +46,8 @@ def test_exact_compares_as_votes_are_compared_but_texts_letter_by_letter(
     answer: Any, got: Any, same: Any, other: Any
 ) -> None:
     exact = metric("exact")
-    assert right(exact, got, same, answer=build(answer))
-    assert not right(exact, got, other, answer=build(answer))
+    assert right(exact, got, same, answer=build_answer_type(answer))
+    assert not right(exact, got, other, answer=build_answer_type(answer))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_exact_without_a_type_takes_a_number_for_the_text_that_writes_it(got: An
 
 
 def test_an_answer_of_another_kind_than_its_type_is_wrong() -> None:
-    spans = build({"spans": {"classes": ["x"], "text": "some text"}})
+    spans = build_answer_type({"spans": {"classes": ["x"], "text": "some text"}})
     assert not right(metric("exact"), "left over", [{"start": 0, "end": 4, "class": "x"}], answer=spans)
 
 
@@ -86,7 +88,7 @@ def test_an_answer_of_another_kind_than_its_type_is_wrong() -> None:
 def test_an_expected_answer_that_the_type_does_not_have_is_an_error_of_the_data(
     answer: Any, expected: Any, told: str
 ) -> None:
-    answer = build(answer)
+    answer = build_answer_type(answer)
     assert told in str(metric("exact", answer=answer).wrong_expected(expected))
     with pytest.raises(ValueError, match=told.replace("?", r"\?")):
         metric("exact").measure(given("a", expected, answer=answer))
@@ -163,3 +165,52 @@ def test_contains_refuses_what_says_nothing(parameters: dict[str, Any]) -> None:
 @pytest.mark.parametrize("expected", ["", [], [""], {"a": 1}, None, [["a"]]])
 def test_contains_needs_a_text_to_look_for(expected: Any) -> None:
     assert metric("contains").wrong_expected(expected)
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "parameters", "right"),
+    [
+        ("26 apples", 26, {}, True),
+        ("$1,234.50", "1234.5", {}, True),
+        (0.51, 0.5, {"tolerance": 0.01}, True),
+        (0.5101, 0.5, {"tolerance": 0.01}, False),
+        (103, 100, {"relative": 0.03}, True),
+        (-103.1, -100, {"relative": 0.03}, False),
+        (104, 100, {"relative": 0.01, "tolerance": 4}, True),
+        (10**400, 10**400 + 1, {"tolerance": 1}, True),
+        (10**400, 1.0, {}, False),
+        ("between 3 and 4", 3, {}, False),
+        (True, 1, {}, False),
+        (None, 0, {}, False),
+        ([3], 3, {}, False),
+        (float("nan"), 1, {"tolerance": 1e300}, False),
+        (float("inf"), 1, {"tolerance": 1e300}, False),
+    ],
+)
+def test_a_number_is_right_within_the_wider_tolerance(got: Any, expected: Any, parameters: Any, right: bool) -> None:
+    assert metric("number", parameters).measure(given(got, expected)).value == float(right)
+
+
+def test_a_wrong_number_says_how_far_off_it_is() -> None:
+    assert metric("number").measure(given(5, 3.5)).detail == {"off": 1.5}
+    assert "holds no number" in metric("number").measure(given("five", 5)).detail["problem"]
+
+
+@pytest.mark.parametrize("expected", ["none", None, True, [1], float("nan")])
+def test_what_is_expected_must_be_a_number(expected: Any) -> None:
+    of = metric("number")
+    assert of.wrong_expected(expected)
+    with pytest.raises(ValueError):
+        of.measure(given(1, expected))
+
+
+@pytest.mark.parametrize("parameters", [{"tolerance": -1}, {"relative": float("nan")}, {"tolerance": float("inf")}])
+def test_a_tolerance_is_a_finite_number_from_0(parameters: Any) -> None:
+    with pytest.raises(ValidationError):
+        metric("number", parameters)
+
+
+@drawn(st.decimals(-1000, 1000, places=3), st.decimals(0, 10, places=3))
+def test_the_edge_of_the_tolerance_is_right(expected: Any, tolerance: Any) -> None:
+    of = metric("number", {"tolerance": float(tolerance)})
+    assert of.measure(given(float(expected + tolerance), float(expected))).value == 1

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from promptkit.evaluation.metrics import Given, Metric, Sample, Score
-from promptkit.evaluation.statistics import mid_p, rows_needed, smallest_shown, tango
+from promptkit.evaluation.metrics.base import Metric, MetricInput, Sample, Score
+from promptkit.evaluation.statistics.paired import mid_p, tango
+from promptkit.evaluation.statistics.power import rows_needed, smallest_shown
 from promptkit.evaluation.summary import rows_to_tell
-from promptkit.runtimes import Scripted
+from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Folder, asked
 from tests.engine.helpers import Given as Models
 from tests.evaluation.metrics.given import given, metric, sample
@@ -23,7 +24,7 @@ def pairwise(folder: Folder, **parameters: Any) -> Metric:
     return metric("pairwise", {"rubric": "Does it name an action?", **parameters}, folder=folder.root)
 
 
-async def compared(of: Metric, ours: Given, theirs: Given, runtime: Scripted) -> Score:
+async def compared(of: Metric, ours: MetricInput, theirs: MetricInput, runtime: Scripted) -> Score:
     return await of.judge_pair(ours, theirs, Models(runtime))
 
 

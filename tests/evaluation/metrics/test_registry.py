@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.engine import Closed
+from promptkit.engine.spec import ClosedModel
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics import kind_named, kinds
-from promptkit.evaluation.metrics.registry import KINDS
+from promptkit.evaluation.metrics.registry import KINDS, kind_named, kinds
 
 
 def test_every_word_has_a_class_of_that_kind_that_says_what_it_is() -> None:
     for word in kinds():
         kind = kind_named(word)
-        assert kind.kind == word and kind.about and issubclass(kind.Parameters, Closed)
+        assert kind.kind == word and kind.about and issubclass(kind.Parameters, ClosedModel)
         assert kind.short is None or kind.short in {
             field.alias or name for name, field in kind.Parameters.model_fields.items()
         }

@@ -10,16 +10,16 @@ from hypothesis import assume, settings
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from promptkit.answers import build
+from promptkit.answers.build import build_answer_type
 from promptkit.errors import InputError
-from promptkit.evaluation.metrics import Given
+from promptkit.evaluation.metrics.base import MetricInput
 from promptkit.evaluation.statistics.agreement import krippendorff_alpha
-from promptkit.runtimes import Scripted
+from promptkit.runtimes.scripted import Scripted
 from tests.engine.helpers import Given as Models
 from tests.evaluation.metrics.given import given, metric, scored, told
 
 
-def answers(rows: list[list[Any]], **cell: Any) -> tuple[list[Given], list[int]]:
+def answers(rows: list[list[Any]], **cell: Any) -> tuple[list[MetricInput], list[int]]:
     """Return the cells of rows of answers, and the row of each."""
     cells = [given(answer, **cell) for row in rows for answer in row]
     return cells, [number for number, row in enumerate(rows) for _ in row]
@@ -43,7 +43,7 @@ def test_alpha_is_krippendorffs_whatever_the_rows(rows: list[list[str]]) -> None
 
 
 def test_answers_are_the_same_where_their_type_says_so() -> None:
-    number = build("number")
+    number = build_answer_type("number")
     assert told(metric("agreement"), *answers([[26, 26.0], [3, 3]], answer=number)).mean == 1
     assert told(metric("agreement"), *answers([[{"a": 1, "b": 2.0}, {"b": 2, "a": 1}], [1, 1]])).mean == 1
 
@@ -77,13 +77,13 @@ def test_agreement_is_not_compared() -> None:
     assert of.difference(sample, sample) is None
 
 
-def right(*rows: str) -> tuple[list[Given], list[int]]:
+def right(*rows: str) -> tuple[list[MetricInput], list[int]]:
     """Return the cells of rows, `1` for a right answer and `0` for a wrong one."""
     return answers([["a" if each == "1" else "b" for each in row] for row in rows])
 
 
-def expecting(cells: list[Given]) -> list[Given]:
-    return [Given(cell.got, "a", cell.cell) for cell in cells]
+def expecting(cells: list[MetricInput]) -> list[MetricInput]:
+    return [MetricInput(cell.got, "a", cell.cell) for cell in cells]
 
 
 @pytest.mark.parametrize(("word", "value"), [("pass_at", 1 - comb(2, 2) / comb(5, 2)), ("pass_all", 3 / 10)])

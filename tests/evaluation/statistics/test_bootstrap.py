@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from promptkit.evaluation.statistics import percentile_interval, swap_test
+from promptkit.evaluation.statistics.bootstrap import percentile_interval, swap_test
 
 Floats = NDArray[np.float64]
 

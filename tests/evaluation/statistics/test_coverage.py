@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom, t
 
-from promptkit.evaluation.statistics import Interval, bounded_mean, wilson
+from promptkit.evaluation.statistics.interval import Interval, bounded_mean, wilson
 
 Floats = NDArray[np.float64]
 Scores = Callable[[np.random.Generator, int], Floats]

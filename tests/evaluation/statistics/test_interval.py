@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation.statistics import Z_95, Interval, Mean, bounded_mean, quantile, wilson
-from promptkit.evaluation.statistics.interval import normal_quantile, t_quantile
+from promptkit.evaluation.statistics.interval import (
+    NORMAL_QUANTILE,
+    Interval,
+    Mean,
+    bounded_mean,
+    normal_quantile,
+    quantile,
+    t_quantile,
+    wilson,
+)
 
 counts = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 grades = st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 0.7, 1.0])
@@ -93,7 +101,7 @@ def test_its_ends_are_the_rates_from_which_the_observed_one_is_just_not_too_far(
     right, n = given_counts
     rate = right / n
     for end in wilson(right, n):
-        assert abs(rate - end) == pytest.approx(Z_95 * sqrt(end * (1 - end) / n), rel=1e-6, abs=1e-9)
+        assert abs(rate - end) == pytest.approx(NORMAL_QUANTILE * sqrt(end * (1 - end) / n), rel=1e-6, abs=1e-9)
 
 
 def test_no_rows_say_nothing() -> None:

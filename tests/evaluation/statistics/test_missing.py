@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation.statistics import against, missing_bounds, paired_binary
+from promptkit.evaluation.statistics.paired import against, missing_bounds, paired_binary
 
 score = st.sampled_from([0.0, 1.0])
 maybe = st.sampled_from([0.0, 1.0, float("nan")])

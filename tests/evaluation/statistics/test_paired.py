@@ -12,16 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from promptkit.evaluation.statistics import (
-    Interval,
-    mid_p,
-    paired_binary,
-    paired_graded,
-    paired_ratio,
-    sign_flips,
-    tango,
-)
-from promptkit.evaluation.statistics.interval import normal_quantile
+from promptkit.evaluation.statistics.interval import Interval, normal_quantile
+from promptkit.evaluation.statistics.paired import mid_p, paired_binary, paired_graded, paired_ratio, sign_flips, tango
 
 Counts = tuple[int, int, int]
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation.statistics import pass_all, pass_at
+from promptkit.evaluation.metrics.repeats import pass_all, pass_at
 
 samples = st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n)))
 both = pytest.mark.parametrize("passes", [pass_at, pass_all])

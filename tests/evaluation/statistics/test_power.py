@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation.statistics import (
+from promptkit.evaluation.statistics.interval import wilson
+from promptkit.evaluation.statistics.paired import tango
+from promptkit.evaluation.statistics.power import (
     rows_for_bound,
     rows_needed,
     rows_needed_graded,
     smallest_shown,
     smallest_shown_graded,
-    tango,
-    wilson,
 )
 
 NEEDED = [

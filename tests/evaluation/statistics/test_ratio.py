@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from promptkit.evaluation.statistics import (
-    Mean,
-    balanced_accuracy,
-    f1,
-    macro_f1,
-    precision_recall,
-    wilson,
-)
+from promptkit.evaluation.statistics.interval import Mean, wilson
+from promptkit.evaluation.statistics.ratio import balanced_accuracy, f1, macro_f1, precision_recall
 
 OverClasses = Callable[..., Mean]
 Weighted = Callable[[Sequence[tuple[int, int]], NDArray[np.float64]], float]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from promptkit.evaluation.statistics import (
-    Mean,
-    Paired,
+from promptkit.evaluation.statistics.bootstrap import swap_test
+from promptkit.evaluation.statistics.interval import Mean, Paired
+from promptkit.evaluation.statistics.ratio import (
     balanced_accuracy,
     balanced_accuracy_difference,
     f1,
@@ -21,7 +21,6 @@ from promptkit.evaluation.statistics import (
     macro_f1_difference,
     precision_recall,
     ratio_difference,
-    swap_test,
 )
 
 Single = Callable[..., Mean]
@@ -256,7 +255,7 @@ def covered(single: Single, two: Two, setting: str, rows: int) -> tuple[float, f
 @pytest.fixture
 def hardly_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the interval is looked at."""
-    monkeypatch.setattr("promptkit.evaluation.statistics.ratio_paired.DRAWS", 1)
+    monkeypatch.setattr("promptkit.evaluation.statistics.ratio.SWAP_DRAWS", 1)
 
 
 @OVER_CLASSES
@@ -275,13 +274,13 @@ def test_differences_are_covered_and_seldom_wrong(single: Single, two: Two, rows
 def test_the_demand_tells_an_interval_without_one_more_row(
     single: Single, two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("promptkit.evaluation.statistics.influences.Labels.one_more", 0.0)
+    monkeypatch.setattr("promptkit.evaluation.statistics.ratio.LabelCodes.one_more", 0.0)
 
     assert covered(single, two, "nearly all right", 30)[0] < 0.75
 
 
 def test_where_there_is_no_difference_p_is_seldom_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("promptkit.evaluation.statistics.ratio_paired.DRAWS", 399)
+    monkeypatch.setattr("promptkit.evaluation.statistics.ratio.SWAP_DRAWS", 399)
     generator = np.random.default_rng(7)
     small = 0
     for seed in range(150):

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from promptkit.answers import build
-from promptkit.techniques import Answer
-from promptkit.techniques.methods.agreement import Mistake, compare, score
+from promptkit.answers.build import build_answer_type
+from promptkit.techniques.context import Answer
+from promptkit.techniques.methods.pool import Mistake, compare_answer, f1
 
 TEXT = "no pain, high fever, aspirin"
-KIND = build({"spans": {"classes": ["problem", "drug"], "text": TEXT}})
-NUMBER = build("number")
+KIND = build_answer_type({"spans": {"classes": ["problem", "drug"], "text": TEXT}})
+NUMBER = build_answer_type("number")
 
 
 def span(words: str, kind: str = "problem") -> dict[str, Any]:
@@ -44,19 +44,24 @@ PAIN, FEVER, HIGH_FEVER, DRUG = span("pain"), span("fever"), span("high fever"),
     ],
 )
 def test_spans_that_overlap_and_are_of_one_class_agree(answer: Answer, expected: Any, value: float) -> None:
-    assert score([compare(KIND, answer, expected)]) == pytest.approx(value)
+    assert f1([compare_answer(KIND, answer, expected)]) == pytest.approx(value)
 
 
 def test_scores_are_over_all_spans_not_the_mean_of_the_rows() -> None:
-    rows = [compare(KIND, answered(PAIN, FEVER, DRUG), [PAIN, FEVER, DRUG]), compare(KIND, answered(), [PAIN])]
+    rows = [
+        compare_answer(KIND, answered(PAIN, FEVER, DRUG), [PAIN, FEVER, DRUG]),
+        compare_answer(KIND, answered(), [PAIN]),
+    ]
 
-    assert score(rows) == pytest.approx(2 * 1.0 * 0.75 / 1.75)
+    assert f1(rows) == pytest.approx(2 * 1.0 * 0.75 / 1.75)
 
 
 def test_other_answers_agree_by_their_vote_key() -> None:
-    rows = [compare(NUMBER, Answer(value=value), 26) for value in (26, 26.0, 27)] + [compare(NUMBER, NOTHING, 26)]
+    rows = [compare_answer(NUMBER, Answer(value=value), 26) for value in (26, 26.0, 27)] + [
+        compare_answer(NUMBER, NOTHING, 26)
+    ]
 
-    assert score(rows) == pytest.approx(0.5)
+    assert f1(rows) == pytest.approx(0.5)
     assert [each.mistakes for each in rows[2:]] == [
         (Mistake(said="27", right="26"),),
         (Mistake(said=None, right="26"),),
@@ -64,7 +69,7 @@ def test_other_answers_agree_by_their_vote_key() -> None:
 
 
 def test_the_mistakes_of_spans_are_told_by_class_and_words() -> None:
-    comparison = compare(KIND, answered(PAIN, span("aspirin")), [DRUG, HIGH_FEVER])
+    comparison = compare_answer(KIND, answered(PAIN, span("aspirin")), [DRUG, HIGH_FEVER])
 
     assert comparison.mistakes == (
         Mistake(said="problem", right="drug", words="aspirin"),

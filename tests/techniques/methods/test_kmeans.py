@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from promptkit.techniques.methods.kmeans import clusters
+from promptkit.techniques.methods.pool import clusters
 
 NEAR_ZERO = [[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]]
 FAR = [[90.0, 90.0], [90.0, 91.0]]

@@ -7,14 +7,19 @@ from typing import Any
 
 import pytest
 
-from promptkit.engine import Settings, fill, load_target, run
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.load import load_target
+from promptkit.engine.run import run
+from promptkit.engine.session import RunSettings
 from promptkit.errors import InputError
 from promptkit.project import Project
-from promptkit.runtimes import Scripted
-from promptkit.techniques import Artifact, perform, technique
+from promptkit.runtimes.scripted import Scripted
+from promptkit.techniques.artifacts import Artifact
 from promptkit.techniques.context import Answer
-from promptkit.techniques.methods.prepared import prepared_items, showing_prepared
-from promptkit.techniques.spec import Chosen
+from promptkit.techniques.methods.prepared import prepared_items, with_prepared_examples
+from promptkit.techniques.perform import perform
+from promptkit.techniques.registry import technique
+from promptkit.techniques.spec import ConfiguredTechnique
 from promptkit.techniques.task import Task
 from tests.pipelines.asking import Given
 from tests.techniques.steps import Bench, flat, in_order
@@ -26,17 +31,17 @@ SAME = {"input": {"question": "QUESTION-MARK 3+4?"}, "thoughts": "THOUGHT-B", "o
 @technique()
 async def chain_of_thought(task: Task) -> Answer:
     """Show what was prepared, in the templates of the shipped technique of this name."""
-    return await task.decide(await showing_prepared(task).ask("reason", zero_shot=False))
+    return await task.decide(await with_prepared_examples(task).ask("reason", zero_shot=False))
 
 
-def chosen(bench: Bench) -> Chosen:
+def chosen(bench: Bench) -> ConfiguredTechnique:
     from dataclasses import replace
 
-    from promptkit.techniques import find
+    from promptkit.techniques.registry import find_technique
 
-    shipped = find("chain_of_thought", bench.project)
+    shipped = find_technique("chain_of_thought", bench.project)
     assert shipped
-    return Chosen(replace(chain_of_thought, files=shipped.files))
+    return ConfiguredTechnique(replace(chain_of_thought, files=shipped.files))
 
 
 def step_with(bench: Bench, *items: dict[str, Any]) -> Any:
@@ -123,7 +128,7 @@ async def test_without_items_the_line_that_prepares_them_is_told(tmp_path: Path,
     bench = Bench(tmp_path, [])
 
     with pytest.raises(InputError, match="promptkit techniques prepare mine sums --step add --data FILE"):
-        await perform(Chosen(mine), bench.step(artifacts=artifacts, home="sums.add"))
+        await perform(ConfiguredTechnique(mine), bench.step(artifacts=artifacts, home="sums.add"))
 
 
 CHOOSING = """\
@@ -151,7 +156,7 @@ async def test_where_options_differ_by_row_each_item_is_shown_with_the_letter_of
     runtime = Scripted(["hence", "B"])
     pipeline = load_target(file, Project.find(file))
 
-    result = await run(pipeline, fill(pipeline).values, models=Given(runtime), settings=Settings(repairs=0))
+    result = await run(pipeline, fill_inputs(pipeline).values, models=Given(runtime), settings=RunSettings(repairs=0))
 
     assert result.error is None
     assert result.output == "spoon"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promptkit.techniques import perform
+from promptkit.techniques.perform import perform
 from tests.techniques.steps import Bench
 
 

@@ -9,11 +9,10 @@ import dspy
 import pytest
 
 from promptkit.errors import ContextOverflow, ServerFailed
-from promptkit.runtimes import Asker, Message, Scripted
-from promptkit.runtimes.scripted import CAPABILITIES, Script
-from promptkit.tuning.dspy_bridge.adapter import ANSWERED, StepAdapter
-from promptkit.tuning.dspy_bridge.bridge import Bridge, Stopped
-from promptkit.tuning.dspy_bridge.model import open_lm
+from promptkit.runtimes.base import Message
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.scripted import CAPABILITIES, Script, Scripted
+from promptkit.tuning.dspy_bridge.model import ANSWERED, Bridge, StepAdapter, Stopped, open_lm
 
 
 class Both(dspy.Signature):  # type: ignore[misc]
@@ -35,7 +34,7 @@ async def asked(script: Script, call: Any, *, without: str = "", digest: str = "
     """Call DSPy in a thread with a model as its LM, and return the runtime that was asked."""
     able = [each for each in CAPABILITIES if each != without]
     runtime = Scripted(script, digest=digest, capabilities=able)
-    asker = Asker(runtime, attempts=1)
+    asker = Client(runtime, attempts=1)
     lm = open_lm(asker, await asker.model(), Bridge(), seed=5)
 
     def work() -> Any:

@@ -15,17 +15,19 @@ from typing import Any
 import pytest
 
 from promptkit.errors import ContextOverflow, ServerFailed
-from promptkit.runtimes import Budget, Request, Scripted
-from promptkit.runtimes.wire import request_record
-from promptkit.tuning.candidate import Candidate
-from promptkit.tuning.field import SearchFailed
-from promptkit.tuning.found import Found
-from promptkit.tuning.wishes import OPTIMIZERS, Optimizer
-from promptkit.tuning.write import draft, write
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.scripted import Scripted
+from promptkit.runtimes.serialization import request_record
+from promptkit.tuning.evaluator import SearchFailed
+from promptkit.tuning.options import OPTIMIZERS, Optimizer
+from promptkit.tuning.output.write import draft, write
+from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.trials import SearchResult
 from tests.cli.conftest import environment
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
-from tests.tuning.dspy_bridge.beds import PROPOSAL, is_proposal, model, opened, proposing, said
+from tests.tuning.dspy_bridge.objectives import PROPOSAL, is_proposal, model, opened, proposing, said
 
 DSPY = OPTIMIZERS[1:]
 CALLS = 150
@@ -64,7 +66,7 @@ class Ended:
     """What one run of an optimizer left."""
 
     name: Optimizer
-    found: Found
+    found: SearchResult
     spent: int
     noted: Sequence[str]
     printed: tuple[str, str]

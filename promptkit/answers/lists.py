@@ -1,0 +1,162 @@
+"""Lists: values of one type, separated by a character or by line breaks; records as one JSON array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from promptkit.answers.base import AnswerType, Unparsed, hashable, nonblank_lines, paragraphs, stripped_forms, unique_by
+from promptkit.answers.gbnf import BLANKS, Grammar, literal, none_of
+from promptkit.answers.json_value import Json
+from promptkit.answers.number import Number
+from promptkit.answers.text import Text
+from promptkit.errors import InputError
+
+EMPTY = "none"
+_BULLET = re.compile(r"(?:[-*•–]|\(?[0-9]{1,3}[.)])\s+(?=\S)")
+_BREAK = re.compile(r"[\r\n]+")
+
+
+class ListOf(AnswerType):
+    """Values of the type `of`, written one a line or with `separator` between them; an empty list is written `none`.
+
+    `unique` drops what counts as the same answer as an earlier item. `most` (the file's `max`) bounds the number of
+    items: the grammar ends there, a longer reply is no answer. A small model would go on until it is cut off.
+    """
+
+    name = "list"
+
+    def __init__(
+        self, of: AnswerType | None = None, *, separator: Any = None, unique: Any = False, most: Any = None
+    ) -> None:
+        self.of = of or Text()
+        self.separator = _read_separator(separator, self.of)
+        self.unique = read_flag("unique", unique)
+        self.most = read_max_items(most)
+
+    def format(self, value: Any) -> str:
+        if not isinstance(value, list):
+            raise ValueError(f"{value!r} is no list")
+        if not value:
+            return EMPTY
+        return self._between.join(self.of.write(item) for item in value)
+
+    def read(self, text: str) -> list[Any]:
+        if says_none(text) and EMPTY not in self.of.alternatives():
+            return []
+        # Who was asked for semicolons and writes lines instead has still written a list.
+        between = self.separator if self.separator in text else "\n"
+        parts = [_on_one_line(part) for part in text.split(between) if part.strip()]
+        if not parts:
+            raise Unparsed(f"the reply is empty; an empty list is written {EMPTY}")
+        items = [self.of.parse(without_bullet(part)) for part in parts]
+        items = unique_by(items, self.of.vote_key) if self.unique else items
+        if self.most is not None and len(items) > self.most:
+            raise Unparsed(f"the list has {len(items)} items, and may have at most {self.most}")
+        return items
+
+    def first(self, text: str) -> list[Any]:
+        whole = paragraphs(text) if self.separator == "\n" else nonblank_lines(text)
+        return self.read((whole or [""])[0])
+
+    def last(self, text: str) -> list[Any]:
+        whole = paragraphs(text) if self.separator == "\n" else nonblank_lines(text)
+        return self.read((whole or [""])[-1])
+
+    def expression(self, grammar: Grammar) -> str:
+        item = self._text_item(grammar) if isinstance(self.of, Text) else self.of.expression(grammar)
+        name = grammar.rule("item", item or "")
+        # Different items of a closed set come to an end, too.
+        bounds = [self.most, len(self.of.alternatives()) or None if self.unique else None]
+        most = min((bound for bound in bounds if bound is not None), default=None)
+        if most == 1:
+            return f"{literal(EMPTY)} | {name}"
+        count = "*" if most is None else f"{{0,{most - 1}}}"
+        return f"{literal(EMPTY)} | {name} ({literal(self._between)} {name}){count}"
+
+    def vote_key(self, value: Any) -> Hashable:
+        return tuple(self.of.vote_key(item) for item in value)
+
+    def description(self) -> Mapping[str, Any]:
+        return {
+            "of": {**self.of.description(), "name": self.of.name},
+            "separator": self.separator,
+            "unique": self.unique,
+            "most": self.most,
+            "empty": EMPTY,
+        }
+
+    @property
+    def _between(self) -> str:
+        return "\n" if self.separator == "\n" else f"{self.separator} "
+
+    def _text_item(self, grammar: Grammar) -> str:
+        within = none_of("".join(dict.fromkeys(f"{self.separator}\n\r")))
+        start = none_of("".join(dict.fromkeys(f"{self.separator}{BLANKS}")))
+        return f"{start} {within}*"
+
+
+class JsonList(Json):
+    """A list of JSON records: one JSON array, its items by the schema of the type `of`."""
+
+    name = "list"
+
+    def __init__(self, of: Json, *, unique: Any = False, most: Any = None) -> None:
+        definitions = {"$defs": of.given["$defs"]} if "$defs" in of.given else {}
+        items = {key: value for key, value in of.given.items() if key != "$defs"}
+        self.most = read_max_items(most)
+        bound = {} if self.most is None else {"maxItems": self.most}
+        super().__init__({"type": "array", "items": items, **bound, **definitions})
+        self.unique = read_flag("unique", unique)
+
+    def read(self, text: str) -> Any:
+        found = super().read(text)
+        return unique_by(found, hashable) if self.unique else found
+
+    def description(self) -> Mapping[str, Any]:
+        return {"of": {"name": "json", "schema": self.given["items"]}, "unique": self.unique, "most": self.most}
+
+
+def says_none(text: str) -> bool:
+    """Tell whether a reply says that there is nothing."""
+    return any(form.casefold() == EMPTY for form in stripped_forms(text))
+
+
+def without_bullet(item: str) -> str:
+    """Return an item without the dash or number that begins it."""
+    item = item.strip()
+    return _BULLET.sub("", item, count=1) if _BULLET.match(item) else item
+
+
+def _on_one_line(item: str) -> str:
+    return " ".join(line.strip() for line in _BREAK.split(item) if line.strip())
+
+
+def read_flag(key: str, value: Any) -> bool:
+    """Return a true or false of the spec. Raises InputError."""
+    if not isinstance(value, bool):
+        raise InputError(f"list: `{key}` must be true or false, not {value!r}")
+    return value
+
+
+def read_max_items(value: Any) -> int | None:
+    """Return the `max` of the spec, the highest number of items. Raises InputError."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InputError(f"list: `max` must be a whole number from 1, not {value!r}")
+    return value
+
+
+def _read_separator(given: Any, of: AnswerType) -> str:
+    """Return the character between items; a line break where none is given. Raises InputError."""
+    if given is None or given == "\n":
+        return "\n"
+    mark = given.strip() if isinstance(given, str) else ""
+    if len(mark) != 1 or mark.isalnum() or not mark.isprintable():
+        raise InputError(f"list: `separator` must be one sign such as `;`, not {given!r}")
+    if isinstance(of, Number) and mark in ".-":
+        raise InputError(f"list: the separator {mark!r} is part of numbers")
+    held = [label for label in of.alternatives() if mark in label]
+    if held:
+        raise InputError(f"list: the separator {mark!r} is part of the label {held[0]!r}")
+    return mark

@@ -1,0 +1,149 @@
+"""Inputs of a target: `NAME=VALUE` of the command line, stdin, files, and the rows of a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptkit.errors import InputError, Problem, nearest_match, place
+
+if TYPE_CHECKING:
+    from promptkit.engine.pipeline import Pipeline
+
+
+def read_texts(arguments: Iterable[str]) -> dict[str, str]:
+    """Return the text of each `NAME=VALUE`; `-` is stdin and `@FILE` a file, both without their last line break.
+
+    Raises InputError with everything that is wrong.
+    """
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        if not separator or not name:
+            problems.append(Problem(f"`{argument}` is no input", hint="write NAME=VALUE"))
+        elif name in texts:
+            problems.append(Problem(f"input `{name}` is given twice"))
+        else:
+            try:
+                texts[name] = _read_value(value)
+            except InputError as error:
+                problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return texts
+
+
+def _read_value(value: str) -> str:
+    if value == "-":
+        from promptkit.storage.files import MAX_FILE_BYTES
+
+        given = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        if len(given) > MAX_FILE_BYTES:
+            raise InputError(f"stdin gives more than {MAX_FILE_BYTES // 1_000_000} MB")
+        try:
+            return given.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            raise InputError(f"stdin is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
+    if value.startswith("@"):
+        from promptkit.storage.files import read_text
+
+        return read_text(Path(value[1:])).removesuffix("\n").removesuffix("\r")
+    return value
+
+
+def read_inputs(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the inputs of each run in a file: one mapping, or rows of data. Raises InputError."""
+    from promptkit.storage.rows import read_rows
+    from promptkit.storage.yaml import load_file
+
+    if path.suffix in {".json", ".yaml", ".yml"} and isinstance(value := load_file(path).value, dict):
+        yield value
+        return
+    yield from read_rows(path)
+
+
+MAX_PROBLEMS = 20
+TEXT_SUFFIXES = {".csv", ".tsv", ".txt"}
+"""Endings of files whose fields are texts, read by the type of the input as on the command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputRow:
+    """A row of a file: its number from 1, its `fields` as they stand there, and the `values` of the inputs."""
+
+    number: int
+    fields: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+
+def read_filled(pipeline: Pipeline, path: Path) -> list[InputRow]:
+    """Return the rows of a file with their inputs; further columns are carried along.
+
+    Raises InputError with the number of each row that does not fit.
+    """
+
+    filled: list[InputRow] = []
+    problems: list[Problem] = []
+    try:
+        for number, fields in enumerate(read_inputs(path), start=1):
+            try:
+                filled.append(InputRow(number, fields, fill_row(pipeline, fields, typed=path.suffix in TEXT_SUFFIXES)))
+            except InputError as error:
+                problems += (_row_problem(problem, number, path) for problem in error.problems)
+                if len(problems) >= MAX_PROBLEMS:
+                    break
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return filled
+
+
+def fill_row(pipeline: Pipeline, fields: Mapping[str, Any], *, typed: bool) -> Mapping[str, Any]:
+    """Return the inputs that a row gives; `typed` reads its texts by their inputs' types. Raises InputError."""
+    from promptkit.engine.inputs import fill_inputs
+
+    given = {name: value for name, value in fields.items() if name in pipeline.inputs}
+    missing = [name for name, spec in pipeline.inputs.items() if name not in given and not spec.has_default]
+    if missing or (pipeline.inputs and not given):
+        columns = ", ".join(f"`{name}`" for name in fields) or "none"
+        lacking = missing or list(pipeline.inputs)
+        raise InputError(
+            Problem(
+                f"the input `{name}` is missing",
+                hint=nearest_match(name, _extra_names(pipeline, fields)) or f"columns: {columns}",
+            )
+            for name in lacking
+        )
+    return fill_inputs(pipeline, texts=given).values if typed else fill_inputs(pipeline, given).values
+
+
+def extra_fields(pipeline: Pipeline, row: InputRow) -> dict[str, Any]:
+    """Return the fields of a row that are not inputs."""
+    return {name: row.fields[name] for name in _extra_names(pipeline, row.fields)}
+
+
+def note_near_columns(pipeline: Pipeline, rows: Iterable[InputRow]) -> None:
+    """Say once which columns nearly have the name of an input that the rows do not give."""
+    from promptkit.reports.output import note
+
+    found: dict[str, str] = {}
+    for row in rows:
+        for name in pipeline.inputs.keys() - row.fields.keys():
+            for column in _extra_names(pipeline, row.fields):
+                if nearest_match(name, [column]):
+                    found.setdefault(column, name)
+    for column, name in found.items():
+        note(f"the column `{column}` is not an input; `{name}`, which is, has its default")
+
+
+def _extra_names(pipeline: Pipeline, fields: Mapping[str, Any]) -> list[str]:
+    return [name for name in fields if name not in pipeline.inputs]
+
+
+def _row_problem(problem: Problem, number: int, path: Path) -> Problem:
+    return Problem(f"row {number}: {problem.message}", place(path), hint=problem.hint)

@@ -1,0 +1,140 @@
+"""The files that a pipeline is made of, and the Python that it would run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from promptkit.engine.pipeline import Pipeline, PromptCall, Step, default_model
+from promptkit.engine.tools import Tool
+from promptkit.errors import InputError, place
+from promptkit.project import Project
+from promptkit.project_code.imported import imported_files
+from promptkit.project_code.reference import CodeReference, CodeUse
+from promptkit.runtimes.references import parse_reference
+from promptkit.storage.files import SETTINGS_FILE, resolved
+from promptkit.techniques.registry import Technique
+from promptkit.techniques.spec import configure, technique_files, with_nested
+
+
+def files_of(pipeline: Pipeline) -> Mapping[Path, frozenset[str]]:
+    """Return each file that the target is made of, absolute, with the steps that read it.
+
+    These are prompts with parents and includes, layouts, technique templates, data, tools and sub-pipelines; the
+    pipeline's own file and `promptkit.yaml` are read by all steps.
+    """
+    found: dict[Path, set[str]] = {resolved(pipeline.file): set(pipeline.steps)}
+    settings = pipeline.project.root / SETTINGS_FILE
+    if settings.is_file():
+        found[resolved(settings)] = set(pipeline.steps)
+    for name, step in pipeline.steps.items():
+        for path in _step_files(step, pipeline):
+            found.setdefault(resolved(path), set()).add(name)
+    return {path: frozenset(steps) for path, steps in found.items()}
+
+
+def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
+    if step.pipeline is not None:
+        yield from files_of(step.pipeline)
+    if step.tool is not None and step.tool.file is not None:
+        yield from imported_files(step.tool.file, step.tool.root)
+    if step.asking is not None:
+        yield from _asking_files(step.asking, pipeline)
+
+
+def _asking_files(asking: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
+    yield from asking.prompt.files
+    yield from asking.data
+    for tool in asking.tools.values():
+        if tool.file is not None:
+            yield from imported_files(tool.file, tool.root)
+    if isinstance(asking.layout, Path):
+        yield asking.layout
+    yield from technique_files(asking.technique, pipeline.project, asking.technique_folder)
+    yield from asking.artifacts.values()
+    yield from _answer_files(pipeline)
+
+
+def _answer_files(pipeline: Pipeline) -> Iterable[Path]:
+    """Yield the templates that word instructions and repairs: they stand in every step's messages."""
+    names = pipeline.project.names("answers")
+    found = (pipeline.project.find_template("answers", name) for name in names)
+    return [path for path in found if path is not None]
+
+
+def code_of(pipeline: Pipeline, *, model: str | None = None) -> list[CodeUse]:
+    """Return the Python that a run of the target would load, each use once; nothing is loaded for that.
+
+    `model` is the one that a person names before all files. What is shipped with promptkit is left out.
+    """
+    found = list(code_in(pipeline, with_models=model is None))
+    with suppress(InputError):  # What is no reference is told where a model is opened.
+        reference, why, base = default_model(pipeline.project, pipeline, model)
+        found = [*model_code(reference, base, f"model, named by {why}"), *found]
+    return without_shipped(found, pipeline.project)
+
+
+def steps_with_code(pipeline: Pipeline) -> dict[str, CodeReference]:
+    """Return the steps whose requests a technique of the project's own makes, with that technique's Python."""
+    found: dict[str, CodeReference] = {}
+    for name, step in pipeline.steps.items():
+        if step.asking is not None:
+            for chosen in with_nested(configure(step.asking.technique, pipeline.project), pipeline.project):
+                if chosen.technique.code is not None:
+                    found[name] = chosen.technique.code
+    return found
+
+
+def without_shipped(found: list[CodeUse], project: Project) -> list[CodeUse]:
+    """Return each use of Python once, without what is shipped with promptkit."""
+    own = (each for each in found if each.code.file is None or not _is_shipped(each.code.file, project))
+    return list({(each.code.shown, each.named_by): each for each in own}.values())
+
+
+def _technique_uses(asking: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:
+    """Yield the Python of a step's techniques; `where` says where the step is."""
+    for chosen in with_nested(configure(asking.technique, project), project):
+        code = _technique_code(chosen.technique, project)
+        if code is not None:
+            yield CodeUse(code, f"technique of {where}")
+
+
+def model_code(reference: str, base: Path, named_by: str) -> Iterator[CodeUse]:
+    """Yield the Python that a model is, if it is; a path in its reference is relative to `base`."""
+    named = parse_reference(reference)
+    if named.function:
+        file = resolved(base / named.path)
+        yield CodeUse(CodeReference(reference, file.name, named.function, file, base), named_by)
+
+
+def code_in(pipeline: Pipeline, *, with_models: bool = True) -> Iterator[CodeUse]:
+    """Yield the Python that the steps of a pipeline load; that of the models they name too, but for `with_models`."""
+    file, project = place(pipeline.file), pipeline.project
+    for name, step in pipeline.steps.items():
+        where = f"step `{name}` in {file}"
+        tools: list[Tool] = [step.tool] if step.tool is not None else []
+        if step.asking is not None:
+            tools += step.asking.tools.values()
+            yield from _technique_uses(step.asking, project, where)
+        yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in tools)
+        if step.model is not None and with_models:
+            yield from model_code(step.model, pipeline.file.parent, f"model of {where}")
+        if step.pipeline is not None:
+            inner = step.pipeline
+            if inner.model is not None and with_models:
+                yield from model_code(inner.model, inner.file.parent, f"model of {place(inner.file)}")
+            yield from code_in(inner, with_models=with_models)
+
+
+def _technique_code(technique: Technique, project: Project) -> CodeReference | None:
+    """Return the Python of a technique that is not shipped, None for a shipped one and for a template alone."""
+    function = technique.function
+    if technique.code is not None or function.__module__.startswith("promptkit."):
+        return technique.code
+    file = Path(function.__code__.co_filename)
+    return CodeReference(technique.name, function.__module__, technique.name, file, project.root)
+
+
+def _is_shipped(file: Path, project: Project) -> bool:
+    return project.inside(file) and not project.owns(file)

@@ -1,0 +1,239 @@
+"""A technique prepared for a step: its preparation runs over rows of data and writes an artifact."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptkit.engine.results import Totals, Trace, sum_totals
+from promptkit.engine.session import StepStarted
+from promptkit.engine.single_step import SingleStep, with_technique
+from promptkit.errors import BudgetSpent, InputError, Problem, place
+from promptkit.runtimes.budget import Budget
+from promptkit.storage.files import check_destination, write_atomic
+from promptkit.storage.strict_json import plain
+from promptkit.storage.yaml import load
+from promptkit.storage.yaml_edit import block_text
+from promptkit.techniques.artifacts import Artifact, artifact_file
+from promptkit.techniques.description import find_all
+from promptkit.techniques.perform import require, run_preparation
+from promptkit.techniques.registry import Technique, parameters_of
+from promptkit.techniques.spec import (
+    ConfiguredTechnique,
+    check_preparation,
+    configure,
+    find_known_technique,
+    parse_spec,
+)
+
+if TYPE_CHECKING:
+    from promptkit.engine.pipeline import Pipeline, Step
+    from promptkit.engine.session import ClientProvider, OnEvent, RunSettings
+    from promptkit.engine.step_rows import StepRows
+    from promptkit.project import Project
+    from promptkit.runtimes.base import Model
+
+FIELDS_TO_FILL = ("thoughts", "output")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What is to be prepared: the technique as the step uses it, the parameters, and the file of its artifact."""
+
+    pipeline: Pipeline
+    step: Step
+    chosen: ConfiguredTechnique
+    parameters: Mapping[str, Any]
+    file: Path
+
+    @property
+    def technique(self) -> Technique:
+        return self.chosen.technique
+
+    @property
+    def labelled(self) -> bool:
+        """Whether each row must have an expected answer."""
+        return "labels" in self.technique.needs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedStep:
+    """What a preparation came to. `answered` are the models used, as in a run's result."""
+
+    artifact: Artifact
+    totals: Totals
+    answered: Mapping[str | None, Model]
+
+    @property
+    def unfilled(self) -> int:
+        """How many items a person has yet to fill in: their thoughts or their output are empty."""
+        return sum(any(item.get(key, ...) in (None, "") for key in FIELDS_TO_FILL) for item in self.artifact.items)
+
+
+def plan_preparation(
+    name: str, pipeline: Pipeline, step: Step, parameters: Mapping[str, Any], *, overwrite: bool = False
+) -> Preparation:
+    """Return what preparing a technique for a step takes; nothing is asked.
+
+    Roles, demonstrations and parameters are those of the step's own `technique:` where it is, or is put over, this one;
+    `parameters` are the preparation's own and win. Raises InputError for a technique that is not prepared, wrong
+    parameters, and, without `overwrite`, for an artifact that is there already: a person may have edited it.
+    """
+    assert step.asking is not None, "only a step that asks is prepared for"
+    project = pipeline.project
+    technique = find_known_technique(name, project)
+    if technique.prepare is None:
+        raise InputError(f"technique `{name}` needs no preparation", hint=_preparable_hint(project))
+    spec = find_in_spec(step.asking.technique, name)
+    if spec is None:
+        spec = name
+        step = with_technique(pipeline, step, spec)
+    asking = step.asking
+    assert asking is not None, "the step is the same but for its technique"
+    others = {each: file for each, file in asking.artifacts.items() if each != name}
+    step = replace(step, asking=replace(asking, artifacts=others))
+    chosen = configure(spec, project)
+    known = parameters_of(technique.prepare)
+    shared = {key: value for key, value in chosen.parameters.items() if key in known}
+    wrong = check_preparation(technique, parameters)
+    if wrong:
+        raise InputError(wrong)
+    file = artifact_file(pipeline.file.parent, asking.home, name)
+    if os.path.exists(file) and not overwrite:
+        message = "there is an artifact already, and a person may have edited it"
+        raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
+    check_destination(file, str(place(file)))
+    defaults = {key: each.default for key, each in known.items() if each.default is not inspect.Parameter.empty}
+    return Preparation(
+        pipeline=pipeline, step=step, chosen=chosen, parameters={**defaults, **shared, **parameters}, file=file
+    )
+
+
+def read_parameters(texts: Sequence[str]) -> dict[str, Any]:
+    """Return `KEY=VALUE` texts as parameters, the values read as YAML. Raises InputError with all that is wrong."""
+    parameters: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            problems.append(Problem(f"`--set {text}` must be PARAMETER=VALUE"))
+            continue
+        try:
+            parameters[key.strip()] = load(value, file=f"--set {key}").value
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return parameters
+
+
+def uses_technique(step: Step, name: str) -> bool:
+    """Tell whether a step's technique is, or is put over, the one of that name."""
+    return step.asking is not None and find_in_spec(step.asking.technique, name) is not None
+
+
+def find_in_spec(spec: Any, name: str) -> Any:
+    """Return the part of a technique's spec that is of that name: itself, or one that it is put over; None for none."""
+    own, settings = parse_spec(spec)
+    if own == name:
+        return spec
+    return find_in_spec(settings["over"], name) if settings.get("over") else None
+
+
+async def prepare(
+    preparation: Preparation,
+    rows: StepRows,
+    *,
+    models: ClientProvider,
+    settings: RunSettings | None = None,
+    on_event: OnEvent | None = None,
+    budget: int | None = None,
+) -> PreparedStep:
+    """Run a preparation over rows and return its artifact; `write_artifact` writes it.
+
+    At most `budget` requests are made, each counted, whether the model or the store answers. Raises BudgetSpent when
+    more are needed, InputError where the rows lack what the technique needs, Unsupported where the model does, and what
+    the runtime raises. What was answered is in the store, so that the same preparation asks only what is missing.
+    """
+    _check_rationales(preparation.technique, rows)
+    alone = SingleStep(preparation.pipeline, preparation.step, models=models, settings=settings, on_event=on_event)
+    if on_event is not None:
+        on_event(StepStarted(step=preparation.step.name))
+    trace = Trace(name=preparation.step.name, kind="step")
+    context = await alone.context(rows.rows[0], trace)
+    await require(preparation.chosen, context, preparing=True)
+    if budget is not None:
+        context = replace(context, asker=context.asker.within(Budget(budget)))
+    try:
+        made = await run_preparation(preparation.chosen, context, rows.rows, preparation.parameters)
+    except BudgetSpent as spent:
+        raise _budget_error(spent, budget or 0, preparation.step) from None
+    totals = sum_totals([trace], sum(call.reply.seconds for call in trace.calls))
+    model = await alone.model()
+    seed = preparation.parameters.get("seed", context.options.seed)
+    artifact = Artifact(
+        technique=preparation.technique.name,
+        pipeline=preparation.pipeline.name,
+        step=preparation.step.name,
+        model=model.reference if totals.calls else "",
+        digest=model.digest if totals.calls else "",
+        seed=seed if isinstance(seed, int) else 0,
+        parameters=plain(preparation.parameters),
+        rows=tuple(row.hash for row in rows.rows),
+        items=tuple(plain(item) for item in made.items),
+        uncertain=tuple(plain(item) for item in made.uncertain),
+    )
+    return PreparedStep(artifact=artifact, totals=totals, answered=alone.answered)
+
+
+def write_artifact(artifact: Artifact, file: Path, command: str) -> None:
+    """Write an artifact whole or not at all, as YAML that a person may edit. `command` is what made it."""
+    shown = "".join(character if character.isprintable() else "?" for character in command)
+    head = f"# Made by `{shown}`. It may be edited: the step uses it as it is.\n"
+    values = _yaml_safe(artifact.model_dump())
+    write_atomic(file, head + block_text({key: values[key] for key in _KEY_ORDER}))
+
+
+_KEY_ORDER = ("technique", "pipeline", "step", "model", "digest", "seed", "parameters", "items", "uncertain", "rows")
+
+
+def _yaml_safe(value: Any) -> Any:
+    """Return data with what no YAML text can hold (NUL, halves of characters) replaced, as a model may say anything."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {_yaml_safe(key): _yaml_safe(part) for key, part in value.items()}
+    return [_yaml_safe(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _budget_error(spent: BudgetSpent, budget: int, step: Step) -> BudgetSpent:
+    """Return the error with what became of the answers and how to go on."""
+    if not step.uses_cache:
+        return BudgetSpent(f"{spent.message}; the step says `cache: false`, so nothing was kept")
+    hint = f"the same command with --budget calls={2 * budget} reuses them, each counted again"
+    return BudgetSpent(f"{spent.message}; what was answered is kept", hint=hint)
+
+
+def _check_rationales(technique: Technique, rows: StepRows) -> None:
+    """Raise InputError for the rows without a rationale where the technique needs one."""
+    lacking = [row.number for row in rows.rows if not row.rationale] if "rationales" in technique.needs else []
+    if lacking:
+        message = f"technique `{technique.name}` needs a rationale in each row, and {_row_numbers(lacking)} without one"
+        raise InputError(Problem(message, place(rows.file), hint="a field `rationale` or `thoughts` holds it"))
+
+
+def _row_numbers(rows: Sequence[int]) -> str:
+    """Return rows by number, the first few of many: `row 3 is`, `rows 3, 4 and 17 more are`."""
+    if len(rows) == 1:
+        return f"row {rows[0]} is"
+    first = ", ".join(map(str, rows[:5]))
+    return f"rows {first}{f' and {len(rows) - 5} more' if len(rows) > 5 else ''} are"
+
+
+def _preparable_hint(project: Project) -> str | None:
+    found = [each.name for each in find_all(project)[0] if each.prepare]
+    return f"those that are prepared: {', '.join(found)}" if found else None

@@ -1,0 +1,373 @@
+"""The run of one step: its condition, items, rounds, guard and repairs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+from promptkit.answers.base import AnswerType
+from promptkit.engine.pipeline import ForEach, Pipeline, Repeat, Step
+from promptkit.engine.results import Status, Trace
+from promptkit.engine.scope import CompiledValue, ItemResults, Scope, with_place
+from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
+from promptkit.engine.step_reader import INDEX, PREVIOUS, RESULT, ROUND
+from promptkit.errors import (
+    CodeFailed,
+    InputError,
+    Problem,
+    PromptkitError,
+    RuntimeFailure,
+    ToolFailed,
+    UnparsedAnswer,
+    catching_unexpected,
+)
+from promptkit.prompts.prompt import Example
+from promptkit.runtimes.base import Message, Request
+from promptkit.storage.strict_json import plain
+from promptkit.techniques.artifacts import read_artifact
+from promptkit.techniques.context import Answer, CallRecord, StepContext
+from promptkit.techniques.perform import perform, repair
+
+RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, InputError)
+MAX_CONCURRENT_ITEMS = 1_000
+"""Items of a `for_each` that are begun at once: more than any server is asked for, and a task each."""
+
+RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "ExecutionContext"], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    status: Status
+    value: Any = None
+
+
+SKIPPED = StepOutcome("skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionContext:
+    """Where a step is at work: what it sees, which of these names have no result, and where its calls are traced.
+
+    `item` is the place in the list under `for_each`.
+    """
+
+    scope: Scope
+    absent: Set[str]
+    trace: Trace
+    sample: str
+    item: int | None = None
+
+    def having(self, **names: Any) -> ExecutionContext:
+        """Return this with further names in scope."""
+        return replace(self, scope={**self.scope, **names})
+
+
+class StepRun:
+    """One run of one step. `path` is its name after those of the steps around its pipeline."""
+
+    def __init__(
+        self, step: Step, session: Session, *, path: str, model: str | None, run_pipeline: RunPipeline
+    ) -> None:
+        self.step = step
+        self.session = session
+        self.path = path
+        self.model = step.model or model
+        self._run_pipeline = run_pipeline
+
+    async def run(self, here: ExecutionContext) -> StepOutcome:
+        """Return what becomes of the step. Raises what ends the run."""
+        step = self.step
+        try:
+            if step.when is not None and not step.when_by_item and not self._holds(step.when, here, "when"):
+                return SKIPPED
+            if step.for_each is not None:
+                rows = self._rows(step.for_each, here)
+                return SKIPPED if rows is None else await self._each(rows, here)
+        except InputError as error:
+            return self._failed(error, here)
+        self.session.emit(StepStarted(step=self.path))
+        return await self._item(here)
+
+    def _rows(self, loop: ForEach, here: ExecutionContext) -> list[dict[str, Any]] | None:
+        """Return the names of each item with their values; None where a list comes from a step without a result."""
+        lists: dict[str, list[Any]] = {}
+        for name, value in loop.lists.items():
+            found = value.evaluate(here.scope, here.absent)
+            if found is None and value.names & here.absent:
+                return None
+            if not isinstance(found, list | tuple):
+                raise self._wrong(f"`for_each` must be a list, not {found!r:.60}")
+            lists[name] = list(found)
+        lengths = {name: len(values) for name, values in lists.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+            raise self._wrong(f"the lists of `for_each` are of unequal length: {told}")
+        return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+
+    async def _each(self, rows: list[dict[str, Any]], here: ExecutionContext) -> StepOutcome:
+        """Run the items, ITEMS_AT_ONCE at a time; there is one result for each, in order."""
+        self.session.emit(StepStarted(step=self.path, items=len(rows)))
+        outcomes = [SKIPPED] * len(rows)
+        waiting = enumerate(rows)
+
+        async def work() -> None:
+            for number, row in waiting:
+                trace = Trace(name=f"{self.step.name}[{number}]", kind="item")
+                here.trace.children.append(trace)
+                outcomes[number] = await self._numbered(number, row, trace, here)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in rows[:MAX_CONCURRENT_ITEMS]:
+                group.create_task(work())
+        here.trace.problem = next((trace.problem for trace in here.trace.children if trace.problem), None)
+        loop = self.step.for_each
+        items = [next(iter(row.values())) for row in rows] if loop and loop.is_single else rows
+        return StepOutcome(_combined_status(outcomes), ItemResults([outcome.value for outcome in outcomes], items))
+
+    async def _numbered(
+        self, number: int, row: Mapping[str, Any], trace: Trace, around: ExecutionContext
+    ) -> StepOutcome:
+        now = self.session.now
+        trace.started = now()
+        missing = {name for name, value in row.items() if value is None}
+        outcome = await self._item(
+            ExecutionContext(
+                scope={**around.scope, **row, INDEX: number},
+                absent=around.absent | missing if missing else around.absent,
+                trace=trace,
+                sample=around.sample,
+                item=number,
+            )
+        )
+        trace.seconds = now() - trace.started
+        trace.status, trace.value = outcome.status, outcome.value
+        self.session.emit(ItemFinished(step=self.path, item=number, value=outcome.value))
+        return outcome
+
+    async def _item(self, here: ExecutionContext) -> StepOutcome:
+        step = self.step
+        try:
+            with catching_unexpected():
+                if step.when is not None and step.when_by_item and not self._holds(step.when, here, "when"):
+                    return SKIPPED
+                return await (self._once(here) if step.repeat is None else self._rounds(step.repeat, here))
+        except RECOVERABLE as error:
+            return self._failed(error, here)
+
+    def _failed(self, error: PromptkitError, here: ExecutionContext) -> StepOutcome:
+        """Return what the step's `on_error` leaves. Raises the error, with its place, where that ends the run."""
+        error = with_step_name(error, self.step, here.item)
+        here.trace.problem, here.trace.status = str(error), "failed"
+        if self.step.on_error.ends_run:
+            raise error
+        here.trace.failure = error
+        return StepOutcome("failed", self.step.on_error.default)
+
+    async def _rounds(self, repeat: Repeat, here: ExecutionContext) -> StepOutcome:
+        now = self.session.now
+        outcome = StepOutcome("done", repeat.start.evaluate(here.scope, here.absent))
+        for count in range(1, repeat.limit + 1):
+            trace = Trace(name=f"round {count}", kind="round", started=now())
+            here.trace.children.append(trace)
+            # Rounds with the same prompt are different samples; the first is that of a step without rounds.
+            sample = here.sample if count == 1 else f"{here.sample}.{count}"
+            inner = replace(here, trace=trace, sample=sample).having(**{PREVIOUS: outcome.value, ROUND: count})
+            outcome = await self._once(inner)
+            trace.seconds = now() - trace.started
+            trace.status, trace.value = outcome.status, outcome.value
+            if outcome.status == "skipped":
+                return outcome
+            if repeat.until and self._holds(repeat.until, inner.having(**{RESULT: outcome.value}), "until"):
+                return outcome
+        return StepOutcome("capped" if repeat.until else "done", outcome.value)
+
+    async def _once(self, here: ExecutionContext) -> StepOutcome:
+        """Ask, call or run once. Skipped where an input has no value for want of another step's result."""
+        step, scope, absent = self.step, here.scope, here.absent
+        values: dict[str, Any] = {}
+        for name, argument in step.arguments.items():
+            values[name] = argument.evaluate(scope, absent)
+            if values[name] is None and argument.names & absent:
+                return SKIPPED
+        for name in step.filled:
+            if name in absent:
+                return SKIPPED
+            values[name] = scope[name]
+        if step.asking is not None:
+            return StepOutcome("done", await self._ask(values, here))
+        if step.tool is not None:
+            value = await step.tool.call(values)
+        else:
+            assert step.pipeline is not None, "a step has a prompt, a tool or a pipeline"
+            value = await self._run_pipeline(step.pipeline, values, self, here)
+        problem = self._guarded(value, here)
+        if problem is not None:
+            raise ToolFailed(f"the result does not pass the guard: {problem}")
+        return StepOutcome("done", value)
+
+    async def _ask(self, values: dict[str, Any], here: ExecutionContext) -> Any:
+        context = await step_context(
+            self.step, self.session, path=self.path, model=self.model, values=values, here=here
+        )
+        assert self.step.asking is not None, "only a step that asks has a technique"
+        answer = await perform(self.session.technique(self.step.asking), context)
+        problem = self._problem(answer, here)
+        repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
+        while problem is not None and repairs > 0 and answer.last is not None:
+            answer = await repair(context, answer, problem)
+            problem = self._problem(answer, here)
+            repairs -= 1
+        here.trace.extra = plain(answer.extra)
+        here.trace.truncated += answer.flag == "truncated"
+        if problem is None:
+            return answer.value
+        here.trace.problem = problem
+        cut_only = answer.flag == "truncated" and answer.value is not None
+        if cut_only and self._guarded(answer.value, here) is None:
+            return answer.value
+        here.trace.unparsed += 1
+        raise UnparsedAnswer(problem)
+
+    def _problem(self, answer: Answer, here: ExecutionContext) -> str | None:
+        """Say what is wrong with an answer: it has no value, was cut off, or does not pass the guard."""
+        if answer.flag in ("unparsed", "truncated") or (answer.flag and answer.value is None):
+            return answer.problem or f"the answer is {answer.flag}"
+        return self._guarded(answer.value, here)
+
+    def _guarded(self, value: Any, here: ExecutionContext) -> str | None:
+        """Say what the guard says of a result that does not pass it."""
+        guard = self.step.guard
+        if guard is None:
+            return None
+        seen = here.having(**{RESULT: value})
+        return None if self._holds(guard.test, seen, "guard") else str(guard.say.evaluate(seen.scope, seen.absent))
+
+    def _holds(self, test: CompiledValue, here: ExecutionContext, key: str) -> bool:
+        """Return the boolean that a test must be; one that lacks a step's result is false."""
+        found = test.evaluate(here.scope, here.absent)
+        if isinstance(found, bool):
+            return found
+        if found is None and test.names & here.absent:
+            return False
+        raise self._wrong(f"`{key}` must be true or false, not {found!r:.60}")
+
+    def _wrong(self, message: str) -> InputError:
+        return InputError(replace(self.step.place, message=f"step `{self.step.name}`: {message}"))
+
+
+def with_step_name(error: PromptkitError, step: Step, number: int | None) -> PromptkitError:
+    """Return the error with the step (and the item) named in it."""
+    if isinstance(error, InputError):
+        return with_place(error, step.place)
+    where = f"step `{step.name}`" if number is None else f"step `{step.name}`, item {number}"
+    if not error.message.startswith(f"{where}: "):
+        error.message = f"{where}: {error.message}"
+    return error
+
+
+def _combined_status(outcomes: list[StepOutcome]) -> Status:
+    """Return the status of a step from those of its items: the worst that happened to any, skipped only if all were."""
+    statuses = {outcome.status for outcome in outcomes}
+    if statuses == {"skipped"}:
+        return "skipped"
+    return "failed" if "failed" in statuses else "capped" if "capped" in statuses else "done"
+
+
+MESSAGE_ROLES = ("system", "user", "assistant")
+
+
+async def step_context(
+    step: Step, session: Session, *, path: str, model: str | None, values: Mapping[str, Any], here: ExecutionContext
+) -> StepContext:
+    """Return one asking of a step. Raises InputError, placed at the step, where a value is not what it must be."""
+    asking = step.asking
+    assert asking is not None, "only a step that asks has a context"
+    values = {**asking.prompt.defaults, **values}
+
+    def record(call: CallRecord) -> None:
+        here.trace.calls.append(call)
+        session.emit(CallFinished(step=path, item=here.item, call=call))
+
+    def on_text(request: Request, text: str) -> None:
+        session.emit(TextArrived(step=path, item=here.item, request=request, text=text))
+
+    examples = asking.examples.shown(values)
+    answer, example_answers = _answer_types(step, values, examples, here)
+    return StepContext(
+        prompt=asking.prompt,
+        values=values,
+        answer=answer,
+        asker=await session.asker(model, uses_cache=step.uses_cache, timeout=asking.options.timeout),
+        project=session.project,
+        inputs=asking.inputs,
+        folder=asking.technique_folder,
+        home=asking.home,
+        artifacts={name: made for name, file in asking.artifacts.items() if (made := read_artifact(file))},
+        decide=asking.decide,
+        calibrate=asking.calibrate,
+        layout=asking.layout,
+        messages=asking.messages,
+        cue=asking.cue,
+        examples=examples,
+        example_answers=example_answers,
+        answer_of=_answer_type_for(step, values, here),
+        examples_for=asking.examples.shown,
+        history=_history(values.get("history"), step.place),
+        options=asking.options,
+        tools={name: tool.call for name, tool in asking.tools.items()},
+        sample=here.sample,
+        strict=session.settings.strict,
+        record=record,
+        notice=session.notice,
+        on_text=on_text if session.listens else None,
+    )
+
+
+def _answer_types(
+    step: Step, values: Mapping[str, Any], examples: tuple[Example, ...], here: ExecutionContext
+) -> tuple[AnswerType, tuple[AnswerType, ...]]:
+    """Return the type of the row's answer; and each example's where it differs by row: its options are its own."""
+    assert step.asking is not None
+    answer = step.asking.answer
+    if isinstance(answer, AnswerType):
+        return answer, ()
+    scope = values if step.asking.answer_in_prompt else here.scope
+    number: int | None = None
+    try:
+        own, others = answer.of_row(scope, here.absent), []
+        for example in examples:
+            number = example.number
+            others.append(answer.of_example(example, scope, here.absent))
+    except InputError as error:
+        if number is not None:
+            problems = (replace(each, message=f"example {number}: {each.message}") for each in error.problems)
+            error = InputError(problems)
+        raise with_place(error, step.place) from None
+    return own, tuple(others)
+
+
+def _answer_type_for(
+    step: Step, values: Mapping[str, Any], here: ExecutionContext
+) -> Callable[[Mapping[str, Any]], AnswerType] | None:
+    """Return what gives the answer's type for other inputs than the row's, where it differs by row."""
+    assert step.asking is not None
+    answer = step.asking.answer
+    if isinstance(answer, AnswerType):
+        return None
+    scope = values if step.asking.answer_in_prompt else here.scope
+    return lambda inputs: answer.of_example(Example(inputs, None), scope, here.absent)
+
+
+def _history(value: Any, place: Problem) -> tuple[Message, ...]:
+    """Return earlier turns of a conversation as messages, where the input `history` is a list. Raises InputError."""
+    if not isinstance(value, list | tuple):
+        return ()
+    for turn in value:
+        if not (
+            isinstance(turn, Mapping) and turn.get("role") in MESSAGE_ROLES and isinstance(turn.get("content"), str)
+        ):
+            message = f"a turn of `history` is `{{role: {' | '.join(MESSAGE_ROLES)}, content: TEXT}}`, not {turn!r:.60}"
+            raise with_place(InputError(message), place)
+    return tuple(Message(turn["role"], turn["content"]) for turn in value)

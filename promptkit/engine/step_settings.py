@@ -1,0 +1,316 @@
+"""The settings of a step that asks a model, each taken from the first source that gives it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from promptkit.answers.base import AnswerType
+from promptkit.answers.build import build_answer_type as build_answer
+from promptkit.answers.build import check_answer_type as check_answer
+from promptkit.answers.calibration import check_calibration
+from promptkit.engine.pipeline import PromptCall
+from promptkit.engine.scope import CompiledValue, Inspect, Key, RowAnswer, compile_value
+from promptkit.engine.spec import DefaultsSpec, OptionsSpec, Report, validate_usable
+from promptkit.engine.tools import Tool
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.project import Project
+from promptkit.project_code.reference import is_project_code
+from promptkit.prompts.examples import Examples, read_examples
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.prompts.prompt import Example, Prompt
+from promptkit.runtimes.references import parse_reference
+from promptkit.storage.files import resolved
+from promptkit.storage.models import Problems
+from promptkit.techniques.artifacts import artifact_file
+from promptkit.techniques.context import Options
+from promptkit.techniques.spec import check_spec as check_technique
+from promptkit.techniques.spec import configure, with_nested
+
+SCORABLE_TYPES = ("label", "choice", "boolean")
+MAX_WRONG_EXAMPLES = 20  # examples that are told of: a file may hold thousands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsSource:
+    """One place that gives settings: a step, a prompt's front matter, `defaults:` or `promptkit.yaml`."""
+
+    values: Mapping[str, Any]
+    problem: Report
+    folder: Path
+    is_prompt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenSetting:
+    """A setting, and the source that gave it."""
+
+    value: Any
+    source: SettingsSource
+
+    def problem(self, key: str, message: str, hint: str | None = None, path: Sequence[Key] = ()) -> Problem:
+        return self.source.problem((key, *path), message, hint)
+
+
+def first_setting(sources: Sequence[SettingsSource], key: str) -> ChosenSetting | None:
+    """Return the first that gives `key`."""
+    return next((ChosenSetting(each.values[key], each) for each in sources if each.values.get(key) is not None), None)
+
+
+def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
+    """Return where what a technique, or one that it is put over, prepared for a step would lie.
+
+    `home` is the beginning of the paths of what was prepared for the step; of a wrong `spec` there is nothing.
+    """
+    try:
+        found = [each.technique for each in with_nested(configure(spec, project), project)]
+    except InputError:
+        return {}
+    return {each.name: artifact_file(home.parent, home.name, each.name) for each in found if each.prepare}
+
+
+def resolve_model(text: str, folder: Path, project: Project) -> str:
+    """Return the reference that a file in `folder` names. Raises InputError where it is none, or leaves the root."""
+    named = parse_reference(text)
+    if named.is_local:
+        path, hint = folder / named.path, "name it in promptkit.yaml, or by --model"
+        if not project.inside(path):
+            raise InputError(f"`{text}` leaves the project's root", hint=hint)
+        if named.function and not is_project_code(path, project):
+            raise InputError(f"`{text}` is of an installed package, not of the project", hint=hint)
+    return named.beside(folder).text
+
+
+class SettingsResolver:
+    """Resolves the settings of one step; what is wrong goes into `problems`."""
+
+    def __init__(self, project: Project, sources: Sequence[SettingsSource], problems: Problems) -> None:
+        self._project = project
+        self._sources = sources
+        self._problems = problems
+
+    def asking(
+        self,
+        prompt: Prompt,
+        tools: Mapping[str, Tool],
+        in_step: Inspect,
+        in_prompt: Inspect,
+        sources: Mapping[str, tuple[str, ...]],
+        *,
+        inputs: Mapping[str, PromptInput],
+        home: Path,
+    ) -> PromptCall:
+        """Return all that a step asks by. `in_step` and `in_prompt` inspect the expressions of its answer type.
+
+        `sources` say for an input of the prompt where in the step's scope it comes from. `inputs` are the prompt's,
+        with the types of what fills them. `home` is the beginning of the paths of what was prepared for the step.
+        """
+        value, answer_in_prompt = self._answer(in_step, in_prompt)
+        answer: AnswerType | RowAnswer
+        if isinstance(value, AnswerType):
+            answer = value
+        else:
+            answer = RowAnswer(value, {name: (name,) for name in prompt.inputs} if answer_in_prompt else sources)
+        technique = self._technique(inputs)
+        examples = self._examples(prompt)
+        self._check_outputs(examples.all, answer)
+        return PromptCall(
+            prompt=prompt,
+            answer=answer,
+            answer_in_prompt=answer_in_prompt,
+            technique=technique.value,
+            technique_folder=technique.source.folder,
+            inputs=inputs,
+            artifacts=artifact_files(technique.value, self._project, home),
+            home=home.name,
+            decide=self._get("decide", "constrain"),
+            layout=self._layout(),
+            messages=self._get("messages", "one"),
+            cue=self._get("cue", None),
+            calibrate=self._calibrate(),
+            examples=examples,
+            options=self._options(),
+            tools=self._tools(tools),
+            data=self._data(),
+        )
+
+    def model(self) -> str | None:
+        """Return the model reference, checked."""
+        chosen = first_setting(self._sources, "model")
+        if chosen is None:
+            return None
+        try:
+            return resolve_model(chosen.value, chosen.source.folder, self._project)
+        except InputError as error:
+            self._add(chosen, "model", error)
+            return None
+
+    def _get(self, key: str, default: Any) -> Any:
+        chosen = first_setting(self._sources, key)
+        return default if chosen is None else chosen.value
+
+    def _add(self, chosen: ChosenSetting, key: str, error: InputError) -> None:
+        for problem in error.problems:
+            self._problems.add(problem if problem.file else chosen.problem(key, problem.message, problem.hint))
+
+    def _answer(self, in_step: Inspect, in_prompt: Inspect) -> tuple[AnswerType | CompiledValue, bool]:
+        chosen = first_setting(self._sources, "answer")
+        if chosen is None:
+            self._check_scored("text", None)
+            return build_answer("text"), False
+        in_front_matter = chosen.source.is_prompt
+        self._check_scored(chosen.value, chosen)
+        wrong = check_answer(chosen.value)
+        for message in wrong:
+            self._problems.add(chosen.problem("answer", message))
+        try:
+            value = compile_value(
+                chosen.value,
+                lambda path: chosen.problem("answer", "", path=path),
+                inspect=in_prompt if in_front_matter else in_step,
+            )
+            if wrong or value.names:
+                return value, in_front_matter
+            return build_answer(chosen.value), in_front_matter
+        except InputError as error:
+            self._add(chosen, "answer", error)
+            return build_answer("text"), in_front_matter
+
+    def _check_scored(self, answer: Any, chosen: ChosenSetting | None) -> None:
+        name = next(iter(answer), "") if isinstance(answer, Mapping) else answer
+        decide = first_setting(self._sources, "decide")
+        if decide and decide.value == "score" and name not in SCORABLE_TYPES:
+            hint = f"`score` is for {', '.join(SCORABLE_TYPES)}"
+            self._problems.add(decide.problem("decide", f"an answer of the type `{name}` cannot be scored", hint))
+
+    def _technique(self, inputs: Mapping[str, PromptInput]) -> ChosenSetting:
+        chosen = first_setting(self._sources, "technique")
+        if chosen is None:
+            return ChosenSetting("vanilla", self._sources[0])
+        for problem in check_technique(chosen.value, self._project, inputs, chosen.source.folder):
+            own = chosen.problem("technique", problem.message, problem.hint)
+            self._problems.add(problem if problem.file else own)
+        return chosen
+
+    def _layout(self) -> str | Path:
+        chosen = first_setting(self._sources, "layout")
+        name = chosen.value if chosen else "xml"
+        if chosen and name.endswith(".j2"):
+            file = resolved(chosen.source.folder / name)
+            if os.path.isfile(file) and self._project.inside(file):
+                return file
+            if not self._project.inside(file):
+                self._problems.add(chosen.problem("layout", f"the path `{name}` leaves the project"))
+                return name
+        try:
+            found = self._project.find_template("layouts", name)
+        except InputError as error:
+            assert chosen is not None, "the name of the usual layout is right"
+            self._add(chosen, "layout", error)
+            return name
+        if found is None and chosen:
+            hint = nearest(name, self._project.names("layouts"))
+            self._problems.add(chosen.problem("layout", f"unknown layout `{name}`", hint))
+        return found or name
+
+    def _calibrate(self) -> Mapping[str, Any] | None:
+        chosen = first_setting(self._sources, "calibrate")
+        if chosen is None:
+            return None
+        for message in check_calibration(chosen.value):
+            self._problems.add(chosen.problem("calibrate", message))
+        if not chosen.value.get("offsets"):
+            hint = "`promptkit tune` finds the offsets and writes them down"
+            self._problems.add(chosen.problem("calibrate", "`calibrate` has no `offsets`", hint))
+        return chosen.value  # type: ignore[no-any-return]
+
+    def _check_outputs(self, examples: Sequence[Example], answer: AnswerType | RowAnswer) -> None:
+        """Report the examples whose output is no answer of the step's type, as far as that can be told."""
+        chosen = first_setting(self._sources, "examples")
+        wrong = 0
+        for example in examples:
+            own = answer if isinstance(answer, AnswerType) else answer.fixed(example)
+            try:
+                if own is not None:
+                    own.write(example.output)
+            except ValueError as error:
+                assert chosen is not None, "examples come from somewhere"
+                message = f"the output of example {example.number} is no answer: {error}"
+                path: tuple[Key, ...] = ("file",)
+                if not isinstance(chosen.value, Mapping):
+                    path = (example.number - 1, "output")
+                self._problems.add(self._refused(chosen.problem("examples", message, path=path)))
+                wrong += 1
+                if wrong == MAX_WRONG_EXAMPLES:
+                    return
+
+    def _refused(self, example: Problem) -> Problem:
+        """Return the problem of an example's output; at `--set`, where that made the answer's type another one."""
+        answer = first_setting(self._sources, "answer")
+        typed = answer.problem("answer", example.message) if answer else example
+        if typed.file is not None or example.file is None:
+            return example
+        return replace(typed, hint=f"the example is in {example.file}, line {example.line}")
+
+    def _examples(self, prompt: Prompt) -> Examples:
+        chosen = first_setting(self._sources, "examples")
+        if chosen is None:
+            return Examples()
+        spec = chosen.value
+        if isinstance(spec, Mapping) and not chosen.source.is_prompt and isinstance(spec.get("file"), str):
+            file = chosen.source.folder / spec["file"]
+            if not self._project.inside(file):
+                message = f"the path `{spec['file']}` leaves the project"
+                self._problems.add(chosen.problem("examples", message, path=("file",)))
+                return Examples()
+            spec = {**spec, "file": str(resolved(file))}
+        try:
+            return read_examples(prompt, None if chosen.source.is_prompt else spec)
+        except InputError as error:
+            self._add(chosen, "examples", error)
+            return Examples()
+
+    def _data(self) -> tuple[Path, ...]:
+        chosen = first_setting(self._sources, "examples")
+        file = chosen.value.get("file") if chosen and isinstance(chosen.value, Mapping) else None
+        return (resolved(chosen.source.folder / file),) if chosen and isinstance(file, str) else ()
+
+    def _options(self) -> Options:
+        given: dict[str, Any] = {}
+        for source in reversed(self._sources):
+            options = source.values.get("options")
+            given.update(options.given() if isinstance(options, OptionsSpec) else {})
+        if "stop" in given:
+            given["stop"] = tuple(given["stop"])
+        return Options(**given)
+
+    def _tools(self, tools: Mapping[str, Tool]) -> dict[str, Tool]:
+        chosen = first_setting(self._sources, "tools")
+        if chosen is None:
+            return {}
+        for name in chosen.value:
+            if name not in tools:
+                self._problems.add(chosen.problem("tools", f"unknown tool `{name}`", nearest(name, tools)))
+        return {name: tools[name] for name in chosen.value if name in tools}
+
+
+def project_defaults(project: Project, problems: Problems) -> tuple[SettingsSource, ...]:
+    """Return the `defaults` of `promptkit.yaml`, checked."""
+    if project.source is not None and project.settings.model is not None:
+        try:
+            parse_reference(project.settings.model)
+        except InputError as error:
+            problems.add(project.source.problem(("model",), each.message, each.hint) for each in error.problems)
+    if not project.settings.defaults:
+        return ()
+
+    def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        if project.source is None:
+            return Problem(message, hint=hint)
+        return project.source.problem(("defaults", *path), message, hint)
+
+    spec = validate_usable(project.settings.defaults, DefaultsSpec, problem, problems)
+    return (SettingsSource(values=spec.given(), problem=problem, folder=project.root),) if spec else ()

@@ -1,0 +1,1 @@
+"""Cells (a row under a variant, once) asked, scored, saved and tallied."""

@@ -1,0 +1,128 @@
+"""Failing models: which failures belong to a cell, and when a model or judge is given up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from promptkit.errors import ConnectionFailed, PromptkitError, RuntimeFailure, UnexpectedError
+from promptkit.evaluation.cells.cell import REQUEST_FAILURES
+from promptkit.evaluation.metrics.base import Score
+
+if TYPE_CHECKING:
+    from promptkit.evaluation.cells.progress import EvalProgress
+    from promptkit.evaluation.cells.saver import CellSaver, Finished
+    from promptkit.evaluation.metrics.base import Clients
+    from promptkit.runtimes.client import Client
+
+MOST_REFUSED = 100
+"""Refusals after which nothing more is asked, where nothing was answered yet."""
+
+MOST_FAILURES = 10
+"""Failures one after the other after which nothing more is asked: a dead server is not asked a thousand times."""
+
+
+class FailurePolicy:
+    """What became of the cells on which a model failed.
+
+    A failure becomes a cell once another cell is answered: of a server that is gone it would say nothing. That a server
+    could not be reached never says anything of a cell. A defect always does, but with `gives_up_on_defects` nothing
+    more is asked after MOST_FAILURES of them with no other cell between.
+    """
+
+    def __init__(self, progress: EvalProgress, saver: CellSaver, *, gives_up_on_defects: bool) -> None:
+        self._progress = progress
+        self._saver = saver
+        self._gives_up_on_defects = gives_up_on_defects
+        self._defects = 0
+        self._held: list[Finished | None] = []
+        self._refused = 0
+        self._answers = False
+
+    def take(self, cell: Finished, failure: PromptkitError | None) -> bool:
+        """Tell whether a cell is to be scored and saved now, by the failure that it met (None: it met none).
+
+        One that is not is held back.
+        """
+        if isinstance(failure, UnexpectedError):
+            self._defects += 1
+            if self._gives_up_on_defects and self._defects >= MOST_FAILURES:
+                self._give_up(failure)
+            return True
+        if not isinstance(failure, RuntimeFailure):
+            self._defects = 0
+        if failure is None:
+            self._answers = True
+            self.release()
+        elif isinstance(failure, REQUEST_FAILURES):
+            self._refuse(failure)
+        elif isinstance(failure, RuntimeFailure):
+            self._hold(None if isinstance(failure, ConnectionFailed) else cell, failure)
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let what is held back be saved."""
+        held, self._held = self._held, []
+        for each in held:
+            if each is not None:
+                self._saver.add(each)
+
+    def _refuse(self, failure: PromptkitError) -> None:
+        """Count a refusal: a model that has done nothing but refuse is not asked for ever."""
+        self._refused += 1
+        if self._refused >= MOST_REFUSED and not self._answers:
+            self._give_up(failure)
+
+    def _hold(self, cell: Finished | None, failure: RuntimeFailure) -> None:
+        self._progress.failure = self._progress.failure or str(failure)
+        self._progress.broken = self._progress.broken or str(failure)
+        if self._progress.gave_up:
+            return
+        self._held.append(cell)
+        if len(self._held) >= MOST_FAILURES:
+            self._held.clear()
+            self._give_up(failure)
+
+    def _give_up(self, failure: PromptkitError) -> None:
+        self._progress.failure = self._progress.failure or str(failure)
+        self._progress.gave_up = True
+
+
+class JudgeModels:
+    """The models that the metrics of one run ask. A score for which none is asked is made whatever has failed."""
+
+    def __init__(self, models: Clients) -> None:
+        self._models = models
+        self._failures: Counter[str | None] = Counter()
+
+    async def score(self, judge: Callable[[Clients], Awaitable[Score]]) -> Score:
+        """Return what `judge` says with these models, a missing score with its reason where they fail."""
+        asked = _TrackedModels(self._models, self._failures)
+        try:
+            score = await judge(asked)
+        except RuntimeFailure as failure:
+            # What a model says of the request itself says nothing of the next one.
+            if asked.references and not isinstance(failure, REQUEST_FAILURES):
+                self._failures[asked.references[-1]] += 1
+            return Score(None, why=failure.message)
+        for reference in asked.references:
+            self._failures[reference] = 0
+        return score
+
+
+class _TrackedModels:
+    """The models as one score asks them: `references` are those that were asked, in order."""
+
+    def __init__(self, models: Clients, failures: Counter[str | None]) -> None:
+        self.references: list[str | None] = []
+        self._models = models
+        self._failures = failures
+
+    async def get(self, reference: str | None = None) -> Client:
+        """Return a model. Raises RuntimeFailure for one that has failed too often, and what its absence raises."""
+        if self._failures[reference] >= MOST_FAILURES:
+            raise RuntimeFailure(f"not judged: the judge has failed {MOST_FAILURES} times, one after the other")
+        self.references.append(reference)
+        return await self._models.get(reference)

@@ -1,0 +1,229 @@
+"""Saves finished cells and replies in groups; nothing is counted before it is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from promptkit.evaluation.cells.cell import Outcome
+from promptkit.evaluation.cells.scoring import Scores, score_text, scores_text
+from promptkit.storage.cells import CellRecord
+from promptkit.storage.strict_json import compact
+
+if TYPE_CHECKING:
+    from promptkit.evaluation.suite.binding import BoundRow
+    from promptkit.storage.store import Store
+
+GROUP_SECONDS = 0.25
+"""How long finished cells wait for others to share a commit, where nobody waits for them: their replies are on disk."""
+
+MOST_UNSAVED = 1_000
+"""Finished cells in memory, after which `room` waits until some are saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A cell to be had: `place` is its variant's among the variants."""
+
+    place: int
+    row: BoundRow
+    repeat: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A cell that is there, to be saved: new with its trace, or with the number of the kept one.
+
+    `known` are those of its scores that slow measures had given before.
+    """
+
+    planned: Planned
+    outcome: Outcome
+    scores: Scores
+    number: int | None = None
+    trace: bytes | None = None
+    known: Scores = field(default_factory=dict)
+
+
+class CellSaver:
+    """Saves the cells of one run. `variants` are the names of its variants, `keeping` what tells apart the scores of
+    each measure whose scores are kept, by its name.
+
+    `on_saved` is told of each group once it is on disk, with the cells' numbers.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: int,
+        variants: Sequence[str],
+        keeping: Mapping[str, str],
+        on_saved: Callable[[Sequence[Finished], Sequence[int]], None],
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._variants = variants
+        self._keeping = keeping
+        self._on_saved = on_saved
+        self._finished: list[Finished] = []
+        self._dirty, self._drained, self._awaited = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._ending = False
+        self._unsaved = 0
+        self._saving: asyncio.Task[None] | None = None
+
+    def add(self, finished: Finished) -> None:
+        """Take a cell, to be saved with the next group."""
+        self._finished.append(finished)
+        self._unsaved += 1
+        self._dirty.set()
+
+    async def room(self) -> None:
+        """Wait while too much is unsaved."""
+        await self._until(MOST_UNSAVED)
+
+    async def all_saved(self) -> None:
+        """Wait until nothing is unsaved."""
+        await self._until(0)
+
+    async def _until(self, most: int) -> None:
+        while self._unsaved > most:
+            self._awaited.set()
+            self._drained.clear()
+            await self._drained.wait()
+
+    async def keep_saving(self) -> None:
+        """Save group after group until `end`, and then what is left. Raises StoreFailed."""
+        while self._finished or not self._ending:
+            await self._dirty.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GROUP_SECONDS):
+                    await self._awaited.wait()
+            self._dirty.clear()
+            self._awaited.clear()
+            await self.save()
+
+    def end(self) -> None:
+        """Let `keep_saving` end once nothing is left."""
+        self._ending = True
+        self._dirty.set()
+        self._awaited.set()
+
+    async def save(self) -> None:
+        """Save what is finished now, and count it though whoever waits is cancelled. Raises StoreFailed."""
+        if self._saving is not None:
+            await asyncio.shield(self._saving)
+        some, self._finished = self._finished, []
+        if some:
+            self._saving = asyncio.create_task(self._save(some))
+            await asyncio.shield(self._saving)
+            self._saving = None
+
+    async def _save(self, some: Sequence[Finished]) -> None:
+        numbers = await self._store.cells.save(self._run, [self._placed(each) for each in some])
+        await self._keep_scores(some, numbers)
+        self._on_saved(some, numbers)
+        self._unsaved -= len(some)
+        self._drained.set()
+
+    async def _keep_scores(self, some: Sequence[Finished], numbers: Sequence[int]) -> None:
+        for name, key in self._keeping.items():
+            found = (
+                (number, finished.scores.get(name), finished.planned.row.key)
+                for finished, number in zip(some, numbers, strict=True)
+            )
+            kept = {number: score_text(score, row) for number, score, row in found if score and score.value is not None}
+            if kept:
+                await self._store.cells.keep_scores(key, kept)
+
+    def _placed(self, finished: Finished) -> CellRecord:
+        planned = finished.planned
+        row = planned.row
+        return CellRecord(
+            variant=self._variants[planned.place],
+            row=row.row.number,
+            repeat=planned.repeat,
+            key=planned.key,
+            row_key=row.key,
+            fields=row.text,
+            scores=scores_text(row.expect, finished.scores),
+            outcome=finished.outcome.text if finished.number is None else None,
+            failed=finished.outcome.flag == "error",
+            trace=finished.trace,
+            number=finished.number,
+        )
+
+
+def trace_bytes(trace: Mapping[str, Any]) -> bytes:
+    """Return a trace as the store keeps it: JSON, in which a number that JSON has not is null."""
+    try:
+        return compact(trace).encode()
+    except ValueError:
+        text = json.dumps(trace)
+        return compact(json.loads(text, parse_constant=lambda _: None)).encode()
+
+
+class ReplyCache:
+    """A cache of replies for `runtimes.Models`.
+
+    A reply is on disk when `keep` returns; where nobody waits for it any more, it is at the end of the block. Replies
+    that come while a group is written are the next group. Those of an `exact` run are never those that were made
+    several at once. Every method raises StoreFailed.
+    """
+
+    def __init__(self, store: Store, *, exact: bool = False) -> None:
+        self._store = store
+        self._prefix = "exact:" if exact else ""
+        self._waiting: dict[str, str] = {}
+        self._kept: asyncio.Future[None] | None = None
+        self._is_writing = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            self._store.keep_all(waiting)
+
+    def cached(self, key: str) -> str | None:
+        """Return what was kept under `key`."""
+        return self._store.cached(self._prefix + key)
+
+    async def keep(self, key: str, value: str) -> None:
+        """Keep `value` under `key`; returns once it is on disk."""
+        self._waiting[self._prefix + key] = value
+        if self._kept is None:
+            self._kept = asyncio.get_running_loop().create_future()
+        kept = self._kept
+        if not self._is_writing:
+            self._write()
+        await asyncio.shield(kept)
+
+    def _write(self) -> None:
+        """Begin to write what waits."""
+        waiting, self._waiting = self._waiting, {}
+        kept, self._kept = self._kept, None
+        assert kept is not None, "who keeps a reply waits for its group"
+        writing = asyncio.wrap_future(self._store.keep_all(waiting))
+        self._is_writing = True
+        writing.add_done_callback(partial(self._written, kept))
+
+    def _written(self, kept: asyncio.Future[None], writing: asyncio.Future[None]) -> None:
+        """Tell those who wait for a group, and begin to write the next."""
+        self._is_writing = False
+        if (error := writing.exception()) is None:
+            kept.set_result(None)
+        else:
+            kept.set_exception(error)
+            kept.exception()  # Perhaps nobody waits any more.
+        if self._waiting:
+            self._write()

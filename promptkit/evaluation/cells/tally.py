@@ -1,0 +1,171 @@
+"""The running totals of a variant: a state and a few numbers for each cell, in arrays, so that a million cells fit."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from promptkit.evaluation.cells.cell import Outcome
+from promptkit.evaluation.metrics.base import Metric, Sample, Score
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from promptkit.evaluation.cells.cell import Cell
+
+PENDING, ANSWERED, UNPARSED, TRUNCATED, MISSING = range(5)
+_STATES = {"": ANSWERED, "unparsed": UNPARSED, "truncated": TRUNCATED, "error": MISSING}
+_NAN = float("nan")
+_ROWS_AT_ONCE = 256
+
+
+@dataclass(slots=True)
+class Usage:
+    """What cells took: requests, how many of them cost nothing, tokens, and the model's own seconds."""
+
+    calls: int = 0
+    cached: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+
+
+class Tally:
+    """The cells of one variant, by the index of their row and their repeat."""
+
+    def __init__(self, metrics: Sequence[Metric], repeat: int) -> None:
+        self.spent = Usage()
+        self.metrics = tuple(metrics)
+        self._repeat = repeat
+        self._states = bytearray()
+        self._counts = [0] * 5
+        self._columns = {metric.name: array("d") for metric in metrics}
+
+    def put(self, row: int, repeat: int, outcome: Outcome | Cell, scores: Mapping[str, Score], *, known: bool) -> None:
+        """Add a cell, or set it anew. The requests of a `known` cell were made by an earlier run."""
+        at = row * self._repeat + repeat
+        self._reach(at)
+        state = _STATES[outcome.flag]
+        self._counts[self._states[at]] -= 1
+        self._counts[state] += 1
+        self._states[at] = state
+        self.spent.calls += outcome.calls
+        self.spent.cached += outcome.calls if known else outcome.cached
+        self.spent.tokens_in += outcome.tokens_in
+        self.spent.tokens_out += outcome.tokens_out
+        self.spent.seconds += outcome.seconds
+        for metric in self.metrics:
+            if (score := scores.get(metric.name)) is not None:
+                self.score(metric, row, repeat, score)
+
+    def score(self, metric: Metric, row: int, repeat: int, score: Score) -> None:
+        """Set the score of a cell."""
+        width = len(metric.columns)
+        at = (row * self._repeat + repeat) * width
+        numbers = metric.numbers(score) if score.value is not None else (_NAN,) * width
+        self._columns[metric.name][at : at + width] = array("d", numbers)
+
+    @property
+    def done(self) -> int:
+        """How many cells are there, missing ones counted."""
+        return sum(self._counts[1:])
+
+    @property
+    def missing(self) -> int:
+        return self._counts[MISSING]
+
+    @property
+    def unparsed(self) -> int:
+        return self._counts[UNPARSED]
+
+    @property
+    def truncated(self) -> int:
+        return self._counts[TRUNCATED]
+
+    def unscored(self, metric: Metric) -> int:
+        """Return how many answered cells have no score by a metric: it, or its judge, failed."""
+        import numpy as np
+
+        return self.done - self.missing - int((~np.isnan(self.values(metric)[:, 0])).sum())
+
+    def values(self, metric: Metric) -> NDArray[np.float64]:
+        """Return the numbers of all cells, (cells, columns); NaN where a cell is missing or has no score."""
+        import numpy as np
+
+        return np.array(self._columns[metric.name], dtype=np.float64).reshape(-1, len(metric.columns))
+
+    def sample(self, metric: Metric, clusters: NDArray[np.int64] | None = None) -> Sample:
+        """Return the cells that have a score. `clusters` are the rows' own, left out each row is one."""
+        import numpy as np
+
+        values = self.values(metric)
+        return _sample(values, np.flatnonzero(~np.isnan(values[:, 0])), self._repeat, clusters)
+
+    def parsed(self, metric: Metric, clusters: NDArray[np.int64] | None = None) -> Sample:
+        """Return the cells that have a score, and an answer that parses and was not cut off."""
+        import numpy as np
+
+        values = self.values(metric)
+        answered = np.frombuffer(bytes(self._states), dtype=np.uint8) == ANSWERED
+        return _sample(values, np.flatnonzero(answered & ~np.isnan(values[:, 0])), self._repeat, clusters)
+
+    def unanswered(self, clusters: NDArray[np.int64] | None = None) -> Sample:
+        """Return the cells that are there: 1 where the answer does not parse or was cut off, else 0."""
+        import numpy as np
+
+        states = np.frombuffer(bytes(self._states), dtype=np.uint8)
+        values = ((states == UNPARSED) | (states == TRUNCATED)).astype(np.float64)[:, None]
+        there = np.flatnonzero((states != PENDING) & (states != MISSING))
+        return _sample(values, there, self._repeat, clusters)
+
+    def _reach(self, at: int) -> None:
+        if at >= len(self._states):
+            more = max(_ROWS_AT_ONCE * self._repeat, at + 1 - len(self._states))
+            self._states.extend(bytes(more))
+            self._counts[PENDING] += more
+            for metric in self.metrics:
+                self._columns[metric.name].extend([_NAN] * (more * len(metric.columns)))
+
+
+class Clusters:
+    """Which cluster each row is of, by the values of a field; without one each row stands alone."""
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._codes: dict[str, int] = {}
+        self._rows = array("q")
+
+    def add(self, fields: Mapping[str, Any]) -> None:
+        """Add the next row."""
+        if self._name is not None:
+            value = json.dumps(fields.get(self._name), sort_keys=True)
+            self._rows.append(self._codes.setdefault(value, len(self._codes)))
+
+    def array(self) -> NDArray[np.int64] | None:
+        """Return each row's cluster, None where rows stand alone."""
+        import numpy as np
+
+        return None if self._name is None else np.array(self._rows, dtype=np.int64)
+
+
+def paired_samples(
+    metric: Metric, a: Tally, b: Tally, clusters: NDArray[np.int64] | None = None
+) -> tuple[Sample, Sample]:
+    """Return the cells that both variants have a score of, in the same order."""
+    import numpy as np
+
+    left, right = a.values(metric), b.values(metric)
+    both = min(len(left), len(right))
+    chosen = np.flatnonzero(~np.isnan(left[:both, 0]) & ~np.isnan(right[:both, 0]))
+    return _sample(left, chosen, a._repeat, clusters), _sample(right, chosen, b._repeat, clusters)
+
+
+def _sample(
+    values: NDArray[np.float64], chosen: NDArray[np.int64], repeat: int, clusters: NDArray[np.int64] | None
+) -> Sample:
+    rows = chosen // repeat
+    return Sample(values[chosen], rows, rows if clusters is None else clusters[rows])

@@ -1,0 +1,114 @@
+"""Measurements of techniques, kept in a project for recommending one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from promptkit.engine.dependencies import files_of
+from promptkit.errors import InputError, StoreFailed
+from promptkit.project import Project
+from promptkit.storage.files import append_line, read_bytes, read_uncached
+
+if TYPE_CHECKING:
+    from promptkit.engine.pipeline import Pipeline, Step
+
+EVIDENCE_FILE = "techniques.jsonl"
+
+
+class MeasuredModel(BaseModel):
+    """The model that a technique was measured on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reference: str
+    digest: str
+
+
+class MeasuredData(BaseModel):
+    """The rows that a technique was measured on: their file's name, and the hash of inputs and expected answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    rows: str
+
+
+class Evidence(BaseModel):
+    """One technique measured on one step: a line of `.promptkit/techniques.jsonl`.
+
+    `technique` is its spec as a step would say it. `right` of `n` answers were the expected ones; `low` and `high` are
+    the ends of Wilson's 95 % interval. `files` tells what the step was made of apart from what it is made of later.
+    `requests` and `tokens` (in and out) are per row. `date` is UTC, ISO 8601.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pipeline: str
+    step: str
+    files: str = ""
+    technique: str | dict[str, Any]
+    model: MeasuredModel
+    data: MeasuredData
+    n: int = Field(ge=1)
+    right: int = Field(ge=0)
+    low: float
+    high: float
+    unparsed: int = 0
+    requests: float
+    tokens: float
+    date: str
+
+
+def files_hash(pipeline: Pipeline, step: Step) -> str:
+    """Return what tells apart all the files that a step is made of."""
+    digest = hashlib.sha256()
+    for path, steps in sorted(files_of(pipeline).items()):
+        if step.name in steps and path.is_file():
+            digest.update(read_bytes(path))
+    return digest.hexdigest()[:16]
+
+
+def now() -> str:
+    """Return the date of a measurement made now."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def keep_evidence(project: Project, measurements: Iterable[Evidence]) -> None:
+    """Add measurements to those of a project; none where its store is not there or may not be written.
+
+    Raises StoreFailed where the disk fails.
+    """
+    if not project.store_folder.is_dir():
+        return
+    try:
+        for each in measurements:
+            append_line(project.store_folder / EVIDENCE_FILE, each.model_dump_json())
+    except StoreFailed as error:
+        if not error.read_only:
+            raise
+
+
+def read_evidence(project: Project) -> list[Evidence]:
+    """Return what was measured in a project, the oldest first; of the same measurement the last one.
+
+    A line that is none (of a killed process, or a later version) is left out.
+    """
+    try:
+        lines = read_uncached(project.store_folder / EVIDENCE_FILE).decode("utf-8", errors="replace").split("\n")
+    except InputError:
+        return []
+    found: dict[str, Evidence] = {}
+    for line in lines:
+        try:
+            evidence = Evidence.model_validate_json(line)
+        except ValidationError:
+            continue
+        key = evidence.model_dump_json(include={"pipeline", "step", "files", "technique", "model", "data"})
+        found.pop(key, None)
+        found[key] = evidence
+    return list(found.values())

@@ -1,0 +1,171 @@
+"""Binds a row of data to the target's inputs and to the answers that metrics expect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from promptkit.engine.inputs import fill_inputs, read_text_value
+from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.scope import CompiledValue
+from promptkit.errors import InputError, Problem, UnexpectedError, catching_unexpected, nearest
+from promptkit.evaluation.suite.data import DataRow, row_key
+from promptkit.evaluation.suite.suite import Measure, Suite, Variant
+from promptkit.storage.strict_json import compact, plain
+
+EXPECT = "expect"
+_ROW = re.compile(r"^row \d+: ")
+_TYPED = ("number", "boolean", "list", "table", "json")
+_TEXT_FILES = (".csv", ".tsv", ".txt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundRow:
+    """A row of the suite: for each variant what its target takes, and for each measure what is expected.
+
+    `index` counts the rows that are used, from 0. A row with `problems` is not asked.
+    """
+
+    row: DataRow
+    index: int
+    inputs: tuple[Mapping[str, Any], ...]
+    expected: tuple[Any, ...]
+    expect: Any
+    key: bytes
+    text: str
+    problems: tuple[Problem, ...] = ()
+
+
+class Binder:
+    """Binds the rows of a suite."""
+
+    def __init__(self, suite: Suite) -> None:
+        self._suite = suite
+        self._texts = suite.data.file is not None and suite.data.file.suffix in _TEXT_FILES
+        self._has_own_expect = suite.expect is not None
+
+    def bind(self, row: DataRow, index: int) -> BoundRow:
+        """Return a row bound, with all that is wrong with it in `problems`."""
+        problems: list[Problem] = [row.problem] if row.problem is not None else []
+        inputs: tuple[Mapping[str, Any], ...] = ()
+        expected: tuple[Any, ...] = ()
+        expect: Any = None
+        cluster = self._suite.data.spec.cluster
+        if not problems and cluster is not None and cluster not in row.fields:
+            hint = nearest(cluster, row.fields)
+            problems.append(row.wrong(f"there is no field `{cluster}`, which `cluster` names", hint))
+        if not problems:
+            try:
+                with catching_unexpected():
+                    inputs = self._inputs(row)
+                    expect = self._expect(row)
+                    expected = tuple(self._expected(measure, row, expect) for measure in self._suite.measures)
+            except InputError as error:
+                problems += (row.wrong(_problem_text(each), each.hint) for each in error.problems)
+            except UnexpectedError as error:
+                problems.append(row.wrong(error.message))
+        return BoundRow(
+            row=row,
+            index=index,
+            inputs=inputs,
+            expected=expected,
+            expect=expect,
+            key=row_key(row.fields),
+            text=compact(row.fields),
+            problems=tuple(problems),
+        )
+
+    def _inputs(self, row: DataRow) -> tuple[Mapping[str, Any], ...]:
+        scope = {"row": row.fields}
+        given: Mapping[str, Any] | None = None
+        if self._suite.inputs is not None:
+            given = {name: value.evaluate(scope, ()) for name, value in self._suite.inputs.items()}
+        bound: list[Mapping[str, Any]] = []
+        for variant in self._suite.variants:
+            if bound and variant.pipeline.inputs == self._suite.baseline.pipeline.inputs:
+                bound.append(bound[0])
+            else:
+                bound.append(self._filled(variant, given if given is not None else row.fields))
+        return tuple(bound)
+
+    def _filled(self, variant: Variant, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        pipeline = variant.pipeline
+        taken = {name: given[name] for name in pipeline.inputs if name in given}
+        if self._texts:
+            taken = {name: value for name, value in taken.items() if not self._is_left_out(pipeline, name, value)}
+            taken = {name: self._typed(pipeline, name, value) for name, value in taken.items()}
+        missing = [name for name, each in pipeline.inputs.items() if name not in taken and not each.has_default]
+        if missing:
+            told = ", ".join(f"`{field}`" for field in given) or "none"
+            raise InputError(
+                Problem(f"nothing gives the input `{name}`", hint=f"what the row gives is {told}") for name in missing
+            )
+        # With a value for each required input no example is ever taken.
+        return fill_inputs(pipeline, taken).values if pipeline.inputs else {}
+
+    def _is_left_out(self, pipeline: Pipeline, name: str, value: Any) -> bool:
+        """Tell whether a blank field of a table, which has no other way to say it, leaves an input to its default."""
+        spec = pipeline.inputs[name]
+        return value == "" and spec.has_default and spec.type in _TYPED
+
+    def _typed(self, pipeline: Pipeline, name: str, value: Any) -> Any:
+        spec = pipeline.inputs[name]
+        return read_text_value(spec, value) if isinstance(value, str) and spec.type in _TYPED else value
+
+    def _expect(self, row: DataRow) -> Any:
+        if self._suite.expect is not None:
+            return plain(self._suite.expect.evaluate({"row": row.fields}, ()))
+        return row.fields.get(EXPECT)
+
+    def _expected(self, measure: Measure, row: DataRow, expect: Any) -> Any:
+        metric = measure.metric
+        found = expect if measure.expect is None else plain(measure.expect.evaluate({"row": row.fields}, ()))
+        if found is None:
+            if metric.needs_expected:
+                hint = (
+                    None if self._has_own_expect or measure.expect else 'the suite may say `expect: "{{ row.FIELD }}"`'
+                )
+                raise InputError(Problem(f"`{measure.name}` finds no expected answer", hint=hint))
+            return None
+        if wrong := metric.wrong_expected(found):
+            raise InputError(Problem(f"`{measure.name}`: {wrong}"))
+        return found
+
+
+def row_problems(suite: Suite, most: int | None = None) -> list[Problem]:
+    """Return what is wrong with the rows of a suite as it takes them; of the first `most` only where all are wrong.
+
+    What is wrong with each of many rows is told once, with how many there are.
+    """
+    binder, right = Binder(suite), 0
+    found: list[Problem] = []
+    for index, row in enumerate(islice(suite.data.rows(), most)):
+        bound = binder.bind(row, index)
+        found += bound.problems
+        right += not bound.problems
+    return [] if most is not None and right else _deduplicated(found)
+
+
+def _deduplicated(problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems with those that differ by their row alone as one."""
+    alike: dict[str, list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault(_ROW.sub("", problem.message), []).append(problem)
+    told = []
+    for first, *others in alike.values():
+        more = f", and so in {len(others)} more row{'s' if len(others) > 1 else ''}" if others else ""
+        told.append(replace(first, message=f"{first.message}{more}"))
+    return told
+
+
+def _problem_text(problem: Problem) -> str:
+    """Return what is wrong, with the place in the suite where a value of the row was read."""
+    return str(replace(problem, hint=None))
+
+
+def evaluate_of(value: CompiledValue, output: Any, row: Mapping[str, Any], steps: Mapping[str, Any]) -> Any:
+    """Return what a metric's `of` reads. Raises InputError."""
+    return plain(value.evaluate({"output": output, "row": row, "steps": steps}, ()))

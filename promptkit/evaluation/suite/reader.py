@@ -1,0 +1,498 @@
+"""Reads a suite's file into a `Suite`, or reports every problem in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.scope import CompiledValue, compile_value
+from promptkit.engine.spec import ClosedModel, Report, labels_as_written, validate_usable
+from promptkit.engine.tools import Tool, find_tool
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.evaluation.metrics.base import Metric, MetricContext
+from promptkit.evaluation.metrics.registry import kind_named
+from promptkit.evaluation.suite.data import Data, DataSpec
+from promptkit.evaluation.suite.spec import BoundSpec, StepSuiteSpec, SuiteSpec, TargetSpec
+from promptkit.evaluation.suite.suite import (
+    MOST_VARIANTS,
+    Measure,
+    Suite,
+    TargetSource,
+    Threshold,
+    Variant,
+    answer_type,
+    expand_variants,
+    read_variant,
+)
+from promptkit.evaluation.thresholds.definition import threshold_problems
+from promptkit.project import Project
+from promptkit.storage.files import check_named, resolved
+from promptkit.storage.models import Problems, read_rest
+from promptkit.storage.yaml import Document, load_file
+
+PathKey = str | int
+METRIC_TOTALS = ("tokens", "latency")
+"""Those that are metrics, and are measured where a threshold is on them."""
+
+
+def load_suite(
+    path: Path,
+    project: Project,
+    *,
+    sets: Sequence[str] = (),
+    only: Sequence[tuple[str, str]] = (),
+    limit: int | None = None,
+    repeat: int | None = None,
+    start: Path | None = None,
+    run_code: bool = True,
+) -> Suite:
+    """Read a suite and its target; no model is called. `sets` are the command line's `--set`, for all variants.
+
+    `only`, `limit` and `repeat` are those of the command line. `start` is a target that stands for the suite's own, as
+    it is written: without variants and thresholds, which say nothing of it. Without `run_code` a data function is not
+    run, so that the names of its fields are not known. Raises InputError with every problem in the suite and in the
+    files that it names.
+    """
+    problems = Problems()
+    document = load_file(path)
+    spec = read_rest(document, SuiteSpec, problems)
+    if spec is None:
+        problems.check()
+        raise AssertionError("a suite that cannot be read has problems")
+    if start is not None:
+        target = spec.target if isinstance(spec.target, dict) else {}
+        spec = spec.model_copy(
+            update={"variants": {}, "matrix": {}, "thresholds": {}, "target": target | {"pipeline": str(start)}}
+        )
+    reader = SuiteReader(document, spec, path, project, problems, sets, start)
+    suite = reader.read(only=tuple(only), limit=limit, repeat=repeat, run_code=run_code)
+    problems.check()
+    assert suite is not None, "a suite without problems is one"
+    return suite
+
+
+class SuiteReader:
+    def __init__(
+        self,
+        document: Document,
+        spec: SuiteSpec,
+        path: Path,
+        project: Project,
+        problems: Problems,
+        sets: Sequence[str],
+        start: Path | None,
+    ) -> None:
+        self._document = document
+        self._spec = spec
+        self._path = path
+        self._project = project
+        self._problems = problems
+        self._sets = sets
+        self._start = start
+        self._parts = PartReader(document, path, project, problems)
+
+    def read(
+        self, *, only: tuple[tuple[str, str], ...], limit: int | None, repeat: int | None, run_code: bool
+    ) -> Suite | None:
+        spec, problems = self._spec, self._problems
+        data = self._data(only, limit)
+        inputs = self._parts.inputs(spec.inputs, ("inputs",))
+        expect = self._parts.value(spec.expect, ("expect",), ("row",))
+        if data is None:
+            self._target(frozenset())
+            return None
+        is_read = run_code or data.function is None
+        given = frozenset(inputs or ()) if inputs is not None or not is_read else _first_fields(data, problems)
+        wanted = self._target(given)
+        variants = self._variants(wanted) if wanted else ()
+        self._check_inputs(inputs or {}, ("inputs",), variants)
+        problems.check()
+        assert wanted is not None, "a target without problems is wanted"
+        bounded = {name: name for name in METRIC_TOTALS if name in spec.thresholds and name not in spec.metrics}
+        measures = self._parts.measures({**spec.metrics, **bounded}, ("metrics",), variants[0])
+        suite = Suite(
+            name=spec.name or self._path.stem,
+            about=spec.about,
+            file=self._path,
+            project=self._project,
+            target=_target_name(wanted),
+            data=data,
+            inputs=inputs,
+            expect=expect,
+            measures=measures,
+            variants=variants,
+            wanted=wanted,
+            repeat=repeat or spec.repeat,
+            thresholds=tuple(self._thresholds(measures)),
+            concurrency=spec.concurrency,
+            sets=tuple(self._sets),
+        )
+        return replace(suite, steps=tuple(self._steps(suite, wanted)))
+
+    def _problem(self, path: Sequence[PathKey], message: str, hint: str | None = None) -> Problem:
+        return self._document.problem(path, message, hint)
+
+    def _data(self, only: tuple[tuple[str, str], ...], limit: int | None) -> Data | None:
+        given = self._spec.data
+        values = {"file": given} if isinstance(given, str) else {"rows": given} if isinstance(given, list) else given
+        if isinstance(given, list):
+            wrong = [number for number, row in enumerate(given) if not isinstance(row, Mapping)]
+            for number in wrong:
+                self._problems.add(self._problem(("data", number), "a row must be a mapping"))
+            if wrong:
+                return None
+        spec = validate_usable(values, DataSpec, self._parts.report(("data",)), self._problems)
+        if spec is None:
+            return None
+        file = function = None
+        with self._problems.gather():
+            if spec.file is not None:
+                file = self._data_file(spec.file)
+            if spec.python is not None:
+                function = self._function(spec.python)
+            where = self._problem(("data",), "")
+            return Data(spec=spec, file=file, function=function, where=where, only=only, limit=limit)
+        return None
+
+    def _function(self, text: str) -> Tool:
+        try:
+            return replace(find_tool(text, text, self._path.parent, self._project, kind="function"), name=text)
+        except InputError as error:
+            at = ("data", "python")
+            placed = (each if each.file else self._problem(at, each.message, each.hint) for each in error.problems)
+            raise InputError(placed) from None
+
+    def _data_file(self, text: str) -> Path:
+        path = resolved(self._path.parent / text)
+        at = ("data",) if isinstance(self._spec.data, str) else ("data", "file")
+        if not self._project.inside(path):
+            raise InputError(self._problem(at, f"the path `{text}` leaves the project"))
+        try:
+            check_named(path)
+        except InputError as error:
+            raise InputError(self._problem(at, each.message, each.hint) for each in error.problems) from None
+        return path
+
+    def _target(self, given: frozenset[str]) -> TargetSource | None:
+        target = self._spec.target
+        values = {"pipeline": target} if isinstance(target, str) else target
+        spec = validate_usable(values, TargetSpec, self._parts.report(("target",)), self._problems)
+        if spec is None:
+            return None
+        at = ("target",) if isinstance(target, str) else ("target", "pipeline")
+        try:
+            file = self._start or self._target_file(spec.pipeline)
+        except InputError as error:
+            self._problems.add(self._problem(at, each.message, each.hint) for each in error.problems)
+            return None
+        if file is None:
+            known = [*self._project.names("pipelines"), *self._project.names("prompts")]
+            message = f"there is no pipeline or prompt `{spec.pipeline}`"
+            self._problems.add(self._problem(at, message, nearest(spec.pipeline, known)))
+            return None
+        return TargetSource(
+            target=file,
+            folder=self._path.parent,
+            project=self._project,
+            sets=tuple(self._sets),
+            step=spec.step,
+            recorded=spec.feed == "recorded",
+            given=given,
+        )
+
+    def _target_file(self, name: str) -> Path | None:
+        """Return the target's file. What lies beside a suite may be suites named as their targets, so it comes last."""
+        for beside in (self._path,) if "/" in name else (None, self._path):
+            file = self._project.find_pipeline(name, beside) or self._project.find_prompt(name, beside)
+            if file is not None and file != resolved(self._path):
+                return file
+        return None
+
+    def _variants(self, wanted: TargetSource) -> tuple[Variant, ...]:
+        named = self._named()
+        for key, values in self._spec.matrix.items():
+            if not values:
+                self._problems.add(self._problem(("matrix", key), "there is nothing to try"))
+        matrix = {key: self._labels(("matrix", key), key, values) for key, values in self._spec.matrix.items()}
+        found: list[Variant] = []
+        every = list(islice(expand_variants(named, matrix), MOST_VARIANTS + 1))
+        if len(every) > MOST_VARIANTS:
+            self._problems.add(self._problem(("matrix",), f"more than {MOST_VARIANTS} variants"))
+            every = every[:1]  # The others would be read for nothing.
+        for name, sets in every:
+
+            def where(key: str, name: str = name) -> Problem:
+                path = ("matrix", key) if key in self._spec.matrix else ("variants", name, key)
+                return self._problem(path if key else path[:1], "")
+
+            with self._problems.gather():
+                found.append(read_variant(name, sets, wanted, where))
+        return tuple(found)
+
+    def _check_inputs(self, given: Mapping[str, Any], path: tuple[PathKey, ...], variants: Sequence[Variant]) -> None:
+        """Report what a suite gives and no variant of the target takes."""
+        takes = {name for variant in variants for name in variant.pipeline.inputs}
+        for name in given if variants else ():
+            if name not in takes:
+                message = f"the target has no input `{name}`"
+                self._problems.add(self._document.problem((*path, name), message, nearest(name, takes), key=True))
+
+    def _named(self) -> dict[str, dict[str, Any]]:
+        """Return the named variants with their labels as they are written."""
+        named: dict[str, dict[str, Any]] = {}
+        for name, sets in self._spec.variants.items():
+            path = ("variants", name)
+            if sets is None:
+                named[name] = {}
+            elif isinstance(sets, Mapping):
+                named[name] = {key: self._labels((*path, key), key, value) for key, value in sets.items()}
+            else:
+                self._problems.add(self._problem(path, "must be a mapping of what it sets: `{STEP.KEY: VALUE}`"))
+        return named
+
+    def _labels(self, path: tuple[PathKey, ...], key: str, value: Any) -> Any:
+        if not key.endswith(".answer"):
+            return value
+        if isinstance(value, list):
+            return [self._labels((*path, number), key, each) for number, each in enumerate(value)]
+        return labels_as_written(value, lambda below: self._document.text((*path, *below)))
+
+    def _thresholds(self, measures: Sequence[Measure]) -> list[Threshold]:
+        known = [*(each.name for each in measures), *TOTALS]
+        found: list[Threshold] = []
+        for name, given in self._spec.thresholds.items():
+            path = ("thresholds", name)
+            if name not in known:
+                self._problems.add(self._problem(path, f"there is no metric `{name}`", nearest(name, known)))
+                continue
+            spec = validate_usable(given, BoundSpec, self._parts.report(path), self._problems)
+            if spec is not None:
+                bounds = {key: value for key, value in spec.given().items() if value is not None}
+                if not bounds:
+                    hint = "at_least, at_most, per_case, or against with drop_at_most"
+                    self._problems.add(self._problem(path, "the threshold says no bound", hint))
+                measure = next((each for each in measures if each.name == name), None)
+                for key, message, way_out in threshold_problems(name, bounds, measure):
+                    self._problems.add(self._problem((*path, key) if key else path, message, way_out))
+                found.append(Threshold(name=name, bounds=bounds, where=self._problem(path, "")))
+        return found
+
+    def _steps(self, suite: Suite, wanted: TargetSource) -> list[Suite]:
+        found = []
+        for name, given in self._spec.steps.items():
+            path = ("steps", name)
+            spec = validate_usable(given, StepSuiteSpec, self._parts.report(path), self._problems)
+            if spec is None:
+                continue
+            with self._problems.gather():
+                inputs = self._parts.inputs(spec.inputs, (*path, "inputs"))
+                given_names = frozenset(inputs) if inputs is not None else wanted.given
+                own = replace(wanted, step=name, recorded=False, given=given_names)
+                known = list(load_target(wanted.target, self._project, sets=self._sets).steps)
+                if name not in known:
+                    raise InputError(self._problem(path, f"there is no step `{name}`", nearest(name, known)))
+                mine = {
+                    variant.name: {key: value for key, value in variant.sets.items() if _touches(key, name)}
+                    for variant in suite.variants
+                }
+                variants = tuple(_distinct_variants(mine, own, lambda key: self._problem(("variants",), "")))
+                found.append(
+                    replace(
+                        suite,
+                        name=f"{suite.name}.{name}",
+                        about="",
+                        target=_target_name(own),
+                        inputs=inputs,
+                        expect=self._parts.value(spec.expect, (*path, "expect"), ("row",)),
+                        measures=self._parts.measures(spec.metrics, (*path, "metrics"), variants[0]),
+                        variants=variants,
+                        wanted=own,
+                        thresholds=(),
+                        steps=(),
+                    )
+                )
+        return found
+
+
+def _touches(key: str, step: str) -> bool:
+    return key == "model" or key.split(".")[0] == step
+
+
+def _distinct_variants(
+    sets: Mapping[str, Mapping[str, Any]], wanted: TargetSource, where: Callable[[str], Problem]
+) -> list[Variant]:
+    """Return the variants that change the step, and the baseline: others would measure the same again."""
+    found: list[Variant] = []
+    for name, own in sets.items():
+        if not found or all(own != each.sets for each in found):
+            found.append(read_variant(name, own, wanted, where))
+    return found
+
+
+def _first_fields(data: Data, problems: Problems) -> frozenset[str]:
+    """Return the fields of the first row that is right."""
+    with problems.gather():
+        return next((frozenset(row.fields) for row in data.rows() if row.problem is None), frozenset())
+    return frozenset()
+
+
+def _target_name(wanted: TargetSource) -> str:
+    return wanted.target.stem if wanted.step is None else f"{wanted.target.stem}.{wanted.step}"
+
+
+TOTALS = ("tokens", "latency", "cost", "unparsed")
+"""What a threshold may be on besides a metric."""
+
+SINGLE_VALUE_KINDS = ("label", "balanced_accuracy", "f1", "number")
+"""Kinds that can only ever compare one value."""
+
+EXPRESSION_KINDS = ("judge", "pairwise", "code", "python")
+"""Kinds with parameters that are expressions."""
+
+
+class PartReader:
+    """Reads parts of one suite; what is wrong goes into `problems`."""
+
+    def __init__(self, document: Document, path: Path, project: Project, problems: Problems) -> None:
+        self._document = document
+        self._path = path
+        self._project = project
+        self._problems = problems
+
+    def report(self, path: Sequence[PathKey]) -> Report:
+        """Return what places the problems below a path."""
+
+        def report(below: Sequence[PathKey], message: str, hint: str | None = None) -> Problem:
+            return self._problem((*path, *below), message, hint)
+
+        return report
+
+    def _problem(self, path: Sequence[PathKey], message: str, hint: str | None = None) -> Problem:
+        return self._document.problem(path, message, hint)
+
+    def inputs(self, given: Mapping[str, Any] | None, path: tuple[PathKey, ...]) -> dict[str, CompiledValue] | None:
+        """Return the expressions of `inputs:`, None where there are none."""
+        if given is None:
+            return None
+        found = {name: self.value(each, (*path, name), ("row",)) for name, each in given.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def value(self, value: Any, path: tuple[PathKey, ...], names: Sequence[str]) -> CompiledValue | None:
+        """Return a value compiled, None where there is none; what it may read is `names`."""
+        if value is None:
+            return None
+
+        def inspect(part: CompiledValue, where: Problem) -> None:
+            for name in sorted(part.names - set(names)):
+                hint = nearest(name, names) if nearest(name, names) else None
+                told = f"`row.{name}`" if "row" in names else None
+                self._problems.add(
+                    replace(where, message=f"unknown name `{name}`", hint=f"write {told}" if told else hint)
+                )
+
+        with self._problems.gather():
+            return compile_value(value, lambda below: self._problem((*path, *below), ""), inspect=inspect)
+        return None
+
+    def measures(self, metrics: Mapping[str, Any], path: tuple[PathKey, ...], baseline: Variant) -> tuple[Measure, ...]:
+        """Return the metrics that are right, each of which may read those before it."""
+        built: dict[str, Metric] = {}
+        found: list[Measure] = []
+        for name, given in metrics.items():
+            kind = given if isinstance(given, str) else next(iter(given), "") if isinstance(given, Mapping) else ""
+            if name in TOTALS and kind != name:
+                hint = "take another name"
+                self._problems.add(self._problem((*path, name), f"`{name}` is what a threshold calls a total", hint))
+                continue
+            around = MetricContext(
+                project=self._project,
+                folder=self._path.parent,
+                answer=answer_type(baseline.pipeline),
+                metrics=dict(built),
+            )
+            with self._problems.gather():
+                measure = self._measure(name, given, (*path, name), around, baseline.pipeline)
+                built[name] = measure.metric
+                found.append(measure)
+        return tuple(found)
+
+    def _measure(
+        self, name: str, given: Any, path: tuple[PathKey, ...], around: MetricContext, baseline: Pipeline
+    ) -> Measure:
+        if isinstance(given, str):
+            given = {given: None}
+        if not isinstance(given, Mapping) or len(given) != 1:
+            hint = "`NAME: KIND`, or `NAME: {KIND: {PARAMETER: VALUE}}`"
+            raise InputError(self._problem(path, f"`{name}` must be one kind of metric with what it takes", hint))
+        word, value = next(iter(given.items()))
+        try:
+            kind = kind_named(str(word))
+        except InputError as error:
+            raise InputError(
+                replace(self._problem(path, each.message), hint=each.hint) for each in error.problems
+            ) from None
+        values = {} if value is None else dict(value) if isinstance(value, Mapping) else self._short(kind, value, path)
+        below = (*path, word) if value is not None else path
+        texts = (values.get("of"), values.get("expect", self._expect(path)))
+        of = self.value(values.pop("of", None), (*below, "of"), ("output", "row", "steps"))
+        expect = self.value(values.pop("expect", None), (*below, "expect"), ("row",))
+        if of is not None:
+            self._check_read(of, (*below, "of"), baseline)
+        elif kind.kind in SINGLE_VALUE_KINDS and baseline.output_keys is not None:
+            keys = ", ".join(f"`{key}`" for key in baseline.output_keys)
+            hint = f'of: "{{{{ output.{next(iter(baseline.output_keys), "NAME")} }}}}"'
+            told = f"`{kind.kind}` compares one value, and the output is a mapping of {keys}"
+            self._problems.add(self._problem(path, told, hint))
+        self._refuse_expressions(kind, values, below)
+        parameters = self._parameters(kind.Parameters, values, below)
+        try:
+            # What `of` reads need not have the type of the output.
+            metric = kind(name, parameters, around if of is None else replace(around, answer=None))
+        except InputError as error:
+            placed = (each if each.file else self._problem(below, each.message, each.hint) for each in error.problems)
+            raise InputError(placed) from None
+        return Measure(metric=metric, of=of, expect=expect, texts=texts)
+
+    def _check_read(self, of: CompiledValue, path: tuple[PathKey, ...], baseline: Pipeline) -> None:
+        """Report what `of` reads of the output and the steps and is not there."""
+        keys, steps = baseline.output_keys, baseline.steps
+        for name, attribute in sorted(of.attributes):
+            if name == "output" and keys is not None and attribute not in {*keys, *vars(dict)}:
+                self._problems.add(self._problem(path, f"the output has no `{attribute}`", nearest(attribute, keys)))
+        for name in sorted(of.statuses - steps.keys()):
+            self._problems.add(self._problem(path, f"there is no step `{name}`", nearest(name, steps)))
+
+    def _refuse_expressions(self, kind: type[Metric], values: Mapping[str, Any], path: tuple[PathKey, ...]) -> None:
+        """Report expressions where a parameter is taken as it is written."""
+        for key, value in values.items() if kind.kind not in EXPRESSION_KINDS else ():
+            listed = value if isinstance(value, list) else [value]
+            if any(isinstance(each, str) and "{{" in each for each in listed):
+                hint = "`expect` may be an expression over the row"
+                self._problems.add(self._problem((*path, key), f"`{key}` is taken as it is written", hint))
+
+    def _expect(self, path: tuple[PathKey, ...]) -> Any:
+        """Return the `expect:` that stands beside the metric at `path`, as it is written."""
+        beside = self._document.value
+        for key in path[:-2]:
+            beside = beside[key]
+        return beside.get("expect")
+
+    def _short(self, kind: type[Metric], value: Any, path: tuple[PathKey, ...]) -> dict[str, Any]:
+        if kind.short is None:
+            known = ", ".join(kind.Parameters.model_fields) or "nothing"
+            raise InputError(self._problem(path, f"`{kind.kind}` takes a mapping of: {known}"))
+        return {kind.short: value}
+
+    def _parameters(
+        self, model: type[ClosedModel], values: Mapping[str, Any], path: tuple[PathKey, ...]
+    ) -> ClosedModel:
+        problems = Problems()
+        spec = validate_usable(values, model, self.report(path), problems)
+        problems.check()
+        assert spec is not None, "parameters without problems are a model"
+        return spec

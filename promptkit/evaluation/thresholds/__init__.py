@@ -1,0 +1,1 @@
+"""Thresholds, the conditions that a suite puts on its metrics."""

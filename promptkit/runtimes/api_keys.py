@@ -1,0 +1,168 @@
+"""API keys of servers, read from the environment only, and their removal from texts that messages quote."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from promptkit.errors import AccessDenied
+
+OPENAI_HOST = "api.openai.com"
+
+
+def api_key_for(base_url: str, variable: str | None = None) -> str | None:
+    """Return the key to send to a server, or None.
+
+    `PROMPTKIT_OPENAI_KEY` goes to any server that is named; `OPENAI_API_KEY`, which other programs set too, goes only
+    to OpenAI, to the host of `OPENAI_BASE_URL` and to this machine: a pipeline from elsewhere may name any server.
+    Raises AccessDenied for a key that cannot be one.
+    """
+    names = [variable] if variable else ["PROMPTKIT_OPENAI_KEY"]
+    if not variable and _may_get_openai_key(base_url):
+        names.append("OPENAI_API_KEY")
+    return next((key for key in map(api_key_from_environment, names) if key), None)
+
+
+def api_key_from_environment(name: str) -> str | None:
+    """Return the key in a variable, None where it has none. Raises AccessDenied for a key that cannot be one."""
+    key = os.environ.get(name, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise AccessDenied(f"the key in {name} holds characters that no key has")
+    return key or None
+
+
+def _may_get_openai_key(base_url: str) -> bool:
+    host = _host(base_url)
+    if host in (OPENAI_HOST, "localhost", _host(os.environ.get("OPENAI_BASE_URL", "")) or OPENAI_HOST):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host(url: str) -> str:
+    from httpx import URL, InvalidURL
+
+    try:
+        return URL(url).host
+    except InvalidURL:
+        return ""
+
+
+def partial_match_start(text: str, mark: str) -> int:
+    """Return where the longest end of a text begins that may be the start of the mark; the text's length if none is.
+
+    Looks at no more than the mark's length. A text that holds the whole mark is not expected.
+    """
+    at = text.find(mark[0], max(0, len(text) - len(mark) + 1))
+    while at >= 0 and not mark.startswith(text[at:]):
+        at = text.find(mark[0], at + 1)
+    return len(text) if at < 0 else at
+
+
+QUOTE_LIMIT = 400
+"""Characters of a server's text in a message."""
+QUOTE_WINDOW = 4096
+"""Characters that are looked at for them: enough to redact before cutting."""
+SHORTEST_KEY = 4
+"""A key of fewer characters, such as `x`, is no key: messages would lose letters."""
+SHORTEST_SECRET = 8
+LONGEST_WORD = 15
+"""Local servers take any key, so people write `EMPTY` or `anything`: a reply may hold such a word by itself."""
+
+_ESCAPED = 6  # characters of one character in its longest form, \u0041
+_ACCESS_TOKENS = re.compile(
+    r"(?i:(bearer)\s+)[^\s\"'\\,;<>]{6,}"
+    r"|\b(?:sk-|gsk_|hf_|xai-|AIza)[\w*-]{8,}"
+    r"|\beyJ[\w-]{8,}(?:\.[\w-]+){1,2}"
+)
+"""What access tokens look like, whoever's they are: a proxy may show its own."""
+
+Filter = Callable[[str], str]
+
+
+class Redactor:
+    """Removes one key from texts. The key is in closures only, so that no dump of attributes shows it."""
+
+    def __init__(self, key: str | None = None) -> None:
+        """`key` is what is sent to the server whose texts are read, or None."""
+        spelled = _key_pattern(key) if key and len(key) >= SHORTEST_KEY else None
+        secret = key if key and _is_secret(key) else None
+        unshown = _ESCAPED * len(key or "")
+
+        def quote(text: str | bytes) -> str:
+            start = text[:QUOTE_WINDOW].decode(errors="replace") if isinstance(text, bytes) else text[:QUOTE_WINDOW]
+            start = _ACCESS_TOKENS.sub(_without_token, spelled.sub("…", start) if spelled else start)
+            if len(text) > QUOTE_WINDOW and unshown:
+                start = start[:-unshown]  # the window may end within the key
+            line = _visible(start).strip()
+            return line if len(line) <= QUOTE_LIMIT else f"{line[: QUOTE_LIMIT - 1]}…"
+
+        self.quote = quote
+        """Return a server's text as messages may show it: no key, no token, one line of at most QUOTE_LIMIT."""
+        self.has_secret = secret is not None
+        """Whether there is a key to look for in texts of any length."""
+        self.finds: Callable[[str], bool] = lambda text: secret is not None and secret in text
+        """Tell whether a text holds the key."""
+        self.clean: Filter = lambda text: text.replace(secret, "…") if secret else text
+        """Return a text of any length without the key; a key that may be a word of its own stays."""
+        self.stream: Callable[[], RedactedStream] = lambda: RedactedStream(secret)
+        """Begin a text that arrives in pieces."""
+
+
+class RedactedStream:
+    """`clean` for a text that arrives in pieces: the end of one that may begin the key is held back."""
+
+    def __init__(self, secret: str | None) -> None:
+        held = ""
+
+        def feed(piece: str) -> str:
+            nonlocal held
+            if secret is None or (not held and secret[0] not in piece):
+                return piece
+            text = (held + piece).replace(secret, "…")
+            start = partial_match_start(text, secret)
+            held = text[start:]
+            return text[:start]
+
+        def end() -> str:
+            nonlocal held
+            rest, held = held, ""
+            return rest
+
+        self.feed = feed
+        """Take a piece and return what can be shown by now."""
+        self.end = end
+        """Return what was held back: it was not the key."""
+
+
+def _is_secret(key: str) -> bool:
+    return len(key) >= SHORTEST_SECRET and not (key.isalpha() and len(key) <= LONGEST_WORD)
+
+
+def _key_pattern(key: str) -> re.Pattern[str]:
+    """Return a pattern of the key however its characters are escaped: JSON, percent signs, HTML."""
+    return re.compile("".join(_character_pattern(sign) for sign in key))
+
+
+def _character_pattern(sign: str) -> str:
+    code = ord(sign)
+    return rf"(?:\\?{re.escape(sign)}|(?i:\\u{code:04x}|%{code:02x}|&#{code};|&#x{code:x};))"
+
+
+def _without_token(found: re.Match[str]) -> str:
+    return f"{found[1]} …" if found[1] else "…"
+
+
+def _visible(text: str) -> str:
+    """Return a text as one line; what steers a terminal or is unseen is spelled out."""
+    return text if text.isprintable() else "".join(map(_visible_sign, text))
+
+
+def _visible_sign(sign: str) -> str:
+    if sign.isprintable():
+        return sign
+    return " " if sign.isspace() else sign.encode("unicode_escape").decode()

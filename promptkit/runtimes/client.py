@@ -1,0 +1,380 @@
+"""The client of a runtime, with concurrency limit, retry, deadline, cache and coalescing of equal requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
+from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, resuming_listeners
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.control_tokens import without_control_tokens
+from promptkit.runtimes.serialization import reply_from, reply_record, request_key
+
+if TYPE_CHECKING:
+    from promptkit.runtimes.replay import Recorder
+
+T = TypeVar("T")
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+DEADLINE = 600.0
+"""Seconds for one request, or for describing the model, where nobody says otherwise."""
+
+# A retry is counted in the statistics; stamina would also log it, on the terminal where nobody set up logging.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+_CAPABILITY_TEXTS: dict[Capability, str] = {
+    "chat": "take messages",
+    "complete": "complete a raw text",
+    "continue": "go on from a begun answer",
+    "system": "take a system message",
+    "grammar": "enforce a grammar",
+    "schema": "enforce a JSON Schema",
+    "logprobs": "give log-probabilities",
+    "sampling": "sample at a temperature above 0",
+    "stop": "stop at a text",
+    "seed": "take a seed",
+    "embeddings": "embed texts",
+    "think": "think",
+}
+
+
+class Cache(Protocol):
+    """What an `Client` needs of the store: replies by key."""
+
+    def cached(self, key: str) -> str | None: ...
+
+    async def keep(self, key: str, value: str) -> None: ...
+
+
+@dataclass(slots=True)
+class ClientStatistics:
+    """Counts of one `Client`: requests, how many of them cost the model nothing, and further attempts."""
+
+    requests: int = 0
+    cached: int = 0
+    retries: int = 0
+
+
+def required_capabilities(request: Request) -> list[Capability]:
+    """Return what a runtime must be able to do to answer the request."""
+    needed: dict[Capability, bool] = {
+        "chat": request.prompt is None,
+        "complete": request.prompt is not None,
+        "continue": bool(request.begun),
+        "system": any(message.role == "system" for message in request.messages),
+        "grammar": request.grammar is not None,
+        "schema": request.schema is not None,
+        "logprobs": request.alternatives > 0,
+        "sampling": request.temperature > 0,
+        "stop": bool(request.stop),
+        "seed": request.seed is not None,
+        "think": bool(request.think),
+    }
+    return [capability for capability, is_needed in needed.items() if is_needed]
+
+
+class Client:
+    """Asks one runtime: within its limits, again where that can help, and never twice for what is known.
+
+    `concurrency` is how many requests may be in flight (left out: what the model says is worth while), `deadline`
+    the seconds for one request with all its `attempts` and describing the model, waiting for its turn not counted;
+    `firm`: no step changes it. `store` keeps replies: a request is in flight until its reply is kept. `recorder` writes
+    down all that is asked, under `name`, the model's name in the run (None: its default).
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        store: Cache | None = None,
+        concurrency: int | None = None,
+        deadline: float = DEADLINE,
+        firm: bool = False,
+        attempts: int = 4,
+        recorder: Recorder | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.statistics = ClientStatistics()
+        self.runtime = runtime
+        self._store = store
+        self._concurrency = concurrency
+        self._deadline = deadline
+        self._firm = firm
+        self._attempts = attempts
+        self._recorder = recorder
+        self._name = name
+        self._budget: Budget | None = None
+        self._model: Model | None = None
+        self._describing = asyncio.Lock()
+        self._flights = SingleFlight()
+        self._limiter = asyncio.Semaphore()
+
+    async def model(self) -> Model:
+        """Describe the model, loading or probing it once. Raises RuntimeFailure where it is not there."""
+        if self._model is None:
+            async with self._describing:
+                if self._model is None:
+                    model = await self._in_time(self.runtime.model)
+                    self._limiter = asyncio.Semaphore(self._concurrency or model.parallel)
+                    if self._recorder:
+                        self._recorder.model(self._name, model)
+                    self._model = model
+        return self._model
+
+    async def ask(self, request: Request, on_text: OnText | None = None) -> Reply:
+        """Return the reply to a request; `on_text` gets its text as it arrives, at once where it is known.
+
+        Raises Unsupported before anything is sent where the model cannot do what is asked, RuntimeFailure where it
+        failed for good, StoreFailed where the reply cannot be kept, and BudgetSpent.
+        """
+        if self._budget is None:
+            return await self._ask(request, on_text)
+        async with self._budget.request() as counted:
+            reply = await self._ask(request, on_text)
+            counted.took(reply)
+            return reply
+
+    async def _ask(self, request: Request, on_text: OnText | None) -> Reply:
+        began = monotonic()
+        model = await self.model()
+        left = self._deadline - (monotonic() - began)  # of the time that describing the model may have taken
+        _refuse_missing(model, required_capabilities(request))
+        request = self.sent(request)
+        self.statistics.requests += 1
+        if self._store is None:
+            async with self._limiter:
+                reply = await self._answered(request, on_text, left)
+        else:
+            reply = await self._known_or_sent(self._store, request, model.digest, on_text, left)
+        if self._recorder:
+            self._recorder.answer(self._name, request, reply)
+        return reply
+
+    def sent(self, request: Request) -> Request:
+        """Return a request as it goes to the runtime. Take it after `model`.
+
+        Its messages hold no control token where the runtime would obey it.
+        """
+        obeys = self._model is not None and self._model.obeys_control_tokens
+        return without_control_tokens(request) if obeys else request
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return a vector for each text. Raises Unsupported or RuntimeFailure."""
+        _refuse_missing(await self.model(), ["embeddings"])
+        async with self._limiter:
+            vectors = await self._in_time(lambda: self._patiently(lambda: self.runtime.embed(texts)))
+        if self._recorder:
+            self._recorder.vectors(self._name, texts, vectors)
+        return vectors
+
+    async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
+        """Return the text's tokens as byte pieces, or None where no tokenizer is at hand."""
+        await self.model()
+        pieces = await self.runtime.tokenize(text)
+        if self._recorder:
+            self._recorder.pieces(self._name, text, pieces)
+        return pieces
+
+    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
+        """Return the text that the messages become, or None where the runtime does not show it."""
+        await self.model()
+        text = await self.runtime.template(messages, begun)
+        if self._recorder:
+            self._recorder.template(self._name, messages, begun, text)
+        return text
+
+    async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
+        """Return how many tokens the messages become, or None where that is not known."""
+        await self.model()
+        return await self.runtime.count(messages, begun)
+
+    def uncached(self) -> Client:
+        """Return this asker without its store: same runtime, limits and counts. Take it after `model`."""
+        other = copy(self)
+        other._store = None
+        return other
+
+    def timed(self, seconds: float) -> Client:
+        """Return this asker with another deadline, unless its own is firm. Take it after `model`."""
+        if self._firm:
+            return self
+        other = copy(self)
+        other._deadline = seconds
+        return other
+
+    def within(self, budget: Budget) -> Client:
+        """Return this asker, each of whose requests is one of a budget. Take it after `model`."""
+        other = copy(self)
+        other._budget = budget
+        return other
+
+    async def close(self) -> None:
+        """Release the runtime. Safe to call twice."""
+        await self.runtime.close()
+
+    async def _known_or_sent(
+        self, store: Cache, request: Request, digest: str, on_text: OnText | None, seconds: float
+    ) -> Reply:
+        key = request_key(request, digest)
+        known = _read_cached(store.cached(key))
+        if known is not None:
+            self.statistics.cached += 1
+            if on_text is not None:
+                on_text(known.text)
+            return known
+
+        async def send(tell: OnText | None) -> Reply:
+            async with self._limiter:
+                reply = await self._answered(request, tell, seconds)
+                # Kept within its place: what a killed process must ask again is never more than the limit.
+                await store.keep(key, _encode(reply_record(reply)))
+            return reply
+
+        reply, shared = await self._flights.join(key, send, on_text)
+        if not shared:
+            return reply
+        self.statistics.cached += 1
+        return replace(reply, cached=True)
+
+    async def _answered(self, request: Request, on_text: OnText | None, seconds: float) -> Reply:
+        listen = resuming_listeners(on_text)
+        return await self._in_time(lambda: self._patiently(lambda: self.runtime.answer(request, listen())), seconds)
+
+    async def _in_time(self, action: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
+        try:
+            async with asyncio.timeout(self._deadline if seconds is None else seconds) as clock:
+                return await action()
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            who = self._model.reference if self._model else "the model"
+            hint = "--timeout SECONDS, or `timeout` in promptkit.yaml or a step's `options`, changes that"
+            raise DeadlinePassed(f"{who} did not answer within {self._deadline:g} seconds", hint=hint) from None
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try, and try again where the failure can pass. The first try is free of what the others need."""
+        try:
+            return await attempt()
+        except RuntimeFailure as failure:
+            if self._pause(failure) is False:
+                raise
+            return await self._again(attempt, failure)
+
+    async def _again(self, attempt: Callable[[], Awaitable[T]], failure: RuntimeFailure) -> T:
+        from stamina import retry_context
+
+        async for trial in retry_context(
+            on=self._pause,
+            attempts=self._attempts,
+            timeout=None,
+            wait_initial=FIRST_PAUSE,
+            wait_max=LONGEST_PAUSE,
+        ):
+            with trial:
+                if trial.num == 1:
+                    raise failure
+                self.statistics.retries += 1
+                return await attempt()
+        raise failure
+
+    def _pause(self, failure: Exception) -> bool | float:
+        """Tell whether to try again, and after how many seconds where the server said so."""
+        if not (isinstance(failure, RuntimeFailure) and failure.retry):
+            return False
+        if isinstance(failure, ServerBusy) and failure.retry_after is not None:
+            return failure.retry_after if failure.retry_after < self._deadline else False
+        return True
+
+
+def _refuse_missing(model: Model, needed: list[Capability]) -> None:
+    missing = [_CAPABILITY_TEXTS[capability] for capability in needed if capability not in model.capabilities]
+    if missing:
+        able = ", ".join(sorted(model.capabilities)) or "nothing"
+        raise Unsupported(f"{model.reference} cannot {' or '.join(missing)}", hint=f"it can: {able}")
+
+
+def _read_cached(value: str | None) -> Reply | None:
+    """Read a kept reply; one that cannot be read is asked for again."""
+    if value is None:
+        return None
+    try:
+        return reply_from(json.loads(value), cached=True)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+Send = Callable[[OnText | None], Awaitable[Reply]]
+
+
+class SingleFlight:
+    """The requests on their way, by key. A request ends early only when all who wait for it have left."""
+
+    def __init__(self) -> None:
+        self._flights: dict[str, _InFlight] = {}
+
+    async def join(self, key: str, send: Send, on_text: OnText | None) -> tuple[Reply, bool]:
+        """Wait for the answer under this key, sending the request unless it is on its way.
+
+        Returns the reply and whether somebody else had sent it. Raises what `send` raises.
+        """
+        flight = self._flights.get(key)
+        joined = flight is not None
+        if flight is None:
+            flight = self._flights[key] = _InFlight(send, streams=on_text is not None)
+            flight.task.add_done_callback(lambda _: self._forget(key, flight))
+        try:
+            return await flight.wait(on_text), joined
+        except asyncio.CancelledError:
+            if not flight.waiting:
+                self._forget(key, flight)
+                await flight.end()
+            raise
+
+    def _forget(self, key: str, flight: _InFlight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+
+class _InFlight:
+    def __init__(self, send: Send, *, streams: bool) -> None:
+        self.waiting = 0
+        self._streams = streams
+        self._said: list[str] = []
+        self._listeners: list[OnText] = []
+        self.task = asyncio.ensure_future(send(self._tell if streams else None))
+
+    async def wait(self, on_text: OnText | None) -> Reply:
+        """Wait with the others; leaving does not disturb them."""
+        if on_text is not None and self._streams:
+            if self._said:
+                on_text("".join(self._said))
+            self._listeners.append(on_text)
+        self.waiting += 1
+        try:
+            reply = await asyncio.shield(self.task)
+        finally:
+            self.waiting -= 1
+            if on_text in self._listeners:
+                self._listeners.remove(on_text)
+        if on_text is not None and not self._streams:
+            on_text(reply.text)
+        return reply
+
+    async def end(self) -> None:
+        """Stop the request and see it stopped; how it failed meanwhile concerns nobody any more."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    def _tell(self, piece: str) -> None:
+        self._said.append(piece)
+        for listener in self._listeners:
+            listener(piece)

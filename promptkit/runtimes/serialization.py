@@ -1,0 +1,187 @@
+"""Requests, replies and models as JSON, and the cache key of a request.
+
+Records are canonical: fields in a fixed order, defaults left out. A schema keeps the order of its properties,
+since the model has to write them in that order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
+from promptkit.runtimes.control_tokens import holds_control_tokens
+from promptkit.runtimes.reply_reader import MOST_FLOAT, checked_reply, logprob, number_between, token_count
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+KEY_VERSION = 1
+"""Part of every key; raised when a record's form, or a default that is left out of it, changes."""
+
+AS_TEXT = "control tokens as text"
+"""In the keys of requests that hold control tokens, which were once obeyed: those replies are no longer theirs."""
+
+_REQUEST = Request()
+_REPLY = Reply(text="")
+_PLAIN_REQUEST = ("begun", "max_tokens", "seed", "grammar", "schema", "alternatives", "think", "context", "sample")
+_PLAIN_REPLY = ("finish", "thoughts", "tokens_in", "tokens_out", "tokens_thought", "seconds")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def to_json(record: object) -> str:
+    """Return a record as one line of readable JSON. Raises ValueError for a number that JSON has not."""
+    return _encode(record)
+
+
+def request_key(request: Request, digest: str) -> str:
+    """Return the SHA-256 of a request to the model of that digest; no two different requests share one."""
+    marks = [AS_TEXT] if holds_control_tokens(request) else []
+    text = to_json([KEY_VERSION, digest, request_record(request), *marks])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def request_record(request: Request) -> dict[str, Any]:
+    """Return what a request says, without what it leaves at its default."""
+    record: dict[str, Any] = {}
+    if request.messages:
+        record["messages"] = [{"role": each.role, "content": each.content} for each in request.messages]
+    if request.prompt is not None:
+        record["prompt"] = request.prompt
+    for name in _PLAIN_REQUEST:
+        _put(record, name, getattr(request, name), getattr(_REQUEST, name))
+    if request.temperature:
+        record["temperature"] = float(request.temperature)
+    if request.top_p is not None:
+        record["top_p"] = float(request.top_p)
+    if request.stop:
+        record["stop"] = list(request.stop)
+    return record
+
+
+def request_from(record: Mapping[str, Any]) -> Request:
+    """Read a request's record. Raises KeyError, TypeError or ValueError where it is none."""
+    fields = dict(record)
+    messages = tuple(Message(each["role"], each["content"]) for each in fields.pop("messages", ()))
+    return _checked(Request, {**fields, "messages": messages, "stop": tuple(fields.pop("stop", ()))})
+
+
+def reply_record(reply: Reply) -> dict[str, Any]:
+    """Return a reply's record, without `cached`, which tells of an asking and not of the reply."""
+    record: dict[str, Any] = {"text": reply.text}
+    for name in _PLAIN_REPLY:
+        _put(record, name, getattr(reply, name), getattr(_REPLY, name))
+    if reply.tokens:
+        record["tokens"] = [
+            [*_alternative_record(each), [_alternative_record(other) for other in each.alternatives]]
+            for each in reply.tokens
+        ]
+    return record
+
+
+def reply_from(record: Mapping[str, Any], *, cached: bool = False) -> Reply:
+    """Read a reply's record. Raises KeyError, TypeError or ValueError where it is none."""
+    fields = dict(record)
+    tokens = (
+        Token(
+            piece_from(piece),
+            _logprob_from(price),
+            tuple(Alternative(piece_from(other), _logprob_from(other_price)) for other, other_price in alternatives),
+        )
+        for piece, price, alternatives in fields.pop("tokens", ())
+    )
+    return checked_reply(tokens=tokens, cached=cached, **fields)
+
+
+def model_record(model: Model) -> dict[str, Any]:
+    """Return a model's description."""
+    record: dict[str, Any] = {
+        "reference": model.reference,
+        "digest": model.digest,
+        "capabilities": sorted(model.capabilities),
+    }
+    for name in ("context", "size", "parallel"):
+        _put(record, name, getattr(model, name), None)
+    _put(record, "notes", list(model.notes), [])
+    _put(record, "obeys_control_tokens", model.obeys_control_tokens, False)
+    return record
+
+
+def model_from(record: Mapping[str, Any]) -> Model:
+    """Read a model's description. Raises KeyError, TypeError or ValueError where it is none."""
+    fields = dict(record)
+    capabilities = frozenset(fields.pop("capabilities"))
+    model = _checked(Model, {**fields, "capabilities": capabilities, "notes": tuple(fields.pop("notes", ()))})
+    token_count(model.context)
+    number_between(model.size or 0, 0, MOST_FLOAT)
+    if not token_count(model.parallel):
+        raise ValueError("no request can be in flight")
+    return model
+
+
+Record = TypeVar("Record", Request, Model)
+
+
+def _checked(kind: type[Record], fields: Mapping[str, Any]) -> Record:
+    """Return an object of a kind. Raises ValueError for a field of another type, and for one that it has not."""
+    from pydantic import ValidationError
+
+    from promptkit.storage.models import schema_error_text
+
+    unknown = fields.keys() - kind.__dataclass_fields__.keys()
+    if unknown:
+        raise ValueError(f"unknown key `{min(unknown)}`")
+    try:
+        checked: Record = _adapter(kind.__name__).validate_python(fields)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise ValueError(f"`{detail['loc'][0]}` {schema_error_text(detail)}") from None
+    converted = [name for name, value in fields.items() if getattr(checked, name) != value]
+    if converted:
+        raise ValueError(f"`{converted[0]}` is of another type")
+    return checked
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    """Return what checks the fields of a kind, made where one is first read."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter({"Request": Request, "Model": Model}[kind])
+
+
+def piece_record(piece: bytes) -> str | list[int]:
+    """Return a token's bytes as text where they are UTF-8, else as numbers."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)
+
+
+def piece_from(record: str | list[int]) -> bytes:
+    """Read a token's bytes. Raises TypeError or ValueError where it is none."""
+    if isinstance(record, str):
+        return record.encode()
+    if not isinstance(record, list):
+        raise TypeError(record)
+    return bytes(record)
+
+
+def _put(record: dict[str, Any], name: str, value: object, default: object) -> None:
+    if value != default:
+        record[name] = value
+
+
+def _alternative_record(token: Token | Alternative) -> tuple[str | list[int], float | None]:
+    """A token that cannot occur has the logarithm minus infinity, which JSON has not: null."""
+    return piece_record(token.piece), None if token.logprob == -inf else token.logprob
+
+
+def _logprob_from(price: Any) -> float:
+    return -inf if price is None else logprob(price)

@@ -1,0 +1,146 @@
+"""Questions with variables in place of their numbers; expressions and functions tried on the same random numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+from string import ascii_uppercase
+from typing import Any, Final
+
+from promptkit.techniques.context import Exchange
+from promptkit.techniques.methods.programs import functions, read_program
+from promptkit.techniques.task import Task
+from promptkit.tools.algebra import evaluate_expression
+
+Number = int | float
+
+_ONES: Final = ["two", "three", "four", "five", "six", "seven", "eight", "nine"]
+_STEMS: Final = ("fif", "six", "seven", "eigh", "nine")
+_TEENS: Final = ["ten", "eleven", "twelve", "thirteen", "fourteen", *(f"{stem}teen" for stem in _STEMS)]
+_TENS: Final = ["twenty", "thirty", "forty", *(f"{stem}ty" for stem in _STEMS)]
+_WORDS: Final = {
+    **{word: number for number, word in enumerate([*_ONES, *_TEENS], start=2)},
+    **{word: 10 * number for number, word in enumerate(_TENS, start=2)},
+}
+_NUMBER: Final = re.compile(
+    r"(?<![\w.])(?P<digits>\d+(?:,\d{3})*(?:\.\d+)?)(?!\d)(?!(?:st|nd|rd|th)\b)"
+    rf"|\b(?P<tens>{'|'.join(_TENS)})[- ](?P<ones>one|{'|'.join(_ONES)})\b"
+    rf"|\b(?P<word>{'|'.join(_WORDS)})\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberTemplate:
+    """A question with variables in the place of its numbers, and what each stands for."""
+
+    text: str
+    values: Mapping[str, Number]
+
+    def draws(self, number: int) -> list[dict[str, int]]:
+        """Return so many random assignments of whole numbers from 1 to 99, always the same ones for a template."""
+        random = Random(self.text)
+        return [{name: random.randint(1, 99) for name in self.values} for _ in range(number)]
+
+
+def to_template(question: str) -> NumberTemplate:
+    """Return a question with a variable of its own for each number, in digits or in words.
+
+    Letters that stand alone in the question are no variables; `one` is no number, since it seldom is one.
+    """
+    free = _names(set(re.findall(r"\b[A-Z]\b", question)))
+    values: dict[str, Number] = {}
+
+    def put(found: re.Match[str]) -> str:
+        name = next(free)
+        values[name] = _value(found)
+        glued = question[found.end() : found.end() + 1].isalpha()
+        return f"{name} " if glued else name
+
+    return NumberTemplate(_NUMBER.sub(put, question), values)
+
+
+def read_template(value: Any) -> NumberTemplate | None:
+    """Return the template that a model wrote, None where it holds digits or its variables are not those it names."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("values"), Mapping):
+        return None
+    text, values = str(value.get("template", "")), dict(value["values"])
+    good = all(isinstance(number, int | float) and not isinstance(number, bool) for number in values.values())
+    named = all(str(name).isidentifier() and re.search(rf"\b{name}\b", text) for name in values)
+    return NumberTemplate(text, values) if good and named and not re.search(r"\d", text) else None
+
+
+def _names(taken: set[str]) -> Iterator[str]:
+    """Yield A, B, … Z, then A1, B1 and so on."""
+    yield from (letter for letter in ascii_uppercase if letter not in taken)
+    for number in count(1):
+        yield from (f"{letter}{number}" for letter in ascii_uppercase)
+
+
+def _value(found: re.Match[str]) -> Number:
+    if found["digits"]:
+        digits = found["digits"].replace(",", "")
+        return float(digits) if "." in digits else int(digits)
+    if found["word"]:
+        return _WORDS[found["word"].lower()]
+    ones = found["ones"].lower()
+    return _WORDS[found["tens"].lower()] + (1 if ones == "one" else _WORDS[ones])
+
+
+_CALLS: Final = """\
+def outcome_of_(each):
+    try:
+        return {call}
+    except ZeroDivisionError:
+        return None
+[outcome_of_(each) for each in assignments]"""
+_MARK: Final = re.compile(r"answer\s*=", re.IGNORECASE)
+
+
+async def run_function(
+    task: Task, exchange: Exchange, values: Mapping[str, Number], assignments: Sequence[Mapping[str, Number]]
+) -> list[Number | None]:
+    """Return what the function of a reply returns for each assignment, None where it divides by zero or fails."""
+    program = read_program(exchange, f"def solution({', '.join(values)}):")
+    name, parameters = next(reversed(functions(program).items()), ("solution", []))
+    sources = parameters if set(parameters) <= values.keys() else list(values)
+    arguments = ", ".join(f"{name}=each[{source!r}]" for name, source in zip(parameters, sources, strict=False))
+    calls = _CALLS.format(call=f"{name}({arguments})")
+    ran = await task.code(f"{program}\n{calls}", inputs={"assignments": assignments}, of=exchange)
+    if ran.failure or any(isinstance(each, bool) or not isinstance(each, int | float | None) for each in ran.value):
+        return [None] * len(assignments)
+    return list(ran.value)
+
+
+def agree(
+    task: Task, exchange: Exchange, draws: Sequence[Mapping[str, Number]], returned: Sequence[Number | None]
+) -> bool:
+    """Tell whether the expression of a reply comes to what the function returned, on all draws that neither refuses."""
+    found = [evaluate(exchange.text, draw) for draw in draws]
+    same = any(value is not None for value in found) and all(map(_same, found, returned))
+    task.note(exchange, f"the expression and the function {'agree' if same else 'differ'} on {len(draws)} draws")
+    return same
+
+
+def evaluate(text: str, values: Mapping[str, Number]) -> Number | None:
+    """Return what the expression in a reply comes to, None where it is none or divides by zero."""
+    try:
+        return evaluate_expression(read_expression(text), values)
+    except ValueError:
+        return None
+
+
+def read_expression(text: str) -> str:
+    """Return the expression of a reply: what follows `Answer =`, or the first line."""
+    lines = [line for line in _MARK.split(text)[-1].splitlines() if line.strip()]
+    return lines[0].strip(" \t$`.").partition("=")[0] if lines else ""
+
+
+def _same(one: Number | None, other: Number | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-6)

@@ -1,0 +1,162 @@
+"""The operations of a chain over a table: each asks the model for its arguments, and code carries it out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from promptkit.techniques.methods.tables import (
+    WorkingTable,
+    cell_text,
+    number_in,
+    read_columns,
+    read_rows,
+    table_lines,
+    union_of_best,
+)
+from promptkit.tools.tables import Table
+
+if TYPE_CHECKING:
+    from promptkit.techniques.task import Task
+
+Changed = tuple[WorkingTable, list[str]] | None
+"""The table after an operation, with the arguments that it had; None where they did not fit."""
+
+BEST_SELECTIONS: Final = 2
+"""How many selections of several are united."""
+ROWS_IN_ONE_CALL: Final = 20
+"""In how many rows a column is added by one call."""
+FIRST_CELLS: Final = 3
+"""How many cells come with the name of a column where each further one has a call of its own."""
+MOST_DIFFERENT: Final = 0.8
+"""Up to which share of the rows the values of a column that is grouped may differ."""
+TOKENS_A_ROW: Final = 16
+
+_DERIVED: Final = re.compile(r"(?:(?<!\s)\s+)?derived from\s*:\s*", re.IGNORECASE)
+_ROW: Final = re.compile(r"(?:(?<!\s)\s+)?row\s*\d{1,9}\s*[:|]\s*", re.IGNORECASE)
+_ORDER: Final = re.compile(r"\bthe order is\b", re.IGNORECASE)
+_KIND: Final = re.compile(r"\bdatatype\s*(?:is|:)?\s*(\w+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What an operation works on: the task that shows the table as it is now, and how it may ask.
+
+    `shown_rows` of the table are shown; `samples` are those of a selection; `row_calls` how many calls a further column
+    may take, one a row.
+    """
+
+    task: Task
+    work: WorkingTable
+    samples: int
+    temperature: float
+    row_calls: int
+    shown_rows: int
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """The table as the calls read it."""
+        return table_lines(self.work.table, most=self.shown_rows, numbers=self.work.numbers)
+
+    @property
+    def calls_a_row(self) -> bool:
+        """Whether each row after the first ones has a call for its cell of a further column."""
+        return 0 < len(self.work.table.rows) - FIRST_CELLS <= self.row_calls
+
+    @property
+    def can_add_a_column(self) -> bool:
+        """Whether a column can be added: the table is small, or each row may have a call."""
+        return self.calls_a_row or len(self.work.table.rows) <= min(ROWS_IN_ONE_CALL, self.shown_rows)
+
+
+async def add_column(step: Operation) -> Changed:
+    """Add a column whose cells are parts of those of another."""
+    work = step.work
+    wanted = FIRST_CELLS if step.calls_a_row else len(work.table.rows)
+    reply = await step.task.ask(
+        "add_column", rows=step.rows, wanted=wanted, max_tokens=TOKENS_A_ROW * (wanted + FIRST_CELLS)
+    )
+    name, derivation, values = read_added(reply.said)
+    if name.casefold() in (column.casefold() for column in ("", *work.table.columns)) or len(values) != wanted:
+        return None
+
+    async def value(place: int) -> str:
+        row = table_lines(work.table.select(rows=[place]), numbers=[work.numbers[place]])
+        return (await step.task.ask("add_value", row=row, name=name, derivation=derivation)).said
+
+    values += await step.task.each(value, range(wanted, len(work.table.rows)))
+    return (work.add_column(name, values), [name]) if are_parts(values, work.table) else None
+
+
+async def select_row(step: Operation) -> Changed:
+    """Keep some rows: of several selections, those of the best."""
+    chosen = await step.task.sample(
+        "select_row", step.samples, temperature=step.temperature, logprobs=True, rows=step.rows
+    )
+    rows = union_of_best([(each, read_rows(each.said, step.work.numbers)) for each in chosen], BEST_SELECTIONS)
+    kept = step.work.select_rows(rows)
+    shown = [str(number) for number in kept.numbers[: step.shown_rows]]
+    return (kept, [*shown, "..."] if len(shown) < len(rows) else shown) if rows else None
+
+
+async def select_column(step: Operation) -> Changed:
+    """Keep some columns: of several selections, those of the best."""
+    chosen = await step.task.sample(
+        "select_column", step.samples, temperature=step.temperature, logprobs=True, rows=step.rows
+    )
+    known = step.work.table.columns
+    columns = union_of_best([(each, read_columns(each.said, known)) for each in chosen], BEST_SELECTIONS)
+    kept = step.work.select_columns(columns)
+    return (kept, list(kept.table.columns)) if columns else None
+
+
+async def group_column(step: Operation) -> Changed:
+    """Count the values of a column, unless most of them differ."""
+    named = read_columns((await step.task.ask("group_column", rows=step.rows)).said, step.work.table.columns)
+    if not named:
+        return None
+    grouped = step.work.group(named[0])
+    different = len(grouped.counts.rows) if grouped.counts else 0
+    return (grouped, named[:1]) if different <= MOST_DIFFERENT * len(step.work.table.rows) else None
+
+
+async def sort_column(step: Operation) -> Changed:
+    """Sort by a column, unless the rows are in that order already."""
+    said = (await step.task.ask("sort_column", rows=step.rows)).said
+    named = read_columns(_ORDER.split(said, maxsplit=1)[0], step.work.table.columns)
+    if not named:
+        return None
+    kind = _KIND.search(said)
+    cells = [cell for cell in step.work.column(named[0]) if cell_text(cell)]
+    numeric = kind[1].lower().startswith("num") if kind else all(number_in(cell) is not None for cell in cells)
+    ordered = step.work.sort(named[0], descending="large to small" in said.lower(), numeric=numeric)
+    return (ordered, named[:1]) if ordered.numbers != step.work.numbers else None
+
+
+OPERATIONS: Final[dict[str, Callable[[Operation], Awaitable[Changed]]]] = {
+    "add_column": add_column,
+    "select_row": select_row,
+    "select_column": select_column,
+    "group_column": group_column,
+    "sort_column": sort_column,
+}
+"""The operations in the order in which they may follow each other."""
+
+
+def read_added(text: str) -> tuple[str, str, list[str]]:
+    """Return the name of a column that a reply adds, how it is derived, and the cells that it gives."""
+    first, *others = [line for line in text.splitlines() if line.strip()] or [""]
+    name = first.partition("(")[2] if first.strip().startswith("f_add_column(") else first
+    derivation = next((_DERIVED.sub("", line) for line in others if _DERIVED.match(line)), "")
+    cells = [_ROW.sub("", line).strip() for line in others if not _DERIVED.match(line)]
+    return " ".join(name.partition(")")[0].split()), derivation.strip(), cells
+
+
+def are_parts(values: Sequence[str], table: Table) -> bool:
+    """Tell whether values can be a further column: none is blank, not all are the same, each is part of one cell."""
+    if not all(values) or (len(values) > 1 and len(set(values)) == 1):
+        return False
+    columns = [[cell_text(cell).casefold() for cell in column] for column in zip(*table.rows, strict=True)]
+    return any(all(value.casefold() in cell for value, cell in zip(values, column, strict=True)) for column in columns)

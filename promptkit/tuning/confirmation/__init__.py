@@ -1,0 +1,1 @@
+"""The confirmation on held-out rows: the test, its verdict, the ablation."""

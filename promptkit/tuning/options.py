@@ -1,0 +1,144 @@
+"""The options of a tuning run: limits, optimizer, what may vary, the preferred trade-off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Final, Literal, get_args
+
+from promptkit.errors import InputError, Problem, nearest
+from promptkit.prompts.expressions import Expression
+
+Optimizer = Literal["race", "bootstrap_few_shot", "random_search", "miprov2", "copro", "simba", "gepa"]
+Mode = Literal["both", "stepwise", "joint"]
+
+OPTIMIZERS: Final[tuple[Optimizer, ...]] = get_args(Optimizer)
+"""The first is ours; the others are DSPy's, and need `promptkit[dspy]`."""
+
+_EXAMPLE_LIMITS: Final = {"calls": "calls=300", "tokens": "tokens=200000", "minutes": "minutes=10"}
+
+PREFERENCES: Final = ("cheap", "balanced", "best")
+PREFERENCE_INPUTS: Final = ("score", "tokens", "latency", "unparsed", "calls")
+"""What a formula of `--prefer` reads of a candidate: its score in [0, 1], and its means a row."""
+_PREFERENCE_EXTREMES: Final = (
+    dict(zip(PREFERENCE_INPUTS, (0.0, 1.0, 0.001, 0.0, 1.0), strict=True)),
+    dict(zip(PREFERENCE_INPUTS, (1.0, 1000.0, 1.0, 1.0, 5.0), strict=True)),
+)
+"""Where what a formula reads is least and where it is large."""
+_PREFERENCE_HINT: Final = f"{', '.join(PREFERENCES)}, or a formula as `score - 0.0005 * tokens`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a tuning may spend at most; None is no limit. Where calls are not limited a usual number is taken."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    minutes: float | None = None
+
+    def record(self) -> dict[str, float | None]:
+        """Return the limits as JSON has them."""
+        return {"calls": self.calls, "tokens": self.tokens, "minutes": self.minutes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """All that is asked of a tuning besides its target and suite. `only` are kinds of axes, steps, or STEP.KIND.
+
+    `metric` is the aim's name, None for the first. Raises InputError for an optimizer, a mode or a preference there is
+    not.
+    """
+
+    limits: Limits = Limits()
+    optimizer: Optimizer = "race"
+    only: tuple[str, ...] = ()
+    teacher: str | None = None
+    mode: Mode = "both"
+    prefer: str = "best"
+    metric: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"there is no optimizer `{self.optimizer}`", hint=nearest(self.optimizer, OPTIMIZERS))
+        if self.mode not in get_args(Mode):
+            raise InputError(f"there is no mode `{self.mode}`", hint=nearest(self.mode, get_args(Mode)))
+        check_preference(self.prefer)
+
+
+def read_budget(text: str) -> Limits:
+    """Return the limits in `calls=300,tokens=5000,minutes=9`, any of them. Raises InputError with all that is wrong."""
+    found: dict[str, float] = {}
+    problems: list[Problem] = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        key, equals, number = (each.strip() for each in part.partition("="))
+        if key not in _EXAMPLE_LIMITS:
+            told = f"`--budget {part}`: there is no limit `{key}`"
+            hint = nearest(key, _EXAMPLE_LIMITS)
+            if not equals and key.isdecimal():
+                told, hint = f"`--budget {part}` does not say of what", f"--budget calls={key}"
+            problems.append(Problem(told, hint=hint))
+        elif key in found:
+            problems.append(Problem(f"`--budget {text}` gives `{key}` twice"))
+        elif (value := _positive(number, whole=key != "minutes")) is None:
+            whole = "a number" if key == "minutes" else "a whole number"
+            problems.append(
+                Problem(f"`--budget {part}`: {key} is {whole} above 0", hint=f"--budget {_EXAMPLE_LIMITS[key]}")
+            )
+        else:
+            found[key] = value
+    if not found and not problems:
+        problems.append(Problem("`--budget` is empty", hint="--budget calls=300,minutes=10"))
+    if problems:
+        raise InputError(problems)
+    return Limits(**found)  # type: ignore[arg-type]  # whole numbers are read as such
+
+
+def read_only(text: str) -> tuple[str, ...]:
+    """Return the names in `examples,topic.layout`. Raises InputError where there is none."""
+    names = tuple(filter(None, (each.strip() for each in text.split(","))))
+    if not names:
+        raise InputError("`--only` is empty", hint="kinds, steps or STEP.KIND: --only examples,layout")
+    return names
+
+
+def _positive(text: str, *, whole: bool) -> float | None:
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        return None
+    return value if value > 0 and isfinite(value) else None
+
+
+def check_preference(text: str) -> None:
+    """Raise InputError unless `text` is `cheap`, `balanced`, `best` or a formula over `PREFERENCE_INPUTS`."""
+    if text in PREFERENCES:
+        return
+    if not text.strip():
+        raise InputError("`--prefer` is empty", hint=_PREFERENCE_HINT)
+    try:
+        used = Expression.parse(text, bare=True).names
+    except InputError as error:
+        told = f"`--prefer {text}` is no formula: {error.problems[0].message}"
+        raise InputError(told, hint=_PREFERENCE_HINT) from None
+    if unknown := sorted(used - set(PREFERENCE_INPUTS)):
+        hint = nearest(unknown[0], (*PREFERENCE_INPUTS, *PREFERENCES) if text == unknown[0] else PREFERENCE_INPUTS)
+        raise InputError(f"`--prefer {text}`: there is no `{unknown[0]}`", hint=hint)
+    if not used:
+        raise InputError(f"`--prefer {text}` is the same for all", hint=f"it reads {', '.join(PREFERENCE_INPUTS)}")
+    for aims in _PREFERENCE_EXTREMES:  # What fails there would fail when all is asked.
+        preference_value(text, aims)
+
+
+def preference_value(text: str, aims: Mapping[str, float]) -> float:
+    """Return what a formula gives to a candidate, the higher the better. Raises InputError where it is no number."""
+    try:
+        value: Any = Expression.parse(text, bare=True).evaluate(aims)
+        told = f"it is {value!r}"
+    except InputError as error:
+        value, told = None, error.problems[0].message
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        where = ", ".join(f"{name} {each:g}" for name, each in aims.items())
+        raise InputError(f"`--prefer {text}` is no number at {where}: {told}", hint=_PREFERENCE_HINT)
+    return float(value)

@@ -1,0 +1,1 @@
+"""Wording proposed by a model: proposer, reflection prompt, failures shown, checks, crossover."""

@@ -1,0 +1,110 @@
+"""What a step runs with where its model cannot do what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+
+from promptkit.engine.requirements import fallbacks
+from promptkit.runtimes.base import Capability, Model
+from tests.engine.helpers import Folder
+
+ALL: frozenset[Capability] = frozenset({"chat", "grammar", "schema", "logprobs", "continue", "system"})
+PIPELINE = """
+name: sort
+inputs: {{mail: {{}}, options: {{type: list, default: []}}}}
+steps:
+  topic: {{prompt: {{input: "{{{{ mail }}}} {{{{ options }}}}"}}, answer: {answer}, {settings}}}
+"""
+
+
+class Askers:
+    """Models of one kind, of which nothing is asked."""
+
+    def __init__(self, capabilities: Collection[Capability]) -> None:
+        self._model = Model(reference="ollama/tiny", digest="d", capabilities=frozenset(capabilities))
+
+    async def get(self, reference: str | None = None) -> Askers:
+        return self
+
+    async def model(self) -> Model:
+        return self._model
+
+
+LABEL, CHOICE = "{label: [a, b]}", '{choice: "{{ options }}"}'
+OFFSETS = "calibrate: {method: batch, model: MODEL, offsets: {a: 0.1, b: -0.1}}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "settings", "lacks", "wanted", "instead", "reason"),
+    [
+        (LABEL, "decide: score", {"logprobs"}, "decide: score", "decide: constrain", "the model lacks logprobs"),
+        (
+            LABEL,
+            "decide: score",
+            {"logprobs", "continue", "grammar", "schema"},
+            "decide: score",
+            "decide: generate",
+            "the model lacks continue and logprobs",
+        ),
+        (CHOICE, "decide: score", {"logprobs"}, "decide: score", "decide: constrain", "the model lacks logprobs"),
+        (
+            LABEL,
+            "decide: constrain",
+            {"grammar", "schema"},
+            "decide: constrain",
+            "decide: generate",
+            "the model cannot be held to a grammar",
+        ),
+        (
+            LABEL,
+            f"decide: score, {OFFSETS.replace('MODEL', 'ollama/large')}",
+            set(),
+            "calibrate: offsets of ollama/large",
+            "calibrate: none",
+            "ollama/tiny answers",
+        ),
+        (
+            LABEL,
+            "messages: system",
+            {"system"},
+            "messages: system",
+            "messages: one",
+            "the model's chat template has no system role",
+        ),
+    ],
+)
+async def test_a_step_names_what_runs_in_place_of_what_it_says(
+    folder: Folder, answer: str, settings: str, lacks: set[Capability], wanted: str, instead: str, reason: str
+) -> None:
+    pipeline = folder.load(PIPELINE.format(answer=answer, settings=settings))
+    (found,) = await fallbacks(pipeline, Askers(ALL - lacks))  # type: ignore[arg-type]
+    assert (found.step, found.wanted, found.instead) == ("topic", wanted, instead)
+    assert found.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("answer", "settings", "lacks"),
+    [
+        (LABEL, "decide: score", set()),
+        (LABEL, "decide: constrain", {"schema"}),
+        (LABEL, "decide: generate", {"grammar", "schema", "logprobs"}),
+        (LABEL, f"decide: score, {OFFSETS.replace('MODEL', 'ollama/tiny')}", set()),
+        ("text", "decide: constrain", {"grammar", "schema"}),
+    ],
+)
+async def test_what_the_model_can_do_is_not_told(
+    folder: Folder, answer: str, settings: str, lacks: set[Capability]
+) -> None:
+    pipeline = folder.load(PIPELINE.format(answer=answer, settings=settings))
+    assert await fallbacks(pipeline, Askers(ALL - lacks)) == []  # type: ignore[arg-type]
+
+
+async def test_a_step_of_a_sub_pipeline_is_named_with_the_step_that_runs_it(folder: Folder) -> None:
+    folder.write("pipelines/sort.yaml", PIPELINE.format(answer=LABEL, settings="decide: score"))
+    outer = folder.load("inputs: {mail: {}}\nsteps: {each: {pipeline: sort}}\n")
+    found = await fallbacks(outer, Askers(ALL - {"logprobs"}))  # type: ignore[arg-type]
+    assert [str(each) for each in found] == [
+        "step each.topic runs with `decide: constrain` in place of `decide: score`: the model lacks logprobs"
+    ]

@@ -1,0 +1,186 @@
+"""What is recommended for a task: only what can run here, ranked by rules, each reason computed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptkit.errors import InputError
+from promptkit.evaluation.recommendation.evidence import Evidence, MeasuredData, MeasuredModel
+from promptkit.evaluation.recommendation.recommend import StepProfile, find_task, recommend, tasks, with_task_inputs
+from promptkit.project import Project
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.techniques.needs import Available
+from promptkit.techniques.registry import technique_names
+from tests.techniques.test_catalog import CATALOG, PROJECT
+
+ABLE = frozenset({"chat", "continue", "system", "grammar", "schema", "logprobs", "sampling", "stop"})
+
+
+def situation(task: str, without: Collection[str] = (), **settings: Any) -> StepProfile:
+    brings = {"sandbox", "sql", "embeddings"} - set(without)
+    hand = settings.pop("hand", None) or with_task_inputs(Available(capabilities=ABLE, brings=brings), task)
+    return StepProfile(**{"task": task, "hand": hand, "size": 7.0, "budget": 8.0, **settings})
+
+
+def ranked(task: str, **settings: Any) -> dict[str, float]:
+    return {each.name: each.score for each in recommend(situation(task, **settings), PROJECT).ranked}
+
+
+def dropped(task: str, **settings: Any) -> Mapping[str, str]:
+    return {each.name: each.reason for each in recommend(situation(task, **settings), PROJECT).dropped}
+
+
+def test_the_table_has_the_survey_s_tasks_and_two_more_and_names_only_what_is_in_the_catalog() -> None:
+    assert sum("V" in task.basis for task in tasks().values()) == 29
+    assert [key for key, task in tasks().items() if "V" not in task.basis] == ["classification", "extraction"]
+    assert {name for task in tasks().values() for name in (*task.candidates(), *task.confirmed)} <= set(CATALOG)
+
+
+def test_a_card_names_only_tasks_of_the_table() -> None:
+    from promptkit.techniques.registry import find_technique
+
+    for name in technique_names(PROJECT):
+        technique = find_technique(name, PROJECT)
+        assert technique and set(technique.card.tasks) <= set(tasks()), name
+
+
+def test_a_table_without_sql_gets_chain_of_table_and_not_what_needs_sql() -> None:
+    found = ranked("table_qa", without={"sql"})
+
+    assert next(iter(found)) == "chain_of_table"
+    assert found["chain_of_table"] == pytest.approx(3.25)
+    assert {"binder", "dater"} <= set(dropped("table_qa", without={"sql"}))
+    assert "needs sql" in dropped("table_qa", without={"sql"})["binder"]
+
+
+def test_without_a_sandbox_no_program_is_recommended() -> None:
+    found = ranked("math", without={"sandbox"})
+
+    assert not {"pal", "program_of_thoughts", "chain_of_code"} & {name.strip("{").partition(":")[0] for name in found}
+    assert found["chain_of_thought"] == pytest.approx(2.75)
+    assert found["{self_consistency: {samples: 3}}"] == pytest.approx(2.354, abs=0.001)
+    assert list(found).index("chain_of_thought") < list(found).index("{self_consistency: {samples: 3}}")
+
+
+def test_what_does_not_fit_the_budget_is_made_cheaper_first() -> None:
+    found = recommend(situation("factoid", budget=3.0), PROJECT)
+
+    assert found.ranked[0].spec == {"chain_of_verification": {"variant": "joint"}}
+    assert found.ranked[0].cost.requests == 3
+
+
+def test_an_input_with_opinions_puts_a_modifier_first_over_the_best_that_there_is_room_for() -> None:
+    found = recommend(situation("factoid", budget=3.0, flags={"opinion": "9 of 10 rows hold an opinion"}), PROJECT)
+
+    assert found.ranked[0].spec == "system_2_attention"
+    assert found.ranked[0].cost.requests == 2
+    assert "9 of 10 rows hold an opinion" in found.ranked[0].reasons
+
+
+def test_with_one_request_the_modifier_is_instructed() -> None:
+    found = recommend(situation("factoid", budget=1.0, flags={"noise": "much noise"}), PROJECT)
+
+    assert found.ranked[0].name.startswith(("instructed", "{instructed"))
+    assert found.ranked[0].cost.requests == 1
+
+
+def test_labels_and_a_guideline_bring_the_guideline_before_metacognition() -> None:
+    inputs = {"question": PromptInput(type="text"), "guideline": PromptInput(type="text")}
+    with_guideline = Available(capabilities=ABLE, inputs=inputs)
+
+    found = list(ranked("ner", hand=with_guideline, extra={"rows", "labels"}))
+
+    assert found.index("annotation_guideline") < found.index("metacognitive")
+    assert "annotation_guideline" in dropped("ner")
+
+
+def test_a_smaller_model_than_a_technique_is_comfortable_with_costs_a_point() -> None:
+    assert ranked("sentiment")["metacognitive"] == ranked("sentiment", size=70.0)["metacognitive"] - 1
+
+
+def test_what_was_measured_here_is_a_reason_and_counts_only_where_intervals_part() -> None:
+    def measured(technique: str, right: int, low: float, high: float) -> Evidence:
+        return Evidence(
+            pipeline="p",
+            step="s",
+            technique=technique,
+            model=MeasuredModel(reference="embedded/smollm2", digest="d"),
+            data=MeasuredData(file="rows.jsonl", rows="r"),
+            n=100,
+            right=right,
+            low=low,
+            high=high,
+            requests=1,
+            tokens=10,
+            date="2026-01-01T00:00:00+00:00",
+        )
+
+    evidence = [measured("vanilla", 80, 0.71, 0.87), measured("chain_of_thought", 40, 0.31, 0.5)]
+
+    without, found = ranked("sentiment"), recommend(situation("sentiment", evidence=evidence), PROJECT)
+
+    told = next(each for each in found.ranked if each.name == "chain_of_thought")
+    assert told.score == without["chain_of_thought"] - 2
+    assert any("40% [31%, 50%], n = 100, embedded/smollm2: worse than vanilla" in reason for reason in told.reasons)
+
+
+@pytest.mark.parametrize("task", list(tasks()))
+def test_the_baseline_closes_every_list_that_lacks_it_and_the_order_is_always_the_same(task: str) -> None:
+    first, second = recommend(situation(task), PROJECT), recommend(situation(task), PROJECT)
+
+    assert first == second
+    assert any(each.spec == "vanilla" for each in first.ranked)
+
+
+@pytest.mark.parametrize("task", list(tasks()))
+@pytest.mark.parametrize("budget", [1.0, 2.0, 5.0, 20.0])
+def test_nothing_is_recommended_that_costs_more_than_the_budget(task: str, budget: float) -> None:
+    found = recommend(situation(task, budget=budget, flags={"opinion": "opinions"}), PROJECT)
+
+    assert all(each.cost.requests <= budget for each in found.ranked)
+
+
+@pytest.mark.parametrize(("name", "key"), [("text2sql", "table_qa"), ("multi-hop", "multi_hop"), ("Entailment", "nli")])
+def test_synonyms_and_hyphens_lead_to_the_task(name: str, key: str) -> None:
+    assert find_task(name)[0] == key
+
+
+def test_a_projects_own_technique_that_is_broken_is_dropped_with_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "techniques").mkdir()
+    (tmp_path / "techniques" / "pal.py").write_text("import nowhere\n")
+
+    found = recommend(situation("math"), Project(tmp_path))
+
+    (pal,) = [each for each in found.dropped if each.name == "pal"]
+    assert pal.reason == "technique `pal` cannot be read: there is no `@technique()` function named `pal`"
+    assert any(each.spec == "vanilla" for each in found.ranked)
+
+
+def test_an_unknown_task_names_the_nearest() -> None:
+    with pytest.raises(InputError) as raised:
+        recommend(situation("sentimant", hand=Available(capabilities=ABLE)), PROJECT)
+
+    assert "sentiment" in str(raised.value)
+
+
+def test_a_technique_of_the_projects_own_is_weighed_by_the_tasks_on_its_card(tmp_path: Path) -> None:
+    folder = tmp_path / "templates" / "techniques" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "ask.j2").write_text("---\nproduces: answer\n---\n{% extends prompt %}\n")
+    (folder / "technique.yaml").write_text("title: Mine\ntasks: [math]\n")
+
+    found = recommend(situation("math"), Project(tmp_path))
+
+    (mine,) = [each for each in found.ranked if each.spec == "mine"]
+    assert "its own card" in mine.reasons[0]
+
+
+def test_no_vote_is_recommended_over_one_sample() -> None:
+    found = recommend(situation("math", budget=2.0), PROJECT)
+
+    assert not [each.name for each in found.ranked if "samples: 1" in each.name]
+    assert "self_consistency" in {each.name for each in found.dropped}

@@ -1,0 +1,322 @@
+"""Techniques compared on one step: what is counted, what is missing, and what is not compared at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from promptkit.answers.number import Number
+from promptkit.engine.session import RunSettings
+from promptkit.engine.step_rows import find_prompt_step, read_step_rows
+from promptkit.errors import ConnectionFailed, InputError, ServerFailed
+from promptkit.evaluation.recommendation.technique_comparison import (
+    AT_ONCE,
+    MOST_FAILURES,
+    TechniqueComparison,
+    TechniqueResult,
+    compare,
+    contenders,
+    parse_specs,
+)
+from promptkit.runtimes.base import Reply, Request
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.scripted import Scripted
+from promptkit.techniques.artifacts import Artifact, row_hash
+from tests.engine.helpers import Folder, Given, messages, said
+
+PROMPT = """
+---
+inputs: {sum: {}}
+answer: {number: {decimals: 0}}
+---
+{% block instructions %}Add.{% endblock %}
+{% block input %}{{ sum }}{% endblock %}
+"""
+PIPELINE = """
+name: sums
+inputs: {sum: {example: 1+1}}
+steps:
+  add: {prompt: add}
+"""
+ROWS = """
+{"sum": "1+1", "expect": 2}
+{"sum": "2+2", "expect": 4}
+{"sum": "3+3", "expect": 6}
+{"sum": "4+4", "expect": 8}
+"""
+NEEDS_ROWS = """
+from promptkit.techniques import Answer, Prepared, Task, technique
+
+async def prepare(task, rows):
+    return Prepared(items=[])
+
+@technique(needs=["rows"], prepare=prepare)
+async def mine(task: Task) -> Answer:
+    return await task.decide(await task.ask("think"))
+"""
+THINK = "---\nproduces: answer\n---\n{% extends prompt %}\n"
+
+
+@pytest.fixture
+def folder(folder: Folder) -> Folder:
+    folder.write("templates/prompts/add.j2", PROMPT)
+    folder.write("rows.jsonl", ROWS)
+    folder.write("techniques/mine.py", NEEDS_ROWS)
+    folder.write("templates/techniques/mine/think.j2", THINK)
+    return folder
+
+
+def right_when_thinking(request: Request) -> str:
+    """Know the sums; without thoughts only the first."""
+    text = said(request)
+    thinks = "step by step" in text
+    if thinks and not request.grammar:
+        return " I count."
+    first = next(digit for digit in "1234" if f"{digit}+{digit}" in text)
+    return str(2 * int(first)) if thinks or first == "1" else "0"
+
+
+async def compared(
+    folder: Folder,
+    techniques: str,
+    runtime: Scripted | None = None,
+    *,
+    text: str = PIPELINE,
+    allow_seen: bool = False,
+    models: Models | None = None,
+) -> TechniqueComparison:
+    pipeline = folder.load(text)
+    step = find_prompt_step(pipeline, None)
+    rows = read_step_rows(pipeline, step, folder.root / "rows.jsonl", labelled=True)
+    found = contenders(pipeline, step, parse_specs(techniques), rows, allow_seen=allow_seen)
+    models = models or Given(runtime or Scripted(right_when_thinking))
+    return await compare(pipeline, step, found, rows, models=models, settings=RunSettings())
+
+
+def facts(measured: Sequence[TechniqueResult], *names: str) -> list[tuple[Any, ...]]:
+    return [(each.name, *(getattr(each, name) for name in names)) for each in measured]
+
+
+async def test_each_technique_is_measured_on_all_rows_and_the_better_one_stands_first(folder: Folder) -> None:
+    found = await compared(folder, "vanilla,chain_of_thought")
+
+    assert facts(found.measured, "right", "n", "dominated_by") == [
+        ("chain_of_thought", 4, 4, None),
+        ("vanilla", 1, 4, None),
+    ]
+    thinking, plain = found.measured
+    assert (thinking.per_row("requests"), plain.per_row("requests")) == (2, 1)
+    assert plain.per_row("tokens_out") > 0
+    assert plain.interval.low < 0.25 < plain.interval.high
+    assert (found.model.reference, found.incomplete) == ("scripted", False)
+
+
+async def test_the_parameters_of_a_technique_are_its_own(folder: Folder) -> None:
+    found = await compared(folder, "vanilla,{self_consistency: {samples: 3}}")
+
+    sampled = next(each for each in found.measured if each.name != "vanilla")
+    assert sampled.name == "{self_consistency: {samples: 3}}"
+    assert sampled.per_row("requests") == 6
+
+
+async def test_a_call_is_a_template_with_its_reply_whether_or_not_a_request_of_its_own_decides_it(
+    folder: Folder,
+) -> None:
+    found = await compared(folder, "{self_consistency: {samples: 3}},vanilla,chain_of_thought")
+
+    calls = {each.name.strip("{").split(":")[0]: each.per_row("calls") for each in found.measured}
+    assert calls == {"self_consistency": 3, "vanilla": 1, "chain_of_thought": 2}
+
+
+async def test_an_answer_of_another_writing_is_right_by_the_types_vote_key(folder: Folder) -> None:
+    folder.write("rows.jsonl", '{"sum": "2+2", "expect": "4.0"}')
+
+    text = PIPELINE.replace("prompt: add", "prompt: add, answer: number, decide: generate")
+
+    found = await compared(folder, "vanilla", Scripted(lambda request: " 4"), text=text)
+
+    assert found.measured[0].right == 1
+
+
+async def test_an_unparsed_and_a_cut_off_answer_is_wrong_counted_and_not_repaired(folder: Folder) -> None:
+    def script(request: Request) -> str | Reply:
+        if "1+1" in said(request):
+            return "I cannot tell."
+        return Reply(text="It is", finish="length") if "2+2" in said(request) else "6"
+
+    runtime = Scripted(script)
+    text = PIPELINE.replace("{prompt: add}", "{prompt: add, decide: generate}")
+    found = await compared(folder, "vanilla", runtime, text=text)
+
+    assert facts(found.measured, "right", "unparsed", "truncated", "missing", "n") == [("vanilla", 1, 1, 1, 0, 4)]
+    assert len(runtime.requests) == 4
+
+
+async def test_a_row_that_the_server_failed_on_is_missing_and_means_are_over_the_others(folder: Folder) -> None:
+    def script(request: Request) -> str | Exception:
+        return ServerFailed("the server is tired") if "4+4" in said(request) else right_when_thinking(request)
+
+    found = await compared(folder, "vanilla,chain_of_thought", Scripted(script))
+
+    assert found.incomplete
+    assert facts(found.measured, "right", "n", "missing", "state", "reason") == [
+        ("vanilla", 1, 3, 1, "incomplete", "the server is tired"),
+        ("chain_of_thought", 3, 3, 1, "incomplete", "the server is tired"),
+    ]
+    assert list(found.evidence()) == []
+
+
+async def test_a_dead_server_is_not_asked_for_every_row(folder: Folder) -> None:
+    folder.write("rows.jsonl", "".join(f'{{"sum": "{number}+0", "expect": {number}}}\n' for number in range(300)))
+    runtime = Scripted(lambda request: ServerFailed("gone"))
+
+    found = await compared(folder, "vanilla", runtime)
+
+    assert found.measured[0].missing == 300
+    assert MOST_FAILURES <= len(runtime.requests) < MOST_FAILURES + AT_ONCE
+
+
+async def test_what_is_not_prepared_or_not_at_hand_is_told_and_stops_no_other(folder: Folder) -> None:
+    runtime = Scripted(right_when_thinking, capabilities=["chat", "continue", "grammar", "stop"])
+
+    found = await compared(folder, "mine,self_consistency,vanilla", runtime)
+
+    assert [each.name for each in found.measured] == ["vanilla", "mine", "self_consistency"]
+    assert found.measured[0].state == "measured"
+    assert "nothing prepared" in found.measured[1].reason
+    assert "needs sampling" in found.measured[2].reason
+    assert {each.state for each in found.measured[1:]} == {"unavailable"}
+
+
+async def test_a_broken_artifact_is_told_with_its_place_and_stops_no_other(folder: Folder) -> None:
+    folder.write("pipelines/test.add.mine.yaml", "technique: mine\nitems: 3\n")
+
+    found = await compared(folder, "mine,vanilla")
+
+    assert [each.state for each in found.measured] == ["measured", "unavailable"]
+    assert "test.add.mine.yaml:2:8: `items`: must be a list" in found.measured[1].reason
+
+
+async def test_a_role_that_no_input_plays_is_told_and_stops_no_other(folder: Folder) -> None:
+    folder.write("techniques/mine.py", NEEDS_ROWS.replace('needs=["rows"], prepare=prepare', 'roles=["table"]'))
+
+    found = await compared(folder, "mine,vanilla")
+
+    assert found.measured[1].state == "unavailable"
+    assert "no input plays the role `table`" in found.measured[1].reason
+
+
+async def test_what_only_a_technique_reads_of_an_inline_prompt_comes_from_the_row(folder: Folder) -> None:
+    folder.write("rows.jsonl", '{"note": "PA came", "glossary": {"PA": "prior authorization"}, "expect": "it"}')
+    text = """
+    name: notes
+    inputs: {note: {type: text, example: x}, glossary: {type: json, example: {}}}
+    steps:
+      outcome: {prompt: {instructions: What came?, input: "{{ note }}"}}
+    """
+    runtime = Scripted(lambda request: "it")
+
+    found = await compared(folder, "vanilla,term_definitions", runtime, text=text)
+
+    assert facts(found.measured, "right") == [("vanilla", 1), ("term_definitions", 1)]
+    assert [("prior authorization" in said(request)) for request in runtime.requests] == [False, True]
+
+
+async def test_unknown_techniques_and_parameters_are_all_told_before_anything_is_asked(folder: Folder) -> None:
+    runtime = Scripted(right_when_thinking)
+
+    with pytest.raises(InputError) as wrong:
+        await compared(folder, "vanila,{self_consistency: {sampels: 3}}", runtime)
+
+    told = messages(wrong.value.problems)
+    assert "--techniques: unknown technique `vanila`" in told
+    assert "no parameter `sampels`" in told
+    assert not runtime.requests
+
+
+async def test_rows_that_a_preparation_saw_are_refused_or_marked_and_never_evidence(folder: Folder) -> None:
+    artifact = Artifact(technique="mine", rows=(row_hash({"sum": "1+1"}), row_hash({"sum": "4+4"}), "0" * 16))
+    folder.write("pipelines/test.add.mine.yaml", artifact.model_dump_json())
+
+    with pytest.raises(InputError, match=r"`mine` saw 2 of 4 rows(?s:.*)--allow-seen"):
+        await compared(folder, "vanilla,mine")
+
+    found = await compared(folder, "vanilla,mine", allow_seen=True)
+
+    assert {each.name: each.seen for each in found.measured} == {"vanilla": 0, "mine": 2}
+    assert [each.technique for each in found.evidence()] == ["vanilla"]
+
+
+async def test_the_evidence_says_what_was_measured_on_what(folder: Folder) -> None:
+    found = await compared(folder, "{self_consistency: {samples: 2}}")
+    (evidence,) = found.evidence()
+
+    assert (evidence.pipeline, evidence.step) == ("sums", "add")
+    assert evidence.technique == {"self_consistency": {"samples": 2}}
+    assert (evidence.model.reference, evidence.model.digest) == ("scripted", "scripted")
+    assert (evidence.data.file, evidence.data.rows) == ("rows.jsonl", found.rows.hash)
+    assert (evidence.n, evidence.right, evidence.requests) == (4, 4, 4)
+    assert (evidence.low, evidence.high) == found.measured[0].interval
+
+
+async def test_an_edit_of_what_the_step_is_made_of_makes_the_evidence_that_of_another(folder: Folder) -> None:
+    (before,) = (await compared(folder, "vanilla")).evidence()
+    (again,) = (await compared(folder, "vanilla")).evidence()
+    prompt = next((folder.root / "templates" / "prompts").glob("*.j2"))
+    prompt.write_text(prompt.read_text() + "\n{% block recap %}Be exact.{% endblock %}\n")
+    (after,) = (await compared(folder, "vanilla")).evidence()
+
+    assert before.files == again.files != after.files
+
+
+async def test_what_was_asked_for_a_missing_row_counts_in_the_totals(folder: Folder) -> None:
+    def failing(request: Request) -> str:
+        if request.grammar:
+            raise ConnectionFailed("gone")
+        return " I count."
+
+    found = await compared(folder, "chain_of_thought", Scripted(failing))
+
+    assert found.measured[0].missing == 4
+    assert found.totals.calls == 4
+
+
+async def test_the_model_is_the_steps_for_every_technique(folder: Folder) -> None:
+    models = Given(Scripted(right_when_thinking), tiny=Scripted(right_when_thinking))
+    text = PIPELINE.replace("{prompt: add}", "{prompt: add, model: ollama/tiny}")
+
+    await compared(folder, "vanilla,chain_of_thought", text=text, models=models)
+
+    assert set(models.asked_for) == {"ollama/tiny"}
+
+
+@pytest.mark.parametrize("text", ["", "1,2", "vanilla,{a: 1", "[vanilla]"])
+def test_what_is_no_list_of_techniques_is_told(text: str) -> None:
+    with pytest.raises(InputError, match="--techniques"):
+        parse_specs(text)
+
+
+def test_a_list_names_each_technique_once() -> None:
+    assert parse_specs(" vanilla , {pal: {samples: 2}},vanilla") == ["vanilla", {"pal": {"samples": 2}}]
+
+
+@pytest.mark.attack("code")
+async def test_a_defect_on_one_row_is_a_missing_row_with_its_type_and_place(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Number.parse
+
+    def parse(self: Number, text: str) -> Any:
+        if text == "666":
+            raise SystemExit(3)
+        return real(self, text)
+
+    monkeypatch.setattr(Number, "parse", parse)
+    runtime = Scripted(lambda request: "666" if "3+3" in said(request) else right_when_thinking(request))
+    found = await compared(folder, "vanilla", runtime)
+
+    [measured] = found.measured
+    assert (measured.right, measured.missing) == (1, 1)
+    assert measured.reason.startswith("unexpected SystemExit at ")

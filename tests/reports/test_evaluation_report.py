@@ -1,0 +1,289 @@
+"""What the terminal says of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.metrics.base import Score
+from promptkit.reports.evaluation.report import evaluation_text, print_evaluation
+from promptkit.reports.layout import cell_width
+from tests.reports.demo_view import DemoView
+
+LONG = "plain layout=xml technique=chain_of_thought"
+
+
+def lines_of(record: Mapping[str, Any], view: Any = None, *, width: int = 80) -> list[str]:
+    return evaluation_text(record, view, width=width).split("\n")
+
+
+def part(lines: list[str], head: str) -> list[str]:
+    """Return the lines from one that begins so to the next blank one."""
+    start = next(at for at, line in enumerate(lines) if line.startswith(head))
+    end = next((at for at, line in enumerate(lines[start:], start) if not line), len(lines))
+    return lines[start:end]
+
+
+def changed(record: Mapping[str, Any], **values: Any) -> dict[str, Any]:
+    return {**record, **values}
+
+
+def with_metric(record: Mapping[str, Any], name: str, **values: Any) -> dict[str, Any]:
+    """Return a record in which a metric of all variants says something else."""
+    variants = [
+        {**each, "metrics": {**each["metrics"], name: {**each["metrics"][name], **values}}}
+        for each in record["variants"]
+    ]
+    return changed(record, variants=variants)
+
+
+class Cells:
+    """The cells of a run, without its record."""
+
+    def __init__(self, *cells: Cell) -> None:
+        self._cells = cells
+
+    def cells(self, variant: str | None = None) -> Iterator[Cell]:
+        return (cell for cell in self._cells if variant in (None, cell.variant))
+
+
+def cell(row: int, output: Any = "negative", **more: Any) -> Cell:
+    given = {"variant": "short", "repeat": 0, "fields": {"text": f"text {row}"}, "expect": "positive"}
+    value = more.pop("value", 0.0)
+    scores = {"accuracy": Score(value, {"expected": "positive", "predicted": output}, more.pop("why", ""))}
+    return Cell(**{**given, "row": row, "output": output, "scores": scores, **more})
+
+
+class TestHeading:
+    def test_it_says_what_was_run_how_it_ended_and_which_model_answered_and_why(self) -> None:
+        first, second, third = lines_of(DemoView(rows=20).record)[:3]
+        assert first == "sentiment  run 12  done  20 rows × 3 variants, 1 min 34 s"
+        assert second == "answered by embedded/smollm2 (named by promptkit.yaml) 0d1c4f5a77aa"
+        assert third == "asked 8 at once"
+
+    def test_it_says_how_the_run_was_made(self) -> None:
+        record = changed(DemoView(rows=20).record, exact=True, limited=True, known=60, repeat=3)
+        assert " × 3 variants × 3 repeats" in lines_of(record)[0]
+        assert "asked one at a time (exact), 60 of 60 cells known before, limited by" in lines_of(record)[2]
+
+    def test_a_variant_of_another_model_is_named(self) -> None:
+        record = DemoView(rows=20).record
+        record["variants"][1]["sets"]["model"] = "ollama/other:1b"
+        assert "thinking: answered by ollama/other:1b (named by the variant)" in lines_of(record)
+
+
+class TestFailures:
+    def test_they_come_first_those_without_an_answer_before_the_wrong_ones(self) -> None:
+        view = Cells(cell(1), cell(2, value=1.0), cell(3, None, flag="unparsed", problem="step `mood`: no label"))
+        record = DemoView(rows=20).record
+        record["variants"][0] |= {"unparsed": 1, "truncated": 0, "missing": 0}
+        said = lines_of(record, view)
+        shown = part(said, "failing rows of short")
+        assert [line.split() for line in shown[2:]] == [
+            ["3", "positive", "unparsed:", "no", "label", "text", "3"],
+            ["1", "positive", "negative", "text", "1"],
+        ]
+        assert said.index(shown[0]) < next(at for at, line in enumerate(said) if "accuracy" in line)
+
+    def test_at_most_ten_are_shown_five_of_them_without_an_answer(self) -> None:
+        view = Cells(*(cell(row, None, flag="truncated") if row > 15 else cell(row) for row in range(1, 41)))
+        record = DemoView(rows=40).record
+        record["variants"][0]["truncated"] = 25
+        rows = [line.split()[0] for line in part(lines_of(record, view), "failing rows")[2:]]
+        assert rows == ["16", "17", "18", "19", "20", "1", "2", "3", "4", "5"]
+
+    def test_of_graded_scores_the_worst_come_first(self) -> None:
+        view = Cells(cell(1, value=0.5), cell(2, value=0.1), cell(3, value=1.0), cell(4, value=0.3))
+        assert [line.split()[0] for line in part(lines_of(DemoView(rows=20).record, view), "failing rows")[2:]] == [
+            "2",
+            "4",
+            "1",
+        ]
+
+    def test_an_answer_that_has_no_score_is_shown_with_the_reason(self) -> None:
+        view = Cells(cell(1, value=None, why="division by zero"))
+        assert "no score: division by zero" in "\n".join(lines_of(DemoView(rows=20).record, view))
+
+    def test_where_nothing_is_expected_there_is_no_column_for_it(self) -> None:
+        failing = Cell(variant="short", row=1, repeat=0, fields={"text": "x"}, output="y", expect=None, flag="error")
+        assert part(lines_of(DemoView(rows=20).record, Cells(failing)), "failing")[1].split() == [
+            "row",
+            "answer",
+            "input",
+        ]
+
+    def test_no_more_cells_are_read_than_are_needed(self) -> None:
+        read = []
+
+        class Endless(Cells):
+            def cells(self, variant: str | None = None) -> Iterator[Cell]:
+                for row in range(1, 1_000_000):
+                    read.append(row)
+                    yield cell(row)
+
+        view, record = Endless(), DemoView(rows=20).record
+        record["variants"][0] |= {"unparsed": 0, "truncated": 0, "missing": 0}
+        assert len(part(lines_of(record, view), "failing rows")) == 12
+        assert len(read) < 20
+
+    @pytest.mark.attack("terminal")
+    def test_what_a_model_says_cannot_steer_the_terminal(self) -> None:
+        said = evaluation_text(DemoView(rows=100).record, DemoView(rows=100))
+        assert said.replace("\n", "").isprintable()
+
+    def test_a_row_is_shown_once_with_how_many_of_its_repeats_failed(self) -> None:
+        view = Cells(cell(1, repeat=1), cell(1, None, repeat=2, flag="truncated"), cell(2, repeat=0))
+        shown = part(lines_of(DemoView(rows=20).record, view), "failing rows")[2:]
+        assert [line.split()[:4] for line in shown] == [
+            ["2", "×", "1", "positive"],
+            ["2", "positive", "negative", "text"],
+        ]
+
+
+class TestTable:
+    def test_each_variant_is_a_line_with_each_metric_and_its_interval(self) -> None:
+        record = with_metric(DemoView(rows=20).record, "accuracy", mean=0.8, low=0.584, high=0.919)
+        table = part(lines_of(record), "               accuracy")
+        assert [line.split()[0] for line in table[1:]] == ["short", "thinking", "examples"]
+        assert all("80 % [58, 92]" in line for line in table[1:])
+
+    def test_of_one_variant_each_metric_is_a_line(self) -> None:
+        record = DemoView(rows=20, variants=("short",)).record
+        assert [line.split()[0] for line in part(lines_of(record), "accuracy")] == ["accuracy", "similarity", "tokens"]
+
+    def test_a_median_is_called_one(self) -> None:
+        record = with_metric(DemoView(rows=20).record, "tokens", parts={"mean_is": "median"})
+        assert "tokens (median)" in evaluation_text(record)
+
+    @pytest.mark.parametrize("width", [80, 100, 140])
+    def test_no_line_is_wider_than_asked_and_no_number_is_lost(self, width: int) -> None:
+        view = DemoView(rows=40, variants=(LONG, f"{LONG} 短さ", "short"))
+        said = lines_of(view.record, view, width=width)
+        assert [line for line in said if cell_width(line) > width] == []
+        assert sum(line.count("…") for line in said if "%" in line or "[" in line) == 0
+
+    def test_long_names_are_written_once_and_numbered_where_they_leave_no_room(self) -> None:
+        record = DemoView(rows=40, variants=(LONG, "short")).record
+        narrow, wide = evaluation_text(record, width=80), evaluation_text(record, width=160)
+        assert f"#1 {LONG}" in narrow and "#2 against #1 on the same rows" in narrow
+        assert "#1" not in wide
+
+    def test_missing_answers_are_told_as_n_of_all(self) -> None:
+        record = DemoView(rows=20, status="incomplete").record
+        record["variants"][0] |= {"missing": 3, "cases": 20}
+        said = lines_of(record)
+        assert any("17 of 20" in line for line in said)
+        assert "nothing is compared before they are there" in " ".join(said)
+
+    def test_what_the_aim_is_among_parsed_answers_stands_where_some_do_not_parse(self) -> None:
+        record = DemoView(rows=20).record
+        assert "of parsed" not in evaluation_text(record)
+        record = with_metric(record, "accuracy", mean=0.8, low=0.58, high=0.92, of_parsed=0.9)
+        assert "thinking  80 % [58, 92]       90 %" in evaluation_text(record)
+        alone = changed(record, variants=record["variants"][:1], comparisons=[])
+        assert re.search(r"accuracy +80 % +\[58, 92\] +of parsed 90 %", evaluation_text(alone))
+
+    def test_answers_that_cannot_be_read_are_counted_with_their_share(self) -> None:
+        record = DemoView(rows=200).record
+        record["variants"][0] |= {"unparsed": 11, "truncated": 1, "missing": 0, "cases": 200}
+        assert re.search(r"short +200 +11 \(6 %\) +1 \(<1 %\)", evaluation_text(record))
+
+    def test_answers_without_a_score_are_told(self) -> None:
+        record = with_metric(DemoView(rows=20).record, "similarity", unscored=3)
+        assert "similarity (thinking): 3 of 20 answers have no score" in evaluation_text(record)
+
+    def test_each_note_is_told_once(self) -> None:
+        said = evaluation_text(DemoView(rows=20).record)
+        assert said.count("unparsed and cut-off answers count as wrong") == 1
+
+    def test_what_goes_on_is_marked_so_far_and_says_nothing_more(self) -> None:
+        said = evaluation_text(changed(DemoView(rows=20).record, status="interrupted"))
+        assert "so far" in said and "count as wrong" not in said
+
+
+class TestClasses:
+    def test_the_confusion_matrix_is_shown_with_recall_and_precision(self) -> None:
+        table = part(lines_of(DemoView(rows=200).record), "short: expected classes down")
+        assert table[1].split() == ["negative", "neutral", "positive", "unparsed", "recall"]
+        assert [line.split()[0] for line in table[2:]] == ["negative", "neutral", "positive", "precision"]
+
+    def test_of_many_classes_the_pairs_most_often_confused(self) -> None:
+        confusion = {f"class {at}": {f"class {at}": 5, "class 0": at} for at in range(30)}
+        record = with_metric(DemoView(rows=20).record, "accuracy", parts={"confusion": confusion, "classes": {}})
+        assert "29 ×  class 29 → class 0" in part(lines_of(record), "short: most often confused")[1]
+
+
+class TestComparisons:
+    def test_each_has_a_difference_an_interval_a_p_rows_that_moved_and_a_verdict(self) -> None:
+        said = part(lines_of(DemoView(rows=200).record), "against short on the same rows")
+        assert said[2] == "  accuracy, points"
+        assert said[3].split()[0] == "thinking" and "[" in said[3] and "0.043" in said[3]
+        assert said[3].split()[-3:-1] == ["31", "14"] or said[3].split()[-1] in ("better", "worse")
+
+    def test_with_one_other_variant_each_metric_is_a_line(self) -> None:
+        said = part(lines_of(DemoView(rows=200, variants=("short", "thinking")).record), "thinking against short")
+        assert [line.split()[0] for line in said[2:]] == ["accuracy,", "tokens,"]
+
+    def test_it_says_how_many_rows_would_tell_where_nothing_is_shown(self) -> None:
+        record = DemoView(rows=100, variants=("short", "thinking")).record
+        one = record["comparisons"][0]
+        one |= {"low": -0.1, "high": 0.1, "better": 12, "worse": 8, "n": 100, "rows_needed": 626}
+        one |= {"smallest": 0.05, "smallest_shown": 0.12}
+        told = "accuracy: about 20 % of rows flip; 626 rows would show a difference of 5 points four times in five; "
+        assert told + "the 100 here show 12 or more" in " ".join(map(str.strip, lines_of(record)))
+
+    def test_of_many_those_by_other_metrics_that_show_nothing_are_counted_only(self) -> None:
+        record = DemoView(rows=20, variants=("short", *(f"v{at}" for at in range(8)))).record
+        for each in record["comparisons"]:
+            each |= {"low": 0.9, "high": 1.1} if each["is_ratio"] else {}
+        said = evaluation_text(record)
+        assert "tokens, ratio" not in said and "and 8 by other metrics that show nothing" in said
+
+    def test_several_are_said_to_be_adjusted(self) -> None:
+        assert "adjusted for 4 comparisons (Holm)" in evaluation_text(DemoView(rows=20).record)
+
+
+def test_thresholds_say_whether_they_hold() -> None:
+    record = DemoView(rows=20).record
+    said = evaluation_text(record)
+    assert "✗ the mean is near it" in said and "✓ so few do not parse" in said
+
+
+def test_a_run_against_another_says_which_rows_are_right_no_longer() -> None:
+    record = DemoView(rows=20).record
+    comparison = {**record["comparisons"][0], "low": -0.3, "high": -0.1, "difference": -0.2, "comparisons": 1}
+    del comparison["a"], comparison["b"]
+    against = {
+        "reference": "run 11",
+        "variant": "short",
+        "rows": {"both": 20, "new": 0, "gone": 0},
+        "notes": ["run 11 was made on another model"],
+        "comparisons": [{**comparison, "regressions": [3, 14]}],
+    }
+    said = part(lines_of(changed(record, against=against)), "short against run 11 on the 20 rows of both")
+    assert said[2].split()[:2] == ["accuracy,", "points"] and said[2].endswith("worse")
+    assert "  accuracy: right there, wrong here: rows 3, 14" in said
+    assert "  run 11 was made on another model" in said
+
+
+def test_a_pipe_gets_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    view = DemoView(rows=60)
+    print_evaluation(view.record, view)
+    assert capsys.readouterr().out == evaluation_text(view.record, view) + "\n"
+
+
+def test_a_terminal_gets_colours_but_under_no_color_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    print_evaluation(DemoView(rows=20).record)
+    assert "\x1b[" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_evaluation(DemoView(rows=20).record)
+    assert "\x1b" not in capsys.readouterr().out

@@ -1,0 +1,191 @@
+"""What a tuning found, in the terminal: the verdict first, and nothing that its rows do not bear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from promptkit.reports.tuning.report import detectable_gain_text, plan_text, tuning_text
+from promptkit.tuning.budget import Plan
+from promptkit.tuning.options import Limits
+from promptkit.tuning.search_space.candidate import Choice, Parameter
+from tests.reports.demo_tuning import candidate, demo_tuning
+
+
+def lines(**more: Any) -> list[str]:
+    return tuning_text(demo_tuning(**more), width=100).split("\n")
+
+
+def test_the_verdict_stands_first_with_its_interval_and_rows() -> None:
+    said = lines()
+    verdict = said.index("improved: +10 points [+2, +18] by accuracy on 142 rows that the search never saw")
+    assert verdict == 4
+    assert said[verdict + 1 : verdict + 3] == [
+        "the interval of the difference lies above 0",
+        "22 rows better, 8 worse; the interval is at 95 %",
+    ]
+
+
+def test_what_is_not_shown_says_how_many_rows_would_tell_and_which_verdict_it_is() -> None:
+    said = "\n".join(lines(verdict="not shown", rows_needed=1626, ordinal=2))
+    assert "not shown: +10 points" in said
+    assert "about 1,626 confirm rows would show a gain of 5 points" in said
+    assert "this is verdict 2 on these confirm rows" in said
+
+
+def test_a_tuning_without_a_difference_gives_no_number() -> None:
+    nothing: dict[str, Any] = {"choices": {}, "changes": {}, "search": None, "confirm": None}
+    said = "\n".join(lines(verdict="not shown", difference=None, best=nothing, why="the start is best", diff=""))
+    assert "\nnot shown\nthe start is best\n" in said
+    assert "pick: the target as it is written" in said
+
+
+def test_start_and_pick_stand_side_by_side_and_the_search_is_not_taken_for_the_result() -> None:
+    said = lines()
+    assert next(line for line in said if line.startswith("start ")).split() == [
+        *("start", "61", "%", "[53,", "69]", "of", "142"),
+        *("61", "%", "[53,", "69]", "of", "40"),
+    ]
+    assert "the search chose the pick by its search rows, so that these say too much of it" in said
+
+
+def test_what_each_change_brought_says_what_it_rests_on() -> None:
+    said = lines()
+    assert next(line for line in said if "mood.decide: score  " in line).endswith("+8  [+1, +15]  confirm rows")
+    assert next(line for line in said if "mood.examples: 4, draw 2  " in line).endswith("search's estimate")
+    assert "not measured on confirm rows: mood.examples needs 142 more calls" in said
+    assert not any("in sum" in line for line in said)
+
+
+def test_the_front_goes_from_cheap_to_dear_with_pick_and_start_marked() -> None:
+    said = lines()
+    begin = next(at for at, line in enumerate(said) if line.startswith("no other is better"))
+    front = [line.split() for line in said[begin + 2 : begin + 8]]
+    assert [line[0] for line in front[::2]] == ["start", "74", "pick"]
+    assert front[1::2] == [["as", "written"], ["decide:", "score"], ["decide:", "score", "·", "examples:", "4"]]
+    assert not any("layout: json" in line for line in said)
+
+
+def test_of_a_long_front_its_ends_the_pick_and_the_start_are_shown() -> None:
+    many = [candidate(f"c{at:02}", 0.5 + at / 100, 50.0 + at, front=True, pick=at == 18) for at in range(30)]
+    said = "\n".join(lines(candidates=many))
+    assert "c00" in said and "c29" in said and "pick" in said.partition("c18")[0].split("\n")[-2]
+    assert "and 21 between these" in said
+
+
+def test_the_diff_and_where_it_is_written_come_last() -> None:
+    said = "\n".join(lines())
+    assert said.index("-    prompt: mood\n+    prompt: mood.tuned") > said.index("improved")
+    assert "written: pipelines/mood.tuned.yaml, templates/prompts/mood.tuned.j2" in said
+
+
+def test_where_the_original_is_replaced_that_alone_is_told_to_be() -> None:
+    said = lines(applied=True, written=["templates/prompts/mood.tuned.j2", "pipelines/mood.yaml"])
+    begin = said.index("written: templates/prompts/mood.tuned.j2")
+    assert said[begin + 1] == "replaced: pipelines/mood.yaml"
+    assert "written: " not in "\n".join(lines(applied=True, written=["pipelines/mood.yaml"]))
+
+
+def test_in_a_narrow_terminal_no_number_is_cut_however_long_the_names_are() -> None:
+    long = " · ".join(f"step_{at}.examples: 8 examples from its own runs #{at}" for at in range(12))
+    many = [candidate(long, 0.5 + at / 10, 50.0 + at, front=True, unparsed=0.02 * at, pick=at == 2) for at in range(3)]
+    said = tuning_text(demo_tuning(candidates=many), width=60).split("\n")
+    assert all(len(line) <= 60 for line in said if not line.startswith("mood on"))
+    assert sum(line.endswith("  4 %") for line in said) == 1
+    assert [line.split()[-2:] for line in said if line.startswith(("start ", "pick "))] == [["of", "40"], ["of", "40"]]
+
+
+def test_what_was_not_picked_yet_is_not_called_the_pick() -> None:
+    said = "\n".join(lines(status="interrupted", ordinal=0, difference=None, why="it ended before anything was picked"))
+    assert "\nso far: mood.decide" in said and "\npick: " not in said
+
+
+def test_changes_that_are_left_unmeasured_for_one_reason_are_told_together() -> None:
+    told = {
+        "about": "",
+        "difference": 0.1,
+        "low": None,
+        "high": None,
+        "on": "search",
+        "skipped": "needs 142 more calls",
+    }
+    both = [{"axis": f"mood.{kind}", "level": "x", **told} for kind in ("decide", "layout")]
+    said = "\n".join(lines(ablation=both))
+    assert "not measured on confirm rows: mood.decide, mood.layout: each needs 142 more calls" in said
+
+
+@pytest.mark.parametrize(
+    ("stopped", "told"), [("calls", "the budget held no more calls"), ("interrupted", "this is the best so far")]
+)
+def test_what_stopped_it_is_told(stopped: str, told: str) -> None:
+    assert any(told in line for line in lines(stopped_by=stopped)[:6])
+
+
+@pytest.mark.attack("terminal")
+def test_what_a_record_holds_cannot_steer_the_terminal() -> None:
+    said = tuning_text(demo_tuning(diff="+\x1b[2J", why="\x1b]0;x\x07", notes=["\x1b[1m"], target="\x1b[A"))
+    assert said.replace("\n", "").isprintable()
+
+
+def test_a_graded_metric_is_shown_in_its_own_units() -> None:
+    metric = {"name": "seconds", "kind": "edit", "bounds": [0, 10], "higher_is_better": False}
+    assert "improved: +0.10 [+0.02, +0.18] by seconds" in "\n".join(lines(metric=metric))
+
+
+def plan(**more: Any) -> Plan:
+    told: dict[str, Any] = {
+        "target": "mood",
+        "suite": "moods",
+        "metric": "accuracy",
+        "optimizer": "race",
+        "search": 78,
+        "pool": 16,
+        "confirm": 142,
+        "axes": [
+            Parameter(name="mood.layout", step="mood", kind="layout", levels=(Choice("as written"), Choice("json")))
+        ],
+        "candidates": 24,
+        "calls": 600,
+        "confirm_calls": 284,
+        "limits": Limits(calls=600, minutes=10),
+        "minutes": 3.4,
+        "smallest": 0.1,
+        "notes": ["one row is wrong"],
+        **more,
+    }
+    return Plan(**told)
+
+
+def test_a_plan_tells_rows_calls_time_and_what_is_tried() -> None:
+    said = plan_text(plan())
+    assert "78 rows to search on and 16 for examples, 142 that the search never sees to confirm" in said
+    assert "600 calls at most, 284 of them set aside to confirm; 10 minutes at most; about 3 min" in said
+    assert "at most 24 candidates over 1 axis:\n    mood.layout  2  as written · json" in said
+    assert "142 rows to confirm show a gain of 10 points four times in five" in said
+    assert said.endswith("· one row is wrong")
+
+
+def test_rows_that_hang_together_are_counted_by_their_clusters() -> None:
+    assert "12 clusters of rows to confirm show a gain of 10 points" in detectable_gain_text(plan(clusters=12))
+    found = {**demo_tuning()["difference"], "unit": "cluster", "n": 12}
+    said = "\n".join(lines(difference=found))
+    assert "on 12 clusters that the search never saw" in " ".join(said.split())
+    assert f"{found['better']} clusters better" in said
+
+
+def test_before_anything_is_measured_no_time_is_told() -> None:
+    assert "min" not in plan_text(plan(minutes=None, limits=Limits())).partition("\n    mood")[0].replace("confirm", "")
+
+
+@pytest.mark.parametrize(("smallest", "asks"), [(0.1, False), (0.11, True), (None, True)])
+def test_a_person_is_asked_where_only_a_large_gain_could_be_shown(smallest: float | None, asks: bool) -> None:
+    assert plan(smallest=smallest).asks is asks
+    assert ("no gain" in detectable_gain_text(plan(smallest=smallest))) == (smallest is None)
+
+
+def test_a_plan_is_json() -> None:
+    told = plan().record()
+    assert told["axes"] == [{"name": "mood.layout", "step": "mood", "kind": "layout", "levels": ["as written", "json"]}]
+    assert told["rows"] == {"search": 78, "pool": 16, "confirm": 142, "clusters": None}
+    assert told["budget"] == {"calls": 600, "tokens": None, "minutes": 10}

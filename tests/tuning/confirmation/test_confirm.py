@@ -1,0 +1,162 @@
+"""The confirmation: start and pick on all confirm rows, and what may be said of that."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from promptkit.errors import BudgetSpent, RequestRefused
+from promptkit.runtimes.base import Reply, Request
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.scripted import request_text
+from promptkit.tuning.confirmation.confirm import confirm, holdout_key, measured_gain, pair_key
+from promptkit.tuning.data_split import DataSplit, read_data_split
+from promptkit.tuning.search_space.candidate import Candidate, Choice
+from tests.engine.helpers import Folder
+from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.tunings import TuneBench, luck, row_of, rows, truth
+
+START = Candidate()
+PICK = Candidate({"mood.layout": Choice("markdown", {"mood.layout": "markdown"})})
+MACRO = "data: rows.jsonl\ntarget: mood\nmetrics: {macro: f1}\n"
+
+
+def says(right: dict[bool, float], tokens: dict[bool, int] | None = None) -> Callable[[Request], Reply]:
+    """Return a script that is right on such a share of rows, without and with the pick's layout."""
+
+    def answer(request: Request) -> Reply:
+        number, is_pick = row_of(request), "##" in request_text(request)
+        told = truth(number) if luck(number, right[is_pick]) else truth(number + 1)
+        return Reply(text=told, tokens_in=(tokens or {}).get(is_pick, 10), tokens_out=0)
+
+    return answer
+
+
+@asynccontextmanager
+async def opened(
+    folder: Folder,
+    script: Callable[[Request], Reply | Exception],
+    count: int = 100,
+    text: str | None = None,
+    budget: Budget | None = None,
+) -> AsyncIterator[tuple[Opened, DataSplit]]:
+    bench = TuneBench(folder, count)
+    suite = bench.start(text)
+    async with open_field(bench, script, suite, budget=budget) as found:
+        yield found, read_data_split(suite)
+
+
+async def test_a_large_gain_is_shown(folder: Folder) -> None:
+    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, ground):
+        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+
+    assert (said.outcome, said.why) == ("improved", "the interval of the difference lies above 0")
+    assert said.difference is not None
+    assert said.difference.low > 0
+    assert (said.difference.level, said.difference.n) == (0.95, len(ground.confirm))
+    assert said.difference.mean == (said.difference.better - said.difference.worse) / len(ground.confirm)
+    assert said.rows_needed is None
+
+
+async def test_only_start_and_pick_are_asked_on_the_confirm_rows_and_each_once(folder: Folder) -> None:
+    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, ground):
+        await confirm(found.field, START, PICK, ground, ordinal=1)
+        asked = sorted(row_of(each) for each in found.runtime.requests)
+
+    assert asked == sorted([*ground.confirm] * 2)
+
+
+async def test_a_loss_is_not_shown_and_says_how_many_rows_could_tell(folder: Folder) -> None:
+    async with opened(folder, says({False: 0.8, True: 0.7})) as (found, ground):
+        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+
+    assert said.outcome == "not shown"
+    assert said.difference is not None
+    assert said.difference.mean < 0
+    assert said.rows_needed is not None
+    assert said.rows_needed > len(ground.confirm)
+
+
+async def test_each_further_verdict_on_the_same_rows_has_a_wider_interval(folder: Folder) -> None:
+    async with opened(folder, says({False: 0.5, True: 0.7})) as (found, ground):
+        widths = []
+        for ordinal in (1, 2, 3):
+            said = await confirm(found.field, START, PICK, ground, ordinal=ordinal)
+            assert said.difference is not None
+            widths.append(said.difference.high - said.difference.low)
+
+    assert widths == sorted(widths)
+    assert widths[0] < widths[2]
+
+
+async def test_few_rows_show_nothing(folder: Folder) -> None:
+    async with opened(folder, says({False: 0.0, True: 1.0}), count=29) as (found, ground):
+        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+
+    assert said.outcome == "not shown"
+    assert "fewer than 30 rows" in said.why
+
+
+@pytest.mark.parametrize("text", [None, MACRO])
+async def test_a_missing_answer_of_the_pick_does_not_help_it(folder: Folder, text: str | None) -> None:
+    answer = says({False: 0.5, True: 0.9})
+
+    def refusing(request: Request) -> Reply | Exception:
+        is_lost = "##" in request_text(request) and row_of(request) % 9 == 0
+        return RequestRefused("too long") if is_lost else answer(request)
+
+    async with opened(folder, refusing, text=text) as (found, ground):
+        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+
+    assert (said.outcome, said.why) == ("not shown", "too many confirm rows have no answer")
+
+
+async def test_a_metric_that_is_no_mean_has_the_interval_of_its_own(folder: Folder) -> None:
+    async with opened(folder, says({False: 0.5, True: 0.95}), text=MACRO) as (found, ground):
+        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+        back = measured_gain(found.field, PICK, START, ground.confirm)
+
+    assert said.outcome == "improved"
+    assert said.difference is not None
+    assert (back.mean, back.low, back.high) == pytest.approx(
+        (-said.difference.mean, -said.difference.high, -said.difference.low)
+    )
+
+
+async def test_a_pick_that_is_shorter_and_as_good_is_told_as_cheaper(folder: Folder) -> None:
+    same = says({False: 0.9, True: 0.9}, {False: 100, True: 80})
+    async with opened(folder, same, count=400) as (found, ground):
+        cheaper = await confirm(found.field, START, PICK, ground, ordinal=1)
+    assert (cheaper.outcome, cheaper.is_cheaper) == ("not shown", True)
+
+
+@pytest.mark.parametrize(("share", "tokens"), [(0.9, 81), (0.8, 50)])
+async def test_a_pick_that_is_hardly_shorter_or_worse_is_not(folder: Folder, share: float, tokens: int) -> None:
+    async with opened(folder, says({False: 0.9, True: share}, {False: 100, True: tokens}), 400) as (found, ground):
+        assert not (await confirm(found.field, START, PICK, ground, ordinal=1)).is_cheaper
+
+
+async def test_a_budget_that_ends_in_it_leaves_no_verdict_and_keeps_what_was_asked(folder: Folder) -> None:
+    async with opened(folder, says({False: 0.5, True: 0.9}), budget=Budget(50)) as (found, ground):
+        with pytest.raises(BudgetSpent):
+            await confirm(found.field, START, PICK, ground, ordinal=1)
+
+        assert sum(len(list(found.field.cells(each, ground.confirm))) for each in (START, PICK)) == 50
+
+
+def test_confirm_rows_are_told_by_what_they_hold_in_whatever_order(folder: Folder) -> None:
+    bench = TuneBench(folder, 60)
+    first = holdout_key(read_data_split(bench.start()))
+    bench.rows(list(reversed(rows(60))))
+    turned = holdout_key(read_data_split(bench.start()))
+    bench.rows(rows(61))
+    longer = holdout_key(read_data_split(bench.start()))
+
+    assert first == turned != longer
+
+
+def test_a_pair_is_told_from_the_pair_the_other_way_round() -> None:
+    assert pair_key(b"start", b"pick") == pair_key(b"start", b"pick") != pair_key(b"pick!", b"start"[:4])
+    assert pair_key(b"a" * 16, b"b" * 16) != pair_key(b"b" * 16, b"a" * 16)

@@ -1,0 +1,54 @@
+"""A field of candidates over a small project, on a scripted model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from promptkit.evaluation.cells.saver import ReplyCache
+from promptkit.evaluation.suite.binding import Binder
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.scripted import Script, Scripted
+from promptkit.storage.files import frozen_files
+from promptkit.storage.store import Store
+from promptkit.tuning.evaluator import Evaluator
+from tests.evaluation.suites import Bench, Given
+
+
+@dataclass
+class Opened:
+    """A field with what stands behind it."""
+
+    field: Evaluator
+    runtime: Scripted
+    budget: Budget
+    store: Store
+    suite: Suite
+    models: Models
+
+
+@asynccontextmanager
+async def open_field(
+    bench: Bench, script: Script | Scripted, suite: Suite | None = None, *, budget: Budget | None = None, **how: Any
+) -> AsyncIterator[Opened]:
+    """Open the store and a field over all rows of a suite (left out: the bench's own)."""
+    suite = suite or bench.suite()
+    runtime = script if isinstance(script, Scripted) else Scripted(script)
+    spend = budget or Budget(inf)
+    binder = Binder(suite)
+    rows = [binder.bind(row, index) for index, row in enumerate(suite.data.rows())]
+    with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
+        number = store.begin_run("tune", suite.target, model={})
+        models = Given(runtime, replies)
+        field = Evaluator(suite, rows, models=models, store=store, budget=spend, number=number, **how)
+        yield Opened(field, runtime, spend, store, suite, models)
+
+
+def places(field: Evaluator) -> Sequence[int]:
+    """Return all rows of a field."""
+    return range(len(field.rows))

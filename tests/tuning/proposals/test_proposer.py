@@ -1,0 +1,135 @@
+"""A teacher in a tuning: when it is asked, what becomes of what it proposes, and that it sees no confirm row."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.scripted import Scripted, request_text
+from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.proposals.proposer import Proposer, find_teacher
+from promptkit.tuning.search_space.candidate import Candidate
+from tests.engine.helpers import Folder
+from tests.tuning.evaluators import open_field
+from tests.tuning.logs import numbers_in, sides
+from tests.tuning.tunings import TuneBench, luck, row_of, truth
+
+CALLS = 700
+KIND = "Judge with kindness whether what is said is good or bad, whoever may have said it."
+
+
+class Pupil:
+    """A model that is better with kind instructions, and as a teacher proposes them: one text after the other."""
+
+    def __init__(self, *proposals: str, share: float = 0.55) -> None:
+        self.proposals = proposals
+        self.share = share
+        self.lessons: list[str] = []
+
+    def __call__(self, request: Request) -> str:
+        text = request_text(request)
+        if "were wrong" in text:
+            self.lessons.append(text)
+            return f"```\n{self.proposals[int(request.sample) % len(self.proposals)]}\n```"
+        share = 0.97 if "kindness" in text else self.share
+        return truth(row_of(request) + (not luck(row_of(request), share)))
+
+
+@pytest.fixture
+def bench(folder: Folder) -> TuneBench:
+    return TuneBench(folder, 150)
+
+
+async def test_what_a_teacher_proposes_is_raced_and_may_be_picked(bench: TuneBench) -> None:
+    pupil = Pupil(KIND)
+    ran = await bench.tune(pupil, calls=CALLS, teacher="embedded")
+
+    assert pupil.lessons
+    assert ran.record["best"]["choices"]["mood.wording"].startswith("teacher")
+    assert ran.record["verdict"] == "improved"
+    assert ran.record["calls"] <= CALLS
+    assert "wording" in [each["name"] for each in ran.record["stages"]]
+
+
+async def test_a_teacher_is_shown_no_confirm_row(bench: TuneBench) -> None:
+    pupil = Pupil(KIND)
+    await bench.tune(pupil, calls=CALLS, teacher="embedded")
+    shown = {number for lesson in pupil.lessons for number in numbers_in(lesson)}
+
+    assert shown
+    assert shown <= set(sides(bench).order)
+
+
+@pytest.mark.parametrize("proposal", ["", "Say whether it is good or bad."])
+async def test_a_proposal_that_may_not_be_tried_is_told_and_the_tuning_goes_on(bench: TuneBench, proposal: str) -> None:
+    ran = await bench.tune(Pupil(proposal), calls=CALLS, teacher="embedded", only=("wording",))
+
+    assert ran.record["status"] == "done"
+    assert "wording" not in [each["name"] for each in ran.record["stages"]]
+    assert any("a proposal for `mood` is refused" in each for each in ran.record["notes"])
+
+
+async def test_a_teacher_is_not_asked_where_next_to_nothing_fails(bench: TuneBench) -> None:
+    pupil = Pupil(KIND, share=0.98)
+    ran = await bench.tune(pupil, calls=CALLS, teacher="embedded")
+
+    assert pupil.lessons == []
+    assert any("the teacher is not asked" in each for each in ran.record["notes"])
+
+
+async def test_a_teacher_is_not_asked_where_wording_is_not_to_vary(bench: TuneBench) -> None:
+    pupil = Pupil(KIND)
+    await bench.tune(pupil, calls=CALLS, teacher="embedded", only=("layout",))
+
+    assert pupil.lessons == []
+
+
+async def test_a_winner_is_asked_more_rows_until_a_teacher_has_failures_enough_and_no_further_than_calls_hold(
+    bench: TuneBench,
+) -> None:
+    order = range(60)
+    for calls, rows in ((60, 30), (30, 20), (15, 10)):  # Every third row fails; a tenth is asked already.
+        async with open_field(bench, fails_each_third, bench.start()) as opened:
+            teaching = Proposer(opened.field, None, "mood", None, TuningProgress())  # type: ignore[arg-type]
+            await opened.field.have([Candidate()], order[:10])
+            found = await teaching.enough(Candidate(), order, 10, calls, of=60)
+
+            assert list(found) == list(order[:rows])
+
+
+def fails_each_third(request: Request) -> str:
+    return truth(row_of(request) + (row_of(request) % 3 == 0))
+
+
+class Asked(Models):
+    """Models that note which are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("auto")
+        self.names: list[str | None] = []
+
+    async def get(self, reference: str | None = None) -> Client:
+        self.names.append(reference)
+        return Client(Scripted([]))
+
+
+@pytest.mark.parametrize(
+    ("named", "reference", "asked"),
+    [
+        ("ollama/large", "ollama/qwen2.5:0.5b", ["ollama/large"]),
+        (None, "ollama/qwen2.5:7b", ["own"]),
+        (None, "ollama/qwen2.5:0.5b", []),
+    ],
+)
+async def test_who_was_named_teaches_else_the_tuned_model_where_it_is_large(
+    named: str | None, reference: str, asked: list[str]
+) -> None:
+    models, standing = Asked(), TuningProgress()
+    model = Model(reference=reference, digest="d", capabilities=frozenset())
+    found = await find_teacher(named, "own", model, models, standing)
+
+    assert models.names == asked
+    assert (found is None) == (not asked)
+    assert bool(standing.noted) == (not asked)

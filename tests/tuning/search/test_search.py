@@ -1,0 +1,175 @@
+"""A search on one field: what leaves the space, what is screened and raced, and what it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from math import inf
+from typing import Any
+
+import pytest
+
+from promptkit.errors import BudgetSpent
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.scripted import CAPABILITIES, Script, Scripted, request_text
+from promptkit.tuning.calibration import CandidateCalibration
+from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.search.race import Block
+from promptkit.tuning.search.search import RaceRunner, Search
+from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
+from promptkit.tuning.trials import Estimates, SearchResult
+from tests.engine.helpers import Folder
+from tests.tuning.evaluators import open_field
+from tests.tuning.tunings import TuneBench, luck, row_of, truth
+
+ROWS = 60
+
+
+def axis(kind: str, *levels: Choice) -> Parameter:
+    return Parameter(name=f"mood.{kind}", step="mood", kind=kind, levels=(Choice("as written"), *levels))  # type: ignore[arg-type]
+
+
+LAYOUTS = axis("layout", *(Choice(name, {"mood.layout": name}) for name in ("markdown", "json", "prefix")))
+CUES = axis("decide", *(Choice(cue, {"mood.cue": cue}) for cue in ("Mood:", "Answer:")))
+WAYS = axis("decide", Choice("constrain", {"mood.decide": "constrain"}), Choice("cue", {"mood.cue": "Mood:"}))
+SAMPLED = axis("technique", Choice("samples", {"mood.technique": "self_consistency"}, requests=5.0))
+
+
+def pays(request: Request) -> str:
+    """Markdown and the mood's cue are better, and best together."""
+    text = request_text(request)
+    share = 0.5 + 0.2 * ("##" in text) + 0.2 * ("Mood:" in text)
+    return truth(row_of(request) + (not luck(row_of(request), share)))
+
+
+@asynccontextmanager
+async def searching(
+    folder: Folder, axes: Sequence[Parameter], script: Script | Scripted = pays, **how: Any
+) -> AsyncIterator[tuple[Search, Budget, Scripted, TuningProgress]]:
+    bench, budget, standing = TuneBench(folder, ROWS), Budget(inf), TuningProgress()
+    runtime = script if isinstance(script, Scripted) else Scripted(script)
+    async with open_field(bench, runtime, bench.start(), budget=budget) as opened:
+        evidence = Estimates(opened.field, CandidateCalibration(opened.field, None))
+        search = Search(evidence, range(ROWS), axes, standing=standing, seed=0, **how)
+        yield search, budget, runtime, standing
+
+
+def stages(found: SearchResult) -> list[str]:
+    return [each.name for each in found.stages]
+
+
+async def test_levels_that_pay_together_are_picked(folder: Folder) -> None:
+    async with searching(folder, [CUES, LAYOUTS]) as (search, budget, _, _):
+        found = await search.run(500)
+
+    assert found.pick.changes == {"mood.cue": "Mood:", "mood.layout": "markdown"}
+    assert stages(found) == ["smoke", "screen", "race"]
+    assert found.ranked[0] == found.pick
+    assert budget.spent <= 500
+    assert budget.most == inf
+
+
+@pytest.mark.parametrize("calls", [16, 40, 90, 119, 121, 200])
+async def test_no_more_is_asked_than_it_may_and_few_calls_are_not_screened(folder: Folder, calls: int) -> None:
+    async with searching(folder, [CUES, LAYOUTS]) as (search, _, runtime, _):
+        found = await search.run(calls)
+
+        assert len(runtime.requests) <= calls
+    assert ("screen" in stages(found)) == (calls - 8 >= 120)
+
+
+async def test_two_searches_of_the_same_end_the_same(folder: Folder) -> None:
+    async with searching(folder, [CUES, LAYOUTS]) as (search, *_):
+        first = await search.run(300)
+    async with searching(folder, [CUES, LAYOUTS]) as (search, _, runtime, _):
+        again = await search.run(300)
+
+        assert runtime.requests == []
+    assert (again.pick, again.stages, again.seen) == (first.pick, first.stages, first.seen)
+
+
+async def test_a_way_to_decide_whose_answers_do_not_parse_leaves_the_space(folder: Folder) -> None:
+    def unread(request: Request) -> str:
+        return "perhaps" if request.grammar else pays(request)
+
+    # The answer is under a grammar by name alone: nobody holds the model to it.
+    runtime = Scripted(unread, capabilities=CAPABILITIES)
+    async with searching(folder, [WAYS, LAYOUTS], runtime) as (search, _, _, standing):
+        found = await search.run(400)
+
+    assert any("`mood.decide: constrain` is left out" in each for each in standing.noted)
+    screened = [each for each in found.seen.values() if each.stage != "smoke"]
+    assert screened
+    assert all("mood.decide" not in each.candidate.changes for each in screened)
+
+
+async def test_what_costs_more_than_could_be_confirmed_is_not_asked(folder: Folder) -> None:
+    async with searching(folder, [SAMPLED, LAYOUTS], most_requests=2.0) as (search, _, _, standing):
+        found = await search.run(300)
+
+    assert any("`mood.technique: samples` is not tried" in each for each in standing.noted)
+    assert all("mood.technique" not in each.candidate.changes for each in found.seen.values())
+
+
+async def test_a_level_that_cannot_be_is_told_and_left_out(folder: Folder) -> None:
+    broken = axis("layout", Choice("nowhere", {"mood.layout": "nowhere"}), *LAYOUTS.levels[1:])
+    async with searching(folder, [broken, CUES]) as (search, _, _, standing):
+        found = await search.run(300)
+
+    assert any("cannot be" in each and "nowhere" in each for each in standing.noted)
+    assert found.pick.changes["mood.layout"] == "markdown"
+
+
+async def test_entrants_are_raced_in_any_case(folder: Folder) -> None:
+    entrant = Candidate({"mood.layout": LAYOUTS.levels[3]})
+    async with searching(folder, [CUES], entrants=[entrant]) as (search, *_):
+        found = await search.run(300)
+
+    assert found.seen[entrant.key].stage == "race"
+
+
+async def test_a_search_on_a_base_changes_only_its_own_axes(folder: Folder) -> None:
+    base = Candidate({"mood.layout": LAYOUTS.levels[1]})
+    async with searching(folder, [CUES], base=base) as (search, *_):
+        found = await search.run(300)
+
+    assert found.pick.changes == {"mood.layout": "markdown", "mood.cue": "Mood:"}
+    assert all(each.candidate.changes["mood.layout"] == "markdown" for each in found.seen.values())
+
+
+async def test_where_the_start_is_best_it_is_the_pick(folder: Folder) -> None:
+    def worsened(request: Request) -> str:
+        share = 0.9 if "<INPUT>" in request_text(request) else 0.4
+        return truth(row_of(request) + (not luck(row_of(request), share)))
+
+    async with searching(folder, [LAYOUTS], worsened) as (search, *_):
+        found = await search.run(300)
+
+    assert found.pick == found.chosen == Candidate()
+
+
+async def test_whoever_is_out_is_told_while_it_goes_on(folder: Folder) -> None:
+    async with searching(folder, [CUES, LAYOUTS]) as (search, _, _, standing):
+        found = await search.run(400)
+
+    dropped = {each.candidate.name for each in found.seen.values() if each.stage == "race" and each.why}
+    assert dropped
+    assert {name for name, _ in standing.dropped} == dropped
+    assert standing.best is not None
+    assert standing.best.mean is not None
+
+
+async def test_where_the_first_block_of_the_race_breaks_off_the_screen_says_what_is_best(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks_off(racing: RaceRunner) -> AsyncIterator[Block]:
+        raise BudgetSpent("the budget is spent")
+        yield Block((0,), range(0))
+
+    monkeypatch.setattr(RaceRunner, "blocks", breaks_off)
+    async with searching(folder, [CUES, LAYOUTS]) as (search, _, _, standing):
+        found = await search.run(500)
+
+    assert found.pick.changes
+    assert standing.best is not None and standing.best.name == found.pick.name

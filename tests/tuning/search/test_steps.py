@@ -1,0 +1,176 @@
+"""The search over several steps: each alone, the last first, then together with what is in question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from promptkit.errors import ServerFailed
+from promptkit.runtimes.base import Request
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.scripted import request_text
+from promptkit.tuning.calibration import CandidateCalibration
+from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.search.screening import Effects
+from promptkit.tuning.search.search import Search
+from promptkit.tuning.search.steps import CHOICES_IN_QUESTION, _in_question, _of_step, _without_step
+from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
+from promptkit.tuning.trials import Estimates
+from tests.engine.helpers import Folder
+from tests.tuning.evaluators import open_field
+from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advise, advised, noted
+from tests.tuning.tunings import Ran, right_where
+
+SUITE = "data: rows.jsonl\ntarget: noted\nmetrics: {accuracy: label}\n"
+LAYOUTS = "{note.layout: [xml, markdown], mood.layout: [xml, markdown, json]}"
+ROWS, CALLS = 80, 700
+
+
+def cells_of(name: str) -> Choice:
+    return Choice(name, {"note.layout": name})
+
+
+AXIS = Parameter(
+    name="note.layout",
+    step="note",
+    kind="layout",
+    levels=(Choice("as written"), *map(cells_of, ("markdown", "json", "prefix", "raw"))),
+)
+
+
+def answer(request: Request) -> str:
+    text = request_text(request)
+    if "Note what is said" in text:
+        return f"{'long' if '##' in text else 'short'} note"
+    return right_where(lambda told: 0.5 + 0.2 * ("long note" in told) + 0.2 * ("##" in told))(request)
+
+
+async def tune(folder: Folder, **wishes: Any) -> Ran:
+    bench, target = noted(folder, ROWS, LAYOUTS)
+    return await bench.tune(answer, text=SUITE, target=target, calls=CALLS, **wishes)
+
+
+def steps(ran: Ran) -> list[str | None]:
+    """Return the steps that were searched, in their order; None is all together."""
+    found = [each["step"] for each in ran.record["stages"] if each["name"] == "race"]
+    return list(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize(
+    ("mode", "searched"), [("stepwise", ["mood", "note"]), ("joint", [None]), ("both", ["mood", "note", None])]
+)
+async def test_steps_are_searched_alone_the_last_first_or_together_or_both(
+    folder: Folder, mode: str, searched: list[str | None]
+) -> None:
+    ran = await tune(folder, mode=mode)
+
+    assert steps(ran) == searched
+    assert ran.record["best"]["changes"] == {"note.layout": "markdown", "mood.layout": "markdown"}
+    assert ran.record["calls"] <= CALLS
+
+
+async def test_a_step_before_others_is_searched_with_what_was_chosen_for_those(folder: Folder) -> None:
+    ran = await tune(folder, mode="stepwise")
+    notes = [each for each in ran.record["candidates"] if "note.layout" in each["choices"]]
+
+    assert notes
+    assert all(each["choices"].get("mood.layout") == "markdown" for each in notes)
+
+
+async def test_rows_of_the_last_step_take_what_comes_before_from_the_store(folder: Folder) -> None:
+    ran = await tune(folder, mode="stepwise")
+    asked = [request_text(each) for each in ran.runtime.requests]
+
+    assert len(set(asked)) == len(asked)
+    assert ran.record["cached"] > 0
+
+
+async def test_one_step_alone_is_searched_as_it_is_whatever_the_mode(folder: Folder) -> None:
+    ran = await tune(folder, mode="both", only=("mood",))
+
+    assert steps(ran) == ["mood"]
+
+
+async def test_what_was_tuned_on_the_inputs_of_the_data_is_checked_on_what_the_steps_before_give(
+    folder: Folder,
+) -> None:
+    bench, target = advised(folder, 100)
+    ran = await bench.tune(
+        advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=700, mode="stepwise", only=("layout", "wording")
+    )
+
+    assert any("with what the steps before it give" in each for each in ran.record["notes"])
+
+
+async def test_a_tuning_with_labels_of_steps_is_the_same_again_and_asks_nothing(folder: Folder) -> None:
+    ran = []
+    for _ in range(2):
+        bench, target = advised(folder, 100)
+        ran.append(await bench.tune(advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=1_000))
+
+    first, second = ({key: each.record[key] for key in ("stages", "best", "calls", "ordinal")} for each in ran)
+    assert first == second
+    assert ran[1].runtime.requests == []
+
+
+async def test_what_ends_a_search_in_a_step_with_labels_leaves_the_best_so_far_of_that_step(folder: Folder) -> None:
+    bench, target = advised(folder, 100)
+    asked = 0
+
+    def gone(request: Request) -> str:
+        nonlocal asked
+        asked += 1
+        if asked > 300:
+            raise ServerFailed("the server is gone")
+        return advise(request)
+
+    ran = await bench.tune(gone, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=1_500)
+
+    assert ran.record["status"] == "incomplete"
+    assert [each["name"] for each in ran.record["stages"]][-1] != "confirm"
+    assert ran.record["best"]["choices"]
+
+
+async def test_what_the_steps_chose_is_the_pick_until_a_race_together_says_more(folder: Folder) -> None:
+    bench, target = noted(folder, ROWS, LAYOUTS)
+    async with open_field(bench, answer, bench.start(SUITE, target=target), budget=Budget(3)) as opened:
+        evidence = Estimates(opened.field, CandidateCalibration(opened.field, None))
+        winner = Candidate({"mood.layout": Choice("markdown", {"mood.layout": "markdown"})})
+        search = Search(evidence, range(ROWS), (AXIS,), standing=TuningProgress(), entrants=[winner])
+        found = await search.run(3)
+
+    assert found.pick == winner
+
+
+def test_in_question_are_the_start_the_chosen_and_the_next_best() -> None:
+    effects = Effects(
+        mean=0.5,
+        added={"note.layout": {"as written": 0.0, "markdown": -0.3, "json": 0.2, "prefix": 0.1, "raw": -0.1}},
+        axes=(AXIS,),
+        rows=5.0,
+    )
+    winner = Candidate({"note.layout": cells_of("json")})
+
+    names = [each.name for each in _in_question(AXIS, [winner], effects).levels]
+    assert names == ["as written", "json", "prefix"]
+    assert len(names) == CHOICES_IN_QUESTION
+
+
+def test_all_that_was_chosen_is_in_question() -> None:
+    chosen = [Candidate({"note.layout": cells_of(name)}) for name in ("raw", "json", "prefix")]
+
+    assert [each.name for each in _in_question(AXIS, chosen, None).levels] == ["as written", "raw", "json", "prefix"]
+
+
+def test_a_small_axis_is_in_question_as_a_whole() -> None:
+    small = Parameter(name="note.layout", step="note", kind="layout", levels=AXIS.levels[:3])
+
+    assert _in_question(small, [Candidate()], None) == small
+
+
+def test_a_step_of_a_candidate_is_what_it_changes_there() -> None:
+    both = Candidate({"note.layout": cells_of("json"), "mood.cue": Choice("cue", {"mood.cue": "Mood:"})})
+
+    assert _of_step(both, "note").changes == {"note.layout": "json"}
+    assert _without_step(both, "note").changes == {"mood.cue": "Mood:"}

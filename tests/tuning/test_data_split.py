@@ -1,0 +1,345 @@
+"""What a search stands on: rows that can be asked, in one order, some of them for demonstrations, the rest unseen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from math import ceil, floor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.errors import InputError
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.tuning.data_split import (
+    POOL_ROWS,
+    DataSplit,
+    holdout_share,
+    read_data_split,
+    row_content,
+    row_labels,
+    row_order,
+    split_rows,
+    step_data_split,
+)
+from tests.engine.helpers import Folder
+from tests.evaluation.suites import SUITE
+from tests.tuning.planted import ADVISED_SUITE, STEP_LABELS, advised
+from tests.tuning.tunings import TuneBench, rows
+
+
+@pytest.fixture
+def bench(folder: Folder) -> TuneBench:
+    return TuneBench(folder, 100)
+
+
+def shares(found: DataSplit) -> tuple[list[int], list[int], list[int]]:
+    return sorted(found.order), sorted(found.pool), sorted(found.confirm)
+
+
+def test_each_row_is_searched_shown_or_kept_and_only_that(bench: TuneBench) -> None:
+    found = read_data_split(bench.start())
+
+    assert sorted([*found.order, *found.pool, *found.confirm]) == list(range(100))
+    assert found.search == (*found.order, *found.pool)
+
+
+def test_a_quarter_of_the_search_rows_is_for_demonstrations_and_at_most_sixteen(bench: TuneBench) -> None:
+    small, large = read_data_split(bench.start()), TuneBench(bench.folder, 400)
+    assert len(small.pool) == len(small.search) // 4
+    assert len(read_data_split(large.start()).pool) == POOL_ROWS
+
+
+def test_without_a_pool_all_search_rows_are_scored(bench: TuneBench) -> None:
+    assert read_data_split(bench.start(), pooled=False).pool == ()
+
+
+def test_the_order_is_that_of_a_seed_and_the_split_of_none(bench: TuneBench) -> None:
+    first, same, other = (read_data_split(bench.start(), seed=seed) for seed in (0, 0, 1))
+
+    assert first.order == same.order != other.order
+    assert first.confirm == other.confirm
+
+
+def test_labels_are_balanced_on_both_sides_and_in_the_pool(bench: TuneBench) -> None:
+    found = read_data_split(bench.start())
+    assert found.labels is not None
+    for places in (found.order, found.pool, found.confirm):
+        good = sum(found.labels[place] == "good" for place in places)
+        assert abs(good - len(places) / 2) <= 1
+
+
+def test_a_recorded_split_is_kept(bench: TuneBench) -> None:
+    before = read_data_split(bench.start())
+    bench.rows(rows(150))
+    after = read_data_split(bench.start(), (before.salt, before.share))
+
+    assert set(before.confirm) <= set(after.confirm)
+    assert not set(before.search) & set(after.confirm)
+    assert (after.salt, after.share) == (before.salt, before.share)
+
+
+def test_rows_that_are_wrong_are_left_out_and_counted(bench: TuneBench) -> None:
+    bench.rows([each if number % 10 else {"text": each["text"]} for number, each in enumerate(rows(100))])
+    found = read_data_split(bench.start())
+
+    assert (found.wrong, len(found.rows)) == (10, 90)
+
+
+def test_a_row_that_stands_several_times_counts_once_on_its_side(bench: TuneBench) -> None:
+    once = read_data_split(bench.start())
+    bench.rows(
+        [{**each, "text": each["text"].upper() if again else each["text"]} for again in (0, 1) for each in rows(100)]
+    )
+    twice = read_data_split(bench.start(), (once.salt, once.share))
+
+    assert (twice.duplicates, len(twice.rows), twice.size) == (100, 200, 100)
+    assert twice.confirm == once.confirm
+    assert sorted(twice.search) == sorted(once.search)
+
+
+@pytest.mark.parametrize("together", [3, 5, 20])
+def test_rows_for_demonstrations_are_of_other_clusters_than_those_that_are_scored(
+    bench: TuneBench, together: int
+) -> None:
+    bench.rows([{**each, "of": number // together} for number, each in enumerate(rows(200))])
+    found = read_data_split(bench.start(SUITE.replace("rows.jsonl", "{file: rows.jsonl, cluster: of}")))
+    shown, scored = ({place // together for place in places} for places in (found.pool, found.order))
+
+    assert not shown & scored
+    assert bool(shown) == (together < POOL_ROWS)
+
+
+def test_where_no_row_can_be_used_the_rows_say_why(bench: TuneBench) -> None:
+    bench.rows([{"words": "x", "expect": "good"}] * 3)
+
+    with pytest.raises(InputError, match="text"):
+        read_data_split(bench.start())
+
+
+class TestSteps:
+    def suite(self, folder: Folder, text: str) -> Suite:
+        bench, target = advised(folder, 60)
+        return bench.start(text, target=target)
+
+    def test_a_steps_rows_are_split_as_those_of_the_target(self, folder: Folder) -> None:
+        suite = self.suite(folder, ADVISED_SUITE + STEP_LABELS)
+        whole = read_data_split(suite)
+        for own in suite.steps:
+            found = step_data_split(own, whole)
+            assert shares(found) == shares(whole)
+            assert found.order == whole.order
+
+    def test_rows_that_a_step_cannot_take_are_out_of_its_search(self, folder: Folder) -> None:
+        bench, target = advised(folder, 60)
+        kept = rows(60)
+        bench.rows([{**each, "advice": "keep" if each["expect"] == "good" else "drop"} for each in kept])
+        lines = (folder.root / "evals/rows.jsonl").read_text(encoding="utf-8").splitlines()
+        some = [line.replace('"expect"', '"unknown"') if at % 5 == 0 else line for at, line in enumerate(lines)]
+        (folder.root / "evals/rows.jsonl").write_text("\n".join(some) + "\n", encoding="utf-8")
+        suite = bench.start(ADVISED_SUITE + STEP_LABELS, target=target)
+        whole = read_data_split(suite)
+        tone = step_data_split(next(each for each in suite.steps if each.wanted.step == "tone"), whole)
+
+        assert tone.wrong == 12
+        assert set(tone.order) == {place for place in whole.order if place % 5}
+        assert set(tone.confirm) == {place for place in whole.confirm if place % 5}
+
+
+@pytest.mark.parametrize(
+    ("expected", "labels"),
+    [
+        (["a", "b"], ("a", "b")),
+        ([True, False], (True, False)),
+        ([["a"], ["b"]], None),
+        ([None, "a"], None),
+        ([0.5, 0.25], None),
+        (list(range(21)), None),
+    ],
+)
+def test_labels_are_plain_values_of_a_few_classes(expected: list[object], labels: tuple[object, ...] | None) -> None:
+    assert row_labels(expected) == labels
+
+
+contents = st.lists(st.text(max_size=5), min_size=1, max_size=80)
+
+
+def numbered(rows: int) -> list[str]:
+    return [f"row {number}" for number in range(rows)]
+
+
+@given(contents)
+def test_each_row_is_on_one_side(contents: list[str]) -> None:
+    split = split_rows(contents)
+
+    assert sorted(split.search + split.confirm) == list(range(len(contents)))
+
+
+@given(contents)
+def test_duplicates_are_on_one_side_and_counted(contents: list[str]) -> None:
+    split = split_rows(contents)
+
+    assert not {contents[row] for row in split.search} & {contents[row] for row in split.confirm}
+    assert split.duplicates == len(contents) - len(set(contents))
+
+
+@pytest.mark.parametrize(
+    ("rows", "confirm"), [(10, 6), (30, 18), (60, 36), (200, 120), (300, 180), (400, 200), (1_000, 500), (4_000, 500)]
+)
+def test_sizes_follow_the_number_of_rows(rows: int, confirm: int) -> None:
+    assert len(split_rows(numbered(rows)).confirm) == pytest.approx(confirm, abs=1)
+    assert holdout_share(rows) == pytest.approx(confirm / rows)
+
+
+@pytest.mark.parametrize("labels", [["yes"] * 30 + ["no"] * 70, ["a", "b", "c", "d"] * 25, ["a"] * 95 + ["b"] * 5])
+def test_each_label_has_its_share_within_a_row(labels: list[str]) -> None:
+    split = split_rows(numbered(100), labels=labels)
+    for label in set(labels):
+        kept = sum(labels[row] == label for row in split.confirm)
+        assert kept == pytest.approx(0.6 * labels.count(label), abs=1)
+
+
+def test_all_labels_together_have_their_share_within_a_row_too() -> None:
+    labels = ["a", "b", "c", "d"] * 15
+    for data in range(20):
+        split = split_rows([f"{data}: {content}" for content in numbered(60)], labels=labels)
+        assert len(split.confirm) == pytest.approx(36, abs=1)
+
+
+def test_where_no_salt_balances_all_labels_the_nearest_is_taken() -> None:
+    labels = [number % 20 for number in range(200)]
+    split = split_rows(numbered(200), labels=labels)
+
+    assert len(split.confirm) == pytest.approx(120, abs=4)
+    assert all(abs(sum(labels[row] == label for row in split.confirm) - 6) <= 4 for label in range(20))
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_rows_that_are_added_move_none(rows: int, more: int) -> None:
+    before = split_rows(numbered(rows))
+    after = split_rows(numbered(rows + more), recorded=(before.salt, before.share))
+
+    assert after.search[: len(before.search)] == before.search
+    assert after.confirm[: len(before.confirm)] == before.confirm
+
+
+def test_the_cap_on_confirm_rows_moves_none_either() -> None:
+    before = split_rows(numbered(900))
+    after = split_rows(numbered(3_000), recorded=(before.salt, before.share))
+
+    assert set(before.confirm) <= set(after.confirm)
+    assert after.share == before.share == 0.5
+
+
+def test_a_rows_side_is_that_of_its_content_alone() -> None:
+    split = split_rows(numbered(50))
+    alone = [split_rows([content], recorded=(split.salt, split.share)) for content in numbered(50)]
+
+    assert [row for row, each in enumerate(alone) if each.confirm] == list(split.confirm)
+
+
+def test_sides_stay_what_they_were_in_earlier_versions() -> None:
+    # A recorded salt is worth nothing if the same salt means another split one day.
+    assert split_rows(numbered(12), recorded=(7, 0.6)).confirm == (0, 2, 3, 4, 6, 9, 11)
+
+
+def test_a_cluster_is_on_one_side() -> None:
+    clusters = [f"document {number // 4}" for number in range(120)]
+    split = split_rows(numbered(120), clusters=clusters)
+
+    assert split.search
+    assert split.confirm
+    assert not {clusters[row] for row in split.search} & {clusters[row] for row in split.confirm}
+
+
+def test_a_row_of_another_cluster_that_holds_what_a_confirm_row_holds_is_on_neither_side() -> None:
+    clusters = [f"document {number // 4}" for number in range(120)]
+    contents = ["the same" if number % 4 == 0 else f"row {number}" for number in range(120)]
+    split = split_rows(contents, clusters=clusters)
+
+    assert len(split.search) + len(split.confirm) < 120
+    assert "the same" not in {contents[row] for row in split.search}
+    assert "the same" in {contents[row] for row in split.confirm}
+
+
+def test_rows_that_all_hold_the_same_leave_one_side_empty() -> None:
+    split = split_rows(["same"] * 40)
+
+    assert not (split.search and split.confirm)
+    assert split.duplicates == 39
+
+
+class TestContent:
+    def test_case_blanks_and_the_order_of_keys_are_left_aside(self) -> None:
+        one = row_content({"text": "A  good\nfilm ", "about": ["X", {"k": " Y"}]})
+
+        assert one == row_content({"about": ["x", {"k": "y"}], "text": "a good film"})
+
+    @pytest.mark.parametrize("other", [{"text": "good", "stars": 5}, {"text": "goods"}, {"title": "good"}, {"text": 1}])
+    def test_other_inputs_are_other_content(self, other: dict[str, object]) -> None:
+        assert row_content(other) != row_content({"text": "good"})
+
+
+def test_no_rows_and_unlike_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="0 rows"):
+        split_rows([])
+    with pytest.raises(ValueError, match="2 rows"):
+        split_rows(["a", "b"], labels=["x"])
+
+
+labels = st.lists(st.sampled_from("abcdefg"), max_size=120)
+seeds = st.integers(0, 1_000)
+
+
+@given(labels, seeds)
+def test_each_row_is_met_once(labels: list[str], seed: int) -> None:
+    assert sorted(row_order(len(labels), labels=labels, seed=seed)) == list(range(len(labels)))
+
+
+@given(labels, seeds)
+def test_every_prefix_has_each_labels_share_rounded_down_or_up(labels: list[str], seed: int) -> None:
+    order = row_order(len(labels), labels=labels, seed=seed)
+    whole = Counter(labels)
+    for length in range(len(labels) + 1):
+        prefix = Counter(labels[row] for row in order[:length])
+        for label, count in whole.items():
+            share = count * length / len(labels)
+            assert floor(share + 1e-9) <= prefix[label] <= ceil(share - 1e-9)
+
+
+def test_ten_rare_labels_do_not_meet_in_one_block() -> None:
+    labels = ["common"] * 90 + [f"rare {number}" for number in range(10)]
+    order = row_order(100, labels=labels, seed=3)
+
+    assert [sum(labels[row] != "common" for row in order[at : at + 10]) for at in range(0, 100, 10)] == [1] * 10
+
+
+@given(st.lists(st.integers(0, 9), max_size=60), seeds)
+def test_rows_of_a_cluster_stay_together(clusters: list[int], seed: int) -> None:
+    met = [clusters[row] for row in row_order(len(clusters), clusters=clusters, seed=seed)]
+    changes = sum(one != other for one, other in pairwise(met))
+
+    assert changes == max(0, len(set(clusters)) - 1)
+
+
+def test_clusters_are_dealt_by_the_label_that_most_of_their_rows_have() -> None:
+    clusters = [number // 3 for number in range(60)]
+    labels = ["yes" if number % 3 and number < 30 else "no" for number in range(60)]
+    order = row_order(60, labels=labels, clusters=clusters, seed=1)
+
+    for at in range(0, 60, 6):
+        assert sum(row < 30 for row in order[at : at + 6]) == 3
+
+
+def test_the_seed_alone_decides() -> None:
+    labels = ["yes", "no"] * 20
+
+    assert row_order(40, labels=labels, seed=1) == row_order(40, labels=labels, seed=1)
+    assert row_order(40, labels=labels, seed=1) != row_order(40, labels=labels, seed=2)
+    assert row_order(40, seed=1) != row_order(40, seed=2)
+
+
+def test_as_many_labels_as_rows_are_wanted() -> None:
+    with pytest.raises(ValueError, match="not as many"):
+        row_order(3, labels=["yes"])
