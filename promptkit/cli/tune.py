@@ -112,7 +112,7 @@ def tune(
     from promptkit.tuning.output.write import check_replaceable
     from promptkit.tuning.tune import load_tuning_suite
 
-    wishes = TuneOptions(
+    options = TuneOptions(
         limits=read_budget(budget) if budget is not None else Limits(),
         optimizer=optimizer,  # type: ignore[arg-type]  # checked there
         only=read_only(only) if only is not None else (),
@@ -125,7 +125,7 @@ def tune(
     asking = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
-    wanted = TuneArguments(wishes=wishes, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
+    wanted = TuneArguments(wishes=options, dry_run=dry_run, yes=yes, in_place=apply, html=html, json=json)
     if html is not None:
         check_destination(html, f"--html {html}", instead="--json prints what was found")
     with frozen_files():
@@ -206,8 +206,10 @@ async def run_tuning(suite: Suite, asking: ModelOptions, wanted: TuneArguments) 
         suite.baseline.pipeline, asking, progress, concurrency=suite.concurrency, replies=ReplyCache, apart=apart
     ) as session:
         # A recording must hold every request, those of known cells too: kept replies answer them.
-        options = EvalOptions(fresh=asking.no_cache or asking.record is not None, strict=asking.strict)
-        tuning = Tuning(suite, models=session.models, store=session.store, wishes=wanted.wishes, options=options)
+        eval_options = EvalOptions(fresh=asking.no_cache or asking.record is not None, strict=asking.strict)
+        tuning = Tuning(
+            suite, models=session.models, store=session.store, options=wanted.wishes, eval_options=eval_options
+        )
         with progress.showing():
             plan = await tuning.plan()
         if wanted.dry_run:
@@ -217,7 +219,7 @@ async def run_tuning(suite: Suite, asking: ModelOptions, wanted: TuneArguments) 
                 print_plan(plan, stderr=False)
             return None
         print_plan(plan)
-        if plan.asks and not wanted.yes and not confirmed(plan):
+        if plan.needs_consent and not wanted.yes and not confirmed(plan):
             note("nothing was asked")
             return None
         return await run_shown(tuning, session, progress, wanted)
@@ -228,7 +230,7 @@ def confirmed(plan: Plan) -> bool:
     from promptkit.reports.tuning.report import detectable_gain_text
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        less = "; most changes bring less than that" if plan.smallest is not None else ""
+        less = "; most changes bring less than that" if plan.smallest_gain is not None else ""
         hint = "give the suite more rows, or begin all the same by --yes"
         raise InputError(f"{detectable_gain_text(plan)}{less}", hint=hint)
     # Ctrl-C would wait for the answer: the event loop takes it, and that waits too.
@@ -247,22 +249,22 @@ async def run_shown(tuning: Tuning, session: Session, progress: Progress, wanted
     from promptkit.tuning.output.write import write_result
     from promptkit.tuning.record import metric_record
 
-    screen = TuningScreen(tuning.standing, progress, metric_record(tuning.suite.measures[0].metric))
+    screen = TuningScreen(tuning.progress, progress, metric_record(tuning.suite.measures[0].metric))
     try:
         with screen.showing():
-            tuned = await tuning.run()
+            result = await tuning.run()
     except asyncio.CancelledError:
-        if tuning.tuned is not None:
-            print_tuned(write_result(tuning.tuned, tuning.suite, session.store), wanted)
+        if tuning.result is not None:
+            print_tuned(write_result(tuning.result, tuning.suite, session.store), wanted)
         raise
-    for message in tuned.notices:
+    for message in result.notices:
         progress.notice(message)
-    tuned = write_result(tuned, tuning.suite, session.store, in_place=wanted.in_place)
-    print_tuned(tuned, wanted)
-    return tuned
+    result = write_result(result, tuning.suite, session.store, in_place=wanted.in_place)
+    print_tuned(result, wanted)
+    return result
 
 
-def print_tuned(tuned: TuningResult, wanted: TuneArguments) -> None:
+def print_tuned(result: TuningResult, wanted: TuneArguments) -> None:
     """Print what was found, and write it as a page where that is wanted."""
     from promptkit.reports.evaluation.report import defects_text
     from promptkit.reports.output import emit, note
@@ -271,24 +273,24 @@ def print_tuned(tuned: TuningResult, wanted: TuneArguments) -> None:
     from promptkit.reports.tuning.report import print_tuning
 
     if wanted.json:
-        emit(json_text(tuned.record))
+        emit(json_text(result.record))
     else:
-        print_tuning(tuned.record)
-    if defects := defects_text(tuned.record):
+        print_tuning(result.record)
+    if defects := defects_text(result.record):
         note(defects)
     if wanted.html is not None:
-        write_tuning_page(tuned.record, wanted.html)
+        write_tuning_page(result.record, wanted.html)
         note(f"the page is {wanted.html}")
 
 
-def show_next(tuned: TuningResult, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
+def show_next(result: TuningResult, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
     """Show the two or three lines that go on from a tuning. `typed` is the command but for what it prints."""
     from promptkit.engine.load import load_target
     from promptkit.reports.output import note
 
-    record, apply = tuned.record, ["--apply"] if applying else []
+    record, apply = result.record, ["--apply"] if applying else []
     note("next:")
-    if tuned.status != "done":
+    if result.status != "done":
         note(f"  {join([*typed, *apply])}  # goes on; what was answered is not asked again")
     elif record["written"]:
         file = relpath(suite.project.root / record["written"][-1])
@@ -301,4 +303,4 @@ def show_next(tuned: TuningResult, typed: Sequence[str], suite: Suite, *, model:
         may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record["written"]) == 1)
         if record["verdict"] == "improved" and not applying and may_apply:
             note(f"  {join([*typed, '--apply'])}  # the same again, to replace the original")
-    note(f"  promptkit runs show {tuned.number}  # this again")
+    note(f"  promptkit runs show {result.number}  # this again")

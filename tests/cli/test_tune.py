@@ -285,7 +285,7 @@ def test_what_is_typed_becomes_the_wishes(here: Here, monkeypatch: pytest.Monkey
     asked: list[TuneOptions] = []
 
     async def planned(tuning: Tuning) -> Any:
-        asked.append(tuning.wishes)
+        asked.append(tuning.options)
         raise InputError("enough")
 
     monkeypatch.setattr(Tuning, "plan", planned)

@@ -143,7 +143,7 @@ def plan(**more: Any) -> Plan:
         "pool": 16,
         "confirm": 142,
         "axes": [
-            Parameter(name="mood.layout", step="mood", kind="layout", levels=(Choice("as written"), Choice("json")))
+            Parameter(name="mood.layout", step="mood", kind="layout", choices=(Choice("as written"), Choice("json")))
         ],
         "candidates": 24,
         "calls": 600,
@@ -180,7 +180,7 @@ def test_before_anything_is_measured_no_time_is_told() -> None:
 
 @pytest.mark.parametrize(("smallest", "asks"), [(0.1, False), (0.11, True), (None, True)])
 def test_a_person_is_asked_where_only_a_large_gain_could_be_shown(smallest: float | None, asks: bool) -> None:
-    assert plan(smallest=smallest).asks is asks
+    assert plan(smallest=smallest).needs_consent is asks
     assert ("no gain" in detectable_gain_text(plan(smallest=smallest))) == (smallest is None)
 
 

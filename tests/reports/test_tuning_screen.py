@@ -27,7 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def standing() -> TuningProgress:
     found = TuningProgress(budget=Budget(600, seconds=300))
-    found.enter("race", 12, "mood")
+    found.begin_stage("race", 12, "mood")
     found.drop("layout: json", "2.9 standard errors behind")
     found.best = Incumbent("decide: score", 0.74, 0.62, 0.86)
     assert found.budget is not None
@@ -48,7 +48,7 @@ async def seen(capsys: pytest.CaptureFixture[str], search: TuningProgress, *step
 
 
 async def test_without_a_terminal_each_stage_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    said = await seen(capsys, standing(), lambda each: each.enter("confirm", 2))
+    said = await seen(capsys, standing(), lambda each: each.begin_stage("confirm", 2))
     (race,) = [line for line in said.splitlines() if line.startswith("mood, race")]
     assert "11 of 12 candidates alive · 128 of 600 calls · 9,000 tokens" in race
     assert "left)" in race and race.endswith("best so far 74 % [62, 86]: decide: score")
@@ -92,6 +92,6 @@ async def test_what_a_candidate_is_called_cannot_steer_the_terminal(capsys: pyte
 def test_a_search_without_limits_tells_none() -> None:
     free = TuningProgress()
     assert (free.calls, free.tokens) == (0, 0)
-    free.enter("race", 3)
+    free.begin_stage("race", 3)
     free.drop("a", "b")
     assert (free.alive, free.entered, free.dropped) == (2, 3, [("a", "b")])

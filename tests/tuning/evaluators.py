@@ -24,7 +24,7 @@ from tests.evaluation.suites import Bench, Given
 class Opened:
     """A field with what stands behind it."""
 
-    field: Evaluator
+    evaluator: Evaluator
     runtime: Scripted
     budget: Budget
     store: Store
@@ -45,10 +45,10 @@ async def open_field(
     with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
         number = store.begin_run("tune", suite.target, model={})
         models = Given(runtime, replies)
-        field = Evaluator(suite, rows, models=models, store=store, budget=spend, number=number, **how)
-        yield Opened(field, runtime, spend, store, suite, models)
+        evaluator = Evaluator(suite, rows, models=models, store=store, budget=spend, number=number, **how)
+        yield Opened(evaluator, runtime, spend, store, suite, models)
 
 
-def places(field: Evaluator) -> Sequence[int]:
+def places(evaluator: Evaluator) -> Sequence[int]:
     """Return all rows of a field."""
-    return range(len(field.rows))
+    return range(len(evaluator.rows))

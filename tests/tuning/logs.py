@@ -26,12 +26,12 @@ class Sides:
 
 def sides(bench: TuneBench, *, seed: int = 0) -> Sides:
     """Return how the rows of a bench are split, found without a tuning."""
-    ground = read_data_split(bench.start(), seed=seed)
-    numbers = [number_in(each.row.fields["text"]) for each in ground.rows]
+    split = read_data_split(bench.start(), seed=seed)
+    numbers = [number_in(row.row.fields["text"]) for row in split.rows]
     return Sides(
-        [numbers[at] for at in ground.order],
-        [numbers[at] for at in ground.pool],
-        frozenset(numbers[at] for at in ground.confirm),
+        [numbers[at] for at in split.search],
+        [numbers[at] for at in split.demo_pool],
+        frozenset(numbers[at] for at in split.holdout),
     )
 
 

@@ -160,7 +160,7 @@ class Run:
     @property
     def pick(self) -> int:
         """The candidate that it ends with."""
-        return self.race.pick
+        return self.race.incumbent
 
 
 def run(
@@ -182,13 +182,13 @@ def run(
     asked = np.array(np.broadcast_to(np.asarray(costs, dtype=np.float64), scores.shape))
     for each, seen in enumerate(known or ()):
         asked[each, :seen] = 0.0
-    while (block := race.next()) is not None:
+    while (block := race.ask()) is not None:
         stop, alive = block.rows.stop, list(block.alive)
         cost = float(asked[alive, block.rows.start : stop].sum())
-        if cost > race.left:
-            ended.calls += race.left
+        if cost > race.budget_left:
+            ended.calls += race.budget_left
             break
-        race.give(
+        race.tell(
             {each: scores[each, :stop] for each in alive},
             {each: failed[each, :stop] for each in alive},
             cost,
@@ -233,7 +233,7 @@ def axes_of(levels: Mapping[str, tuple[int, float]]) -> list[Parameter]:
             name=f"step.{name}",
             step="step",
             kind="given",
-            levels=tuple(Choice(str(n), {f"step.{name}": n} if n else {}) for n in range(size)),
+            choices=tuple(Choice(str(n), {f"step.{name}": n} if n else {}) for n in range(size)),
         )
         for name, (size, _) in levels.items()
     ]
@@ -256,7 +256,10 @@ class Space:
 
     def place(self, candidate: Candidate) -> tuple[int, ...]:
         """Return the numbers of a candidate's levels."""
-        return tuple(axis.levels.index(candidate.choices.get(axis.name, axis.levels[0])) for axis in self.axes)
+        return tuple(
+            parameter.choices.index(candidate.choices.get(parameter.name, parameter.choices[0]))
+            for parameter in self.axes
+        )
 
     def scores(self, candidate: Candidate) -> Floats:
         """Return what it gets right, of all rows; the same each time."""
@@ -307,14 +310,14 @@ def screened_and_raced(model: Space, calls: int) -> tuple[Candidate, float]:
     left = calls - smoke
     configurations = draw(model.axes, screen_size(left), model.seed)
     rows = screen_rows(left, [1] * len(configurations), model.rows)
-    means = [float(model.scores(each)[:rows].mean()) for each in configurations]
+    means = [float(model.scores(candidate)[:rows].mean()) for candidate in configurations]
     effects = main_effects(configurations, means, [rows] * len(means), model.axes)
     entering = finalists(effects, list(zip(configurations, means, strict=True)))
-    seen = {each.key: rows for each in configurations} | {Candidate().key: max(smoke, rows)}
-    known = [seen.get(each.key, 0) for each in entering]
+    seen = {candidate.key: rows for candidate in configurations} | {Candidate().key: max(smoke, rows)}
+    known = [seen.get(candidate.key, 0) for candidate in entering]
     spent = sum(seen.values())
     race = Race(costs=[1] * len(entering), rows=model.rows, budget=calls - spent, spent=spent, known=known)
-    raced = run(race, np.stack([model.scores(each) for each in entering]), known=known)
+    raced = run(race, np.stack([model.scores(candidate) for candidate in entering]), known=known)
     return entering[raced.pick], spent + raced.calls
 
 
@@ -324,11 +327,11 @@ def one_axis_at_a_time(model: Space, calls: int) -> tuple[Candidate, float]:
     Returns the pick and the calls.
     """
     best, spent = Candidate(), 0.0
-    for axis in model.axes:
-        field = [best.taking(axis.name, level) for level in axis.levels]
-        share = len(axis.levels) / sum(len(each.levels) for each in model.axes)
+    for parameter in model.axes:
+        field = [best.with_choice(parameter.name, choice) for choice in parameter.choices]
+        share = len(parameter.choices) / sum(len(parameter.choices) for parameter in model.axes)
         race = Race(costs=[1] * len(field), rows=model.rows, budget=int(calls * share))
-        raced = run(race, np.stack([model.scores(each) for each in field]))
+        raced = run(race, np.stack([model.scores(candidate) for candidate in field]))
         best, spent = field[raced.pick], spent + raced.calls
     return best, spent
 

@@ -144,7 +144,7 @@ async def test_a_metric_that_is_the_same_for_every_answer_picks_nothing(bench: T
     assert ran.record["best"]["changes"] == {}
     assert ran.record["verdict"] == "not shown"
     assert any(f"`accuracy` is {share:g} for every answer" in each for each in ran.record["notes"])
-    assert ran.tuned.chosen is None
+    assert ran.tuned.candidate is None
 
 
 async def test_rows_that_are_wrong_are_left_out_and_told(bench: TuneBench) -> None:
@@ -265,7 +265,7 @@ async def test_a_model_that_a_level_names_and_that_is_not_there_is_told_before_a
     with Store.open(bench.store_folder) as store, ReplyCache(store) as replies:
         models = Named(runtime, replies)
         with pytest.raises(PromptkitError, match="gone"):
-            await Tuning(suite, models=models, store=store, wishes=TuneOptions(limits=Limits(calls=600))).run()
+            await Tuning(suite, models=models, store=store, options=TuneOptions(limits=Limits(calls=600))).run()
 
     assert runtime.requests == []
 

@@ -35,37 +35,37 @@ def bench(folder: Folder) -> TuneBench:
 
 
 def shares(found: DataSplit) -> tuple[list[int], list[int], list[int]]:
-    return sorted(found.order), sorted(found.pool), sorted(found.confirm)
+    return sorted(found.search), sorted(found.demo_pool), sorted(found.holdout)
 
 
 def test_each_row_is_searched_shown_or_kept_and_only_that(bench: TuneBench) -> None:
     found = read_data_split(bench.start())
 
-    assert sorted([*found.order, *found.pool, *found.confirm]) == list(range(100))
-    assert found.search == (*found.order, *found.pool)
+    assert sorted([*found.search, *found.demo_pool, *found.holdout]) == list(range(100))
+    assert found.visible == (*found.search, *found.demo_pool)
 
 
 def test_a_quarter_of_the_search_rows_is_for_demonstrations_and_at_most_sixteen(bench: TuneBench) -> None:
     small, large = read_data_split(bench.start()), TuneBench(bench.folder, 400)
-    assert len(small.pool) == len(small.search) // 4
-    assert len(read_data_split(large.start()).pool) == POOL_ROWS
+    assert len(small.demo_pool) == len(small.visible) // 4
+    assert len(read_data_split(large.start()).demo_pool) == POOL_ROWS
 
 
 def test_without_a_pool_all_search_rows_are_scored(bench: TuneBench) -> None:
-    assert read_data_split(bench.start(), pooled=False).pool == ()
+    assert read_data_split(bench.start(), pooled=False).demo_pool == ()
 
 
 def test_the_order_is_that_of_a_seed_and_the_split_of_none(bench: TuneBench) -> None:
     first, same, other = (read_data_split(bench.start(), seed=seed) for seed in (0, 0, 1))
 
-    assert first.order == same.order != other.order
-    assert first.confirm == other.confirm
+    assert first.search == same.search != other.search
+    assert first.holdout == other.holdout
 
 
 def test_labels_are_balanced_on_both_sides_and_in_the_pool(bench: TuneBench) -> None:
     found = read_data_split(bench.start())
     assert found.labels is not None
-    for places in (found.order, found.pool, found.confirm):
+    for places in (found.search, found.demo_pool, found.holdout):
         good = sum(found.labels[place] == "good" for place in places)
         assert abs(good - len(places) / 2) <= 1
 
@@ -75,8 +75,8 @@ def test_a_recorded_split_is_kept(bench: TuneBench) -> None:
     bench.rows(rows(150))
     after = read_data_split(bench.start(), (before.salt, before.share))
 
-    assert set(before.confirm) <= set(after.confirm)
-    assert not set(before.search) & set(after.confirm)
+    assert set(before.holdout) <= set(after.holdout)
+    assert not set(before.visible) & set(after.holdout)
     assert (after.salt, after.share) == (before.salt, before.share)
 
 
@@ -95,8 +95,8 @@ def test_a_row_that_stands_several_times_counts_once_on_its_side(bench: TuneBenc
     twice = read_data_split(bench.start(), (once.salt, once.share))
 
     assert (twice.duplicates, len(twice.rows), twice.size) == (100, 200, 100)
-    assert twice.confirm == once.confirm
-    assert sorted(twice.search) == sorted(once.search)
+    assert twice.holdout == once.holdout
+    assert sorted(twice.visible) == sorted(once.visible)
 
 
 @pytest.mark.parametrize("together", [3, 5, 20])
@@ -105,7 +105,7 @@ def test_rows_for_demonstrations_are_of_other_clusters_than_those_that_are_score
 ) -> None:
     bench.rows([{**each, "of": number // together} for number, each in enumerate(rows(200))])
     found = read_data_split(bench.start(SUITE.replace("rows.jsonl", "{file: rows.jsonl, cluster: of}")))
-    shown, scored = ({place // together for place in places} for places in (found.pool, found.order))
+    shown, scored = ({place // together for place in places} for places in (found.demo_pool, found.search))
 
     assert not shown & scored
     assert bool(shown) == (together < POOL_ROWS)
@@ -129,7 +129,7 @@ class TestSteps:
         for own in suite.steps:
             found = step_data_split(own, whole)
             assert shares(found) == shares(whole)
-            assert found.order == whole.order
+            assert found.search == whole.search
 
     def test_rows_that_a_step_cannot_take_are_out_of_its_search(self, folder: Folder) -> None:
         bench, target = advised(folder, 60)
@@ -143,8 +143,8 @@ class TestSteps:
         tone = step_data_split(next(each for each in suite.steps if each.wanted.step == "tone"), whole)
 
         assert tone.wrong == 12
-        assert set(tone.order) == {place for place in whole.order if place % 5}
-        assert set(tone.confirm) == {place for place in whole.confirm if place % 5}
+        assert set(tone.search) == {place for place in whole.search if place % 5}
+        assert set(tone.holdout) == {place for place in whole.holdout if place % 5}
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,14 @@ def numbered(rows: int) -> list[str]:
 def test_each_row_is_on_one_side(contents: list[str]) -> None:
     split = split_rows(contents)
 
-    assert sorted(split.search + split.confirm) == list(range(len(contents)))
+    assert sorted(split.search + split.holdout) == list(range(len(contents)))
 
 
 @given(contents)
 def test_duplicates_are_on_one_side_and_counted(contents: list[str]) -> None:
     split = split_rows(contents)
 
-    assert not {contents[row] for row in split.search} & {contents[row] for row in split.confirm}
+    assert not {contents[row] for row in split.search} & {contents[row] for row in split.holdout}
     assert split.duplicates == len(contents) - len(set(contents))
 
 
@@ -188,7 +188,7 @@ def test_duplicates_are_on_one_side_and_counted(contents: list[str]) -> None:
     ("rows", "confirm"), [(10, 6), (30, 18), (60, 36), (200, 120), (300, 180), (400, 200), (1_000, 500), (4_000, 500)]
 )
 def test_sizes_follow_the_number_of_rows(rows: int, confirm: int) -> None:
-    assert len(split_rows(numbered(rows)).confirm) == pytest.approx(confirm, abs=1)
+    assert len(split_rows(numbered(rows)).holdout) == pytest.approx(confirm, abs=1)
     assert holdout_share(rows) == pytest.approx(confirm / rows)
 
 
@@ -196,7 +196,7 @@ def test_sizes_follow_the_number_of_rows(rows: int, confirm: int) -> None:
 def test_each_label_has_its_share_within_a_row(labels: list[str]) -> None:
     split = split_rows(numbered(100), labels=labels)
     for label in set(labels):
-        kept = sum(labels[row] == label for row in split.confirm)
+        kept = sum(labels[row] == label for row in split.holdout)
         assert kept == pytest.approx(0.6 * labels.count(label), abs=1)
 
 
@@ -204,15 +204,15 @@ def test_all_labels_together_have_their_share_within_a_row_too() -> None:
     labels = ["a", "b", "c", "d"] * 15
     for data in range(20):
         split = split_rows([f"{data}: {content}" for content in numbered(60)], labels=labels)
-        assert len(split.confirm) == pytest.approx(36, abs=1)
+        assert len(split.holdout) == pytest.approx(36, abs=1)
 
 
 def test_where_no_salt_balances_all_labels_the_nearest_is_taken() -> None:
     labels = [number % 20 for number in range(200)]
     split = split_rows(numbered(200), labels=labels)
 
-    assert len(split.confirm) == pytest.approx(120, abs=4)
-    assert all(abs(sum(labels[row] == label for row in split.confirm) - 6) <= 4 for label in range(20))
+    assert len(split.holdout) == pytest.approx(120, abs=4)
+    assert all(abs(sum(labels[row] == label for row in split.holdout) - 6) <= 4 for label in range(20))
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
@@ -221,14 +221,14 @@ def test_rows_that_are_added_move_none(rows: int, more: int) -> None:
     after = split_rows(numbered(rows + more), recorded=(before.salt, before.share))
 
     assert after.search[: len(before.search)] == before.search
-    assert after.confirm[: len(before.confirm)] == before.confirm
+    assert after.holdout[: len(before.holdout)] == before.holdout
 
 
 def test_the_cap_on_confirm_rows_moves_none_either() -> None:
     before = split_rows(numbered(900))
     after = split_rows(numbered(3_000), recorded=(before.salt, before.share))
 
-    assert set(before.confirm) <= set(after.confirm)
+    assert set(before.holdout) <= set(after.holdout)
     assert after.share == before.share == 0.5
 
 
@@ -236,12 +236,12 @@ def test_a_rows_side_is_that_of_its_content_alone() -> None:
     split = split_rows(numbered(50))
     alone = [split_rows([content], recorded=(split.salt, split.share)) for content in numbered(50)]
 
-    assert [row for row, each in enumerate(alone) if each.confirm] == list(split.confirm)
+    assert [row for row, each in enumerate(alone) if each.holdout] == list(split.holdout)
 
 
 def test_sides_stay_what_they_were_in_earlier_versions() -> None:
     # A recorded salt is worth nothing if the same salt means another split one day.
-    assert split_rows(numbered(12), recorded=(7, 0.6)).confirm == (0, 2, 3, 4, 6, 9, 11)
+    assert split_rows(numbered(12), recorded=(7, 0.6)).holdout == (0, 2, 3, 4, 6, 9, 11)
 
 
 def test_a_cluster_is_on_one_side() -> None:
@@ -249,8 +249,8 @@ def test_a_cluster_is_on_one_side() -> None:
     split = split_rows(numbered(120), clusters=clusters)
 
     assert split.search
-    assert split.confirm
-    assert not {clusters[row] for row in split.search} & {clusters[row] for row in split.confirm}
+    assert split.holdout
+    assert not {clusters[row] for row in split.search} & {clusters[row] for row in split.holdout}
 
 
 def test_a_row_of_another_cluster_that_holds_what_a_confirm_row_holds_is_on_neither_side() -> None:
@@ -258,15 +258,15 @@ def test_a_row_of_another_cluster_that_holds_what_a_confirm_row_holds_is_on_neit
     contents = ["the same" if number % 4 == 0 else f"row {number}" for number in range(120)]
     split = split_rows(contents, clusters=clusters)
 
-    assert len(split.search) + len(split.confirm) < 120
+    assert len(split.search) + len(split.holdout) < 120
     assert "the same" not in {contents[row] for row in split.search}
-    assert "the same" in {contents[row] for row in split.confirm}
+    assert "the same" in {contents[row] for row in split.holdout}
 
 
 def test_rows_that_all_hold_the_same_leave_one_side_empty() -> None:
     split = split_rows(["same"] * 40)
 
-    assert not (split.search and split.confirm)
+    assert not (split.search and split.holdout)
     assert split.duplicates == 39
 
 

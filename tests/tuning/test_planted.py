@@ -57,7 +57,7 @@ async def test_steps_with_labels_are_asked_alone_on_the_inputs_of_the_data_the_l
 
     stages = ran.record["stages"]
     assert list(dict.fromkeys(each["step"] for each in stages)) == ["advice", "tone", None]
-    asked = [request_text(each) for each in ran.runtime.requests[2 * 8 :]]
+    asked = [request_text(request) for request in ran.runtime.requests[2 * 8 :]]
     alone = list(takewhile(lambda text: "Say what to do with it." in text, asked))
     assert len(alone) > 50
     assert all(f"Tone: {truth(number_in(text))}" in text for text in alone)

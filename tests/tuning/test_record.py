@@ -92,7 +92,7 @@ async def test_of_a_metric_that_counts_downwards_means_are_its_own_and_a_gain_is
         """Say what is right, and be sure of it only where there are headings."""
         label, share = truth(row_of(request)), 0.95 if "##" in request_text(request) else 0.55
         shares = {label: share, truth(row_of(request) + 1): 1 - share}
-        shown = tuple(Alternative(f" {each}".encode(), log(share)) for each, share in shares.items())
+        shown = tuple(Alternative(f" {text}".encode(), log(share)) for text, share in shares.items())
         return Reply(text=f" {label}", tokens=(Token(shown[0].piece, shown[0].logprob, shown),))
 
     bench = TuneBench(folder, 100, prompt=SCORED)

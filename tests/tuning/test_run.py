@@ -52,8 +52,8 @@ async def test_what_is_preferred_is_picked_and_confirmed(bench: TuneBench) -> No
     assert tokens(by_formula) <= tokens(cheap) < tokens(best)
     for ran in (best, cheap):
         assert ran.record["verdict"] == "improved"
-        assert ran.tuned.chosen is not None
-        assert ran.tuned.chosen.changes == ran.record["best"]["changes"]
+        assert ran.tuned.candidate is not None
+        assert ran.tuned.candidate.changes == ran.record["best"]["changes"]
     assert cheap.record["prefer"] == "cheap"
 
 
@@ -123,20 +123,20 @@ async def test_a_tuning_under_way_says_where_it_stands(bench: TuneBench) -> None
     seen: list[tuple[str, int]] = []
 
     def watching(request: Request) -> str:
-        seen.append((tuning.standing.stage, tuning.standing.calls))
+        seen.append((tuning.progress.stage, tuning.progress.calls))
         return longer_is_better(request)
 
     runtime = Scripted(watching)
     with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
         tuning = Tuning(
-            bench.start(), models=Given(runtime, replies), store=store, wishes=TuneOptions(limits=Limits(calls=CALLS))
+            bench.start(), models=Given(runtime, replies), store=store, options=TuneOptions(limits=Limits(calls=CALLS))
         )
         await tuning.run()
 
     stages = list(dict.fromkeys(stage for stage, _ in seen))
-    assert [each for each in stages if each in ("screen", "race", "confirm")] == ["screen", "race", "confirm"]
+    assert [text for text in stages if text in ("screen", "race", "confirm")] == ["screen", "race", "confirm"]
     assert [calls for _, calls in seen] == sorted(calls for _, calls in seen)
-    assert tuning.standing.best is not None
+    assert tuning.progress.best is not None
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("x")])

@@ -83,8 +83,8 @@ def test_rows_for_demonstrations_are_asked_of_the_start_alone_and_score_nobody(t
 
 def test_confirm_cells_are_start_and_pick_on_all_confirm_rows_each_once_before_the_ablation(told: Told) -> None:
     requests = told.ran.runtime.requests
-    first = next(at for at, each in enumerate(requests) if row_of(each) in told.sides.confirm)
-    asked = [row_of(each) for each in requests[first : first + 2 * len(told.sides.confirm)]]
+    first = next(at for at, request in enumerate(requests) if row_of(request) in told.sides.confirm)
+    asked = [row_of(request) for request in requests[first : first + 2 * len(told.sides.confirm)]]
 
     assert sorted(asked) == sorted([*told.sides.confirm] * 2)
     for variant in (AS_WRITTEN, told.pick):
@@ -94,8 +94,8 @@ def test_confirm_cells_are_start_and_pick_on_all_confirm_rows_each_once_before_t
 
 def test_start_and_pick_are_asked_row_by_row(told: Told) -> None:
     requests = told.ran.runtime.requests
-    first = next(at for at, each in enumerate(requests) if row_of(each) in told.sides.confirm)
-    asked = [row_of(each) for each in requests[first : first + 2 * len(told.sides.confirm)]]
+    first = next(at for at, request in enumerate(requests) if row_of(request) in told.sides.confirm)
+    asked = [row_of(request) for request in requests[first : first + 2 * len(told.sides.confirm)]]
     apart = [abs(at - asked.index(row)) for at, row in enumerate(asked)]
 
     assert max(apart) <= 2 * IN_FLIGHT + 4
@@ -152,13 +152,13 @@ def test_the_stages_count_all_calls_but_those_that_measure_the_start(told: Told)
 
 
 async def test_start_and_pick_the_other_way_round_turn_the_interval_round(told: Told) -> None:
-    kept, start, pick = told.ran.record["difference"], Candidate(), told.ran.tuned.chosen
+    kept, start, pick = told.ran.record["difference"], Candidate(), told.ran.tuned.candidate
     assert pick is not None
-    confirm = read_data_split(told.bench.start()).confirm
+    confirm = read_data_split(told.bench.start()).holdout
     async with open_field(told.bench, right_where(share_of), told.bench.start()) as opened:
-        await opened.field.have([start, pick], confirm)
-        there = measured_gain(opened.field, start, pick, confirm, level=kept["level"])
-        back = measured_gain(opened.field, pick, start, confirm, level=kept["level"])
+        await opened.evaluator.evaluate([start, pick], confirm)
+        there = measured_gain(opened.evaluator, start, pick, confirm, level=kept["level"])
+        back = measured_gain(opened.evaluator, pick, start, confirm, level=kept["level"])
 
     assert (there.mean, there.low, there.high) == (kept["mean"], kept["low"], kept["high"])
     assert (back.mean, back.low, back.high) == pytest.approx((-there.mean, -there.high, -there.low), abs=1e-6)

@@ -49,8 +49,8 @@ class TestVerdict:
         assert (ran.record["status"], ran.record["verdict"]) == ("done", "improved")
         assert "Mood:" in str(ran.record["best"]["changes"])
         assert ran.record["difference"]["low"] > 0
-        assert ran.tuned.chosen is not None
-        assert ran.tuned.chosen.changes == ran.record["best"]["changes"]
+        assert ran.tuned.candidate is not None
+        assert ran.tuned.candidate.changes == ran.record["best"]["changes"]
         assert stored(bench, ran.tuned.number) == ran.record
 
     async def test_where_nothing_helps_nothing_is_shown(self, bench: TuneBench) -> None:
@@ -69,7 +69,7 @@ class TestVerdict:
         assert ran.record["best"]["changes"] == {}
         assert (ran.record["verdict"], ran.record["difference"], ran.record["ordinal"]) == ("not shown", None, 0)
         assert "confirm" not in {each["name"] for each in ran.record["stages"]}
-        assert ran.tuned.chosen is None
+        assert ran.tuned.candidate is None
 
     async def test_a_second_pick_on_the_same_confirm_rows_is_tested_at_half_the_level(self, bench: TuneBench) -> None:
         first = await bench.tune(answer, calls=CALLS)
@@ -168,7 +168,7 @@ class TestPlan:
                 bench.start(SUITE),
                 models=Given(runtime, replies),
                 store=store,
-                wishes=TuneOptions(**wishes),
+                options=TuneOptions(**wishes),
             )
             return dict((await tuning.plan()).record())
 
@@ -205,7 +205,7 @@ async def test_what_is_not_tried_of_a_step_with_labels_of_its_own_is_told_by_its
         with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
             suite = bench.start(text, target=target)
             plan = await Tuning(suite, models=Given(Scripted(advise), replies), store=store).plan()
-        return [each for each in plan.notes if each.startswith("tone: no examples are drawn")]
+        return [text for text in plan.notes if text.startswith("tone: no examples are drawn")]
 
     assert len(await notes(ADVISED_SUITE)) == 1
     assert await notes(ADVISED_SUITE + STEP_LABELS) == []

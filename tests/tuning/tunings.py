@@ -117,9 +117,9 @@ class TuneBench(Bench):
         runtime = script if isinstance(script, Scripted) else Scripted(script)
         with Store.open(store or self.store_folder) as kept, ReplyCache(kept) as replies, frozen_files():
             suite = self.start(text, target=target)
-            tuning = Tuning(suite, models=Given(runtime, replies), store=kept, wishes=TuneOptions(**wishes))
-            tuned = await tuning.run()
-        return Ran(tuned, tuning, runtime)
+            tuning = Tuning(suite, models=Given(runtime, replies), store=kept, options=TuneOptions(**wishes))
+            result = await tuning.run()
+        return Ran(result, tuning, runtime)
 
 
 def texts(runtime: Scripted) -> Sequence[str]:

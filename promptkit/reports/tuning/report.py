@@ -193,7 +193,10 @@ def _ablation(record: Mapping[str, Any], width: int) -> Iterator[Text]:
         if each["skipped"]:
             skipped.setdefault(each["skipped"], []).append(each["axis"])
     if skipped:
-        each_why = (f"{', '.join(axes)}{': each' if len(axes) > 1 else ''} {why}" for why, axes in skipped.items())
+        each_why = (
+            f"{', '.join(parameters)}{': each' if len(parameters) > 1 else ''} {why}"
+            for why, parameters in skipped.items()
+        )
         yield from _paragraphs([f"not measured on confirm rows: {'; '.join(each_why)}"], width, "dim")
     if len(said) > 1 and all(each["on"] == "confirm" for each in said):
         total = sum(each["difference"] for each in said)
@@ -310,15 +313,17 @@ def plan_text(plan: Plan, *, width: int = PLAN_WIDTH) -> str:
 
 def _plan_lines(plan: Plan, width: int) -> Iterator[str]:
     yield f"{one_line(plan.target)} on {one_line(plan.suite)}, by {one_line(plan.metric)}, optimizer {plan.optimizer}"
-    pool = f" and {plan.pool} for examples" if plan.pool else ""
-    rows = f"{counted(plan.search, 'row')} to search on{pool}, {plan.confirm} that the search never sees to confirm"
+    pool = f" and {plan.demo_pool} for examples" if plan.demo_pool else ""
+    rows = f"{counted(plan.search, 'row')} to search on{pool}, {plan.holdout} that the search never sees to confirm"
     yield from _plan_paragraph(rows, width)
     yield from _plan_paragraph(_cost(plan), width)
-    if plan.axes:
-        axes_text = "1 axis" if len(plan.axes) == 1 else f"{len(plan.axes)} axes"
+    if plan.parameters:
+        axes_text = "1 axis" if len(plan.parameters) == 1 else f"{len(plan.parameters)} axes"
         yield from _plan_paragraph(f"at most {counted(plan.candidates, 'candidate')} over {axes_text}:", width)
-    for _, axes in groupby(plan.axes, key=lambda axis: axis.step):
-        cells = [(f"    {axis.name}", str(len(axis.levels)), _choices_text(axis)) for axis in axes]
+    for _, parameters in groupby(plan.parameters, key=lambda parameter: parameter.step):
+        cells = [
+            (f"    {parameter.name}", str(len(parameter.choices)), _choices_text(parameter)) for parameter in parameters
+        ]
         yield from (cut(line, width) for line in columns(cells, right=(1,)))
     yield from _plan_paragraph(detectable_gain_text(plan), width)
     for told in plan.notes:
@@ -342,14 +347,14 @@ def _cost(plan: Plan) -> str:
 
 def detectable_gain_text(plan: Plan) -> str:
     """Return what gain the confirmation could show."""
-    rows = counted(plan.confirm, "row")
+    rows = counted(plan.holdout, "row")
     if plan.clusters is not None:
         rows = f"{counted(plan.clusters, 'cluster')} of rows"
-    if plan.smallest is None:
+    if plan.smallest_gain is None:
         return f"{rows} to confirm can show no gain: the verdict will be `not shown`"
-    told = f"{rows} to confirm show a gain of {100 * plan.smallest:.0f} points four times in five"
+    told = f"{rows} to confirm show a gain of {100 * plan.smallest_gain:.0f} points four times in five"
     return f"{told}, a smaller one less often"
 
 
-def _choices_text(axis: Parameter) -> str:
-    return one_line(" · ".join(each.name for each in axis.levels), MOST_LEVELS)
+def _choices_text(parameter: Parameter) -> str:
+    return one_line(" · ".join(each.name for each in parameter.choices), MOST_LEVELS)

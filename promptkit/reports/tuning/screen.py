@@ -73,14 +73,14 @@ class TuningScreen:
 
     def _tell(self) -> None:
         """Say what was noted since, and without a terminal what was dropped: there it is on the screen."""
-        standing = self._standing
-        noted, self._noted = standing.noted[self._noted :], len(standing.noted)
+        progress = self._standing
+        noted, self._noted = progress.notes[self._noted :], len(progress.notes)
         for told in noted:
             self._progress.notice(told)
-        dropped, self._told = standing.dropped[self._told :], len(standing.dropped)
+        dropped, self._told = progress.dropped[self._told :], len(progress.dropped)
         if dropped and not self._progress.redraws:
             for why in dict.fromkeys(why for _, why in dropped):
-                names = [one_line(name, 60) for name, each in dropped if each == why]
+                names = [one_line(name, 60) for name, text in dropped if text == why]
                 more = f" and {len(names) - MOST_DROPPED} more" if len(names) > MOST_DROPPED else ""
                 note(f"dropped: {'; '.join(names[:MOST_DROPPED])}{more} ({one_line(why)})")
 
@@ -97,12 +97,12 @@ class TuningScreen:
             yield Text(f"  dropped {one_line(name, max(20, width // 2))}: {one_line(why)}", style="dim")
 
     def _at(self) -> str:
-        standing = self._standing
-        if not standing.stage:
+        progress = self._standing
+        if not progress.stage:
             return "the start on a few rows, to know the rate"
-        step = f"{standing.step}, " if standing.step else ""
-        field = f": {standing.alive} of {standing.entered} candidates alive" if standing.entered > 1 else ""
-        return f"{step}{STAGES.get(standing.stage, standing.stage)}{field}"
+        step = f"{progress.step}, " if progress.step else ""
+        field = f": {progress.alive} of {progress.entered} candidates alive" if progress.entered > 1 else ""
+        return f"{step}{STAGES.get(progress.stage, progress.stage)}{field}"
 
     def _best(self) -> str:
         best = self._standing.best
@@ -113,18 +113,18 @@ class TuningScreen:
 
     def _share(self) -> float:
         """Return how much of the limit that is reached first is spent."""
-        standing = self._standing
-        shares = [standing.calls / standing.most_calls, standing.tokens / standing.most_tokens]
-        if isfinite(standing.seconds_left):
-            shares.append(standing.seconds / max(1e-9, standing.seconds + standing.seconds_left))
+        progress = self._standing
+        shares = [progress.calls / progress.most_calls, progress.tokens / progress.most_tokens]
+        if isfinite(progress.seconds_left):
+            shares.append(progress.seconds / max(1e-9, progress.seconds + progress.seconds_left))
         return max(shares)
 
     def _spent(self) -> str:
-        standing = self._standing
-        calls = f"{standing.calls:,}{_limit_text(standing.most_calls)} calls"
-        tokens = f"{standing.tokens:,}{_limit_text(standing.most_tokens)} tokens"
-        left = f" ({seconds_text(standing.seconds_left)} left)" if isfinite(standing.seconds_left) else ""
-        return " · ".join([calls, tokens, f"{seconds_text(standing.seconds)}{left}"])
+        progress = self._standing
+        calls = f"{progress.calls:,}{_limit_text(progress.most_calls)} calls"
+        tokens = f"{progress.tokens:,}{_limit_text(progress.most_tokens)} tokens"
+        left = f" ({seconds_text(progress.seconds_left)} left)" if isfinite(progress.seconds_left) else ""
+        return " · ".join([calls, tokens, f"{seconds_text(progress.seconds)}{left}"])
 
 
 def _limit_text(most: float) -> str:

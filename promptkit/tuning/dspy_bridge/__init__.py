@@ -33,9 +33,9 @@ def require_dspy(name: Optimizer) -> None:
 
 def open_search(
     name: Optimizer,
-    bed: Objective,
+    objective: Objective,
     *,
-    standing: TuningProgress,
+    progress: TuningProgress,
     models: Models,
     teacher: str | None = None,
     seed: int = 0,
@@ -49,4 +49,4 @@ def open_search(
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     from promptkit.tuning.dspy_bridge.search import DspySearch
 
-    return DspySearch(name, bed, standing=standing, models=models, teacher=teacher, seed=seed)
+    return DspySearch(name, objective, progress=progress, models=models, teacher=teacher, seed=seed)

@@ -24,13 +24,13 @@ MARKDOWN = Choice("markdown", {"mood.layout": "markdown"}, "with headings")
 CUE = Choice("cue", {"mood.cue": "Mood:"})
 PICK = Candidate({"mood.layout": MARKDOWN, "mood.decide": CUE})
 AXES = (
-    Parameter(name="mood.layout", step="mood", kind="layout", levels=(Choice("as written"), MARKDOWN)),
-    Parameter(name="mood.decide", step="mood", kind="decide", levels=(Choice("as written"), CUE)),
+    Parameter(name="mood.layout", step="mood", kind="layout", choices=(Choice("as written"), MARKDOWN)),
+    Parameter(name="mood.decide", step="mood", kind="decide", choices=(Choice("as written"), CUE)),
 )
 EFFECTS = Effects(
     mean=0.5,
     added={"mood.layout": {"as written": -0.1, "markdown": 0.1}, "mood.decide": {"as written": 0.0, "cue": 0.02}},
-    axes=AXES,
+    parameters=AXES,
     rows=5.0,
 )
 
@@ -46,12 +46,12 @@ def answer(request: Request) -> str:
 async def confirmed(folder: Folder, calls: float = inf) -> AsyncIterator[Opened]:
     bench = TuneBench(folder, len(ROWS))
     async with open_field(bench, answer, bench.start(), budget=Budget(2 * len(ROWS) + calls)) as opened:
-        await opened.field.have([Candidate(), PICK], ROWS)
+        await opened.evaluator.evaluate([Candidate(), PICK], ROWS)
         yield opened
 
 
 async def told(opened: Opened, pick: Candidate = PICK, effects: Effects | None = EFFECTS) -> list[dict[str, Any]]:
-    return [each.record() for each in await ablate(opened.field, pick, ROWS, effects)]
+    return [contribution.record() for contribution in await ablate(opened.evaluator, pick, ROWS, effects)]
 
 
 async def test_an_estimate_is_in_the_units_of_the_metric(folder: Folder) -> None:
@@ -60,7 +60,7 @@ async def test_an_estimate_is_in_the_units_of_the_metric(folder: Folder) -> None
     own = "{python: {function: '../own.py:score', bounds: [1, 5]}}"
     suite = bench.start(f"data: rows.jsonl\ntarget: mood\nmetrics: {{rating: {own}}}\n")
     async with open_field(bench, answer, suite, budget=Budget(2 * len(ROWS))) as opened:
-        await opened.field.have([Candidate(), PICK], ROWS)
+        await opened.evaluator.evaluate([Candidate(), PICK], ROWS)
         found = await told(opened)
 
     assert [(each["axis"], round(each["difference"], 9)) for each in found] == [
@@ -102,7 +102,7 @@ async def test_a_single_change_costs_nothing_for_without_it_is_the_start(folder:
     single = Candidate({"mood.layout": MARKDOWN})
     bench = TuneBench(folder, len(ROWS))
     async with open_field(bench, answer, bench.start(), budget=Budget(2 * len(ROWS))) as opened:
-        await opened.field.have([Candidate(), single], ROWS)
+        await opened.evaluator.evaluate([Candidate(), single], ROWS)
         found = await told(opened, single)
 
         assert len(opened.runtime.requests) == 2 * len(ROWS)
@@ -118,7 +118,7 @@ async def test_a_change_that_another_needs_is_skipped_and_nothing_breaks(folder:
         }
     )
     async with confirmed(folder) as opened:
-        await opened.field.have([needed], ROWS)
+        await opened.evaluator.evaluate([needed], ROWS)
         found = await told(opened, needed)
 
     skipped = {each["axis"]: each["skipped"] for each in found}

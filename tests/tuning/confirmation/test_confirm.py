@@ -49,41 +49,41 @@ async def opened(
 
 
 async def test_a_large_gain_is_shown(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, split):
+        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
     assert (said.outcome, said.why) == ("improved", "the interval of the difference lies above 0")
     assert said.difference is not None
     assert said.difference.low > 0
-    assert (said.difference.level, said.difference.n) == (0.95, len(ground.confirm))
-    assert said.difference.mean == (said.difference.better - said.difference.worse) / len(ground.confirm)
+    assert (said.difference.level, said.difference.n) == (0.95, len(split.holdout))
+    assert said.difference.mean == (said.difference.better - said.difference.worse) / len(split.holdout)
     assert said.rows_needed is None
 
 
 async def test_only_start_and_pick_are_asked_on_the_confirm_rows_and_each_once(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, ground):
-        await confirm(found.field, START, PICK, ground, ordinal=1)
-        asked = sorted(row_of(each) for each in found.runtime.requests)
+    async with opened(folder, says({False: 0.5, True: 0.9})) as (found, split):
+        await confirm(found.evaluator, START, PICK, split, ordinal=1)
+        asked = sorted(row_of(request) for request in found.runtime.requests)
 
-    assert asked == sorted([*ground.confirm] * 2)
+    assert asked == sorted([*split.holdout] * 2)
 
 
 async def test_a_loss_is_not_shown_and_says_how_many_rows_could_tell(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.8, True: 0.7})) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, says({False: 0.8, True: 0.7})) as (found, split):
+        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
     assert said.outcome == "not shown"
     assert said.difference is not None
     assert said.difference.mean < 0
     assert said.rows_needed is not None
-    assert said.rows_needed > len(ground.confirm)
+    assert said.rows_needed > len(split.holdout)
 
 
 async def test_each_further_verdict_on_the_same_rows_has_a_wider_interval(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.7})) as (found, ground):
+    async with opened(folder, says({False: 0.5, True: 0.7})) as (found, split):
         widths = []
         for ordinal in (1, 2, 3):
-            said = await confirm(found.field, START, PICK, ground, ordinal=ordinal)
+            said = await confirm(found.evaluator, START, PICK, split, ordinal=ordinal)
             assert said.difference is not None
             widths.append(said.difference.high - said.difference.low)
 
@@ -92,8 +92,8 @@ async def test_each_further_verdict_on_the_same_rows_has_a_wider_interval(folder
 
 
 async def test_few_rows_show_nothing(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.0, True: 1.0}), count=29) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, says({False: 0.0, True: 1.0}), count=29) as (found, split):
+        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
     assert said.outcome == "not shown"
     assert "fewer than 30 rows" in said.why
@@ -107,16 +107,16 @@ async def test_a_missing_answer_of_the_pick_does_not_help_it(folder: Folder, tex
         is_lost = "##" in request_text(request) and row_of(request) % 9 == 0
         return RequestRefused("too long") if is_lost else answer(request)
 
-    async with opened(folder, refusing, text=text) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, refusing, text=text) as (found, split):
+        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
     assert (said.outcome, said.why) == ("not shown", "too many confirm rows have no answer")
 
 
 async def test_a_metric_that_is_no_mean_has_the_interval_of_its_own(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.95}), text=MACRO) as (found, ground):
-        said = await confirm(found.field, START, PICK, ground, ordinal=1)
-        back = measured_gain(found.field, PICK, START, ground.confirm)
+    async with opened(folder, says({False: 0.5, True: 0.95}), text=MACRO) as (found, split):
+        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
+        back = measured_gain(found.evaluator, PICK, START, split.holdout)
 
     assert said.outcome == "improved"
     assert said.difference is not None
@@ -127,23 +127,23 @@ async def test_a_metric_that_is_no_mean_has_the_interval_of_its_own(folder: Fold
 
 async def test_a_pick_that_is_shorter_and_as_good_is_told_as_cheaper(folder: Folder) -> None:
     same = says({False: 0.9, True: 0.9}, {False: 100, True: 80})
-    async with opened(folder, same, count=400) as (found, ground):
-        cheaper = await confirm(found.field, START, PICK, ground, ordinal=1)
+    async with opened(folder, same, count=400) as (found, split):
+        cheaper = await confirm(found.evaluator, START, PICK, split, ordinal=1)
     assert (cheaper.outcome, cheaper.is_cheaper) == ("not shown", True)
 
 
 @pytest.mark.parametrize(("share", "tokens"), [(0.9, 81), (0.8, 50)])
 async def test_a_pick_that_is_hardly_shorter_or_worse_is_not(folder: Folder, share: float, tokens: int) -> None:
-    async with opened(folder, says({False: 0.9, True: share}, {False: 100, True: tokens}), 400) as (found, ground):
-        assert not (await confirm(found.field, START, PICK, ground, ordinal=1)).is_cheaper
+    async with opened(folder, says({False: 0.9, True: share}, {False: 100, True: tokens}), 400) as (found, split):
+        assert not (await confirm(found.evaluator, START, PICK, split, ordinal=1)).is_cheaper
 
 
 async def test_a_budget_that_ends_in_it_leaves_no_verdict_and_keeps_what_was_asked(folder: Folder) -> None:
-    async with opened(folder, says({False: 0.5, True: 0.9}), budget=Budget(50)) as (found, ground):
+    async with opened(folder, says({False: 0.5, True: 0.9}), budget=Budget(50)) as (found, split):
         with pytest.raises(BudgetSpent):
-            await confirm(found.field, START, PICK, ground, ordinal=1)
+            await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-        assert sum(len(list(found.field.cells(each, ground.confirm))) for each in (START, PICK)) == 50
+        assert sum(len(list(found.evaluator.results(candidate, split.holdout))) for candidate in (START, PICK)) == 50
 
 
 def test_confirm_rows_are_told_by_what_they_hold_in_whatever_order(folder: Folder) -> None:

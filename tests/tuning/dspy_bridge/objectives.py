@@ -77,7 +77,7 @@ class Search:
 
     def asked(self, candidate: Candidate) -> int:
         """Return how many search rows a candidate was asked."""
-        return len(list(self.opened.field.cells(candidate, self.ground.search)))
+        return len(list(self.opened.evaluator.results(candidate, self.ground.visible)))
 
 
 @asynccontextmanager
@@ -96,10 +96,10 @@ async def opened(
         bench.rows(reviews(rows))
     read = bench.suite(suite)
     async with open_field(bench, script, read, budget=budget or Budget(inf)) as field:
-        ground = read_data_split(read)
-        bed = Objective(
-            evidence=Estimates(field.field, CandidateCalibration(field.field, ground.labels)), ground=ground
+        split = read_data_split(read)
+        objective = Objective(
+            estimates=Estimates(field.evaluator, CandidateCalibration(field.evaluator, split.labels)), split=split
         )
-        standing = TuningProgress(budget=field.budget)
-        search = open_search(name, bed, standing=standing, models=field.models, seed=seed)
-        yield Search(field, bed, ground, standing, search.run, search)
+        progress = TuningProgress(budget=field.budget)
+        search = open_search(name, objective, progress=progress, models=field.models, seed=seed)
+        yield Search(field, objective, split, progress, search.run, search)

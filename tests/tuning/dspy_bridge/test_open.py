@@ -51,4 +51,4 @@ def test_without_the_extra_the_line_is_told_that_installs_it(monkeypatch: pytest
     monkeypatch.setattr(dspy_bridge, "find_spec", lambda name: None)
 
     with pytest.raises(MissingExtra, match=r"promptkit\[dspy\]"):
-        dspy_bridge.open_search("gepa", None, standing=None, models=None)  # type: ignore[arg-type]
+        dspy_bridge.open_search("gepa", None, progress=None, models=None)  # type: ignore[arg-type]

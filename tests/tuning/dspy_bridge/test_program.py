@@ -79,7 +79,11 @@ async def test_instructions_of_one_step_are_changed_without_the_others(bench: Be
     async with opened(bench, "gepa", answer, suite=SUITE, rows=0) as search:
         await search.run(200)
 
-        told = {("closely" in said(each), "apart" in said(each)) for each in search.requests if not is_proposal(each)}
+        told = {
+            ("closely" in said(request), "apart" in said(request))
+            for request in search.requests
+            if not is_proposal(request)
+        }
         assert (True, False) in told and (False, True) in told
 
 
@@ -92,7 +96,7 @@ def test_a_field_has_the_inputs_name_but_where_it_means_something_to_dspy(folder
         "pipelines/odd.yaml", "inputs: {lm: {}, fields: {}, text: {}}\nsteps: {forward: {prompt: odd}}\n"
     )
 
-    (part,) = step_predictors(load_target(file, folder.project))
+    (predictor,) = step_predictors(load_target(file, folder.project))
 
-    assert part.inputs == {"lm": "lm_", "fields": "fields_", "text": "text"}
-    assert (part.step, part.attribute, part.output) == ("forward", "forward_", "answer")
+    assert predictor.inputs == {"lm": "lm_", "fields": "fields_", "text": "text"}
+    assert (predictor.step, predictor.attribute, predictor.output) == ("forward", "forward_", "answer")

@@ -267,7 +267,7 @@ async def test_what_is_shipped_is_written_into_the_project(folder: Folder) -> No
 
 def test_what_would_mean_something_else_elsewhere_is_refused_and_leaves_nothing(folder: Folder) -> None:
     path = LIBRARY / "pipelines" / "summarize_parts.yaml"
-    step = next(name for name, each in load_target(path, folder.project).steps.items() if each.asking)
+    step = next(name for name, step in load_target(path, folder.project).steps.items() if step.asking)
     with pytest.raises(InputError, match="cannot be written as `pipelines/summarize_parts") as raised:
         write(draft(path, candidate({f"{step}.layout": "markdown"}), folder.project))
     assert "copy the target" in str(raised.value)

@@ -33,7 +33,7 @@ def suite(folder: Folder) -> Suite:
 def tuned(store: Store, verdict: str = "improved", chosen: Candidate | None = CHOSEN) -> TuningResult:
     number = store.begin_run("tune", "mood", model={})
     record = demo_tuning(run=number, verdict=verdict, diff="", written=[], applied=False)
-    return TuningResult(number=number, status="done", record=record, chosen=chosen)
+    return TuningResult(number=number, status="done", record=record, candidate=chosen)
 
 
 def test_what_is_written_is_in_the_record_that_is_kept(suite: Suite, folder: Folder) -> None:

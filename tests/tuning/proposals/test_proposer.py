@@ -92,9 +92,9 @@ async def test_a_winner_is_asked_more_rows_until_a_teacher_has_failures_enough_a
     order = range(60)
     for calls, rows in ((60, 30), (30, 20), (15, 10)):  # Every third row fails; a tenth is asked already.
         async with open_field(bench, fails_each_third, bench.start()) as opened:
-            teaching = Proposer(opened.field, None, "mood", None, TuningProgress())  # type: ignore[arg-type]
-            await opened.field.have([Candidate()], order[:10])
-            found = await teaching.enough(Candidate(), order, 10, calls, of=60)
+            proposer = Proposer(opened.evaluator, None, "mood", None, TuningProgress())  # type: ignore[arg-type]
+            await opened.evaluator.evaluate([Candidate()], order[:10])
+            found = await proposer.rows_to_learn_from(Candidate(), order, 10, calls, of=60)
 
             assert list(found) == list(order[:rows])
 
@@ -126,10 +126,10 @@ class Asked(Models):
 async def test_who_was_named_teaches_else_the_tuned_model_where_it_is_large(
     named: str | None, reference: str, asked: list[str]
 ) -> None:
-    models, standing = Asked(), TuningProgress()
+    models, progress = Asked(), TuningProgress()
     model = Model(reference=reference, digest="d", capabilities=frozenset())
-    found = await find_teacher(named, "own", model, models, standing)
+    found = await find_teacher(named, "own", model, models, progress)
 
     assert models.names == asked
     assert (found is None) == (not asked)
-    assert bool(standing.noted) == (not asked)
+    assert bool(progress.notes) == (not asked)

@@ -29,8 +29,8 @@ async def test_failures_are_parted_by_kind_and_pair(bench: Bench) -> None:
         return "perhaps" if "\nbad 2" in said(request) else echo(request)
 
     async with open_field(bench, script) as opened:
-        await opened.field.have([START], range(8))
-        errors = find_failures(opened.field, START, range(8))
+        await opened.evaluator.evaluate([START], range(8))
+        errors = find_failures(opened.evaluator, START, range(8))
 
     assert kinds(errors) == [("pair", 4), ("unparsed", 1)]
     assert (errors.groups[0].expected, errors.groups[0].got) == ("bad", "good")
@@ -39,8 +39,8 @@ async def test_failures_are_parted_by_kind_and_pair(bench: Bench) -> None:
 
 async def test_of_rows_that_were_not_asked_or_are_not_named_nothing_is_said(bench: Bench) -> None:
     async with open_field(bench, echo) as opened:
-        await opened.field.have([START], range(6))
-        errors = find_failures(opened.field, START, [1, 3, 7])
+        await opened.evaluator.evaluate([START], range(6))
+        errors = find_failures(opened.evaluator, START, [1, 3, 7])
 
     assert {failure.cell.row for group in errors.groups for failure in group.rows} == {2, 4}
     assert (errors.failed, errors.read) == (2, 2)
@@ -49,9 +49,9 @@ async def test_of_rows_that_were_not_asked_or_are_not_named_nothing_is_said(benc
 async def test_where_less_is_better_much_is_a_failure(bench: Bench) -> None:
     suite = bench.suite("data: rows.jsonl\ntarget: mood\nmetrics: {distance: {edit: {}}}\n")
     async with open_field(bench, echo, suite) as opened:
-        await opened.field.have([START], range(8))
-        scores = opened.field.scores(START, range(8))
-        errors = find_failures(opened.field, START, range(8))
+        await opened.evaluator.evaluate([START], range(8))
+        scores = opened.evaluator.scores(START, range(8))
+        errors = find_failures(opened.evaluator, START, range(8))
 
     failing = {failure.cell.row - 1 for group in errors.groups for failure in group.rows}
     assert failing <= {row for row in range(8) if scores[row] < 1}

@@ -75,22 +75,24 @@ def bench(folder: Folder) -> Bench:
 async def asked(bench: Bench, script: Any = echo, suite: Any = None) -> AsyncIterator[Evaluator]:
     """Open a field in which the start was asked all rows."""
     async with open_field(bench, script, suite) as opened:
-        await opened.field.have([START], places(opened.field))
-        yield opened.field
+        await opened.evaluator.evaluate([START], places(opened.evaluator))
+        yield opened.evaluator
 
 
 async def proposed(
-    field: Evaluator, teacher: Scripted, *, most: int = 1, step: str = "mood", earlier: Sequence[Candidate] = ()
+    evaluator: Evaluator, teacher: Scripted, *, most: int = 1, step: str = "mood", earlier: Sequence[Candidate] = ()
 ) -> Proposals:
-    return await propose(field, places(field), START, step, Client(teacher, attempts=1), most=most, earlier=earlier)
+    return await propose(
+        evaluator, places(evaluator), START, step, Client(teacher, attempts=1), most=most, earlier=earlier
+    )
 
 
 async def test_a_proposal_is_a_candidate_with_other_instructions(bench: Bench) -> None:
-    async with asked(bench) as field:
-        found = await proposed(field, Teacher(f"Here you are:\n```\n{BETTER}\n```\n"))
-        await field.have(found.candidates, [0])
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(f"Here you are:\n```\n{BETTER}\n```\n"))
+        await evaluator.evaluate(found.candidates, [0])
 
-        prompt = field.variant(found.candidates[0]).pipeline.steps["mood"].prompt
+        prompt = evaluator.variant(found.candidates[0]).pipeline.steps["mood"].prompt
         assert prompt is not None
         assert prompt.sections({"text": "a film"}) == {"instructions": BETTER, "input": "a film", "cue": "Mood:"}
         assert found.candidates[0].record() == {"mood.wording": "teacher 1"}
@@ -103,9 +105,9 @@ async def test_the_teacher_is_shown_the_instructions_and_what_failed_and_how(ben
     def script(request: Request) -> str:
         return "perhaps it is so" if "more" in said(request) else echo(request)
 
-    async with asked(bench, script) as field:
+    async with asked(bench, script) as evaluator:
         teacher = Teacher(BETTER)
-        await proposed(field, teacher)
+        await proposed(evaluator, teacher)
 
     shown = teacher.shown[0]
     assert "```\nSay whether it is good or bad.\n```" in shown
@@ -117,9 +119,9 @@ async def test_the_teacher_is_shown_the_instructions_and_what_failed_and_how(ben
 
 async def test_a_slice_in_which_more_fails_is_shown(bench: Bench) -> None:
     bench.rows([{**each, "shop": "north" if number % 2 else "south"} for number, each in enumerate(moods(20))])
-    async with asked(bench) as field:
+    async with asked(bench) as evaluator:
         teacher = Teacher(BETTER)
-        await proposed(field, teacher)
+        await proposed(evaluator, teacher)
 
     assert '10 of 10 answers were wrong where shop is "north":' in teacher.shown[0]
 
@@ -128,9 +130,9 @@ async def test_each_proposal_begins_with_another_kind_of_failure(bench: Bench) -
     def script(request: Request) -> str:
         return "perhaps" if "\nbad " in said(request) else echo(request)
 
-    async with asked(bench, script) as field:
+    async with asked(bench, script) as evaluator:
         teacher = Teacher(BETTER, BETTER, BETTER)
-        await proposed(field, teacher, most=3)
+        await proposed(evaluator, teacher, most=3)
 
     first = [min(("times the answer was", "could not be read"), key=text.index) for text in teacher.shown]
     assert first[0] == first[2] != first[1]
@@ -143,10 +145,10 @@ async def test_of_a_pipeline_the_step_s_own_inputs_and_answer_are_shown_and_the_
     def script(request: Request) -> str:
         return "the film" if "Name the topic" in said(request) else echo(request)
 
-    async with asked(bench, script, suite) as field:
+    async with asked(bench, script, suite) as evaluator:
         of_mood, of_topic = Teacher(BETTER), Teacher(BETTER)
-        await proposed(field, of_mood)
-        await proposed(field, of_topic, step="topic")
+        await proposed(evaluator, of_mood)
+        await proposed(evaluator, of_topic, step="topic")
 
     assert "text:\n> good 1\ntopic:\n> the film\nThe model's answer:\n> good\nRight is:\n> bad" in of_mood.shown[0]
     assert (
@@ -169,32 +171,32 @@ async def test_of_a_pipeline_the_step_s_own_inputs_and_answer_are_shown_and_the_
     ],
 )
 async def test_what_is_wrong_with_a_proposal_is_told_and_it_is_no_candidate(bench: Bench, reply: str, why: str) -> None:
-    async with asked(bench) as field:
-        found = await proposed(field, Teacher(reply))
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(reply))
 
-    assert (found.candidates, [each.why for each in found.refused]) == ((), [why])
+    assert (found.candidates, [refused.why for refused in found.refused]) == ((), [why])
 
 
 async def test_an_input_that_the_instructions_fill_in_must_stay(bench: Bench) -> None:
     bench.folder.write("pipelines/mood.yaml", OWN.replace("INSTRUCTIONS", "Is {{ text | upper }} good or bad?"))
-    async with asked(bench, lambda request: "good") as field:
+    async with asked(bench, lambda request: "good") as evaluator:
         teacher = Teacher("Is it good or bad, all in all?", "Is {{ text }} good, or is it bad?")
-        found = await proposed(field, teacher, most=2)
+        found = await proposed(evaluator, teacher, most=2)
 
     assert "Keep {{ text | upper }} in your text exactly so" in teacher.shown[0]
-    assert [each.why for each in found.refused] == ["it drops `{{ text }}`"]
+    assert [refused.why for refused in found.refused] == ["it drops `{{ text }}`"]
     assert len(found.candidates) == 1
 
 
 async def test_a_proposal_may_not_quote_a_row_that_was_not_shown(bench: Bench) -> None:
     quoted = "the parcel came two weeks late and nobody knew why"
     bench.rows([*moods(12), {"text": f"bad {quoted}", "expect": "bad"}])
-    async with asked(bench) as field:
+    async with asked(bench) as evaluator:
         teacher = Teacher(f"Mind that {quoted}.")
-        found = await proposed(field, teacher)
+        found = await proposed(evaluator, teacher)
 
     assert quoted not in teacher.shown[0]
-    assert [each.why for each in found.refused] == ["it quotes a row: 8 words in a row are the same"]
+    assert [refused.why for refused in found.refused] == ["it quotes a row: 8 words in a row are the same"]
 
 
 async def test_what_all_rows_say_is_no_row_s_own(bench: Bench) -> None:
@@ -204,40 +206,42 @@ async def test_what_all_rows_say_is_no_row_s_own(bench: Bench) -> None:
         f'name: mood\ninputs:\n  text: {{example: fine}}\n  rule: {{default: "{rule}"}}\nsteps:\n'
         '  mood: {prompt: {instructions: Say it., input: "{{ text }} {{ rule }}"}, answer: {label: [good, bad]}}\n',
     )
-    async with asked(bench, lambda request: "good") as field:
-        assert (await proposed(field, Teacher(f"Always {rule}!"))).refused == ()
+    async with asked(bench, lambda request: "good") as evaluator:
+        assert (await proposed(evaluator, Teacher(f"Always {rule}!"))).refused == ()
 
 
 async def test_a_proposal_is_not_made_twice(bench: Bench) -> None:
-    async with asked(bench) as field:
-        first = await proposed(field, Teacher(BETTER, BETTER.upper()), most=2)
-        later = await proposed(field, Teacher(BETTER), earlier=first.candidates)
+    async with asked(bench) as evaluator:
+        first = await proposed(evaluator, Teacher(BETTER, BETTER.upper()), most=2)
+        later = await proposed(evaluator, Teacher(BETTER), earlier=first.candidates)
 
     assert len(first.candidates) == 1
-    assert [each.why for each in (*first.refused, *later.refused)] == ["it is the same as an earlier proposal"] * 2
+    assert [refused.why for refused in (*first.refused, *later.refused)] == [
+        "it is the same as an earlier proposal"
+    ] * 2
 
 
 async def test_a_proposal_for_a_candidate_that_was_edited_keeps_the_edits(bench: Bench) -> None:
-    async with asked(bench) as field:
-        first = (await proposed(field, Teacher(BETTER))).candidates[0]
-        winner = first.taking("mood.wording", Choice("both", {**first.changes, "mood.cue": "Tone:"}))
-        await field.have([winner], places(field))
-        found = await propose(field, places(field), winner, "mood", Client(Teacher("Be brief.")), most=1)
+    async with asked(bench) as evaluator:
+        first = (await proposed(evaluator, Teacher(BETTER))).candidates[0]
+        winner = first.with_choice("mood.wording", Choice("both", {**first.changes, "mood.cue": "Tone:"}))
+        await evaluator.evaluate([winner], places(evaluator))
+        found = await propose(evaluator, places(evaluator), winner, "mood", Client(Teacher("Be brief.")), most=1)
 
         changed = found.candidates[0]
         assert changed.changes["mood.cue"] == "Tone:"
-        assert field.variant(changed).pipeline.steps["mood"].prompt is not None
-        await field.have([changed], [0])
+        assert evaluator.variant(changed).pipeline.steps["mood"].prompt is not None
+        await evaluator.evaluate([changed], [0])
 
 
 @pytest.mark.parametrize("source", ["{% if text %}Say it.{% endif %}", "{% for each in text %}{{ each }}{% endfor %}"])
 async def test_instructions_with_statements_are_left_alone_and_nothing_is_asked(bench: Bench, source: str) -> None:
     bench.folder.write("pipelines/mood.yaml", OWN.replace("INSTRUCTIONS", source))
-    async with asked(bench, lambda request: "good") as field:
+    async with asked(bench, lambda request: "good") as evaluator:
         teacher = Teacher()
-        found = await proposed(field, teacher)
+        found = await proposed(evaluator, teacher)
 
-    assert [each.why for each in found.refused] == [
+    assert [refused.why for refused in found.refused] == [
         "the instructions of `mood` cannot be rewritten: they have template statements"
     ]
     assert teacher.requests == []
@@ -247,55 +251,55 @@ async def test_instructions_made_of_other_files_are_left_alone(bench: Bench) -> 
     bench.folder.write("templates/prompts/_rules.j2", "Be strict.")
     included = PROMPT.replace("Say whether it is good or bad.", '{% include "_rules.j2" %}')
     bench.folder.write("templates/prompts/mood.j2", included)
-    async with asked(bench, lambda request: "good") as field:
+    async with asked(bench, lambda request: "good") as evaluator:
         teacher = Teacher()
-        found = await proposed(field, teacher)
+        found = await proposed(evaluator, teacher)
 
-    assert [each.why for each in found.refused] == [
+    assert [refused.why for refused in found.refused] == [
         "the instructions of `mood` cannot be rewritten: they are made of other files"
     ]
     assert teacher.requests == []
 
 
 async def test_where_nothing_fails_nothing_is_asked(bench: Bench) -> None:
-    async with asked(bench, lambda request: "bad") as field:
+    async with asked(bench, lambda request: "bad") as evaluator:
         teacher = Teacher()
-        assert (await proposed(field, teacher)).candidates == ()
+        assert (await proposed(evaluator, teacher)).candidates == ()
         assert teacher.requests == []
 
 
 async def test_a_teacher_that_fails_ends_no_search(bench: Bench) -> None:
-    async with asked(bench) as field:
-        found = await proposed(field, Teacher(ServerFailed("on fire"), BETTER), most=2)
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(ServerFailed("on fire"), BETTER), most=2)
 
     assert len(found.candidates) == 1
-    assert [each.why for each in found.refused] == ["the teacher failed: on fire"]
+    assert [refused.why for refused in found.refused] == ["the teacher failed: on fire"]
 
 
 async def test_a_reply_that_was_cut_off_is_refused_unless_the_instructions_are_whole(bench: Bench) -> None:
     cut = Reply(text=f"```\n{BETTER}", finish="length")
     whole = Reply(text=f"```\n{BETTER}\n```\nThis is bet", finish="length")
-    async with asked(bench) as field:
-        found = await proposed(field, Teacher(cut, whole), most=2)
+    async with asked(bench) as evaluator:
+        found = await proposed(evaluator, Teacher(cut, whole), most=2)
 
-    assert [each.why for each in found.refused] == ["it was cut off"]
+    assert [refused.why for refused in found.refused] == ["it was cut off"]
     assert len(found.candidates) == 1
 
 
 async def test_a_teacher_that_cannot_sample_is_asked_once_about_each_kind(bench: Bench) -> None:
-    async with asked(bench) as field:
+    async with asked(bench) as evaluator:
         teacher = Teacher(BETTER, capabilities=CAPABILITIES - {"sampling"})
-        await proposed(field, teacher, most=6)
+        await proposed(evaluator, teacher, most=6)
 
     assert [request.temperature for request in teacher.requests] == [0.0]
 
 
 async def test_the_teacher_s_requests_are_counted(bench: Bench) -> None:
-    async with asked(bench) as field:
+    async with asked(bench) as evaluator:
         budget, asker = Budget(2), Client(Teacher(*[BETTER] * 3))
         await asker.model()
         with pytest.raises(BudgetSpent):
-            await propose(field, places(field), START, "mood", asker.within(budget), most=3)
+            await propose(evaluator, places(evaluator), START, "mood", asker.within(budget), most=3)
 
     assert budget.spent == 2
 
@@ -309,8 +313,8 @@ def test_nothing_of_a_confirm_row_reaches_a_teacher(confirm: list[bool]) -> None
 
     async def ask(folder: Path) -> list[str]:
         teacher = Teacher(*[f"Mind {mark}." for mark in marks])
-        async with asked(Bench(Folder(folder), rows)) as field:
-            await propose(field, kept, START, "mood", Client(teacher), most=3)
+        async with asked(Bench(Folder(folder), rows)) as evaluator:
+            await propose(evaluator, kept, START, "mood", Client(teacher), most=3)
         return teacher.shown
 
     with tempfile.TemporaryDirectory() as folder:
@@ -364,8 +368,8 @@ async def test_a_teacher_enters_with_ten_failures_and_a_fifth_of_the_budget(
     bench: Bench, rows: int, left: float, why: str | None
 ) -> None:
     bench.rows(moods(rows))
-    async with asked(bench) as field:
-        told = why_not_taught(field, START, places(field), left=left)
+    async with asked(bench) as evaluator:
+        told = why_not_taught(evaluator, START, places(evaluator), left=left)
 
     assert told is None if why is None else why in str(told)
 

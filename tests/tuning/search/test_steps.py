@@ -35,7 +35,7 @@ AXIS = Parameter(
     name="note.layout",
     step="note",
     kind="layout",
-    levels=(Choice("as written"), *map(cells_of, ("markdown", "json", "prefix", "raw"))),
+    choices=(Choice("as written"), *map(cells_of, ("markdown", "json", "prefix", "raw"))),
 )
 
 
@@ -80,7 +80,7 @@ async def test_a_step_before_others_is_searched_with_what_was_chosen_for_those(f
 
 async def test_rows_of_the_last_step_take_what_comes_before_from_the_store(folder: Folder) -> None:
     ran = await tune(folder, mode="stepwise")
-    asked = [request_text(each) for each in ran.runtime.requests]
+    asked = [request_text(request) for request in ran.runtime.requests]
 
     assert len(set(asked)) == len(asked)
     assert ran.record["cached"] > 0
@@ -135,24 +135,24 @@ async def test_what_ends_a_search_in_a_step_with_labels_leaves_the_best_so_far_o
 async def test_what_the_steps_chose_is_the_pick_until_a_race_together_says_more(folder: Folder) -> None:
     bench, target = noted(folder, ROWS, LAYOUTS)
     async with open_field(bench, answer, bench.start(SUITE, target=target), budget=Budget(3)) as opened:
-        evidence = Estimates(opened.field, CandidateCalibration(opened.field, None))
+        estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
         winner = Candidate({"mood.layout": Choice("markdown", {"mood.layout": "markdown"})})
-        search = Search(evidence, range(ROWS), (AXIS,), standing=TuningProgress(), entrants=[winner])
-        found = await search.run(3)
+        search = Search(estimates, range(ROWS), (AXIS,), progress=TuningProgress(), entrants=[winner])
+        result = await search.run(3)
 
-    assert found.pick == winner
+    assert result.incumbent == winner
 
 
 def test_in_question_are_the_start_the_chosen_and_the_next_best() -> None:
     effects = Effects(
         mean=0.5,
         added={"note.layout": {"as written": 0.0, "markdown": -0.3, "json": 0.2, "prefix": 0.1, "raw": -0.1}},
-        axes=(AXIS,),
+        parameters=(AXIS,),
         rows=5.0,
     )
     winner = Candidate({"note.layout": cells_of("json")})
 
-    names = [each.name for each in _in_question(AXIS, [winner], effects).levels]
+    names = [choice.name for choice in _in_question(AXIS, [winner], effects).choices]
     assert names == ["as written", "json", "prefix"]
     assert len(names) == CHOICES_IN_QUESTION
 
@@ -160,11 +160,16 @@ def test_in_question_are_the_start_the_chosen_and_the_next_best() -> None:
 def test_all_that_was_chosen_is_in_question() -> None:
     chosen = [Candidate({"note.layout": cells_of(name)}) for name in ("raw", "json", "prefix")]
 
-    assert [each.name for each in _in_question(AXIS, chosen, None).levels] == ["as written", "raw", "json", "prefix"]
+    assert [choice.name for choice in _in_question(AXIS, chosen, None).choices] == [
+        "as written",
+        "raw",
+        "json",
+        "prefix",
+    ]
 
 
 def test_a_small_axis_is_in_question_as_a_whole() -> None:
-    small = Parameter(name="note.layout", step="note", kind="layout", levels=AXIS.levels[:3])
+    small = Parameter(name="note.layout", step="note", kind="layout", choices=AXIS.choices[:3])
 
     assert _in_question(small, [Candidate()], None) == small
 

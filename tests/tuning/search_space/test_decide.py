@@ -37,8 +37,8 @@ def axis_of(folder: Folder, *able: Any, answer: str = LABEL, more: str = "cue: n
     return decide_parameter(pipeline, asked, model(*able), build_answer_type(spec))[0]
 
 
-def changes(axis: Parameter) -> list[dict[str, Any]]:
-    return [{key.partition(".")[2]: value for key, value in level.changes.items()} for level in axis.levels[1:]]
+def changes(parameter: Parameter) -> list[dict[str, Any]]:
+    return [{key.partition(".")[2]: value for key, value in choice.changes.items()} for choice in parameter.choices[1:]]
 
 
 def test_cues_are_tried_with_each_way_to_decide(folder: Folder) -> None:
@@ -87,8 +87,8 @@ def test_a_step_that_scores_may_be_constrained(folder: Folder) -> None:
 def test_ways_to_decide_are_those_that_the_model_can(
     folder: Folder, lacking: tuple[str, ...], decides: set[str]
 ) -> None:
-    axis = axis_of(folder, *(each for each in ABLE if each not in lacking))
-    told = {each.get("decide", "constrain") for each in changes(axis)}
+    parameter = axis_of(folder, *(each for each in ABLE if each not in lacking))
+    told = {each.get("decide", "constrain") for each in changes(parameter)}
 
     assert told == decides
 
@@ -110,9 +110,9 @@ def test_an_answer_that_is_not_of_a_closed_set_is_not_scored(folder: Folder, ans
     pipeline = folder.load("inputs: {text: {}}\nsteps: {mood: {prompt: mood}}")
     asking = pipeline.steps["mood"].asking
     assert asking is not None
-    axis, notes = decide_parameter(pipeline, pipeline.steps["mood"], model(), asking.answer)  # type: ignore[arg-type]
+    parameter, notes = decide_parameter(pipeline, pipeline.steps["mood"], model(), asking.answer)  # type: ignore[arg-type]
 
-    assert all(each.get("decide") != "score" for each in changes(axis))
+    assert all(each.get("decide") != "score" for each in changes(parameter))
     assert notes == ()
 
 
@@ -126,11 +126,11 @@ def test_shipped_targets_have_distinct_levels_that_they_can_have(folder: Folder,
                 if isinstance(step.asking.answer, AnswerType)
                 else build_answer_type({"label": ["a", "b"]})
             )
-            axis, _ = decide_parameter(pipeline, step, model(), answer)
-            told = [tuple(sorted(level.changes.items())) for level in axis.levels]
+            parameter, _ = decide_parameter(pipeline, step, model(), answer)
+            told = [tuple(sorted(choice.changes.items())) for choice in parameter.choices]
             assert len(set(told)) == len(told) <= 9
-            assert len({level.name for level in axis.levels}) == len(told)
-            assert all(_loads(pipeline, level.changes) for level in axis.levels)
+            assert len({choice.name for choice in parameter.choices}) == len(told)
+            assert all(_loads(pipeline, choice.changes) for choice in parameter.choices)
 
 
 def _loads(pipeline: Pipeline, changes: Any) -> bool:
@@ -163,9 +163,9 @@ def test_scoring_takes_a_request_wherever_labels_part(labels: list[str], request
 def test_what_a_level_costs_is_of_what_the_step_costs(folder: Folder) -> None:
     folder.write("templates/prompts/mood.j2", PROMPT.format(answer=LABEL, more="technique: chain_of_thought"))
     pipeline = folder.load("inputs: {text: {}}\nsteps: {mood: {prompt: mood}}")
-    axis, _ = decide_parameter(
+    parameter, _ = decide_parameter(
         pipeline, pipeline.steps["mood"], model(), build_answer_type({"label": ["a b", "a c", "d"]})
     )
-    costs = {level.changes.get("mood.decide", "constrain"): level.requests for level in axis.levels}
+    costs = {choice.changes.get("mood.decide", "constrain"): choice.requests for choice in parameter.choices}
 
     assert costs == {"constrain": 1.0, "score": 1.5, "generate": 1.0}

@@ -42,11 +42,13 @@ def space(found: DataSplit, able: Model | None = None, **how: Any) -> SearchSpac
 
 
 def names(found: SearchSpace) -> list[str]:
-    return [axis.name for axis in found.axes]
+    return [parameter.name for parameter in found.parameters]
 
 
 def levels(found: SearchSpace, name: str) -> list[str]:
-    return next([level.name for level in axis.levels] for axis in found.axes if axis.name == name)
+    return next(
+        [choice.name for choice in parameter.choices] for parameter in found.parameters if parameter.name == name
+    )
 
 
 def test_axes_come_from_what_usually_pays_most(bench: Bench) -> None:
@@ -60,15 +62,18 @@ def test_axes_come_from_what_usually_pays_most(bench: Bench) -> None:
 
 
 def test_the_first_level_of_each_axis_changes_nothing_and_no_two_are_called_the_same(bench: Bench) -> None:
-    for axis in space(ground(bench)).axes:
-        assert (axis.levels[0].name, axis.levels[0].changes) == (AS_WRITTEN, {})
-        assert all(level.changes for level in axis.levels[1:])
-        assert len({level.name for level in axis.levels}) == len(axis.levels) > 1
+    for parameter in space(ground(bench)).parameters:
+        assert (parameter.choices[0].name, parameter.choices[0].changes) == (AS_WRITTEN, {})
+        assert all(choice.changes for choice in parameter.choices[1:])
+        assert len({choice.name for choice in parameter.choices}) == len(parameter.choices) > 1
 
 
 def test_the_same_seed_gives_the_same_space_and_another_one_other_examples(bench: Bench) -> None:
     found = ground(bench)
-    changes = [[level.changes for axis in space(found, seed=seed).axes for level in axis.levels] for seed in (1, 1, 2)]
+    changes = [
+        [choice.changes for parameter in space(found, seed=seed).parameters for choice in parameter.choices]
+        for seed in (1, 1, 2)
+    ]
 
     assert changes[0] == changes[1] != changes[2]
 
@@ -86,7 +91,7 @@ def test_what_is_left_out_is_told(bench: Bench, folder: Folder) -> None:
     folder.write("pipelines/own.py", "def size(text: str) -> int:\n    return len(text)\n")
     found = space(ground(bench))
 
-    assert {axis.step for axis in found.axes} == {"mood", "told"}
+    assert {parameter.step for parameter in found.parameters} == {"mood", "told"}
     assert "size: not tuned: it asks no model" in found.notes
     assert "said: not tuned: with `cache: false` a row's answer is another each time" in found.notes
     assert "told: its technique stays, for its tools" in found.notes
@@ -122,13 +127,13 @@ def test_tune_of_the_pipeline_takes_the_place_of_the_derived_space(bench: Bench,
     )
     found = space(ground(bench))
 
-    assert [(axis.name, axis.kind) for axis in found.axes] == [
+    assert [(parameter.name, parameter.kind) for parameter in found.parameters] == [
         ("mood.layout", "layout"),
         ("mood.technique", "technique"),
         ("mood.options.temperature", "given"),
     ]
     assert levels(found, "mood.layout") == [AS_WRITTEN, "prefix"]
-    assert [level.requests for level in found.axes[1].levels] == [1.0, 2.0]
+    assert [choice.requests for choice in found.parameters[1].choices] == [1.0, 2.0]
     assert names(space(ground(bench), only=["technique"])) == ["mood.technique"]
 
 
@@ -162,7 +167,7 @@ def test_given_values_of_the_same_beginning_are_called_apart(bench: Bench, folde
 
 def test_demonstrations_that_a_model_made_are_sets_of_examples(bench: Bench) -> None:
     found = ground(bench)
-    made = [Demonstration({"text": f"x {place}"}, "good", "So.", label="good", row=place) for place in found.pool]
+    made = [Demonstration({"text": f"x {place}"}, "good", "So.", label="good", row=place) for place in found.demo_pool]
 
     shown = levels(space(found, made={"mood": {"that it solved": made}}), "mood.examples")
     assert any("that it solved" in name for name in shown)
@@ -170,7 +175,7 @@ def test_demonstrations_that_a_model_made_are_sets_of_examples(bench: Bench) -> 
 
 def test_a_level_that_the_target_cannot_have_is_not_there(bench: Bench) -> None:
     found = ground(bench)
-    made = [Demonstration({"no_input": "x"}, "good", label="good", row=place) for place in found.pool]
+    made = [Demonstration({"no_input": "x"}, "good", label="good", row=place) for place in found.demo_pool]
     tried = space(found, made={"mood": {"odd": made}}, only=["examples"])
 
     assert all("odd" not in name for name in levels(tried, "mood.examples"))
