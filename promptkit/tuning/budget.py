@@ -6,20 +6,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, prod
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.engine.inputs import step_inputs
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError
 from promptkit.runtimes.budget import Budget
+from promptkit.tuning.data_split import DataSplit
+from promptkit.tuning.evaluator import RowResult
 from promptkit.tuning.options import Limits
 from promptkit.tuning.search.race import ROWS_EACH, default_budget
+from promptkit.tuning.search_space.candidate import Parameter
 from promptkit.tuning.search_space.settings import written_requests
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.tuning.data_split import DataSplit
-    from promptkit.tuning.evaluator import RowResult
-    from promptkit.tuning.search_space.candidate import Parameter
 
 CANDIDATES: Final = 16
 """The number of candidates that the usual number of calls is made for, if no number is given."""

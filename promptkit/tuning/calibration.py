@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.calibration import label_shares, labelled_offsets, mean_offsets, quantile_offsets
@@ -16,15 +19,8 @@ from promptkit.answers.decide import MAX_OUTSIDE_SHARE
 from promptkit.evaluation.cells.cell import Outcome
 from promptkit.evaluation.cells.scoring import measure_cell
 from promptkit.evaluation.suite.suite import answer_type
-from promptkit.tuning.evaluator import partition_valid
-from promptkit.tuning.search_space.candidate import Choice
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from promptkit.tuning.evaluator import Evaluator, RowResult
-    from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.evaluator import Evaluator, RowResult, partition_valid
+from promptkit.tuning.search_space.candidate import Candidate, Choice
 
 NONE, BATCH = "none", "batch"
 WITHIN = 0.01
@@ -78,8 +74,8 @@ class CandidateCalibration:
         if len(scored) < 2:
             return plain
         offsets = self._offsets(scored, BATCH)
-        for place, each in scored.items():
-            plain[place] = each.with_offsets(offsets)
+        for place, row_scores in scored.items():
+            plain[place] = row_scores.with_offsets(offsets)
         return plain
 
     def best(self, candidate: Candidate, rows: Sequence[int], model: str) -> Choice | None:
@@ -92,17 +88,17 @@ class CandidateCalibration:
         scored = self._rows(candidate, rows)
         if step is None or len(scored) < 2:
             return None
-        found = {method: self._offsets(scored, method) for method in self._methods(scored)}
+        offsets_by_method = {method: self._offsets(scored, method) for method in self._methods(scored)}
         means = {
-            method: sum(each.with_offsets(offsets) for each in scored.values()) / len(scored)
-            for method, offsets in found.items()
+            method: sum(row_scores.with_offsets(offsets) for row_scores in scored.values()) / len(scored)
+            for method, offsets in offsets_by_method.items()
         }
         method = max(means, key=lambda text: means[text])
         if means[method] <= means[BATCH] + WITHIN:
             method = BATCH
         if method == NONE:
             return None
-        value = {"method": method, "model": model, "offsets": dict(found[method])}
+        value = {"method": method, "model": model, "offsets": dict(offsets_by_method[method])}
         return Choice(method, {f"{step}.calibrate": value}, about=f"offsets of {len(scored)} search rows, frozen")
 
     async def freeze(self, candidate: Candidate, rows: Sequence[int]) -> Candidate:
@@ -114,16 +110,16 @@ class CandidateCalibration:
         if step is None:
             return candidate
         model = await self._evaluator.model(candidate, step)
-        found = self.best(candidate, rows, model.reference)
-        if found is None:
+        calibration = self.best(candidate, rows, model.reference)
+        if calibration is None:
             return candidate
         parameter = f"{step}.decide"
         if (way := candidate.choices.get(parameter)) is None:
-            calibrated = candidate.with_choice(f"{step}.calibrate", found)
+            calibrated = candidate.with_choice(f"{step}.calibrate", calibration)
         else:
-            name, about = f"{way.name}, calibrated ({found.name})", f"{way.about}; {found.about}"
+            name, about = f"{way.name}, calibrated ({calibration.name})", f"{way.about}; {calibration.about}"
             calibrated = candidate.with_choice(
-                parameter, Choice(name, {**way.changes, **found.changes}, about, way.requests)
+                parameter, Choice(name, {**way.changes, **calibration.changes}, about, way.requests)
             )
         return calibrated if partition_valid(self._evaluator, [calibrated])[0] else candidate
 
@@ -132,7 +128,7 @@ class CandidateCalibration:
         count.
         """
         scored = self._rows(candidate, rows)
-        return sum(each.outside for each in scored.values()) > MAX_OUTSIDE_SHARE * len(scored)
+        return sum(row_scores.outside for row_scores in scored.values()) > MAX_OUTSIDE_SHARE * len(scored)
 
     def _methods(self, scored: Mapping[int, ScoredLabels]) -> list[str]:
         alternatives = next(iter(scored.values())).logprobs
@@ -141,11 +137,11 @@ class CandidateCalibration:
         return [NONE, BATCH, *two, *fitted]
 
     def _offsets(self, scored: Mapping[int, ScoredLabels], method: str) -> Mapping[str, float]:
-        rows = [each.logprobs for each in scored.values()]
+        rows = [row_scores.logprobs for row_scores in scored.values()]
         if method == NONE:
             return {}
         alternatives = list(rows[0])
-        labels = None if self._labels is None else [_best_label(each) for each in scored.values()]
+        labels = None if self._labels is None else [_best_label(row_scores) for row_scores in scored.values()]
         shares = label_shares(labels, alternatives) if labels else None
         if method == BATCH:
             return mean_offsets(rows, shares)
@@ -162,7 +158,7 @@ class CandidateCalibration:
         step = self.step(candidate)
         if step is None:
             return {}
-        found: dict[int, ScoredLabels] = {}
+        by_place: dict[int, ScoredLabels] = {}
         for place, row in enumerate(rows):
             key = candidate.key, row
             if key not in self._scored:
@@ -171,14 +167,14 @@ class CandidateCalibration:
                     continue
                 self._scored[key] = self._read(candidate, step, result, row)
             if (scored := self._scored[key]) is not None:
-                found[place] = scored
-        return found if any(len(set(scored.scores.values())) > 1 for scored in found.values()) else {}
+                by_place[place] = scored
+        return by_place if any(len(set(scored.scores.values())) > 1 for scored in by_place.values()) else {}
 
     def _read(self, candidate: Candidate, step: str, result: RowResult, row: int) -> ScoredLabels | None:
         answer = answer_type(self._evaluator.variant(candidate).pipeline)
         trace = self._evaluator.trace(result)
-        found = (each.get("extra", {}) for each in trace.get("parts", ()) if each["name"] == step)
-        extra: Mapping[str, Any] = next(found, {})
+        extras = (part.get("extra", {}) for part in trace.get("parts", ()) if part["name"] == step)
+        extra: Mapping[str, Any] = next(extras, {})
         if answer is None or not (logprobs := extra.get("scores")):
             return None
         scores = {label: self._label_score(answer, label, result, row, trace) for label in logprobs}

@@ -9,17 +9,16 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder, BoundRow
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.storage.strict_json import compact
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 MOST_LABELS = 20
 POOL_ROWS, POOL_SHARE = 16, 0.25
@@ -132,7 +131,7 @@ def clusters_of(suite: Suite, rows: Sequence[BoundRow]) -> list[str] | None:
 
 def row_labels(expected: Sequence[Any]) -> tuple[Hashable, ...] | None:
     """Return expected answers as classes; None if there are too many different ones, or they are not plain values."""
-    if not all(isinstance(each, str | int | bool) for each in expected) or len(set(expected)) > MOST_LABELS:
+    if not all(isinstance(answer, str | int | bool) for answer in expected) or len(set(expected)) > MOST_LABELS:
         return None
     return tuple(expected)
 
@@ -251,8 +250,6 @@ def _cluster_key(cluster: Hashable) -> str:
 
 
 def _hash_codes(keys: Sequence[str]) -> NDArray[np.uint64]:
-    import numpy as np
-
     digests = (hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest() for key in keys)
     return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
 
@@ -262,8 +259,6 @@ def _unit_positions(codes: NDArray[np.uint64], salt: int) -> NDArray[np.float64]
 
     SplitMix64 (Steele, Lea & Flood 2014, OOPSLA) is much faster than a thousand hashes of each row.
     """
-    import numpy as np
-
     mixed = codes + np.uint64((salt + 1) * _GOLDEN % 2**64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -272,8 +267,6 @@ def _unit_positions(codes: NDArray[np.uint64], salt: int) -> NDArray[np.float64]
 
 def _nearest_salt(codes: NDArray[np.uint64], share: float, labels: Sequence[Hashable] | None) -> int:
     """Return the first salt whose split is within one row of the share, overall and for each label, or the nearest."""
-    import numpy as np
-
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels or ()))}
     of_label = np.array([numbers[label] for label in labels] if labels else [0] * len(codes))
     target = share * np.bincount(of_label)

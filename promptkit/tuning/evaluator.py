@@ -9,31 +9,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.render import render
 from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, RuntimeFailure
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
 from promptkit.evaluation.cells.saver import Finished
-from promptkit.evaluation.metrics.base import Estimate, Sample, judge_usage
+from promptkit.evaluation.metrics.base import Estimate, Metric, Sample, judge_usage
 from promptkit.evaluation.suite.binding import BoundRow
 from promptkit.evaluation.suite.suite import Suite, Variant, read_variant
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.models import Models
 from promptkit.runtimes.serialization import request_record
+from promptkit.storage.store import Store
 from promptkit.tuning.data_split import clusters_of
-from promptkit.tuning.search_space.candidate import distinct
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from promptkit.engine.pipeline import Pipeline
-    from promptkit.evaluation.metrics.base import Metric
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.budget import Budget
-    from promptkit.runtimes.models import Models
-    from promptkit.storage.store import Store
-    from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.search_space.candidate import Candidate, distinct
 
 MODEL_GONE = "the model failed repeatedly"
 RESUMES = "answers received so far are kept: run the same command again to resume"
@@ -142,8 +138,8 @@ class Evaluator:
 
     def results(self, candidate: Candidate, rows: Sequence[int]) -> Iterator[RowResult]:
         """Yield the results that there are on rows."""
-        found = (self._results.get((candidate.key, row)) for row in rows)
-        return (result for result in found if result is not None)
+        results = (self._results.get((candidate.key, row)) for row in rows)
+        return (result for result in results if result is not None)
 
     def known_rows(self, candidate: Candidate, order: Sequence[int]) -> int:
         """Return the number of rows of an order, from its first, that a candidate has results on."""
@@ -155,16 +151,12 @@ class Evaluator:
 
     def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:
         """Return the scores on rows as (rows,), NaN where there is none."""
-        import numpy as np
-
         results = (self._results.get((candidate.key, row)) for row in rows)
         scores = (None if result is None else result.score for result in results)
         return np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
 
     def sample(self, candidate: Candidate, rows: Sequence[int]) -> Sample:
         """Return the metric's values on rows, for its estimate and its difference."""
-        import numpy as np
-
         values: list[tuple[float, ...]] = []
         at: list[int] = []
         for row in rows:
@@ -179,8 +171,6 @@ class Evaluator:
 
     def clusters(self, rows: Sequence[int]) -> NDArray[np.int64] | None:
         """Return the cluster code of each row; None for a suite without clusters."""
-        import numpy as np
-
         clusters = clusters_of(self.suite, [self.rows[row] for row in rows])
         if clusters is None:
             return None
@@ -216,21 +206,21 @@ class Evaluator:
             data=replace(self.suite.data, held=held, only=(), limit=None),
             variants=tuple(self.variant(candidate) for candidate in candidates),
         )
-        found: dict[tuple[str, int], list[tuple[Finished, int]]] = {}
+        finished_parts: dict[tuple[str, int], list[tuple[Finished, int]]] = {}
         execution = Execution(
             suite,
             counted=suite.data.count(),
             models=self._models,
             store=self._store,
             options=self._options,
-            on_cell=partial(self._on_cell, candidates, found),
+            on_cell=partial(self._on_cell, candidates, finished_parts),
         )
         await execution.open()
         self._spent = None
         try:
             await execution.run(self._number)
         finally:
-            for (key, row), parts in found.items():
+            for (key, row), parts in finished_parts.items():
                 if len(parts) == suite.repeat:
                     self._results[key, row] = self._row_result(sorted(parts, key=lambda part: part[0].planned.repeat))
         self.notices = list(dict.fromkeys([*self.notices, *execution.notices]))
@@ -244,7 +234,7 @@ class Evaluator:
     def _on_cell(
         self,
         candidates: Sequence[Candidate],
-        found: dict[tuple[str, int], list[tuple[Finished, int]]],
+        finished_parts: dict[tuple[str, int], list[tuple[Finished, int]]],
         finished: Finished,
         number: int,
     ) -> None:
@@ -254,7 +244,7 @@ class Evaluator:
         elif not self._is_charged(finished):
             return
         key = candidates[planned.place].key, self._places[planned.row.row.number]
-        found.setdefault(key, []).append((finished, number))
+        finished_parts.setdefault(key, []).append((finished, number))
 
     def _is_charged(self, finished: Finished) -> bool:
         """Charge a stored cell to the budget as if it were asked; after a refusal, charge no more."""
@@ -340,11 +330,11 @@ async def deduplicate(
     `pipeline_of` gives the target with a candidate's changes, `values` are the target's inputs, one mapping per row. A
     candidate whose requests cannot be rendered is told apart by its changes.
     """
-    found: dict[str, Candidate] = {}
+    first: dict[str, Candidate] = {}
     for candidate in candidates:
         key = await request_fingerprint(pipeline_of(candidate), candidate.changes, values, models)
-        found.setdefault(candidate.key if key is None else key, candidate)
-    return list(found.values())
+        first.setdefault(candidate.key if key is None else key, candidate)
+    return list(first.values())
 
 
 async def request_fingerprint(
@@ -396,5 +386,5 @@ def step_nodes(trace: Mapping[str, Any], step: str) -> list[Mapping[str, Any]]:
 
 
 def _item_number(item: Mapping[str, Any]) -> int:
-    found = _ITEM_NUMBER.search(item["name"])
-    return int(found[1]) if found else 0
+    match = _ITEM_NUMBER.search(item["name"])
+    return int(match[1]) if match else 0

@@ -43,13 +43,13 @@ def near_duplicates(rows: Iterable[Mapping[str, Any]], few: Sequence[Mapping[str
     for place, row_grams in enumerate(grams):
         for gram in row_grams:
             holders.setdefault(gram, []).append(place)
-    found: set[int] = set()
+    places: set[int] = set()
     for inputs in rows:
         words = words_of(inputs)
-        found |= {place for place, few_words in enumerate(words_of_few) if few_words == words}
+        places |= {place for place, few_words in enumerate(words_of_few) if few_words == words}
         shared = Counter(place for gram in _grams(words) for place in holders.get(gram, ()))
-        found |= {place for place, count in shared.items() if count > MOST_SHARED * len(grams[place])}
-    return found
+        places |= {place for place, count in shared.items() if count > MOST_SHARED * len(grams[place])}
+    return places
 
 
 def _grams(words: tuple[str, ...]) -> set[tuple[str, ...]]:

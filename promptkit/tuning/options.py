@@ -69,7 +69,7 @@ class TuneOptions:
 
 def read_budget(text: str) -> Limits:
     """Return the limits in `calls=300,tokens=5000,minutes=9`, any of them. Raises InputError with all problems."""
-    found: dict[str, float] = {}
+    limits: dict[str, float] = {}
     problems: list[Problem] = []
     for part in filter(None, (item.strip() for item in text.split(","))):
         key, equals, number = (piece.strip() for piece in part.partition("="))
@@ -79,7 +79,7 @@ def read_budget(text: str) -> Limits:
             if not equals and key.isdecimal():
                 message, hint = f"`--budget {part}` does not name a limit", f"--budget calls={key}"
             problems.append(Problem(message, hint=hint))
-        elif key in found:
+        elif key in limits:
             problems.append(Problem(f"`--budget {text}` gives `{key}` twice"))
         elif (value := _positive(number, whole=key != "minutes")) is None:
             whole = "a number" if key == "minutes" else "a whole number"
@@ -87,12 +87,12 @@ def read_budget(text: str) -> Limits:
                 Problem(f"`--budget {part}`: {key} is {whole} above 0", hint=f"--budget {_EXAMPLE_LIMITS[key]}")
             )
         else:
-            found[key] = value
-    if not found and not problems:
+            limits[key] = value
+    if not limits and not problems:
         problems.append(Problem("`--budget` is empty", hint="--budget calls=300,minutes=10"))
     if problems:
         raise InputError(problems)
-    return Limits(**found)  # type: ignore[arg-type]  # whole numbers are read as such
+    return Limits(**limits)  # type: ignore[arg-type]  # whole numbers are read as such
 
 
 def read_only(text: str) -> tuple[str, ...]:

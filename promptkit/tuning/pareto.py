@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from promptkit.tuning.confirmation.confirm import NOT_WORSE_MARGIN
 from promptkit.tuning.confirmation.verdict import paired_gain
 from promptkit.tuning.options import PREFERENCE_INPUTS, preference_value
-
-if TYPE_CHECKING:
-    from promptkit.tuning.search_space.candidate import Candidate
-    from promptkit.tuning.trials import Estimates, Trial, TrialMeans
+from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.trials import Estimates, Trial, TrialMeans
 
 DIGITS: Final = 9
 """Decimals that are compared: differences by rounding alone are ties."""
@@ -58,8 +56,8 @@ def _is_not_worse(
     if other.key == best.key:
         return True
     ours, theirs = (estimates.calibration.scores(candidate, rows) for candidate in (other, best))
-    found = paired_gain(ours, theirs, clusters=estimates.evaluator.clusters(rows))
-    return found.high >= 0 if is_cheap else round(found.difference, DIGITS) >= NOT_WORSE_MARGIN
+    paired = paired_gain(ours, theirs, clusters=estimates.evaluator.clusters(rows))
+    return paired.high >= 0 if is_cheap else round(paired.difference, DIGITS) >= NOT_WORSE_MARGIN
 
 
 def _ratio_of_tokens(estimates: Estimates, best: Candidate, other: Candidate, rows: Sequence[int]) -> float:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,17 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from jinja2 import Environment
 
+from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem
+from promptkit.project import Project
 from promptkit.prompts.front_matter import split_front_matter
+from promptkit.prompts.prompt import Prompt
 from promptkit.prompts.sections import BLOCKS
 from promptkit.storage.files import make_folder, write_atomic
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline
-    from promptkit.project import Project
-    from promptkit.prompts.prompt import Prompt
 
 INSTRUCTIONS: Final = "instructions"
 """The section that teachers and optimizers rewrite."""
@@ -110,10 +108,10 @@ def _section_source(prompt: Prompt, file: Path, section: str) -> str | None:
 
 
 def _parent_file(prompt: Prompt, file: Path, written: _TemplateSource) -> Path:
-    found = prompt.loader.find(written.parent or "", file.parent)
-    if isinstance(found, Problem):
-        raise InputError(found)
-    return found
+    parent = prompt.loader.find(written.parent or "", file.parent)
+    if isinstance(parent, Problem):
+        raise InputError(parent)
+    return parent
 
 
 def _template_source(prompt: Prompt, file: Path) -> _TemplateSource:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.evaluation.metrics.base import Metric
+from promptkit.runtimes.base import Model
+from promptkit.tuning.confirmation.ablation import Contribution
+from promptkit.tuning.confirmation.confirm import Confirmation
+from promptkit.tuning.data_split import DataSplit
+from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import late_trials, pareto_front
 from promptkit.tuning.search_space.candidate import Candidate
-from promptkit.tuning.trials import SearchResult
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.metrics.base import Metric
-    from promptkit.runtimes.base import Model
-    from promptkit.tuning.confirmation.ablation import Contribution
-    from promptkit.tuning.confirmation.confirm import Confirmation
-    from promptkit.tuning.data_split import DataSplit
-    from promptkit.tuning.evaluator import Evaluator
-    from promptkit.tuning.options import TuneOptions
-    from promptkit.tuning.trials import Estimates
+from promptkit.tuning.trials import Estimates, SearchResult
 
 NOT_CONFIRMED = "it ended before a candidate was chosen"
 
@@ -83,8 +80,8 @@ def tuning_record(state: TuningState, status: str) -> dict[str, Any]:
         },
         "stages": [stage.record() for stage in result.stages],
         "candidates": _candidates(state),
-        "baseline": _side(state, is_pick=False),
-        "best": _side(state, is_pick=True),
+        "baseline": _side(state, is_incumbent=False),
+        "best": _side(state, is_incumbent=True),
         "difference": confirmation.difference.record() if confirmation and confirmation.difference else None,
         "verdict": confirmation.outcome if confirmation else "not shown",
         "why": confirmation.why if confirmation else NOT_CONFIRMED,
@@ -112,29 +109,29 @@ def _candidates(state: TuningState) -> list[dict[str, Any]]:
     far = late_trials(trials)
     means = [state.estimates.means(trial.candidate, trial.rows) for trial in far]
     on_front = {trial.candidate.key for trial, is_on in zip(far, pareto_front(means), strict=True) if is_on}
-    pick = state.result.incumbent.key
+    incumbent = state.result.incumbent.key
     records = [
         {
             **state.estimates.trial_record(trial),
             "front": trial.candidate.key in on_front,
             "start": not trial.candidate.changes,
-            "pick": trial.candidate.key == pick,
+            "pick": trial.candidate.key == incumbent,
         }
         for trial in trials
     ]
     return sorted(records, key=lambda record: (-record["rows"], -(record["mean"] or 0.0)))
 
 
-def _side(state: TuningState, *, is_pick: bool) -> dict[str, Any]:
+def _side(state: TuningState, *, is_incumbent: bool) -> dict[str, Any]:
     """Return the start or the incumbent, with its estimates on search rows and on held-out rows."""
     result, evaluator = state.result, state.estimates.evaluator
-    searched = result.incumbent if is_pick else Candidate()
-    confirmed = result.calibrated if is_pick else Candidate()
+    searched = result.incumbent if is_incumbent else Candidate()
+    confirmed = result.calibrated if is_incumbent else Candidate()
     trial = result.trials.get(searched.key)
     search: Mapping[str, Any] | None = None
     if trial is not None and trial.rows:
         # The start is not calibrated: calibrated, it would be another candidate.
-        is_calibrated = is_pick and searched.key != confirmed.key
+        is_calibrated = is_incumbent and searched.key != confirmed.key
         search = (
             state.estimates.estimate_record(searched, trial.rows)
             if is_calibrated
@@ -144,7 +141,7 @@ def _side(state: TuningState, *, is_pick: bool) -> dict[str, Any]:
     if state.confirmation is not None and state.confirmation.difference is not None:
         confirm = _estimated(evaluator, confirmed, state.split.holdout)
     choices: dict[str, Any] = {"choices": {}}
-    if is_pick:
+    if is_incumbent:
         choices = {"choices": confirmed.record(), "changes": confirmed.changes}
     return {**choices, "search": search, "confirm": confirm}
 

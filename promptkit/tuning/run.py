@@ -9,39 +9,34 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import isnan
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, place
-from promptkit.evaluation.cells.progress import Defects
-from promptkit.evaluation.suite.suite import read_variant
+from promptkit.evaluation.cells.progress import Defects, EvalOptions
+from promptkit.evaluation.suite.suite import Suite, read_variant
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.budget import Budget
+from promptkit.runtimes.models import Models
+from promptkit.storage.store import Store
 from promptkit.tuning.budget import BudgetShares, TuningBudget, row_cost
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
-from promptkit.tuning.data_split import data_notes, step_data_split
+from promptkit.tuning.data_split import DataSplit, data_notes, step_data_split
 from promptkit.tuning.dspy_bridge import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
+from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import preferred_candidate
+from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.proposals.proposer import Proposer, find_teacher
 from promptkit.tuning.record import TuningState, tuning_record
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
+from promptkit.tuning.search_space.examples import GeneratedDemos
+from promptkit.tuning.search_space.space import SearchSpace
 from promptkit.tuning.trials import Estimates, Stage
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.progress import EvalOptions
-    from promptkit.evaluation.suite.suite import Suite
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.budget import Budget
-    from promptkit.runtimes.models import Models
-    from promptkit.storage.store import Store
-    from promptkit.tuning.data_split import DataSplit
-    from promptkit.tuning.options import TuneOptions
-    from promptkit.tuning.progress import TuningProgress
-    from promptkit.tuning.search_space.examples import GeneratedDemos
-    from promptkit.tuning.search_space.space import SearchSpace
 
 KEY_BYTES: Final = 16
 Status = Literal["done", "incomplete", "interrupted", "failed"]
@@ -167,10 +162,10 @@ class TuningRun:
         state.stopped_by = self.budget.ended or stopped_by if is_spent else stopped_by
         record = self._record(status)
         self._store.end_run(self._number, status, record)
-        chosen = state.result.calibrated if state.confirmation and state.result.calibrated.changes else None
+        candidate = state.result.calibrated if state.confirmation and state.result.calibrated.changes else None
         notices = tuple(dict.fromkeys(notice for evaluator in self._evaluators for notice in evaluator.notices))
         return TuningResult(
-            number=self._number, status=status, record=record, candidate=chosen, failure=failure, notices=notices
+            number=self._number, status=status, record=record, candidate=candidate, failure=failure, notices=notices
         )
 
     async def _measured_shares(self) -> BudgetShares:
@@ -264,16 +259,16 @@ class TuningRun:
 
     async def _confirm(self) -> None:
         """Store the incumbent, then evaluate start and incumbent on the held-out rows."""
-        state, split, chosen = self._state, self._setup.split, self._state.result.calibrated
+        state, split, incumbent = self._state, self._setup.split, self._state.result.calibrated
         ordinal = self._store.tunings.ordinal(
-            holdout_key(split), pair_key(*map(self._candidate_digest, (Candidate(), chosen)))
+            holdout_key(split), pair_key(*map(self._candidate_digest, (Candidate(), incumbent)))
         )
         state.confirmation = Confirmation(outcome="not shown", why="the confirmation did not finish", ordinal=ordinal)
         self._store.update_run(self._number, self._record("running"))
         self._progress.begin_stage("confirm", 2)
         before = self.budget.spent
         try:
-            state.confirmation = await confirm(self._evaluator, Candidate(), chosen, split, ordinal=ordinal)
+            state.confirmation = await confirm(self._evaluator, Candidate(), incumbent, split, ordinal=ordinal)
         except BudgetSpent:
             why = "the budget was spent before the confirmation finished: a larger one resumes it"
             state.confirmation = Confirmation(outcome="not shown", why=why, ordinal=ordinal)
@@ -282,9 +277,9 @@ class TuningRun:
         if state.confirmation.is_cheaper and state.confirmation.outcome != "improved":
             self._progress.note("the pick takes at most 80 % of the start's tokens and is at most 2 points worse")
         before = self.budget.spent
-        self._progress.begin_stage("ablation", len(chosen.choices))
-        state.ablation = await ablate(self._evaluator, chosen, split.holdout, state.result.effects)
-        self._stage("ablation", len(chosen.choices), before)
+        self._progress.begin_stage("ablation", len(incumbent.choices))
+        state.ablation = await ablate(self._evaluator, incumbent, split.holdout, state.result.effects)
+        self._stage("ablation", len(incumbent.choices), before)
 
     def _stage(self, name: str, candidates: int, before: int, *, rows: int | None = None) -> None:
         rows, calls = len(self._setup.split.holdout) if rows is None else rows, self.budget.spent - before

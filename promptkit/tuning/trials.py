@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from promptkit.evaluation.statistics.interval import bounded_mean
+from promptkit.runtimes.budget import Budget
+from promptkit.tuning.calibration import CandidateCalibration
+from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.search.screening import Effects
 from promptkit.tuning.search_space.candidate import Candidate
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.budget import Budget
-    from promptkit.tuning.calibration import CandidateCalibration
-    from promptkit.tuning.evaluator import Evaluator
-    from promptkit.tuning.search.screening import Effects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +83,6 @@ class Estimates:
 
     def means(self, candidate: Candidate, rows: Sequence[int]) -> TrialMeans:
         """Return the means over the rows that have results; without any the score is 0."""
-        import numpy as np
-
         results = list(self.evaluator.results(candidate, rows))
         scores = self.calibration.scores(candidate, rows)
         there = scores[~np.isnan(scores)]
@@ -99,8 +97,6 @@ class Estimates:
 
     def estimate_record(self, candidate: Candidate, rows: Sequence[int]) -> dict[str, Any]:
         """Return the estimated metric with its interval on the rows that have results, in the metric's own units."""
-        import numpy as np
-
         if self.calibration.step(candidate) is None:
             estimate = self.evaluator.estimate(candidate, rows)
             return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high, "n": estimate.n}

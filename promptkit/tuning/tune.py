@@ -13,15 +13,16 @@ from dataclasses import replace
 from math import prod
 from os.path import relpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.engine.pipeline import default_model
 from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.cells.saver import ReplyCache
 from promptkit.evaluation.suite.reader import load_suite
-from promptkit.evaluation.suite.suite import Suite
+from promptkit.evaluation.suite.suite import Measure, Suite
 from promptkit.project import Project, is_suite
+from promptkit.runtimes.base import Model
 from promptkit.runtimes.models import Models
 from promptkit.storage.files import frozen_files
 from promptkit.storage.records import reading_record
@@ -36,12 +37,8 @@ from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.run import Setup, TuningResult, TuningRun
 from promptkit.tuning.search.race import SMOKE_ROWS
 from promptkit.tuning.search_space.candidate import KINDS
+from promptkit.tuning.search_space.examples import GeneratedDemos
 from promptkit.tuning.search_space.space import SearchSpace, derive_search_space, open_named_models, step_models
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.suite.suite import Measure
-    from promptkit.runtimes.base import Model
-    from promptkit.tuning.search_space.examples import GeneratedDemos
 
 KIND: Final = "tune"
 RECENT_RUNS: Final = 20
@@ -346,10 +343,10 @@ def tune(
     )
     changes = [sets] if isinstance(sets, str) else sets
     with frozen_files():
-        found = load_tuning_suite(str(pipeline), None if suite is None else str(suite), sets=changes)
+        loaded = load_tuning_suite(str(pipeline), None if suite is None else str(suite), sets=changes)
     if apply:
-        check_replaceable(found.wanted.target, found.project)
-    result = asyncio.run(_tune(found, options, model=model, write=write, in_place=apply))
+        check_replaceable(loaded.wanted.target, loaded.project)
+    result = asyncio.run(_tune(loaded, options, model=model, write=write, in_place=apply))
     if result.failure is not None:
         raise result.failure
     return dict(result.record)
@@ -401,7 +398,7 @@ def load_tuning_suite(target: str, suite: str | None, *, sets: Sequence[str] = (
 
 def _only_suite(target: Path, project: Project) -> Path:
     """Return the one suite of a project that names a target. Raises InputError for none and for several."""
-    found: list[tuple[str, Path]] = []
+    of_target: list[tuple[str, Path]] = []
     of_steps: list[tuple[str, Path]] = []
     for name in project.names("evals"):
         path = project.suite(name)
@@ -410,15 +407,17 @@ def _only_suite(target: Path, project: Project) -> Path:
         except (InputError, MissingExtra):
             continue  # `check` reports what is wrong in it; it is not the suite that is meant.
         if suite.wanted.target == target:
-            (found if suite.wanted.step is None else of_steps).append((name, path))
-    if not found:
+            (of_target if suite.wanted.step is None else of_steps).append((name, path))
+    if not of_target:
         hint = "name one with --suite"
         if of_steps:
             hint = f"`{of_steps[0][0]}` measures one of its steps: {hint}"
         raise InputError(f"no suite measures `{target.stem}`", hint=hint)
-    if len(found) > 1:
-        raise InputError(f"several suites measure `{target.stem}`", hint=f"--suite {found[0][0]}, or {found[1][0]}")
-    return found[0][1]
+    if len(of_target) > 1:
+        raise InputError(
+            f"several suites measure `{target.stem}`", hint=f"--suite {of_target[0][0]}, or {of_target[1][0]}"
+        )
+    return of_target[0][1]
 
 
 def separate_models(suite: Suite, teacher: str | None) -> list[str]:

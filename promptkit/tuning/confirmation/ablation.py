@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.errors import BudgetSpent
 from promptkit.tuning.confirmation.confirm import Difference, measured_gain
-from promptkit.tuning.evaluator import partition_valid
-
-if TYPE_CHECKING:
-    from promptkit.tuning.evaluator import Evaluator
-    from promptkit.tuning.search.screening import Effects
-    from promptkit.tuning.search_space.candidate import Candidate, Choice
+from promptkit.tuning.evaluator import Evaluator, partition_valid
+from promptkit.tuning.search.screening import Effects
+from promptkit.tuning.search_space.candidate import Candidate, Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,7 @@ class Contribution:
 
 
 async def ablate(
-    evaluator: Evaluator, pick: Candidate, rows: Sequence[int], effects: Effects | None
+    evaluator: Evaluator, incumbent: Candidate, rows: Sequence[int], effects: Effects | None
 ) -> list[Contribution]:
     """Take each change of a candidate back by itself and evaluate that on held-out rows, as far as the budget allows.
 
@@ -60,16 +57,16 @@ async def ablate(
     """
     bounds = evaluator.metric.bounds
     assert bounds is not None, "an objective has bounds"
-    calls = sum(result.calls for result in evaluator.results(pick, rows))
-    ordered = sorted(pick.choices.items(), key=lambda item: -abs(_estimated_effect(effects, *item) or 0.0))
-    found = []
+    calls = sum(result.calls for result in evaluator.results(incumbent, rows))
+    ordered = sorted(incumbent.choices.items(), key=lambda item: -abs(_estimated_effect(effects, *item) or 0.0))
+    contributions = []
     for parameter, choice in ordered:
-        without = pick.with_choice(parameter, None)
+        without = incumbent.with_choice(parameter, None)
         left = evaluator.budget.most - evaluator.budget.spent
         share = _estimated_effect(effects, parameter, choice)
         estimate = None if share is None else share * (bounds[1] - bounds[0])
         if wrong := partition_valid(evaluator, [without])[1]:
-            found.append(
+            contributions.append(
                 Contribution(
                     parameter=parameter,
                     choice=choice,
@@ -81,20 +78,20 @@ async def ablate(
         lacking = sum(evaluator.result(without, row) is None for row in rows) / max(1, len(rows)) * calls
         if lacking > left:
             skipped = f"needs about {lacking:.0f} more calls"
-            found.append(Contribution(parameter=parameter, choice=choice, estimate=estimate, skipped=skipped))
+            contributions.append(Contribution(parameter=parameter, choice=choice, estimate=estimate, skipped=skipped))
             continue
         try:
             await evaluator.evaluate([without], rows)
         except BudgetSpent:
             skipped = "the budget ended before it was measured"
-            found.append(Contribution(parameter=parameter, choice=choice, estimate=estimate, skipped=skipped))
+            contributions.append(Contribution(parameter=parameter, choice=choice, estimate=estimate, skipped=skipped))
         else:
-            found.append(
+            contributions.append(
                 Contribution(
-                    parameter=parameter, choice=choice, difference=measured_gain(evaluator, without, pick, rows)
+                    parameter=parameter, choice=choice, difference=measured_gain(evaluator, without, incumbent, rows)
                 )
             )
-    return sorted(found, key=lambda contribution: inf if contribution.value is None else -contribution.value)
+    return sorted(contributions, key=lambda contribution: inf if contribution.value is None else -contribution.value)
 
 
 def _estimated_effect(effects: Effects | None, name: str, choice: Choice) -> float | None:

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
+from promptkit.evaluation.statistics.interval import Paired
 from promptkit.tuning.confirmation.verdict import (
     SMALLEST_GAIN,
     VerdictOutcome,
@@ -18,13 +19,9 @@ from promptkit.tuning.confirmation.verdict import (
     verdict_level,
     verdict_of,
 )
-from promptkit.tuning.data_split import row_content
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.statistics.interval import Paired
-    from promptkit.tuning.data_split import DataSplit
-    from promptkit.tuning.evaluator import Evaluator
-    from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.data_split import DataSplit, row_content
+from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.search_space.candidate import Candidate
 
 KEY_BYTES: Final = 16
 NOT_WORSE_MARGIN: Final = -0.02
@@ -86,9 +83,9 @@ class Confirmation:
     is_cheaper: bool = False
 
 
-def pair_key(start: bytes, pick: bytes) -> bytes:
+def pair_key(start: bytes, incumbent: bytes) -> bytes:
     """Return the key of a pair of start and incumbent."""
-    return hashlib.blake2b(start + pick, digest_size=KEY_BYTES).digest()
+    return hashlib.blake2b(start + incumbent, digest_size=KEY_BYTES).digest()
 
 
 def holdout_key(split: DataSplit) -> bytes:
@@ -98,23 +95,23 @@ def holdout_key(split: DataSplit) -> bytes:
 
 
 async def confirm(
-    evaluator: Evaluator, start: Candidate, pick: Candidate, split: DataSplit, *, ordinal: int
+    evaluator: Evaluator, start: Candidate, incumbent: Candidate, split: DataSplit, *, ordinal: int
 ) -> Confirmation:
     """Evaluate start and incumbent on all held-out rows, row by row, and return the verdict at the ordinal's level.
 
     Raises BudgetSpent, SearchFailed and StoreFailed; results so far are kept.
     """
-    await evaluator.evaluate([start, pick], split.holdout)
+    await evaluator.evaluate([start, incumbent], split.holdout)
     level = verdict_level(ordinal)
-    ours, starts = evaluator.scores(pick, split.holdout), evaluator.scores(start, split.holdout)
+    ours, starts = evaluator.scores(incumbent, split.holdout), evaluator.scores(start, split.holdout)
     missing = missing_share(ours, starts)
-    difference, needed = _difference(evaluator, start, pick, split.holdout, level)
+    difference, needed = _difference(evaluator, start, incumbent, split.holdout, level)
     verdict = verdict_of(difference.low, rows=split.size, missing=missing)
     if missing and not evaluator.metric.is_mean:
         verdict = verdict_of(-1.0, rows=split.size, missing=1.0)
     bounds = evaluator.metric.bounds or (0.0, 1.0)
     margin = difference.low > NOT_WORSE_MARGIN * (bounds[1] - bounds[0])
-    cheaper = _tokens(evaluator, pick, split.holdout) <= CHEAPER_SHARE * _tokens(evaluator, start, split.holdout)
+    cheaper = _tokens(evaluator, incumbent, split.holdout) <= CHEAPER_SHARE * _tokens(evaluator, start, split.holdout)
     return Confirmation(
         outcome=verdict.outcome,
         why=VERDICT_REASONS[verdict.because],
@@ -126,14 +123,14 @@ async def confirm(
 
 
 def measured_gain(
-    evaluator: Evaluator, start: Candidate, pick: Candidate, rows: Sequence[int], *, level: float = 0.95
+    evaluator: Evaluator, start: Candidate, incumbent: Candidate, rows: Sequence[int], *, level: float = 0.95
 ) -> Difference:
     """Return the difference of a candidate to another on rows with results, in the metric's own units."""
-    return _difference(evaluator, start, pick, rows, level)[0]
+    return _difference(evaluator, start, incumbent, rows, level)[0]
 
 
 def _difference(
-    evaluator: Evaluator, start: Candidate, pick: Candidate, rows: Sequence[int], level: float
+    evaluator: Evaluator, start: Candidate, incumbent: Candidate, rows: Sequence[int], level: float
 ) -> tuple[Difference, int | None]:
     """Return the difference, and how many rows would detect a gain of 5 points.
 
@@ -144,22 +141,24 @@ def _difference(
     width = metric.bounds[1] - metric.bounds[0]
     if metric.is_mean:
         clusters = evaluator.clusters(rows)
-        found: Paired = paired_gain(
-            evaluator.scores(pick, rows), evaluator.scores(start, rows), clusters=clusters, level=level
+        paired: Paired = paired_gain(
+            evaluator.scores(incumbent, rows), evaluator.scores(start, rows), clusters=clusters, level=level
         )
         difference = Difference(
-            mean=found.difference * width,
-            low=found.low * width,
-            high=found.high * width,
+            mean=paired.difference * width,
+            low=paired.low * width,
+            high=paired.high * width,
             level=level,
-            better=found.better,
-            worse=found.worse,
-            n=found.n,
+            better=paired.better,
+            worse=paired.worse,
+            n=paired.n,
             unit="row" if clusters is None else "cluster",
         )
-        return difference, rows_to_detect(found, smallest=SMALLEST_GAIN, level=level)
-    both = [row for row in rows if evaluator.scores(pick, [row])[0] >= 0 and evaluator.scores(start, [row])[0] >= 0]
-    estimate = metric.difference(evaluator.sample(pick, both), evaluator.sample(start, both), level=level)
+        return difference, rows_to_detect(paired, smallest=SMALLEST_GAIN, level=level)
+    both = [
+        row for row in rows if evaluator.scores(incumbent, [row])[0] >= 0 and evaluator.scores(start, [row])[0] >= 0
+    ]
+    estimate = metric.difference(evaluator.sample(incumbent, both), evaluator.sample(start, both), level=level)
     if estimate is None or estimate.difference is None or estimate.low is None or estimate.high is None:
         return Difference(mean=0.0, low=-width, high=width, level=level, better=0, worse=0, n=len(both)), None
     sign = 1 if metric.higher_is_better else -1

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from promptkit.evaluation.statistics.interval import Paired
 from promptkit.evaluation.statistics.paired import against, paired_binary, paired_graded
 from promptkit.evaluation.statistics.power import rows_needed, rows_needed_graded, smallest_shown
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 VerdictOutcome = Literal["improved", "not shown"]
 VerdictReason = Literal["shown", "few rows", "missing", "interval holds 0", "start is best", "nothing tried"]
@@ -62,24 +62,22 @@ def verdict_of(low: float, *, rows: int, missing: float = 0.0) -> Verdict:
     return Verdict("improved", "shown")
 
 
-def missing_share(pick: ArrayLike, start: ArrayLike) -> float:
+def missing_share(incumbent: ArrayLike, start: ArrayLike) -> float:
     """Return the share of rows on which either side has no score (NaN); 0 for no rows."""
-    import numpy as np
-
-    absent = np.isnan(np.asarray(pick, dtype=np.float64)) | np.isnan(np.asarray(start, dtype=np.float64))
+    absent = np.isnan(np.asarray(incumbent, dtype=np.float64)) | np.isnan(np.asarray(start, dtype=np.float64))
     return float(absent.mean()) if len(absent) else 0.0
 
 
-def paired_gain(pick: ArrayLike, start: ArrayLike, *, clusters: ArrayLike | None = None, level: float = 0.95) -> Paired:
+def paired_gain(
+    incumbent: ArrayLike, start: ArrayLike, *, clusters: ArrayLike | None = None, level: float = 0.95
+) -> Paired:
     """Return the paired difference of incumbent minus start; each missing pair counts against the incumbent.
 
-    `pick` and `start` are (rows,): scores in [0, 1] in the same order, NaN if missing; `clusters` the codes of what is
-    independent, if rows are not. Tango's interval for scores of 0 and 1 on independent rows, otherwise t over
+    `incumbent` and `start` are (rows,): scores in [0, 1] in the same order, NaN if missing; `clusters` the codes of
+    what is independent, if rows are not. Tango's interval for scores of 0 and 1 on independent rows, otherwise t over
     differences with two pseudo-rows. Raises ValueError for different lengths.
     """
-    import numpy as np
-
-    first, second = np.asarray(pick, dtype=np.float64), np.asarray(start, dtype=np.float64)
+    first, second = np.asarray(incumbent, dtype=np.float64), np.asarray(start, dtype=np.float64)
     if first.shape != second.shape:
         raise ValueError(f"scores of shapes {first.shape} and {second.shape} are not pairs")
     absent = np.isnan(first) | np.isnan(second)
@@ -91,8 +89,6 @@ def paired_gain(pick: ArrayLike, start: ArrayLike, *, clusters: ArrayLike | None
 
 def are_binary(scores: ArrayLike) -> bool:
     """Return whether each score is 0, 1 or missing."""
-    import numpy as np
-
     values = np.asarray(scores, dtype=np.float64)
     return bool(((values == 0) | (values == 1) | np.isnan(values)).all())
 
@@ -113,8 +109,6 @@ def smallest_detectable_gain(confirm_rows: int, *, level: float = 0.95) -> float
     A fifth of the rows is assumed to differ, or as many more as so few rows need to show anything; None if even that is
     not enough.
     """
-    import numpy as np
-
     for discordant in np.arange(DISCORDANT_SHARE, 1.0, DISCORDANT_STEP):
         shown = smallest_shown(float(discordant), confirm_rows, level=level)
         if shown is not None:

@@ -8,17 +8,14 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import dspy
 from dspy import lm15
 
 from promptkit.errors import ContextOverflow, RequestRefused
-from promptkit.runtimes.base import Message, Request
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.client import Client
+from promptkit.runtimes.base import Message, Model, Request
+from promptkit.runtimes.client import Client
 
 MOST_TOKENS: Final = 512
 """Tokens of a proposal if an optimizer sets no limit: small models seldom end by themselves."""
@@ -115,13 +112,13 @@ class StepAdapter(dspy.ChatAdapter):  # type: ignore[misc]  # DSPy has no types
         """Return the answers to one call of a predictor. Raises AdapterParseError."""
         if ANSWERED in lm_kwargs:
             return [lm_kwargs[ANSWERED]]
-        found: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
-        return found
+        answers: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
+        return answers
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """Return the fields of a reply. Raises AdapterParseError if it is blank or lacks a field that is not text."""
         try:
-            found: dict[str, Any] = super().parse(signature, completion)
+            fields_read: dict[str, Any] = super().parse(signature, completion)
         except dspy.AdapterParseError as error:
             fields = signature.output_fields
             parsed = {name: error.parsed_result[name] for name in fields if name in (error.parsed_result or {})}
@@ -130,8 +127,8 @@ class StepAdapter(dspy.ChatAdapter):  # type: ignore[misc]  # DSPy has no types
             ):
                 raise
             first = next(name for name in fields if name not in parsed)
-            found = {**dict.fromkeys(fields, ""), first: "" if parsed else completion.strip(), **parsed}
-        return found
+            fields_read = {**dict.fromkeys(fields, ""), first: "" if parsed else completion.strip(), **parsed}
+        return fields_read
 
 
 T = TypeVar("T")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import dspy
 from dspy.teleprompt.gepa import InstructionProposer
 
 from promptkit.tuning.dspy_bridge.model import StepAdapter
+from promptkit.tuning.dspy_bridge.program import Program
 from promptkit.tuning.search_space.bootstrap import RIGHT
-
-if TYPE_CHECKING:
-    from promptkit.tuning.dspy_bridge.program import Program
 
 NO_LIMIT: Final = 10**9
 """The limit of errors: DSPy counts failed rows as wrong up to its limit. Failures of ours end the optimizer at once."""
@@ -85,8 +83,8 @@ def random_search(program: Program, settings: OptimizerSettings) -> Program:
         num_threads=settings.threads,
         max_errors=NO_LIMIT,
     )
-    found = optimizer.compile(program, trainset=list(settings.train), valset=list(settings.val[:rows]))
-    return found  # type: ignore[no-any-return]
+    compiled = optimizer.compile(program, trainset=list(settings.train), valset=list(settings.val[:rows]))
+    return compiled  # type: ignore[no-any-return]
 
 
 def miprov2(program: Program, settings: OptimizerSettings) -> Program:
@@ -163,8 +161,8 @@ def gepa(program: Program, settings: OptimizerSettings) -> Program:
         num_threads=settings.threads,
         seed=settings.seed,
     )
-    found = optimizer.compile(program, trainset=list(settings.train), valset=list(settings.val[:rows]))
-    return found  # type: ignore[no-any-return]
+    compiled = optimizer.compile(program, trainset=list(settings.train), valset=list(settings.val[:rows]))
+    return compiled  # type: ignore[no-any-return]
 
 
 def _clamp(number: int, least: int, most: int) -> int:

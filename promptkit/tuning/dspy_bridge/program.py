@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from sys import maxsize
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import dspy
 from jinja2 import TemplateError
 
 from promptkit.answers.base import AnswerType
 from promptkit.engine.inputs import step_inputs
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError, Problem
-from promptkit.tuning.dspy_bridge.model import ANSWERED
-from promptkit.tuning.evaluator import RESUMES, SearchFailed, step_nodes
+from promptkit.tuning.dspy_bridge.model import ANSWERED, Bridge
+from promptkit.tuning.evaluator import RESUMES, Evaluator, RowResult, SearchFailed, step_nodes
 from promptkit.tuning.prompt_edits import INSTRUCTIONS, edit_sections, section_source
 from promptkit.tuning.proposals.checks import (
     OriginalInstructions,
@@ -29,13 +30,6 @@ from promptkit.tuning.proposals.checks import (
 from promptkit.tuning.search_space.bootstrap import can_be_written, thoughts_of
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.search_space.examples import Demonstration, gold_demonstrations
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.tuning.dspy_bridge.model import Bridge
-    from promptkit.tuning.evaluator import Evaluator, RowResult
 
 
 class Program(dspy.Module):  # type: ignore[misc]  # DSPy has no types
@@ -280,10 +274,10 @@ class Exporter:
                 self._wordings[key] = self._new_wording(predictor, text)
             except InputError as error:
                 self._wordings[key] = error
-        found = self._wordings[key]
-        if isinstance(found, InputError):
-            raise found
-        return found
+        wording = self._wordings[key]
+        if isinstance(wording, InputError):
+            raise wording
+        return wording
 
     def _new_wording(self, predictor: StepPredictor, text: str) -> Choice | None:
         if text == predictor.written:
@@ -334,8 +328,8 @@ class Exporter:
         return Demonstration(inputs, demo[predictor.output], demo.get(THOUGHTS))
 
     def _labelled(self, predictor: StepPredictor, row: int) -> Demonstration | None:
-        found = gold_demonstrations(self._evaluator.suite, self._evaluator.rows, predictor.step, [row])
-        return found[0] if len(found) == 1 else None
+        demos = gold_demonstrations(self._evaluator.suite, self._evaluator.rows, predictor.step, [row])
+        return demos[0] if len(demos) == 1 else None
 
     def _step(self, predictor: StepPredictor) -> Step:
         return self.pipeline.steps[predictor.step]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import shorten
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import dspy
 import gepa.core.engine
@@ -25,18 +25,15 @@ from promptkit.errors import BudgetSpent, InputError
 from promptkit.evaluation.statistics.interval import bounded_mean
 from promptkit.project import LIBRARY
 from promptkit.prompts.template_loader import render_file
+from promptkit.runtimes.models import Models
 from promptkit.tuning.dspy_bridge.model import Bridge, StepAdapter, Stopped, open_lm
 from promptkit.tuning.dspy_bridge.optimizers import NO_LIMIT, OPTIMIZERS, OptimizerSettings
 from promptkit.tuning.dspy_bridge.program import ROW, Exporter, Program, ProgramRunner, free_name
-from promptkit.tuning.progress import Incumbent
+from promptkit.tuning.options import Optimizer
+from promptkit.tuning.progress import Incumbent, TuningProgress
+from promptkit.tuning.search.steps import Objective
 from promptkit.tuning.search_space.candidate import Candidate, distinct
 from promptkit.tuning.trials import SearchResult, Stage, Trial, limited_budget
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.models import Models
-    from promptkit.tuning.options import Optimizer
-    from promptkit.tuning.progress import TuningProgress
-    from promptkit.tuning.search.steps import Objective
 
 LEAST_TRIAL_ROWS: Final = 8
 """The least number of rows of a candidate that can be the best so far."""
@@ -221,29 +218,29 @@ class DspySearch:
 
     def _end(self, compiled: Program | None, exporter: Exporter, runner: ProgramRunner, before: int) -> None:
         """Set the incumbent, and record trials, notes and the stage."""
-        pick = self._best()
+        incumbent = self._best()
         if compiled is not None:
             try:
-                pick = exporter.candidate(compiled)
-                self._evaluator.variant(pick)
+                incumbent = exporter.candidate(compiled)
+                self._evaluator.variant(incumbent)
             except InputError as error:
                 runner.refused["; ".join(problem.message for problem in error.problems)] = None
-                pick = self._best()
+                incumbent = self._best()
         elif self._broken_off:
             self._progress.note(f"`{self._name}` broke off, and its best so far is taken: {self._broken_off}")
-        self._take(pick)
+        self._take(incumbent)
         notes = tuple(f"{problem}; such a program counts as wrong" for problem in runner.refused)
         for note in notes:
             self._progress.note(note)
-        asked = distinct([pick, *self._asked])
-        self.found.finalists = [pick]
+        asked = distinct([incumbent, *self._asked])
+        self.found.finalists = [incumbent]
         for candidate in asked:
             rows = tuple(row for row in self._split.visible if self._evaluator.result(candidate, row) is not None)
-            is_pick = candidate.key == pick.key
+            is_incumbent = candidate.key == incumbent.key
             # A bootstrap asks each row without its own demonstration: these are no candidates.
-            if is_pick or len(rows) >= LEAST_TRIAL_ROWS:
-                why = "" if is_pick else f"`{self._name}` took another"
-                at = None if is_pick else len(rows)
+            if is_incumbent or len(rows) >= LEAST_TRIAL_ROWS:
+                why = "" if is_incumbent else f"`{self._name}` took another"
+                at = None if is_incumbent else len(rows)
                 self.found.add_trial(Trial(candidate=candidate, stage=self._name, rows=rows, dropped_at=at, why=why))
         most = max((len(trial.rows) for trial in self.found.trials.values()), default=0)
         calls = self._evaluator.budget.spent - before

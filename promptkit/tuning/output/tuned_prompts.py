@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem, place
 from promptkit.project import LIBRARY, Project
 from promptkit.prompts.load import Prompts
@@ -18,9 +19,6 @@ from promptkit.prompts.parsing import block_names
 from promptkit.prompts.sections import BLOCKS
 from promptkit.storage.files import read_bytes, read_text
 from promptkit.tuning.prompt_edits import FOLDER, section_source
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline
 
 TUNED: Final = "tuned"
 PROMPTS: Final = Path("templates") / "prompts"

@@ -9,15 +9,18 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.engine.dependencies import files_of
 from promptkit.engine.load import load_target
 from promptkit.engine.overrides import apply_overrides, read_overrides
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, PromptkitError, StoreFailed, place
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.project import Project
 from promptkit.prompts.front_matter import split_front_matter
 from promptkit.storage.files import make_folder, read_bytes, remove_file, write_atomic
+from promptkit.storage.store import Store
 from promptkit.storage.yaml import load
 from promptkit.storage.yaml_edit import REMOVED, block_text, set_value
 from promptkit.tuning.output.tuned_prompts import (
@@ -30,13 +33,8 @@ from promptkit.tuning.output.tuned_prompts import (
     text_diff,
     tuned_prompts,
 )
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.suite.suite import Suite
-    from promptkit.project import Project
-    from promptkit.storage.store import Store
-    from promptkit.tuning.run import TuningResult
-    from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.run import TuningResult
+from promptkit.tuning.search_space.candidate import Candidate
 
 HEADING_WIDTH: Final = 110
 
@@ -73,11 +71,11 @@ def write_result(
     return replace(result, record=record, failure=failure)
 
 
-def _draft_result(chosen: Candidate, suite: Suite, record: Mapping[str, Any], *, in_place: bool) -> Draft:
+def _draft_result(candidate: Candidate, suite: Suite, record: Mapping[str, Any], *, in_place: bool) -> Draft:
     project, target = suite.project, suite.wanted.target
     about = list(heading(record))
     kept = protected_files(target, project, improved=record["verdict"] == "improved")
-    return draft(target, chosen, project, sets=suite.wanted.sets, about=about, in_place=in_place, kept=kept)
+    return draft(target, candidate, project, sets=suite.wanted.sets, about=about, in_place=in_place, kept=kept)
 
 
 def heading(record: Mapping[str, Any]) -> Iterator[str]:

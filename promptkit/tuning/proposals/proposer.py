@@ -10,25 +10,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import numpy as np
 
 from promptkit.errors import InputError, RuntimeFailure, first_error
+from promptkit.prompts.prompt import Prompt
 from promptkit.prompts.sections import SECTIONS
-from promptkit.tuning.evaluator import partition_valid
+from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.tuning.data_split import DataSplit
+from promptkit.tuning.evaluator import Evaluator, partition_valid
+from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.prompt_edits import edit_sections, section_source
 from promptkit.tuning.proposals.checks import proposal_problem
 from promptkit.tuning.proposals.reflection import ReflectionPrompt, find_failures
 from promptkit.tuning.search.race import BLOCK, ROWS_EACH
 from promptkit.tuning.search_space.candidate import Candidate, Choice
-
-if TYPE_CHECKING:
-    from promptkit.prompts.prompt import Prompt
-    from promptkit.runtimes.base import Model, Request
-    from promptkit.runtimes.client import Client
-    from promptkit.runtimes.models import Models
-    from promptkit.tuning.data_split import DataSplit
-    from promptkit.tuning.evaluator import Evaluator
-    from promptkit.tuning.progress import TuningProgress
 
 
 class Proposer:
@@ -83,7 +82,7 @@ class Proposer:
 
 
 async def find_teacher(
-    named: str | None, own: str | None, model: Model, models: Models, progress: TuningProgress
+    named: str | None, tuned: str | None, model: Model, models: Models, progress: TuningProgress
 ) -> Client | None:
     """Return the client of the teacher: the named one, otherwise the tuned model if it is large enough.
 
@@ -94,7 +93,7 @@ async def find_teacher(
     if why := why_not_own_teacher(model):
         progress.note(why)
         return None
-    return await models.get(own)
+    return await models.get(tuned)
 
 
 MOST_PROPOSALS: Final = 6
@@ -183,7 +182,7 @@ async def propose(
     except BaseExceptionGroup as raised:
         raise first_error(raised) from None
     texts = [reflection.instructions_of(candidate) for candidate in earlier]
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     refused: list[RefusedProposal] = []
     for text, failure in (task.result() for task in tasks):
         why = failure or proposal_problem(text, reflection.original, texts, reflection.protected)
@@ -192,8 +191,8 @@ async def propose(
             refused.append(RefusedProposal(text, proposal))
         else:
             texts.append(text)
-            found.append(proposal)
-    return Proposals(tuple(found), tuple(refused))
+            candidates.append(proposal)
+    return Proposals(tuple(candidates), tuple(refused))
 
 
 def _proposal_candidate(evaluator: Evaluator, reflection: ReflectionPrompt, text: str, number: int) -> Candidate | str:
@@ -225,7 +224,7 @@ def fenced(reply: str, fence: str) -> tuple[str, bool]:
     least = len(fence) if fence in reply else 3
     parts = re.split(rf"`{{{least},}}", reply)
     inside = [(re.sub(r"\A\w*\n", "", part).strip(), at + 1 < len(parts)) for at, part in enumerate(parts) if at % 2]
-    return next((each for each in reversed(inside) if each[0]), (parts[0].strip(), False))
+    return next((text for text in reversed(inside) if text[0]), (parts[0].strip(), False))
 
 
 WORDING_SUFFIX = ".wording"
@@ -240,8 +239,6 @@ def crossover(
     that both were evaluated on decides. None unless each child is better on some row, and if the result equals one of
     the three. System-aware merge as in GEPA (Agrawal et al. 2025).
     """
-    import numpy as np
-
     differences = evaluator.scores(first, rows) - evaluator.scores(second, rows)
     if not ((differences > 0).any() and (differences < 0).any()):
         return None

@@ -6,20 +6,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import instruction
 from promptkit.engine.inputs import step_inputs
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, ErrorAnalysis, find_errors, reply_of
+from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, ErrorAnalysis, ErrorCase, find_errors, reply_of
 from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.suite.binding import BoundRow
 from promptkit.project import LIBRARY
 from promptkit.prompts.sections import SECTIONS
 from promptkit.prompts.template_loader import render_file
-from promptkit.runtimes.base import Message, Request
-from promptkit.tuning.evaluator import step_nodes
+from promptkit.runtimes.base import Message, Model, Request
+from promptkit.tuning.evaluator import Evaluator, RowResult, step_nodes
 from promptkit.tuning.prompt_edits import INSTRUCTIONS, edit_sections, section_source
 from promptkit.tuning.proposals.checks import (
     OriginalInstructions,
@@ -28,14 +29,7 @@ from promptkit.tuning.proposals.checks import (
     protected_rows,
     text_of,
 )
-from promptkit.tuning.search_space.candidate import Choice
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.error_analysis.groups import ErrorCase
-    from promptkit.evaluation.suite.binding import BoundRow
-    from promptkit.runtimes.base import Model
-    from promptkit.tuning.evaluator import Evaluator, RowResult
-    from promptkit.tuning.search_space.candidate import Candidate
+from promptkit.tuning.search_space.candidate import Candidate, Choice
 
 TEMPLATE: Final = LIBRARY / "templates" / "tuning" / "reflect.j2"
 MOST_GROUPS: Final = 6

@@ -6,13 +6,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 DropReason = Literal["too many", "too costly", "format", "no answer", "behind", "cut"]
 RaceEnd = Literal["one left", "all rows", "budget"]
@@ -119,8 +118,6 @@ class Race:
         was asked, now or earlier, so that a resumed race decides the same; `known` rows cost nothing. `tokens`: mean
         per row by candidate. Raises ValueError if no block is due, and for other lengths.
         """
-        import numpy as np
-
         if self._block is None:
             raise ValueError("no block is due: the race has ended")
         stop = self._block.rows.stop
@@ -215,8 +212,6 @@ class Race:
 
     def _drop_failing(self, unparsed: Mapping[int, Floats]) -> None:
         """After the smoke block, drop candidates whose answers are unreadable or missing, unless all are."""
-        import numpy as np
-
         missing = {candidate: int(np.isnan(self.entries[candidate].scores).sum()) for candidate in self._alive}
         failed = {candidate: missing[candidate] + float(np.nansum(unparsed[candidate])) for candidate in self._alive}
         if min(failed.values()) >= MORE_UNPARSED:
@@ -231,8 +226,6 @@ class Race:
 
     def _drop_silent(self) -> None:
         """Drop who lacks more answers than others: it may lead on the rows that it has, but could not be confirmed."""
-        import numpy as np
-
         missing = {candidate: int(np.isnan(self.entries[candidate].scores).sum()) for candidate in self._alive}
         most = min(missing.values()) + SPARE_MISSING + MOST_MISSING * self._rows_seen
         self._drop([candidate for candidate in self._alive if missing[candidate] >= most], "no answer")
@@ -243,8 +236,6 @@ class Race:
         By McNemar's score statistic if all scores are 0 or 1, otherwise by the mean difference over its standard error
         with two pseudo-rows, as in the interval of such differences.
         """
-        import numpy as np
-
         differences, shared = self._differences()
         pairs = shared.sum(axis=1)
         behind, squares, differ = -differences.sum(axis=1), (differences**2).sum(axis=1), (differences != 0).sum(axis=1)
@@ -264,8 +255,6 @@ class Race:
 
     def _leads(self) -> dict[int, float]:
         """Return the lead of each alive candidate's mean over the leader's, on the rows that both have."""
-        import numpy as np
-
         differences, shared = self._differences()
         pairs = shared.sum(axis=1)
         ahead = np.where(pairs > 0, differences.sum(axis=1) / np.maximum(pairs, 1), -np.inf)
@@ -277,8 +266,6 @@ class Race:
 
         A difference is 0 if either score is missing.
         """
-        import numpy as np
-
         scores = np.stack([self.entries[candidate].scores for candidate in self._alive])
         there = ~np.isnan(scores)
         sums, counts = np.where(there, scores, 0.0).sum(axis=1), there.sum(axis=1)
@@ -294,8 +281,6 @@ def default_budget(candidates: int, rows: int) -> int:
 
 
 def _no_scores() -> Floats:
-    import numpy as np
-
     return np.empty(0)
 
 

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import isnan, prod
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter, distinct
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
 
 LEAST_BUDGET: Final = 120
 """With fewer calls there is no screening: the race takes all."""
@@ -77,8 +76,6 @@ def draw(parameters: Sequence[Parameter], size: int, seed: int) -> list[Candidat
     Each choice of a parameter appears about as often as its other choices: each next configuration is one of those
     whose choices were drawn least so far.
     """
-    import numpy as np
-
     pool = _configuration_pool(parameters, seed)
     counts = [np.zeros(len(parameter.choices)) for parameter in parameters]
     drawn: list[Candidate] = []
@@ -98,8 +95,6 @@ def _configuration_pool(parameters: Sequence[Parameter], seed: int) -> NDArray[n
     """Return distinct configurations as indices of choices, (configurations, parameters): the start, others
     shuffled.
     """
-    import numpy as np
-
     chance = random.Random(seed)
     sizes = [len(parameter.choices) for parameter in parameters]
     start = (0,) * len(parameters)
@@ -152,8 +147,6 @@ def main_effects(
     effects. Choices that share a setting (the same cue, as many examples) share half of that variance: an observation
     of one informs about the others. Without scores the mean is 0 and all effects are 0.
     """
-    import numpy as np
-
     means = np.asarray(scores, dtype=np.float64)
     weights = np.where(np.isnan(means), 0.0, np.asarray(rows_each, dtype=np.float64))
     columns = [column for at, parameter in enumerate(parameters) for column in _columns(parameter, at)]

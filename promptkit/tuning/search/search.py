@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import numpy as np
 
 from promptkit.errors import BudgetSpent
 from promptkit.tuning.evaluator import partition_valid
 from promptkit.tuning.progress import Incumbent, TuningProgress
-from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Race
+from promptkit.tuning.proposals.proposer import Proposer
+from promptkit.tuning.search.race import MORE_UNPARSED, ROWS_EACH, SMOKE_ROWS, Block, Race
 from promptkit.tuning.search.screening import (
     LEAST_BUDGET,
     affordable_candidates,
@@ -30,10 +33,6 @@ from promptkit.tuning.search_space.candidate import (
     prune_expensive,
 )
 from promptkit.tuning.trials import Estimates, SearchResult, Stage, Trial, limited_budget
-
-if TYPE_CHECKING:
-    from promptkit.tuning.proposals.proposer import Proposer
-    from promptkit.tuning.search.race import Block
 
 SMOKE_SHARE: Final = 0.1
 PROPOSAL_SHARE: Final = 0.3
@@ -103,9 +102,9 @@ class Search:
                 await self._race_finalists(seen)
             except BudgetSpent:
                 self._progress.note("the budget ended in the middle of a block, which is not counted")
-        pick = self._result.incumbent
-        asked = self._result.trials[pick.key].rows if pick.key in self._result.trials else ()
-        self._result.calibrated = await self._estimates.calibration.freeze(pick, asked)
+        incumbent = self._result.incumbent
+        asked = self._result.trials[incumbent.key].rows if incumbent.key in self._result.trials else ()
+        self._result.calibrated = await self._estimates.calibration.freeze(incumbent, asked)
         return self._result
 
     def _left(self) -> int:
@@ -363,8 +362,6 @@ class RaceRunner:
         return [self.incumbent, *(self.candidates[place] for place in race.finalists if place != race.incumbent)]
 
     def _tell(self, block: Block, calls: int) -> None:
-        import numpy as np
-
         rows = self._order[: block.rows.stop]
         scores, unparsed, tokens = {}, {}, {}
         for place in block.alive:

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from promptkit.errors import BudgetSpent
+from promptkit.runtimes.budget import Budget
+from promptkit.tuning.data_split import DataSplit
+from promptkit.tuning.evaluator import Evaluator
+from promptkit.tuning.options import Mode
+from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.proposals.proposer import Proposer
 from promptkit.tuning.search.race import SMOKE_ROWS
+from promptkit.tuning.search.screening import Effects
 from promptkit.tuning.search.search import Search
 from promptkit.tuning.search_space.candidate import Candidate, Parameter, distinct
-from promptkit.tuning.trials import SearchResult
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.budget import Budget
-    from promptkit.tuning.data_split import DataSplit
-    from promptkit.tuning.evaluator import Evaluator
-    from promptkit.tuning.options import Mode
-    from promptkit.tuning.progress import TuningProgress
-    from promptkit.tuning.proposals.proposer import Proposer
-    from promptkit.tuning.search.screening import Effects
-    from promptkit.tuning.trials import Estimates
+from promptkit.tuning.trials import Estimates, SearchResult
 
 CHECK_ROWS: Final = 20
 MOST_DROP: Final = 0.10

@@ -6,22 +6,18 @@ The idea is that of DSPy's BootstrapFewShot (Khattab et al. 2023, arXiv 2310.037
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
 from promptkit.engine.inputs import step_inputs
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError
-from promptkit.tuning.evaluator import partition_valid, step_nodes
+from promptkit.runtimes.base import Model
+from promptkit.tuning.evaluator import Evaluator, RowResult, partition_valid, step_nodes
+from promptkit.tuning.search.steps import Objectives
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
-from promptkit.tuning.search_space.examples import Demonstration, label_of
+from promptkit.tuning.search_space.examples import Demonstration, GeneratedDemos, label_of
 from promptkit.tuning.search_space.settings import answer_of
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.runtimes.base import Model
-    from promptkit.tuning.evaluator import Evaluator, RowResult
-    from promptkit.tuning.search.steps import Objectives
-    from promptkit.tuning.search_space.examples import GeneratedDemos
 
 RIGHT: Final = 1.0
 SAMPLES, SAMPLE_TEMPERATURE = 3, 0.7
@@ -61,14 +57,14 @@ async def with_thoughts(
     output is the answer that the thoughts led to. About `most_calls` calls at most are counted. A step in rounds, and
     one that cannot think, gives none. Raises the errors of `Evaluator.evaluate`.
     """
-    found: dict[int, Demonstration] = {}
+    by_row: dict[int, Demonstration] = {}
     end, cost = int(evaluator.budget.spent + most_calls), 0
     for thinking in _thinking(candidate, step, model):
         if not partition_valid(evaluator, [thinking])[0]:
             return []
         pipeline = evaluator.variant(thinking).pipeline
         asked = pipeline.steps[step]
-        lacking = [row for row in rows if row not in found]
+        lacking = [row for row in rows if row not in by_row]
         if asked.repeat is not None or not lacking:
             break
         cost = await _evaluate_within(evaluator, thinking, lacking, end - int(evaluator.budget.spent), cost)
@@ -77,8 +73,8 @@ async def with_thoughts(
                 demo for demo in _result_demonstrations(evaluator, pipeline, asked, row, result) if demo.thoughts
             )
             if (first := next(thought, None)) is not None:
-                found[row] = first
-    return [found[row] for row in rows if row in found]
+                by_row[row] = first
+    return [by_row[row] for row in rows if row in by_row]
 
 
 def _thinking(candidate: Candidate, step: str, model: Model) -> Iterator[Candidate]:
@@ -185,9 +181,9 @@ async def generate_demonstrations(
     are those of the steps whose examples may vary. Raises the errors of `Evaluator.evaluate`.
     """
     share = int(GENERATION_SHARE * calls)
-    made: dict[str, dict[str, Sequence[Demonstration]]] = {}
+    generated: dict[str, dict[str, Sequence[Demonstration]]] = {}
     if share < LEAST_GENERATION_CALLS:
-        return made
+        return generated
     with_examples = {
         parameter.step
         for parameter in parameters
@@ -196,8 +192,8 @@ async def generate_demonstrations(
     lacking = [step for step in models if step not in with_examples]
     whole = objectives.whole
     if lacking and len(models) > 1:
-        found = await from_runs(whole.estimates.evaluator, whole.split.demo_pool, Candidate(), most_calls=share)
-        made |= {step: {FROM_RUNS: pool} for step, pool in found.items() if step in lacking and pool}
+        pools = await from_runs(whole.estimates.evaluator, whole.split.demo_pool, Candidate(), most_calls=share)
+        generated |= {step: {FROM_RUNS: pool} for step, pool in pools.items() if step in lacking and pool}
     thinking = [step for step in models if _may_think(step, parameters, most_requests)]
     for step in thinking:
         objective = objectives.steps.get(step, whole)
@@ -210,8 +206,8 @@ async def generate_demonstrations(
             most_calls=share // len(thinking),
         )
         if pool:
-            made.setdefault(step, {})[SOLVED] = pool
-    return made
+            generated.setdefault(step, {})[SOLVED] = pool
+    return generated
 
 
 def _may_think(step: str, parameters: Sequence[Parameter], most_requests: float) -> bool:

@@ -6,10 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from promptkit.tuning.progress import TuningProgress
+from promptkit.tuning.progress import TuningProgress
 
 ParameterKind = Literal["decide", "examples", "layout", "technique", "wording", "given"]
 KINDS: tuple[ParameterKind, ...] = ("decide", "examples", "layout", "technique", "wording", "given")

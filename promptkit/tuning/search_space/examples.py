@@ -6,23 +6,21 @@ import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
 from promptkit.engine.inputs import step_inputs
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.step_rows import expected_value
 from promptkit.errors import InputError
+from promptkit.evaluation.suite.binding import BoundRow
+from promptkit.evaluation.suite.suite import Measure, Suite
+from promptkit.runtimes.base import Model
 from promptkit.storage.strict_json import plain
+from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.near_duplicates import near_duplicates
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
 from promptkit.tuning.search_space.settings import answer_of
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.evaluation.suite.binding import BoundRow
-    from promptkit.evaluation.suite.suite import Measure, Suite
-    from promptkit.runtimes.base import Model
-    from promptkit.tuning.data_split import DataSplit
 
 ANSWER_METRICS: Final = frozenset(
     {"exact", "normalized", "label", "number", "balanced_accuracy", "f1", "set_f1", "json", "edit", "embedding"}
@@ -58,12 +56,12 @@ def _is_compared(pipeline: Pipeline, step: Step, measure: Measure) -> bool:
     others = pipeline.steps.keys() - {step.name}
     steps = {**dict.fromkeys(others), step.name: mark}
     try:
-        found = pipeline.output.evaluate({**dict.fromkeys(pipeline.inputs), **steps}, others)
+        value = pipeline.output.evaluate({**dict.fromkeys(pipeline.inputs), **steps}, others)
         if measure.of is not None:
-            found = measure.of.evaluate({"output": found, "row": {}, "steps": steps}, ())
+            value = measure.of.evaluate({"output": value, "row": {}, "steps": steps}, ())
     except InputError:
         return False
-    return bool(plain(found) == mark)
+    return bool(plain(value) == mark)
 
 
 def _row_demonstrations(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.decide import constrain
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.single_step import with_technique
 from promptkit.errors import InputError
 from promptkit.evaluation.recommendation.recommend import StepProfile, recommend
@@ -17,16 +18,12 @@ from promptkit.project import LIBRARY
 from promptkit.prompts.messages import open_layout
 from promptkit.prompts.prompt import Example
 from promptkit.prompts.template_loader import render_file
-from promptkit.runtimes.base import Request
+from promptkit.runtimes.base import Model, Request
+from promptkit.techniques.context import Spec
 from promptkit.techniques.cost import cost
 from promptkit.techniques.spec import configure, parse_spec
 from promptkit.tuning.prompt_edits import section_source
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.runtimes.base import Model
-    from promptkit.techniques.context import Spec
 
 NO_CUE: Final = "none"
 MOST_DECIDE_CHOICES: Final = 8
@@ -206,9 +203,11 @@ def technique_parameter(pipeline: Pipeline, step: Step, model: Model) -> tuple[P
         budget=MOST_REQUESTS,
         **cost_inputs(step, None),
     )
-    found = recommend(situation, pipeline.project)
+    recommendation = recommend(situation, pipeline.project)
     specs = [
-        technique.spec for technique in found.ranked if not technique.prepares and technique.spec != asking.technique
+        technique.spec
+        for technique in recommendation.ranked
+        if not technique.prepares and technique.spec != asking.technique
     ]
     if task is None:
         closed = isinstance(asking.answer, AnswerType) and asking.answer.alternatives()
@@ -220,7 +219,7 @@ def technique_parameter(pipeline: Pipeline, step: Step, model: Model) -> tuple[P
         if task
         else [f"{step.name}: only techniques for any task are tried, as neither answer nor inputs show the task"]
     )
-    expensive = [dropped.name for dropped in found.dropped if "requests" in dropped.reason]
+    expensive = [dropped.name for dropped in recommendation.dropped if "requests" in dropped.reason]
     if expensive and task:
         notes.append(f"{step.name}: not tried, as over {MOST_REQUESTS} requests a row: {', '.join(expensive)}")
     parameter = Parameter(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from promptkit.answers.base import AnswerType
 from promptkit.engine.inputs import step_inputs
 from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.requirements import step_fallbacks
 from promptkit.engine.tune_keys import tune_problems
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.evaluation.recommendation.technique_comparison import spec_text
-from promptkit.evaluation.suite.suite import read_variant
+from promptkit.evaluation.suite.suite import Suite, read_variant
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.models import Models
+from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, KINDS, Choice, Parameter, ParameterKind
-from promptkit.tuning.search_space.examples import examples_parameter, gold_demonstrations
+from promptkit.tuning.search_space.examples import GeneratedDemos, examples_parameter, gold_demonstrations
 from promptkit.tuning.search_space.settings import (
     answer_of,
     decide_parameter,
@@ -23,15 +28,6 @@ from promptkit.tuning.search_space.settings import (
     technique_requests,
 )
 from promptkit.tuning.search_space.wording import wording_parameter
-
-if TYPE_CHECKING:
-    from promptkit.answers.base import AnswerType
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.evaluation.suite.suite import Suite
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.models import Models
-    from promptkit.tuning.data_split import DataSplit
-    from promptkit.tuning.search_space.examples import GeneratedDemos
 
 KIND_OF: Final[Mapping[str, ParameterKind]] = {
     "cue": "decide",
@@ -212,8 +208,8 @@ class _SpaceBuilder:
     def _wants(self, step: Step, kind: ParameterKind) -> bool:
         return self.selection.takes(step.name, kind)
 
-    def _noted(self, found: tuple[Parameter, Sequence[str]]) -> Parameter:
-        parameter, notes = found
+    def _noted(self, derived: tuple[Parameter, Sequence[str]]) -> Parameter:
+        parameter, notes = derived
         self.notes.extend(notes)
         return parameter
 

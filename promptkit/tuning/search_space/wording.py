@@ -6,19 +6,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from promptkit.answers.labels import Label
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError
 from promptkit.project import LIBRARY
 from promptkit.prompts.template_loader import render_file
 from promptkit.tuning.near_duplicates import words_of
 from promptkit.tuning.prompt_edits import edit_sections, section_source
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.tuning.search_space.examples import Demonstration
+from promptkit.tuning.search_space.examples import Demonstration
 
 MOST_EDITS: Final = 6
 DROPPED: Final = ("persona", "constraints", "context", "recap")
@@ -84,10 +82,10 @@ def _rules(sources: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str], st
 
 def shortened(source: str) -> str | None:
     """Return the first sentence of a section; None if it is all, or if more than plain text would be lost."""
-    found = _SENTENCE.match(source)
-    if found is None or _JINJA.search(source) or found[1].endswith(":") or re.match(r"\s*(?:\d+[.)]|[-*])", source):
+    match = _SENTENCE.match(source)
+    if match is None or _JINJA.search(source) or match[1].endswith(":") or re.match(r"\s*(?:\d+[.)]|[-*])", source):
         return None
-    return found[1].strip() if source[found.end() :].strip() else None
+    return match[1].strip() if source[match.end() :].strip() else None
 
 
 def _has_jinja(source: str) -> bool:
@@ -125,7 +123,7 @@ def typical_words(labelled: Sequence[Demonstration], labels: Sequence[str]) -> d
     total = Counter[str]()
     for counts in held.values():
         total.update(counts)
-    found: dict[str, list[str]] = {}
+    typical: dict[str, list[str]] = {}
     for label, counts in held.items():
         scores = {
             word: _log_odds(count, counts.total(), total[word] - count, total.total() - counts.total(), len(total))
@@ -134,8 +132,8 @@ def typical_words(labelled: Sequence[Demonstration], labels: Sequence[str]) -> d
         }
         best = sorted((word for word in scores if scores[word] >= LEAST_Z), key=lambda word: (-scores[word], word))
         if best:
-            found[label] = best[:WORDS_A_LABEL]
-    return found
+            typical[label] = best[:WORDS_A_LABEL]
+    return typical
 
 
 def _log_odds(count: int, total: int, other: int, other_total: int, kinds: int) -> float:
