@@ -161,7 +161,8 @@ def _profile_on_model(
     """Return what a recommendation is for with what is at hand on a model, and what was measured on it here."""
     from promptkit.evaluation.recommendation.evidence import files_hash, read_evidence
     from promptkit.evaluation.recommendation.recommend import with_task_inputs
-    from promptkit.evaluation.recommendation.step_profile import available_for, billions
+    from promptkit.evaluation.recommendation.step_profile import available_for
+    from promptkit.runtimes.model_size import billions
     from promptkit.techniques.needs import Available
 
     if pipeline is None or step is None:

@@ -23,7 +23,7 @@ from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
 from promptkit.tuning.confirmation.confirm import VERDICT_REASONS, Confirmation, confirm, holdout_key, pair_key
 from promptkit.tuning.data_split import DataSplit, data_notes, step_data_split
-from promptkit.tuning.dspy_bridge import open_search
+from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.evaluator import Evaluator, SearchFailed
 from promptkit.tuning.options import TuneOptions
 from promptkit.tuning.pareto import preferred_candidate

@@ -30,7 +30,7 @@ from promptkit.storage.store import Store
 from promptkit.tuning.budget import BudgetShares, Plan, estimated_calls, share_budget
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectable_gain
 from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
-from promptkit.tuning.dspy_bridge import require_dspy
+from promptkit.tuning.dspy_bridge.extra import require_dspy
 from promptkit.tuning.options import OPTIMIZERS, Limits, Mode, Optimizer, TuneOptions, read_budget, read_only
 from promptkit.tuning.output.write import check_replaceable, write_result
 from promptkit.tuning.progress import TuningProgress

@@ -154,7 +154,7 @@ def test_a_shipped_target_is_not_replaced_and_that_is_told_before_a_call(here: H
     done = here("tune", "sentiment_plain", "--suite", "sentiment", "--apply", "--yes")
 
     assert done.code == 2
-    assert "is not in this project, and stays as it is" in done.err
+    assert "is not in this project and cannot be replaced" in done.err
     assert "--apply" in done.err and not done.out
 
 
@@ -182,7 +182,7 @@ def test_on_a_terminal_a_person_is_asked(here: Here, agreed: bool, monkeypatch: 
         (("--prefer", "chaep"), "did you mean `cheap`?"),
         (("--only", "layuot"), "did you mean"),
         (("--only", ","), "`--only` is empty"),
-        (("--prefer", "score / unparsed"), "`--prefer score / unparsed` is no number at"),
+        (("--prefer", "score / unparsed"), "`--prefer score / unparsed` is not a number at"),
         (("--metric", "acuracy"), "did you mean `accuracy`?"),
         (("--metric", "size"), "a search cannot aim at `size`"),
         (("--teacher", "nobody"), "`nobody` is no model reference"),

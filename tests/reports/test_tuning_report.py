@@ -97,7 +97,9 @@ def test_in_a_narrow_terminal_no_number_is_cut_however_long_the_names_are() -> N
 
 
 def test_what_was_not_picked_yet_is_not_called_the_pick() -> None:
-    said = "\n".join(lines(status="interrupted", ordinal=0, difference=None, why="it ended before anything was picked"))
+    said = "\n".join(
+        lines(status="interrupted", ordinal=0, difference=None, why="it ended before a candidate was chosen")
+    )
     assert "\nso far: mood.decide" in said and "\npick: " not in said
 
 

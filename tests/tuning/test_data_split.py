@@ -341,5 +341,5 @@ def test_the_seed_alone_decides() -> None:
 
 
 def test_as_many_labels_as_rows_are_wanted() -> None:
-    with pytest.raises(ValueError, match="not as many"):
+    with pytest.raises(ValueError, match="one value for each"):
         row_order(3, labels=["yes"])

@@ -116,7 +116,7 @@ async def test_of_a_teacher_is_told_where_wording_may_vary_or_one_is_named(bench
     ]
 
     assert told[0][0].startswith("no teacher: ")
-    assert told[1:] == [[], ["the teacher is not asked: wording is not among what may vary"]]
+    assert told[1:] == [[], ["the teacher is not asked: wording may not vary here"]]
 
 
 async def test_a_tuning_under_way_says_where_it_stands(bench: TuneBench) -> None:

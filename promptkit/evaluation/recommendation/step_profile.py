@@ -29,8 +29,6 @@ FREE_TEXT_WORDS: Final = 4
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _OPINION: Final = re.compile(r"\b(?:I (?:really |do |don't )?(?:think|believe|feel)|in my opinion)\b", re.IGNORECASE)
-_SIZE: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.IGNORECASE)
-_BYTES_A_PARAMETER: Final = 0.7
 
 
 def likely_task(step: Step) -> tuple[str, str] | None:
@@ -91,14 +89,6 @@ def cost_inputs(step: Step, rows: StepRows | None) -> dict[str, Any]:
         "examples_think": any(example.thoughts for example in asking.examples.all),
         **({"documents": max(map(len, lists))} if lists else {}),
     }
-
-
-def billions(model: Model) -> float | None:
-    """Return a model's parameters in billions, by its name, else by the bytes of its weights; None where unknown."""
-    found = _SIZE.search(model.reference)
-    if found:
-        return float(found[1]) / (1000 if found[2].lower() == "m" else 1)
-    return round(model.size / _BYTES_A_PARAMETER / 1e9, 2) if model.size else None
 
 
 def needs_met_by_rows(rows: StepRows) -> set[str]:

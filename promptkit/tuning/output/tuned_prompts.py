@@ -13,7 +13,7 @@ from typing import Final
 
 from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem, place
-from promptkit.project import LIBRARY, Project
+from promptkit.project import Project
 from promptkit.prompts.load import Prompts
 from promptkit.prompts.parsing import block_names
 from promptkit.prompts.sections import BLOCKS
@@ -110,7 +110,7 @@ def prompt_diff(prompt: TunedPrompt, project: Project) -> str:
     changed = block_names(prompt.text, prompt.file.name)
     names = [name for name in BLOCKS if name in changed]
     before, after = ("\n".join(_section_blocks(prompts, file, names)) for file in (prompt.parent, prompt.made))
-    return text_diff(before, after, stable_name(prompt.parent, project), stable_name(prompt.file, project))
+    return text_diff(before, after, project.portable_name(prompt.parent), project.portable_name(prompt.file))
 
 
 def _section_blocks(prompts: Prompts, file: Path, names: Iterable[str]) -> Iterable[str]:
@@ -119,11 +119,3 @@ def _section_blocks(prompts: Prompts, file: Path, names: Iterable[str]) -> Itera
         source = section_source(prompt, name)
         if source is not None:
             yield f"{{% block {name} %}}\n{source}\n{{% endblock %}}"
-
-
-def stable_name(file: Path, project: Project) -> str:
-    """Return a file's path as it is the same wherever the project and promptkit lie."""
-    for folder in (project.root.resolve(), LIBRARY):
-        if file.resolve().is_relative_to(folder):
-            return file.resolve().relative_to(folder).as_posix()
-    return file.name

@@ -29,7 +29,6 @@ from promptkit.tuning.output.tuned_prompts import (
     made_by,
     prompt_diff,
     prompt_name,
-    stable_name,
     text_diff,
     tuned_prompts,
 )
@@ -62,7 +61,7 @@ def write_result(
             note = "the prompt is not replaced, as it cannot extend itself: a pipeline with the changes is written"
             record["notes"] = [*record["notes"], note]
         if writing:
-            record["written"] = [stable_name(file, suite.project) for file in write(drafted)]
+            record["written"] = [suite.project.portable_name(file) for file in write(drafted)]
     except PromptkitError as error:
         why = [problem.message for problem in error.problems] if isinstance(error, InputError) else [error.message]
         record |= {"applied": False, "notes": [*record["notes"], f"nothing is written: {'; '.join(why)}"]}
@@ -146,7 +145,7 @@ def draft(
     be written so that it sends the same requests.
     """
     searched = load_target(target, project, sets=sets, changes=candidate.changes)
-    name = stable_name(target, project)
+    name = project.portable_name(target)
     taken = {*files_of(load_target(target, project, sets=sets)), *kept}
     prompts = list(tuned_prompts(searched, name, taken))
     if in_place:
@@ -165,7 +164,7 @@ def draft(
     artifacts = {} if in_place else dict(_artifacts(searched, file))
     texts = {prompt.file: prompt.text for prompt in prompts}
     texts |= {new: read_bytes(old).decode() for old, new in artifacts.items() if old.is_file()}
-    diff = text_diff(before, after, name, stable_name(file, project))
+    diff = text_diff(before, after, name, project.portable_name(file))
     return Draft(
         target=target,
         files={**texts, file: after if in_place else _with_heading(after, [made_by(name), *about])},
@@ -201,7 +200,7 @@ def write(drafted: Draft) -> list[Path]:
 def check_replaceable(target: Path, project: Project) -> None:
     """Raise InputError if a target is not in the project, and cannot be replaced."""
     if not project.owns(target):
-        message = f"`{stable_name(target, project)}` is not in this project and cannot be replaced"
+        message = f"`{project.portable_name(target)}` is not in this project and cannot be replaced"
         raise InputError(message, hint="leave --apply out and use the tuned file")
 
 
@@ -212,7 +211,7 @@ def protected_files(target: Path, project: Project, *, improved: bool) -> set[Pa
     shown to be better.
     """
     folder, stem, ending = _tuned_place(target, project)
-    mark, headings = made_by(stable_name(target, project)), {}
+    mark, headings = made_by(project.portable_name(target)), {}
     for file in folder.glob(f"{stem}.{TUNED}*{ending}"):
         heading = _heading(file) if file.is_file() else []
         if heading and mark in heading[0]:
@@ -342,7 +341,7 @@ def _artifacts(searched: Pipeline, file: Path) -> Iterator[tuple[Path, Path]]:
 def _check_same_requests(drafted: Draft, file: Path) -> None:
     """Raise InputError if the written pipeline is not what was searched."""
     searched = drafted.searched
-    name = stable_name(file, searched.project)
+    name = searched.project.portable_name(file)
     try:
         written = load_target(file, searched.project)
     except PromptkitError as error:

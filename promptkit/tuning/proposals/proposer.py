@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from promptkit.prompts.prompt import Prompt
 from promptkit.prompts.sections import SECTIONS
 from promptkit.runtimes.base import Model, Request
 from promptkit.runtimes.client import Client
+from promptkit.runtimes.model_size import parameter_bounds
 from promptkit.runtimes.models import Models
 from promptkit.tuning.data_split import DataSplit
 from promptkit.tuning.evaluator import Evaluator, partition_valid
@@ -102,10 +103,6 @@ LEAST_LEFT: Final = 0.2
 """The least share of the budget that must be left to find out whether a teacher's proposals are better."""
 LEAST_PARAMETERS, FEW_PARAMETERS = 7e9, 1e9
 """The size from which a model is its own teacher, and the size below which its wording matters little."""
-MOST_BYTES, LEAST_BYTES = 2.0, 0.5
-"""Bytes of weights per parameter: sixteen bits, four bits."""
-
-_SIZE: Final = re.compile(r"(?<![a-z0-9.])(?:\d+x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
 _THOUGHTS_END: Final = "</think>"
 
 
@@ -130,19 +127,16 @@ def why_not_own_teacher(model: Model) -> str | None:
 
     Its size is read from its name (`qwen2.5:7b`), otherwise bounded by the bytes of its weights.
     """
-    named = [float(size) * (1e9 if unit in "bB" else 1e6) for size, unit in _SIZE.findall(model.reference)]
-    size = model.size or 0
-    least = max(named) if named else size / MOST_BYTES
-    most = max(named) if named else size / LEAST_BYTES
+    least, most = parameter_bounds(model) or (0.0, inf)
     if least >= LEAST_PARAMETERS:
         return None
-    if 0 < most < FEW_PARAMETERS:
-        why = "it has less than 1B parameters: wording moves little there, and it would not word well"
-    elif 0 < most < LEAST_PARAMETERS:
-        why = "it has less than 7B parameters"
+    if most < FEW_PARAMETERS:
+        why = f"{model.reference} has fewer than 1B parameters, too few to rewrite its own prompts well"
+    elif most < LEAST_PARAMETERS:
+        why = f"{model.reference} has fewer than 7B parameters, too few to rewrite its own prompts"
     else:
-        why = "nothing tells that it has 7B parameters or more"
-    return f"no teacher: {model.reference} is not its own, for {why}; --teacher REF names one"
+        why = f"{model.reference} is not known to have at least 7B parameters"
+    return f"no teacher: {why}; name one with --teacher"
 
 
 def why_not_taught(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int], *, left: float) -> str | None:

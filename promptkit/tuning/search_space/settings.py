@@ -12,13 +12,14 @@ from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.single_step import with_technique
 from promptkit.errors import InputError
 from promptkit.evaluation.recommendation.recommend import StepProfile, recommend
-from promptkit.evaluation.recommendation.step_profile import available_for, billions, cost_inputs, likely_task
+from promptkit.evaluation.recommendation.step_profile import available_for, cost_inputs, likely_task
 from promptkit.evaluation.recommendation.technique_comparison import spec_text
 from promptkit.project import LIBRARY
 from promptkit.prompts.messages import open_layout
 from promptkit.prompts.prompt import Example
 from promptkit.prompts.template_loader import render_file
 from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.model_size import billions
 from promptkit.techniques.context import Spec
 from promptkit.techniques.cost import cost
 from promptkit.techniques.spec import configure, parse_spec

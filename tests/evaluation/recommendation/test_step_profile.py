@@ -14,7 +14,6 @@ from promptkit.errors import InputError
 from promptkit.evaluation.recommendation.recommend import Flag
 from promptkit.evaluation.recommendation.step_profile import (
     available_for,
-    billions,
     data_flags,
     likely_task,
     needs_met_by_rows,
@@ -100,24 +99,6 @@ def test_what_is_at_hand_is_what_the_step_and_its_model_have(folder: Folder) -> 
 
     assert (list(hand.inputs), hand.has_tools, list(hand.prepared)) == (["question"], False, ["active_prompt"])
     assert hand.capabilities == {"chat"}
-
-
-@pytest.mark.parametrize(
-    ("reference", "size", "expected"),
-    [
-        ("ollama/qwen3:0.6b", None, 0.6),
-        ("ollama/qwen3:14B-q4", None, 14),
-        ("hf/owner/SmolLM2-135M-GGUF/file.gguf", None, 0.135),
-        ("openai/gpt-4.1-mini@https://host/v1", None, None),
-        ("embedded/smollm2", 98_000_000, 0.14),
-        ("ollama/large", 7_000_000_000, 10),
-        ("ollama/v2beta", None, None),
-    ],
-)
-def test_the_size_of_a_model_is_in_its_name_or_told_by_its_weights(
-    reference: str, size: int | None, expected: float | None
-) -> None:
-    assert billions(Model(reference=reference, digest="d", capabilities=frozenset(), size=size)) == expected
 
 
 def test_rows_bring_the_needs_that_they_hold(folder: Folder) -> None:

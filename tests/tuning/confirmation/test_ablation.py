@@ -123,4 +123,4 @@ async def test_a_change_that_another_needs_is_skipped_and_nothing_breaks(folder:
 
     skipped = {each["axis"]: each["skipped"] for each in found}
     assert skipped["mood.with"] is not None
-    assert skipped["mood.with"].startswith("cannot be without: ")
+    assert skipped["mood.with"].startswith("not possible without it: ")

@@ -110,7 +110,7 @@ async def test_a_missing_answer_of_the_pick_does_not_help_it(folder: Folder, tex
     async with opened(folder, refusing, text=text) as (found, split):
         said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert (said.outcome, said.why) == ("not shown", "too many confirm rows have no answer")
+    assert (said.outcome, said.why) == ("not shown", "too many held-out rows have no answer")
 
 
 async def test_a_metric_that_is_no_mean_has_the_interval_of_its_own(folder: Folder) -> None:

@@ -14,7 +14,7 @@ from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import Script, Scripted
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.data_split import DataSplit, read_data_split
-from promptkit.tuning.dspy_bridge import open_search
+from promptkit.tuning.dspy_bridge.extra import open_search
 from promptkit.tuning.options import Optimizer
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.steps import Objective

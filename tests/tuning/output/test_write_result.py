@@ -75,7 +75,7 @@ def test_a_prompt_whose_sections_change_stays_and_a_pipeline_is_written_in_its_p
 
     assert given.record["applied"] is False and prompt.read_text("utf-8") == before
     assert "pipelines/mood.tuned.yaml" in given.record["written"]
-    assert any("the prompt stays" in each for each in given.record["notes"])
+    assert any("the prompt is not replaced" in each for each in given.record["notes"])
 
 
 def test_where_nothing_is_worth_it_nothing_is_written(suite: Suite, folder: Folder) -> None:
@@ -90,7 +90,7 @@ def test_only_what_is_shown_to_be_better_replaces_the_original(suite: Suite, fol
     with Store.open(folder.root / ".promptkit") as store:
         unsure = write_result(tuned(store, "not shown"), suite, store, in_place=True)
         assert (unsure.record["applied"], original.read_text("utf-8")) == (False, before)
-        assert "the original stays: nothing was shown to be better than it" in unsure.record["notes"]
+        assert "the original is not replaced: nothing was shown to be better" in unsure.record["notes"]
         sure = write_result(tuned(store), suite, store, in_place=True)
     assert (sure.record["applied"], sure.record["written"]) == (True, ["pipelines/mood.yaml"])
     assert original.read_text("utf-8") == before.replace("{prompt: mood}", "{prompt: mood, layout: json}")

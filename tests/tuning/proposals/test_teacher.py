@@ -163,11 +163,11 @@ async def test_of_a_pipeline_the_step_s_own_inputs_and_answer_are_shown_and_the_
         ("", "it is empty"),
         ("```\n```", "it is empty"),
         ("<think>Hm. Be strict.</think>", "it is empty"),
-        ("```\nSay whether it is GOOD or bad\n```", "it is the same as the instructions are"),
-        ("```\nJudge {{ tone }}.\n```", "it uses `{{ tone }}`, which nothing gives"),
+        ("```\nSay whether it is GOOD or bad\n```", "it is the same as the current instructions"),
+        ("```\nJudge {{ tone }}.\n```", "it uses `{{ tone }}`, which is not an input"),
         ('```\n{% include "../../secret.j2" %}\n```', "it has template statements (`{% … %}`)"),
         ("```\nfor example, good 1: bad\n```", "it gives away a row's answer"),
-        ("```\n" + "Judge. " * 200 + "\n```", "it has 1,399 characters, and 520 are the most"),
+        ("```\n" + "Judge. " * 200 + "\n```", "it has 1,399 characters, more than the 520 allowed"),
     ],
 )
 async def test_what_is_wrong_with_a_proposal_is_told_and_it_is_no_candidate(bench: Bench, reply: str, why: str) -> None:
@@ -346,18 +346,18 @@ def test_the_instructions_are_what_stands_in_the_last_fence_else_all(reply: str,
         ("ollama/mixtral:8x7b-instruct", None, None),
         ("hf/bartowski/Qwen2.5-14B-Instruct-GGUF/Qwen2.5-14B-Instruct-Q4_K_M.gguf", None, None),
         ("gguf:models/large.gguf", 15 * 10**9, None),
-        ("ollama/qwen2.5:1.5b", None, "less than 7B"),
-        ("ollama/llama3.2:3b", 2 * 10**9, "less than 7B"),
-        ("gguf:SmolLM2-135M-Instruct.Q4_1.gguf", None, "less than 1B"),
-        ("embedded/smollm2", 98_362_432, "less than 1B"),
-        ("ollama/mistral:latest", 4 * 10**9, "nothing tells"),
-        ("openai/gpt-4o@http://localhost/v1", None, "nothing tells"),
+        ("ollama/qwen2.5:1.5b", None, "fewer than 7B"),
+        ("ollama/llama3.2:3b", 2 * 10**9, "fewer than 7B"),
+        ("gguf:SmolLM2-135M-Instruct.Q4_1.gguf", None, "fewer than 1B"),
+        ("embedded/smollm2", 98_362_432, "fewer than 1B"),
+        ("ollama/mistral:latest", 4 * 10**9, "is not known"),
+        ("openai/gpt-4o@http://localhost/v1", None, "is not known"),
     ],
 )
 def test_a_model_is_its_own_teacher_from_7b_parameters_on(reference: str, size: int | None, why: str | None) -> None:
     told = why_not_own_teacher(Model(reference=reference, digest="", capabilities=frozenset(), size=size))
 
-    assert told is None if why is None else told is not None and why in told and "--teacher REF" in told
+    assert told is None if why is None else told is not None and why in told and "--teacher" in told
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_what_nearly_repeats_a_scored_or_a_confirm_row_is_no_example(bench: Benc
 
     assert near
     assert set(distinct_demo_pool(rows)) == set(rows.demo_pool) - set(near)
-    assert notes[0] == f"mood: {len(near)} rows are no demonstrations: they nearly repeat rows that are scored"
+    assert notes[0] == f"mood: {len(near)} rows are not used as demonstrations: they nearly repeat scored rows"
 
 
 def test_examples_go_through_as_they_are_written(bench: Bench, folder: Folder) -> None:
@@ -155,7 +155,7 @@ def test_few_rows_leave_none_for_examples(bench: Bench) -> None:
 
     assert (len(parameter.choices), notes) == (
         1,
-        ("mood: no examples are drawn: there are too few rows to keep some for it",),
+        ("mood: no examples are drawn: there are too few rows to set some aside",),
     )
 
 

@@ -93,8 +93,8 @@ def test_what_is_left_out_is_told(bench: Bench, folder: Folder) -> None:
 
     assert {parameter.step for parameter in found.parameters} == {"mood", "told"}
     assert "size: not tuned: it asks no model" in found.notes
-    assert "said: not tuned: with `cache: false` a row's answer is another each time" in found.notes
-    assert "told: its technique stays, for its tools" in found.notes
+    assert "said: not tuned: with `cache: false` a row's answer changes each time" in found.notes
+    assert "told: its technique is not varied, as the step has tools" in found.notes
     assert "told.technique" not in names(found)
 
 
@@ -204,4 +204,4 @@ def test_a_step_of_another_pipeline_is_not_tried_for_it_is_tuned_by_itself(bench
     found = space(ground(bench, suite=SUITE.replace("target: mood", "target: outer")))
 
     assert names(found) == ["sub.when", "told.cue"]
-    assert found.notes == ("sub.mood.cue: not tried: it is of `mood`, which is tuned by itself",)
+    assert found.notes == ("sub.mood.cue: not tried: it belongs to `mood`, which is tuned by itself",)
