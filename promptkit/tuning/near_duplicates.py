@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from promptkit.prompts.words import ngrams, words
+
 GRAM: Final = 13
 """Words of an n-gram: as long as decontamination of language models usually takes them."""
 MOST_SHARED: Final = 0.8
-_WORD: Final = re.compile(r"\w+")
 
 
 def words_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the lower-case words of all texts in inputs, in order."""
-    return tuple(word for text in _texts(inputs) for word in _WORD.findall(text.casefold()))
+    return tuple(word for text in _texts(inputs) for word in words(text))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -38,19 +38,15 @@ def near_duplicates(rows: Iterable[Mapping[str, Any]], few: Sequence[Mapping[str
     in memory, as there may be many rows.
     """
     words_of_few = [words_of(inputs) for inputs in few]
-    grams = [_grams(words) for words in words_of_few]
+    grams = [ngrams(row_words, GRAM) for row_words in words_of_few]
     holders: dict[tuple[str, ...], list[int]] = {}
     for place, row_grams in enumerate(grams):
         for gram in row_grams:
             holders.setdefault(gram, []).append(place)
     places: set[int] = set()
     for inputs in rows:
-        words = words_of(inputs)
-        places |= {place for place, few_words in enumerate(words_of_few) if few_words == words}
-        shared = Counter(place for gram in _grams(words) for place in holders.get(gram, ()))
+        row_words = words_of(inputs)
+        places |= {place for place, few_words in enumerate(words_of_few) if few_words == row_words}
+        shared = Counter(place for gram in ngrams(row_words, GRAM) for place in holders.get(gram, ()))
         places |= {place for place, count in shared.items() if count > MOST_SHARED * len(grams[place])}
     return places
-
-
-def _grams(words: tuple[str, ...]) -> set[tuple[str, ...]]:
-    return {words[at : at + GRAM] for at in range(len(words) - GRAM + 1)}

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from jinja2 import Environment, TemplateError, meta, nodes
 
+from promptkit.prompts.words import ngrams
+
 QUOTED_WORDS: Final = 8
 """A run of this many words shared with a row of the data counts as a quotation."""
 SHORT_INPUT_WORDS: Final = 3
@@ -62,7 +64,7 @@ class OriginalInstructions:
 
 
 def words(text: str) -> list[str]:
-    """Return the lower-case words of a text."""
+    """Return the case-folded words of a text; a sign of a script without blanks is a word."""
     return _WORD.findall(text.casefold())
 
 
@@ -132,23 +134,19 @@ def leaked_row(text: str, prompt: str, rows: Sequence[ProtectedRow]) -> str | No
     It may not repeat QUOTED_WORDS words in a row of an input, nor contain an input whole with its answer within two
     lines. Anything that the prompt contained before is allowed.
     """
-    new, known = _grams(words(text)), _grams(words(prompt))
+    new, known = ngrams(words(text), QUOTED_WORDS), ngrams(words(prompt), QUOTED_WORDS)
     lines = [line for line in (" ".join(words(row)) for row in text.splitlines()) if line]
     places = [*lines, *(f"{first} {second}" for first, second in pairwise(lines))]
     before = f" {' '.join(words(prompt))} "
     for row in rows:
         for given in (words(text) for text in row.inputs):
-            if not (new & _grams(given)).issubset(known):
+            if not (new & ngrams(given, QUOTED_WORDS)).issubset(known):
                 return f"it quotes a row: {QUOTED_WORDS} words in a row are the same"
             if not given or f" {' '.join(given)} " in before:
                 continue
             if any(_states_answer(place, given, words(row.answer)) for place in places):
                 return "it gives away a row's answer"
     return None
-
-
-def _grams(text_words: Sequence[str]) -> set[tuple[str, ...]]:
-    return {tuple(text_words[at : at + QUOTED_WORDS]) for at in range(len(text_words) - QUOTED_WORDS + 1)}
 
 
 def _states_answer(place: str, given: Sequence[str], answer: Sequence[str]) -> bool:
