@@ -69,7 +69,7 @@ def honest(searched: Searched) -> Claim:
 def reports_selection(searched: Searched) -> Claim:
     """Broken: reports the score that it selected on."""
     pick = searched.run.pick
-    rows = min(searched.run.race.entries[each].rows for each in (pick, 0))
+    rows = min(searched.run.race.entries[number].rows for number in (pick, 0))
     return _claim(searched, pick, searched.search[pick, :rows], searched.search[0, :rows])
 
 
@@ -87,10 +87,10 @@ def stops_when_significant(searched: Searched) -> Claim:
 def best_of_four(searched: Searched) -> Claim:
     """Broken: asks the confirm rows of the four that went furthest, and picks the best there."""
     entries = searched.run.race.entries
-    furthest = sorted(range(len(entries)), key=lambda each: (-entries[each].rows, -float(entries[each].scores.mean())))[
-        :4
-    ]
-    pick = max(furthest, key=lambda each: float(searched.confirm[each].mean()))
+    furthest = sorted(
+        range(len(entries)), key=lambda number: (-entries[number].rows, -float(entries[number].scores.mean()))
+    )[:4]
+    pick = max(furthest, key=lambda number: float(searched.confirm[number].mean()))
     return _claim(searched, pick, searched.confirm[pick], searched.confirm[0])
 
 

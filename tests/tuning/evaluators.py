@@ -33,7 +33,7 @@ class Opened:
 
 
 @asynccontextmanager
-async def open_field(
+async def open_evaluator(
     bench: Bench, script: Script | Scripted, suite: Suite | None = None, *, budget: Budget | None = None, **how: Any
 ) -> AsyncIterator[Opened]:
     """Open the store and a field over all rows of a suite (left out: the bench's own)."""

@@ -42,7 +42,7 @@ def number_in(text: str) -> int:
 
 def numbers_in(text: str) -> list[int]:
     """Return the numbers of all rows that a text shows; the last is the one that is asked."""
-    return [int(each) for each in re.findall(r"(?i)row (\d+) was", text)]
+    return [int(entry) for entry in re.findall(r"(?i)row (\d+) was", text)]
 
 
 def shown_in(request: Request) -> list[int]:

@@ -28,8 +28,8 @@ Truths = Callable[[int, np.random.Generator], Floats]
 def answers(truth: Floats, rows: int, rho: float, chance: np.random.Generator) -> Floats:
     """Return 1 where a candidate is right and 0 where it is wrong, (candidates, rows)."""
     shared = sqrt(rho) * chance.standard_normal(rows)
-    own = sqrt(1 - rho) * chance.standard_normal((len(truth), rows))
-    return np.asarray(ndtri(truth)[:, None] + shared + own > 0, dtype=np.float64)
+    noise = sqrt(1 - rho) * chance.standard_normal((len(truth), rows))
+    return np.asarray(ndtri(truth)[:, None] + shared + noise > 0, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Setting:
         return truth, answers(truth, self.rows, self.rho, chance)
 
 
-SETTINGS = [Setting(*each) for each in product(FIELDS, (8, 16, 32, 64), (100, 200, 400), (0.5, 0.8))]
+SETTINGS = [Setting(*item) for item in product(FIELDS, (8, 16, 32, 64), (100, 200, 400), (0.5, 0.8))]
 
 
 # Races over arrays of answers.
@@ -180,8 +180,8 @@ def run(
     ended = Run(race)
     failed = np.zeros(scores.shape, dtype=bool) if unparsed is None else unparsed
     asked = np.array(np.broadcast_to(np.asarray(costs, dtype=np.float64), scores.shape))
-    for each, seen in enumerate(known or ()):
-        asked[each, :seen] = 0.0
+    for number, seen in enumerate(known or ()):
+        asked[number, :seen] = 0.0
     while (block := race.ask()) is not None:
         stop, alive = block.rows.stop, list(block.alive)
         cost = float(asked[alive, block.rows.start : stop].sum())
@@ -189,10 +189,10 @@ def run(
             ended.calls += race.budget_left
             break
         race.tell(
-            {each: scores[each, :stop] for each in alive},
-            {each: failed[each, :stop] for each in alive},
+            {number: scores[number, :stop] for number in alive},
+            {number: failed[number, :stop] for number in alive},
             cost,
-            None if tokens is None else {each: float(tokens[each, :stop].mean()) for each in alive},
+            None if tokens is None else {number: float(tokens[number, :stop].mean()) for number in alive},
         )
         ended.calls += cost
         ended.blocks.append(block)
@@ -265,8 +265,8 @@ class Space:
         """Return what it gets right, of all rows; the same each time."""
         at = self.place(candidate)
         if at not in self._seen:
-            own = np.random.default_rng([self.seed, 2, *at]).standard_normal(self.rows)
-            latent = ndtri(self.truth[at]) + sqrt(self.rho) * self._shared + sqrt(1 - self.rho) * own
+            noise = np.random.default_rng([self.seed, 2, *at]).standard_normal(self.rows)
+            latent = ndtri(self.truth[at]) + sqrt(self.rho) * self._shared + sqrt(1 - self.rho) * noise
             self._seen[at] = np.asarray(latent > 0, dtype=np.float64)
         return self._seen[at]
 
@@ -339,6 +339,6 @@ def one_axis_at_a_time(model: Space, calls: int) -> tuple[Candidate, float]:
 def gains(search: Callable[[Space], tuple[Candidate, float]], spaces: Sequence[Space]) -> tuple[float, float]:
     """Return the mean gain over the start that a search ends with, and the mean of the best there is."""
     starts = [float(model.truth[model.place(Candidate())]) for model in spaces]
-    found = [float(model.truth[model.place(search(model)[0])]) for model in spaces]
+    records = [float(model.truth[model.place(search(model)[0])]) for model in spaces]
     best = [float(model.truth.max()) for model in spaces]
-    return float(np.mean(np.subtract(found, starts))), float(np.mean(np.subtract(best, starts)))
+    return float(np.mean(np.subtract(records, starts))), float(np.mean(np.subtract(best, starts)))

@@ -30,7 +30,7 @@ from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.simulated import FIELDS, Floats, Hashed, run
 
 LABELS: Final = ("good", "bad")
@@ -66,8 +66,8 @@ class StackBench(Bench):
 
     def __init__(self, folder: Path, rows: int, *, graded: bool = False, repairs: int = 0) -> None:
         expected = ["a" * PARTS] if graded else LABELS
-        told = [{"text": f"It is row {row}", "expect": expected[row % len(expected)]} for row in range(rows)]
-        super().__init__(Folder(folder), told)
+        seen = [{"text": f"It is row {row}", "expect": expected[row % len(expected)]} for row in range(rows)]
+        super().__init__(Folder(folder), seen)
         answer, metric = ("text", "edit") if graded else ("{label: [good, bad]}", "label")
         prompt = PROMPT.replace("ANSWER", answer).replace("OUTPUT", expected[0])
         self.folder.write("templates/prompts/mood.j2", prompt)
@@ -124,8 +124,8 @@ class Planted:
         if not number:
             return Candidate()
         output = "a" * PARTS if self.graded else LABELS[0]
-        told = {"input": {"text": f"It is reader {number}"}, "output": output}
-        candidate = Candidate().with_choice("mood.examples", Choice(str(number), {"mood.examples": [told]}))
+        values = {"input": {"text": f"It is reader {number}"}, "output": output}
+        candidate = Candidate().with_choice("mood.examples", Choice(str(number), {"mood.examples": [values]}))
         if number not in self.twice:
             return candidate
         thinks = Choice("thinks", {"mood.technique": "chain_of_thought"}, requests=2.0)
@@ -170,9 +170,9 @@ def planted(kind: str, seed: int, *, candidates: int = 8, rows: int = 100, share
     chance = np.random.default_rng([seed, candidates, rows])
     fields = list(FIELDS.values())
     truth = chance.permutation(fields[seed % len(fields)](candidates, chance)).tolist()
-    some = [int(each) for each in chance.choice(np.arange(1, candidates), max(2, candidates // 4), replace=False)]
-    failing = {each: float(chance.uniform(0.05, 0.6)) for each in some}
-    often = {each: float(chance.uniform(0.2, 0.5)) for each in range(candidates)}
+    some = [int(entry) for entry in chance.choice(np.arange(1, candidates), max(2, candidates // 4), replace=False)]
+    failing = {number: float(chance.uniform(0.05, 0.6)) for number in some}
+    often = {number: float(chance.uniform(0.2, 0.5)) for number in range(candidates)}
     return Planted(
         truth=truth,
         rows=rows,
@@ -208,7 +208,7 @@ def _lanes(race: Race) -> tuple[tuple[int, int | None, DropReason | None], ...]:
 
 
 def _rounded(*numbers: float) -> tuple[float, ...]:
-    return tuple(round(each, 9) for each in numbers)
+    return tuple(round(value, 9) for value in numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +227,7 @@ async def through_stack(planted: Planted, folder: Path) -> Through:
     bench = StackBench(folder, planted.rows, graded=planted.graded, repairs=planted.repairs)
     suite, split, _ = bench.read()
     blocks: list[Block] = []
-    async with open_field(bench, planted.answer, suite, budget=Budget(planted.calls)) as opened:
+    async with open_evaluator(bench, planted.answer, suite, budget=Budget(planted.calls)) as opened:
         estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, split.labels))
         runner = RaceRunner(estimates, split.search, planted.candidates, calls=planted.calls)
         try:
@@ -260,10 +260,10 @@ def over_arrays(planted: Planted, folder: Path) -> Decided:
     _, split, numbers = bench.read()
 
     def table(rows: Sequence[int], what: str) -> Floats:
-        given = [[planted.given(each, numbers[row]) for row in rows] for each in range(len(planted.truth))]
+        given = [[planted.given(number, numbers[row]) for row in rows] for number in range(len(planted.truth))]
         return np.array([[getattr(cell, what) for cell in cells] for cells in given], dtype=np.float64)
 
-    expected = [2.0 if each in planted.twice else 1.0 for each in range(len(planted.truth))]
+    expected = [2.0 if number in planted.twice else 1.0 for number in range(len(planted.truth))]
     order = split.search
     ended = run(
         Race(costs=expected, rows=len(order), budget=planted.calls),

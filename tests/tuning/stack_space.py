@@ -13,7 +13,7 @@ from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.search.search import Search
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from promptkit.tuning.trials import Estimates
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.simulated import Space
 from tests.tuning.stack import LABELS, StackBench, number_of
 
@@ -32,8 +32,8 @@ def space_axes() -> list[Parameter]:
     marks = [Choice(f"mark {n}", {"mood.cue": f"Mark {n}:"}) for n in range(1, 6)]
     choices = {"decide": kinds, "examples": readers, "layout": layouts, "wording": marks}
     return [
-        Parameter(name=f"mood.{name}", step="mood", kind="given", choices=(Choice("as written"), *each))
-        for name, each in choices.items()
+        Parameter(name=f"mood.{name}", step="mood", kind="given", choices=(Choice("as written"), *group))
+        for name, group in choices.items()
     ]
 
 
@@ -65,7 +65,7 @@ async def searched_through_stack(model: Space, calls: int, folder: Path) -> tupl
         is_right = model.scores(candidates[place])[at[row]] > 0
         return Reply(text=LABELS[row % 2] if is_right else LABELS[1 - row % 2], tokens_in=10, tokens_out=1)
 
-    async with open_field(bench, answer, suite, budget=Budget(calls)) as opened:
+    async with open_evaluator(bench, answer, suite, budget=Budget(calls)) as opened:
         estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, split.labels))
         search = Search(estimates, order, model.axes, progress=TuningProgress(), seed=model.seed)
         result = await search.run(calls)

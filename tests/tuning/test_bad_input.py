@@ -34,7 +34,7 @@ def bench(folder: Folder) -> TuneBench:
     return TuneBench(folder, 60)
 
 
-async def refused(bench: TuneBench, text: str | None = None, **wishes: Any) -> InputError:
+async def refused(bench: TuneBench, text: str | None = None, **options: Any) -> InputError:
     """Return why a tuning is refused, without a request."""
     asked: list[Request] = []
 
@@ -42,21 +42,21 @@ async def refused(bench: TuneBench, text: str | None = None, **wishes: Any) -> I
         asked.append(request)
         return answer(request)
 
-    wishes = {"calls": 300, **wishes}
+    options = {"calls": 300, **options}
     with pytest.raises(InputError) as raised:
-        await bench.tune(script, text=text, **wishes)
+        await bench.tune(script, text=text, **options)
     assert not asked
     return raised.value
 
 
 async def test_rows_without_labels_are_refused(bench: TuneBench) -> None:
-    bench.rows([{"text": each["text"]} for each in rows(60)])
+    bench.rows([{"text": entry["text"]} for entry in rows(60)])
 
     assert "expect" in str(await refused(bench))
 
 
 async def test_rows_of_one_label_are_refused_for_a_prompt_that_always_says_so_would_win(bench: TuneBench) -> None:
-    bench.rows([{**each, "expect": "good"} for each in rows(60)])
+    bench.rows([{**entry, "expect": "good"} for entry in rows(60)])
 
     error = await refused(bench)
     assert "all 60 rows of `test` expect `good`: a prompt that always says so would win" in str(error)
@@ -143,12 +143,12 @@ async def test_a_metric_that_is_the_same_for_every_answer_picks_nothing(bench: T
 
     assert ran.record["best"]["changes"] == {}
     assert ran.record["verdict"] == "not shown"
-    assert any(f"`accuracy` is {share:g} for every answer" in each for each in ran.record["notes"])
+    assert any(f"`accuracy` is {share:g} for every answer" in entry for entry in ran.record["notes"])
     assert ran.tuned.candidate is None
 
 
 async def test_rows_that_are_wrong_are_left_out_and_told(bench: TuneBench) -> None:
-    bench.rows([each if number % 6 else {"text": each["text"]} for number, each in enumerate(rows(60))])
+    bench.rows([entry if number % 6 else {"text": entry["text"]} for number, entry in enumerate(rows(60))])
     ran = await bench.tune(answer, calls=300)
 
     assert ran.record["rows"]["wrong"] == 10
@@ -162,19 +162,19 @@ async def test_a_step_that_few_rows_have_labels_of_is_searched_by_the_final_metr
 ) -> None:
     bench, target = advised(folder, 60)
     text = (ADVISED_SUITE + STEP_LABELS).replace('expect: "{{ row.expect }}"', 'expect: "{{ row.tone }}"')
-    told = [{**each, "advice": {"good": "keep", "bad": "drop"}[each["expect"]]} for each in rows(60)]
-    bench.rows([{**each, "tone": each["expect"] if at < labelled else None} for at, each in enumerate(told)])
+    seen = [{**entry, "advice": {"good": "keep", "bad": "drop"}[entry["expect"]]} for entry in rows(60)]
+    bench.rows([{**entry, "tone": entry["expect"] if at < labelled else None} for at, entry in enumerate(seen)])
     ran = await bench.tune(advise, text=text, target=target, calls=500, mode="stepwise", only=("layout",))
 
     assert ran.record["status"] == "done"
-    assert any("tone: " in each and "searched by the final metric" in each for each in ran.record["notes"])
-    assert all(each["rows"] >= 8 for each in ran.record["stages"] if each["name"] == "smoke")
+    assert any("tone: " in entry and "searched by the final metric" in entry for entry in ran.record["notes"])
+    assert all(entry["rows"] >= 8 for entry in ran.record["stages"] if entry["name"] == "smoke")
 
 
 async def test_rows_that_repeat_others_are_on_one_side(bench: TuneBench) -> None:
     kept = rows(60)
     bench.rows(
-        [*kept, *[{**each, "text": f"  {each['text'].replace(' was', ' was  ').upper()}"} for each in kept[:20]]]
+        [*kept, *[{**entry, "text": f"  {entry['text'].replace(' was', ' was  ').upper()}"} for entry in kept[:20]]]
     )
     ran = await bench.tune(answer, calls=400)
     split = sides(bench)

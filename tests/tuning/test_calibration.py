@@ -12,7 +12,7 @@ from promptkit.runtimes.scripted import Scripted
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.evaluators import Opened, open_evaluator
 from tests.tuning.scoring import PLAIN, REFERENCE, SCORE, WRITTEN, biased, model, odds
 from tests.tuning.tunings import TuneBench, row_of, truth
 
@@ -27,7 +27,7 @@ async def calibrating(
     rows: int = ROWS,
 ) -> AsyncIterator[tuple[Opened, CandidateCalibration]]:
     bench = TuneBench(folder, rows)
-    async with open_field(bench, model(script), bench.start()) as opened:
+    async with open_evaluator(bench, model(script), bench.start()) as opened:
         await opened.evaluator.evaluate(candidates, range(rows))
         yield opened, CandidateCalibration(opened.evaluator, [row.expected[0] for row in opened.evaluator.rows])
 
@@ -60,13 +60,13 @@ async def test_frozen_numbers_decide_the_rows_that_are_asked_with_them(folder: F
     shift = numbers["offsets"]["good"] - numbers["offsets"]["bad"]
     assert numbers["model"] == REFERENCE
     assert frozen.choices["mood.decide"].name == f"score, calibrated ({numbers['method']})"
-    assert scores.tolist() == [(odds(each) + shift > 0) == (truth(each) == "good") for each in range(ROWS)]
+    assert scores.tolist() == [(odds(number) + shift > 0) == (truth(number) == "good") for number in range(ROWS)]
     assert scores.mean() > before + 0.2
 
 
 async def test_offsets_that_no_model_can_be_named_for_are_not_added(folder: Folder) -> None:
     bench = TuneBench(folder, ROWS)
-    async with open_field(bench, Scripted(biased, reference="a recording"), bench.start()) as opened:
+    async with open_evaluator(bench, Scripted(biased, reference="a recording"), bench.start()) as opened:
         await opened.evaluator.evaluate([SCORE], range(ROWS))
 
         assert await CandidateCalibration(opened.evaluator, None).freeze(SCORE, range(ROWS)) is SCORE

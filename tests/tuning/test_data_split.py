@@ -81,7 +81,7 @@ def test_a_recorded_split_is_kept(bench: TuneBench) -> None:
 
 
 def test_rows_that_are_wrong_are_left_out_and_counted(bench: TuneBench) -> None:
-    bench.rows([each if number % 10 else {"text": each["text"]} for number, each in enumerate(rows(100))])
+    bench.rows([entry if number % 10 else {"text": entry["text"]} for number, entry in enumerate(rows(100))])
     found = read_data_split(bench.start())
 
     assert (found.wrong, len(found.rows)) == (10, 90)
@@ -90,7 +90,11 @@ def test_rows_that_are_wrong_are_left_out_and_counted(bench: TuneBench) -> None:
 def test_a_row_that_stands_several_times_counts_once_on_its_side(bench: TuneBench) -> None:
     once = read_data_split(bench.start())
     bench.rows(
-        [{**each, "text": each["text"].upper() if again else each["text"]} for again in (0, 1) for each in rows(100)]
+        [
+            {**entry, "text": entry["text"].upper() if again else entry["text"]}
+            for again in (0, 1)
+            for entry in rows(100)
+        ]
     )
     twice = read_data_split(bench.start(), (once.salt, once.share))
 
@@ -103,7 +107,7 @@ def test_a_row_that_stands_several_times_counts_once_on_its_side(bench: TuneBenc
 def test_rows_for_demonstrations_are_of_other_clusters_than_those_that_are_scored(
     bench: TuneBench, together: int
 ) -> None:
-    bench.rows([{**each, "of": number // together} for number, each in enumerate(rows(200))])
+    bench.rows([{**entry, "of": number // together} for number, entry in enumerate(rows(200))])
     found = read_data_split(bench.start(SUITE.replace("rows.jsonl", "{file: rows.jsonl, cluster: of}")))
     shown, scored = ({place // together for place in places} for places in (found.demo_pool, found.search))
 
@@ -134,7 +138,7 @@ class TestSteps:
     def test_rows_that_a_step_cannot_take_are_out_of_its_search(self, folder: Folder) -> None:
         bench, target = advised(folder, 60)
         kept = rows(60)
-        bench.rows([{**each, "advice": "keep" if each["expect"] == "good" else "drop"} for each in kept])
+        bench.rows([{**entry, "advice": "keep" if entry["expect"] == "good" else "drop"} for entry in kept])
         lines = (folder.root / "evals/rows.jsonl").read_text(encoding="utf-8").splitlines()
         some = [line.replace('"expect"', '"unknown"') if at % 5 == 0 else line for at, line in enumerate(lines)]
         (folder.root / "evals/rows.jsonl").write_text("\n".join(some) + "\n", encoding="utf-8")

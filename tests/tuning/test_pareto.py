@@ -17,7 +17,7 @@ from promptkit.tuning.pareto import late_trials, pareto_front, preferred_candida
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates, Trial, TrialMeans
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.tunings import TuneBench, row_of, truth
 
 ROWS = 40
@@ -48,11 +48,11 @@ async def measured(folder: Folder, wrong: dict[str, int], tokens: dict[str, int]
     def answer(request: Request) -> Reply:
         number, name = row_of(request), which(request)
         is_right = number < ROWS - wrong[name]
-        told = truth(number) if is_right else {"good": "bad", "bad": "good"}[truth(number)]
-        return Reply(text=told, tokens_in=tokens[name], tokens_out=0, seconds=0.01)
+        text = truth(number) if is_right else {"good": "bad", "bad": "good"}[truth(number)]
+        return Reply(text=text, tokens_in=tokens[name], tokens_out=0, seconds=0.01)
 
     bench = TuneBench(folder, ROWS)
-    async with open_field(bench, answer, bench.start()) as opened:
+    async with open_evaluator(bench, answer, bench.start()) as opened:
         await opened.evaluator.evaluate([START, LONG, SHORT], range(ROWS))
         yield Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
 

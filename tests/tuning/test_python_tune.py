@@ -58,8 +58,8 @@ def alike(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_it_returns_the_object_that_the_command_prints(here: Here) -> None:
-    limits, wishes = "calls=300,minutes=5", {"seed": 3, "prefer": "cheap", "mode": "joint", "only": ["layout"]}
-    record = promptkit.tune("mood", "mood", budget=limits, sets=["mood.cue=Mood"], **wishes)  # type: ignore[arg-type]
+    limits, options = "calls=300,minutes=5", {"seed": 3, "prefer": "cheap", "mode": "joint", "only": ["layout"]}
+    record = promptkit.tune("mood", "mood", budget=limits, sets=["mood.cue=Mood"], **options)  # type: ignore[arg-type]
     written = files(here.root)
 
     typed = ["--seed", "3", "--prefer", "cheap", "--joint", "--only", "layout", "--set", "mood.cue=Mood"]

@@ -17,7 +17,7 @@ from promptkit.tuning.confirmation.confirm import measured_gain
 from promptkit.tuning.data_split import read_data_split
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.logs import Sides, cells, shown_in, sides, stored
 from tests.tuning.tunings import Ran, TuneBench, right_where, row_of, rows
 
@@ -43,7 +43,7 @@ class Told:
 
     @property
     def pick(self) -> str:
-        return str(next(each["name"] for each in self.ran.record["candidates"] if each["pick"]))
+        return str(next(entry["name"] for entry in self.ran.record["candidates"] if entry["pick"]))
 
     def rows_of(self, variant: str) -> list[int]:
         return [row for row, _ in self.cells[variant]]
@@ -78,7 +78,7 @@ def test_rows_for_demonstrations_are_asked_of_the_start_alone_and_score_nobody(t
     asked = {variant for variant in told.cells if pool & set(told.rows_of(variant))}
 
     assert all(variant == AS_WRITTEN or variant.startswith("thoughts") for variant in asked)
-    assert not asked & {each["name"] for each in told.ran.record["candidates"] if not each["start"]}
+    assert not asked & {entry["name"] for entry in told.ran.record["candidates"] if not entry["start"]}
 
 
 def test_confirm_cells_are_start_and_pick_on_all_confirm_rows_each_once_before_the_ablation(told: Told) -> None:
@@ -146,7 +146,7 @@ def test_calls_are_those_that_the_model_got_and_within_the_budget(told: Told) ->
 
 
 def test_the_stages_count_all_calls_but_those_that_measure_the_start(told: Told) -> None:
-    counted = sum(each["calls"] for each in told.ran.record["stages"])
+    counted = sum(entry["calls"] for entry in told.ran.record["stages"])
 
     assert told.ran.record["calls"] - counted == 8
 
@@ -155,7 +155,7 @@ async def test_start_and_pick_the_other_way_round_turn_the_interval_round(told: 
     kept, start, pick = told.ran.record["difference"], Candidate(), told.ran.tuned.candidate
     assert pick is not None
     confirm = read_data_split(told.bench.start()).holdout
-    async with open_field(told.bench, right_where(share_of), told.bench.start()) as opened:
+    async with open_evaluator(told.bench, right_where(share_of), told.bench.start()) as opened:
         await opened.evaluator.evaluate([start, pick], confirm)
         there = measured_gain(opened.evaluator, start, pick, confirm, level=kept["level"])
         back = measured_gain(opened.evaluator, pick, start, confirm, level=kept["level"])
@@ -219,11 +219,12 @@ async def interrupted(bench: TuneBench, after: int) -> Scripted:
 def without_times(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record without what is another each time: its number, the clock, and what came from the store."""
     left_out = ("run", "seconds", "cached")
-    told = {key: value for key, value in record.items() if key not in left_out}
-    told["candidates"] = [
-        {key: value for key, value in each.items() if key not in ("latency", "front")} for each in told["candidates"]
+    values = {key: value for key, value in record.items() if key not in left_out}
+    values["candidates"] = [
+        {key: value for key, value in entry.items() if key not in ("latency", "front")}
+        for entry in values["candidates"]
     ]
-    return told
+    return values
 
 
 class TestOtherTunings:

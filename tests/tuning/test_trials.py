@@ -13,7 +13,7 @@ from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates, Stage, Trial
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.scoring import PLAIN, SCORE, model
 from tests.tuning.tunings import TuneBench, row_of, truth
 
@@ -26,11 +26,11 @@ async def evidence(
 
     def answer(request: Request) -> Reply:
         number = row_of(request)
-        told = "perhaps" if number % 10 == 0 else truth(number) if number % 3 else truth(number + 1)
-        return Reply(text=told, tokens_in=number, tokens_out=1, seconds=0.5)
+        text = "perhaps" if number % 10 == 0 else truth(number) if number % 3 else truth(number + 1)
+        return Reply(text=text, tokens_in=number, tokens_out=1, seconds=0.5)
 
     bench = TuneBench(folder, 40)
-    async with open_field(bench, model() if SCORE in candidates else answer, bench.start()) as opened:
+    async with open_evaluator(bench, model() if SCORE in candidates else answer, bench.start()) as opened:
         await opened.evaluator.evaluate(candidates, range(asked))
         yield Estimates(
             opened.evaluator, CandidateCalibration(opened.evaluator, [row.expected[0] for row in opened.evaluator.rows])
@@ -55,9 +55,9 @@ async def test_of_no_rows_the_score_is_nothing(folder: Folder) -> None:
 async def test_the_interval_is_that_of_the_metric(folder: Folder) -> None:
     async with evidence(folder) as found:
         record = found.estimate_record(PLAIN, range(20))
-        said = found.evaluator.estimate(PLAIN, range(20))
+        estimate = found.evaluator.estimate(PLAIN, range(20))
 
-    assert record == {"mean": said.mean, "low": said.low, "high": said.high, "n": 20}
+    assert record == {"mean": estimate.mean, "low": estimate.low, "high": estimate.high, "n": 20}
 
 
 async def test_what_scores_labels_has_the_interval_of_its_calibrated_scores(folder: Folder) -> None:

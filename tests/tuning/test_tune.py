@@ -68,7 +68,7 @@ class TestVerdict:
 
         assert ran.record["best"]["changes"] == {}
         assert (ran.record["verdict"], ran.record["difference"], ran.record["ordinal"]) == ("not shown", None, 0)
-        assert "confirm" not in {each["name"] for each in ran.record["stages"]}
+        assert "confirm" not in {entry["name"] for entry in ran.record["stages"]}
         assert ran.tuned.candidate is None
 
     async def test_a_second_pick_on_the_same_confirm_rows_is_tested_at_half_the_level(self, bench: TuneBench) -> None:
@@ -162,30 +162,30 @@ class TestLimits:
 
 
 class TestPlan:
-    async def plan(self, bench: TuneBench, runtime: Scripted, **wishes: Any) -> dict[str, Any]:
+    async def plan(self, bench: TuneBench, runtime: Scripted, **options: Any) -> dict[str, Any]:
         with Store.open(bench.store_folder) as store, ReplyCache(store) as replies, frozen_files():
             tuning = Tuning(
                 bench.start(SUITE),
                 models=Given(runtime, replies),
                 store=store,
-                options=TuneOptions(**wishes),
+                options=TuneOptions(**options),
             )
             return dict((await tuning.plan()).record())
 
     async def test_a_plan_asks_nothing_and_says_the_most_that_is_spent(self, bench: TuneBench) -> None:
         runtime = Scripted(answer)
-        told = await self.plan(bench, runtime, limits=Limits(calls=CALLS))
+        values = await self.plan(bench, runtime, limits=Limits(calls=CALLS))
         ran = await bench.tune(answer, calls=CALLS)
 
         assert runtime.requests == []
-        assert told["calls"] == CALLS >= ran.record["calls"]
-        assert told["rows"]["confirm"] == ran.record["rows"]["confirm"]
-        assert told["rows"]["search"] == ran.record["rows"]["search"]
+        assert values["calls"] == CALLS >= ran.record["calls"]
+        assert values["rows"]["confirm"] == ran.record["rows"]["confirm"]
+        assert values["rows"]["search"] == ran.record["rows"]["search"]
 
     async def test_the_smallest_gain_that_could_be_shown_is_told_before(self, bench: TuneBench) -> None:
-        told = await self.plan(bench, Scripted(answer), limits=Limits(calls=CALLS))
+        values = await self.plan(bench, Scripted(answer), limits=Limits(calls=CALLS))
 
-        assert told["smallest"] == pytest.approx(0.15, abs=0.02)
+        assert values["smallest"] == pytest.approx(0.15, abs=0.02)
 
 
 async def test_what_requests_had_to_say_is_told_of_this_time_and_is_not_in_the_record(bench: TuneBench) -> None:

@@ -15,7 +15,7 @@ from promptkit.tuning.confirmation.confirm import confirm, holdout_key, measured
 from promptkit.tuning.data_split import DataSplit, read_data_split
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.evaluators import Opened, open_evaluator
 from tests.tuning.tunings import TuneBench, luck, row_of, rows, truth
 
 START = Candidate()
@@ -28,8 +28,8 @@ def says(right: dict[bool, float], tokens: dict[bool, int] | None = None) -> Cal
 
     def answer(request: Request) -> Reply:
         number, is_pick = row_of(request), "##" in request_text(request)
-        told = truth(number) if luck(number, right[is_pick]) else truth(number + 1)
-        return Reply(text=told, tokens_in=(tokens or {}).get(is_pick, 10), tokens_out=0)
+        text = truth(number) if luck(number, right[is_pick]) else truth(number + 1)
+        return Reply(text=text, tokens_in=(tokens or {}).get(is_pick, 10), tokens_out=0)
 
     return answer
 
@@ -44,20 +44,22 @@ async def opened(
 ) -> AsyncIterator[tuple[Opened, DataSplit]]:
     bench = TuneBench(folder, count)
     suite = bench.start(text)
-    async with open_field(bench, script, suite, budget=budget) as found:
+    async with open_evaluator(bench, script, suite, budget=budget) as found:
         yield found, read_data_split(suite)
 
 
 async def test_a_large_gain_is_shown(folder: Folder) -> None:
     async with opened(folder, says({False: 0.5, True: 0.9})) as (found, split):
-        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert (said.outcome, said.why) == ("improved", "the interval of the difference lies above 0")
-    assert said.difference is not None
-    assert said.difference.low > 0
-    assert (said.difference.level, said.difference.n) == (0.95, len(split.holdout))
-    assert said.difference.mean == (said.difference.better - said.difference.worse) / len(split.holdout)
-    assert said.rows_needed is None
+    assert (confirmation.outcome, confirmation.why) == ("improved", "the interval of the difference lies above 0")
+    assert confirmation.difference is not None
+    assert confirmation.difference.low > 0
+    assert (confirmation.difference.level, confirmation.difference.n) == (0.95, len(split.holdout))
+    assert confirmation.difference.mean == (confirmation.difference.better - confirmation.difference.worse) / len(
+        split.holdout
+    )
+    assert confirmation.rows_needed is None
 
 
 async def test_only_start_and_pick_are_asked_on_the_confirm_rows_and_each_once(folder: Folder) -> None:
@@ -70,22 +72,22 @@ async def test_only_start_and_pick_are_asked_on_the_confirm_rows_and_each_once(f
 
 async def test_a_loss_is_not_shown_and_says_how_many_rows_could_tell(folder: Folder) -> None:
     async with opened(folder, says({False: 0.8, True: 0.7})) as (found, split):
-        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert said.outcome == "not shown"
-    assert said.difference is not None
-    assert said.difference.mean < 0
-    assert said.rows_needed is not None
-    assert said.rows_needed > len(split.holdout)
+    assert confirmation.outcome == "not shown"
+    assert confirmation.difference is not None
+    assert confirmation.difference.mean < 0
+    assert confirmation.rows_needed is not None
+    assert confirmation.rows_needed > len(split.holdout)
 
 
 async def test_each_further_verdict_on_the_same_rows_has_a_wider_interval(folder: Folder) -> None:
     async with opened(folder, says({False: 0.5, True: 0.7})) as (found, split):
         widths = []
         for ordinal in (1, 2, 3):
-            said = await confirm(found.evaluator, START, PICK, split, ordinal=ordinal)
-            assert said.difference is not None
-            widths.append(said.difference.high - said.difference.low)
+            confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=ordinal)
+            assert confirmation.difference is not None
+            widths.append(confirmation.difference.high - confirmation.difference.low)
 
     assert widths == sorted(widths)
     assert widths[0] < widths[2]
@@ -93,10 +95,10 @@ async def test_each_further_verdict_on_the_same_rows_has_a_wider_interval(folder
 
 async def test_few_rows_show_nothing(folder: Folder) -> None:
     async with opened(folder, says({False: 0.0, True: 1.0}), count=29) as (found, split):
-        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert said.outcome == "not shown"
-    assert "fewer than 30 rows" in said.why
+    assert confirmation.outcome == "not shown"
+    assert "fewer than 30 rows" in confirmation.why
 
 
 @pytest.mark.parametrize("text", [None, MACRO])
@@ -108,20 +110,20 @@ async def test_a_missing_answer_of_the_pick_does_not_help_it(folder: Folder, tex
         return RequestRefused("too long") if is_lost else answer(request)
 
     async with opened(folder, refusing, text=text) as (found, split):
-        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert (said.outcome, said.why) == ("not shown", "too many held-out rows have no answer")
+    assert (confirmation.outcome, confirmation.why) == ("not shown", "too many held-out rows have no answer")
 
 
 async def test_a_metric_that_is_no_mean_has_the_interval_of_its_own(folder: Folder) -> None:
     async with opened(folder, says({False: 0.5, True: 0.95}), text=MACRO) as (found, split):
-        said = await confirm(found.evaluator, START, PICK, split, ordinal=1)
+        confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
         back = measured_gain(found.evaluator, PICK, START, split.holdout)
 
-    assert said.outcome == "improved"
-    assert said.difference is not None
+    assert confirmation.outcome == "improved"
+    assert confirmation.difference is not None
     assert (back.mean, back.low, back.high) == pytest.approx(
-        (-said.difference.mean, -said.difference.high, -said.difference.low)
+        (-confirmation.difference.mean, -confirmation.difference.high, -confirmation.difference.low)
     )
 
 

@@ -22,7 +22,7 @@ from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import Estimates
 from tests.evaluation.suites import SUITE, Bench
 from tests.tuning.data_splits import reviews
-from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.evaluators import Opened, open_evaluator
 
 GOOD = ("splendid", "lovely", "fresh")
 PROPOSAL = "Read closely, and say whether it is good or bad."
@@ -95,7 +95,7 @@ async def opened(
     if rows:
         bench.rows(reviews(rows))
     read = bench.suite(suite)
-    async with open_field(bench, script, read, budget=budget or Budget(inf)) as field:
+    async with open_evaluator(bench, script, read, budget=budget or Budget(inf)) as field:
         split = read_data_split(read)
         objective = Objective(
             estimates=Estimates(field.evaluator, CandidateCalibration(field.evaluator, split.labels)), split=split

@@ -55,7 +55,7 @@ async def test_the_name_of_the_model_holds_its_digest_and_dspy_caches_nothing() 
 
     runtime = await asked(lambda request: "yes", twice, digest="d1" * 20)
 
-    assert all("d1d1d1d1" in each.model and each.cache is False for each in lms)
+    assert all("d1d1d1d1" in entry.model and entry.cache is False for entry in lms)
     assert len(runtime.requests) == 2
     assert "cache" not in vars(dspy)
 

@@ -134,7 +134,7 @@ def test_what_is_written_sends_without_dspy_the_requests_that_were_scored(ended:
     scored = json.loads(json.dumps([request_record(request) for request in ended.requests]))
 
     assert len(ended.sent) == len(ended.values) == 3
-    assert [each for each in ended.sent if each not in scored] == []
+    assert [entry for entry in ended.sent if entry not in scored] == []
 
 
 def test_no_confirm_row_is_seen_by_an_optimizer(ended: Ended) -> None:
@@ -168,8 +168,8 @@ async def test_an_optimizers_own_signatures_are_asked_in_free_text(bench: Bench,
     async with opened(bench, name) as search:
         await search.run(CALLS)
 
-        own = [request for request in search.requests if is_proposal(request)]
-        assert own and all(request.grammar is None and request.schema is None for request in own)
+        requests = [request for request in search.requests if is_proposal(request)]
+        assert requests and all(request.grammar is None and request.schema is None for request in requests)
         assert all(request.grammar for request in search.requests if not is_proposal(request))
 
 
@@ -275,8 +275,8 @@ async def test_gepa_is_told_what_was_expected_of_a_wrong_answer(bench: Bench) ->
     async with opened(bench, "gepa") as search:
         await search.run(CALLS)
 
-        own = [said(request) for request in search.requests if is_proposal(request)]
-        assert any("Expected was: good" in text for text in own)
+        requests = [said(request) for request in search.requests if is_proposal(request)]
+        assert any("Expected was: good" in text for text in requests)
 
 
 async def test_simba_samples_one_program_at_different_seeds(bench: Bench) -> None:

@@ -75,7 +75,7 @@ def test_a_prompt_whose_sections_change_stays_and_a_pipeline_is_written_in_its_p
 
     assert given.record["applied"] is False and prompt.read_text("utf-8") == before
     assert "pipelines/mood.tuned.yaml" in given.record["written"]
-    assert any("the prompt is not replaced" in each for each in given.record["notes"])
+    assert any("the prompt is not replaced" in entry for entry in given.record["notes"])
 
 
 def test_where_nothing_is_worth_it_nothing_is_written(suite: Suite, folder: Folder) -> None:
@@ -136,6 +136,6 @@ def test_what_cannot_be_written_fails_and_is_kept_all_the_same(
 def test_a_tuned_file_names_no_folder_and_no_server_of_the_machine(reference: str, plain: str) -> None:
     assert plain_reference(reference) == plain
     record = demo_tuning(model={"reference": reference, "digest": "sha256:0123456789abcdef", "why": ""})
-    how, told = heading(record)
+    how, text = heading(record)
     assert how == f"Suite moods, optimizer race, seed 0, 597 calls, on {plain} 0123456789ab."
-    assert told.startswith("improved by accuracy (+0.100 [+0.020, +0.180] on 142 rows): ")
+    assert text.startswith("improved by accuracy (+0.100 [+0.020, +0.180] on 142 rows): ")

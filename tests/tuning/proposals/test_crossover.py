@@ -13,7 +13,7 @@ from promptkit.tuning.proposals.proposer import crossover
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import Bench
-from tests.tuning.evaluators import open_field, places
+from tests.tuning.evaluators import open_evaluator, places
 
 START = Candidate()
 ROWS = [{"text": f"row {number}", "expect": "bad"} for number in range(4)]
@@ -27,7 +27,7 @@ def by_wording(request: Request) -> str:
 
 @pytest.fixture
 async def field(folder: Folder) -> AsyncIterator[Evaluator]:
-    async with open_field(Bench(folder, ROWS), by_wording) as opened:
+    async with open_evaluator(Bench(folder, ROWS), by_wording) as opened:
         yield opened.evaluator
 
 

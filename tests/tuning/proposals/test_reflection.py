@@ -10,7 +10,7 @@ from promptkit.tuning.proposals.reflection import find_failures
 from promptkit.tuning.search_space.candidate import Candidate
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import Bench, echo, moods
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 
 START = Candidate()
 
@@ -28,7 +28,7 @@ async def test_failures_are_parted_by_kind_and_pair(bench: Bench) -> None:
     def script(request: Request) -> str:
         return "perhaps" if "\nbad 2" in said(request) else echo(request)
 
-    async with open_field(bench, script) as opened:
+    async with open_evaluator(bench, script) as opened:
         await opened.evaluator.evaluate([START], range(8))
         errors = find_failures(opened.evaluator, START, range(8))
 
@@ -38,7 +38,7 @@ async def test_failures_are_parted_by_kind_and_pair(bench: Bench) -> None:
 
 
 async def test_of_rows_that_were_not_asked_or_are_not_named_nothing_is_said(bench: Bench) -> None:
-    async with open_field(bench, echo) as opened:
+    async with open_evaluator(bench, echo) as opened:
         await opened.evaluator.evaluate([START], range(6))
         errors = find_failures(opened.evaluator, START, [1, 3, 7])
 
@@ -48,7 +48,7 @@ async def test_of_rows_that_were_not_asked_or_are_not_named_nothing_is_said(benc
 
 async def test_where_less_is_better_much_is_a_failure(bench: Bench) -> None:
     suite = bench.suite("data: rows.jsonl\ntarget: mood\nmetrics: {distance: {edit: {}}}\n")
-    async with open_field(bench, echo, suite) as opened:
+    async with open_evaluator(bench, echo, suite) as opened:
         await opened.evaluator.evaluate([START], range(8))
         scores = opened.evaluator.scores(START, range(8))
         errors = find_failures(opened.evaluator, START, range(8))

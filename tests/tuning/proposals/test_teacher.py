@@ -25,7 +25,7 @@ from promptkit.tuning.proposals.reflection import TEMPLATE
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder, said
 from tests.evaluation.suites import PROMPT, Bench, echo, moods
-from tests.tuning.evaluators import open_field, places
+from tests.tuning.evaluators import open_evaluator, places
 
 START = Candidate()
 BETTER = "Judge the tone of the whole message."
@@ -74,7 +74,7 @@ def bench(folder: Folder) -> Bench:
 @asynccontextmanager
 async def asked(bench: Bench, script: Any = echo, suite: Any = None) -> AsyncIterator[Evaluator]:
     """Open a field in which the start was asked all rows."""
-    async with open_field(bench, script, suite) as opened:
+    async with open_evaluator(bench, script, suite) as opened:
         await opened.evaluator.evaluate([START], places(opened.evaluator))
         yield opened.evaluator
 
@@ -118,7 +118,7 @@ async def test_the_teacher_is_shown_the_instructions_and_what_failed_and_how(ben
 
 
 async def test_a_slice_in_which_more_fails_is_shown(bench: Bench) -> None:
-    bench.rows([{**each, "shop": "north" if number % 2 else "south"} for number, each in enumerate(moods(20))])
+    bench.rows([{**entry, "shop": "north" if number % 2 else "south"} for number, entry in enumerate(moods(20))])
     async with asked(bench) as evaluator:
         teacher = Teacher(BETTER)
         await proposed(evaluator, teacher)
@@ -355,9 +355,9 @@ def test_the_instructions_are_what_stands_in_the_last_fence_else_all(reply: str,
     ],
 )
 def test_a_model_is_its_own_teacher_from_7b_parameters_on(reference: str, size: int | None, why: str | None) -> None:
-    told = why_not_own_teacher(Model(reference=reference, digest="", capabilities=frozenset(), size=size))
+    text = why_not_own_teacher(Model(reference=reference, digest="", capabilities=frozenset(), size=size))
 
-    assert told is None if why is None else told is not None and why in told and "--teacher" in told
+    assert text is None if why is None else text is not None and why in text and "--teacher" in text
 
 
 @pytest.mark.parametrize(
@@ -369,9 +369,9 @@ async def test_a_teacher_enters_with_ten_failures_and_a_fifth_of_the_budget(
 ) -> None:
     bench.rows(moods(rows))
     async with asked(bench) as evaluator:
-        told = why_not_taught(evaluator, START, places(evaluator), left=left)
+        text = why_not_taught(evaluator, START, places(evaluator), left=left)
 
-    assert told is None if why is None else why in str(told)
+    assert text is None if why is None else why in str(text)
 
 
 def test_data_in_the_template_are_never_template_themselves() -> None:

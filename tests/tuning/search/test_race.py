@@ -46,8 +46,8 @@ def give(
     stop = block.rows.stop
     failed = np.zeros(scores.shape, dtype=bool) if unparsed is None else unparsed
     race.tell(
-        {each: scores[each, :stop] for each in block.alive},
-        {each: failed[each, :stop] for each in block.alive},
+        {number: scores[number, :stop] for number in block.alive},
+        {number: failed[number, :stop] for number in block.alive},
         len(block.alive) * len(block.rows) if calls is None else calls,
         dict(enumerate(tokens)),
     )

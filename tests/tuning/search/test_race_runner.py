@@ -16,7 +16,7 @@ from promptkit.tuning.search_space.candidate import Candidate, Choice
 from promptkit.tuning.trials import Estimates
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench, echo, moods, number_of
-from tests.tuning.evaluators import Opened, open_field
+from tests.tuning.evaluators import Opened, open_evaluator
 
 ROWS = range(20)
 START = Candidate()
@@ -34,7 +34,7 @@ def bench(folder: Folder) -> Bench:
 
 @asynccontextmanager
 async def opened(bench: Bench, script: Script = echo, budget: float = 1_000) -> AsyncIterator[Opened]:
-    async with open_field(bench, script, budget=Budget(budget)) as found:
+    async with open_evaluator(bench, script, budget=Budget(budget)) as found:
         yield found
 
 

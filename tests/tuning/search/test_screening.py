@@ -52,7 +52,7 @@ class TestDraw:
         parameters = of_sizes([4, 12, 4, 6])
         drawn = [levels(candidate, parameters) for candidate in draw(parameters, 40, 0)]
         for at, parameter in enumerate(parameters):
-            counts = Counter(each[at] for each in drawn)
+            counts = Counter(group[at] for group in drawn)
             assert set(counts) == set(range(len(parameter.choices)))
             assert max(counts.values()) - min(counts.values()) <= 2
 
@@ -225,7 +225,7 @@ class TestFinalists:
     def test_none_is_raced_twice(self) -> None:
         raced, _, _ = self.field()
 
-        assert len({tuple(each) for each in raced}) == len(raced)
+        assert len({tuple(group) for group in raced}) == len(raced)
 
     def test_where_nothing_has_an_effect_the_predicted_best_is_the_start(self) -> None:
         effects, parameters = fitted([2, 2], [[0.0] * 2] * 2, rows=5)

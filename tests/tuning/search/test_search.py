@@ -20,7 +20,7 @@ from promptkit.tuning.search.search import RaceRunner, Search
 from promptkit.tuning.search_space.candidate import Candidate, Choice, Parameter
 from promptkit.tuning.trials import Estimates, SearchResult
 from tests.engine.helpers import Folder
-from tests.tuning.evaluators import open_field
+from tests.tuning.evaluators import open_evaluator
 from tests.tuning.tunings import TuneBench, luck, row_of, truth
 
 ROWS = 60
@@ -49,7 +49,7 @@ async def searching(
 ) -> AsyncIterator[tuple[Search, Budget, Scripted, TuningProgress]]:
     bench, budget, progress = TuneBench(folder, ROWS), Budget(inf), TuningProgress()
     runtime = script if isinstance(script, Scripted) else Scripted(script)
-    async with open_field(bench, runtime, bench.start(), budget=budget) as opened:
+    async with open_evaluator(bench, runtime, bench.start(), budget=budget) as opened:
         estimates = Estimates(opened.evaluator, CandidateCalibration(opened.evaluator, None))
         search = Search(estimates, range(ROWS), axes, progress=progress, seed=0, **how)
         yield search, budget, runtime, progress

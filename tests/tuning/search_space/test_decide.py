@@ -29,7 +29,9 @@ answer: {answer}
 LABEL = "{label: [good, bad]}"
 
 
-def axis_of(folder: Folder, *able: Any, answer: str = LABEL, more: str = "cue: none", step: str = "mood") -> Parameter:
+def parameter_of(
+    folder: Folder, *able: Any, answer: str = LABEL, more: str = "cue: none", step: str = "mood"
+) -> Parameter:
     folder.write("templates/prompts/mood.j2", PROMPT.format(answer=answer, more=more))
     pipeline = folder.load(f"inputs: {{text: {{}}}}\nsteps: {{{step}: {{prompt: mood}}}}")
     asked = pipeline.steps[step]
@@ -42,7 +44,7 @@ def changes(parameter: Parameter) -> list[dict[str, Any]]:
 
 
 def test_cues_are_tried_with_each_way_to_decide(folder: Folder) -> None:
-    assert changes(axis_of(folder)) == [
+    assert changes(parameter_of(folder)) == [
         {"cue": "Mood:"},
         {"cue": "Output:"},
         {"decide": "score", "cue": "Mood:"},
@@ -52,7 +54,7 @@ def test_cues_are_tried_with_each_way_to_decide(folder: Folder) -> None:
 
 
 def test_a_written_cue_is_tried_too_and_can_be_taken_away(folder: Folder) -> None:
-    assert changes(axis_of(folder, more="cue: 'Verdict:'")) == [
+    assert changes(parameter_of(folder, more="cue: 'Verdict:'")) == [
         {"cue": "Mood:"},
         {"cue": "Output:"},
         {"decide": "score", "cue": "Mood:"},
@@ -64,15 +66,15 @@ def test_a_written_cue_is_tried_too_and_can_be_taken_away(folder: Folder) -> Non
 
 
 def test_without_a_cue_of_its_own_a_step_has_the_layouts(folder: Folder) -> None:
-    assert {"cue": "Output:"} not in changes(axis_of(folder, more=""))
-    assert {"cue": "none"} in changes(axis_of(folder, more=""))
+    assert {"cue": "Output:"} not in changes(parameter_of(folder, more=""))
+    assert {"cue": "none"} in changes(parameter_of(folder, more=""))
 
 
 def test_a_step_that_scores_may_be_constrained(folder: Folder) -> None:
-    found = changes(axis_of(folder, more="decide: score"))
+    records = changes(parameter_of(folder, more="decide: score"))
 
-    assert {"decide": "constrain"} in found
-    assert {} not in found
+    assert {"decide": "constrain"} in records
+    assert {} not in records
 
 
 @pytest.mark.parametrize(
@@ -87,10 +89,10 @@ def test_a_step_that_scores_may_be_constrained(folder: Folder) -> None:
 def test_ways_to_decide_are_those_that_the_model_can(
     folder: Folder, lacking: tuple[str, ...], decides: set[str]
 ) -> None:
-    parameter = axis_of(folder, *(each for each in ABLE if each not in lacking))
-    told = {each.get("decide", "constrain") for each in changes(parameter)}
+    parameter = parameter_of(folder, *(each for each in ABLE if each not in lacking))
+    seen = {entry.get("decide", "constrain") for entry in changes(parameter)}
 
-    assert told == decides
+    assert seen == decides
 
 
 def test_what_the_model_cannot_is_told(folder: Folder) -> None:
@@ -112,7 +114,7 @@ def test_an_answer_that_is_not_of_a_closed_set_is_not_scored(folder: Folder, ans
     assert asking is not None
     parameter, notes = decide_parameter(pipeline, pipeline.steps["mood"], model(), asking.answer)  # type: ignore[arg-type]
 
-    assert all(each.get("decide") != "score" for each in changes(parameter))
+    assert all(entry.get("decide") != "score" for entry in changes(parameter))
     assert notes == ()
 
 
@@ -127,9 +129,9 @@ def test_shipped_targets_have_distinct_levels_that_they_can_have(folder: Folder,
                 else build_answer_type({"label": ["a", "b"]})
             )
             parameter, _ = decide_parameter(pipeline, step, model(), answer)
-            told = [tuple(sorted(choice.changes.items())) for choice in parameter.choices]
-            assert len(set(told)) == len(told) <= 9
-            assert len({choice.name for choice in parameter.choices}) == len(told)
+            seen = [tuple(sorted(choice.changes.items())) for choice in parameter.choices]
+            assert len(set(seen)) == len(seen) <= 9
+            assert len({choice.name for choice in parameter.choices}) == len(seen)
             assert all(_loads(pipeline, choice.changes) for choice in parameter.choices)
 
 

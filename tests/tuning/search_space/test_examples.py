@@ -60,7 +60,7 @@ def shown(parameter: Parameter) -> list[list[dict[str, Any]]]:
 
 
 def texts(parameter: Parameter) -> set[str]:
-    return {each["input"]["text"] for level in shown(parameter) for each in level}
+    return {entry["input"]["text"] for level in shown(parameter) for entry in level}
 
 
 def test_examples_are_rows_of_the_pool_with_what_is_expected_of_them(bench: Bench) -> None:
@@ -69,7 +69,7 @@ def test_examples_are_rows_of_the_pool_with_what_is_expected_of_them(bench: Benc
     expected = {row.inputs[0]["text"]: row.expect for row in (rows.rows[place] for place in rows.demo_pool)}
 
     assert parameter.choices[0].changes == {}
-    written = {each["input"]["text"]: each["output"] for level in shown(parameter) for each in level}
+    written = {entry["input"]["text"]: entry["output"] for level in shown(parameter) for entry in level}
     assert written.items() <= expected.items()
     assert (len(parameter.choices), notes) == (13, ())
 
@@ -84,7 +84,7 @@ def test_no_scored_row_and_no_confirm_row_is_an_example(bench: Bench) -> None:
 def test_what_nearly_repeats_a_scored_or_a_confirm_row_is_no_example(bench: Bench) -> None:
     rows = ground(
         bench,
-        [{"text": f"{each['text']}{mark}", "expect": each["expect"]} for each in reviews(40) for mark in ("", "!")],
+        [{"text": f"{entry['text']}{mark}", "expect": entry["expect"]} for entry in reviews(40) for mark in ("", "!")],
     )
     kept = {rows.rows[place].inputs[0]["text"].rstrip("!") for place in (*rows.search, *rows.holdout)}
     near = [place for place in rows.demo_pool if rows.rows[place].inputs[0]["text"].rstrip("!") in kept]
@@ -113,7 +113,7 @@ def test_examples_go_through_as_they_are_written(bench: Bench, folder: Folder) -
         asking = load_target("mood", folder.project, changes=choice.changes).steps["mood"].asking
         assert asking is not None
         written = choice.changes["mood.examples"]
-        assert [dict(example.inputs) for example in asking.examples.all] == [each["input"] for each in written]
+        assert [dict(example.inputs) for example in asking.examples.all] == [entry["input"] for entry in written]
 
 
 async def test_examples_are_shown_to_the_model_as_they_are(folder: Folder) -> None:
@@ -211,10 +211,10 @@ def parts(bench: Bench, folder: Folder) -> DataSplit:
 
 
 def test_each_item_of_a_for_each_is_an_example(parts: DataSplit) -> None:
-    found = gold_demonstrations(parts.suite, parts.rows, "mood", parts.demo_pool[:1])
+    records = gold_demonstrations(parts.suite, parts.rows, "mood", parts.demo_pool[:1])
     number = parts.rows[parts.demo_pool[0]].inputs[0]["parts"][0].split()[1]
 
-    assert [(demo.inputs, demo.output, demo.label) for demo in found] == [
+    assert [(demo.inputs, demo.output, demo.label) for demo in records] == [
         ({"part": f"kind {number}"}, "good", "good"),
         ({"part": f"rude {number}"}, "bad", "bad"),
     ]
@@ -230,7 +230,7 @@ def test_a_step_that_reads_results_that_rows_do_not_give_has_no_examples(parts: 
 
 
 def test_a_row_with_an_answer_of_another_type_is_left_out(bench: Bench) -> None:
-    rows = [{**each, "expect": "fair"} if at == 7 else each for at, each in enumerate(reviews(40))]
+    rows = [{**entry, "expect": "fair"} if at == 7 else entry for at, entry in enumerate(reviews(40))]
     found = ground(bench, rows, suite="data: rows.jsonl\ntarget: mood\nmetrics: {hit: normalized}")
 
     assert len(gold_demonstrations(found.suite, found.rows, "mood", range(40))) == 39
@@ -262,16 +262,16 @@ def pool(labels: str) -> list[Demonstration]:
 def drawn(labels: str, **how: object) -> list[list[str]]:
     """Return the outputs of each set."""
     choices = example_choices("mood", pool(labels), **how)  # type: ignore[arg-type]
-    return [[each["output"] for each in choice.changes["mood.examples"]] for choice in choices]
+    return [[entry["output"] for entry in choice.changes["mood.examples"]] for choice in choices]
 
 
 def test_there_are_four_sets_of_each_size() -> None:
-    assert [len(each) for each in drawn("ab" * 8)] == [2] * 4 + [4] * 4 + [8] * 4
+    assert [len(group) for group in drawn("ab" * 8)] == [2] * 4 + [4] * 4 + [8] * 4
 
 
 def test_the_sizes_are_those_that_the_pool_has_rows_for() -> None:
-    assert {len(each) for each in drawn("abab")} == {2, 4}
-    assert {len(each) for each in drawn("a")} == {1}
+    assert {len(group) for group in drawn("abab")} == {2, 4}
+    assert {len(group) for group in drawn("a")} == {1}
     assert drawn("") == []
 
 
@@ -287,14 +287,14 @@ def test_each_label_is_shown_as_often_as_the_others_as_far_as_there_are_enough(l
 @given(st.permutations("aaaabbbbcccc"), st.integers(0, 5))
 def test_the_last_label_differs_between_sets_and_from_the_one_before(labels: list[str], seed: int) -> None:
     sets = drawn("".join(labels), seed=seed)
-    lasts = [[each[-1] for each in sets if len(each) == size] for size in (2, 4, 8)]
+    lasts = [[group[-1] for group in sets if len(group) == size] for size in (2, 4, 8)]
 
-    assert all(len(set(each[:3])) == min(3, len(set(each))) >= 2 for each in lasts)
-    assert all(each[-1] != each[-2] for each in sets)
+    assert all(len(set(group[:3])) == min(3, len(set(group))) >= 2 for group in lasts)
+    assert all(group[-1] != group[-2] for group in sets)
 
 
 def test_of_more_labels_than_places_the_frequent_ones_are_shown() -> None:
-    shown = [set(each) for each in drawn("aaaabbbbcd", sizes=[2])]
+    shown = [set(group) for group in drawn("aaaabbbbcd", sizes=[2])]
 
     assert shown == [{"a", "b"}] * 4
 
@@ -302,10 +302,10 @@ def test_of_more_labels_than_places_the_frequent_ones_are_shown() -> None:
 @given(st.text(alphabet="ab", min_size=1, max_size=16), st.integers(0, 5))
 def test_no_set_is_there_twice_and_no_row_twice_in_a_set(labels: str, seed: int) -> None:
     choices = example_choices("mood", pool(labels), seed=seed)
-    texts = [[each["input"]["text"] for each in choice.changes["mood.examples"]] for choice in choices]
+    texts = [[entry["input"]["text"] for entry in choice.changes["mood.examples"]] for choice in choices]
 
-    assert all(len(set(each)) == len(each) for each in texts)
-    assert len({tuple(each) for each in texts}) == len(texts)
+    assert all(len(set(group)) == len(group) for group in texts)
+    assert len({tuple(group) for group in texts}) == len(texts)
     assert len({choice.name for choice in choices}) == len(choices)
 
 
@@ -333,7 +333,7 @@ def test_thoughts_are_shown_where_there_are_some() -> None:
 def test_sets_that_are_too_long_are_left_out() -> None:
     length = pool("ab")[0].length
 
-    assert {len(each) for each in drawn("ab" * 8, room=4 * length + 3)} == {2, 4}
+    assert {len(group) for group in drawn("ab" * 8, room=4 * length + 3)} == {2, 4}
 
 
 @pytest.fixture

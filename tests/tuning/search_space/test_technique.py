@@ -13,7 +13,7 @@ from tests.engine.helpers import Folder
 from tests.tuning.data_splits import ABLE, model
 
 
-def axis_of(folder: Folder, name: str, *able: str) -> tuple[Parameter, tuple[str, ...]]:
+def parameter_of(folder: Folder, name: str, *able: str) -> tuple[Parameter, tuple[str, ...]]:
     pipeline = load_target(LIBRARY / "pipelines" / f"{name}.yaml", folder.project)
     (step,) = pipeline.steps.values()
     return technique_parameter(pipeline, step, model(*able))  # type: ignore[arg-type]
@@ -24,7 +24,7 @@ def names(parameter: Parameter) -> list[str]:
 
 
 def test_techniques_are_those_of_the_task(folder: Folder) -> None:
-    parameter, _ = axis_of(folder, "arithmetic")
+    parameter, _ = parameter_of(folder, "arithmetic")
 
     assert {"pal", "chain_of_thought"} <= set(names(parameter))
     assert "vanilla" not in names(parameter)
@@ -33,20 +33,20 @@ def test_techniques_are_those_of_the_task(folder: Folder) -> None:
 
 def test_a_technique_costs_at_most_five_requests_a_row_and_says_how_many(folder: Folder) -> None:
     for target in ("arithmetic", "sentiment_plain", "table_questions", "extract"):
-        parameter, _ = axis_of(folder, target)
+        parameter, _ = parameter_of(folder, target)
         assert all(1 <= choice.requests <= 5 for choice in parameter.choices)
 
 
 def test_what_needs_preparing_or_what_the_model_cannot_is_not_tried(folder: Folder) -> None:
     for target in ("arithmetic", "sentiment_plain", "table_questions"):
-        for name in names(axis_of(folder, target, *(each for each in ABLE if each != "sampling"))[0]):
+        for name in names(parameter_of(folder, target, *(each for each in ABLE if each != "sampling"))[0]):
             technique = find_technique(name, folder.project)
             assert technique is not None
             assert technique.needs.isdisjoint({"rows", "sampling"})
 
 
 def test_a_task_that_is_not_told_has_what_suits_any(folder: Folder) -> None:
-    parameter, notes = axis_of(folder, "extract")
+    parameter, notes = parameter_of(folder, "extract")
 
     assert names(parameter) == ["chain_of_thought"]
     assert "neither answer nor inputs name one" in notes[0]

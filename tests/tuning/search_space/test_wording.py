@@ -32,7 +32,7 @@ ROWS = [
 ]
 
 
-def axis_of(
+def parameter_of(
     folder: Folder, prompt: str = PROMPT, rows: list[Demonstration] | None = None
 ) -> tuple[Pipeline, Parameter]:
     folder.write("templates/prompts/mood.j2", prompt)
@@ -51,7 +51,7 @@ def sections(pipeline: Pipeline, choice: Choice) -> dict[str, str]:
 
 
 def test_a_section_of_plain_text_is_dropped_and_one_that_reads_inputs_is_not(folder: Folder) -> None:
-    pipeline, parameter = axis_of(folder)
+    pipeline, parameter = parameter_of(folder)
 
     assert [choice.name for choice in parameter.choices] == [
         "as written",
@@ -68,20 +68,20 @@ def test_a_section_of_plain_text_is_dropped_and_one_that_reads_inputs_is_not(fol
 
 
 def test_a_section_is_shortened_to_its_first_sentence(folder: Folder) -> None:
-    pipeline, parameter = axis_of(folder)
+    pipeline, parameter = parameter_of(folder)
 
     assert sections(pipeline, level_of(parameter, "persona in one sentence"))["persona"] == "You are a critic."
 
 
 def test_instructions_come_again_at_the_end(folder: Folder) -> None:
-    pipeline, parameter = axis_of(folder, PROMPT.replace(' {{ "Be quick." }}', ""))
+    pipeline, parameter = parameter_of(folder, PROMPT.replace(' {{ "Be quick." }}', ""))
 
     recap = sections(pipeline, level_of(parameter, "instructions again at the end"))["recap"]
     assert recap == "Say whether it is good. Mind the tone."
 
 
 def test_a_recap_is_dropped_rather_than_doubled(folder: Folder) -> None:
-    pipeline, parameter = axis_of(folder, PROMPT + "{% block recap %}Say it.{% endblock %}")
+    pipeline, parameter = parameter_of(folder, PROMPT + "{% block recap %}Say it.{% endblock %}")
 
     assert "recap" not in sections(pipeline, level_of(parameter, "without recap"))
     assert all(choice.name != "instructions again at the end" for choice in parameter.choices)
@@ -108,7 +108,7 @@ def test_only_plain_prose_of_several_sentences_is_shortened(source: str, short: 
 
 
 async def test_labels_are_defined_by_the_words_of_their_rows(folder: Folder) -> None:
-    _, parameter = axis_of(folder, rows=ROWS)
+    _, parameter = parameter_of(folder, rows=ROWS)
     choice = level_of(parameter, "labels with their typical words")
     runtime = Scripted(["good"])
     pipeline = load_target(folder.root / "pipelines/test.yaml", folder.project, changes=choice.changes)
@@ -129,7 +129,7 @@ async def test_labels_are_defined_by_the_words_of_their_rows(folder: Folder) -> 
     ],
 )
 def test_labels_that_have_definitions_or_are_not_listed_get_none(folder: Folder, change: tuple[str, str]) -> None:
-    _, parameter = axis_of(folder, PROMPT.replace(*change), rows=ROWS)
+    _, parameter = parameter_of(folder, PROMPT.replace(*change), rows=ROWS)
 
     assert all(choice.name != "labels with their typical words" for choice in parameter.choices)
 
