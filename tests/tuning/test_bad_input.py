@@ -238,7 +238,7 @@ async def test_a_row_that_fails_alone_is_missing_and_counted_against_a_verdict(b
     assert ran.record["status"] == "done"
     assert ran.record["best"]["confirm"]["n"] == ran.record["rows"]["confirm"] - 1
     assert ran.record["verdict"] == "not shown"
-    assert ran.record["why"] == "too many held-out rows have no answer"
+    assert ran.record["why"] == "too many confirm rows have no answer"
 
 
 async def test_a_start_that_answers_no_row_says_what_is_wrong_with_it_and_asks_no_more(

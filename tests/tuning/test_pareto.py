@@ -108,7 +108,7 @@ async def test_without_rows_of_the_best_there_is_nothing_to_compare(folder: Fold
 
 async def test_a_formula_that_gives_no_number_is_refused(folder: Folder) -> None:
     async with measured(folder, {"start": 0, "long": 0, "short": 0}, TOKENS) as estimates:
-        with pytest.raises(InputError, match="no number"):
+        with pytest.raises(InputError, match="not a number"):
             preferred_candidate(estimates, LONG, ALL, "score > 0.5")
 
 

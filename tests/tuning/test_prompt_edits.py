@@ -179,7 +179,7 @@ def test_a_target_that_is_no_project_of_ones_own_is_not_edited(tmp_path_factory:
     shipped = LIBRARY / "pipelines" / "sentiment_plain.yaml"
     pipeline = load_target(shipped, Project(root=project_module._PACKAGE))
 
-    with pytest.raises(InputError, match="stay as they are"):
+    with pytest.raises(InputError, match="cannot be changed"):
         edit_sections(pipeline, "sentiment", {"instructions": "Judge."})
 
 

@@ -110,7 +110,7 @@ def test_what_is_improved_replaces_the_original_where_that_is_asked_for(here: He
 
 
 def test_to_replace_without_writing_is_refused(here: Here) -> None:
-    with pytest.raises(InputError, match="`apply` replaces the original, and `write=False` leaves it"):
+    with pytest.raises(InputError, match="`apply=True` contradicts `write=False`"):
         promptkit.tune("mood", write=False, apply=True)
 
 
@@ -146,7 +146,7 @@ def test_what_ends_it_in_the_middle_is_raised_and_its_record_is_kept(here: Here)
     script = here.root / "script.py"
     failing = SCRIPT.replace(":\n", ":\n    asked.append(request)\n    if len(asked) > 90:\n        raise OSError\n", 1)
     script.write_text(f"asked = []\n{failing}")
-    with pytest.raises(RuntimeFailure, match="what was answered is kept"):
+    with pytest.raises(RuntimeFailure, match="answers received so far are kept"):
         promptkit.tune("mood")
     with Store.open(here.root / ".promptkit") as store:
         run = store.run("last")
@@ -157,7 +157,7 @@ def test_what_ends_it_in_the_middle_is_raised_and_its_record_is_kept(here: Here)
 def test_nothing_of_it_is_imported_until_it_is_used() -> None:
     look = (
         "import sys, promptkit; print([n for n in sys.modules if n.startswith('promptkit.')]); promptkit.tune;"
-        " print('promptkit.tuning.entry' in sys.modules)"
+        " print('promptkit.tuning.tune' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
 

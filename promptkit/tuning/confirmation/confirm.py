@@ -31,7 +31,7 @@ CHEAPER_SHARE: Final = 0.8
 VERDICT_REASONS: Final[dict[VerdictReason, str]] = {
     "shown": "the interval of the difference lies above 0",
     "few rows": "fewer than 30 rows show nothing, whatever was measured",
-    "missing": "too many held-out rows have no answer",
+    "missing": "too many confirm rows have no answer",
     "interval holds 0": "the interval of the difference does not lie above 0",
     "start is best": "the search found nothing better than the start",
     "nothing tried": "only the start was evaluated: a larger budget tries more",

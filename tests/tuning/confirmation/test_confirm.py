@@ -112,7 +112,7 @@ async def test_a_missing_answer_of_the_pick_does_not_help_it(folder: Folder, tex
     async with opened(folder, refusing, text=text) as (found, split):
         confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
 
-    assert (confirmation.outcome, confirmation.why) == ("not shown", "too many held-out rows have no answer")
+    assert (confirmation.outcome, confirmation.why) == ("not shown", "too many confirm rows have no answer")
 
 
 async def test_a_metric_that_is_no_mean_has_the_interval_of_its_own(folder: Folder) -> None:
