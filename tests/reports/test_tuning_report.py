@@ -142,9 +142,9 @@ def plan(**more: Any) -> Plan:
         "metric": "accuracy",
         "optimizer": "race",
         "search": 78,
-        "pool": 16,
-        "confirm": 142,
-        "axes": [
+        "demo_pool": 16,
+        "holdout": 142,
+        "parameters": [
             Parameter(name="mood.layout", step="mood", kind="layout", choices=(Choice("as written"), Choice("json")))
         ],
         "candidates": 24,
@@ -152,7 +152,7 @@ def plan(**more: Any) -> Plan:
         "confirm_calls": 284,
         "limits": Limits(calls=600, minutes=10),
         "minutes": 3.4,
-        "smallest": 0.1,
+        "smallest_gain": 0.1,
         "notes": ["one row is wrong"],
         **more,
     }
@@ -182,8 +182,8 @@ def test_before_anything_is_measured_no_time_is_told() -> None:
 
 @pytest.mark.parametrize(("smallest", "asks"), [(0.1, False), (0.11, True), (None, True)])
 def test_a_person_is_asked_where_only_a_large_gain_could_be_shown(smallest: float | None, asks: bool) -> None:
-    assert plan(smallest=smallest).needs_consent is asks
-    assert ("no gain" in detectable_gain_text(plan(smallest=smallest))) == (smallest is None)
+    assert plan(smallest_gain=smallest).needs_consent is asks
+    assert ("no gain" in detectable_gain_text(plan(smallest_gain=smallest))) == (smallest is None)
 
 
 def test_a_plan_is_json() -> None:

@@ -11,7 +11,7 @@ from promptkit.errors import BudgetSpent, RequestRefused
 from promptkit.runtimes.base import Reply, Request
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.scripted import request_text
-from promptkit.tuning.confirmation.confirm import confirm, holdout_key, measured_gain, pair_key
+from promptkit.tuning.confirmation.confirm import Confirmation, confirm, holdout_key, measured_gain, pair_key
 from promptkit.tuning.data_split import DataSplit, read_data_split
 from promptkit.tuning.search_space.candidate import Candidate, Choice
 from tests.engine.helpers import Folder
@@ -119,7 +119,15 @@ async def test_a_metric_that_is_no_mean_has_the_interval_of_its_own(folder: Fold
     async with opened(folder, says({False: 0.5, True: 0.95}), text=MACRO) as (found, split):
         confirmation = await confirm(found.evaluator, START, PICK, split, ordinal=1)
         back = measured_gain(found.evaluator, PICK, START, split.holdout)
+        metric, samples = (
+            found.evaluator.metric,
+            [found.evaluator.sample(candidate, split.holdout) for candidate in (PICK, START)],
+        )
+        own = metric.difference(*samples, level=0.95)
 
+    assert own is not None
+    assert confirmation.difference is not None
+    assert (confirmation.difference.mean, confirmation.difference.low) == pytest.approx((own.difference, own.low))
     assert confirmation.outcome == "improved"
     assert confirmation.difference is not None
     assert (back.mean, back.low, back.high) == pytest.approx(
@@ -132,6 +140,19 @@ async def test_a_pick_that_is_shorter_and_as_good_is_told_as_cheaper(folder: Fol
     async with opened(folder, same, count=400) as (found, split):
         cheaper = await confirm(found.evaluator, START, PICK, split, ordinal=1)
     assert (cheaper.outcome, cheaper.is_cheaper) == ("not shown", True)
+
+
+async def test_the_margin_of_what_is_as_good_is_in_the_units_of_the_metric(folder: Folder) -> None:
+    folder.write("own.py", "def score(output, expected):\n    return 50 if output == expected else 10\n")
+    metric = "{python: {function: '../own.py:score', bounds: [10, 50]}}"
+    same = says({False: 0.9, True: 0.9}, {False: 100, True: 80})
+    text = f"data: rows.jsonl\ntarget: mood\nmetrics: {{rating: {metric}}}\n"
+    async with opened(folder, same, count=400, text=text) as (found, split):
+        cheaper = await confirm(found.evaluator, START, PICK, split, ordinal=1)
+
+    assert cheaper.difference is not None
+    assert -0.02 * 40 < cheaper.difference.low < -0.02
+    assert cheaper.is_cheaper
 
 
 @pytest.mark.parametrize(("share", "tokens"), [(0.9, 81), (0.8, 50)])
@@ -162,3 +183,13 @@ def test_confirm_rows_are_told_by_what_they_hold_in_whatever_order(folder: Folde
 def test_a_pair_is_told_from_the_pair_the_other_way_round() -> None:
     assert pair_key(b"start", b"pick") == pair_key(b"start", b"pick") != pair_key(b"pick!", b"start"[:4])
     assert pair_key(b"a" * 16, b"b" * 16) != pair_key(b"b" * 16, b"a" * 16)
+
+
+def test_keys_in_the_store_keep_their_length(folder: Folder) -> None:
+    key = holdout_key(read_data_split(TuneBench(folder, 60).start()))
+
+    assert len(key) == len(pair_key(b"start", b"pick")) == 16
+
+
+def test_without_a_confirmation_no_verdict_is_counted() -> None:
+    assert Confirmation(outcome="not shown", why="").ordinal == 0

@@ -209,7 +209,7 @@ class TestWhoEnters:
 
     def test_nobody_and_no_rows_are_refused(self) -> None:
         for costs, rows, known in (([], 10, None), ([1], 0, None), ([1, 1], 10, [0])):
-            with pytest.raises(ValueError, match="a race has candidates and rows"):
+            with pytest.raises(ValueError, match="a race needs candidates, rows"):
                 Race(costs=costs, rows=rows, budget=100, known=known)
 
 

@@ -100,7 +100,7 @@ async def test_what_was_tuned_on_the_inputs_of_the_data_is_checked_on_what_the_s
         advise, text=ADVISED_SUITE + STEP_LABELS, target=target, calls=700, mode="stepwise", only=("layout", "wording")
     )
 
-    assert any("with what the steps before it give" in entry for entry in ran.record["notes"])
+    assert any("with the outputs of earlier steps" in entry for entry in ran.record["notes"])
 
 
 async def test_a_tuning_with_labels_of_steps_is_the_same_again_and_asks_nothing(folder: Folder) -> None:
