@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from promptkit.errors import InputError
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.tuning.data_split import (
-    POOL_ROWS,
     DataSplit,
+    data_notes,
     holdout_share,
     read_data_split,
     row_content,
@@ -48,7 +48,7 @@ def test_each_row_is_searched_shown_or_kept_and_only_that(bench: TuneBench) -> N
 def test_a_quarter_of_the_search_rows_is_for_demonstrations_and_at_most_sixteen(bench: TuneBench) -> None:
     small, large = read_data_split(bench.start()), TuneBench(bench.folder, 400)
     assert len(small.demo_pool) == len(small.visible) // 4
-    assert len(read_data_split(large.start()).demo_pool) == POOL_ROWS
+    assert len(read_data_split(large.start()).demo_pool) == 16
 
 
 def test_without_a_pool_all_search_rows_are_scored(bench: TuneBench) -> None:
@@ -112,7 +112,7 @@ def test_rows_for_demonstrations_are_of_other_clusters_than_those_that_are_score
     shown, scored = ({place // together for place in places} for places in (found.demo_pool, found.search))
 
     assert not shown & scored
-    assert bool(shown) == (together < POOL_ROWS)
+    assert bool(shown) == (together < 16)
 
 
 def test_where_no_row_can_be_used_the_rows_say_why(bench: TuneBench) -> None:
@@ -167,6 +167,18 @@ def test_labels_are_plain_values_of_a_few_classes(expected: list[object], labels
 
 
 contents = st.lists(st.text(max_size=5), min_size=1, max_size=80)
+
+
+def test_up_to_twenty_different_answers_are_classes() -> None:
+    assert row_labels([*range(20), 0]) is not None
+    assert row_labels(range(21)) is None
+
+
+@pytest.mark.parametrize(("count", "notes"), [(30, 0), (29, 1)])
+def test_fewer_than_thirty_rows_are_noted(folder: Folder, count: int, notes: int) -> None:
+    noted = data_notes(read_data_split(TuneBench(folder, count).start()))
+
+    assert ["are too few" in note for note in noted] == [True] * notes
 
 
 def numbered(rows: int) -> list[str]:
