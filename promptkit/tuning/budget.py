@@ -213,7 +213,7 @@ class Plan:
 
     @property
     def needs_consent(self) -> bool:
-        """Whether the person is to be asked: the smallest detectable gain, to the point, is above 10 points."""
+        """True if the smallest detectable gain, to the point, is above 10 points: the person is to be asked."""
         return self.smallest_gain is None or round(self.smallest_gain, 2) > GAIN_TO_ASK
 
     def record(self) -> dict[str, Any]:

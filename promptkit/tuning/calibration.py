@@ -60,8 +60,8 @@ class CandidateCalibration:
 
         That is the step whose answer is measured. A step that is written with offsets keeps them.
         """
-        pipeline, aim = self._evaluator.variant(candidate).pipeline, self._evaluator.metric
-        if answer_type(pipeline) is None or aim.asks or aim.costly:
+        pipeline, metric = self._evaluator.variant(candidate).pipeline, self._evaluator.metric
+        if answer_type(pipeline) is None or metric.asks or metric.costly:
             return None
         name = next(iter(pipeline.output.names))
         asking = pipeline.steps[name].asking

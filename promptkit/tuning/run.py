@@ -60,7 +60,7 @@ class TuningResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What is known before the first request.
+    """The state of a tuning run before its first request.
 
     `step_splits`: the split as each step binds it that has labels of its own. `models` answer the steps. `space_with`
     derives the space again with generated demonstrations. `smallest_gain`: the smallest gain that the confirmation

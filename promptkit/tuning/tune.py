@@ -75,7 +75,7 @@ class Tuning:
         self._setup: Setup | None = None
 
     async def plan(self) -> Plan:
-        """Return what would be tried and the most that it can cost. Sends no request.
+        """Return the plan: parameters, candidates, and the most that they can cost. Sends no request.
 
         Raises InputError for unusable rows, space or budget, and the error of a missing model.
         """

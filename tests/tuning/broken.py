@@ -1,4 +1,4 @@
-"""How a tuning over arrays of answers ends: honestly, and in four ways in which optimizers go wrong.
+"""Tunings over arrays of answers: an honest one, and four ways in which optimizers go wrong.
 
 Each takes what a race found, with the candidates' scores on all search and all confirm rows, and claims something. The
 dishonest ones are here so that the assertions on honest ones are known to tell the difference.
@@ -36,7 +36,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class Claim:
-    """What an optimizer claims: its pick, the pick's mean score, and the interval of the gain over the start."""
+    """The claim of an optimizer: its pick, the pick's mean score, and the interval of the gain over the start."""
 
     pick: int
     reported: float
@@ -114,7 +114,7 @@ BROKEN: dict[str, Optimizer] = {
 
 @dataclass(frozen=True)
 class Tally:
-    """What an optimizer claimed in many tunings."""
+    """The claims of an optimizer in many tunings."""
 
     tunings: int
     improved: int

@@ -1,4 +1,4 @@
-"""A field of candidates over a small project, on a scripted model."""
+"""An evaluator over a small project, on a scripted model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.evaluation.suites import Bench, Given
 
 @dataclass
 class Opened:
-    """A field with what stands behind it."""
+    """An evaluator with what it works on."""
 
     evaluator: Evaluator
     runtime: Scripted
@@ -36,7 +36,7 @@ class Opened:
 async def open_evaluator(
     bench: Bench, script: Script | Scripted, suite: Suite | None = None, *, budget: Budget | None = None, **how: Any
 ) -> AsyncIterator[Opened]:
-    """Open the store and a field over all rows of a suite (left out: the bench's own)."""
+    """Open the store and an evaluator over all rows of a suite (None: the bench's own)."""
     suite = suite or bench.suite()
     runtime = script if isinstance(script, Scripted) else Scripted(script)
     spend = budget or Budget(inf)
@@ -50,5 +50,5 @@ async def open_evaluator(
 
 
 def places(evaluator: Evaluator) -> Sequence[int]:
-    """Return all rows of a field."""
+    """Return the places of all rows of an evaluator."""
     return range(len(evaluator.rows))

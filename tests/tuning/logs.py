@@ -1,4 +1,4 @@
-"""What was asked in a tuning, and of whom: its rows by the numbers that stand in them, its cells from the store."""
+"""The requests of a tuning by the numbers of their rows, and its cells from the store."""
 
 from __future__ import annotations
 

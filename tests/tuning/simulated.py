@@ -41,7 +41,7 @@ class Hashed:
     seed: int = 0
 
     def is_right(self, candidate: str, row: str) -> bool:
-        """Whether a candidate is right on a row."""
+        """Return whether a candidate is right on a row."""
         shared, own = self._normal(row), self._normal(candidate, row)
         mean = NormalDist().inv_cdf(self.truth[candidate])
         return mean + sqrt(self.rho) * shared + sqrt(1 - self.rho) * own > 0
@@ -262,7 +262,7 @@ class Space:
         )
 
     def scores(self, candidate: Candidate) -> Floats:
-        """Return what it gets right, of all rows; the same each time."""
+        """Return the scores on all rows, the same each time."""
         at = self.place(candidate)
         if at not in self._seen:
             noise = np.random.default_rng([self.seed, 2, *at]).standard_normal(self.rows)

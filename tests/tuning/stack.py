@@ -88,7 +88,7 @@ def number_of(what: str, text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a model gives for a row under a candidate: its last reply (None: it refuses), and what that is worth."""
+    """A model's last reply for a row under a candidate (None: it refuses), and its score."""
 
     reply: str | None
     score: float
@@ -132,7 +132,7 @@ class Planted:
         return candidate.with_choice("mood.technique", thinks)
 
     def given(self, candidate: int, row: int) -> Given:
-        """Return what a candidate gives on a row."""
+        """Return the result of a candidate on a row."""
         a_call, calls = 10 + 3 * candidate % 5, 2 if candidate in self.twice else 1
         if self._lucky("refused", candidate, row, self.refused.get(candidate, 0.0)):
             return Given(None, nan, False, 1, 0)

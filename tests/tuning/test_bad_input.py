@@ -1,4 +1,4 @@
-"""What bad input gets: a clear message before anything is asked, or a safe result."""
+"""Bad input: a clear message before any request, or a safe result."""
 
 from __future__ import annotations
 

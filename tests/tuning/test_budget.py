@@ -1,4 +1,4 @@
-"""How a budget is shared: the confirmation first, and no more kept for it than a pick can cost."""
+"""The shares of a budget: the confirmation first, and no more set aside for it than a pick can cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search stands on: rows that can be asked, in one order, some of them for demonstrations, the rest unseen."""
+"""The data split: search rows in one order, some of them for demonstrations, the other rows held out."""
 
 from __future__ import annotations
 

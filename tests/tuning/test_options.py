@@ -1,4 +1,4 @@
-"""What a command line asks of a tuning, and what it is told where that is wrong."""
+"""The options of a tuning from the command line, and the messages for wrong ones."""
 
 from __future__ import annotations
 

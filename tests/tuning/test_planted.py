@@ -1,4 +1,4 @@
-"""What a tuning must find where it was hidden: faults of a prompt, and choices that only pay together."""
+"""Hidden faults of a prompt, and choices that only pay together, which a tuning must find."""
 
 from __future__ import annotations
 

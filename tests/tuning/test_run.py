@@ -32,7 +32,7 @@ def longer_is_better(request: Request) -> str:
 
 
 def tokens(ran: Ran) -> float:
-    """Return what a row of the pick takes."""
+    """Return the calls that a row of the pick takes."""
     return float(next(entry["tokens"] for entry in ran.record["candidates"] if entry["pick"]))
 
 

@@ -1,4 +1,4 @@
-"""What no tuning may do, whatever it finds: seen in every request and every cell, with no tolerance."""
+"""Invariants of every tuning, checked in every request and every cell, with no tolerance."""
 
 from __future__ import annotations
 

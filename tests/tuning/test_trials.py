@@ -1,4 +1,4 @@
-"""What search rows say of a candidate: in the metric's own units, with an interval, by what is there."""
+"""Estimates of a candidate on search rows: in the metric's own units, with an interval, from the results there are."""
 
 from __future__ import annotations
 

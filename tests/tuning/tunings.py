@@ -46,7 +46,7 @@ def row_of(request: Request) -> int:
 
 
 def truth(number: int) -> str:
-    """Return what is right for a row."""
+    """Return the right answer to a row."""
     return ["good", "bad"][number % 2]
 
 
@@ -123,7 +123,7 @@ class TuneBench(Bench):
 
 
 def texts(runtime: Scripted) -> Sequence[str]:
-    """Return what was asked, in order."""
+    """Return the requests, in order."""
     return [request_text(request) for request in runtime.requests]
 
 

@@ -35,7 +35,7 @@ class ProtectedRow:
 
 
 def protected_rows(inputs: Sequence[Iterable[Any]], expected: Sequence[Any]) -> tuple[ProtectedRow, ...]:
-    """Return what rows contain that instructions may not give away; a text that all rows share belongs to none."""
+    """Return the content of rows that instructions may not give away, without texts that all rows share."""
     texts = [{text for value in values if (text := text_of(value))} for values in inputs]
     common = set.intersection(*texts) if len(texts) > 1 else set()
     answers = (text_of(value) if isinstance(value, str | int | float) else "" for value in expected)

@@ -233,20 +233,20 @@ def find_failures(evaluator: Evaluator, candidate: Candidate, rows: Sequence[int
 
     The row of a failure's cell is its number in the data; scores are in [0, 1], higher is better.
     """
-    aim, variant = evaluator.metric.name, candidate.name
+    metric, variant = evaluator.metric.name, candidate.name
     results = [(row, result) for row in rows if (result := evaluator.result(candidate, row)) is not None]
     bounded = {"bounds": (0.0, 1.0), "higher_is_better": True, "kind": evaluator.metric.kind}
     view = _TrialView(
-        found=[_cell_view(evaluator.rows[row], result, aim, variant) for row, result in results],
-        record={"variants": [{"name": variant, "cases": len(results), "metrics": {aim: bounded}}]},
+        found=[_cell_view(evaluator.rows[row], result, metric, variant) for row, result in results],
+        record={"variants": [{"name": variant, "cases": len(results), "metrics": {metric: bounded}}]},
         variants=(variant,),
-        metrics=(aim,),
+        metrics=(metric,),
         settings={variant: candidate.changes},
     )
     return find_errors(view, view.record, most=MOST_CASES)
 
 
-def _cell_view(row: BoundRow, result: RowResult, aim: str, variant: str) -> Cell:
+def _cell_view(row: BoundRow, result: RowResult, metric: str, variant: str) -> Cell:
     unparsed = result.unparsed >= _UNPARSED_SHARE
     return Cell(
         variant=variant,
@@ -257,7 +257,7 @@ def _cell_view(row: BoundRow, result: RowResult, aim: str, variant: str) -> Cell
         expect=row.expected[0],
         flag="error" if result.score is None else "unparsed" if unparsed else "",
         problem=result.problem,
-        scores={aim: Score(result.score)},
+        scores={metric: Score(result.score)},
         steps=result.steps,
         cell=result.cell_numbers[0],
     )

@@ -94,7 +94,7 @@ class Race:
         self.entries = [RaceEntry() for _ in costs]
         self.ended: RaceEnd | None = None
         self.unreadable = False
-        """Whether no candidate's answers in the smoke block could be read: then the answer format is the problem."""
+        """True if no candidate's answers in the smoke block could be read: then the answer format is the problem."""
         self._alive = self._admit(spent)
         self._rows_seen, self._rung, self._is_first_rung = 0, rows, True
         self._block = self._next_block()

@@ -85,8 +85,8 @@ def draw(parameters: Sequence[Parameter], size: int, seed: int) -> list[Candidat
         # The start is first in the pool, and of configurations drawn equally often the first is taken.
         taken = int(np.argmin(np.where(left, often, np.inf)))
         left[taken] = False
-        for count, level in zip(counts, pool[taken], strict=True):
-            count[level] += 1
+        for count, index in zip(counts, pool[taken], strict=True):
+            count[index] += 1
         drawn.append(_configuration(parameters, pool[taken]))
     return distinct(drawn)
 

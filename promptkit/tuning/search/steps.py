@@ -31,7 +31,7 @@ CHOICES_IN_QUESTION: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """What a search optimizes: the metric of an evaluator on a split."""
+    """The target of a search: the metric of an evaluator on a split."""
 
     estimates: Estimates
     split: DataSplit

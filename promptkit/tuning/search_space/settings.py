@@ -56,7 +56,7 @@ def decide_parameter(
     ways, notes = deciding.ways(model)
     pairs = dict.fromkeys(_pairs(deciding.cues(), ways))
     pairs.pop((deciding.cue, deciding.decide), None)
-    choices = [deciding.level(cue, way) for cue, way in pairs]
+    choices = [deciding.choice(cue, way) for cue, way in pairs]
     name = f"{step.name}.decide"
     return Parameter(
         name=name, step=step.name, kind="decide", choices=(Choice(AS_WRITTEN), *choices[:MOST_DECIDE_CHOICES])
@@ -116,7 +116,7 @@ class _DecideSettings:
                 ways.append("score")
         return ways, notes
 
-    def level(self, cue: str, decide: str) -> Choice:
+    def choice(self, cue: str, decide: str) -> Choice:
         """Return the choice of a cue and a way to decide."""
         changes: dict[str, Any] = {}
         parts = []

@@ -71,11 +71,12 @@ def derive_search_space(
     seed: int = 0,
     generated: GeneratedDemos | None = None,
 ) -> SearchSpace:
-    """Return what may vary in a suite's target: what its `tune:` declares, otherwise the usual parameters of each step.
+    """Return the search space of a suite's target: as its `tune:` declares, otherwise the usual parameters of each
+    step.
 
     `models` are those of the steps. `only` selects kinds, steps, `STEP.KIND` and names of parameters. `generated` are
     demonstrations that a model made, by step and pool. A choice is included only if the target can take it. Raises
-    InputError for problems in `tune:` and for names in `only` that there are not.
+    InputError for problems in `tune:` and for unknown names in `only`.
     """
     suite = split.suite
     pipeline = suite.baseline.pipeline

@@ -1,4 +1,4 @@
-"""What each change of a pick brought: measured where the budget holds it, else estimated, else skipped by name."""
+"""The contribution of each change: measured if the budget allows, otherwise estimated, otherwise skipped by name."""
 
 from __future__ import annotations
 

@@ -65,9 +65,9 @@ class Search:
     """A search of an optimizer that is ready to run, with what stands behind it."""
 
     opened: Opened
-    bed: Objective
-    ground: DataSplit
-    standing: TuningProgress
+    objective: Objective
+    split: DataSplit
+    progress: TuningProgress
     run: Any
     search: Any
 
@@ -77,7 +77,7 @@ class Search:
 
     def asked(self, candidate: Candidate) -> int:
         """Return how many search rows a candidate was asked."""
-        return len(list(self.opened.evaluator.results(candidate, self.ground.visible)))
+        return len(list(self.opened.evaluator.results(candidate, self.split.visible)))
 
 
 @asynccontextmanager

@@ -37,20 +37,23 @@ RUN_ALONE = """
 import asyncio, json, sys
 sys.modules["dspy"] = None  # cannot be imported
 from pathlib import Path
-from promptkit.engine import load_target, run
+from promptkit.engine.load import load_target
+from promptkit.engine.run import run
 from promptkit.project import Project
-from promptkit.runtimes import Models, Asker, Scripted
-from promptkit.runtimes.wire import request_record
+from promptkit.runtimes.client import Client
+from promptkit.runtimes.models import Models
+from promptkit.runtimes.scripted import Scripted
+from promptkit.runtimes.serialization import request_record
 
 class Given(Models):
     async def get(self, reference=None):
-        return asker
+        return client
 
 async def main(target, rows):
     for row in rows:
         await run(load_target(Path(target), Project.find(Path(target).parent)), row, models=Given())
 runtime = Scripted(lambda request: "bad")
-asker = Asker(runtime)
+client = Client(runtime)
 asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
 print(json.dumps([request_record(each) for each in runtime.requests]))
 """
@@ -63,7 +66,7 @@ def bench(folder: Folder) -> Bench:
 
 @dataclass
 class Ended:
-    """What one run of an optimizer left."""
+    """The result of one run of an optimizer."""
 
     name: Optimizer
     found: SearchResult
@@ -90,24 +93,24 @@ async def _run(bench: Bench, name: Optimizer) -> Ended:
         with redirect_stdout(printed[0]), redirect_stderr(printed[1]):
             found = await search.run(CALLS)
         evaluator, spent = search.opened.evaluator, int(search.opened.budget.spent)
-        rows = [row for row in search.ground.visible if evaluator.result(found.pick, row) is not None][:3]
+        rows = [row for row in search.split.visible if evaluator.result(found.incumbent, row) is not None][:3]
         if name == "bootstrap_few_shot":  # it compares nothing
-            rows = list(search.ground.search[:3])
-            await evaluator.evaluate([found.pick], rows)
+            rows = list(search.split.search[:3])
+            await evaluator.evaluate([found.incumbent], rows)
         requests = list(search.requests)
-        await evaluator.evaluate([found.pick], search.ground.search[:10])
+        await evaluator.evaluate([found.incumbent], search.split.search[:10])
         values = [dict(evaluator.rows[row].inputs[0]) for row in rows]
         return Ended(
             name=name,
             found=found,
             spent=spent,
-            noted=search.standing.notes,
+            noted=search.progress.notes,
             printed=(printed[0].getvalue(), printed[1].getvalue()),
-            scores=evaluator.scores(found.pick, search.ground.search[:10]).tolist(),
-            confirm=[str(evaluator.rows[row].inputs[0]["text"]) for row in search.ground.holdout],
+            scores=evaluator.scores(found.incumbent, search.split.search[:10]).tolist(),
+            confirm=[str(evaluator.rows[row].inputs[0]["text"]) for row in search.split.holdout],
             requests=requests,
             values=values,
-            sent=_sent_alone(bench, found.pick, values),
+            sent=_sent_alone(bench, found.incumbent, values),
         )
 
 
@@ -157,7 +160,7 @@ async def test_a_run_made_again_asks_nothing_and_ends_the_same(bench: Bench) -> 
     async with opened(bench, "miprov2") as again:
         second = await again.run(CALLS)
 
-        assert (again.requests, second.pick) == ([], first.pick)
+        assert (again.requests, second.incumbent) == ([], first.incumbent)
 
 
 @pytest.mark.parametrize("name", PROPOSING)
@@ -184,7 +187,7 @@ async def test_a_server_that_fails_ends_the_search_and_is_no_wrong_answer(bench:
             await search.run(CALLS)
 
         assert len(search.requests) < 40
-        results = [search.opened.evaluator.result(START, row) for row in search.ground.visible]
+        results = [search.opened.evaluator.result(START, row) for row in search.split.visible]
         assert all(result.score is not None for result in results if result is not None and not result.problem)
 
 
@@ -197,7 +200,7 @@ async def test_a_prompt_that_the_model_refuses_counts_as_wrong(bench: Bench) -> 
     async with opened(bench, "miprov2", small) as search:
         found = await search.run(CALLS)
 
-        assert [parameter for parameter in found.pick.choices] in ([], ["mood.wording"])
+        assert [parameter for parameter in found.incumbent.choices] in ([], ["mood.wording"])
 
 
 async def test_the_calls_end_the_search_with_its_best_so_far(bench: Bench) -> None:
@@ -206,9 +209,9 @@ async def test_the_calls_end_the_search_with_its_best_so_far(bench: Bench) -> No
         found = await search.run(40)
 
         assert search.opened.budget.spent == 40
-        assert "the calls ended" in " ".join(search.standing.notes)
-        assert found.pick.changes
-        assert search.asked(found.pick) >= 8
+        assert "the calls ended" in " ".join(search.progress.notes)
+        assert found.incumbent.changes
+        assert search.asked(found.incumbent) >= 8
 
 
 def _with_runs(setting, runs: int):  # type: ignore[no-untyped-def]
@@ -238,26 +241,26 @@ async def test_cancelled_it_leaves_its_best_so_far_and_asks_no_more(bench: Bench
         await asyncio.sleep(0.1)
 
         assert len(search.requests) == asked
-        assert search.search.found.pick.changes
+        assert search.search.found.incumbent.changes
 
 
 async def test_a_budget_that_was_spent_before_gives_the_start(bench: Bench) -> None:
     async with opened(bench, "gepa", budget=Budget(0)) as search:
         found = await search.run(CALLS)
 
-        assert (found.pick, search.requests) == (START, [])
+        assert (found.incumbent, search.requests) == (START, [])
 
 
 async def test_a_proposal_that_quotes_a_row_is_refused_and_told(bench: Bench) -> None:
     async with opened(
         bench, "copro", lambda request: proposing(request, leak) if is_proposal(request) else "bad"
     ) as search:
-        row = search.ground.search[0]
-        leak = f"Say good or bad. {search.ground.rows[row].inputs[0]['text']} is {search.ground.rows[row].expected[0]}"
+        row = search.split.search[0]
+        leak = f"Say good or bad. {search.split.rows[row].inputs[0]['text']} is {search.split.rows[row].expected[0]}"
         found = await search.run(CALLS)
 
-        assert found.pick == START
-        assert any("refused: it gives away a row's answer" in note for note in search.standing.notes)
+        assert found.incumbent == START
+        assert any("refused: it gives away a row's answer" in note for note in search.progress.notes)
         assert not [request for request in search.requests if leak in said(request) and not is_proposal(request)]
 
 
@@ -267,8 +270,8 @@ async def test_a_proposal_that_drops_an_input_is_refused_and_told(bench: Bench) 
     async with opened(bench, "copro") as search:
         found = await search.run(CALLS)
 
-        assert found.pick == START
-        assert any("it drops `{{ text }}`" in note for note in search.standing.notes)
+        assert found.incumbent == START
+        assert any("it drops `{{ text }}`" in note for note in search.progress.notes)
 
 
 async def test_gepa_is_told_what_was_expected_of_a_wrong_answer(bench: Bench) -> None:
@@ -291,12 +294,12 @@ async def test_a_model_that_cannot_propose_leaves_what_there_is_and_says_why(ben
     async with opened(bench, "copro", lambda request: "" if is_proposal(request) else "bad") as search:
         found = await search.run(CALLS)
 
-        assert found.pick == START
-        assert any("`copro` broke off" in note for note in search.standing.notes)
+        assert found.incumbent == START
+        assert any("`copro` broke off" in note for note in search.progress.notes)
 
 
 async def test_a_reply_without_markers_is_the_proposal(bench: Bench) -> None:
     async with opened(bench, "copro", lambda request: PROPOSAL if is_proposal(request) else model(request)) as search:
         found = await search.run(CALLS)
 
-        assert [level.about for level in found.pick.choices.values()] == [PROPOSAL]
+        assert [level.about for level in found.incumbent.choices.values()] == [PROPOSAL]

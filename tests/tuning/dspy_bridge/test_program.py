@@ -68,7 +68,7 @@ async def test_each_step_is_shown_its_own_right_answers_items_too(bench: Bench) 
     async with opened(bench, "bootstrap_few_shot", answer, suite=SUITE, rows=0) as search:
         found = await search.run(150)
 
-        changes = found.pick.changes
+        changes = found.incumbent.changes
         assert sorted(changes) == ["mood.examples", "split.examples"]
         split, mood = changes["split.examples"], changes["mood.examples"]
         assert all(entry["input"]["talk"].replace("; ", ";").split(";") == entry["output"] for entry in split)

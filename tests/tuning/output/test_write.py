@@ -1,4 +1,4 @@
-"""What a tuning writes: files that send the requests that were searched, in the person's own hand."""
+"""The files of a tuning: they send the requests that were searched, and keep the person's own text."""
 
 from __future__ import annotations
 

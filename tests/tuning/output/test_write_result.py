@@ -1,4 +1,4 @@
-"""What a tuning found, handed over: a failure to write it never loses it."""
+"""The result of a tuning, written: a failure to write it never loses it."""
 
 from __future__ import annotations
 

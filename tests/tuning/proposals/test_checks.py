@@ -1,4 +1,4 @@
-"""What proposed instructions are refused for, by their text alone."""
+"""The reasons to refuse proposed instructions, by their text alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails of a candidate, by the cells that a search has."""
+"""The failures of a candidate, from the results that a search has."""
 
 from __future__ import annotations
 

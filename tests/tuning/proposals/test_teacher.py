@@ -1,4 +1,4 @@
-"""What a teacher is shown, what becomes of what it proposes, and when there is none."""
+"""The prompt of a teacher, the fate of its proposals, and the cases without a teacher."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def tunings(field: Truths, count: int, confirm: int, rho: float, rows: int = 100
 
 
 def shortcomings(optimizer: Optimizer) -> list[str]:
-    """What is not as it must be of what an optimizer claims."""
+    """Yield the bounds that the claims of an optimizer break."""
     records = []
     for field in (null, null_with_worse):
         tally_ = tally(optimizer, tunings(field, 600, 200, 0.5))
@@ -97,7 +97,7 @@ def test_the_demands_tell_broken_optimizers(name: str, wrong: str) -> None:
 
 
 class Picks:
-    """How much less often rules pick within a point of the best than all cells do, in points, a value a race."""
+    """Return by how many points rules pick near the best less often than all cells do, one value per race."""
 
     def __init__(self, seeds: int) -> None:
         records = []
@@ -120,7 +120,7 @@ def picks() -> Picks:
 
 
 def not_below(losses: Floats, bound: float) -> bool:
-    """Whether a mean is not below a bound by more than two standard errors."""
+    """Return whether a mean is at most two standard errors below a bound."""
     return bool(losses.mean() >= bound - 2 * losses.std() / sqrt(len(losses)))
 
 

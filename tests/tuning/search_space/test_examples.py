@@ -24,7 +24,7 @@ from promptkit.tuning.search_space.examples import (
 )
 from tests.engine.helpers import Folder, asked
 from tests.evaluation.suites import Bench
-from tests.tuning.data_splits import ground, model, reviews
+from tests.tuning.data_splits import data_split, model, reviews
 
 STEPS = """
 name: mood
@@ -64,7 +64,7 @@ def texts(parameter: Parameter) -> set[str]:
 
 
 def test_examples_are_rows_of_the_pool_with_what_is_expected_of_them(bench: Bench) -> None:
-    rows = ground(bench, reviews(160))
+    rows = data_split(bench, reviews(160))
     parameter, notes = examples_parameter(rows, "mood", model())
     expected = {row.inputs[0]["text"]: row.expect for row in (rows.rows[place] for place in rows.demo_pool)}
 
@@ -75,14 +75,14 @@ def test_examples_are_rows_of_the_pool_with_what_is_expected_of_them(bench: Benc
 
 
 def test_no_scored_row_and_no_confirm_row_is_an_example(bench: Bench) -> None:
-    rows = ground(bench)
+    rows = data_split(bench)
     parameter, _ = examples_parameter(rows, "mood", model())
 
     assert texts(parameter).isdisjoint(rows.rows[place].inputs[0]["text"] for place in (*rows.search, *rows.holdout))
 
 
 def test_what_nearly_repeats_a_scored_or_a_confirm_row_is_no_example(bench: Bench) -> None:
-    rows = ground(
+    rows = data_split(
         bench,
         [{"text": f"{entry['text']}{mark}", "expect": entry["expect"]} for entry in reviews(40) for mark in ("", "!")],
     )
@@ -106,7 +106,7 @@ def test_examples_go_through_as_they_are_written(bench: Bench, folder: Folder) -
         "}} {#",
         "\\n",
     ]
-    found = ground(bench, [{"text": f"{text} {at}", "expect": "good"} for at in range(20) for text in strange])
+    found = data_split(bench, [{"text": f"{text} {at}", "expect": "good"} for at in range(20) for text in strange])
     parameter, _ = examples_parameter(found, "mood", model())
 
     for choice in parameter.choices[1:]:
@@ -132,7 +132,7 @@ def test_a_step_with_examples_may_have_none(bench: Bench, folder: Folder) -> Non
     folder.write(
         "pipelines/mood.yaml", "inputs: {text: {}}\nsteps: {mood: {prompt: mood, examples: [{input: x, output: bad}]}}"
     )
-    parameter, _ = examples_parameter(ground(bench), "mood", model())
+    parameter, _ = examples_parameter(data_split(bench), "mood", model())
 
     assert (parameter.choices[1].name, parameter.choices[1].changes) == ("no examples", {"mood.examples": []})
     changed = load_target("mood", folder.project, changes=parameter.choices[1].changes).steps["mood"].asking
@@ -144,14 +144,14 @@ def test_examples_of_a_prompt_without_an_input_section_are_not_tried(bench: Benc
     folder.write(
         "templates/prompts/mood.j2", "---\ninputs: {text: {}}\nanswer: {label: [good, bad]}\n---\nHow is {{ text }}?"
     )
-    parameter, notes = examples_parameter(ground(bench), "mood", model())
+    parameter, notes = examples_parameter(data_split(bench), "mood", model())
 
     assert len(parameter.choices) == 1
     assert "no section `input`" in notes[0]
 
 
 def test_few_rows_leave_none_for_examples(bench: Bench) -> None:
-    parameter, notes = examples_parameter(ground(bench, reviews(4)), "mood", model())
+    parameter, notes = examples_parameter(data_split(bench, reviews(4)), "mood", model())
 
     assert (len(parameter.choices), notes) == (
         1,
@@ -167,14 +167,14 @@ def test_few_rows_leave_none_for_examples(bench: Bench) -> None:
     ],
 )
 def test_an_aim_that_does_not_compare_the_answer_gives_no_examples(bench: Bench, suite: str) -> None:
-    found = ground(bench, suite=suite)
+    found = data_split(bench, suite=suite)
 
     assert gold_demonstrations(found.suite, found.rows, "mood", found.visible) == []
 
 
 def test_a_pattern_or_a_test_is_no_answer_and_the_rows_own_answer_is(bench: Bench) -> None:
-    alone = ground(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: regex}")
-    apart = ground(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: {regex: {expect: '^g|^b'}}}")
+    alone = data_split(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: regex}")
+    apart = data_split(bench, suite="data: rows.jsonl\ntarget: mood\nmetrics: {says: {regex: {expect: '^g|^b'}}}")
 
     assert gold_demonstrations(alone.suite, alone.rows, "mood", alone.demo_pool) == []
     assert {demo.output for demo in gold_demonstrations(apart.suite, apart.rows, "mood", apart.demo_pool)} == {
@@ -190,7 +190,7 @@ def test_an_aim_on_a_part_of_the_output_gives_examples_of_the_step_that_makes_it
     )
     metric = '{label: {of: "{{ output.found.mood }}", expect: "{{ row.expect }}"}}'
     suite = f"data: rows.jsonl\ntarget: mood\nmetrics: {{hit: {metric}}}"
-    found = ground(bench, suite=suite)
+    found = data_split(bench, suite=suite)
 
     assert {demo.output for demo in gold_demonstrations(found.suite, found.rows, "mood", found.demo_pool)} == {
         "good",
@@ -231,13 +231,13 @@ def test_a_step_that_reads_results_that_rows_do_not_give_has_no_examples(parts: 
 
 def test_a_row_with_an_answer_of_another_type_is_left_out(bench: Bench) -> None:
     rows = [{**entry, "expect": "fair"} if at == 7 else entry for at, entry in enumerate(reviews(40))]
-    found = ground(bench, rows, suite="data: rows.jsonl\ntarget: mood\nmetrics: {hit: normalized}")
+    found = data_split(bench, rows, suite="data: rows.jsonl\ntarget: mood\nmetrics: {hit: normalized}")
 
     assert len(gold_demonstrations(found.suite, found.rows, "mood", range(40))) == 39
 
 
 def test_demonstrations_that_a_model_made_are_further_sets(bench: Bench) -> None:
-    found = ground(bench)
+    found = data_split(bench)
     thought = [
         Demonstration({"text": f"own {place}"}, "good", "Because.", label="good", row=place)
         for place in (*found.demo_pool[:4], found.search[0])
