@@ -184,7 +184,7 @@ def test_on_a_terminal_a_person_is_asked(here: Here, agreed: bool, monkeypatch: 
         (("--only", ","), "`--only` is empty"),
         (("--prefer", "score / unparsed"), "`--prefer score / unparsed` is not a number at"),
         (("--metric", "acuracy"), "did you mean `accuracy`?"),
-        (("--metric", "size"), "a search cannot aim at `size`"),
+        (("--metric", "size"), "`size` cannot be optimized"),
         (("--teacher", "nobody"), "`nobody` is no model reference"),
         (("--teacher", "scripted:nobody.py:teach"), "nobody.py: no such file"),
         (("--html", "nowhere/page.html"), "there is no folder `nowhere`"),
@@ -216,7 +216,7 @@ def test_a_target_may_be_measured_by_the_suite_of_another(here: Here) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"), [("tokens=10", "does not hold the start on 8 rows"), ("tokens=2000", "hint: at least tokens=")]
+    ("limit", "told"), [("tokens=10", "does not cover the start on 8 rows"), ("tokens=2000", "hint: at least tokens=")]
 )
 def test_limits_that_turn_out_too_small_are_a_mistake_and_no_failure(here: Here, limit: str, told: str) -> None:
     done = here(*TUNE, "--budget", limit)
@@ -254,7 +254,7 @@ def test_a_model_that_is_gone_ends_it_with_the_best_so_far_and_how_to_go_on(here
     done = here(*TUNE)
     assert done.code == 3
     assert "run 1  incomplete" in done.out and "not shown" in done.out
-    assert "what was answered is kept" in done.err
+    assert "answers received so far are kept" in done.err
     assert "  promptkit tune mood --suite mood --yes  # goes on; what was answered is not asked again" in done.err
 
 

@@ -209,7 +209,7 @@ async def test_the_calls_end_the_search_with_its_best_so_far(bench: Bench) -> No
         found = await search.run(40)
 
         assert search.opened.budget.spent == 40
-        assert "the calls ended" in " ".join(search.progress.notes)
+        assert "the calls ran out" in " ".join(search.progress.notes)
         assert found.incumbent.changes
         assert search.asked(found.incumbent) >= 8
 
