@@ -112,7 +112,7 @@ def test_only_narrows_the_space(bench: Bench, only: Sequence[str], expected: lis
 
 
 def test_only_names_what_there_is(bench: Bench) -> None:
-    with pytest.raises(InputError, match="nothing to tune that is called `exampels`") as caught:
+    with pytest.raises(InputError, match="nothing to tune called `exampels`") as caught:
         space(data_split(bench), only=["exampels"])
 
     assert "`examples`" in (caught.value.problems[0].hint or "")
@@ -169,14 +169,14 @@ def test_demonstrations_that_a_model_made_are_sets_of_examples(bench: Bench) -> 
     found = data_split(bench)
     made = [Demonstration({"text": f"x {place}"}, "good", "So.", label="good", row=place) for place in found.demo_pool]
 
-    shown = levels(space(found, made={"mood": {"that it solved": made}}), "mood.examples")
+    shown = levels(space(found, generated={"mood": {"that it solved": made}}), "mood.examples")
     assert any("that it solved" in name for name in shown)
 
 
 def test_a_level_that_the_target_cannot_have_is_not_there(bench: Bench) -> None:
     found = data_split(bench)
     made = [Demonstration({"no_input": "x"}, "good", label="good", row=place) for place in found.demo_pool]
-    tried = space(found, made={"mood": {"odd": made}}, only=["examples"])
+    tried = space(found, generated={"mood": {"odd": made}}, only=["examples"])
 
     assert all("odd" not in name for name in levels(tried, "mood.examples"))
     assert any("is not tried" in note for note in tried.notes)

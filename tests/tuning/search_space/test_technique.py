@@ -49,7 +49,7 @@ def test_a_task_that_is_not_told_has_what_suits_any(folder: Folder) -> None:
     parameter, notes = parameter_of(folder, "extract")
 
     assert names(parameter) == ["chain_of_thought"]
-    assert "neither answer nor inputs name one" in notes[0]
+    assert "neither answer nor inputs show the task" in notes[0]
 
 
 def test_a_step_with_a_technique_may_do_without(folder: Folder) -> None:

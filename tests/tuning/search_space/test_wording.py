@@ -161,4 +161,4 @@ def test_a_prompt_of_the_installed_files_is_not_edited_and_that_is_told(folder: 
     parameter, notes = wording_parameter(pipeline, pipeline.steps["sentiment"], [])
 
     assert len(parameter.choices) == 1
-    assert "prompts stay as they are" in notes[0]
+    assert "prompts cannot be changed" in notes[0]
