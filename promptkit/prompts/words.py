@@ -1,7 +1,7 @@
 """The words of a text, and n-grams of words.
 
-What separates words by another rule has it for a reason of its own: passages and checks of instructions take signs of
-scripts without blanks one by one, and the words that tell failing rows apart are letters alone.
+Some modules split words differently on purpose: passages and checks of instructions count each sign of a script without
+blanks as a word, and the words that characterize failing rows consist of letters only.
 """
 
 from __future__ import annotations
