@@ -144,7 +144,7 @@ def test_ctrl_c_where_a_person_is_asked_ends_at_once_and_gives_ctrl_c_back(monke
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # As an event loop has its own.
     try:
         with pytest.raises(Interrupted, match="nothing was asked"):
-            tune.confirmed(plan(smallest=0.2))
+            tune.confirmed(plan(smallest_gain=0.2))
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
