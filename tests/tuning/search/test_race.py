@@ -449,3 +449,26 @@ def test_scores_of_another_number_of_rows_are_refused() -> None:
 @pytest.mark.parametrize(("candidates", "calls"), [(8, 400), (16, 800), (20, 800), (32, 1_280), (64, 2_134)])
 def test_a_budget_that_is_not_named_is_a_share_of_all_cells(candidates: int, calls: int) -> None:
     assert default_budget(candidates, 100) == calls
+
+
+class TestNumbersThatDecide:
+    @pytest.mark.parametrize(("rows", "lacks", "is_dropped"), [(50, 2, False), (50, 3, True), (200, 5, False)])
+    def test_two_answers_and_two_in_a_hundred_rows_may_be_lacked(self, rows: int, lacks: int, is_dropped: bool) -> None:
+        scores = np.tile([1.0, 0.0], (2, rows // 2))
+        scores[1, rows - lacks : rows] = np.nan
+        race = equal_race(2, rows, 2 * rows)
+        blocks(race, scores)
+
+        assert (race.entries[1].why == "no answer") is is_dropped
+
+    @pytest.mark.parametrize(("ahead", "incumbent"), [(0.0045, 0), (0.0055, 1)])
+    def test_means_within_half_a_point_are_equal_and_the_fewer_tokens_decide(
+        self, ahead: float, incumbent: int
+    ) -> None:
+        start = np.tile([0.4, 0.6], 20)
+        scores = np.stack([start, start[::-1] + ahead])
+        race = equal_race(2, 40, 80)
+        while (block := race.ask()) is not None:
+            give(race, block, scores, tokens=[10, 20])
+
+        assert race.incumbent == incumbent
