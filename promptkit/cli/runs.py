@@ -199,7 +199,7 @@ def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> N
         hint = f"the next that it has is {following.row}" if following else "its last row comes before that"
         raise InputError(f"run {view.number} has no row {row}", hint=hint)
     if json:
-        told = [{**cell_record(cell), "trace": view.trace(cell.cell)} for cell in cells]
+        told = [{**cell_record(cell), "trace": view.trace(cell.number)} for cell in cells]
         emit(json_text({"run": view.number, "row": row, "cells": told}))
     else:
         emit_folded(cells_text(view, cells))

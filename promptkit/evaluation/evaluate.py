@@ -124,7 +124,7 @@ class Evaluation:
                 if not self.execution.progress.gave_up:
                     await score_pairs(
                         self.suite,
-                        self.execution.contenders,
+                        self.execution.variants,
                         models=self._models,
                         store=self._store,
                         number=self.number,
@@ -162,7 +162,7 @@ class Evaluation:
             "variants": {each.name: dict(each.sets) for each in suite.variants},
             "contents": {each.name: each.content.hex() for each in suite.variants},
             "fallbacks": {
-                each.variant.name: [asdict(one) for one in each.fallbacks] for each in self.execution.contenders
+                each.variant.name: [asdict(one) for one in each.fallbacks] for each in self.execution.variants
             },
             "set": list(suite.sets),
             "repeat": suite.repeat,
@@ -192,7 +192,7 @@ class Evaluation:
 
     def _record(self, status: str, judging: ReportRules) -> dict[str, Any]:
         execution, settings = self.execution, self.settings()
-        said = summarize(self.suite, execution.contenders, execution.clusters.array(), self.counted.rows, judging)
+        said = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, judging)
         variants = [{**each, "fallbacks": settings["fallbacks"][each["name"]]} for each in said["variants"]]
         return {
             "run": self.number,
@@ -202,8 +202,8 @@ class Evaluation:
             "status": status,
             "model": {
                 **self._models_told(),
-                "why": self._models.why(self.execution.named),
-                "replayed": self._models.replayed(self.execution.named),
+                "why": self._models.why(self.execution.model_name),
+                "replayed": self._models.replayed(self.execution.model_name),
             },
             "exact": settings["exact"],
             "in_flight": settings["in_flight"],
@@ -233,7 +233,7 @@ class Evaluation:
         """Return the default model, and others that the first variant's steps name, by their digests."""
         if self.model is None:
             return {"reference": "", "digest": ""}
-        answered = self.execution.contenders[0].runner.session.answered.values()
+        answered = self.execution.variants[0].runner.session.answered.values()
         others = {each.reference: each.digest for each in answered if each.reference != self.model.reference}
         told = {"reference": self.model.reference, "digest": self.model.digest}
         return {**told, "others": others} if others else told
@@ -243,7 +243,7 @@ class Evaluation:
         run = self._store.run(str(self.number))
         if judging.so_far or run is None or self.model is None:
             return {"missing_allowed": False, "thresholds": [], "against": None}
-        settings, baseline = self.settings(), self.execution.contenders[0]
+        settings, baseline = self.settings(), self.execution.variants[0]
         beside = Beside(
             self.suite,
             StoredRun(self._store, run),

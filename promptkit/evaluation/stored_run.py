@@ -9,20 +9,19 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import InputError
-from promptkit.evaluation.cells.cell import Cell
-from promptkit.evaluation.cells.scoring import checked_score, missing_score, read_scores
+from promptkit.evaluation.cells.cell import Cell, read_cell
+from promptkit.evaluation.cells.scoring import checked_score, missing_score
 from promptkit.evaluation.cells.tally import Clusters, Tally
 from promptkit.evaluation.metrics.base import Metric, MetricContext, Score
 from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.summary import variant_record
-from promptkit.storage.records import check_shape, read_record
+from promptkit.storage.records import check_shape
 from promptkit.storage.repair import DAMAGED
-from promptkit.storage.shapes import EvalInputsShape, OutcomeShape
+from promptkit.storage.shapes import EvalInputsShape
 
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import RunView
     from promptkit.project import Project
-    from promptkit.storage.cells import RunCell
     from promptkit.storage.store import Run, Store
 
 
@@ -54,27 +53,12 @@ class StoredRun:
         """
         for kept in self._store.cells.of_run(self.number, variant=variant, first=first):
             with self._store.damage.skipping():
-                view = _read_cell(kept)
+                view = read_cell(kept)
                 yield view
 
     def trace(self, cell: int) -> Mapping[str, Any] | None:
         """Return a cell's trace record, None where it has none or a damaged one."""
         return self._store.cells.trace_record(cell)
-
-
-def _read_cell(kept: RunCell) -> Cell:
-    expect, scores = read_scores(kept)
-    where = f"data_rows of row {kept.row} of a run"
-    return Cell(
-        variant=kept.variant,
-        row=kept.row,
-        repeat=kept.repeat,
-        fields=read_record(kept.fields, dict[str, Any], where),
-        expect=expect,
-        scores=scores,
-        cell=kept.number,
-        **read_record(kept.outcome, OutcomeShape, f"cells {kept.number}"),
-    )
 
 
 _NOTES = {
@@ -138,12 +122,12 @@ def recomputed_record(view: StoredRun, project: Project) -> dict[str, Any]:
         if cell.row != number:
             number, index = cell.row, index + 1
             clusters.add(cell.fields)
-        scores = {
-            name: _usable_score(built.metrics[name], each)
-            for name, each in cell.scores.items()
+        cell.scores = {
+            name: _usable_score(built.metrics[name], score)
+            for name, score in cell.scores.items()
             if name in built.metrics
         }
-        tallies[cell.variant].put(index, cell.repeat, cell, scores, known=False)
+        tallies[cell.variant].put(index, cell, known=False)
     told = _NOTES.get(view.status, "the run was killed: this is what it had by then")
     return {
         "run": view.number,
@@ -190,7 +174,7 @@ def sent_the_same(view: RunView, a: str, b: str) -> bool:
     for one, other in islice(zip(view.cells(a), view.cells(b), strict=False), MOST_COMPARED_CELLS):
         if (one.row, one.repeat) != (other.row, other.repeat):
             return False
-        left, right = view.trace(one.cell), view.trace(other.cell)
+        left, right = view.trace(one.number), view.trace(other.number)
         if left is None or right is None:
             continue
         if list(_requests(left)) != list(_requests(right)):

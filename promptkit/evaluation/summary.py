@@ -273,7 +273,7 @@ async def live_estimates(evaluation: Evaluation) -> AsyncIterator[LiveEstimate]:
     The cells are copied between events and reckoned in a thread: of a million of them a metric takes seconds. The
     intervals do not hold for one who stops when they please.
     """
-    for contender in evaluation.execution.contenders:
+    for contender in evaluation.execution.variants:
         for metric in contender.tally.metrics:
             began = time.thread_time()
             sample = contender.tally.sample(metric, evaluation.execution.clusters.array())
@@ -284,7 +284,7 @@ async def live_estimates(evaluation: Evaluation) -> AsyncIterator[LiveEstimate]:
 
 def live_cost(evaluation: Evaluation) -> float | None:
     """Return what the tokens of all variants cost by `prices` of `promptkit.yaml`; None without any."""
-    costs = [variant_cost(each, evaluation.suite) for each in evaluation.execution.contenders]
+    costs = [variant_cost(each, evaluation.suite) for each in evaluation.execution.variants]
     known = [each for each in costs if each is not None]
     return sum(known) if known else None
 

@@ -41,7 +41,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "scores": {name: score_record(score) for name, score in cell.scores.items()},
         "steps": dict(cell.steps),
         **{name: getattr(cell, name) for name in COST_FIELDS},
-        "cell": cell.cell,
+        "cell": cell.number,
     }
 
 

@@ -79,7 +79,7 @@ def _answer_record(side: Side, cell: Cell) -> dict[str, Any]:
 
 
 def _prompts(side: Side, cell: Cell) -> list[SentPrompt]:
-    trace = side.view.trace(cell.cell)
+    trace = side.view.trace(cell.number)
     return [] if trace is None else list(sent_prompts(trace))
 
 

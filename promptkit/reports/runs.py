@@ -154,7 +154,7 @@ def cells_text(view: RunView, cells: Sequence[Cell]) -> str:
     for cell in cells:
         lines += ["", f"{visible(cell.variant)}{f', repeat {cell.repeat + 1}' if several else ''}"]
         lines += answer_lines(cell)
-        trace = view.trace(cell.cell)
+        trace = view.trace(cell.number)
         lines += _indented(stored_trace_text(trace)) if trace is not None else []
     return "\n".join(lines)
 

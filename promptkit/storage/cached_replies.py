@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from promptkit.errors import DamagedRecord
 from promptkit.storage.database import Database
-from promptkit.storage.hashes import PREFIX_BYTES, text_hash
+from promptkit.storage.hashes import PREFIX_BYTES, content_key
 from promptkit.storage.key_index import KeyIndex, batches, marks
 from promptkit.storage.records import column_text
 
@@ -38,7 +38,7 @@ class CachedReplies:
 
     def find(self, key: str) -> str | None:
         """Return what was kept under `key` last; None where there is nothing, or what is damaged."""
-        digest = text_hash(key)
+        digest = content_key(key)
         found = self._database.look(lambda connection: self._find(connection, digest))
         if found is None:
             return None
@@ -54,7 +54,7 @@ class CachedReplies:
     def keep(self, values: Mapping[str, str]) -> Future[None]:
         """Keep values by their keys; the future is done once they are on disk. What is written later is there later."""
         # As bytes: a model may answer with half characters, which SQLite's text does not take.
-        rows = [(text_hash(key), value.encode("utf-8", "surrogatepass")) for key, value in values.items()]
+        rows = [(content_key(key), value.encode("utf-8", "surrogatepass")) for key, value in values.items()]
 
         return self._database.write(lambda connection: self._add(connection, rows))
 

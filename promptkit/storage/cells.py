@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from promptkit.errors import DamagedRecord
 from promptkit.storage.database import Database, Owner, forget_owner, is_alive
-from promptkit.storage.hashes import text_hash
+from promptkit.storage.hashes import content_key
 from promptkit.storage.key_index import KeyIndex, batches, marks
 from promptkit.storage.records import Damage, column_text, read_record
 from promptkit.storage.shapes import TraceShape
@@ -270,14 +270,15 @@ class Cells:
         found = {}
         for some in batches(numbers):
             rows = self._database.read(
-                f"select cell, score from scores where metric = ? and cell in ({marks(some)})", (text_hash(key), *some)
+                f"select cell, score from scores where metric = ? and cell in ({marks(some)})",
+                (content_key(key), *some),
             )
             found.update({cell: column_text(score) for cell, score in rows})
         return found
 
     async def keep_scores(self, key: str, scores: Mapping[int, str]) -> None:
         """Keep a metric's scores (JSON text) by the numbers of their cells; returns once they are on disk."""
-        digest = text_hash(key)
+        digest = content_key(key)
         rows = [(number, digest, _bytes(score)) for number, score in scores.items()]
         await asyncio.wrap_future(
             self._database.write(

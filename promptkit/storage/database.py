@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptkit.errors import StoreFailed, place
-from promptkit.storage.hashes import bytes_hash
+from promptkit.storage.hashes import content_key
 from promptkit.storage.key_index import make_tails
 from promptkit.storage.records import Damage
 
@@ -360,7 +360,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring a file up to date in one transaction: a process that dies here leaves the old file."""
     if version(connection) >= len(MIGRATIONS):
         return
-    connection.create_function("key_hash", 1, lambda key: bytes_hash(key or b""), deterministic=True)
+    connection.create_function("key_hash", 1, lambda key: content_key(key or b""), deterministic=True)
     connection.execute("begin immediate")
     try:
         for statements in MIGRATIONS[version(connection) :]:

@@ -34,15 +34,22 @@ class KeyIndex:
     def __init__(self, table: str) -> None:
         assert table in TABLES, "each connection has temporary tables for these"
         self._table = table
+        self._look = (
+            "select (select last from indexed where source = ?),"
+            f" (select coalesce(max(number), 0) from {table}), indexed, last from temp.tails where source = ?"
+        )
 
     def find(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[int]:
         """Return the numbers of all rows that can have one of the keys, in order; the rows say whether they do."""
         self._catch_up(connection)
-        found: set[int] = set()
+        table, found = self._table, set[int]()
         for some in batches([key[:PREFIX_BYTES] for key in keys]):
-            for source in (f"{self._table}_index", f"temp.{self._table}_tail"):
-                query = f"select number from {source} where prefix in ({marks(some)})"
-                found.update(number for (number,) in connection.execute(query, some))
+            among = marks(some)
+            query = (
+                f"select number from {table}_index where prefix in ({among})"
+                f" union all select number from temp.{table}_tail where prefix in ({among})"
+            )
+            found.update(number for (number,) in connection.execute(query, some + some))
         return sorted(found)
 
     def last(self, connection: sqlite3.Connection) -> int:
@@ -71,17 +78,18 @@ class KeyIndex:
 
         Where the first is damaged, no row counts as indexed: all are listed, and put into the index again.
         """
-        indexed, last = connection.execute(
-            f"select (select last from indexed where source = ?), (select coalesce(max(number), 0) from {self._table})",
-            (self._table,),
-        ).fetchone()
+        return self._bounds_and_listed(connection)[0]
+
+    def _bounds_and_listed(self, connection: sqlite3.Connection) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the bounds, and those up to which this connection has listed the rows that wait."""
+        indexed, last, *listed = connection.execute(self._look, (self._table, self._table)).fetchone()
         indexed = indexed if isinstance(indexed, int) and 0 <= indexed <= MOST_NUMBER else 0
-        return indexed, max(indexed, last)
+        return (indexed, max(indexed, last)), (listed[0], listed[1])
 
     def _catch_up(self, connection: sqlite3.Connection) -> None:
         """List all rows that wait."""
-        table, bounds = self._table, self._bounds(connection)
-        was = connection.execute("select indexed, last from temp.tails where source = ?", (table,)).fetchone()
+        table = self._table
+        bounds, was = self._bounds_and_listed(connection)
         if was == bounds:
             return
         (indexed, last), (was_indexed, was_last) = bounds, was

@@ -6,11 +6,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+
+import orjson
 
 MAX_DIGITS = 255
 """So many characters a whole number may have in a file: a longer one, in hexadecimal, may not fit a float."""
 
+_SMALL_NUMBER = re.compile(rb"[0-9]e-")
 _SURROGATE = re.compile(r"\\[uU][dD][89a-fA-F]")
 
 
@@ -21,6 +24,8 @@ def parse_json(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
+    if (row := _plain_row(text)) is not None:
+        return row
     try:
         value = json.loads(
             text,
@@ -36,8 +41,77 @@ def parse_json(text: str | bytes) -> Any:
     return value
 
 
-compact: Callable[[Any], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-"""Return data as JSON in few characters, all of them ASCII. Raises ValueError for a number that JSON has not."""
+_json_ascii: Callable[[Any], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_AS_JSON_DOES: Final = (
+    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+
+
+def compact(value: Any) -> str:
+    """Return data as JSON in few characters, all of them ASCII. Raises ValueError for a number that JSON has not."""
+    encoded = _encoded(value, _AS_JSON_DOES)
+    # The only character that orjson leaves as it is and ASCII JSON escapes is DEL.
+    if encoded is None or not encoded.isascii() or b"\x7f" in encoded:
+        return _json_ascii(value)
+    return encoded.decode("ascii")
+
+
+def json_bytes(value: Any, *, sort_keys: bool = False, default: Callable[[Any], Any] | None = None) -> bytes:
+    """Return data as JSON in few bytes of UTF-8, half characters kept: what keys are made of.
+
+    `default` is as in `json.dumps`. Raises ValueError for a number that JSON has not.
+    """
+    encoded = _encoded(value, _AS_JSON_DOES | orjson.OPT_SORT_KEYS if sort_keys else _AS_JSON_DOES)
+    if encoded is not None:
+        return encoded
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys, default=default
+    )
+    return text.encode("utf-8", "surrogatepass")
+
+
+def trace_bytes(trace: Any) -> bytes:
+    """Return plain data as JSON bytes, in which a number that JSON has not is null, and half characters are escaped."""
+    try:
+        return orjson.dumps(trace, option=_AS_JSON_DOES)
+    except TypeError:
+        text = json.dumps(trace)
+        return _json_ascii(json.loads(text, parse_constant=lambda _: None)).encode()
+
+
+def _encoded(value: Any, option: int) -> bytes | None:
+    """Return what `json` would write, by orjson, which takes a tenth of the time; None where the two may differ."""
+    try:
+        encoded = orjson.dumps(value, option=option)
+    except TypeError:
+        return None
+    # orjson writes numbers below 1e-4 otherwise, and NaN as null. The same characters in a text only cost time.
+    if b"null" in encoded or b"0.0000" in encoded or (b"e-" in encoded and _SMALL_NUMBER.search(encoded)):
+        return None
+    return encoded
+
+
+def _plain_row(text: str) -> dict[str, Any] | None:
+    """Return a flat JSON object of texts, whole numbers and truth values, read by orjson; None for anything else.
+
+    A key that is given twice shows in the number of quotation marks, where no text holds any.
+    """
+    if "\\" in text:
+        return None
+    try:
+        row = orjson.loads(text)
+    except ValueError:
+        return None
+    if type(row) is not dict:
+        return None
+    texts = 0
+    for value in row.values():
+        kind = type(value)
+        if kind is str:
+            texts += 1
+        elif kind is not int and kind is not bool and value is not None:
+            return None
+    return row if text.count('"') == 2 * (len(row) + texts) else None
 
 
 def plain(value: Any) -> Any:

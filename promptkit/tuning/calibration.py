@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.answers.base import AnswerType
 from promptkit.answers.calibration import label_shares, labelled_offsets, mean_offsets, quantile_offsets
 from promptkit.answers.decide import MAX_OUTSIDE_SHARE
-from promptkit.evaluation.cells.cell import Outcome
+from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.scoring import measure_cell
 from promptkit.evaluation.suite.suite import answer_type
 from promptkit.tuning.evaluator import partition_valid
@@ -183,7 +183,12 @@ class CandidateCalibration:
     def _mark(self, answer: AnswerType, label: str, cell: RowResult, row: int, trace: Mapping[str, Any]) -> float:
         """Return what the aim says of a label as the answer to a row, in [0, 1]."""
         field = self._field
-        outcome = Outcome(
+        bound = field.rows[row]
+        answered = Cell(
+            variant="",
+            row=bound.row.number,
+            repeat=0,
+            fields=bound.row.fields,
             output=answer.parse(label),
             steps=cell.steps,
             calls=cell.calls,
@@ -191,8 +196,7 @@ class CandidateCalibration:
             seconds=cell.seconds,
             read_trace=lambda: trace,
         )
-        bound = field.rows[row]
-        score = measure_cell(field.suite.measures[0], outcome, bound.row.fields, bound.expected[0], answer)
+        score = measure_cell(field.suite.measures[0], answered, bound.expected[0], answer)
         return 0.0 if score.value is None else field.scaled(score.value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder, BoundRow
 from promptkit.evaluation.suite.suite import Suite
+from promptkit.storage.hashes import content_key
 from promptkit.storage.strict_json import compact
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS
 
@@ -250,7 +250,7 @@ def _cluster_key(cluster: Hashable) -> str:
 def _hash_codes(keys: Sequence[str]) -> NDArray[np.uint64]:
     import numpy as np
 
-    digests = (hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest() for key in keys)
+    digests = (content_key(key, KEY_BYTES) for key in keys)
     return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
 
 

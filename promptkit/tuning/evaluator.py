@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from promptkit.engine.render import render
 from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, RuntimeFailure
+from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import Defects, EvalOptions
-from promptkit.evaluation.cells.saver import Finished
 from promptkit.evaluation.metrics.base import Estimate, Sample, judge_usage
 from promptkit.evaluation.suite.binding import BoundRow
 from promptkit.evaluation.suite.suite import Suite, Variant, read_variant
 from promptkit.runtimes.serialization import request_record
+from promptkit.storage.hashes import content_key
 from promptkit.tuning.data_split import clusters_of
 from promptkit.tuning.search_space.candidate import distinct
 
@@ -211,7 +211,7 @@ class Evaluator:
             data=replace(self.suite.data, held=held, only=(), limit=None),
             variants=tuple(self.variant(each) for each in candidates),
         )
-        found: dict[tuple[str, int], list[tuple[Finished, int]]] = {}
+        found: dict[tuple[str, int], list[Cell]] = {}
         execution = Execution(
             suite,
             counted=suite.data.count(),
@@ -227,7 +227,7 @@ class Evaluator:
         finally:
             for (key, row), parts in found.items():
                 if len(parts) == suite.repeat:
-                    self._cells[key, row] = self._cell(sorted(parts, key=lambda each: each[0].planned.repeat))
+                    self._cells[key, row] = self._cell(sorted(parts, key=lambda cell: cell.repeat))
         self.notices = list(dict.fromkeys([*self.notices, *execution.notices]))
         self.broken = execution.progress.broken or self.broken
         self.defects.add(execution.progress.defects)
@@ -240,24 +240,21 @@ class Evaluator:
     def _take(
         self,
         candidates: Sequence[Candidate],
-        found: dict[tuple[str, int], list[tuple[Finished, int]]],
-        finished: Finished,
-        number: int,
+        found: dict[tuple[str, int], list[Cell]],
+        cell: Cell,
     ) -> None:
-        planned, outcome = finished.planned, finished.outcome
-        if finished.number is None:
-            self.asked += outcome.calls - outcome.cached
-        elif not self._is_charged(finished):
+        if not cell.is_kept:
+            self.asked += cell.calls - cell.cached
+        elif not self._is_charged(cell):
             return
-        key = candidates[planned.place].key, self._places[planned.row.row.number]
-        found.setdefault(key, []).append((finished, number))
+        key = candidates[cell.place].key, self._places[cell.row]
+        found.setdefault(key, []).append(cell)
 
-    def _is_charged(self, finished: Finished) -> bool:
+    def _is_charged(self, cell: Cell) -> bool:
         """Count what the store has as if it were asked; once that is refused, all is that follows."""
         if self._refused is None:
-            outcome = finished.outcome
-            calls, tokens = outcome.calls, outcome.tokens_in + outcome.tokens_out
-            for score in finished.known.values():
+            calls, tokens = cell.calls, cell.tokens_in + cell.tokens_out
+            for score in cell.kept_scores.values():
                 judge_calls, judge_tokens = judge_usage(score)
                 calls, tokens = calls + judge_calls, tokens + judge_tokens
             try:
@@ -266,24 +263,23 @@ class Evaluator:
                 self._refused = spent
         return self._refused is None
 
-    def _cell(self, parts: Sequence[tuple[Finished, int]]) -> RowResult:
-        outcomes = [each.outcome for each, _ in parts]
+    def _cell(self, cells: Sequence[Cell]) -> RowResult:
         name = self.suite.measures[0].name
-        given = [score for each, _ in parts if (score := each.scores.get(name))]
-        scores = [each for each in given if each.value is not None]
+        given = [score for cell in cells if (score := cell.scores.get(name))]
+        scores = [score for score in given if score.value is not None]
         marks = [self.scaled(score.value) for score in scores if score.value is not None]
         return RowResult(
-            score=sum(marks) / len(marks) if len(marks) == len(parts) else None,
-            values=tuple(tuple(self.metric.numbers(each)) for each in scores),
-            unparsed=sum(each.flag in ("unparsed", "truncated") for each in outcomes) / len(outcomes),
-            calls=sum(each.calls for each in outcomes) + sum(judge_usage(each)[0] for each in scores),
-            tokens=sum(each.tokens_in + each.tokens_out for each in outcomes),
-            judging=sum(judge_usage(each)[1] for each in scores),
-            seconds=sum(each.seconds for each in outcomes),
-            output=outcomes[0].output,
-            steps=outcomes[0].steps or {},
-            problem=next(filter(None, [*(each.problem for each in outcomes), *(each.why for each in given)]), ""),
-            numbers=tuple(number for _, number in parts),
+            score=sum(marks) / len(marks) if len(marks) == len(cells) else None,
+            values=tuple(tuple(self.metric.numbers(score)) for score in scores),
+            unparsed=sum(cell.flag in ("unparsed", "truncated") for cell in cells) / len(cells),
+            calls=sum(cell.calls for cell in cells) + sum(judge_usage(score)[0] for score in scores),
+            tokens=sum(cell.tokens_in + cell.tokens_out for cell in cells),
+            judging=sum(judge_usage(score)[1] for score in scores),
+            seconds=sum(cell.seconds for cell in cells),
+            output=cells[0].output,
+            steps=cells[0].steps,
+            problem=next(filter(None, [*(cell.problem for cell in cells), *(score.why for score in given)]), ""),
+            numbers=tuple(cell.number for cell in cells),
         )
 
     def scaled(self, value: float) -> float:
@@ -358,7 +354,7 @@ async def request_fingerprint(
     except PromptkitError:
         return None
     text = json.dumps(told, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).hexdigest()
+    return content_key(text, KEY_BYTES).hex()
 
 
 def _shows_in_fingerprint(pipeline: Pipeline, key: str) -> bool:

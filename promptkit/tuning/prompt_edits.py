@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from promptkit.errors import InputError, Problem
 from promptkit.prompts.front_matter import split_front_matter
 from promptkit.prompts.sections import BLOCKS
 from promptkit.storage.files import make_folder, write_atomic
+from promptkit.storage.hashes import content_key
 
 if TYPE_CHECKING:
     from promptkit.engine.pipeline import Pipeline
@@ -73,7 +73,7 @@ def _child_prompt(parent: Path, blocks: Mapping[str, str], folder: Path, project
         source = blocks[name].strip()
         lines += [f"{{% block {name} %}}", *([source] if source else []), "{% endblock %}"]
     text = "\n".join(lines) + "\n"
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).hexdigest()
+    digest = content_key(text, HASH_BYTES).hex()
     path = folder / f"{parent.stem}.{digest}.j2"
     if not path.is_file():
         make_folder(path.parent)

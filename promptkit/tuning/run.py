@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, place
 from promptkit.evaluation.cells.progress import Defects
 from promptkit.evaluation.suite.suite import read_variant
+from promptkit.storage.hashes import content_key
 from promptkit.tuning.budget import BudgetShares, TuningBudget, row_cost
 from promptkit.tuning.calibration import CandidateCalibration
 from promptkit.tuning.confirmation.ablation import ablate
@@ -279,7 +279,7 @@ class TuningRun:
         """Return what tells a candidate of this target, model and aim from others."""
         start = self._suite.baseline.content.hex()
         text = json.dumps([start, self._ready.model.digest, self._suite.measures[0].key, candidate.key])
-        return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+        return content_key(text, KEY_BYTES)
 
     def _record(self, status: str) -> dict[str, Any]:
         state = self._state

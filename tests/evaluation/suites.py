@@ -176,7 +176,7 @@ class Bench:
             assert run is not None
             view = StoredRun(store, run)
             cells = list(view.cells())
-            traces = {cell.cell: view.trace(cell.cell) for cell in cells}
+            traces = {cell.number: view.trace(cell.number) for cell in cells}
         view.cells = lambda variant=None, *, first=0: (  # type: ignore[method-assign]
             cell for cell in cells if variant in (None, cell.variant) and cell.row >= first
         )

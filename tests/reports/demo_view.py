@@ -171,7 +171,7 @@ class DemoView:
             tokens_in=180 * calls,
             tokens_out=tokens_out,
             seconds=round(of_cell.lognormvariate(-1.2 + 0.7 * (calls - 1), 0.4), 3),
-            cell=row * len(self.variants) + self.variants.index(variant),
+            number=row * len(self.variants) + self.variants.index(variant),
         )
 
     def _answer(self, chance: random.Random, label: str, right: float, length: str) -> tuple[CellFlag, Any]:

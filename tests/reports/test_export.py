@@ -181,7 +181,7 @@ def test_every_answer_gives_valid_xml_a_whole_table_and_exact_json(output: Any, 
 
 
 def test_json_holds_all_of_a_cell() -> None:
-    made = cell(7, 0.5, steps={"mood": "good"}, calls=2, cached=1, tokens_in=9, tokens_out=3, seconds=1.5, cell=42)
+    made = cell(7, 0.5, steps={"mood": "good"}, calls=2, cached=1, tokens_in=9, tokens_out=3, seconds=1.5, number=42)
     (line,) = jsonl_parts([made])
     assert json.loads(line) == {
         "variant": "plain",

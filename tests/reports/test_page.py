@@ -129,7 +129,7 @@ def test_each_row_and_trace_is_in_the_blocks(page: Written) -> None:
     assert [row[0] for row in rows] == list(range(1, 241))
     assert len(opened) == 240
     cells = [cell for row in opened for cell in row["cells"]]
-    assert [cell["trace"] for cell in cells] == [view.trace(cell.cell) for cell in view.cells()]
+    assert [cell["trace"] for cell in cells] == [view.trace(cell.number) for cell in view.cells()]
 
 
 def test_opening_a_row_reads_one_of_many_blocks(page: Written) -> None:
@@ -181,7 +181,7 @@ def test_names_in_a_run_cannot_become_markup(tmp_path: Path, attack: str) -> Non
 
 
 def test_half_a_character_and_what_json_cannot_hold_are_written(tmp_path: Path) -> None:
-    cell = replace(CELL, output="\ud83d", fields={"text": float("nan")}, scores={"accuracy": Score(1.0)}, cell=7)
+    cell = replace(CELL, output="\ud83d", fields={"text": float("nan")}, scores={"accuracy": Score(1.0)}, number=7)
     page = written(Few((cell,), traces={7: {"name": "\udc00", "odd": {1, 2}}}), tmp_path)
     opened = page.blocks("opened")[0][0]
     assert opened["fields"]["text"] == "nan"

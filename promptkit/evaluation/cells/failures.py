@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from promptkit.errors import ConnectionFailed, PromptkitError, RuntimeFailure, UnexpectedError
-from promptkit.evaluation.cells.cell import REQUEST_FAILURES
+from promptkit.evaluation.cells.cell import REQUEST_FAILURES, Cell
 from promptkit.evaluation.metrics.base import Score
 
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.progress import EvalProgress
-    from promptkit.evaluation.cells.saver import CellSaver, Finished
+    from promptkit.evaluation.cells.saver import CellSaver
     from promptkit.evaluation.metrics.base import Clients
     from promptkit.runtimes.client import Client
 
@@ -36,11 +36,11 @@ class FailurePolicy:
         self._saver = saver
         self._gives_up_on_defects = gives_up_on_defects
         self._defects = 0
-        self._held: list[Finished | None] = []
+        self._held: list[Cell | None] = []
         self._refused = 0
         self._answers = False
 
-    def take(self, cell: Finished, failure: PromptkitError | None) -> bool:
+    def take(self, cell: Cell, failure: PromptkitError | None) -> bool:
         """Tell whether a cell is to be scored and saved now, by the failure that it met (None: it met none).
 
         One that is not is held back.
@@ -75,11 +75,13 @@ class FailurePolicy:
         if self._refused >= MOST_REFUSED and not self._answers:
             self._give_up(failure)
 
-    def _hold(self, cell: Finished | None, failure: RuntimeFailure) -> None:
+    def _hold(self, cell: Cell | None, failure: RuntimeFailure) -> None:
         self._progress.failure = self._progress.failure or str(failure)
         self._progress.broken = self._progress.broken or str(failure)
         if self._progress.gave_up:
             return
+        if cell is not None:
+            cell.trace_text = None  # kept with no trace
         self._held.append(cell)
         if len(self._held) >= MOST_FAILURES:
             self._held.clear()

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from promptkit.errors import PromptkitError, UnexpectedError
-from promptkit.evaluation.cells.scoring import Scores
 
 if TYPE_CHECKING:
     from promptkit.answers.base import AnswerType
     from promptkit.engine.requirements import Fallback
     from promptkit.engine.run import Runner
-    from promptkit.evaluation.cells.cell import Outcome
-    from promptkit.evaluation.cells.saver import Planned
     from promptkit.evaluation.cells.tally import Tally
     from promptkit.evaluation.suite.suite import Variant
 
@@ -55,22 +52,6 @@ class VariantRun:
     def sample(self, repeat: int) -> str:
         """Return the number of the sample that a repeat is."""
         return f"{repeat}+{self.again}" if self.again else str(repeat)
-
-
-class Known(NamedTuple):
-    """A cell that is in the store: its number there, and its outcome."""
-
-    number: int
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Work on a cell: to ask it, or, where it is `kept`, to score it; `scores` are those that are known already."""
-
-    planned: Planned
-    kept: Known | None = None
-    scores: Scores = field(default_factory=dict)
 
 
 class Defects:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promptkit.evaluation.cells.cell import Outcome
+from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.base import Metric, Sample, Score
 
 if TYPE_CHECKING:
@@ -45,22 +45,22 @@ class Tally:
         self._counts = [0] * 5
         self._columns = {metric.name: array("d") for metric in metrics}
 
-    def put(self, row: int, repeat: int, outcome: Outcome | Cell, scores: Mapping[str, Score], *, known: bool) -> None:
-        """Add a cell, or set it anew. The requests of a `known` cell were made by an earlier run."""
-        at = row * self._repeat + repeat
+    def put(self, row: int, cell: Cell, *, known: bool) -> None:
+        """Add the cell of a row's index, or set it again. An earlier run made the requests of a `known` cell."""
+        at = row * self._repeat + cell.repeat
         self._reach(at)
-        state = _STATES[outcome.flag]
+        state = _STATES[cell.flag]
         self._counts[self._states[at]] -= 1
         self._counts[state] += 1
         self._states[at] = state
-        self.spent.calls += outcome.calls
-        self.spent.cached += outcome.calls if known else outcome.cached
-        self.spent.tokens_in += outcome.tokens_in
-        self.spent.tokens_out += outcome.tokens_out
-        self.spent.seconds += outcome.seconds
+        self.spent.calls += cell.calls
+        self.spent.cached += cell.calls if known else cell.cached
+        self.spent.tokens_in += cell.tokens_in
+        self.spent.tokens_out += cell.tokens_out
+        self.spent.seconds += cell.seconds
         for metric in self.metrics:
-            if (score := scores.get(metric.name)) is not None:
-                self.score(metric, row, repeat, score)
+            if (score := cell.scores.get(metric.name)) is not None:
+                self.score(metric, row, cell.repeat, score)
 
     def score(self, metric: Metric, row: int, repeat: int, score: Score) -> None:
         """Set the score of a cell."""

@@ -175,7 +175,7 @@ class _Paired:
             self._clusters.add(cells[0].fields)
             kept.extend([0] * self.repeat)
             for cell in self._put(self.a, index, cells):
-                kept[index * self.repeat + cell.repeat] = cell.cell
+                kept[index * self.repeat + cell.repeat] = cell.number
         self.rows_b.extend([0] * len(places))
         for key, cells in _rows(b):
             found = places.get(key)
@@ -185,7 +185,7 @@ class _Paired:
             self.both += 1
             self.rows_b[found] = cells[0].row
             for cell in self._put(self.b, found, cells):
-                self.kept += kept[found * self.repeat + cell.repeat] == cell.cell
+                self.kept += kept[found * self.repeat + cell.repeat] == cell.number
         self.only_a = len(places) - self.both
         lost = min(self.only_b, _unread(a, len(places))) + min(self.only_a, _unread(b, self.both + self.only_b))
         self.cells = self.repeat * (self.both + lost)
@@ -193,7 +193,7 @@ class _Paired:
     def _put(self, tally: Tally, index: int, cells: Sequence[Cell]) -> Iterator[Cell]:
         for cell in cells:
             if cell.repeat < self.repeat:
-                tally.put(index, cell.repeat, cell, cell.scores, known=False)
+                tally.put(index, cell, known=False)
                 yield cell
 
     def flips(self, metric: Metric) -> Iterator[Flip]:

@@ -397,7 +397,7 @@ def _group_record(group: ErrorGroup, view: RunView) -> dict[str, Any]:
 
 def _row_record(failure: ErrorCase, view: RunView) -> dict[str, Any]:
     cell = failure.cell
-    reply = reply_of(view.trace(cell.cell)) if failure.fails in ("unparsed", "truncated") else None
+    reply = reply_of(view.trace(cell.number)) if failure.fails in ("unparsed", "truncated") else None
     return {
         "row": cell.row,
         "repeat": cell.repeat,

@@ -6,7 +6,7 @@ arrays: all that is said of a variant, and of two variants on the same rows, com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from promptkit.answers.base import AnswerType
     from promptkit.errors import PromptkitError
+    from promptkit.evaluation.cells.cell import Cell
     from promptkit.project import Project
     from promptkit.project_code.reference import CodeReference
     from promptkit.runtimes.client import Client
@@ -50,35 +51,17 @@ def judge_usage(score: Score) -> tuple[int, int]:
     return sum(each.get("calls", 0) for each in said), sum(each.get("tokens", 0) for each in said)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnsweredCell:
-    """One finished cell as metrics see it: its row, what came out, what it took, and, when asked for, its trace.
-
-    An unparsed answer has no output; a truncated one may have what was there. `steps` holds the value of each step,
-    `seconds` is the model's own time for all its requests, a kept reply counting with what it once took; `trace()` is
-    the record of `engine.trace_record`. `answer` is the type of what is compared: of the output where it is one
-    step's, None where `of` reads something else.
-    """
-
-    row: Mapping[str, Any]
-    output: Any
-    flag: Flag = ""
-    steps: Mapping[str, Any] = field(default_factory=dict)
-    calls: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    seconds: float = 0.0
-    answer: AnswerType | None = None
-    trace: Callable[[], Mapping[str, Any]] = dict
-
-
 @dataclass(frozen=True, slots=True)
 class MetricInput:
-    """What a metric compares: its `of` (left out: the output), its `expect` (None: none), and the cell itself."""
+    """The values that a metric compares: its `of` (left out: the output), its `expect` (None: none), and the cell.
+
+    `answer` is the type of the compared value: of the output where it is one step's, None where `of` reads another.
+    """
 
     got: Any
     expected: Any
-    cell: AnsweredCell
+    cell: Cell
+    answer: AnswerType | None = None
 
 
 @dataclass(frozen=True, slots=True)

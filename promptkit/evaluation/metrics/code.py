@@ -111,11 +111,11 @@ def _wrong_tests(tests: Any) -> str | None:
 
 
 ARGUMENTS: Final[Mapping[str, Callable[[MetricInput], Any]]] = {
-    "row": lambda given: dict(given.cell.row),
+    "row": lambda given: dict(given.cell.fields),
     "output": lambda given: given.got,
     "expected": lambda given: given.expected,
     "steps": lambda given: dict(given.cell.steps),
-    "trace": lambda given: given.cell.trace(),
+    "trace": lambda given: given.cell.trace,
 }
 """What a function may take, by the names of its parameters."""
 

@@ -171,13 +171,13 @@ def question_of(given: MetricInput, question: str | None, hidden: frozenset[str]
     fails, ValueError for a field that is not there.
     """
     if question is not None:
-        if "{{" not in question and question not in given.cell.row:
+        if "{{" not in question and question not in given.cell.fields:
             raise ValueError(f"the row has no field `{question}`, which `question` names")
         value = read_value(question, given)
         fields = value if isinstance(value, Mapping) else {"question": value}
     else:
         told = given.expected
-        row = given.cell.row
+        row = given.cell.fields
         fields = {name: row[name] for name in row if name not in hidden and (told is None or row[name] != told)}
     return {str(name): text_of(value) for name, value in fields.items() if value is not None}
 
@@ -188,9 +188,9 @@ def read_value(text: str, given: MetricInput) -> Any:
     A field that the row lacks is None. Raises InputError for an expression that fails.
     """
     if "{{" not in text:
-        return given.cell.row.get(text)
+        return given.cell.fields.get(text)
     cell = given.cell
-    scope = {"row": cell.row, "output": given.got, "expected": given.expected, "steps": cell.steps}
+    scope = {"row": cell.fields, "output": given.got, "expected": given.expected, "steps": cell.steps}
     return Expression.parse(text).evaluate(scope)
 
 

@@ -82,11 +82,11 @@ class Labelled(Metric):
         self._numbers: dict[str, int] = {}
 
     def measure(self, given: MetricInput) -> Score:
-        expected = expected_label(given.cell.answer, given.expected)
+        expected = expected_label(given.answer, given.expected)
         return _label_score(expected, shown_label(given.got))
 
     def unanswered(self, given: MetricInput) -> Score:
-        return _label_score(expected_label(given.cell.answer, given.expected), f"({given.cell.flag})")
+        return _label_score(expected_label(given.answer, given.expected), f"({given.cell.flag})")
 
     def wrong_expected(self, expected: Any) -> str | None:
         return reading_fault(lambda: expected_label(self.around.answer, expected))
@@ -378,7 +378,7 @@ def _bins(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> Iterat
 
 def _label_scores(given: MetricInput, step: str | None) -> Mapping[str, Any]:
     """Return what the step that scored labels says beside its answer. Raises ValueError where it is not one step."""
-    found = {name: extra for name, extra in _scored_nodes(given.cell.trace(), "") if step is None or name == step}
+    found = {name: extra for name, extra in _scored_nodes(given.cell.trace, "") if step is None or name == step}
     if len(found) == 1:
         return next(iter(found.values()))
     if found:

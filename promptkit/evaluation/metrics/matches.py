@@ -44,7 +44,7 @@ class Exact(Proportion):
     about = "the answer equals the expected one"
 
     def measure(self, given: MetricInput) -> Score:
-        answer = given.cell.answer
+        answer = given.answer
         expected = expected_of(answer, given.expected)
         if answer is None:
             return Score(float(_equal_untyped(given.got, expected)))

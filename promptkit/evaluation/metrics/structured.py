@@ -268,7 +268,7 @@ class SetF1(Graded):
         self.is_mean = parameters.by == "row"
 
     def measure(self, given: MetricInput) -> Score:
-        answer = given.cell.answer
+        answer = given.answer
         expected = self._counted(expected_list(answer, given.expected), answer)
         if not isinstance(given.got, list | tuple):
             return _set_score(0, 1, expected.total(), {"problem": f"{shown_value(given.got)} is no list"})
@@ -277,7 +277,7 @@ class SetF1(Graded):
         return _set_score(right, got.total() - right, expected.total() - right)
 
     def unanswered(self, given: MetricInput) -> Score:
-        answer = given.cell.answer
+        answer = given.answer
         expected = self._counted(expected_list(answer, given.expected), answer)
         return _set_score(0, 1, expected.total(), {"flag": given.cell.flag})
 
@@ -389,7 +389,7 @@ class Table(Proportion):
     about = "the values that a table answers with are the expected ones, in any order"
 
     def measure(self, given: MetricInput) -> Score:
-        expected = expected_values(given.cell.answer, given.expected)
+        expected = expected_values(given.answer, given.expected)
         try:
             got = table_values(given.got)
         except ValueError as error:

@@ -31,7 +31,7 @@ def answer_type(given: MetricInput) -> AnswerType | None:
     """Return the type of what a metric got, where that is the whole output of one step."""
     got, output = given.got, given.cell.output
     whole = got is output or (isinstance(got, str | int | float) and type(got) is type(output) and got == output)
-    return given.cell.answer if whole else None
+    return given.answer if whole else None
 
 
 def expected_of(answer: AnswerType | None, expected: Any) -> Any:

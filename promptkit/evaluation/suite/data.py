@@ -19,7 +19,9 @@ from promptkit.engine.spec import ClosedModel
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest, place
 from promptkit.project_code.reference import guarded
+from promptkit.storage.hashes import content_key
 from promptkit.storage.rows import read_numbered
+from promptkit.storage.strict_json import json_bytes
 
 SHARE_DIGITS = 2**32
 ROW_KEY_BYTES = 16
@@ -191,7 +193,7 @@ class Data:
         """Return where in [0, 1) a row falls: by its content, so that equal rows are on one side wherever they lie."""
         own = row.fields.get(self.spec.cluster) if self.spec.cluster else None
         told = row_content(row.fields if own is None else {"cluster": own})
-        digest = hashlib.blake2b(told, digest_size=4, salt=salt.to_bytes(8, "big", signed=True)).digest()
+        digest = content_key(told, 4, salt=salt.to_bytes(8, "big", signed=True))
         return int.from_bytes(digest, "big") / SHARE_DIGITS
 
     def _sampled(self, size: int) -> Iterator[DataRow]:
@@ -210,12 +212,9 @@ class Data:
         return all(key in row.fields and _filter_text(row.fields[key]) == value for key, value in self.only)
 
 
-_encode_sorted = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
-
-
 def row_content(fields: Mapping[str, Any]) -> bytes:
-    """Return what a row holds, the order of its fields left aside."""
-    return _encode_sorted(fields).encode("utf-8", "surrogatepass")
+    """Return the content of a row, the order of its fields left aside."""
+    return json_bytes(fields, sort_keys=True)
 
 
 class RowsHash:
@@ -237,7 +236,7 @@ class RowsHash:
 
 def row_key(fields: Mapping[str, Any]) -> bytes:
     """Return what tells a row from others by all that it holds."""
-    return hashlib.blake2b(row_content(fields), digest_size=ROW_KEY_BYTES).digest()
+    return content_key(row_content(fields), ROW_KEY_BYTES)
 
 
 def _filter_text(value: Any) -> str:

@@ -5,7 +5,6 @@ A variant is the target under one configuration: those that a suite names, times
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +18,10 @@ from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.single_step import find_step, pipeline_up_to, single_step_pipeline
 from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, place
-from promptkit.evaluation.cells.cell import content_hash
+from promptkit.evaluation.cells.keys import content_hash
 from promptkit.project import Project
 from promptkit.project_code.reference import CodeUse
+from promptkit.storage.hashes import content_key
 from promptkit.storage.models import Problems
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Measure:
     def key(self) -> str:
         """What tells its scores from those that another measure gives to the same answers to the same rows."""
         text = json.dumps([self.metric.key, *self.texts], sort_keys=True, default=str)
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=MEASURE_KEY_BYTES).hexdigest()
+        return content_key(text, MEASURE_KEY_BYTES).hex()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,7 +128,7 @@ def _middle(kind: str, failure: ErrorCase, view: RunView) -> list[tuple[str, str
     """Return what was expected and what came, or why nothing did, each with how it looks; nothing of a pair."""
     expected = (value_line(failure.expected), "green")
     if kind in ("unparsed", "truncated"):
-        reply = reply_of(view.trace(failure.cell.cell))
+        reply = reply_of(view.trace(failure.cell.number))
         return [expected, (one_line(failure.why) if reply is None else f"“{one_line(reply)}”", "yellow")]
     if kind in NOT_THE_PROMPTS:
         return [(one_line(failure.why), "yellow")]

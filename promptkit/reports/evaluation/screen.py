@@ -124,7 +124,7 @@ class EvaluationScreen:
         yield Text("  " + " · ".join(self._spent()), style="dim")
         means: list[dict[str, Any]] = [
             {"name": each.variant.name, "metrics": self._means[each.variant.name]}
-            for each in self._evaluation.execution.contenders
+            for each in self._evaluation.execution.variants
             if len(self._means.get(each.variant.name, ())) == len(self._evaluation.suite.measures)
         ]
         if any(metric["n"] for each in means for metric in each["metrics"].values()):
@@ -152,7 +152,7 @@ class EvaluationScreen:
         """Yield what the cells took, and how many have no answer that can be read."""
         from promptkit.evaluation.summary import live_cost
 
-        contenders = self._evaluation.execution.contenders
+        contenders = self._evaluation.execution.variants
         tallies = [each.tally for each in contenders]
         spent = [tally.spent for tally in tallies]
         yield calls_text(sum(each.calls for each in spent), sum(each.cached for each in spent))

@@ -149,7 +149,7 @@ def _opened_row(view: RunView, cells: Sequence[Cell]) -> dict[str, Any]:
                 "tokens_in": cell.tokens_in,
                 "tokens_out": cell.tokens_out,
                 "seconds": cell.seconds,
-                "trace": view.trace(cell.cell),
+                "trace": view.trace(cell.number),
             }
             for cell in cells
         ],

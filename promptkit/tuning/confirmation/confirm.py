@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from promptkit.storage.hashes import content_key
 from promptkit.tuning.confirmation.verdict import (
     SMALLEST_GAIN,
     VerdictOutcome,
@@ -85,13 +85,13 @@ class Confirmation:
 
 def pair_key(start: bytes, pick: bytes) -> bytes:
     """Return what tells the pair that is compared from others."""
-    return hashlib.blake2b(start + pick, digest_size=KEY_BYTES).digest()
+    return content_key(start + pick, KEY_BYTES)
 
 
 def holdout_key(ground: DataSplit) -> bytes:
     """Return what tells the confirm rows from others: what the target is given of each, in whatever order."""
     told = sorted(row_content(ground.rows[place].inputs[0]) for place in ground.confirm)
-    return hashlib.blake2b(json.dumps(told).encode(), digest_size=KEY_BYTES).digest()
+    return content_key(json.dumps(told), KEY_BYTES)
 
 
 async def confirm(

@@ -250,5 +250,5 @@ def _cell_view(row: BoundRow, cell: RowResult, aim: str, variant: str) -> Cell:
         problem=cell.problem,
         scores={aim: Score(cell.score)},
         steps=cell.steps,
-        cell=cell.numbers[0],
+        number=cell.numbers[0],
     )

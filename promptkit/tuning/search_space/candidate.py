@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from promptkit.storage.hashes import content_key
 
 if TYPE_CHECKING:
     from promptkit.tuning.progress import TuningProgress
@@ -55,7 +56,7 @@ class Candidate:
     def __post_init__(self) -> None:
         # Once, for it is asked for with every cell.
         text = json.dumps(self.changes, sort_keys=True, ensure_ascii=False)
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).hexdigest()
+        digest = content_key(text, KEY_BYTES).hex()
         object.__setattr__(self, "key", digest)
 
     @property

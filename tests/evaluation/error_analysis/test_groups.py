@@ -96,7 +96,7 @@ def labelled(row: int, expected: str, got: str, text: str = "some text", **more:
         flag=flag,
         problem=problem,
         scores=scores,
-        cell=row,
+        number=row,
     )
 
 
@@ -203,7 +203,7 @@ def test_answers_that_are_no_labels_are_a_pair_only_where_they_are_confused_agai
         scores = {"accuracy": Score(0.0)}
         fields = {"text": f"t {row}"}
         return Cell(
-            variant="short", row=row, repeat=0, fields=fields, output=got, expect=expected, scores=scores, cell=row
+            variant="short", row=row, repeat=0, fields=fields, output=got, expect=expected, scores=scores, number=row
         )
 
     cells = [exact(1, "4", "5"), exact(2, "4", "5"), exact(3, "6", "7"), exact(4, "word " * 30, "x")]

@@ -85,7 +85,7 @@ def test_expected_tests_that_are_no_text_are_an_error_before_the_run() -> None:
     assert metric("code").wrong_expected(TESTS) is None
 
 
-CELL = given("got", "wanted", row={"text": "hi"}, steps={"mood": "bad"}, trace=lambda: {"name": "run"})
+CELL = given("got", "wanted", row={"text": "hi"}, steps={"mood": "bad"}, read_trace=lambda: {"name": "run"})
 
 
 def mine(folder: Folder, source: str, function: str = "metrics/mine.py:score", **parameters: Any) -> Metric:

@@ -1,0 +1,105 @@
+"""Keys that tell cells apart: of a target's files, of a variant, and of a cell."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptkit.engine.dependencies import files_of
+from promptkit.engine.pipeline import Pipeline
+from promptkit.project import LIBRARY
+from promptkit.storage.files import SETTINGS_FILE, read_bytes
+from promptkit.storage.hashes import content_key
+from promptkit.storage.strict_json import json_bytes
+from promptkit.storage.yaml import load_file
+
+if TYPE_CHECKING:
+    from promptkit.evaluation.suite.suite import Variant
+    from promptkit.runtimes.base import Model
+
+# Keys are hashed in the order in which they stand: it is that in which labels and examples are shown.
+_CELL_VERSION = 1  # of what a cell means: a change here makes all cells new
+_IGNORED_PIPELINE_KEYS = ("name", "about", "cases", "tune")
+_HASHED_SETTINGS = ("model", "defaults", "feeds")
+
+
+def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
+    """Return the key of all files that a target reads: prompts with parents, layouts, techniques, tools …
+
+    `settings` is plain data that says how it was read.
+    """
+    contents = sorted((_portable_name(path, pipeline), _hashed_content(path, pipeline)) for path in files_of(pipeline))
+    parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in contents)
+    return content_key(b"".join([json.dumps(settings, default=str).encode("utf-8", "surrogatepass"), *parts]))
+
+
+def variant_key(variant: Variant, models: Mapping[str | None, Model], *, exact: bool) -> bytes:
+    """Return the key of a variant: all that the target can read, but for the row.
+
+    These are its files as they were read, its settings, and the models by their digests. `exact` cells were asked one
+    at a time.
+    """
+    content = {
+        "version": [_CELL_VERSION, version("promptkit")],
+        "target": [variant.pipeline.name, *variant.pipeline.steps],
+        "files": variant.content.hex(),
+        "sets": without_timeouts(variant.sets),
+        "counted": variant.counted,
+        "models": sorted([str(name), model.reference, model.digest] for name, model in models.items()),
+        "exact": exact,
+    }
+    return content_key(json.dumps(content, default=str))
+
+
+def without_timeouts(settings: Any) -> Any:
+    """Return settings without the time limit of a request, on which no answer depends.
+
+    They are those of a step, of `defaults`, or changes by their paths (`STEP.options`, `STEP.options.timeout`).
+    """
+    if not isinstance(settings, Mapping):
+        return settings
+    kept: dict[str, Any] = {}
+    for name, value in settings.items():
+        if str(name).rpartition(".")[2] == "options" and isinstance(value, Mapping) and "timeout" in value:
+            value = {key: option for key, option in value.items() if key != "timeout"}
+            if not value:
+                continue
+        if not str(name).endswith("options.timeout"):
+            kept[name] = value
+    return kept
+
+
+def _portable_name(path: Path, pipeline: Pipeline) -> str:
+    """Return a file's path in a form that is the same wherever a project lies."""
+    for folder in (pipeline.project.root.resolve(), LIBRARY):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return path.name
+
+
+def _hashed_content(path: Path, pipeline: Pipeline) -> bytes:
+    """Return the part of a file that a cell can depend on: not, for one, a pipeline's pinned cases."""
+    if not os.path.isfile(path):
+        return b""
+    is_pipeline = path.suffix in (".yaml", ".yml") and path == pipeline.file.resolve()
+    if not (is_pipeline or path.name == SETTINGS_FILE):
+        return read_bytes(path)
+    value = load_file(path).value or {}
+    if is_pipeline:
+        kept = {key: part for key, part in value.items() if key not in _IGNORED_PIPELINE_KEYS}
+        steps = (kept.get("steps") or {}).items()
+        kept["steps"] = {name: without_timeouts(step) for name, step in steps if name in pipeline.steps}
+    else:
+        kept = {key: value[key] for key in _HASHED_SETTINGS if key in value}
+    if (defaults := without_timeouts(kept.pop("defaults", {}))) != {}:
+        kept["defaults"] = defaults
+    return json.dumps(kept, default=str).encode("utf-8", "surrogatepass")
+
+
+def cell_key(variant: bytes, inputs: Mapping[str, Any], sample: str) -> bytes:
+    """Return the key of a cell: its variant, what the target takes of its row, and its sample."""
+    return content_key(variant + json_bytes([inputs, sample], default=str))
