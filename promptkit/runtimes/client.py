@@ -16,13 +16,12 @@ from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, R
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.control_tokens import without_control_tokens
 from promptkit.runtimes.serialization import reply_from, reply_record, request_key
+from promptkit.storage.strict_json import compact
 
 if TYPE_CHECKING:
     from promptkit.runtimes.replay import Recorder
 
 T = TypeVar("T")
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 DEADLINE = 600.0
@@ -236,7 +235,7 @@ class Client:
             async with self._limiter:
                 reply = await self._answered(request, tell, seconds)
                 # Kept within its place: what a killed process must ask again is never more than the limit.
-                await store.keep(key, _encode(reply_record(reply)))
+                await store.keep(key, compact(reply_record(reply)))
             return reply
 
         reply, shared = await self._flights.join(key, send, on_text)

@@ -30,7 +30,7 @@ from promptkit.errors import (
     ServerFailed,
 )
 from promptkit.runtimes.api_keys import Redactor
-from promptkit.storage.strict_json import refuse_constant, refuse_repeated_keys
+from promptkit.storage.strict_json import fast_json, json_bytes, refuse_constant, refuse_repeated_keys
 
 BODY_LIMIT = 64 * 2**20
 LONGEST_CODING_SHOWN = 80
@@ -229,7 +229,6 @@ def fault(error: Exception, place: str) -> PromptkitError:
 
 
 _from_json = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=refuse_repeated_keys).decode
-_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def status_error(status: int, headers: Mapping[str, str], said: str, place: str) -> RuntimeFailure:
@@ -345,7 +344,9 @@ class Server:
     def parse(self, text: bytes) -> Any:
         """Return strict JSON's value. Raises BadReply for anything else, such as NaN or a repeated key."""
         try:
-            return _from_json(text.decode())
+            decoded = text.decode()
+            value = fast_json(decoded)
+            return _from_json(decoded) if value is None else value
         except (ValueError, RecursionError):
             start = self.redactor.quote(text)
             raise BadReply(
@@ -357,7 +358,7 @@ class Server:
         headers, content = dict(self._headers), None
         if body is not None:
             headers["Content-Type"] = "application/json"
-            content = _to_json(body).encode()
+            content = json_bytes(body, errors="strict")
         url = path if "://" in path else self._base + path
         try:
             sent = await self._sender.send(method, url, headers=headers, content=content, timeout=self._timeout)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from promptkit.runtimes.base import Alternative, Message, Model, Reply, Request, Token
 from promptkit.runtimes.control_tokens import holds_control_tokens
 from promptkit.runtimes.reply_reader import MOST_FLOAT, checked_reply, logprob, number_between, token_count
+from promptkit.storage.strict_json import json_bytes
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -43,8 +44,7 @@ def to_json(record: object) -> str:
 def request_key(request: Request, digest: str) -> str:
     """Return the SHA-256 of a request to the model of that digest; no two different requests share one."""
     marks = [AS_TEXT] if holds_control_tokens(request) else []
-    text = to_json([KEY_VERSION, digest, request_record(request), *marks])
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(json_bytes([KEY_VERSION, digest, request_record(request), *marks])).hexdigest()
 
 
 def request_record(request: Request) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Final
 
 from promptkit.errors import DamagedRecord
 from promptkit.storage.database import Database
@@ -39,7 +39,7 @@ class CachedReplies:
     def find(self, key: str) -> str | None:
         """Return what was kept under `key` last; None where there is nothing, or what is damaged."""
         digest = content_key(key)
-        found = self._database.look(lambda connection: self._find(connection, digest))
+        found = self._database.look(lambda connection: self._index.newest(connection, digest, "value"))
         if found is None:
             return None
         self._used.add(digest)
@@ -86,13 +86,6 @@ class CachedReplies:
         connection.executemany("insert into answers values (?, ?, ?)", numbered)
         self._uncounted += sum(len(value) for _, value in rows)
         self._count(connection)
-
-    def _find(self, connection: sqlite3.Connection, key: bytes) -> tuple[int, Any] | None:
-        for number in reversed(self._index.find(connection, [key])):
-            rows = connection.execute("select value from answers where number = ? and key = ?", (number, key))
-            for (value,) in rows:
-                return number, value
-        return None
 
     def _count(self, connection: sqlite3.Connection) -> None:
         """Count what was written and remove what is too much, from time to time."""

@@ -18,6 +18,9 @@ MOST_ROWS: Final = 32_768
 SHARE: Final = 4
 """How many rows wait before they are put into the index: a quarter of those that are in it, within these bounds."""
 
+FINDS_BETWEEN: Final = 32
+"""Looks at single rows between two at the state of the index, which costs more than the look itself."""
+
 MOST_NUMBER: Final = 2**62
 """The largest number that a row can have been given."""
 
@@ -34,6 +37,14 @@ class KeyIndex:
     def __init__(self, table: str) -> None:
         assert table in TABLES, "each connection has temporary tables for these"
         self._table = table
+        self._finds = 0
+        self._newest = (
+            f"select number, {{}} from {table} where key = ?2 and number in ("
+            f"select number from {table}_index where prefix = ?1"
+            f" union all select number from temp.{table}_tail where prefix = ?1"
+            f" union all select number from {table} where key = ?2"
+            f" and number > (select last from temp.tails where source = '{table}')) order by number desc limit 1"
+        )
         self._look = (
             "select (select last from indexed where source = ?),"
             f" (select coalesce(max(number), 0) from {table}), indexed, last from temp.tails where source = ?"
@@ -51,6 +62,19 @@ class KeyIndex:
             )
             found.update(number for (number,) in connection.execute(query, some + some))
         return sorted(found)
+
+    def newest(self, connection: sqlite3.Connection, key: bytes, column: str) -> tuple[int, Any] | None:
+        """Return the number and a column of the newest row of a key, in one statement; for one thread at a time.
+
+        The few rows that were added since the last look at the index are read one by one.
+        """
+        if self._finds % FINDS_BETWEEN == 0:
+            self._catch_up(connection)
+        self._finds += 1
+        found: tuple[int, Any] | None = connection.execute(
+            self._newest.format(column), (key[:PREFIX_BYTES], key)
+        ).fetchone()
+        return found
 
     def last(self, connection: sqlite3.Connection) -> int:
         """Return the last number that was given to a row, though the row may be gone."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sqlite3
 import time
@@ -123,7 +122,7 @@ class Store:
 
     def begin_run(self, kind: str, target: str, *, model: Mapping[str, Any], inputs: Any = None) -> int:
         """Begin a run (kind: run, batch, eval, tune) and return its number."""
-        row = (kind, target, "running", _json(model), _json(inputs), time.time(), None, "{}")
+        row = (kind, target, "running", compact(model), compact(inputs), time.time(), None, "{}")
 
         def change(connection: sqlite3.Connection) -> int | None:
             number = connection.execute("insert into runs values (null, ?, ?, ?, ?, ?, ?, ?, ?)", row).lastrowid
@@ -137,11 +136,11 @@ class Store:
 
     def update_run(self, run: int, record: Mapping[str, Any]) -> None:
         """Set what a run has given so far; it goes on."""
-        self._execute("update runs set record = ? where number = ?", (_json(record), run))
+        self._execute("update runs set record = ? where number = ?", (compact(record), run))
 
     def end_run(self, run: int, status: str, record: Mapping[str, Any]) -> None:
         """Set how a run ended and what it gave."""
-        row = (status, _json(record), time.time(), run)
+        row = (status, compact(record), time.time(), run)
 
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("update runs set status = ?, record = ?, ended = ? where number = ?", row)
@@ -158,7 +157,7 @@ class Store:
     async def save_calls(self, run: int, calls: Iterable[Mapping[str, Any]]) -> None:
         """Add calls to a run, in their order; returns once they are on disk."""
         waiting = iter(calls)
-        while rows := [(run, _json(call)) for call in islice(waiting, CALLS_AT_ONCE)]:
+        while rows := [(run, compact(call)) for call in islice(waiting, CALLS_AT_ONCE)]:
             await asyncio.wrap_future(self._database.write(partial(_add_calls, rows)))
 
     def calls(self, run: int) -> list[dict[str, Any]]:
@@ -202,7 +201,7 @@ class Store:
         """Keep the last result of a pinned case of `target`."""
         self._execute(
             "insert into cases values (?, ?, ?) on conflict (target, name) do update set record = excluded.record",
-            (target, case, _json(record)),
+            (target, case, compact(record)),
         )
 
     def remembered(self, target: str, case: str) -> dict[str, Any] | None:
@@ -271,10 +270,6 @@ def _run(row: tuple[Any, ...]) -> Run:
     for name, kept in (("model", model), ("inputs", inputs), ("record", record)):
         columns[name] = read_json(kept, f"runs {number}, `{name}`")
     return Run(number=number, **check_shape(columns, RunShape, f"runs {number}"))
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _make_folder(folder: Path) -> None:

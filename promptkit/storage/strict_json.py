@@ -6,13 +6,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 import orjson
 
 MAX_DIGITS = 255
 """So many characters a whole number may have in a file: a longer one, in hexadecimal, may not fit a float."""
 
+_LARGEST: Final = 2.0**63
 _SMALL_NUMBER = re.compile(rb"[0-9]e-")
 _SURROGATE = re.compile(r"\\[uU][dD][89a-fA-F]")
 
@@ -24,8 +25,8 @@ def parse_json(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
-    if (row := _plain_row(text)) is not None:
-        return row
+    if (value := fast_json(text)) is not None:
+        return value
     try:
         value = json.loads(
             text,
@@ -56,10 +57,17 @@ def compact(value: Any) -> str:
     return encoded.decode("ascii")
 
 
-def json_bytes(value: Any, *, sort_keys: bool = False, default: Callable[[Any], Any] | None = None) -> bytes:
-    """Return data as JSON in few bytes of UTF-8, half characters kept: what keys are made of.
+def json_bytes(
+    value: Any,
+    *,
+    sort_keys: bool = False,
+    default: Callable[[Any], Any] | None = None,
+    errors: Literal["surrogatepass", "strict"] = "surrogatepass",
+) -> bytes:
+    """Return data as JSON in few bytes of UTF-8, as keys and requests are made of.
 
-    `default` is as in `json.dumps`. Raises ValueError for a number that JSON has not.
+    `default` is as in `json.dumps`, `errors` as in `str.encode`: it decides on half characters. Raises ValueError for a
+    number that JSON has not.
     """
     encoded = _encoded(value, _AS_JSON_DOES | orjson.OPT_SORT_KEYS if sort_keys else _AS_JSON_DOES)
     if encoded is not None:
@@ -67,7 +75,7 @@ def json_bytes(value: Any, *, sort_keys: bool = False, default: Callable[[Any], 
     text = json.dumps(
         value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys, default=default
     )
-    return text.encode("utf-8", "surrogatepass")
+    return text.encode("utf-8", errors)
 
 
 def trace_bytes(trace: Any) -> bytes:
@@ -91,27 +99,32 @@ def _encoded(value: Any, option: int) -> bytes | None:
     return encoded
 
 
-def _plain_row(text: str) -> dict[str, Any] | None:
-    """Return a flat JSON object of texts, whole numbers and truth values, read by orjson; None for anything else.
-
-    A key that is given twice shows in the number of quotation marks, where no text holds any.
-    """
+def fast_json(text: str) -> Any:
+    """Return a value read by orjson, or None where it may not be what `json` reads, or a key may stand twice."""
     if "\\" in text:
         return None
     try:
-        row = orjson.loads(text)
-    except ValueError:
+        value = orjson.loads(text)
+        return value if _quotes(value) == text.count('"') else None
+    except (ValueError, RecursionError):
         return None
-    if type(row) is not dict:
-        return None
-    texts = 0
-    for value in row.values():
-        kind = type(value)
-        if kind is str:
-            texts += 1
-        elif kind is not int and kind is not bool and value is not None:
-            return None
-    return row if text.count('"') == 2 * (len(row) + texts) else None
+
+
+def _quotes(value: Any) -> int:
+    """Return how many quotation marks a value has as JSON, where no text holds any: fewer where a key stood twice.
+
+    Raises ValueError for a number that may have been whole, and too large for orjson.
+    """
+    kind = type(value)
+    if kind is str:
+        return 2
+    if kind is dict:
+        return 2 * len(value) + sum(map(_quotes, value.values()))
+    if kind is list:
+        return sum(map(_quotes, value))
+    if kind is float and not -_LARGEST < value < _LARGEST:
+        raise ValueError
+    return 0
 
 
 def plain(value: Any) -> Any:
