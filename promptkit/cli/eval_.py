@@ -235,7 +235,7 @@ async def run_suite(suite: Suite, asking: ModelOptions, wanted: EvalArguments) -
             models=session.models,
             store=session.store,
             options=options,
-            judging=wanted.judging,
+            rules=wanted.judging,
             against=find_baseline(wanted, suite, session.store, progress),
             notes=seen,
         )

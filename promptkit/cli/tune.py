@@ -131,7 +131,7 @@ def tune(
     with frozen_files():
         found = load_tuning_suite(target, suite, sets=asking.sets, run_code=not dry_run)
     if apply:
-        check_replaceable(found.wanted.target, found.project)
+        check_replaceable(found.source.target, found.project)
     if dry_run and not show_code(found, asking, json=json):
         return
     ended = run_to_end(run_tuning(found, asking, wanted))
@@ -297,7 +297,7 @@ def show_next(tuned: TuningResult, typed: Sequence[str], suite: Suite, *, model:
         values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
         typed_run = join(["promptkit", "run", file, *values, *command_options(model=model)])
         note(f"  {typed_run}  # what was found{'' if values else ', on its example'}")
-        target = suite.wanted.target
+        target = suite.source.target
         may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record["written"]) == 1)
         if record["verdict"] == "improved" and not applying and may_apply:
             note(f"  {join([*typed, '--apply'])}  # the same again, to replace the original")

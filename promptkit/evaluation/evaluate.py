@@ -1,4 +1,4 @@
-"""A suite from beginning to end: its data counted, its cells had, its numbers said, and all of it kept."""
+"""The evaluation of a suite: counts its data, runs its cells, summarizes and keeps the result."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
 KIND = "eval"
 FIRST_ROWS = 50
-"""How many rows are looked at before anything is asked: if all are wrong, it is the suite that is."""
+"""Rows that are checked before anything is asked: if all are wrong, the suite is."""
 
 RECENT_RUNS = 20
-"""How many runs back the one before a change is looked for."""
+"""Earlier runs among which the last one before a change is looked for."""
 
 Status = Literal["done", "incomplete", "interrupted", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
-    """A run of a suite that ended. `record` is what `--json` prints, `failure` the first reason for a missing cell.
+    """A finished run of a suite. `record` is the output of `--json`, `failure` the first reason for a missing cell.
 
-    `wrong` cells are of rows that are wrong. `notices` are what the runs had to say that were made this time.
+    `wrong` cells belong to invalid rows. `notices` are those of the requests that were made this time.
     """
 
     number: int
@@ -56,10 +56,10 @@ class EvalResult:
 
 
 class Evaluation:
-    """One run of a suite, which may be looked at while it goes on. Make it where the event loop runs.
+    """One run of a suite, which may be read while it goes on. Make it where the event loop runs.
 
-    `against` is what its record compares it with, beside what its thresholds name; `notes` are to be known of the run.
-    Raises InputError for data that cannot be read or that has no row which can be used.
+    `against` is the baseline of its record's comparison, besides those that its thresholds name; `notes` go into the
+    record. Raises InputError for data that cannot be read or that has no row which can be used.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Evaluation:
         models: Models,
         store: Store,
         options: EvalOptions | None = None,
-        judging: ReportRules | None = None,
+        rules: ReportRules | None = None,
         against: RunRows | None = None,
         notes: Sequence[str] = (),
         on_saved: Callable[[], None] | None = None,
@@ -78,7 +78,7 @@ class Evaluation:
         self.against = against
         self.counted: DataCount = suite.data.count()
         self.options = options or EvalOptions()
-        self.judging = judging or ReportRules()
+        self.rules = rules or ReportRules()
         self.execution = Execution(
             suite,
             counted=self.counted,
@@ -97,26 +97,27 @@ class Evaluation:
         self._started = time.monotonic()
 
     async def open(self) -> Model:
-        """Open the models and return the baseline's; nothing is asked. Raises what their absence raises.
+        """Open the models and return the baseline's; nothing is asked.
 
-        Raises InputError for a threshold that compares with a file that is no baseline.
+        Raises RuntimeFailure where a model is not there, and InputError for a threshold that compares with a file that
+        is not a baseline.
         """
         self.model = await self.execution.open()
-        self._references = threshold_baselines(self.suite, self._store, self._models_told())
+        self._references = threshold_baselines(self.suite, self._store, self._model_record())
         return self.model
 
     async def run(self) -> EvalResult:
-        """Have every cell, and return what they say; cancelled, it leaves the run `interrupted`.
+        """Run every cell, and return the result; cancelled, it leaves the run `interrupted`.
 
         Raises StoreFailed, and InputError where the suite can take none of the first rows.
         """
         model = self.model or await self.open()
         if wrong := row_problems(self.suite, FIRST_ROWS):
             raise InputError(wrong)
-        told = {"reference": model.reference, "digest": model.digest}
+        answered_by = {"reference": model.reference, "digest": model.digest}
         self._store.close_dead_runs()
         self._before = self._changed_since()
-        self.number = self._store.begin_run(KIND, self.suite.name, model=told, inputs=self.settings())
+        self.number = self._store.begin_run(KIND, self.suite.name, model=answered_by, inputs=self.settings())
         self._started = time.monotonic()
         try:
             with frozen_files():
@@ -138,7 +139,7 @@ class Evaluation:
         return self._end("incomplete" if self.execution.lacks() else "done")
 
     def _changed_since(self) -> int | None:
-        """Return the suite's last run, where it asked something else of the same model in the same way."""
+        """Return the number of the suite's last run, where only the target has changed since."""
         now, digest = self.settings(), self.model.digest if self.model else ""
         for run in self._store.runs(kind=KIND, target=self.suite.name, limit=RECENT_RUNS):
             was = run.inputs or {}
@@ -147,7 +148,7 @@ class Evaluation:
         return None
 
     def settings(self) -> dict[str, Any]:
-        """Return how the run is made: what two runs that are compared must share, and what builds its metrics."""
+        """Return the run's settings: those that compared runs must share, and those that build its metrics again."""
         suite, options = self.suite, self.options
         return {
             "file": suite.file.name,
@@ -156,14 +157,12 @@ class Evaluation:
             "data": self.counted.hash,
             "rows": self.counted.rows,
             "cluster": suite.data.spec.cluster,
-            "metrics": [each.name for each in suite.measures],
-            "keys": {each.name: each.key for each in suite.measures},
-            "kinds": {each.name: kind_record(each.metric) for each in suite.measures},
-            "variants": {each.name: dict(each.sets) for each in suite.variants},
-            "contents": {each.name: each.content.hex() for each in suite.variants},
-            "fallbacks": {
-                each.variant.name: [asdict(one) for one in each.fallbacks] for each in self.execution.variants
-            },
+            "metrics": [measure.name for measure in suite.measures],
+            "keys": {measure.name: measure.key for measure in suite.measures},
+            "kinds": {measure.name: kind_record(measure.metric) for measure in suite.measures},
+            "variants": {variant.name: dict(variant.sets) for variant in suite.variants},
+            "contents": {variant.name: variant.content.hex() for variant in suite.variants},
+            "fallbacks": {run.variant.name: [asdict(one) for one in run.fallbacks] for run in self.execution.variants},
             "set": list(suite.sets),
             "repeat": suite.repeat,
             "exact": options.exact,
@@ -172,12 +171,12 @@ class Evaluation:
         }
 
     def so_far(self) -> dict[str, Any]:
-        """Return the record of the run as it is now; its intervals do not hold for one who stops when they please."""
+        """Return the record of the run as it is now. Its intervals do not hold if they decide when to stop."""
         return self._record("running", ReportRules(so_far=True))
 
     def _end(self, status: Status) -> EvalResult:
-        judging = self.judging if status in ("done", "incomplete") else ReportRules(so_far=True)
-        record = self._record(status, judging)
+        rules = self.rules if status in ("done", "incomplete") else ReportRules(so_far=True)
+        record = self._record(status, rules)
         self._store.end_run(self.number, status, record)
         progress = self.execution.progress
         return EvalResult(
@@ -190,10 +189,10 @@ class Evaluation:
             notices=tuple(self.execution.notices),
         )
 
-    def _record(self, status: str, judging: ReportRules) -> dict[str, Any]:
+    def _record(self, status: str, rules: ReportRules) -> dict[str, Any]:
         execution, settings = self.execution, self.settings()
-        said = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, judging)
-        variants = [{**each, "fallbacks": settings["fallbacks"][each["name"]]} for each in said["variants"]]
+        summary = summarize(self.suite, execution.variants, execution.clusters.array(), self.counted.rows, rules)
+        variants = [{**variant, "fallbacks": settings["fallbacks"][variant["name"]]} for variant in summary["variants"]]
         return {
             "run": self.number,
             "suite": self.suite.name,
@@ -201,7 +200,7 @@ class Evaluation:
             "target": self.suite.target,
             "status": status,
             "model": {
-                **self._models_told(),
+                **self._model_record(),
                 "why": self._models.why(self.execution.model_name),
                 "replayed": self._models.replayed(self.execution.model_name),
             },
@@ -214,10 +213,10 @@ class Evaluation:
             "before": self._before,
             "notes": list(self._notes),
             **({"defects": defects} if (defects := execution.progress.defects.record()) else {}),
-            **said,
+            **summary,
             "variants": variants,
-            "comparisons": self._with_sameness(said["comparisons"]),
-            **self._gated(said["variants"], judging),
+            "comparisons": self._with_sameness(summary["comparisons"]),
+            **self._gated(summary["variants"], rules),
         }
 
     def _with_sameness(self, comparisons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -226,32 +225,35 @@ class Evaluation:
         if run is None:
             return []
         view = StoredRun(self._store, run)
-        same = {pair: sent_the_same(view, *pair) for pair in {(each["a"], each["b"]) for each in comparisons}}
-        return [{**each, "same_requests": same[each["a"], each["b"]]} for each in comparisons]
+        same = {
+            pair: sent_the_same(view, *pair)
+            for pair in {(comparison["a"], comparison["b"]) for comparison in comparisons}
+        }
+        return [{**comparison, "same_requests": same[comparison["a"], comparison["b"]]} for comparison in comparisons]
 
-    def _models_told(self) -> dict[str, Any]:
+    def _model_record(self) -> dict[str, Any]:
         """Return the default model, and others that the first variant's steps name, by their digests."""
         if self.model is None:
             return {"reference": "", "digest": ""}
         answered = self.execution.variants[0].runner.session.answered.values()
-        others = {each.reference: each.digest for each in answered if each.reference != self.model.reference}
-        told = {"reference": self.model.reference, "digest": self.model.digest}
-        return {**told, "others": others} if others else told
+        others = {model.reference: model.digest for model in answered if model.reference != self.model.reference}
+        record = {"reference": self.model.reference, "digest": self.model.digest}
+        return {**record, "others": others} if others else record
 
-    def _gated(self, variants: Sequence[Mapping[str, Any]], judging: ReportRules) -> dict[str, Any]:
-        """Return what a run that ended says of its thresholds, and against what it was to be compared with."""
+    def _gated(self, variants: Sequence[Mapping[str, Any]], rules: ReportRules) -> dict[str, Any]:
+        """Return the results of a finished run's thresholds, and of the comparison that was asked for."""
         run = self._store.run(str(self.number))
-        if judging.so_far or run is None or self.model is None:
+        if rules.so_far or run is None or self.model is None:
             return {"missing_allowed": False, "thresholds": [], "against": None}
         settings, baseline = self.settings(), self.execution.variants[0]
         beside = Beside(
             self.suite,
             StoredRun(self._store, run),
             rows=self.counted.rows,
-            model=self._models_told(),
+            model=self._model_record(),
             exact=settings["exact"],
             in_flight=settings["in_flight"],
-            allow_missing=judging.allow_missing,
+            allow_missing=rules.allow_missing,
         )
         gated = ThresholdInput(
             suite=self.suite,
@@ -264,19 +266,19 @@ class Evaluation:
             references=self._references,
         )
         return {
-            "missing_allowed": all(gated.may_lack(each["missing"] + _unscored(each)) for each in variants),
+            "missing_allowed": all(gated.may_lack(variant["missing"] + _unscored(variant)) for variant in variants),
             "thresholds": check_thresholds(gated),
-            "against": None if self.against is None else beside.record(self.against, smallest=judging.smallest),
+            "against": None if self.against is None else beside.record(self.against, smallest=rules.smallest),
         }
 
 
 def _unscored(variant: Mapping[str, Any]) -> int:
-    """Return how many answers of a variant have no score by the metric that lacks most."""
+    """Return the number of a variant's answers without a score, by the metric that lacks most."""
     return max((metric["unscored"] for metric in variant["metrics"].values()), default=0)
 
 
 def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[str]:
-    """Return which techniques saw rows of the suite when they were prepared: on these they look better than they are.
+    """Return the techniques that were prepared on rows of the suite, where they look better than they are.
 
     Raises InputError where there are any and they are not to be allowed.
     """
@@ -285,5 +287,5 @@ def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[str]:
     found = contaminated_rows(suite)
     if found and not allow:
         hint = "evaluate on other rows, or add --allow-seen, which marks the result"
-        raise InputError(Problem(told, suite.data.where.file, suite.data.where.line, hint=hint) for told in found)
+        raise InputError(Problem(line, suite.data.where.file, suite.data.where.line, hint=hint) for line in found)
     return found

@@ -69,14 +69,14 @@ _NOTES = {
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """The metrics of a run in the suite's order; `gone` says of those that cannot be built any more why."""
+    """The metrics of a run in the suite's order; `gone` has the reasons for those that cannot be built any more."""
 
     metrics: Mapping[str, Metric]
     gone: Mapping[str, str]
 
 
 def kind_record(metric: Metric) -> dict[str, Any]:
-    """Return what builds a metric again, as JSON; with the labels that the answer's type has, where it tells them."""
+    """Return the JSON that builds a metric again, with the labels of the answer's type, where it has any."""
     labels = {"labels": list(metric.declared)} if metric.declared else {}
     return {"kind": metric.kind, "parameters": metric.parameters.model_dump(mode="json", by_alias=True), **labels}
 
@@ -105,7 +105,7 @@ def build_metrics(view: StoredRun, project: Project) -> RunMetrics:
 
 
 def _usable_score(metric: Metric, score: Score) -> Score:
-    """Return a kept score, a missing one where the metric cannot make its numbers of what was kept."""
+    """Return a kept score, a missing one where the metric cannot make its numbers of it."""
     try:
         return checked_score(metric, score)
     except Exception as error:
@@ -128,7 +128,7 @@ def recomputed_record(view: StoredRun, project: Project) -> dict[str, Any]:
             if name in built.metrics
         }
         tallies[cell.variant].put(index, cell, known=False)
-    told = _NOTES.get(view.status, "the run was killed: this is what it had by then")
+    note = _NOTES.get(view.status, "the run was killed: these are the cells that it had by then")
     return {
         "run": view.number,
         "suite": view.suite,
@@ -156,7 +156,7 @@ def recomputed_record(view: StoredRun, project: Project) -> dict[str, Any]:
         "missing_allowed": False,
         "thresholds": [],
         "against": None,
-        "notes": [told, *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items())],
+        "notes": [note, *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items())],
     }
 
 

@@ -19,10 +19,10 @@ def imported_files(file: Path, root: Path) -> tuple[Path, ...]:
     found = {file: None}
     waiting = [file] if _is_own(file, root) else []
     while waiting:
-        for each in _imports(waiting.pop(), root):
-            if each not in found and _is_own(each, root):
-                found[each] = None
-                waiting.append(each)
+        for imported in _imports(waiting.pop(), root):
+            if imported not in found and _is_own(imported, root):
+                found[imported] = None
+                waiting.append(imported)
     return tuple(found)
 
 

@@ -77,7 +77,8 @@ class CachedReplies:
         (middle,) = connection.execute("select coalesce((min(number) + max(number)) / 2, 0) from answers").fetchone()
         old = [number for key in keys if (number := newest.get(key, middle + 1)) <= middle]
         rows = [
-            connection.execute("select key, value from answers where number = ?", (each,)).fetchone() for each in old
+            connection.execute("select key, value from answers where number = ?", (number,)).fetchone()
+            for number in old
         ]
         self._add(connection, rows)
 

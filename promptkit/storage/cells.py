@@ -133,16 +133,14 @@ class Cells:
 
     def find(self, keys: Sequence[bytes], *, errors: bool = True) -> dict[bytes, KeptCell]:
         """Return the newest kept cell of each key that has one; without `errors`, the newest that did not fail."""
-        wanted, found = frozenset(keys), {}
+        asked, found = frozenset(keys), {}
         for some in batches(self._database.look(lambda connection: self._index.find(connection, keys))):
             rows = self._database.read(
                 f"select key, number, outcome from cells where number in ({marks(some)}) {_unfailed(errors)}"
                 " order by number",
                 some,
             )
-            found.update(
-                {key: KeptCell(number, column_text(outcome)) for key, number, outcome in rows if key in wanted}
-            )
+            found.update({key: KeptCell(number, column_text(outcome)) for key, number, outcome in rows if key in asked})
         return found
 
     def claim(self, keys: Sequence[bytes], *, errors: bool = True) -> set[bytes]:
@@ -220,15 +218,15 @@ class Cells:
         """
         variants = self._database.read("select number, name from run_variants where run = ?", (run,))
         names: dict[int, str] = {number: name for number, name in variants}
-        wanted = [number for number, name in names.items() if variant in (None, name)]
+        chosen = [number for number, name in names.items() if variant in (None, name)]
         last = (first, -1, -1)
         while True:
             page = self._database.read(
                 "select row, variant, repeat, cell, outcome, scores, fields from run_cells"
                 " join cells on cells.number = cell join data_rows on data_rows.number = row_number"
-                f" where run = ? and (row, variant, repeat) > (?, ?, ?) and variant in ({marks(wanted)})"
+                f" where run = ? and (row, variant, repeat) > (?, ?, ?) and variant in ({marks(chosen)})"
                 " order by row, variant, repeat limit ?",
-                (run, *last, *wanted, _CELLS_AT_ONCE),
+                (run, *last, *chosen, _CELLS_AT_ONCE),
             )
             for row, place, repeat, cell, outcome, scores, fields in page:
                 texts = map(column_text, (outcome, scores, fields))

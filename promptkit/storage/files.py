@@ -142,10 +142,10 @@ def write_atomic(path: Path, data: str | bytes | Iterable[bytes], *, mode: int |
     content = [whole] if isinstance(whole, bytes) else whole
     with _write_failures(path):
         target = destination(path)
-        wanted = mode if mode is not None else _permissions(target)
+        permissions = mode if mode is not None else _permissions(target)
         temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
         try:
-            _write_new(temporary, content, wanted)
+            _write_new(temporary, content, permissions)
             _check_replaced(target)
             os.replace(temporary, target)
         except BaseException:
@@ -188,8 +188,8 @@ def make_folder(path: Path) -> None:
             check_inside(path)
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        told = f"the folder {place(path)} cannot be made: {reason(error)}"
-        raise StoreFailed(told, hint=write_hint(error)) from error
+        message = f"the folder {place(path)} cannot be made: {reason(error)}"
+        raise StoreFailed(message, hint=write_hint(error)) from error
 
 
 def append_line(path: Path, line: str) -> None:
@@ -304,7 +304,7 @@ def resolved(path: Path) -> Path:
 
 def find_root(folder: Path) -> Path | None:
     """Return the nearest of a folder and its parents that is the root of a project."""
-    return next((each for each in (folder, *folder.parents) if os.path.lexists(each / SETTINGS_FILE)), None)
+    return next((place for place in (folder, *folder.parents) if os.path.lexists(place / SETTINGS_FILE)), None)
 
 
 def regular_status(path: Path) -> os.stat_result:

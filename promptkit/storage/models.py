@@ -87,8 +87,8 @@ def _problems(document: Document, model: type[BaseModel], at: Sequence[Key], err
         else:
             problems.add(_problem(document, model, at, path, detail))
     for path, kinds in expected.items():
-        wanted = " or ".join(dict.fromkeys(kinds))
-        problems.add(document.problem(path, f"{_name(path)}must be {wanted}, not {_shown(document.get(path))}"))
+        kinds_text = " or ".join(dict.fromkeys(kinds))
+        problems.add(document.problem(path, f"{_name(path)}must be {kinds_text}, not {_shown(document.get(path))}"))
     return problems
 
 
@@ -133,10 +133,10 @@ def schema_error_text(detail: Mapping[str, Any]) -> str:
         return str(context["error"])
     if detail["type"] == "too_short" and not detail["input"]:
         return "must not be empty"
-    wanted = _EXPECTED.get(detail["type"]) or context.get("expected")
-    if wanted is None:
-        wanted = detail["msg"].removeprefix("Input ").removeprefix("should ").removeprefix("be ")
-    return f"must be {wanted}, not {_shown(detail['input'])}"
+    expected = _EXPECTED.get(detail["type"]) or context.get("expected")
+    if expected is None:
+        expected = detail["msg"].removeprefix("Input ").removeprefix("should ").removeprefix("be ")
+    return f"must be {expected}, not {_shown(detail['input'])}"
 
 
 def _name(path: Sequence[Key]) -> str:

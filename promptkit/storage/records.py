@@ -52,10 +52,10 @@ class Damage:
         found = list(self._found.values())
         if not found:
             return ""
-        named = [f"{each.where}: {each.why}" for each in found[:MOST_NAMED]]
+        named = [f"{error.where}: {error.why}" for error in found[:MOST_NAMED]]
         more = [f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
-        told = "; ".join([*named, *more])
-        return f"the store is damaged, these records were left out ({told}): promptkit runs repair"
+        records = "; ".join([*named, *more])
+        return f"the store is damaged, these records were left out ({records}): promptkit runs repair"
 
 
 def column_text(kept: object) -> str | None:

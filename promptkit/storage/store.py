@@ -236,12 +236,12 @@ class Store:
 
     def _run_rows(self, filters: Mapping[str, Any], *, limit: int, offset: int = 0) -> list[tuple[Any, ...]]:
         given = {column: value for column, value in filters.items() if value is not None}
-        wanted = {column: [value] if isinstance(value, str | int) else list(value) for column, value in given.items()}
-        tests = (f"{column} in ({','.join('?' * len(values))})" for column, values in wanted.items())
+        accepted = {column: [value] if isinstance(value, str | int) else list(value) for column, value in given.items()}
+        tests = (f"{column} in ({','.join('?' * len(values))})" for column, values in accepted.items())
         return self._database.read(
             f"select {_RUN_COLUMNS} from runs where {' and '.join(['true', *tests])}"
             " order by number desc limit ? offset ?",
-            (*(value for values in wanted.values() for value in values), limit, offset),
+            (*(value for values in accepted.values() for value in values), limit, offset),
         )
 
 

@@ -58,9 +58,9 @@ def _append(text: str, *, path: Sequence[str], item: Any, file: str, first_line:
     mark = text[: text.startswith("\ufeff")]
     text = text.removeprefix("\ufeff")
     document = load(text, file=file, first_line=first_line)
-    wanted = _with_item(document, path, item)
+    expected = _with_item(document, path, item)
     edited = _with_item_added(text, document, path, item)
-    if _value(edited, file) != wanted:
+    if _value(edited, file) != expected:
         hint = "write it by hand:\n" + block_text({path[-1]: [item]})
         raise InputError(document.problem(path, "an item cannot be added here without changing the rest", hint))
     return mark + edited
@@ -82,12 +82,12 @@ def copied(document: Document, path: Sequence[str]) -> tuple[dict[str, Any], dic
 
 def _with_item(document: Document, path: Sequence[str], item: Any) -> Any:
     """Return the value that the edited text must have. Raises InputError where no item can be added."""
-    wanted, parent = copied(document, path)
+    expected, parent = copied(document, path)
     items = [] if parent.get(path[-1]) is None else parent[path[-1]]
     if not isinstance(items, list):
         raise InputError(document.problem(path, f"`{path[-1]}` must be a list"))
     parent[path[-1]] = [*items, item]
-    return wanted
+    return expected
 
 
 def _with_item_added(text: str, document: Document, path: Sequence[str], item: Any) -> str:
@@ -186,10 +186,10 @@ def _set_in_yaml(text: str, *, path: Sequence[str], value: Any, file: str, first
     mark = text[: text.startswith("\ufeff")]
     text = text.removeprefix("\ufeff")
     document = load(text, file=file, first_line=first_line)
-    wanted = _with_value(document, path, value)
+    expected = _with_value(document, path, value)
     for edit in (_with_value_set, _edited_in_brackets):
         edited = edit(_Text(text, first_line), document, path, value)
-        if _same(edited, wanted, file):
+        if _same(edited, expected, file):
             return mark + edited
     hint = "write it by hand" if value is REMOVED else "write it by hand:\n" + block_text({path[-1]: value})
     raise InputError(document.problem(path, "this cannot be changed without changing the rest", hint))
@@ -197,21 +197,21 @@ def _set_in_yaml(text: str, *, path: Sequence[str], value: Any, file: str, first
 
 def _with_value(document: Document, path: Sequence[str], value: Any) -> Any:
     """Return what the edited text must say. Raises InputError where the mapping is missing."""
-    wanted, parent = copied(document, path)
+    expected, parent = copied(document, path)
     if value is REMOVED:
         parent.pop(path[-1], None)
     else:
         parent[path[-1]] = value
-    return wanted
+    return expected
 
 
-def _same(text: str, wanted: Any, file: str) -> bool:
+def _same(text: str, expected: Any, file: str) -> bool:
     try:
         found = load(text, file=file).value
     except InputError:
         return False
     # As JSON: 1, 1.0 and true are equal in Python.
-    return json.dumps({} if found is None else found, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+    return json.dumps({} if found is None else found, sort_keys=True) == json.dumps(expected, sort_keys=True)
 
 
 class _Text:
@@ -296,11 +296,11 @@ def _unfolded(source: _Text, document: Document, path: Sequence[str], value: Any
     kept = "".join(f"{key}: {written}\n" for key, written in slices.items() if key != path[-1])
     if around.flow or "\n" in kept.rstrip("\n").replace("\n", "", len(slices)) or not _all_plain(slices):
         return text
-    own = path[-2]
+    name = path[-2]
     comment = _REST_OF_LINE.match(text, parent.end)
-    head = f"{own}:{comment.group().rstrip() if comment else ''}\n"
+    head = f"{name}:{comment.group().rstrip() if comment else ''}\n"
     block = head + textwrap.indent(kept + entry_text(path[-1], value), "  ")
-    return _lines_replaced(source, around, own, block)
+    return _lines_replaced(source, around, name, block)
 
 
 def _all_plain(keys: Mapping[Any, str]) -> bool:
@@ -349,7 +349,7 @@ def entry_text(key: str, value: Any) -> str:
 def _short(value: Any) -> str:
     """Return plain data in one line, quoted no more than it must be."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_short(str(key))}: {_short(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{_short(str(key))}: {_short(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_short, value)) + "]"
     if isinstance(value, str) and _PLAIN_KEY.fullmatch(value):

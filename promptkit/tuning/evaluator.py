@@ -115,7 +115,7 @@ class Evaluator:
             if not candidate.changes:
                 self._variants[key] = replace(self.suite.baseline, name=self._name(candidate))
             else:
-                wanted = self.suite.wanted
+                wanted = self.suite.source
                 self._variants[key] = read_variant(self._name(candidate), candidate.changes, wanted, Problem)
         return self._variants[key]
 

@@ -309,10 +309,10 @@ class TuningRun:
     def _recorded(self, step: str) -> Evaluator:
         """Return what candidates give for a step with labels where the steps before it run as they are written."""
         labelled, ground = self._ready.alone[step].suite, self._ready.ground
-        wanted = replace(self._suite.wanted, step=step, recorded=True)
+        wanted = replace(self._suite.source, step=step, recorded=True)
         baseline = read_variant(AS_WRITTEN, {}, wanted, Problem)
         suite = replace(
-            self._suite, wanted=wanted, variants=(baseline,), measures=labelled.measures, expect=labelled.expect
+            self._suite, source=wanted, variants=(baseline,), measures=labelled.measures, expect=labelled.expect
         )
         return self._field_of(suite, step_data_split(suite, ground), f"{step} after the others: ")
 

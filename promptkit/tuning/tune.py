@@ -260,7 +260,7 @@ def _step_splits(suite: Suite, ground: DataSplit) -> tuple[dict[str, DataSplit],
     """Return the rows as the steps take them that have labels of their own, and which steps have too few for it."""
     alone, notes = {}, []
     for each in suite.steps:
-        own, step = step_data_split(replace(each, measures=each.measures[:1]), ground), each.wanted.step
+        own, step = step_data_split(replace(each, measures=each.measures[:1]), ground), each.source.step
         assert step is not None, "the suite of a step names it"
         if len(own.order) >= min(SMOKE_ROWS, len(ground.order)):
             alone[step] = own
@@ -341,7 +341,7 @@ def tune(
     with frozen_files():
         found = load_tuning_suite(str(pipeline), None if suite is None else str(suite), sets=changes)
     if apply:
-        check_replaceable(found.wanted.target, found.project)
+        check_replaceable(found.source.target, found.project)
     tuned = asyncio.run(_tune(found, wishes, model=model, write=write, in_place=apply))
     if tuned.failure is not None:
         raise tuned.failure
@@ -402,8 +402,8 @@ def _only_suite(target: Path, project: Project) -> Path:
             suite = load_suite(path, project, run_code=False)
         except (InputError, MissingExtra):
             continue  # What is wrong in it is told by `check`; it is not the one that is meant.
-        if suite.wanted.target == target:
-            (found if suite.wanted.step is None else of_steps).append((name, path))
+        if suite.source.target == target:
+            (found if suite.source.step is None else of_steps).append((name, path))
     if not found:
         hint = "name the one that is meant by --suite"
         if of_steps:

@@ -147,7 +147,7 @@ def test_a_run_whose_process_was_killed_says_what_it_had(tmp_path: Path) -> None
     done = here("runs", "show", "1")
     assert "interrupted" in done.out and "accuracy" in done.out and "named by" not in done.out
     assert here("runs", "compare", "1:plain", "1:prefix").out.count("run 1 is interrupted") == 1
-    assert done.err == "the run was killed: this is what it had by then\n"
+    assert done.err == "the run was killed: these are the cells that it had by then\n"
     assert here("runs", "export", "1", "--junit", "-").out.count("<testcase") == 6
     assert here("runs", "show", "1", "--html", str(tmp_path / "x.html")).code == 0
 

@@ -140,7 +140,7 @@ class TestSteps:
         (folder.root / "evals/rows.jsonl").write_text("\n".join(some) + "\n", encoding="utf-8")
         suite = bench.start(ADVISED_SUITE + STEP_LABELS, target=target)
         whole = read_data_split(suite)
-        tone = step_data_split(next(each for each in suite.steps if each.wanted.step == "tone"), whole)
+        tone = step_data_split(next(each for each in suite.steps if each.source.step == "tone"), whole)
 
         assert tone.wrong == 12
         assert set(tone.order) == {place for place in whole.order if place % 5}

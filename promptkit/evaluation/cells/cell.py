@@ -163,8 +163,8 @@ def compared_values(cell: Cell, metric: str) -> tuple[Any, Any]:
 def take_result(cell: Cell, result: Result, variant: Variant) -> PromptkitError | None:
     """Set a cell's outcome from a run of the target, and return the failure that the run met.
 
-    An answer that does not parse, or was cut off, is an answer, and wrong; any other failure is no answer at all. Of
-    the steps those that the output reads are looked at: what became of the others shows in the output.
+    An answer that does not parse, or was cut off, is a wrong answer; any other failure is a missing one. Only the
+    steps that the output reads decide: failures of others show in the output.
     """
     failure = failure_of(result)
     if wrong := _implausible_counts(result):
@@ -188,7 +188,7 @@ def take_result(cell: Cell, result: Result, variant: Variant) -> PromptkitError 
 
 def _flag(result: Result, variant: Variant, failure: PromptkitError | None) -> CellFlag:
     if failure is not None:
-        # Once a model has answered, an expression that fails does so on what it said.
+        # Once a model has answered, an expression that fails does so on its answer.
         if isinstance(failure, UnparsedAnswer) or (isinstance(failure, InputError) and result.totals.calls):
             return "truncated" if result.totals.truncated else "unparsed"
         return "error"
@@ -200,9 +200,9 @@ def _flag(result: Result, variant: Variant, failure: PromptkitError | None) -> C
 
 
 def failure_of(result: Result) -> PromptkitError | None:
-    """Return what ended a run; else the failure of a server that a step's `on_error` let pass, for it is no answer.
+    """Return the failure that ended a run, or that of a server which a step's `on_error` let pass: it is not an answer.
 
-    What a server says of the request itself (too long, refused) is the target's own doing, and `on_error` holds.
+    A failure of the request itself (too long, refused) is the target's own doing, and `on_error` holds.
     """
     if result.error is not None:
         return result.error

@@ -84,7 +84,7 @@ class Execution:
         self._failures: FailurePolicy
 
     async def open(self) -> Model:
-        """Open the models of all variants and return the baseline's. Raises what their absence raises."""
+        """Open the models of all variants and return the baseline's. Raises RuntimeFailure where one is not there."""
         metrics = [measure.metric for measure in self.suite.measures]
         settings = RunSettings(strict=self._options.strict, repairs=0, kind="eval")
         for variant in self.suite.variants:
@@ -161,14 +161,14 @@ class Execution:
                 await asyncio.shield(self._saver.save())
 
     async def _width(self) -> int:
-        """Return how many cells to work on: more than may be in flight, for an answer is also scored and saved."""
+        """Return the number of workers: more than may be in flight, for an answer is also scored and saved."""
         if self._options.exact:
             return 1
         model = await (await self._models.get(self.suite.baseline.model)).model()
         return 2 * (self._options.in_flight or model.parallel) + 4
 
     async def _plan(self) -> None:
-        """Bring the cells of all rows on their way. Raises InputError where they are not the rows that were counted."""
+        """Queue the cells of all rows. Raises InputError where they are not the rows that were counted."""
         binder, digest = Binder(self.suite), RowsHash()
         rows = enumerate(self.suite.data.rows())
         while some := [binder.bind(row, index) for index, row in islice(rows, ROWS_AT_ONCE)]:
@@ -268,7 +268,7 @@ class Execution:
         return await asyncio.to_thread(self._store.cells.claim, keys, errors=not self._options.retry_errors)
 
     async def _settle(self) -> None:
-        """Wait until all that was begun is saved, and let others ask what was claimed and not asked."""
+        """Wait until all queued cells are saved, and release the claims of those that were not asked."""
         await self._all_saved()
         while self._rescore:
             cells, self._rescore = self._rescore, []

@@ -13,7 +13,7 @@ from promptkit.evaluation.cells.cell import Cell, cell_record, score_text
 from promptkit.storage.store import Store
 
 GROUP_SECONDS = 0.25
-"""How long finished cells wait for others to share a commit, where nobody waits for them: their replies are on disk."""
+"""The wait of finished cells for others to share a commit, where nobody waits for them: replies are on disk already."""
 
 MOST_UNSAVED = 1_000
 """Finished cells in memory, after which `room` waits until some are saved."""
@@ -60,7 +60,7 @@ class CellSaver:
             await self._drained.wait()
 
     async def keep_saving(self) -> None:
-        """Save group after group until `end`, and then what is left. Raises StoreFailed."""
+        """Save group after group until `end`, and then the rest. Raises StoreFailed."""
         while self._finished or not self._ending:
             await self._dirty.wait()
             with suppress(TimeoutError):
@@ -108,11 +108,11 @@ class CellSaver:
 
 
 class ReplyCache:
-    """A cache of replies for `runtimes.Models`.
+    """A cache of replies for `runtimes.Models`, written in groups.
 
-    A reply is on disk when `keep` returns; where nobody waits for it any more, it is at the end of the block. Replies
-    that come while a group is written are the next group. Those of an `exact` run are never those that were made
-    several at once. Every method raises StoreFailed.
+    A reply is on disk when `keep` returns, or at the end of the block where nobody waits for it any more. Replies that
+    come while a group is written are the next group. An `exact` run never takes replies that were made concurrently.
+    Every method raises StoreFailed.
     """
 
     def __init__(self, store: Store, *, exact: bool = False) -> None:
@@ -133,7 +133,7 @@ class ReplyCache:
             self._store.keep_all(waiting)
 
     def cached(self, key: str) -> str | None:
-        """Return what was kept under `key`."""
+        """Return the reply kept under `key`."""
         return self._store.cached(self._prefix + key)
 
     async def keep(self, key: str, value: str) -> None:
@@ -147,7 +147,7 @@ class ReplyCache:
         await asyncio.shield(kept)
 
     def _write(self) -> None:
-        """Begin to write what waits."""
+        """Begin to write the replies that wait."""
         waiting, self._waiting = self._waiting, {}
         kept, self._kept = self._kept, None
         assert kept is not None, "who keeps a reply waits for its group"

@@ -65,7 +65,7 @@ class CellScorer:
         return bool(self._slow)
 
     async def open(self) -> None:
-        """Open the models that judge. Raises what their absence raises."""
+        """Open the models that judge. Raises RuntimeFailure where one is not there."""
         for _, measure in self._slow:
             judge = await (await self._models.get(measure.metric.model)).model() if measure.metric.asks else None
             self.keys[measure.name] = f"{measure.key} {judge.digest}" if judge else measure.key
@@ -129,7 +129,7 @@ async def _slow_score(
 
 
 def metric_input(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None) -> MetricInput:
-    """Return an answer with what is expected of it; a metric's `of` is not read yet."""
+    """Return the output of a cell with its expected answer; a metric's `of` is not read yet."""
     assert cell.flag != "error", "a missing answer is not compared"
     return MetricInput(cell.output, expected, cell, answer if measure.of is None else None)
 
@@ -149,7 +149,7 @@ def measure_cell(measure: Measure, cell: Cell, expected: Any, answer: AnswerType
 
 
 async def judge_cell(measure: Measure, cell: Cell, expected: Any, answer: AnswerType | None, clients: Clients) -> Score:
-    """Return the score of a metric that asks a model. Raises RuntimeFailure, StoreFailed and BudgetSpent alone."""
+    """Return the score of a metric that asks a model. Raises RuntimeFailure, StoreFailed or BudgetSpent."""
     if cell.flag:
         return measure_cell(measure, cell, expected, answer)
     try:
@@ -166,7 +166,7 @@ async def judge_cell(measure: Measure, cell: Cell, expected: Any, answer: Answer
 
 
 async def judge_pair(measure: Measure, given: MetricInput, baseline: MetricInput, clients: Clients) -> Score:
-    """Return the score of an answer against the baseline's. Raises RuntimeFailure, StoreFailed, BudgetSpent alone."""
+    """Return the score of an answer against the baseline's. Raises RuntimeFailure, StoreFailed or BudgetSpent."""
     try:
         ours, theirs = _one_of_a_pair(measure, given), _one_of_a_pair(measure, baseline)
         return checked_score(measure.metric, await measure.metric.judge_pair(ours, theirs, clients))
@@ -179,9 +179,9 @@ async def judge_pair(measure: Measure, given: MetricInput, baseline: MetricInput
 
 
 def _input_or_score(measure: Measure, given: MetricInput) -> MetricInput | Score:
-    """Return what a metric compares or, where its `of` finds nothing, the score: wrong, as of what does not parse.
+    """Return a metric's input; where its `of` finds nothing, the score of an answer that does not parse.
 
-    Where `of` does not read the answer, nothing is said of it.
+    Where `of` does not read the answer, the score is missing.
     """
     try:
         return _with_compared_value(measure, given)
@@ -194,7 +194,7 @@ def _input_or_score(measure: Measure, given: MetricInput) -> MetricInput | Score
 
 
 def _with_compared_value(measure: Measure, given: MetricInput) -> MetricInput:
-    """Return what a metric compares, with what its `of` reads. Raises InputError where that finds nothing."""
+    """Return a metric's input with the value that its `of` reads. Raises InputError where that finds nothing."""
     if measure.of is None:
         return given
     cell = given.cell
@@ -202,7 +202,7 @@ def _with_compared_value(measure: Measure, given: MetricInput) -> MetricInput:
 
 
 def _one_of_a_pair(measure: Measure, given: MetricInput) -> MetricInput:
-    """Return what a metric of pairs compares; an answer in which its `of` finds nothing counts as unparsed."""
+    """Return the input of a metric of pairs; an answer in which its `of` finds nothing counts as unparsed."""
     if given.cell.flag:
         return given
     try:
@@ -236,9 +236,9 @@ def _shortened(value: Any) -> Any:
 
 
 def checked_score(metric: Metric, score: Score) -> Score:
-    """Return a score whose value is a number; NaN, infinity and what no float can hold are none.
+    """Return a score, or a missing one where its value is NaN, infinite, or too large for a float.
 
-    Raises what `metric` raises where the detail is not what its numbers are made of.
+    Raises the metric's exception where it cannot make its numbers of the detail.
     """
     if score.value is None:
         return score
@@ -255,7 +255,7 @@ def checked_score(metric: Metric, score: Score) -> Score:
 def missing_score(error: BaseException) -> Score:
     """Return the missing score that a metric's exception leaves; an unforeseen one is kept with its type and place.
 
-    A ValueError is foreseen: it says what is wrong with the row's data. Raises what ends the run: ctrl-C, cancelling.
+    A ValueError is foreseen: its text is about the row's data. Exceptions that end the run (ctrl-C) are raised.
     """
     if isinstance(error, ValueError):
         return Score(None, why=_reason(error))
@@ -292,7 +292,7 @@ def read_kept_score(text: str | None, metric: Metric, row: bytes, where: str) ->
 async def score_pairs(
     suite: Suite, variants: Sequence[VariantRun], *, models: Models, store: Store, number: int
 ) -> None:
-    """Score a run's cells by the metrics of pairs: answers beside the baseline's of the same row and repeat.
+    """Score a run's cells by the metrics of pairs: each answer with the baseline's of the same row and repeat.
 
     The scores go into the store and the tallies. Raises StoreFailed.
     """

@@ -25,7 +25,7 @@ _ROWS_AT_ONCE = 256
 
 @dataclass(slots=True)
 class Usage:
-    """What cells took: requests, how many of them cost nothing, tokens, and the model's own seconds."""
+    """The usage of cells: requests, cached ones among them, tokens, and the model's own seconds."""
 
     calls: int = 0
     cached: int = 0
@@ -71,7 +71,7 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """How many cells are there, missing ones counted."""
+        """The number of cells that are there, missing ones counted."""
         return sum(self._counts[1:])
 
     @property
@@ -87,7 +87,7 @@ class Tally:
         return self._counts[TRUNCATED]
 
     def unscored(self, metric: Metric) -> int:
-        """Return how many answered cells have no score by a metric: it, or its judge, failed."""
+        """Return the number of answered cells without a score by a metric: it, or its judge, failed."""
         import numpy as np
 
         return self.done - self.missing - int((~np.isnan(self.values(metric)[:, 0])).sum())
@@ -99,7 +99,7 @@ class Tally:
         return np.array(self._columns[metric.name], dtype=np.float64).reshape(-1, len(metric.columns))
 
     def sample(self, metric: Metric, clusters: NDArray[np.int64] | None = None) -> Sample:
-        """Return the cells that have a score. `clusters` are the rows' own, left out each row is one."""
+        """Return the cells that have a score. `clusters` are the rows' clusters; without them each row is one."""
         import numpy as np
 
         values = self.values(metric)
@@ -114,7 +114,7 @@ class Tally:
         return _sample(values, np.flatnonzero(answered & ~np.isnan(values[:, 0])), self._repeat, clusters)
 
     def unanswered(self, clusters: NDArray[np.int64] | None = None) -> Sample:
-        """Return the cells that are there: 1 where the answer does not parse or was cut off, else 0."""
+        """Return a sample of all cells that are there: 1 where the answer does not parse or was cut off, else 0."""
         import numpy as np
 
         states = np.frombuffer(bytes(self._states), dtype=np.uint8)
@@ -132,7 +132,7 @@ class Tally:
 
 
 class Clusters:
-    """Which cluster each row is of, by the values of a field; without one each row stands alone."""
+    """The cluster of each row, by the values of a field; without a field each row stands alone."""
 
     def __init__(self, name: str | None) -> None:
         self._name = name

@@ -13,9 +13,9 @@ from promptkit.techniques.artifacts import read_artifact, row_hash
 
 
 def contaminated_rows(suite: Suite) -> list[str]:
-    """Return, for each variant's prepared technique that saw rows of the suite, how many it saw.
+    """Return a line for each variant's technique that was prepared on rows of the suite, with their number.
 
-    A row is known by what a step takes of it, as the preparation knew it.
+    Rows are compared by the inputs that a step takes of them, as the preparation kept them.
     """
     prepared = {
         f"`{technique}` of the step `{step.name}` in variant `{variant.name}`": (rows, step)
@@ -39,14 +39,14 @@ def contaminated_rows(suite: Suite) -> list[str]:
 
 
 def given_inputs(suite: Suite, fields: Mapping[str, Any]) -> Collection[str]:
-    """Return which of a target's inputs a row gives; the others have their defaults."""
+    """Return the target's inputs that a row gives; the others have their defaults."""
     return fields.keys() if suite.inputs is None else suite.inputs.keys()
 
 
 def step_inputs_of_row(step: Step, given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Return what a step takes of a row, defaults left aside: by this a preparation tells rows apart.
+    """Return the inputs that a step takes of a row, defaults left aside: a preparation tells rows apart by these.
 
-    `given` are the target's inputs, `names` those of them that the row gives. What comes of other steps is not known.
+    `given` are the target's inputs, `names` those of them that the row gives. Outputs of other steps are not known.
     """
     assert step.asking is not None, "only a step that asks is prepared for"
     inputs: dict[str, Any] = {}

@@ -28,7 +28,7 @@ ROW_KEY_BYTES = 16
 
 
 class SplitSpec(ClosedModel):
-    """`split: {share: 0.4}` keeps two rows in five, by what they hold; `rest: true` keeps the others."""
+    """`split: {share: 0.4}` keeps two rows in five, chosen by their content; `rest: true` keeps the others."""
 
     share: float = Field(gt=0, lt=1)
     rest: bool = False
@@ -58,7 +58,7 @@ class DataSpec(ClosedModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRow:
-    """A row with its number in the data (from 1) and its place; `problem` says what is wrong with one that is."""
+    """A row with its number in the data (from 1) and its place; `problem` is set where the row is wrong."""
 
     number: int
     fields: Mapping[str, Any]
@@ -72,7 +72,7 @@ class DataRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCount:
-    """What a first pass over the data found: how many rows are used, and which of them are wrong (the first 20)."""
+    """The result of a first pass over the data: the rows that are used, and the wrong ones (the first 20)."""
 
     rows: int
     wrong: int
@@ -82,10 +82,10 @@ class DataCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """Where the rows come from and which of them are used. `where` is the place of `data:` in the suite.
+    """The source of the rows, and the choice of those that are used. `where` is the place of `data:` in the suite.
 
     `only` are the values that fields must have (`--filter`), `limit` takes the first rows (`--limit`). `held` are rows
-    that were read before, and stand for all of it.
+    that were read before, and replace all others.
     """
 
     spec: DataSpec
@@ -98,7 +98,7 @@ class Data:
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """The name of the data in messages."""
         if self.file is not None:
             return str(place(self.file))
         return self.function.name if self.function is not None else "the suite's rows"
@@ -134,7 +134,7 @@ class Data:
         return DataCount(rows=rows, wrong=wrong, problems=tuple(problems), hash=digest.hexdigest())
 
     def changed(self) -> Problem:
-        """Return that the rows are not those that were counted."""
+        """Return the problem that the rows are not those that were counted."""
         hint = "a function must give the same rows each time: seed what it draws" if self.function else None
         return replace(self.where, message=f"the rows of {self.shown} changed while they were read", hint=hint)
 
@@ -143,11 +143,11 @@ class Data:
             f"`split: {self.spec.split}`" if isinstance(self.spec.split, str) else "",
             *(f"--filter {key}={value}" for key, value in self.only),
         ]
-        told = " and ".join(each for each in narrowed if each)
+        filters = " and ".join(text for text in narrowed if text)
         fields = next((row.fields for row in self._all() if row.problem is None), {})
         lacking = [key for key, _ in self.only if key not in fields]
         hint = nearest(lacking[0], fields) if lacking else None
-        message = f"no row of {self.shown} is left by {told}" if told else f"{self.shown} has no rows"
+        message = f"no row of {self.shown} is left by {filters}" if filters else f"{self.shown} has no rows"
         return replace(self.where, message=message, hint=hint)
 
     def _all(self) -> Iterator[DataRow]:
@@ -190,14 +190,14 @@ class Data:
                     yield row
 
     def _share(self, row: DataRow, salt: int) -> float:
-        """Return where in [0, 1) a row falls: by its content, so that equal rows are on one side wherever they lie."""
-        own = row.fields.get(self.spec.cluster) if self.spec.cluster else None
-        told = row_content(row.fields if own is None else {"cluster": own})
-        digest = content_key(told, 4, salt=salt.to_bytes(8, "big", signed=True))
+        """Return a row's place in [0, 1), by its content, so that equal rows are on one side wherever they stand."""
+        cluster = row.fields.get(self.spec.cluster) if self.spec.cluster else None
+        content = row_content(row.fields if cluster is None else {"cluster": cluster})
+        digest = content_key(content, 4, salt=salt.to_bytes(8, "big", signed=True))
         return int.from_bytes(digest, "big") / SHARE_DIGITS
 
     def _sampled(self, size: int) -> Iterator[DataRow]:
-        """Yield so many rows, each as likely as any other, in their order (reservoir sampling: Vitter 1985)."""
+        """Yield a random sample of rows in their order (reservoir sampling: Vitter 1985)."""
         chance = random.Random(self.spec.seed)
         chosen: list[int] = []
         for seen, row in enumerate(self._split(self._all())):
@@ -205,8 +205,8 @@ class Data:
                 chosen.append(row.number)
             elif (at := chance.randrange(seen + 1)) < size:
                 chosen[at] = row.number
-        wanted = frozenset(chosen)
-        return (row for row in self._split(self._all()) if row.number in wanted)
+        numbers = frozenset(chosen)
+        return (row for row in self._split(self._all()) if row.number in numbers)
 
     def _is_wanted(self, row: DataRow) -> bool:
         return all(key in row.fields and _filter_text(row.fields[key]) == value for key, value in self.only)
@@ -218,7 +218,7 @@ def row_content(fields: Mapping[str, Any]) -> bytes:
 
 
 class RowsHash:
-    """What tells rows from others, in their order, by the key of each."""
+    """The hash of rows in their order, made of their keys."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -235,7 +235,7 @@ class RowsHash:
 
 
 def row_key(fields: Mapping[str, Any]) -> bytes:
-    """Return what tells a row from others by all that it holds."""
+    """Return the key of a row: the hash of its content."""
     return content_key(row_content(fields), ROW_KEY_BYTES)
 
 
@@ -244,10 +244,10 @@ def _filter_text(value: Any) -> str:
 
 
 def _function_rows(function: Tool, where: Problem) -> Iterator[Any]:
-    """Yield what a function of the project's own gives. Raises InputError where it fails."""
+    """Yield the rows that a function of the project gives. Raises InputError where it fails."""
 
-    def failed(told: str) -> InputError:
-        return InputError(replace(where, message=f"`{function.name}` {told}"))
+    def failed(message: str) -> InputError:
+        return InputError(replace(where, message=f"`{function.name}` {message}"))
 
     make = function.code.function(failed)
     with guarded(failed, function.file):

@@ -74,10 +74,10 @@ def write_result(
 
 
 def _draft_result(chosen: Candidate, suite: Suite, record: Mapping[str, Any], *, in_place: bool) -> Draft:
-    project, target = suite.project, suite.wanted.target
+    project, target = suite.project, suite.source.target
     about = list(heading(record))
     kept = protected_files(target, project, improved=record["verdict"] == "improved")
-    return draft(target, chosen, project, sets=suite.wanted.sets, about=about, in_place=in_place, kept=kept)
+    return draft(target, chosen, project, sets=suite.source.sets, about=about, in_place=in_place, kept=kept)
 
 
 def heading(record: Mapping[str, Any]) -> Iterator[str]:

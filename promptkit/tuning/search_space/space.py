@@ -83,7 +83,7 @@ def derive_search_space(
     """
     suite = ground.suite
     pipeline = suite.baseline.pipeline
-    if pipeline.tune and (problems := tune_problems(load_target(suite.wanted.target, suite.project))):
+    if pipeline.tune and (problems := tune_problems(load_target(suite.source.target, suite.project))):
         raise InputError(problems)
     wanted = _Selection(only, pipeline)
     notes = [
@@ -118,7 +118,7 @@ async def open_named_models(axes: Sequence[Parameter], suite: Suite, models: Mod
     """Open the models that levels name. Raises what their absence raises, before anything is asked."""
     named = [(axis.step, level) for axis in axes for level in axis.levels if f"{axis.step}.model" in level.changes]
     for step, level in named:
-        variant = read_variant(level.name, level.changes, suite.wanted, Problem)
+        variant = read_variant(level.name, level.changes, suite.source, Problem)
         await (await models.get(variant.pipeline.steps[step].model)).model()
 
 
@@ -273,7 +273,7 @@ def _valid_choices(axis: Parameter, suite: Suite, notes: list[str]) -> Parameter
     for level in axis.levels:
         try:
             if level.changes:
-                read_variant(level.name, level.changes, suite.wanted, Problem)
+                read_variant(level.name, level.changes, suite.source, Problem)
             levels.append(level)
         except InputError as error:
             notes.append(f"{axis.name}: `{level.name}` is not tried: {error.problems[0].message}")

@@ -90,7 +90,7 @@ repeats: 3
         (SUITE + "variants: {a: {model: 'no such'}}\n", "no such"),
         (SUITE + "variants: [a]\n", "variants"),
         (SUITE + "thresholds: {acuracy: {at_least: 0.8}}\n", "there is no metric `acuracy`"),
-        (SUITE + "thresholds: {accuracy: {}}\n", "the threshold says no bound"),
+        (SUITE + "thresholds: {accuracy: {}}\n", "the threshold has no bound"),
         (SUITE + "steps: {moods: {metrics: {a: label}}}\n", "there is no step `moods`"),
         (SUITE + "repeat: 0\n", "repeat"),
         (SUITE.replace("target: mood", "target: {pipeline: mood, step: moo}"), "has no step `moo`"),

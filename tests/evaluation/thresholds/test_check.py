@@ -172,7 +172,7 @@ async def test_a_missing_cell_that_is_allowed_counts_against_what_passes(bench: 
     against, for_it = low * 59 / 60, low * 59 / 60 + 1 / 60
     bounds = [against - 0.001, (against + for_it) / 2, for_it + 0.001]
     ran = [
-        await bench.run(gated(f"at_least: {bound}"), refusing(7), judging=ReportRules(allow_missing=True))
+        await bench.run(gated(f"at_least: {bound}"), refusing(7), rules=ReportRules(allow_missing=True))
         for bound in bounds
     ]
 
@@ -198,14 +198,14 @@ async def test_a_missing_cell_cannot_be_counted_against_what_is_no_mean_of_cells
     """Of 60 rows one can be half of a class: it weighs more than a sixtieth."""
     bench.rows([{**row, "expect": [row["expect"]]} if "set" in metric else row for row in mixed(60, wrong=0)])
     text = SUITE.replace("accuracy: label", f"accuracy: {metric}") + "thresholds: {accuracy: {at_least: 0}}\n"
-    ran = await bench.run(text, refusing(7), judging=ReportRules(allow_missing=True))
+    ran = await bench.run(text, refusing(7), rules=ReportRules(allow_missing=True))
 
     assert ran.record["missing_allowed"] is True
     assert (only(ran)["passed"], only(ran)["missing"]) == (None, 1)
 
 
 async def test_above_two_in_a_hundred_missing_nothing_is_judged_though_it_is_allowed(bench: Bench) -> None:
-    ran = await bench.run(gated("at_least: 0.1"), refusing(7), judging=ReportRules(allow_missing=True))
+    ran = await bench.run(gated("at_least: 0.1"), refusing(7), rules=ReportRules(allow_missing=True))
 
     assert only(ran)["passed"] is None
     assert ran.record["missing_allowed"] is False
@@ -298,9 +298,7 @@ async def test_a_row_whose_answer_is_missing_is_not_said_to_have_regressed(bench
         return "good" if number_of(request) == 9 else refusing(7)(request)
 
     judging, anew = ReportRules(allow_missing=True), EvalOptions(fresh=True)
-    ran = await bench.run(
-        gated("against: last, drop_at_most: 0.5"), script, judging=judging, options=anew, cached=False
-    )
+    ran = await bench.run(gated("against: last, drop_at_most: 0.5"), script, rules=judging, options=anew, cached=False)
 
     assert only(ran)["rows"] == [10]
     assert "right there and wrong here: row 10" in only(ran)["says"]
