@@ -1,4 +1,4 @@
-"""Finding and removing damaged records in the store's file."""
+"""Finds and removes damaged records of the store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OF_RUNS = ("run_cells", "run_variants", "batch_rows", "calls", "running")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A damaged record: its table and key, what is wrong, and what repairing does (`cure`, by `statements`)."""
+    """A damaged record: its table and key, the reason, and the repair (`cure`, by `statements`)."""
 
     table: str
     key: str
@@ -47,7 +47,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """How the records of a table are checked: `read` is given the `columns`, and raises DamagedRecord.
+    """The check of a table's records: `read` takes the `columns`, and raises DamagedRecord.
 
     `statements` cure a record; they take its `keys`.
     """
@@ -109,9 +109,9 @@ def damaged_run(number: int, why: str, *, part: Literal["record", "run"]) -> Fin
 
 
 def repair(path: Path, findings: Sequence[Finding]) -> Path:
-    """Cure what was found, in one transaction, and return the copy of the file that was made before.
+    """Repair damaged records in one transaction, and return the copy of the file that was made before.
 
-    Raises StoreFailed; then nothing is changed.
+    Raises StoreFailed; nothing is changed then.
     """
     try:
         with closing(connect(path)) as connection:
@@ -148,7 +148,7 @@ def _check_file(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _copy(connection: sqlite3.Connection, path: Path) -> Path:
-    """Copy the store's file beside it, readable for its owner alone."""
+    """Copy the store's file next to it, readable for its owner only."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     copy = next(
         copy
@@ -162,7 +162,7 @@ def _copy(connection: sqlite3.Connection, path: Path) -> Path:
 
 
 def _free_traces(connection: sqlite3.Connection, cell: int) -> None:
-    """Write whole the traces that are written by that of a cell, which is about to go."""
+    """Store whole the traces that need that of a cell, which is about to be removed."""
     query = "select kept.cell, kept.trace, model.trace from traces kept join traces model on model.cell = kept.like"
     for number, trace, model in connection.execute(f"{query} where kept.like = ?", (cell,)).fetchall():
         try:
@@ -192,10 +192,10 @@ def _emptied(number: int, names: Iterable[str]) -> tuple[tuple[str, tuple[Any, .
 
 
 _EMPTY = {"model": '{"reference":"unknown","digest":""}', "inputs": "null", "record": "{}"}
-"""The columns of a run that hold JSON, and what they hold when they are emptied."""
+"""The JSON columns of a run, with their empty values."""
 
 _INPUTS: dict[str, Callable[..., Any]] = {"eval": shapes.EvalInputsShape, "batch": shapes.BatchShape}
-"""The shapes of inputs by the kinds of runs that cannot be shown without them."""
+"""The shapes of inputs, by the kinds of runs that cannot be shown without them."""
 
 _SOUND: dict[str, Any] = {
     **{"kind": "", "target": "", "status": "", "started": 0.0, "ended": None},
@@ -204,7 +204,7 @@ _SOUND: dict[str, Any] = {
 
 
 def _wrong_columns(columns: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong with the columns of a run, by their names."""
+    """Return the faults of a run's columns, by their names."""
     wrong: dict[str, str] = {}
     for name, kept in columns.items():
         try:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NoReturn
 import orjson
 
 MAX_DIGITS = 255
-"""So many characters a whole number may have in a file: a longer one, in hexadecimal, may not fit a float."""
+"""The most characters of a whole number in a file: a longer one, in hexadecimal, may not fit a float."""
 
 _LARGEST: Final = 2.0**63
 _SMALL_NUMBER = re.compile(rb"[0-9]e-")
@@ -19,7 +19,7 @@ _SURROGATE = re.compile(r"\\[uU][dD][89a-fA-F]")
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value in `text`. Raises ValueError, saying what is wrong, for all that is not strict JSON.
+    """Return the value in `text`. Raises ValueError with the reason for all that is not strict JSON.
 
     The error is a `json.JSONDecodeError` with `lineno` and `colno` where the place is known.
     """
@@ -88,7 +88,7 @@ def trace_bytes(trace: Any) -> bytes:
 
 
 def _encoded(value: Any, option: int) -> bytes | None:
-    """Return what `json` would write, by orjson, which takes a tenth of the time; None where the two may differ."""
+    """Return the bytes that `json` would write, made by orjson in a tenth of the time; None where they may differ."""
     try:
         encoded = orjson.dumps(value, option=option)
     except TypeError:
@@ -100,7 +100,7 @@ def _encoded(value: Any, option: int) -> bytes | None:
 
 
 def fast_json(text: str) -> Any:
-    """Return a value read by orjson, or None where it may not be what `json` reads, or a key may stand twice."""
+    """Return a value read by orjson; None where `json` may read another, or a key may stand twice."""
     if "\\" in text:
         return None
     try:
@@ -111,9 +111,9 @@ def fast_json(text: str) -> Any:
 
 
 def _quotes(value: Any) -> int:
-    """Return how many quotation marks a value has as JSON, where no text holds any: fewer where a key stood twice.
+    """Return the number of quotation marks that a value has as JSON if no text holds any; a repeated key loses some.
 
-    Raises ValueError for a number that may have been whole, and too large for orjson.
+    Raises ValueError for a number that may have been a whole one, too large for orjson.
     """
     kind = type(value)
     if kind is str:
@@ -128,9 +128,9 @@ def _quotes(value: Any) -> int:
 
 
 def plain(value: Any) -> Any:
-    """Return any value as data that JSON can hold: what it cannot is text, a set a list in the order of its texts."""
+    """Return any value as JSON data: a set as a list in the order of its texts, other objects as text."""
     kind = type(value)
-    if kind is str or value is None or kind is int:  # the most, and the rest is slow to tell
+    if kind is str or value is None or kind is int:  # most values, checked fast
         return value
     if kind is dict or isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}

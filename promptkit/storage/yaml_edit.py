@@ -31,7 +31,7 @@ def append_item(text: str, path: Sequence[str], item: Any, *, file: str) -> str:
 
 
 class Edit(Protocol):
-    """What returns a YAML text edited. `first_line` is the line of `file` that the text begins on."""
+    """A function that returns a YAML text edited. `first_line` is the line of `file` that the text begins on."""
 
     def __call__(self, text: str, *, file: str, first_line: int) -> str: ...
 
@@ -134,7 +134,7 @@ def _value(text: str, file: str) -> Any:
 
 
 def flow_text(value: Any) -> str:
-    """Return a value in one line: as JSON, with escapes for what only JSON allows as it is."""
+    """Return a value in one line: as JSON, with escapes for characters that only JSON allows."""
     text = json.dumps(value, ensure_ascii=False)
     return REFUSED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
@@ -164,7 +164,7 @@ _Dumper.add_representer(str, _text_node)
 
 
 REMOVED: Final = object()
-"""In place of a value: the key goes."""
+"""Stands for a value: the key is removed."""
 
 _FITS: Final = 100
 _LINE_END: Final = re.compile(r"\r\n|[\n\r]")
@@ -173,7 +173,7 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def set_value(text: str, path: Sequence[str], value: Any, *, file: str) -> str:
-    """Return `text` with plain data at `path`, a key of a mapping that is there; `REMOVED` takes it away.
+    """Return `text` with plain data at `path`, a key of a mapping that is there; `REMOVED` removes it.
 
     The text of a file whose name ends in neither .yaml nor .yml is a template, with or without front matter. Raises
     InputError where the text is not valid, there is no such mapping, or something else would change.
@@ -196,7 +196,7 @@ def _set_in_yaml(text: str, *, path: Sequence[str], value: Any, file: str, first
 
 
 def _with_value(document: Document, path: Sequence[str], value: Any) -> Any:
-    """Return what the edited text must say. Raises InputError where the mapping is missing."""
+    """Return the value that the edited text must have. Raises InputError where the mapping is missing."""
     expected, parent = copied(document, path)
     if value is REMOVED:
         parent.pop(path[-1], None)
@@ -224,7 +224,7 @@ class _Text:
         self.line_end = "\r\n" if "\r\n" in text else "\n"
 
     def key_start(self, parent: Node, key: str) -> int:
-        """Return where a key begins."""
+        """Return the offset of a key."""
         line, column = parent.keys[key]
         return self._starts[line - self._first_line] + column - 1
 
@@ -232,7 +232,7 @@ class _Text:
         return max(start for start in self._starts if start <= offset)
 
     def line_after(self, offset: int) -> int:
-        """Return where the line after an offset begins."""
+        """Return the offset of the line after an offset."""
         return next((start for start in self._starts if start > offset), len(self.text))
 
 
@@ -316,7 +316,7 @@ def _entry_replaced(source: _Text, parent: Node, key: str, value: Any) -> str:
 def _lines_replaced(source: _Text, parent: Node, key: str, block: str) -> str:
     text, child = source.text, parent.children[key]
     start = source.key_start(parent, key)
-    # What is behind the value in its last line is a comment on what goes.
+    # Text behind the value in its last line is a comment on it, and goes too.
     content_end = start + len(text[start : child.end].rstrip())
     rest = _REST_OF_LINE.match(text, content_end)
     end = source.line_after(rest.end() if rest else content_end) if "\n" in text[content_end:] else len(text)
@@ -338,7 +338,7 @@ def _without(source: _Text, parent: Node, key: str) -> str:
 
 
 def entry_text(key: str, value: Any) -> str:
-    """Return a key with its value as YAML that people read: what is short in one line, else a line each."""
+    """Return a key with its value as readable YAML: a short value in one line, else a line for each part."""
     if isinstance(value, Mapping | list):
         line = f"{key}: {_short(value)}"
         if len(line) <= _FITS and "\\" not in line:
@@ -347,7 +347,7 @@ def entry_text(key: str, value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return plain data in one line, quoted no more than it must be."""
+    """Return plain data in one line, quoted only where it must be."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_short(str(key))}: {_short(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):

@@ -120,7 +120,7 @@ def test_a_metric_has_no_name_by_which_thresholds_call_a_total(bench: Bench, nam
 
     (problem,) = bench.problems(suite + f"thresholds: {{{name}: {{at_most: 0.5}}, same: {{at_least: 0.5}}}}\n")
 
-    assert f"`{name}` is what a threshold calls a total" in problem.message
+    assert f"`{name}` is the name of a total in thresholds" in problem.message
     assert problem.line == 3
 
 
