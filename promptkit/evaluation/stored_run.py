@@ -62,8 +62,8 @@ class StoredRun:
 
 
 _NOTES = {
-    "running": "the run goes on: this is what it says so far",
-    DAMAGED: "the run's record was damaged: this is what its cells say",
+    "running": "the run goes on: these are its cells so far",
+    DAMAGED: "the run's record was damaged: this is recomputed from its cells",
 }
 
 
