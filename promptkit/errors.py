@@ -33,8 +33,8 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import EACCES, EPERM, EROFS
@@ -232,25 +232,36 @@ class UnexpectedError(PromptkitError):
         super().__init__(f"unexpected {self.defect}{f': {text}' if text else ''}")
 
 
-@contextmanager
-def catching_unexpected() -> Iterator[None]:
-    """Raise UnexpectedError in place of an exception that is not one of promptkit's, SystemExit included.
+class _CatchingUnexpected:
+    """The context manager of `catching_unexpected`, which has no state: one serves all."""
 
-    Of a group the first error counts. Ctrl-C and a cancelled task pass.
-    """
-    try:
-        yield
-    except PromptkitError:
-        raise
-    except (Exception, SystemExit, BaseExceptionGroup) as error:
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, PromptkitError) or not isinstance(error, Exception | SystemExit | BaseExceptionGroup):
+            return
         cause = first_error(error)
         if isinstance(cause, PromptkitError):
             raise cause from None
         if not isinstance(cause, Exception | SystemExit):
-            raise
+            return
         if isinstance(cause.__cause__, StopIteration):  # as which a coroutine cannot raise it
             cause = cause.__cause__
         raise UnexpectedError(cause if cause.__traceback__ else cause.with_traceback(error.__traceback__)) from cause
+
+
+_CATCHING = _CatchingUnexpected()
+
+
+def catching_unexpected() -> AbstractContextManager[None]:
+    """Raise UnexpectedError in place of an exception that is not one of promptkit's, SystemExit included.
+
+    Of a group the first error counts. Ctrl-C and a cancelled task pass.
+    """
+    return _CATCHING
 
 
 class Interrupted(PromptkitError):

@@ -14,10 +14,10 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 from promptkit.errors import StoreFailed, place
@@ -67,7 +67,8 @@ class Database:
         self._group_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._closed = False
-        with self._mapped_errors():
+        self._mapping_errors = _MappingErrors(path)
+        with self._mapping_errors:
             self._reader = connect(path)
             try:
                 self._check_version()
@@ -84,7 +85,7 @@ class Database:
 
     def look(self, ask: Callable[[sqlite3.Connection], Result]) -> Result:
         """Return the result of `ask` on the reading connection, for several queries."""
-        with self._read_lock, self._mapped_errors():
+        with self._read_lock, self._mapping_errors:
             return ask(self._reader)
 
     def write(self, change: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
@@ -109,7 +110,7 @@ class Database:
                 return
             self._closed = True
         self._thread.shutdown()
-        with self._read_lock, self._mapped_errors():
+        with self._read_lock, self._mapping_errors:
             self._writer.close()
             self._reader.close()
 
@@ -117,7 +118,7 @@ class Database:
         with self._group_lock:
             group, self._group = self._group, []
         try:
-            with self._mapped_errors():
+            with self._mapping_errors:
                 results = self._transact([change for change, _ in group])
         except BaseException as error:
             for _, future in group:
@@ -143,23 +144,32 @@ class Database:
                 hint="pip install --upgrade promptkit",
             )
 
-    @contextmanager
-    def _mapped_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreFailed(f"the store {place(self.path)}: {error}", hint=self._advice(error)) from error
-        except OSError as error:
-            raise StoreFailed(f"the store {place(self.path)}: {error.strerror or error}") from error
+
+class _MappingErrors:
+    """A context manager that gives errors of SQLite and the system as StoreFailed, with the name of the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise StoreFailed(f"the store {place(self._path)}: {error}", hint=self._advice(error)) from error
+        if isinstance(error, OSError):
+            raise StoreFailed(f"the store {place(self._path)}: {error.strerror or error}") from error
 
     def _advice(self, error: sqlite3.Error) -> str | None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # The low byte names the kind of error.
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return move_away(self.path)
+            return move_away(self._path)
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return "free space on the disk, then run the same command again; what was finished is kept"
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return f"make the folder {place(self.path.parent)} and the file in it writable"
+            return f"make the folder {place(self._path.parent)} and the file in it writable"
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return "another process has been writing for long; run the same command again"
         return None
