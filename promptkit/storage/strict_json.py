@@ -61,19 +61,20 @@ def json_bytes(
     value: Any,
     *,
     sort_keys: bool = False,
+    allow_nan: bool = False,
     default: Callable[[Any], Any] | None = None,
     errors: Literal["surrogatepass", "strict"] = "surrogatepass",
 ) -> bytes:
     """Return data as JSON in few bytes of UTF-8, as keys and requests are made of.
 
-    `default` is as in `json.dumps`, `errors` as in `str.encode`: it decides on half characters. Raises ValueError for a
-    number that JSON has not.
+    `sort_keys`, `allow_nan` and `default` are as in `json.dumps`, `errors` as in `str.encode`: it decides on half
+    characters. Raises ValueError for a number that JSON has not, unless they are allowed.
     """
     encoded = _encoded(value, _AS_JSON_DOES | orjson.OPT_SORT_KEYS if sort_keys else _AS_JSON_DOES)
     if encoded is not None:
         return encoded
     text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys, default=default
+        value, ensure_ascii=False, allow_nan=allow_nan, separators=(",", ":"), sort_keys=sort_keys, default=default
     )
     return text.encode("utf-8", errors)
 

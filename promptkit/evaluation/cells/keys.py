@@ -102,4 +102,4 @@ def _hashed_content(path: Path, pipeline: Pipeline) -> bytes:
 
 def cell_key(variant: bytes, inputs: Mapping[str, Any], sample: str) -> bytes:
     """Return the key of a cell: its variant, the target's inputs, and its sample."""
-    return content_key(variant + json_bytes([inputs, sample], default=str))
+    return content_key(variant + json_bytes([inputs, sample], allow_nan=True, default=str))

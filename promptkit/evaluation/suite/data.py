@@ -214,7 +214,7 @@ class Data:
 
 def row_content(fields: Mapping[str, Any]) -> bytes:
     """Return the content of a row, the order of its fields left aside."""
-    return json_bytes(fields, sort_keys=True)
+    return json_bytes(fields, sort_keys=True, allow_nan=True)
 
 
 class RowsHash:
