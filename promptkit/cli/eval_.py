@@ -206,8 +206,9 @@ async def run_suite(suite: Suite, asking: ModelOptions, wanted: EvalArguments) -
     """Run one suite, show how far it is, and print what it says. Raises what ends it."""
     from promptkit.cli.session import open_session
     from promptkit.evaluation.cells.saver import ReplyCache
-    from promptkit.evaluation.evaluate import Evaluation, refuse_contamination
+    from promptkit.evaluation.evaluate import Evaluation
     from promptkit.evaluation.stored_run import StoredRun
+    from promptkit.evaluation.suite.contamination import refuse_contamination
     from promptkit.reports.evaluation.report import defects_text, print_evaluation
     from promptkit.reports.evaluation.screen import EvaluationScreen
     from promptkit.reports.output import emit, note

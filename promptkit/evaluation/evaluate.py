@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os.path import relpath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from promptkit.errors import InputError, Problem
+from promptkit.errors import InputError
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.cells.scoring import score_pairs
@@ -22,12 +22,10 @@ from promptkit.evaluation.suite.suite import Suite
 from promptkit.evaluation.summary import ReportRules, summarize
 from promptkit.evaluation.thresholds.check import ThresholdInput, check_thresholds
 from promptkit.evaluation.thresholds.definition import threshold_baselines
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.models import Models
 from promptkit.storage.files import frozen_files
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.models import Models
-    from promptkit.storage.store import Store
+from promptkit.storage.store import Store
 
 KIND = "eval"
 FIRST_ROWS = 50
@@ -275,17 +273,3 @@ class Evaluation:
 def _unscored(variant: Mapping[str, Any]) -> int:
     """Return the number of a variant's answers without a score, by the metric that lacks most."""
     return max((metric["unscored"] for metric in variant["metrics"].values()), default=0)
-
-
-def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[str]:
-    """Return the techniques that were prepared on rows of the suite, where they look better than they are.
-
-    Raises InputError where there are any and they are not to be allowed.
-    """
-    from promptkit.evaluation.suite.contamination import contaminated_rows
-
-    found = contaminated_rows(suite)
-    if found and not allow:
-        hint = "evaluate on other rows, or add --allow-seen, which marks the result"
-        raise InputError(Problem(line, suite.data.where.file, suite.data.where.line, hint=hint) for line in found)
-    return found

@@ -6,23 +6,20 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.errors import InputError
-from promptkit.evaluation.cells.cell import Cell, read_cell
+from promptkit.evaluation.cells.cell import Cell, RunView, read_cell
 from promptkit.evaluation.cells.scoring import checked_score, missing_score
 from promptkit.evaluation.cells.tally import Clusters, Tally
 from promptkit.evaluation.metrics.base import Metric, MetricContext, Score
 from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.summary import variant_record
+from promptkit.project import Project
 from promptkit.storage.records import check_shape
 from promptkit.storage.repair import DAMAGED
 from promptkit.storage.shapes import EvalInputsShape
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import RunView
-    from promptkit.project import Project
-    from promptkit.storage.store import Run, Store
+from promptkit.storage.store import Run, Store
 
 
 class StoredRun:

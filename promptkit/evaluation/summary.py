@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from promptkit.evaluation.cells.progress import VariantRun
 from promptkit.evaluation.cells.tally import Tally, paired_samples
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, Sample
 from promptkit.evaluation.suite.suite import Suite
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from promptkit.evaluation.cells.progress import VariantRun
     from promptkit.evaluation.evaluate import Evaluation
 
 CONFIDENCE = 0.95

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from promptkit.engine.results import Result, Trace, trace_record
 from promptkit.errors import (
@@ -17,14 +17,12 @@ from promptkit.errors import (
     UnparsedAnswer,
 )
 from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.suite.binding import BoundRow
+from promptkit.evaluation.suite.suite import Variant
 from promptkit.storage.cells import CellRecord, KeptCell, RunCell
 from promptkit.storage.records import read_record
 from promptkit.storage.shapes import MOST_COUNT, OutcomeShape, ScoresShape
 from promptkit.storage.strict_json import compact, plain, trace_bytes
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.suite.binding import BoundRow
-    from promptkit.evaluation.suite.suite import Variant
 
 CellFlag = Literal["", "unparsed", "truncated", "error"]
 REQUEST_FAILURES = (RequestRefused, ContextOverflow)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from promptkit.answers.base import AnswerType
 from promptkit.engine.requirements import fallbacks
 from promptkit.engine.run import Runner
 from promptkit.engine.session import RunSettings
@@ -29,16 +29,13 @@ from promptkit.evaluation.cells.progress import EvalOptions, EvalProgress, Varia
 from promptkit.evaluation.cells.saver import CellSaver
 from promptkit.evaluation.cells.scoring import CellScorer, defects_of
 from promptkit.evaluation.cells.tally import Clusters, Tally
+from promptkit.evaluation.metrics.base import Score
 from promptkit.evaluation.suite.binding import Binder, BoundRow
 from promptkit.evaluation.suite.data import DataCount, RowsHash
 from promptkit.evaluation.suite.suite import Suite, answer_type
-
-if TYPE_CHECKING:
-    from promptkit.answers.base import AnswerType
-    from promptkit.evaluation.metrics.base import Score
-    from promptkit.runtimes.base import Model
-    from promptkit.runtimes.models import Models
-    from promptkit.storage.store import Store
+from promptkit.runtimes.base import Model
+from promptkit.runtimes.models import Models
+from promptkit.storage.store import Store
 
 ROWS_AT_ONCE = 256
 REFRESH_SECONDS = 30.0

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from promptkit.errors import ConnectionFailed, PromptkitError, RuntimeFailure, UnexpectedError
 from promptkit.evaluation.cells.cell import REQUEST_FAILURES, Cell
-from promptkit.evaluation.metrics.base import Score
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.progress import EvalProgress
-    from promptkit.evaluation.cells.saver import CellSaver
-    from promptkit.evaluation.metrics.base import Clients
-    from promptkit.runtimes.client import Client
+from promptkit.evaluation.cells.progress import EvalProgress
+from promptkit.evaluation.cells.saver import CellSaver
+from promptkit.evaluation.metrics.base import Clients, Score
+from promptkit.runtimes.client import Client
 
 MOST_REFUSED = 100
 """Refusals after which the run ends, where nothing was answered yet."""

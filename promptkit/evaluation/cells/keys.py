@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.engine.dependencies import files_of
 from promptkit.engine.pipeline import Pipeline
 from promptkit.project import LIBRARY
+from promptkit.runtimes.base import Model
 from promptkit.storage.files import SETTINGS_FILE, read_bytes
 from promptkit.storage.hashes import content_key
 from promptkit.storage.strict_json import json_bytes
@@ -19,7 +20,6 @@ from promptkit.storage.yaml import load_file
 
 if TYPE_CHECKING:
     from promptkit.evaluation.suite.suite import Variant
-    from promptkit.runtimes.base import Model
 
 # Keys are hashed in the order in which they stand: it is that in which labels and examples are shown.
 _CELL_VERSION = 1  # of what a cell means: a change here makes all cells new

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.answers.base import AnswerType
+from promptkit.engine.requirements import Fallback
+from promptkit.engine.run import Runner
 from promptkit.errors import PromptkitError, UnexpectedError
-
-if TYPE_CHECKING:
-    from promptkit.answers.base import AnswerType
-    from promptkit.engine.requirements import Fallback
-    from promptkit.engine.run import Runner
-    from promptkit.evaluation.cells.tally import Tally
-    from promptkit.evaluation.suite.suite import Variant
+from promptkit.evaluation.cells.tally import Tally
+from promptkit.evaluation.suite.suite import Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

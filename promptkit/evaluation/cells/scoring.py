@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby, islice
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.answers.base import AnswerType
 from promptkit.errors import (
@@ -24,18 +24,16 @@ from promptkit.errors import (
 )
 from promptkit.evaluation.cells.cell import Cell, cell_record, read_cell
 from promptkit.evaluation.cells.failures import JudgeModels
+from promptkit.evaluation.cells.progress import VariantRun
 from promptkit.evaluation.metrics.base import DEFECT, Clients, Metric, MetricInput, Score
 from promptkit.evaluation.suite.binding import Binder, evaluate_of
 from promptkit.evaluation.suite.suite import Measure, Suite, answer_type
+from promptkit.runtimes.models import Models
 from promptkit.storage.cells import CellRecord, Cells, RunCell
 from promptkit.storage.records import read_record, reading_record
 from promptkit.storage.shapes import KeptScoreShape
+from promptkit.storage.store import Store
 from promptkit.storage.strict_json import compact, plain
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.progress import VariantRun
-    from promptkit.runtimes.models import Models
-    from promptkit.storage.store import Store
 
 Scores = dict[str, Score]
 MOST_COMPARED_CHARACTERS = 400

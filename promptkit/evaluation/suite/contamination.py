@@ -6,10 +6,22 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from promptkit.engine.pipeline import Pipeline, Step
-from promptkit.errors import InputError
+from promptkit.errors import InputError, Problem
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.techniques.artifacts import read_artifact, row_hash
+
+
+def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[str]:
+    """Return the techniques that were prepared on rows of the suite, where they look better than they are.
+
+    Raises InputError where there are any and they are not to be allowed.
+    """
+    found = contaminated_rows(suite)
+    if found and not allow:
+        hint = "evaluate on other rows, or add --allow-seen, which marks the result"
+        raise InputError(Problem(line, suite.data.where.file, suite.data.where.line, hint=hint) for line in found)
+    return found
 
 
 def contaminated_rows(suite: Suite) -> list[str]:
@@ -33,9 +45,11 @@ def contaminated_rows(suite: Suite) -> list[str]:
         if bound.problems:
             continue
         names = given_inputs(suite, row.fields)
-        for told, (rows, step) in prepared.items():
-            counts[told] += any(row_hash(step_inputs_of_row(step, given, names)) in rows for given in bound.inputs)
-    return [f"{told} saw {seen} of {total} rows when it was prepared" for told, seen in counts.items() if seen]
+        for technique, (rows, step) in prepared.items():
+            counts[technique] += any(row_hash(step_inputs_of_row(step, given, names)) in rows for given in bound.inputs)
+    return [
+        f"{technique} saw {count} of {total} rows when it was prepared" for technique, count in counts.items() if count
+    ]
 
 
 def given_inputs(suite: Suite, fields: Mapping[str, Any]) -> Collection[str]:
@@ -50,23 +64,23 @@ def step_inputs_of_row(step: Step, given: Mapping[str, Any], names: Collection[s
     """
     assert step.asking is not None, "only a step that asks is prepared for"
     inputs: dict[str, Any] = {}
-    own: dict[str, Any] = {}
+    from_row: dict[str, Any] = {}
     for name in step.asking.inputs:
         argument = step.arguments.get(name)
         if argument is not None and argument.names <= given.keys() and not argument.statuses:
             try:
                 inputs[name] = argument.evaluate(given, ())
-            except InputError:  # The row's own cell will say so.
+            except InputError:  # The row's from_row cell will say so.
                 continue
-            is_own = not argument.names.isdisjoint(names)
+            is_from_row = not argument.names.isdisjoint(names)
         elif name in given:
             inputs[name] = given[name]
-            is_own = name in names
+            is_from_row = name in names
         else:
             continue
-        if is_own:
-            own[name] = inputs[name]
-    return own or inputs
+        if is_from_row:
+            from_row[name] = inputs[name]
+    return from_row or inputs
 
 
 def _prepared_artifacts(pipeline: Pipeline) -> Iterator[tuple[Step, str, frozenset[str]]]:

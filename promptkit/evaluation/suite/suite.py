@@ -10,25 +10,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.answers.base import AnswerType
 from promptkit.engine.dependencies import code_of, model_code, without_shipped
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
+from promptkit.engine.scope import CompiledValue
 from promptkit.engine.single_step import find_step, pipeline_up_to, single_step_pipeline
 from promptkit.engine.step_settings import resolve_model
 from promptkit.errors import InputError, Problem, place
 from promptkit.evaluation.cells.keys import content_hash
+from promptkit.evaluation.metrics.base import Metric
+from promptkit.evaluation.suite.data import Data
 from promptkit.project import Project
 from promptkit.project_code.reference import CodeUse
 from promptkit.storage.hashes import content_key
 from promptkit.storage.models import Problems
-
-if TYPE_CHECKING:
-    from promptkit.answers.base import AnswerType
-    from promptkit.engine.scope import CompiledValue
-    from promptkit.evaluation.metrics.base import Metric
-    from promptkit.evaluation.suite.data import Data
 
 BASELINE = "baseline"
 MODEL = "model"

@@ -19,8 +19,8 @@ from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.error_analysis.groups import ErrorAnalysis, errors_record, find_errors
 from promptkit.evaluation.error_analysis.guideline_draft import draft_guideline, plan_guideline
 from promptkit.evaluation.error_analysis.slices import fisher
-from promptkit.evaluation.evaluate import refuse_contamination
 from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.suite.contamination import refuse_contamination
 from promptkit.reports.evaluation.error_analysis import errors_text
 from promptkit.reports.text import json_text
 from promptkit.runtimes.base import Request
