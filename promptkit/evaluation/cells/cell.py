@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -108,11 +108,11 @@ class Cell:
 
 
 class RunView(Protocol):
-    """A run in the store.
+    """A run in the store, as reports read it.
 
     `record` is what `promptkit eval --json` prints. `variants` are in the suite's order, the first is the baseline;
-    `metrics` in the suite's order, the first is the aim; `settings` maps a variant to what it sets (`{"mood.layout":
-    "prefix"}`).
+    `metrics` in the suite's order, the first is the primary one; `settings` maps a variant to its settings
+    (`{"mood.layout": "prefix"}`).
     """
 
     @property
@@ -164,13 +164,14 @@ def take_result(cell: Cell, result: Result, variant: Variant) -> PromptkitError 
     An answer that does not parse, or was cut off, is a wrong answer; any other failure is a missing one. Only the
     steps that the output reads decide: failures of others show in the output.
     """
-    failure = failure_of(result)
-    if wrong := _implausible_counts(result):
+    nodes = tuple(result.trace.nodes())
+    failure = _failure(result, nodes)
+    if wrong := _implausible_counts(nodes):
         cell.fail(wrong)
         return failure
     trace, counted = result.trace, variant.counted
     totals = result.totals if counted is None else result.steps.get(counted, result.totals)
-    measured = next((child for child in trace.children if child.name == counted), trace)
+    measured = next((tuple(child.nodes()) for child in trace.children if child.name == counted), nodes)
     cell.flag = _flag(result, variant, failure)
     cell.output = result.output
     cell.problem = "" if failure is None else failure.message
@@ -179,7 +180,7 @@ def take_result(cell: Cell, result: Result, variant: Variant) -> PromptkitError 
     cell.calls, cell.cached = totals.calls, totals.cached
     cell.tokens_in, cell.tokens_out = totals.tokens_in, totals.tokens_out
     # As short as it is kept: a cell is the same when it was asked and when it is known.
-    cell.seconds = round(sum(call.reply.seconds for node in measured.nodes() for call in node.calls), 6)
+    cell.seconds = round(sum(call.reply.seconds for node in measured for call in node.calls), 6)
     cell.read_trace = lambda: trace_record(trace)
     return failure
 
@@ -197,20 +198,20 @@ def _flag(result: Result, variant: Variant, failure: PromptkitError | None) -> C
     return "unparsed" if any(step.unparsed and step.value is None for step in steps) else ""
 
 
-def failure_of(result: Result) -> PromptkitError | None:
+def _failure(result: Result, nodes: Sequence[Trace]) -> PromptkitError | None:
     """Return the failure that ended a run, or that of a server which a step's `on_error` let pass: it is not an answer.
 
     A failure of the request itself (too long, refused) is the target's own doing, and `on_error` holds.
     """
     if result.error is not None:
         return result.error
-    passed = (node.failure for node in result.trace.nodes() if isinstance(node.failure, RuntimeFailure))
+    passed = (node.failure for node in nodes if isinstance(node.failure, RuntimeFailure))
     return next((failure for failure in passed if not isinstance(failure, REQUEST_FAILURES)), None)
 
 
-def _implausible_counts(result: Result) -> str:
+def _implausible_counts(nodes: Sequence[Trace]) -> str:
     """Name the count of a server that cannot be true: a cell with it would change totals and scores."""
-    for node in result.trace.nodes():
+    for node in nodes:
         for call in node.calls:
             reply = call.reply
             counts = (
