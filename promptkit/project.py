@@ -139,6 +139,12 @@ class Project:
         shipped = (LIBRARY / folder for folder in _FOLDERS.values())
         return target.is_relative_to(root) and (root == LIBRARY or not any(map(target.is_relative_to, shipped)))
 
+    def portable_name(self, path: Path) -> str:
+        """Return a file's path within the project or promptkit, the same wherever these lie; else its name."""
+        file = resolved(path)
+        folder = next((folder for folder in (resolved(self.root), LIBRARY) if file.is_relative_to(folder)), None)
+        return file.name if folder is None else file.relative_to(folder).as_posix()
+
     def target(self, name: str) -> Path:
         """Return the file that a command line names: a path, a pipeline or a prompt.
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.dependencies import files_of
 from promptkit.engine.pipeline import Pipeline
-from promptkit.project import LIBRARY
 from promptkit.runtimes.base import Model
 from promptkit.storage.files import SETTINGS_FILE, read_bytes
 from promptkit.storage.hashes import content_key
@@ -32,7 +31,9 @@ def content_hash(pipeline: Pipeline, *settings: object) -> bytes:
 
     `settings` is plain data that says how it was read.
     """
-    contents = sorted((_portable_name(path, pipeline), _hashed_content(path, pipeline)) for path in files_of(pipeline))
+    contents = sorted(
+        (pipeline.project.portable_name(path), _hashed_content(path, pipeline)) for path in files_of(pipeline)
+    )
     parts = (name.encode("utf-8", "surrogatepass") + b"\0" + content_key(part, 64) for name, part in contents)
     return content_key(b"".join([json.dumps(settings, default=str).encode("utf-8", "surrogatepass"), *parts]))
 
@@ -71,14 +72,6 @@ def without_timeouts(settings: Any) -> Any:
         if not str(name).endswith("options.timeout"):
             kept[name] = value
     return kept
-
-
-def _portable_name(path: Path, pipeline: Pipeline) -> str:
-    """Return a file's path in a form that is the same wherever a project lies."""
-    for folder in (pipeline.project.root.resolve(), LIBRARY):
-        if path.is_relative_to(folder):
-            return path.relative_to(folder).as_posix()
-    return path.name
 
 
 def _hashed_content(path: Path, pipeline: Pipeline) -> bytes:
