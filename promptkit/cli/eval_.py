@@ -268,7 +268,7 @@ def find_baseline(wanted: EvalArguments, suite: Suite, store: Store, progress: P
     """Return what `--against` names for a suite. None, with a notice, where there is no earlier run of it, and where a
     run or file is of another one of several suites. Raises InputError.
     """
-    from promptkit.evaluation.comparison.run_rows import find_baseline
+    from promptkit.evaluation.comparison.baseline import find_baseline
 
     if wanted.against is None:
         return None

@@ -12,17 +12,15 @@ from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.cli.run_find import ProjectStore
-    from promptkit.evaluation.comparison.sides import Side
+    from promptkit.evaluation.comparison.run_rows import RunRows
 
 _HELP = "RUN or RUN:VARIANT; a run is its number, `last` or `last~1`."
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help=f"What is judged: {_HELP}", autocompletion=complete_run)],
-    b: Annotated[str, typer.Argument(metavar="B", help="What it is judged against.", autocompletion=complete_run)],
-    metric: Annotated[
-        str | None, typer.Option("--metric", metavar="M", help="One metric alone; rows flip by it.")
-    ] = None,
+    a: Annotated[str, typer.Argument(metavar="A", help=f"The run to compare: {_HELP}", autocompletion=complete_run)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.", autocompletion=complete_run)],
+    metric: Annotated[str | None, typer.Option("--metric", metavar="M", help="Compare by one metric alone.")] = None,
     variant: Annotated[
         str | None, typer.Option("--variant", metavar="V", help="The variant of both, where none is named.")
     ] = None,
@@ -31,46 +29,51 @@ def compare(
     ] = 1,
     json: Json = False,
 ) -> None:
-    """Compare two evaluations on the rows of both: the difference with its interval, and the rows that flipped.
+    """Compare two evaluations on the rows of both: the difference with its interval, and the rows that changed.
 
-    Rows are paired by what they hold. `last` is the newest evaluation. It ends with 0 whatever it finds: what must
-    stop a build is a threshold of the suite.
+    Rows are paired by their content. `last` is the newest evaluation. The exit code is 0 whatever the result: use a
+    threshold of the suite to fail a build.
     """
     from promptkit.cli.run_find import open_project_store
     from promptkit.evaluation.comparison.compare import compare_runs
+    from promptkit.evaluation.comparison.records import compare_record
     from promptkit.evaluation.summary import SMALLEST_DIFFERENCE
     from promptkit.reports.output import emit
-    from promptkit.reports.run_comparison import find_flips, flip_record, print_comparison
+    from promptkit.reports.run_comparison import changed_row_record, find_changed_rows, print_comparison
     from promptkit.reports.text import json_text
     from promptkit.storage.records import reading_record
 
     with open_project_store() as kept, reading_record(f"run {a} or {b}"):
-        versus = compare_runs(*read_sides(kept, a, b, variant), kept.project, aim=metric)
-        record, found = versus.record(smallest=SMALLEST_DIFFERENCE), find_flips(versus, rows)
+        comparison = compare_runs(*find_sides(kept, a, b, variant), kept.project, metric=metric)
+        record = compare_record(comparison, smallest=SMALLEST_DIFFERENCE)
+        shown = find_changed_rows(comparison, rows)
         if json:
-            emit(json_text({**record, "rows_shown": [flip_record(versus, each) for each in found]}))
+            shown_records = [changed_row_record(comparison, row) for row in shown]
+            emit(json_text({**record.model_dump(), "rows_shown": shown_records}))
         else:
-            print_comparison(versus, record, found, rows)
+            print_comparison(comparison, record, shown, rows)
 
 
-def read_sides(kept: ProjectStore, a: str, b: str, variant: str | None) -> tuple[Side, Side]:
-    """Return what `RUN:VARIANT` texts name. Raises InputError for what is not there, and for one thing named twice."""
+def find_sides(kept: ProjectStore, a: str, b: str, variant: str | None) -> tuple[RunRows, RunRows]:
+    """Return the runs that two `RUN:VARIANT` texts name.
+
+    Raises InputError for what does not exist, and where both name the same variant of one run.
+    """
     from promptkit.cli.run_find import find_evaluation
-    from promptkit.evaluation.comparison.sides import Side, named_variant
+    from promptkit.evaluation.comparison.run_rows import named_variant, run_rows
 
-    named = []
-    for text in (a, b):
-        number, colon, own = text.partition(":")
-        view = find_evaluation(kept, number)
-        named.append((view, named_variant(view, own if colon else variant)))
-    (one, first), (other, second) = named
-    if one.number == other.number and first == second:
-        others = [name for name in one.variants if name != first]
-        hint = f"promptkit runs compare {one.number}:{others[0]} {one.number}:{first}" if others else None
-        raise InputError(f"both are `{first}` of run {one.number}", hint=hint or "name another run")
-    if one.number == other.number:
-        return Side(one, first, first), Side(other, second, second)
-    shown = first != second or first != one.variants[0]
-    return tuple(  # type: ignore[return-value]
-        Side(view, name, f"run {view.number} ({name})" if shown else f"run {view.number}") for view, name in named
+    (run_a, variant_a), (run_b, variant_b) = (
+        (run := find_evaluation(kept, number), named_variant(run, name if colon else variant))
+        for number, colon, name in (text.partition(":") for text in (a, b))
     )
+    if run_a.number != run_b.number:
+        is_named = variant_a != variant_b or variant_a != run_a.variants[0]
+        return (
+            run_rows(run_a, variant_a, f"run {run_a.number} ({variant_a})" if is_named else f"run {run_a.number}"),
+            run_rows(run_b, variant_b, f"run {run_b.number} ({variant_b})" if is_named else f"run {run_b.number}"),
+        )
+    if variant_a == variant_b:
+        others = [name for name in run_a.variants if name != variant_a]
+        hint = f"promptkit runs compare {run_a.number}:{others[0]} {run_a.number}:{variant_a}" if others else None
+        raise InputError(f"both are `{variant_a}` of run {run_a.number}", hint=hint or "name another run")
+    return run_rows(run_a, variant_a, variant_a), run_rows(run_b, variant_b, variant_b)

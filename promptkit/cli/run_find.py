@@ -97,7 +97,7 @@ def find_batch(kept: ProjectStore, text: str, *, rows: bool) -> Run | None:
     With `rows`, as rows are asked for, `last` is the newest run that has some.
     """
     from promptkit.engine.run import BATCH
-    from promptkit.evaluation.evaluate import KIND
+    from promptkit.evaluation.stored_run import KIND
 
     run = kept.store.run(text, kind=(BATCH, KIND) if rows else None)
     return run if run is not None and run.kind == BATCH else None
@@ -105,7 +105,7 @@ def find_batch(kept: ProjectStore, text: str, *, rows: bool) -> Run | None:
 
 def find_evaluation(kept: ProjectStore, text: str) -> StoredRun:
     """Return the evaluation that a person names: its number, or `last` among evaluations. Raises InputError."""
-    from promptkit.evaluation.evaluate import KIND
+    from promptkit.evaluation.stored_run import KIND
 
     run = kept.store.run(text, kind=KIND)
     if run is not None:

@@ -73,7 +73,7 @@ def damaged_records(kept: ProjectStore) -> Iterator[Finding]:
 def check_reports(kept: ProjectStore, run: Run) -> None:
     """Make what `runs list` and `runs show` print of a run. Raises DamagedRecord."""
     from promptkit.engine.run import BATCH, batch_record
-    from promptkit.evaluation.evaluate import KIND
+    from promptkit.evaluation.stored_run import KIND
     from promptkit.reports.batch import batch_text
     from promptkit.reports.evaluation.report import evaluation_text
     from promptkit.reports.output import terminal_width

@@ -47,8 +47,8 @@ def show(
     newest evaluation, with --row and --failures also the newest run of rows.
     """
     from promptkit.cli.run_find import find_batch, find_evaluation, find_run, open_project_store
-    from promptkit.evaluation.comparison.sides import named_variant
-    from promptkit.evaluation.evaluate import KIND
+    from promptkit.evaluation.comparison.run_rows import named_variant
+    from promptkit.evaluation.stored_run import KIND
     from promptkit.storage.files import check_destination
     from promptkit.storage.records import reading_record
 
@@ -187,7 +187,7 @@ def write_html(kept: ProjectStore, view: StoredRun, path: Path) -> None:
 
 def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
     """Print a row with its cells. Raises InputError for one that the run has not."""
-    from promptkit.evaluation.comparison.sides import row_cells
+    from promptkit.evaluation.comparison.run_rows import row_cells
     from promptkit.reports.export import cell_record
     from promptkit.reports.output import emit, emit_folded
     from promptkit.reports.runs import cells_text
@@ -270,7 +270,7 @@ def export(
     """
     from promptkit.cli.run_find import find_batch, find_evaluation, open_project_store
     from promptkit.evaluation.comparison.baseline import baseline_lines
-    from promptkit.evaluation.comparison.sides import named_variant
+    from promptkit.evaluation.comparison.run_rows import named_variant
     from promptkit.reports.export import csv_parts, jsonl_parts, junit_parts
     from promptkit.storage.files import check_destination
     from promptkit.storage.records import reading_record

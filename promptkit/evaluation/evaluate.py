@@ -13,9 +13,10 @@ from promptkit.errors import InputError, Problem
 from promptkit.evaluation.cells.execution import Execution
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.cells.scoring import score_pairs
-from promptkit.evaluation.comparison.matching import Beside
-from promptkit.evaluation.comparison.run_rows import RunRows
-from promptkit.evaluation.stored_run import StoredRun, kind_record, sent_the_same
+from promptkit.evaluation.comparison.compare import BaselineComparisons
+from promptkit.evaluation.comparison.records import baseline_record
+from promptkit.evaluation.comparison.run_rows import RunRows, run_rows
+from promptkit.evaluation.stored_run import KIND, StoredRun, kind_record, sent_the_same
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.evaluation.suite.data import DataCount
 from promptkit.evaluation.suite.suite import Suite
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from promptkit.runtimes.models import Models
     from promptkit.storage.store import Store
 
-KIND = "eval"
 FIRST_ROWS = 50
 """How many rows are looked at before anything is asked: if all are wrong, it is the suite that is."""
 
@@ -93,7 +93,7 @@ class Evaluation:
         self._before: int | None = None
         self._models = models
         self._store = store
-        self._references: Mapping[str, RunRows | str | None] = {}
+        self._baselines: Mapping[str, RunRows | str | None] = {}
         self._started = time.monotonic()
 
     async def open(self) -> Model:
@@ -102,7 +102,7 @@ class Evaluation:
         Raises InputError for a threshold that compares with a file that is no baseline.
         """
         self.model = await self.execution.open()
-        self._references = threshold_baselines(self.suite, self._store, self._models_told())
+        self._baselines = threshold_baselines(self.suite, self._store, self._models_told())
         return self.model
 
     async def run(self) -> EvalResult:
@@ -243,30 +243,27 @@ class Evaluation:
         run = self._store.run(str(self.number))
         if judging.so_far or run is None or self.model is None:
             return {"missing_allowed": False, "thresholds": [], "against": None}
-        settings, baseline = self.settings(), self.execution.contenders[0]
-        beside = Beside(
-            self.suite,
-            StoredRun(self._store, run),
-            rows=self.counted.rows,
-            model=self._models_told(),
-            exact=settings["exact"],
-            in_flight=settings["in_flight"],
+        first = self.suite.baseline.name
+        against = BaselineComparisons(
+            run_rows(StoredRun(self._store, run), first, "this run", model=self._models_told()),
+            {measure.name: measure.metric for measure in self.suite.measures},
             allow_missing=judging.allow_missing,
         )
-        gated = ThresholdInput(
+        checked = ThresholdInput(
             suite=self.suite,
             variant=variants[0],
-            tally=baseline.tally,
+            tally=self.execution.contenders[0].tally,
             clusters=self.execution.clusters.array(),
             cells=variants[0]["cases"],
-            limited=settings["limited"],
-            beside=beside,
-            references=self._references,
+            limited=self.settings()["limited"],
+            against=against,
+            baselines=self._baselines,
         )
+        compared = None if self.against is None else against.compare(self.against)
         return {
-            "missing_allowed": all(gated.may_lack(each["missing"] + _unscored(each)) for each in variants),
-            "thresholds": check_thresholds(gated),
-            "against": None if self.against is None else beside.record(self.against, smallest=judging.smallest),
+            "missing_allowed": all(checked.may_miss(each["missing"] + _unscored(each)) for each in variants),
+            "thresholds": check_thresholds(checked),
+            "against": compared and baseline_record(compared, smallest=judging.smallest).model_dump(),
         }
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from promptkit.storage.cells import RunCell
     from promptkit.storage.store import Run, Store
 
+KIND = "eval"
+"""The kind of a run in the store that is an evaluation."""
+
 
 class StoredRun:
     """A `RunView` of a run of the kind `eval`. Raises DamagedRecord where it does not say how it was made."""
@@ -39,7 +42,7 @@ class StoredRun:
         self.model: Mapping[str, str] = run.model
         self.record: Mapping[str, Any] = run.record
         how = run.inputs or {}
-        is_evaluation = run.kind == "eval" and how
+        is_evaluation = run.kind == KIND and how
         self.how: Mapping[str, Any] = (
             check_shape(how, EvalInputsShape, f"runs {run.number}, `inputs`") if is_evaluation else how
         )

@@ -165,7 +165,7 @@ def test_two_runs_are_compared_and_what_differs_is_said_first(here: Here) -> Non
     done = here("runs", "compare", SECOND, FIRST)
     assert done.code == 0
     head, rest = done.out.split("on the 6 rows of both")
-    assert "run 2 was made on scripted:other.yaml, run 1 on scripted:script.yaml" in head
+    assert "run 2 used scripted:other.yaml, run 1 used scripted:script.yaml" in head
     assert next(lines_with(rest, "accuracy, points")).split()[:2] == ["accuracy,", "points"]
     assert "rows that differ by accuracy: 1 worse, 2 better" in rest
     assert next(lines_with(rest, "worse", "So nice")).split()[:5] == ["worse", "3", "good", "good", "bad"]
@@ -202,8 +202,8 @@ def test_variants_are_compared_with_their_prompts_word_by_word(here: Here) -> No
 
 def test_of_runs_with_missing_answers_nothing_is_said(here: Here) -> None:
     out = here("runs", "compare", LACKING, FIRST).out
-    assert "run 4 is incomplete: it may lack answers" in out
-    assert "accuracy: 1 of 6 cells have no score on a side" in out
+    assert "run 4 is incomplete: answers may be missing" in out
+    assert "accuracy: 1 of 6 cells have no score in one of the two" in out
     assert "accuracy, points" not in out
 
 

@@ -65,6 +65,7 @@ class Tally:
     def score(self, metric: Metric, row: int, repeat: int, score: Score) -> None:
         """Set the score of a cell."""
         width = len(metric.columns)
+        self._reach(row * self._repeat + repeat)
         at = (row * self._repeat + repeat) * width
         numbers = metric.numbers(score) if score.value is not None else (_NAN,) * width
         self._columns[metric.name][at : at + width] = array("d", numbers)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.cells.cell import compared_values
-from promptkit.evaluation.comparison.sides import named_variant
+from promptkit.evaluation.comparison.run_rows import named_variant
 from promptkit.evaluation.error_analysis.slices import (
     ErrorCluster,
     ErrorSlice,

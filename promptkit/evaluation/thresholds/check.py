@@ -14,9 +14,9 @@ from math import ceil, log10
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.cells.tally import Tally
-from promptkit.evaluation.comparison.matching import Beside, Compared, right_ones
-from promptkit.evaluation.comparison.run_rows import RowScores, RunRows
-from promptkit.evaluation.metrics.base import Metric
+from promptkit.evaluation.comparison.compare import EQUAL, BaselineComparisons, Comparison, MetricComparison
+from promptkit.evaluation.comparison.run_rows import RunRows
+from promptkit.evaluation.metrics.base import Difference, Metric
 from promptkit.evaluation.metrics.estimation import Proportion, bounded_estimate
 from promptkit.evaluation.suite.suite import Measure, Suite, Threshold
 from promptkit.evaluation.summary import MOST_MISSING
@@ -30,9 +30,9 @@ LIMITED = "not judged, since --limit or --filter leave rows out"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdInput:
-    """What thresholds are judged by: the first variant's record and tally, and of how many `cells` these should be.
+    """The data that thresholds are checked on: the first variant's record and tally, which should have `cells` cells.
 
-    `beside` has the run's rows; `references` what thresholds compare with, as `bounds.threshold_references` gives it.
+    `against` compares the run with `baselines`, which are those of `threshold_baselines`.
     """
 
     suite: Suite
@@ -41,12 +41,12 @@ class ThresholdInput:
     clusters: NDArray[np.int64] | None
     cells: int
     limited: bool
-    beside: Beside
-    references: Mapping[str, RunRows | str | None]
+    against: BaselineComparisons
+    baselines: Mapping[str, RunRows | str | None]
 
-    def may_lack(self, missing: int) -> bool:
-        """Tell whether something may be said though so many cells are missing."""
-        return not missing or (self.beside.allow_missing and missing <= MOST_MISSING * self.cells)
+    def may_miss(self, missing: int) -> bool:
+        """Tell whether a threshold may be judged with this many cells missing."""
+        return not missing or (self.against.allow_missing and missing <= MOST_MISSING * self.cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def _check_end(threshold: Threshold, run: ThresholdInput, *, kind: str) -> Thres
     up = kind == "at_least"
     end = amount.low if up else amount.high
     missing = run.cells - amount.cells
-    if not run.may_lack(missing) or (missing and (amount.bounds is None or not amount.is_mean)):
+    if not run.may_miss(missing) or (missing and (amount.bounds is None or not amount.is_mean)):
         return _undecided(threshold.name, missing, run.cells)
     told = f"{threshold.name}: {'at least' if up else 'at most'} {number_text(wanted, wanted, amount)} is wanted"
     if end is None:
@@ -182,84 +182,91 @@ def _measure(name: str, suite: Suite) -> Measure | None:
 
 
 def _check_per_case(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
-    """Judge every row by its repeats."""
+    """Check every row by the scores of its repeats."""
     measure = _measure(threshold.name, run.suite)
-    assert measure is not None, "the reader allows `per_case` of a metric alone"
+    assert measure is not None, "the reader allows `per_case` for a metric alone"
     metric, wanted, repeat = measure.metric, float(threshold.bounds["per_case"]), run.suite.repeat
-    rows = list(run.beside.rows.values())
-    shares = [(row, *_share(metric, row)) for row in rows]
-    short = [row for row, _, most in shares if most < wanted]
-    undecided = sum(least < wanted <= most for _, least, most in shares) + run.cells // repeat - len(rows)
+    rows = [(row.number, row.values(metric.name, repeat)) for row in run.against.run.read()]
+    shares = [_share(metric, values) for _, values in rows]
+    short = [row for row, (_, most) in zip(rows, shares, strict=True) if most < wanted]
+    undecided = sum(least < wanted <= most for least, most in shares) + run.cells // repeat - len(rows)
     missing = run.cells - len(run.tally.sample(metric))
-    if not run.may_lack(missing):
+    if not run.may_miss(missing):
         return _undecided(threshold.name, missing, run.cells)
-    told = f"{threshold.name}: of each row's answers a share of {wanted:g} is to be right"
-    least = min((share for _, share, _ in shares), default=None)
+    demand = f"{threshold.name}: in each row a share of {wanted:g} of the answers must be right"
+    least = min((share for share, _ in shares), default=None)
     if short:
-        names = [f"{row.number} ({right_ones(metric, row, repeat)} of {repeat})" for row in short]
-        said = f"but {len(short)} of {len(rows)} rows have less: row {listed(names)}"
-        return ThresholdResult(passed=False, shown=least, says=f"{told}, {said}", rows=[row.number for row in short])
+        names = [f"{number} ({_count_right(metric, values)} of {repeat})" for number, values in short]
+        says = f"{demand}, but {len(short)} of {len(rows)} rows have less: row {listed(names)}"
+        return ThresholdResult(passed=False, shown=least, says=says, rows=[number for number, _ in short])
     if undecided:
         return _undecided(threshold.name, missing, run.cells)
-    return ThresholdResult(passed=True, shown=least, says=f"{told}; all {len(rows)} rows have it")
+    return ThresholdResult(passed=True, shown=least, says=f"{demand}; all {len(rows)} rows have it")
 
 
-def _share(metric: Metric, row: RowScores) -> tuple[float, float]:
-    """Return how right a row's repeats are on average, from 0 to 1, if those missing were wrong and if they were right.
+def _share(metric: Metric, values: Sequence[float | None]) -> tuple[float, float]:
+    """Return a row's mean score, scaled to 0 to 1: with its missing scores counted as wrong, and as right.
 
-    Of scores of 0 and 1 that is the share that is right.
+    For scores of 0 and 1 it is the share that is right.
     """
-    assert metric.bounds is not None, "the reader allows `per_case` of a metric with bounds alone"
+    assert metric.bounds is not None, "the reader allows `per_case` for a metric with bounds alone"
     low, high = metric.bounds if metric.higher_is_better else (metric.bounds[1], metric.bounds[0])
-    values = [scores[metric.name].value if metric.name in scores else None for scores in row.repeats]
     known = [(value - low) / (high - low) for value in values if value is not None]
     return sum(known) / len(values), (sum(known) + len(values) - len(known)) / len(values)
 
 
+def _count_right(metric: Metric, values: Sequence[float | None]) -> int:
+    """Return how many scores are the best one."""
+    assert metric.bounds is not None, "the reader allows `per_case` for a metric with bounds alone"
+    best = metric.bounds[1 if metric.higher_is_better else 0]
+    return sum(value is not None and abs(value - best) < EQUAL for value in values)
+
+
 def _check_drop(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
-    """Judge the difference to a reference by its worse end; where no row is worse there is nothing to judge."""
+    """Check the worse end of the difference to a baseline; a run in which no row is worse passes."""
     measure, wanted = _measure(threshold.name, run.suite), float(threshold.bounds["drop_at_most"])
-    assert measure is not None, "the reader allows `against` of a metric alone"
-    reference = run.references[str(threshold.bounds["against"])]
-    if reference is None:
-        return ThresholdResult(
-            passed=None, says=f"{measure.name}: not judged, since `{run.suite.name}` has no earlier run"
-        )
-    if isinstance(reference, str):
-        return ThresholdResult(
-            passed=False, says=f"{measure.name}: compared with nothing, since {reference}; {_export_hint(run)}"
-        )
-    missing = run.cells - len(run.tally.sample(measure.metric))
-    if not run.may_lack(missing):
-        return _undecided(measure.name, missing, run.cells)
-    found = run.beside.compare(measure, reference)
-    if found.missing and (found.difference is None or measure.metric.bounds is None):
-        why = found.why or f"{found.missing} cells have no score on a side"
-        return ThresholdResult(passed=None, missing=found.missing, says=f"{measure.name}: not judged, since {why}")
+    assert measure is not None, "the reader allows `against` for a metric alone"
+    name, metric, baseline = measure.name, measure.metric, run.baselines[str(threshold.bounds["against"])]
+    if baseline is None:
+        return ThresholdResult(passed=None, says=f"{name}: not judged, since `{run.suite.name}` has no earlier run")
+    if isinstance(baseline, str):
+        return _not_compared(name, baseline, run)
+    missing = run.cells - len(run.tally.sample(metric))
+    if not run.may_miss(missing):
+        return _undecided(name, missing, run.cells)
+    comparison = run.against.compare(baseline)
+    found = comparison.metrics.get(name)
+    if found is None:
+        return _not_compared(name, comparison.excluded[name], run)
+    if found.missing and (found.difference is None or metric.bounds is None):
+        why = found.why or f"{found.missing} cells have no score in one of the two"
+        return ThresholdResult(passed=None, missing=found.missing, says=f"{name}: not judged, since {why}")
     if found.difference is None:
-        return ThresholdResult(
-            passed=False, says=f"{measure.name}: compared with nothing, since {found.why}; {_export_hint(run)}"
-        )
-    return _drop_result(measure.metric, wanted, found, reference.name, run.beside.notes(reference))
+        return _not_compared(name, found.why, run)
+    return _drop_result(wanted, found, found.difference, comparison)
 
 
-def _export_hint(run: ThresholdInput) -> str:
-    return f"to keep this run as the baseline: promptkit runs export {run.beside.number} --baseline FILE"
+def _not_compared(name: str, why: str, run: ThresholdInput) -> ThresholdResult:
+    assert run.against.run.run is not None, "a run that is checked is in the store"
+    hint = f"to make this run the baseline: promptkit runs export {run.against.run.run.number} --baseline FILE"
+    return ThresholdResult(passed=False, says=f"{name}: not compared, since {why}; {hint}")
 
 
-def _drop_result(metric: Metric, wanted: float, found: Compared, name: str, notes: Sequence[str]) -> ThresholdResult:
-    difference = found.difference
-    assert difference is not None, "what has no difference is not judged by one"
+def _drop_result(
+    wanted: float, found: MetricComparison, difference: Difference, comparison: Comparison
+) -> ThresholdResult:
+    metric = found.metric
     end = difference.low if metric.higher_is_better else difference.high
     loss, most = _loss(difference.difference, metric, difference.is_ratio), _loss(end, metric, difference.is_ratio)
-    is_steady = difference.worse == 0 and difference.n > 0
-    passed: bool | None = is_steady or (most is not None and most <= wanted)
-    if not (most is not None and most <= wanted) and found.missing:
+    is_shown = most is not None and most <= wanted
+    passed: bool | None = is_shown or (difference.worse == 0 and difference.n > 0)
+    if found.missing and not is_shown:
         passed = None
+    says = drop_text(wanted, loss, most, found, difference, comparison.b.name)
     return ThresholdResult(
         passed=passed,
         shown=end,
-        says="; ".join([drop_text(metric, wanted, loss, most, found, name), *notes]),
+        says="; ".join([says, *comparison.notes()]),
         missing=found.missing if passed is None else 0,
         rows=found.regressions,
     )
@@ -358,26 +365,31 @@ def needed_rows(amount: Measurement, end: float, wanted: float) -> int:
     return max(amount.rows + 1, _rounded_up(amount.rows * more))
 
 
-def drop_text(metric: Metric, wanted: float, loss: float | None, most: float | None, found: Compared, name: str) -> str:
-    """Return what is said of a drop: `loss` is how much worse it is, `most` how much worse it may be."""
-    difference = found.difference
-    assert difference is not None, "what has no difference has another text"
+def drop_text(
+    wanted: float,
+    loss: float | None,
+    most: float | None,
+    found: MetricComparison,
+    difference: Difference,
+    baseline: str,
+) -> str:
+    """Return the text of a drop below a baseline: `loss` is the observed one, `most` the largest that it may be."""
     worse = partial(_loss_text, wanted=wanted, is_ratio=difference.is_ratio)
-    told = f"{metric.name}: at most {worse(wanted)} than in {name} is wanted"
+    demand = f"{found.metric.name}: at most {worse(wanted)} than in {baseline} is wanted"
     if difference.worse == 0 and difference.n > 0:
-        return f"{told}; none of {difference.n} rows is worse ({difference.better} better)"
+        return f"{demand}; none of {difference.n} rows is worse ({difference.better} better)"
     if loss is None or most is None:
-        return f"{told}, but {difference.n} rows are too few to show it"
+        return f"{demand}, but {difference.n} rows are too few to show it"
     is_met = most <= wanted
     shown = f"{difference.n} rows {'show' if is_met else 'only show'} at most {worse(most, rounding=ROUND_CEILING)}"
     counted = f"{worse(loss)}: {difference.better} better, {difference.worse} worse"
-    said = [f"{told}{';' if is_met else ', but'} {shown} ({counted})"]
+    parts = [f"{demand}{';' if is_met else ', but'} {shown} ({counted})"]
     if not is_met:
-        said.append(_drop_remedy(wanted, loss, most, difference.n, worse(loss)))
+        parts.append(_drop_remedy(wanted, loss, most, difference.n, worse(loss)))
     if found.regressions:
         rows = listed([str(number) for number in found.regressions])
-        said.append(f"right there and wrong here: row {rows}")
-    return "; ".join(said)
+        parts.append(f"right there and wrong here: row {rows}")
+    return "; ".join(parts)
 
 
 def _drop_remedy(wanted: float, loss: float, most: float, rows: int, told: str) -> str:

@@ -140,7 +140,7 @@ async def test_per_case_names_each_row_of_which_too_few_repeats_are_right(bench:
     assert (only(half)["passed"], only(half)["rows"]) == (False, [1, 2])
     assert (only(whole)["passed"], only(whole)["rows"]) == (False, [1, 2, 10])
     assert only(whole)["says"] == (
-        "accuracy: of each row's answers a share of 1 is to be right, but 3 of 20 rows have less:"
+        "accuracy: in each row a share of 1 of the answers must be right, but 3 of 20 rows have less:"
         " row 1 (0 of 2), 2 (0 of 2), 10 (1 of 2)"
     )
 
@@ -225,7 +225,7 @@ async def test_another_way_of_asking_is_told_with_the_verdict(bench: Bench) -> N
     ran = await bench.run(gated("against: last, drop_at_most: 0.5"), options=EvalOptions(exact=True))
 
     assert only(ran)["passed"] is True
-    assert "this run one at a time (--exact): that alone changes some answers" in only(ran)["says"]
+    assert "this run sent requests one at a time (--exact), run 1 " in only(ran)["says"]
 
 
 async def test_a_graded_metric_says_what_was_observed_and_how_many_rows_would_do(bench: Bench) -> None:
@@ -328,7 +328,7 @@ async def test_another_metric_of_the_name_is_not_compared(bench: Bench) -> None:
     ran = await bench.run(text)
 
     assert only(ran)["passed"] is False
-    assert "was measured otherwise" in only(ran)["says"]
+    assert "run 1 measured it differently" in only(ran)["says"]
 
 
 @given(st.integers(2, 500), st.data())
@@ -350,11 +350,11 @@ def test_so_many_rows_as_are_said_would_do_at_the_same_rate_and_half_would_not(n
     [
         ("at_least: 80", "accuracy", "`accuracy` is never 80: it lies between 0 and 1"),
         ("at_least: -0.1", "unparsed", "`unparsed` is never -0.1: it lies between 0 and 1"),
-        ("per_case: 1", "tokens", "`tokens` does not tell what is right"),
-        ("per_case: 1", "unparsed", "`unparsed` does not tell what is right"),
+        ("per_case: 1", "tokens", "`tokens` does not say which answers are right"),
+        ("per_case: 1", "unparsed", "`unparsed` does not say which answers are right"),
         ("drop_at_most: 0.1", "accuracy", "`against` is missing"),
         ("against: last", "accuracy", "`drop_at_most` is missing"),
-        ("against: last, drop_at_most: 0.1", "cost", "`cost` is not known of each row"),
+        ("against: last, drop_at_most: 0.1", "cost", "`cost` is not measured for each row"),
     ],
 )
 def test_a_bound_that_cannot_be_is_told_when_the_suite_is_read(
