@@ -77,7 +77,9 @@ def test_two_contents_of_one_model_reference_are_told_apart_by_their_digests(her
     compared = here("runs", "compare", "2", "1").out.split()
 
     digests = re.search(
-        r"this run used scripted:other.yaml (\w{12}), run 1 used scripted:other.yaml (\w{12}):", against
+        r"this run used scripted:other.yaml (\w{12}), run 1 used scripted:other.yaml (\w{12}):", " ".join(against)
     )
     assert digests is not None and digests[1] != digests[2]
-    assert f"run 2 used scripted:other.yaml {digests[1]}, run 1 used scripted:other.yaml {digests[2]}:" in " ".join(compared)
+    assert f"run 2 used scripted:other.yaml {digests[1]}, run 1 used scripted:other.yaml {digests[2]}:" in " ".join(
+        compared
+    )
