@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from promptkit.evaluation.cells.tally import Tally, paired_samples
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, Sample
+from promptkit.evaluation.statistics.interval import CONFIDENCE
+from promptkit.evaluation.statistics.multiple_comparisons import holm
+from promptkit.evaluation.statistics.power import rows_needed, rows_needed_graded, smallest_shown, smallest_shown_graded
 from promptkit.evaluation.suite.suite import Suite
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from promptkit.evaluation.cells.progress import VariantRun
     from promptkit.evaluation.evaluate import Evaluation
 
-CONFIDENCE = 0.95
 MOST_MISSING = 0.02
 """The share of missing cells above which nothing is said of a difference, even with `--allow-missing`."""
 
@@ -116,8 +118,6 @@ def _comparisons(
     judging: ReportRules,
 ) -> Iterator[dict[str, Any]]:
     """Yield each variant against the baseline; the family of Holm's order is the variants compared by one metric."""
-    from promptkit.evaluation.statistics.multiple_comparisons import holm
-
     baseline, others = contenders[0], contenders[1:]
     for measure in suite.measures:
         found = [
@@ -222,13 +222,6 @@ def rows_to_tell(
 
     None where the spread of the pairs is not known (ratios), or the pairs hardly differ.
     """
-    from promptkit.evaluation.statistics.power import (
-        rows_needed,
-        rows_needed_graded,
-        smallest_shown,
-        smallest_shown_graded,
-    )
-
     if difference.spread is None or metric.bounds is None or difference.is_ratio or not difference.n:
         return None, None
     if "Tango" in difference.method:

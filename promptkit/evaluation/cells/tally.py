@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from promptkit.evaluation.cells.cell import Outcome
 from promptkit.evaluation.metrics.base import Metric, Sample, Score
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from promptkit.evaluation.cells.cell import Cell
 
 PENDING, ANSWERED, UNPARSED, TRUNCATED, MISSING = range(5)
@@ -89,35 +89,25 @@ class Tally:
 
     def unscored(self, metric: Metric) -> int:
         """Return how many answered cells have no score by a metric: it, or its judge, failed."""
-        import numpy as np
-
         return self.done - self.missing - int((~np.isnan(self.values(metric)[:, 0])).sum())
 
     def values(self, metric: Metric) -> NDArray[np.float64]:
         """Return the numbers of all cells, (cells, columns); NaN where a cell is missing or has no score."""
-        import numpy as np
-
         return np.array(self._columns[metric.name], dtype=np.float64).reshape(-1, len(metric.columns))
 
     def sample(self, metric: Metric, clusters: NDArray[np.int64] | None = None) -> Sample:
         """Return the cells that have a score. `clusters` are the rows' own, left out each row is one."""
-        import numpy as np
-
         values = self.values(metric)
         return _sample(values, np.flatnonzero(~np.isnan(values[:, 0])), self._repeat, clusters)
 
     def parsed(self, metric: Metric, clusters: NDArray[np.int64] | None = None) -> Sample:
         """Return the cells that have a score, and an answer that parses and was not cut off."""
-        import numpy as np
-
         values = self.values(metric)
         answered = np.frombuffer(bytes(self._states), dtype=np.uint8) == ANSWERED
         return _sample(values, np.flatnonzero(answered & ~np.isnan(values[:, 0])), self._repeat, clusters)
 
     def unanswered(self, clusters: NDArray[np.int64] | None = None) -> Sample:
         """Return the cells that are there: 1 where the answer does not parse or was cut off, else 0."""
-        import numpy as np
-
         states = np.frombuffer(bytes(self._states), dtype=np.uint8)
         values = ((states == UNPARSED) | (states == TRUNCATED)).astype(np.float64)[:, None]
         there = np.flatnonzero((states != PENDING) & (states != MISSING))
@@ -148,8 +138,6 @@ class Clusters:
 
     def array(self) -> NDArray[np.int64] | None:
         """Return each row's cluster, None where rows stand alone."""
-        import numpy as np
-
         return None if self._name is None else np.array(self._rows, dtype=np.int64)
 
 
@@ -157,8 +145,6 @@ def paired_samples(
     metric: Metric, a: Tally, b: Tally, clusters: NDArray[np.int64] | None = None
 ) -> tuple[Sample, Sample]:
     """Return the cells that both variants have a score of, in the same order."""
-    import numpy as np
-
     left, right = a.values(metric), b.values(metric)
     both = min(len(left), len(right))
     chosen = np.flatnonzero(~np.isnan(left[:both, 0]) & ~np.isnan(right[:both, 0]))

@@ -41,7 +41,8 @@ def run_differences(a: RunRows, b: RunRows) -> Iterator[RunDifference]:
         says = f"{a.name} sent requests {a.requests}, {b.name} {b.requests}: this alone changes some answers"
         yield RunDifference(what="asked", a=_requests_record(a), b=_requests_record(b), says=says)
     if a.repeat != b.repeat:
-        says = f"{a.name} has repeat {a.repeat}, {b.name} {b.repeat}: the first {min(a.repeat, b.repeat)} are compared"
+        counts = f"{a.repeat} in {a.name}, {b.repeat} in {b.name}"
+        says = f"repeats per row: {counts}; the first {min(a.repeat, b.repeat)} are compared"
         yield RunDifference(what="repeat", a=a.repeat, b=b.repeat, says=says)
     yield from _status_differences(a, b)
 

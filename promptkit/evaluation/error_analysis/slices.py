@@ -11,6 +11,8 @@ from math import exp, isqrt, lgamma
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from promptkit.evaluation.metrics.values import scalar_text
+from promptkit.evaluation.statistics.interval import wilson
+from promptkit.evaluation.statistics.multiple_comparisons import benjamini_hochberg
 
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell
@@ -134,8 +136,6 @@ def _keywords(
     Of the rows with such a word clearly more fail than of all (Wilson's lower end): what is merely frequent says
     nothing of failures.
     """
-    from promptkit.evaluation.statistics.interval import wilson
-
     failed, rows = failed_of
     inside = Counter(word for words in members for word in words)
     telling: dict[str, float] = {}
@@ -250,8 +250,6 @@ def find_slices(
     if half of its answers do. Clearly more is where Wilson's lower end lies above the rate elsewhere, and p is at most
     0.05.
     """
-    from promptkit.evaluation.statistics.multiple_comparisons import benjamini_hochberg
-
     failing = _rows_with_errors(answered, failures)
     tried = [
         each
@@ -273,8 +271,6 @@ def field_slices(
     name: str, answered: Sequence[Cell], failures: Sequence[ErrorCase], texts: Sequence[str], *, most: int
 ) -> tuple[tuple[ErrorSlice, ...], int]:
     """Return the slices of one field, those with most failing rows first, at most MOST_VALUES, and how many it has."""
-    from promptkit.evaluation.statistics.multiple_comparisons import benjamini_hochberg
-
     found = list(_slices_by_value(name, answered, _rows_with_errors(answered, failures)))
     qs = benjamini_hochberg([1.0 if each.p is None else each.p for each in found])
     told = [_with_examples(each, failures, texts, q=q, most=most) for each, q in zip(found, qs, strict=True)]
@@ -299,7 +295,6 @@ def _rows_with_errors(
 def _slices_by_value(
     name: str, answered: Sequence[Cell], failing: Mapping[int, tuple[Mapping[str, Any], bool]]
 ) -> Iterable[ErrorSlice]:
-    from promptkit.evaluation.statistics.interval import wilson
 
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for fields, fails in failing.values():

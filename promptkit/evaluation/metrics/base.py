@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from promptkit.engine.spec import ClosedModel
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from promptkit.answers.base import AnswerType
     from promptkit.errors import PromptkitError
     from promptkit.project import Project
@@ -239,6 +240,6 @@ class Metric:
         """Return what is said of a variant."""
         raise NotImplementedError
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         """Return what is said of two variants on the same cells, in the same order; None where nothing can be."""
         raise NotImplementedError

@@ -34,6 +34,7 @@ from promptkit.evaluation.metrics.estimation import (
     ratio_difference,
 )
 from promptkit.evaluation.metrics.values import shown_value, text_of
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.imported import imported_files
 from promptkit.project_code.reference import CodeReference
 from promptkit.storage.files import read_bytes
@@ -182,7 +183,7 @@ class PythonFunction(Metric):
             return median_estimate(sample)
         return bounded_estimate(sample, self.bounds, binary=self._binary(sample))
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if self.bounds is None:
             return ratio_difference(a, b, self.higher_is_better, level)
         if self._binary(a) and self._binary(b):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, MetricInput, Sample, Score
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.statistics.interval import Mean, Paired
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean, Paired, bounded_mean, quantile
+from promptkit.evaluation.statistics.paired import paired_binary, paired_graded, paired_ratio
 
 FEW_CLUSTERS = 10
 """Below so many clusters, or differing ones, an interval is said to rest on few."""
+UPPER_QUANTILE = 0.95
+"""The quantile that is shown beside the median."""
 NO_BOOTSTRAP = f"fewer than {FEW_CLUSTERS} rows: a bootstrap of so few gives no interval that holds"
 NOTHING_SCORED = Estimate(mean=None, notes=("no cell has a score",))
 
@@ -26,7 +29,7 @@ class Proportion(Metric):
     def estimate(self, sample: Sample) -> Estimate:
         return bounded_estimate(sample, (0.0, 1.0), binary=True)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         return binary_difference(a, b, self.higher_is_better, level)
 
 
@@ -40,7 +43,7 @@ class Graded(Metric):
         assert self.bounds is not None, "a graded metric has bounds"
         return bounded_estimate(sample, self.bounds, binary=False)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         assert self.bounds is not None, "a graded metric has bounds"
         return graded_difference(a, b, self.bounds, self.higher_is_better, level)
 
@@ -61,14 +64,12 @@ class Unbounded(Metric):
     def estimate(self, sample: Sample) -> Estimate:
         return median_estimate(sample)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         return ratio_difference(a, b, self.higher_is_better, level)
 
 
 def bounded_estimate(sample: Sample, bounds: tuple[float, float], *, binary: bool) -> Estimate:
     """Return the mean of scores within bounds, with its interval in their units."""
-    from promptkit.evaluation.statistics.interval import bounded_mean
-
     if not len(sample):
         return NOTHING_SCORED
     low, width = bounds[0], bounds[1] - bounds[0]
@@ -94,8 +95,6 @@ def mean_estimate(found: Mean | None, *, parts: Mapping[str, Any], notes: tuple[
 
 def binary_difference(a: Sample, b: Sample, higher_is_better: bool, level: float) -> Difference | None:
     """Return the difference of 0/1 scores on the same cells."""
-    from promptkit.evaluation.statistics.paired import paired_binary
-
     if not len(a):
         return None
     if not has_independent_cells(a):
@@ -107,8 +106,6 @@ def graded_difference(
     a: Sample, b: Sample, bounds: tuple[float, float], higher_is_better: bool, level: float
 ) -> Difference | None:
     """Return the difference of scores within bounds on the same cells, in their units."""
-    from promptkit.evaluation.statistics.paired import paired_graded
-
     if not len(a):
         return None
     width = bounds[1] - bounds[0]
@@ -128,7 +125,7 @@ def median_estimate(sample: Sample) -> Estimate:
     if not len(sample):
         return NOTHING_SCORED
     median, low, high = _quantile(sample, 0.5)
-    upper = dict(zip(("value", "low", "high"), _quantile(sample, 0.95), strict=True))
+    upper = dict(zip(("value", "low", "high"), _quantile(sample, UPPER_QUANTILE), strict=True))
     return Estimate(
         mean=median,
         low=low,
@@ -141,8 +138,6 @@ def median_estimate(sample: Sample) -> Estimate:
 
 def ratio_difference(a: Sample, b: Sample, higher_is_better: bool, level: float) -> Difference | None:
     """Return the ratio of the geometric means of two samples on the same cells; what is 0 on a side is left out."""
-    from promptkit.evaluation.statistics.paired import paired_ratio
-
     if not len(a):
         return None
     if (a.scores < 0).any() or (b.scores < 0).any():
@@ -162,8 +157,6 @@ def has_independent_cells(sample: Sample) -> bool:
 
 def count_clusters(sample: Sample) -> int:
     """Return how many clusters a sample has."""
-    import numpy as np
-
     return len(np.unique(sample.clusters))
 
 
@@ -206,9 +199,6 @@ def _quantile(sample: Sample, q: float) -> tuple[float | None, float | None, flo
     Limits are order statistics; where cells are clustered their ranks come from the interval of the share of cells up
     to the quantile (Woodruff 1952, Journal of the American Statistical Association 47).
     """
-    import numpy as np
-
-    from promptkit.evaluation.statistics.interval import bounded_mean, quantile
 
     value, low, high = quantile(sample.scores, q)
     if has_independent_cells(sample):

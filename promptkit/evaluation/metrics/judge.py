@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import nan
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from promptkit.answers.calibration import probabilities
@@ -42,14 +44,17 @@ from promptkit.evaluation.metrics.estimation import (
     metric_difference,
 )
 from promptkit.evaluation.metrics.values import scalar_text, shown_value, text_of
+from promptkit.evaluation.statistics.agreement import (
+    agreement_with_labels,
+    corrected_difference,
+    corrected_mean,
+    length_correlation,
+)
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project import LIBRARY
 from promptkit.project_code.reference import CodeReference
 from promptkit.prompts.expressions import Expression
 from promptkit.storage.files import read_bytes
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SAME_MODEL: Final = "the judge is the model that is judged: models like their own answers; name another by `model`"
 SCOPE: Final = frozenset({"row", "output", "expected", "steps"})
@@ -349,8 +354,6 @@ class Judge(Graded):
         return (score.value, level, label, said.get("tokens", nan), weighed, float("same_model" in said))
 
     def estimate(self, sample: Sample) -> Estimate:
-        import numpy as np
-
         found = super().estimate(sample)
         if not len(sample):
             return found
@@ -373,10 +376,7 @@ class Judge(Graded):
             notes.append(_HARD)
         return replace(found, parts=parts, notes=tuple(notes))
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        import numpy as np
-
-        from promptkit.evaluation.statistics.agreement import corrected_difference
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
 
         if not len(a):
             return None
@@ -393,9 +393,6 @@ class Judge(Graded):
 
     def _corrected(self, sample: Sample, judged: Estimate) -> Estimate:
         """Return the mean that labels would give. Where nearly all answers have one, it is that of the labels."""
-        import numpy as np
-
-        from promptkit.evaluation.statistics.agreement import corrected_mean
 
         labels = self._labels(sample)
         scores, of_labels = _by_cluster(sample.clusters, self._scaled(sample), labels)
@@ -409,8 +406,6 @@ class Judge(Graded):
         )
 
     def _agreement(self, level: NDArray[np.float64], label: NDArray[np.float64]) -> dict[str, Any]:
-        from promptkit.evaluation.statistics.agreement import agreement_with_labels
-
         classes = len(self._names)
         found = agreement_with_labels(level.astype(int), label.astype(int), ordinal=classes > 2, classes=classes)
         return {
@@ -460,7 +455,6 @@ class Judge(Graded):
 
 
 def _correlation(scores: NDArray[np.float64], tokens: NDArray[np.float64]) -> float | None:
-    from promptkit.evaluation.statistics.agreement import length_correlation
 
     return finite(length_correlation(scores, tokens))
 
@@ -472,8 +466,6 @@ def _by_cluster(
 
     Where a cluster has labels, both means are those of its cells that have one.
     """
-    import numpy as np
-
     known = ~np.isnan(labels)
     _, places = np.unique(clusters, return_inverse=True)
     labelled = np.bincount(places, weights=known) > 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nan
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
 from promptkit.answers.base import AnswerType
@@ -34,12 +36,16 @@ from promptkit.evaluation.metrics.values import (
     shown_label,
     shown_value,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from promptkit.evaluation.statistics.interval import Mean
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean
+from promptkit.evaluation.statistics.ratio import (
+    balanced_accuracy,
+    balanced_accuracy_difference,
+    f1,
+    f1_difference,
+    macro_f1,
+    macro_f1_difference,
+    precision_recall,
+)
 
 _FLAGS = {"unparsed": -1, "truncated": -2}
 MOST_CLASSES = 100
@@ -63,8 +69,6 @@ class SampleLabels:
     @property
     def read(self) -> NDArray[np.int64]:
         """Predicted codes as statistics take them: -1 for all that is no label."""
-        import numpy as np
-
         return np.maximum(self.predicted, -1)
 
 
@@ -99,8 +103,6 @@ class Labelled(Metric):
 
     def codes(self, sample: Sample) -> SampleLabels:
         """Return the labels of a sample, its classes in the order of the answer's type, then of the alphabet."""
-        import numpy as np
-
         expected, predicted = (sample.values[:, column].astype(np.int64) for column in (1, 2))
         names = list(self._numbers)
         present = {names[number] for number in np.unique(expected)}
@@ -116,9 +118,6 @@ class Labelled(Metric):
 
     def by_class(self, sample: Sample, codes: SampleLabels) -> dict[str, Any]:
         """Return precision, recall and F1 of each class with intervals, and the confusion matrix."""
-        import numpy as np
-
-        from promptkit.evaluation.statistics.ratio import precision_recall
 
         counts = np.bincount(codes.expected, minlength=len(codes.classes))
         most = np.sort(np.argsort(-counts, kind="stable")[:MOST_CLASSES])
@@ -157,8 +156,6 @@ class BalancedAccuracy(Labelled):
     is_mean = False
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics.ratio import balanced_accuracy
-
         if not len(sample):
             return NOTHING_SCORED
         codes = self.codes(sample)
@@ -166,9 +163,7 @@ class BalancedAccuracy(Labelled):
         notes = self.notes(codes) + _few_notes(codes)
         return mean_estimate(found, parts=self.by_class(sample, codes), notes=notes)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics.ratio import balanced_accuracy_difference
-
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if not len(a):
             return None
         mine, theirs = self.codes(a), self.codes(b)
@@ -207,8 +202,6 @@ class F1(Labelled):
             )
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics.ratio import f1, macro_f1
-
         if not len(sample):
             return NOTHING_SCORED
         codes, average = self.codes(sample), self.parameters.average
@@ -223,9 +216,7 @@ class F1(Labelled):
         notes = () if found else (f"no row expects {average}, and none has it as an answer: F1 is undefined",)
         return mean_estimate(found, parts=parts, notes=notes)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics.ratio import f1_difference, macro_f1_difference
-
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if not len(a):
             return None
         mine, theirs, average = self.codes(a), self.codes(b), self.parameters.average
@@ -239,8 +230,6 @@ class F1(Labelled):
 
     def _counts(self, codes: SampleLabels) -> NDArray[np.float64]:
         """Return whether each cell has the class rightly, wrongly, and wrongly not: (cells, 3)."""
-        import numpy as np
-
         names = (*codes.classes, *codes.others)
         code = names.index(self.parameters.average) if self.parameters.average in names else len(names)
         wanted, got = codes.expected == code, codes.predicted == code
@@ -261,8 +250,6 @@ def _label_score(expected: str, predicted: str) -> Score:
 
 def _few_notes(codes: SampleLabels) -> tuple[str, ...]:
     """Return which classes have too few rows for an interval that holds what it says."""
-    import numpy as np
-
     counts = np.bincount(codes.expected, minlength=len(codes.classes))
     few = [f"{name} {count}" for name, count in zip(codes.classes, counts, strict=True) if count < FEW_CLUSTERS]
     told = ", ".join(few[:MOST_OTHERS]) + (", …" if len(few) > MOST_OTHERS else "")
@@ -280,8 +267,6 @@ def _flat(parts: dict[str, Mean | None]) -> dict[str, float | None]:
 
 def _confusion(codes: SampleLabels, most: NDArray[np.int64]) -> dict[str, dict[str, int]]:
     """Return how often each expected label got each predicted one; rare labels that are no class count together."""
-    import numpy as np
-
     names = (*codes.classes, *codes.others)
     of_others = np.bincount(codes.predicted[codes.predicted >= 0], minlength=len(names))[len(codes.classes) :]
     kept = set(np.argsort(-of_others, kind="stable")[:MOST_OTHERS] + len(codes.classes)) | set(most)
@@ -347,8 +332,6 @@ class Calibration(Graded):
         return (score.value, told.get("confidence", nan), told.get("right", nan), float(bool(told.get("outside"))))
 
     def estimate(self, sample: Sample) -> Estimate:
-        import numpy as np
-
         found = super().estimate(sample)
         known = ~np.isnan(sample.values[:, 1])
         if not known.any():
@@ -365,8 +348,6 @@ class Calibration(Graded):
 
 def _bins(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> Iterator[dict[str, float]]:
     """Yield bins of equally many cells, from the least confident to the most."""
-    import numpy as np
-
     order = np.argsort(confidence, kind="stable")
     for chosen in np.array_split(order, min(BINS, len(order))):
         yield {

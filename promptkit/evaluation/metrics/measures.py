@@ -11,6 +11,7 @@ from promptkit.engine.spec import ClosedModel
 from promptkit.evaluation.metrics.base import Difference, Estimate, MetricContext, MetricInput, Sample, Score
 from promptkit.evaluation.metrics.estimation import Proportion, Unbounded, binary_difference, bounded_estimate
 from promptkit.evaluation.metrics.values import text_of
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 
 
 class LengthParameters(ClosedModel):
@@ -61,7 +62,7 @@ class Length(Unbounded):
             return super().estimate(sample)
         return bounded_estimate(sample, (0.0, 1.0), binary=True)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if not self._bounded:
             return super().difference(a, b, level=level)
         return binary_difference(a, b, self.higher_is_better, level)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import numpy as np
 from pydantic import Field
 
 from promptkit.engine.spec import ClosedModel
@@ -29,10 +30,9 @@ from promptkit.evaluation.metrics.estimation import (
 )
 from promptkit.evaluation.metrics.judge import SAME_MODEL, JudgePrompt, NoVerdict, fields_read, question_of
 from promptkit.evaluation.metrics.values import frozen, shown_value, text_of
+from promptkit.evaluation.statistics.agreement import OrderCounts, both_orders, consistency, position_bias
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.project_code.reference import CodeReference
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.statistics.agreement import OrderCounts
 
 GIVES = frozenset({"rubric", "question", "first", "second", "expected"})
 LEAST_CONSISTENT = 0.7
@@ -120,7 +120,7 @@ class Pairwise(Metric):
     def estimate(self, sample: Sample) -> Estimate:
         if not len(sample):
             return NOTHING_SCORED
-        apart = _difference_from_tie(sample, 0.95)
+        apart = _difference_from_tie(sample, CONFIDENCE)
         return Estimate(
             mean=float(sample.scores.mean()),
             low=None if apart.low is None else 0.5 + apart.low,
@@ -131,7 +131,7 @@ class Pairwise(Metric):
             notes=(*apart.notes, *((SAME_MODEL,) if sample.values[:, 3].any() else ())),
         )
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         """Return how far the variant that is not the baseline lies from a tie; None of two that are both not."""
         if not len(a):
             return None
@@ -186,9 +186,6 @@ def _half(value: float | None) -> float | None:
 
 def _orders(sample: Sample) -> OrderCounts:
     """Return what the judge said of the pairs that it was asked about."""
-    import numpy as np
-
-    from promptkit.evaluation.statistics.agreement import both_orders
 
     asked = ~np.isnan(sample.values[:, 1])
     return both_orders(sample.values[asked, 1].astype(int), sample.values[asked, 2].astype(int))
@@ -196,8 +193,6 @@ def _orders(sample: Sample) -> OrderCounts:
 
 def _parts(sample: Sample) -> dict[str, Any]:
     """Return what people see of a judge: its verdicts, and how far the order sways it."""
-    from promptkit.evaluation.statistics.agreement import consistency, position_bias
-
     wins, losses = int((sample.scores == 1).sum()), int((sample.scores == 0).sum())
     parts: dict[str, Any] = {"wins": wins, "losses": losses, "ties": len(sample) - wins - losses}
     orders = _orders(sample)

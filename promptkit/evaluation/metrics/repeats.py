@@ -7,8 +7,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import comb, isnan, nan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from promptkit.engine.spec import ClosedModel
@@ -34,10 +36,8 @@ from promptkit.evaluation.metrics.estimation import (
 )
 from promptkit.evaluation.metrics.matches import Exact
 from promptkit.evaluation.metrics.values import TOO_DEEP, answer_type, frozen
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from promptkit.evaluation.statistics.bootstrap import percentile_interval
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 
 
 def pass_at(n: int, c: int, k: int) -> float:
@@ -101,8 +101,6 @@ class Agreement(Metric):
         return (score.value, float(score.detail["same"]))
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics.bootstrap import percentile_interval
-
         if not len(sample):
             return NOTHING_SCORED
         alpha, clusters, rows = _alpha_of(sample)
@@ -120,7 +118,7 @@ class Agreement(Metric):
             low = high = nan
         return replace(told, mean=value, low=finite(low), high=finite(high))
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         return None
 
 
@@ -151,8 +149,6 @@ def _alpha_of(sample: Sample) -> tuple[Callable[[NDArray[np.int64] | None], floa
     1 - (N - 1) Σ_u D_u / (N² - Σ_c n_c²), D_u = (m_u² - Σ_c n_uc²) / (m_u - 1) of a row u with m_u > 1 answers, n_c
     of them alike (Krippendorff 2004, Content Analysis, chapter 11). As sums over rows it needs no table of answers.
     """
-    import numpy as np
-
     names, clusters = np.unique(sample.clusters, return_inverse=True)
     _, rows = np.unique(sample.rows, return_inverse=True)
     sizes = np.bincount(rows)
@@ -218,8 +214,6 @@ class Passes(Metric):
         return self._passed(self._right.unanswered(given))
 
     def estimate(self, sample: Sample) -> Estimate:
-        import numpy as np
-
         if not len(sample):
             return NOTHING_SCORED
         k = self.parameters.k
@@ -233,13 +227,11 @@ class Passes(Metric):
         notes = (f"{lacking} rows with fewer than {k} answers are left out",) if lacking else ()
         return replace(found, n=cells, parts={"rows": len(rows), "k": k}, notes=(*found.notes, *notes))
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         return graded_difference(self._rows(a), self._rows(b), (0.0, 1.0), True, level)
 
     def _rows(self, sample: Sample) -> Sample:
         """Return the rows with at least k answers as a sample, a score each."""
-        import numpy as np
-
         names, first, places, sizes = np.unique(sample.rows, return_index=True, return_inverse=True, return_counts=True)
         right = np.bincount(places, weights=sample.scores, minlength=len(names)).astype(int)
         kept = np.flatnonzero(sizes >= self.parameters.k)

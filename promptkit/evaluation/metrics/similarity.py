@@ -13,7 +13,10 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from math import hypot
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.engine.spec import ClosedModel
 from promptkit.engine.step_settings import resolve_model
@@ -30,11 +33,9 @@ from promptkit.evaluation.metrics.base import (
 )
 from promptkit.evaluation.metrics.estimation import FEW_CLUSTERS, NO_BOOTSTRAP, NOTHING_SCORED, Graded, finite
 from promptkit.evaluation.metrics.values import scalar_text, shown_value, text_of
+from promptkit.evaluation.statistics.bootstrap import percentile_interval, swap_test
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.prompts.tfidf import word_vectors
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 ENOUGH_ROWS = 100
 _UNSEEN = "ROUGE sees the letters a-z and digits only, and the expected text has none; use `chrf`"
@@ -74,8 +75,6 @@ class Corpus(Metric):
         return (score.value, *score.detail["counts"])
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics.bootstrap import percentile_interval
-
         if not len(sample):
             return NOTHING_SCORED
         counts = _by_cluster(sample)
@@ -93,9 +92,7 @@ class Corpus(Metric):
             notes=_notes(rows),
         )
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics.bootstrap import percentile_interval, swap_test
-
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if not len(a):
             return None
         of_a, of_b = _by_cluster(a), _by_cluster(b)
@@ -273,8 +270,6 @@ def _by_cluster(sample: Sample) -> NDArray[np.float64]:
 
 def _summed(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the sums of cells' values over each cluster, in the clusters' order."""
-    import numpy as np
-
     names, places = np.unique(clusters, return_inverse=True)
     sums = np.zeros((len(names), *values.shape[1:]))
     np.add.at(sums, places, values)
@@ -283,8 +278,6 @@ def _summed(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray
 
 def _drawn(counts: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the sums over the chosen rows, some more than once."""
-    import numpy as np
-
     return np.bincount(chosen, minlength=len(counts)).astype(float) @ counts
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from promptkit.answers.base import AnswerType, Unparsed
@@ -35,6 +36,8 @@ from promptkit.evaluation.metrics.values import (
     scalar_text,
     shown_value,
 )
+from promptkit.evaluation.statistics.interval import CONFIDENCE, bounded_mean
+from promptkit.evaluation.statistics.ratio import f1, f1_difference
 from promptkit.storage.files import resolved
 from promptkit.storage.yaml import load_file
 
@@ -105,9 +108,6 @@ class JsonFields(Graded):
 
     def _by_field(self, sample: Sample) -> dict[str, dict[str, float | int]]:
         """Return for each field the share of cells in which it is right, with its interval."""
-        import numpy as np
-
-        from promptkit.evaluation.statistics.interval import bounded_mean
 
         known = list(self._known)
         numbers, masks = (sample.values[:, column].astype(np.int64) for column in (1, 2))
@@ -289,8 +289,6 @@ class SetF1(Graded):
         return (score.value, *(score.detail[part] for part in self.columns[1:]))
 
     def estimate(self, sample: Sample) -> Estimate:
-        from promptkit.evaluation.statistics.ratio import f1
-
         if not len(sample):
             return NOTHING_SCORED
         right, extra, missing = (int(count) for count in sample.values[:, 1:].sum(axis=0))
@@ -304,9 +302,7 @@ class SetF1(Graded):
         notes = () if micro else ("no row expects anything, and nothing was found: F1 is undefined",)
         return mean_estimate(micro, parts=parts, notes=notes)
 
-    def difference(self, a: Sample, b: Sample, *, level: float = 0.95) -> Difference | None:
-        from promptkit.evaluation.statistics.ratio import f1_difference
-
+    def difference(self, a: Sample, b: Sample, *, level: float = CONFIDENCE) -> Difference | None:
         if self.parameters.by == "row":
             return super().difference(a, b, level=level)
         if not len(a):

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import isnan, nan, sqrt
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from promptkit.evaluation.statistics.bootstrap import percentile_interval
-from promptkit.evaluation.statistics.interval import Mean, Paired, normal_quantile, wilson
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Mean, Paired, normal_quantile, wilson
 from promptkit.evaluation.statistics.paired import mid_p, with_pseudo_pairs
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
 
 
 def cohen_kappa(a: ArrayLike, b: ArrayLike) -> float:
@@ -26,8 +25,6 @@ def cohen_kappa(a: ArrayLike, b: ArrayLike) -> float:
     `a` and `b` are (rows,) of class numbers, in the same order. It collapses where nearly all rows are of one class;
     `gwet_ac1` does not. Raises ValueError for lengths that differ.
     """
-    import numpy as np
-
     table = _confusion_shares(a, b)
     by_chance = float(np.sum(table.sum(axis=0) * table.sum(axis=1)))
     return _chance_corrected(float(np.trace(table)), by_chance)
@@ -39,8 +36,6 @@ def gwet_ac1(a: ArrayLike, b: ArrayLike, *, classes: int | None = None) -> float
     `a` and `b` are (rows,) of class numbers, in the same order; `classes` is how many there could be (left out: those
     that occur). Raises ValueError for lengths that differ and for fewer classes than occur.
     """
-    import numpy as np
-
     table = _confusion_shares(a, b)
     possible = len(table) if classes is None else classes
     if possible < len(table):
@@ -58,8 +53,6 @@ def krippendorff_alpha(values: ArrayLike, units: ArrayLike, *, ordinal: bool = F
     is not in them, and a unit with one judgement says nothing. Classes have no order (nominal) or, with `ordinal`, that
     of their numbers. Raises ValueError for lengths that differ.
     """
-    import numpy as np
-
     judged, of = np.asarray(values), np.asarray(units)
     if judged.shape != of.shape or judged.ndim != 1:
         raise ValueError(f"{judged.shape} values of {of.shape} units are no judgements")
@@ -83,16 +76,12 @@ def krippendorff_alpha(values: ArrayLike, units: ArrayLike, *, ordinal: bool = F
 
 def _ordinal_distances(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how far classes are from each other: squared, the judgements between them and half of their own."""
-    import numpy as np
-
     ranks = np.cumsum(totals) - totals / 2
     return np.square(ranks[:, None] - ranks[None, :])
 
 
 def _confusion_shares(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """Return the shares of rows that the judges put into each pair of classes, (classes, classes)."""
-    import numpy as np
-
     first, second = np.asarray(a), np.asarray(b)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"judgements of shapes {first.shape} and {second.shape} are no pairs")
@@ -130,8 +119,6 @@ def both_orders(a_first: ArrayLike, b_first: ArrayLike) -> OrderCounts:
 
     `a_first` are those with A shown first. Raises ValueError for lengths that differ and for other verdicts.
     """
-    import numpy as np
-
     one, other = np.asarray(a_first), np.asarray(b_first)
     if one.shape != other.shape or one.ndim != 1:
         raise ValueError(f"verdicts of shapes {one.shape} and {other.shape} are no pairs")
@@ -164,7 +151,7 @@ def position_bias(first: int, last: int) -> PositionBias:
     return PositionBias((first - last) / (first + last) if first + last else 0.0, p)
 
 
-def consistency(same: int, n: int, *, level: float = 0.95) -> Mean:
+def consistency(same: int, n: int, *, level: float = CONFIDENCE) -> Mean:
     """Return the share of `n` rows with the same verdict in both orders, with Wilson's interval; NaN of no rows.
 
     Raises ValueError for counts that are none.
@@ -196,7 +183,7 @@ def agreement_with_labels(
     *,
     ordinal: bool = False,
     classes: int | None = None,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> LabelAgreement:
     """Return how far a judge agrees with labels of the same rows, both (rows,) of class numbers.
@@ -206,8 +193,6 @@ def agreement_with_labels(
     rows. `classes` is how many classes there could be (for AC1). At least 50 labelled rows are wanted, 100 are better.
     Raises ValueError for lengths that differ and for no rows.
     """
-    import numpy as np
-
     ours, theirs = np.asarray(judged), np.asarray(labels)
     if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
         raise ValueError(f"judgements of shape {ours.shape} and labels of shape {theirs.shape} are no pairs")
@@ -228,8 +213,6 @@ def _beyond_chance(
     judged: NDArray[np.int64], labels: NDArray[np.int64], *, ordinal: bool, classes: int | None
 ) -> tuple[str, Callable[[NDArray[np.int64], NDArray[np.int64]], float]]:
     """Return the name of the number that fits these rows, and the function that gives it."""
-    import numpy as np
-
     if ordinal:
         return "Krippendorff's alpha", _ordinal_alpha
     if np.unique(labels, return_counts=True)[1].max() > SKEWED * len(labels):
@@ -240,13 +223,14 @@ def _beyond_chance(
 
 
 def _ordinal_alpha(judged: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-    import numpy as np
 
     rows = np.arange(len(judged))
     return krippendorff_alpha(np.concatenate([judged, labels]), np.concatenate([rows, rows]), ordinal=True)
 
 
-def corrected_mean(judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = 0.95) -> Mean:
+def corrected_mean(
+    judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = CONFIDENCE
+) -> Mean:
     """Return the mean that labels would give, from a judge's scores put right by the labels of a few other rows.
 
     `judged` are the scores in [0, 1] of rows without a label; `judged_labelled` and `labels`, in the same order, are
@@ -256,8 +240,6 @@ def corrected_mean(judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayL
     judge that is right on all of 50 labels is taken to be right always (77 % instead of 95 % coverage measured at 2,000
     judged rows, 50 labels, 97 % agreement, mean 0.9). Raises ValueError for lengths that differ, NaN, and no rows.
     """
-    import numpy as np
-
     scores, corrections = _judged(judged, judged_labelled, labels)
     estimate = float(np.mean(scores) + np.mean(corrections))
     low, high, variance = _corrected_interval(scores, corrections, estimate, level)
@@ -269,7 +251,7 @@ def corrected_mean(judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayL
 
 
 def corrected_difference(
-    judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = 0.95
+    judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike, *, level: float = CONFIDENCE
 ) -> Paired:
     """Return the paired difference that labels would give: `corrected_mean`, of differences first minus second.
 
@@ -278,7 +260,6 @@ def corrected_difference(
     where there is one; `spread` is the standard deviation that as many rows would have were there only labels. Raises
     ValueError for lengths that differ, NaN, and no rows.
     """
-    import numpy as np
     from scipy.special import ndtr
 
     scores, corrections = _judged(judged, judged_labelled, labels)
@@ -303,8 +284,6 @@ def _judged(
     judged: ArrayLike, judged_labelled: ArrayLike, labels: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the scores without labels and, of the others, label minus score."""
-    import numpy as np
-
     scores = np.sort(np.asarray(judged, dtype=np.float64))
     labelled, right = np.asarray(judged_labelled, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if labelled.shape != right.shape or labelled.ndim != 1:
@@ -321,8 +300,6 @@ def _corrected_interval(
     scores: NDArray[np.float64], corrections: NDArray[np.float64], estimate: float, level: float
 ) -> tuple[float, float, float]:
     """Return the ends, which hold `estimate`, and the variance."""
-    import numpy as np
-
     padded = with_pseudo_pairs(corrections)
     variance = float(np.var(scores, ddof=1) / len(scores) + np.var(padded, ddof=1) / len(padded))
     centre, half = float(np.mean(scores) + np.mean(padded)), normal_quantile(level) * sqrt(variance)
@@ -334,8 +311,6 @@ def length_correlation(scores: ArrayLike, tokens: ArrayLike) -> float:
 
     NaN where either is the same everywhere. Raises ValueError for lengths that differ.
     """
-    import numpy as np
-
     liked, long = np.asarray(scores, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
     if liked.shape != long.shape or liked.ndim != 1:
         raise ValueError(f"scores of shape {liked.shape} and tokens of shape {long.shape} are no pairs")
@@ -346,8 +321,6 @@ def length_correlation(scores: ArrayLike, tokens: ArrayLike) -> float:
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rank of each value, equal ones sharing the mean of theirs."""
-    import numpy as np
-
     _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[codes]
     return ranks

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isnan
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from promptkit.evaluation.statistics.interval import Interval, upper_share
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Interval, upper_share
 
 RESAMPLES: Final = 2_000
 SWAPS: Final = 9_999
@@ -26,7 +25,7 @@ def percentile_interval(
     n: int,
     *,
     draws: int = RESAMPLES,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
     """Return the percentile interval of a statistic of `n` rows over resamples of them (Koehn 2004, EMNLP).
@@ -34,8 +33,6 @@ def percentile_interval(
     `statistic` takes the places of `n` rows, with repetition, and returns its value of them; NaN where it has none,
     and such a resample is left out. Raises ValueError for no rows and where no resample has a value.
     """
-    import numpy as np
-
     if n < 1:
         raise ValueError("there are no rows to resample")
     upper = upper_share(level)
@@ -56,8 +53,6 @@ def swap_test(statistic: Callable[[NDArray[np.bool_]], float], n: int, *, draws:
     2010, SAGMB 9:39), or exact over all swaps where there are no more of them than `draws`. A swap without a value
     (NaN) is a hit. Raises ValueError for no rows and where the difference itself has no value.
     """
-    import numpy as np
-
     if n < 1:
         raise ValueError("there are no rows to swap")
     observed = abs(statistic(np.zeros(n, dtype=np.bool_)))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from math import inf, sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-NORMAL_QUANTILE: Final = 1.959964
-"""The standard normal quantile of a two-sided interval of 95 %."""
+CONFIDENCE: Final = 0.95
+"""The confidence of intervals and verdicts, unless a caller asks for another."""
+NORMAL_QUANTILE: Final = round(NormalDist().inv_cdf((1 + CONFIDENCE) / 2), 6)
+"""The standard normal quantile of a two-sided interval of CONFIDENCE, to six decimals as tables print it."""
 SLACK: Final = 1e-9
 """How far rounding may put a score beyond its bounds."""
 
@@ -73,8 +74,8 @@ def upper_share(level: float) -> float:
 
 
 def normal_quantile(level: float) -> float:
-    """Return the normal quantile of a two-sided interval of confidence `level`, `NORMAL_QUANTILE` for 0.95."""
-    return NORMAL_QUANTILE if level == 0.95 else NormalDist().inv_cdf(upper_share(level))
+    """Return the normal quantile of a two-sided interval of confidence `level`."""
+    return NORMAL_QUANTILE if level == CONFIDENCE else NormalDist().inv_cdf(upper_share(level))
 
 
 def t_quantile(level: float, degrees: float) -> float:
@@ -108,7 +109,7 @@ def score_interval(rate: float, n: float, quantile: float) -> Interval:
     return Interval(max(0.0, min(centre - half, rate)), min(1.0, max(centre + half, rate)))
 
 
-def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level: float = 0.95) -> Mean:
+def bounded_mean(scores: ArrayLike, clusters: ArrayLike, *, binary: bool, level: float = CONFIDENCE) -> Mean:
     """Return the mean over cells of scores in [0, 1], with an interval.
 
     `scores` and `clusters` are (cells,); cells of equal cluster code may depend on each other (repeats of a row, rows
@@ -149,14 +150,13 @@ def _effective(mean: float, sizes: NDArray[np.int64], sums: NDArray[np.float64],
     return min(most, max(least, largest / ((groups * squares + largest / least) / groups)))
 
 
-def quantile(values: ArrayLike, q: float, *, level: float = 0.95) -> Quantile:
+def quantile(values: ArrayLike, q: float, *, level: float = CONFIDENCE) -> Quantile:
     """Return the quantile `q` of independent values, in their unit, with limits that are values too.
 
     The number of values below the true quantile follows Bin(n, q), which gives the ranks of the limits, whatever the
     distribution (Thompson 1936, Annals of Mathematical Statistics 7). The quantile between two values is interpolated.
     Raises ValueError for no values, a NaN, or a `q` outside (0, 1).
     """
-    import numpy as np
     from scipy.special import bdtr
 
     if not 0 < q < 1:
@@ -186,8 +186,6 @@ def _within_0_and_1(scores: ArrayLike) -> NDArray[np.float64]:
 
 def _numbers(values: ArrayLike) -> NDArray[np.float64]:
     """Return values as an array. Raises ValueError for none, for a NaN and for more than one dimension."""
-    import numpy as np
-
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or not len(numbers):
         raise ValueError(f"values of shape {numbers.shape} say nothing: there must be one row of at least one")
@@ -198,8 +196,6 @@ def _numbers(values: ArrayLike) -> NDArray[np.float64]:
 
 def cluster_sums(values: NDArray[np.float64], clusters: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the number of cells of each cluster and the sum of their values, the same to the digit in any order."""
-    import numpy as np
-
     codes = np.asarray(clusters)
     if codes.shape != values.shape:
         raise ValueError(f"{len(values)} values have cluster codes of shape {codes.shape}")
@@ -214,6 +210,4 @@ def cluster_sums(values: NDArray[np.float64], clusters: ArrayLike) -> tuple[NDAr
 
 def ordered_sum(values: NDArray[np.float64]) -> float:
     """Return the sum, the same to the digit in whatever order the values come."""
-    import numpy as np
-
     return float(np.sort(values).sum())

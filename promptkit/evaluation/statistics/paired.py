@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf, sqrt
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from promptkit.evaluation.statistics.interval import Interval, Paired, cluster_sums, normal_quantile, t_quantile
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+from promptkit.evaluation.statistics.interval import (
+    CONFIDENCE,
+    Interval,
+    Paired,
+    cluster_sums,
+    normal_quantile,
+    t_quantile,
+)
 
 HALVINGS: Final = 50
 """How often a search by bisection halves: an end is found to 1e-15."""
@@ -24,7 +30,7 @@ FLIP_DRAWS: Final = 9_999
 FLIPS_AT_ONCE: Final = 4_000_000
 
 
-def tango(better: int, worse: int, n: int, *, level: float = 0.95) -> Interval:
+def tango(better: int, worse: int, n: int, *, level: float = CONFIDENCE) -> Interval:
     """Return Tango's score interval of a paired difference of rates (Tango 1998, Statistics in Medicine 17).
 
     In come how many of `n` rows only the first got right (`better`) and only the second (`worse`); out come the ends of
@@ -87,15 +93,13 @@ def mid_p(better: int, worse: int) -> float:
     return below + float(bdtr(fewer, differ, 0.5))
 
 
-def paired_binary(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Paired:
+def paired_binary(a: ArrayLike, b: ArrayLike, *, level: float = CONFIDENCE) -> Paired:
     """Return what rows of one cell each, scored 0 or 1, say of `a` minus `b`: Tango's interval and McNemar's mid-p.
 
     `a` and `b` are (rows,), in the same order, independent of each other. `spread` is the discordant share
     (b + c + 1)/(n + 2), which `power.rows_needed` takes. Of no rows the difference is 0 and the interval [-1, 1].
     Raises ValueError for other scores than 0 and 1 and for lengths that differ.
     """
-    import numpy as np
-
     first, second = _pairs(a, b)
     if not np.isin(np.concatenate([first, second]), (0.0, 1.0)).all():
         raise ValueError("scores of this comparison are 0 or 1")
@@ -115,7 +119,9 @@ def paired_binary(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Paired:
     )
 
 
-def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Paired:
+def paired_graded(
+    a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = CONFIDENCE, seed: int = 0
+) -> Paired:
     """Return what graded scores, repeats or clusters say of the mean of `a` minus that of `b`.
 
     `a`, `b` and `clusters` are (cells,): scores in [0, 1] and the code of what is independent (a row with its repeats,
@@ -127,8 +133,6 @@ def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: flo
     differences that the interval is made of. Where fewer than 10 clusters differ it rests on few. Of no cells the
     difference is 0 and the interval [-1, 1]. Raises ValueError for lengths that differ and for NaN.
     """
-    import numpy as np
-
     first, second = _pairs(a, b)
     differences = _by_cluster(first - second, clusters)
     n = len(differences)
@@ -153,8 +157,6 @@ def paired_graded(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: flo
 
 def with_pseudo_pairs(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return differences and +r and -r, r being the root mean square of those that are not 0, or 1 if all are."""
-    import numpy as np
-
     differ = differences[differences != 0]
     r = float(np.sqrt(np.mean(differ**2))) if len(differ) else 1.0
     return np.concatenate([differences, [r, -r]])
@@ -167,8 +169,6 @@ def sign_flips(differences: ArrayLike, *, draws: int = FLIP_DRAWS, seed: int = 0
     (1 + hits)/(1 + draws) (Phipson & Smyth 2010, SAGMB 9:39). It assumes that differences are symmetric about 0 where
     there is no difference. 1 where nothing differs.
     """
-    import numpy as np
-
     signed = np.asarray(differences, dtype=np.float64)
     sizes = np.sort(np.abs(signed[signed != 0]))
     total = float(sizes.sum())
@@ -188,14 +188,12 @@ def sign_flips(differences: ArrayLike, *, draws: int = FLIP_DRAWS, seed: int = 0
 
 def _bits(generator: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
     """Return random 0s and 1s, in half the time that random numbers take."""
-    import numpy as np
-
     width = -(-columns // 8)
     packed = np.frombuffer(generator.bytes(rows * width), dtype=np.uint8).reshape(rows, width)
     return np.unpackbits(packed, axis=1, count=columns).astype(np.float64)
 
 
-def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> Paired:
+def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = CONFIDENCE) -> Paired:
     """Return what amounts (tokens, seconds) say of `a` over `b`: the ratio of geometric means, t on log differences.
 
     `a`, `b` and `clusters` are (cells,); `difference` and the ends are ratios, 1 where both take as much. Cells where
@@ -204,7 +202,6 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: floa
     interval is (0, inf); with none `difference` is 1. Raises ValueError for lengths that differ, NaN and
     negative amounts.
     """
-    import numpy as np
     from scipy.special import stdtr
 
     first, second = _pairs(a, b)
@@ -238,7 +235,6 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: floa
 
 
 def _pairs(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    import numpy as np
 
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1:
@@ -250,8 +246,6 @@ def _pairs(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.
 
 def _by_cluster(differences: NDArray[np.float64], clusters: ArrayLike) -> NDArray[np.float64]:
     """Return the sum of each cluster's differences over the mean cluster size, smallest first."""
-    import numpy as np
-
     if not len(differences):
         return differences
     sizes, sums = cluster_sums(differences, clusters)
@@ -275,7 +269,5 @@ def against(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np
 
     What is shown of `a` against `b` with these is shown whatever the missing ones would score.
     """
-    import numpy as np
-
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return np.where(np.isnan(first), 0.0, first), np.where(np.isnan(second), 1.0, second)

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from math import ceil, sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from promptkit.evaluation.statistics.interval import normal_quantile
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from promptkit.evaluation.statistics.interval import CONFIDENCE, normal_quantile
 
 POWER: Final = 0.8
 """How often the difference shall be shown if it is there."""
 
 
-def rows_needed(discordant: float, difference: float, *, level: float = 0.95, power: float = POWER) -> int:
+def rows_needed(discordant: float, difference: float, *, level: float = CONFIDENCE, power: float = POWER) -> int:
     """Return the paired 0/1 rows with which a difference is shown in 80 of 100 runs (Connor 1987, Biometrics 43:207).
 
     `discordant` is the share of rows that differ (`Paired.spread`), `difference` that of the rates. Where fewer rows
@@ -32,7 +31,7 @@ def rows_needed(discordant: float, difference: float, *, level: float = 0.95, po
     return ceil((z * sqrt(differ) + z_power * sqrt(differ - difference**2)) ** 2 / difference**2)
 
 
-def rows_needed_graded(sd: float, difference: float, *, level: float = 0.95, power: float = POWER) -> int:
+def rows_needed_graded(sd: float, difference: float, *, level: float = CONFIDENCE, power: float = POWER) -> int:
     """Return the pairs with which a difference of graded scores is shown in 80 of 100 runs.
 
     `sd` is the standard deviation of one pair's difference (`Paired.spread`), of clusters where the pairs are clusters.
@@ -43,7 +42,7 @@ def rows_needed_graded(sd: float, difference: float, *, level: float = 0.95, pow
     return ceil(((normal_quantile(level) + NormalDist().inv_cdf(power)) * sd / difference) ** 2 + 2)
 
 
-def smallest_shown(discordant: float, rows: int, *, level: float = 0.95, power: float = POWER) -> float | None:
+def smallest_shown(discordant: float, rows: int, *, level: float = CONFIDENCE, power: float = POWER) -> float | None:
     """Return the smallest difference that so many paired 0/1 rows show in 80 of 100 runs; None if they show none.
 
     Exact: outcomes in which Tango's interval lies above 0 are counted with their chances. None where even all
@@ -70,7 +69,7 @@ def smallest_shown(discordant: float, rows: int, *, level: float = 0.95, power: 
     return high
 
 
-def smallest_shown_graded(sd: float, rows: int, *, level: float = 0.95, power: float = POWER) -> float | None:
+def smallest_shown_graded(sd: float, rows: int, *, level: float = CONFIDENCE, power: float = POWER) -> float | None:
     """Return the smallest difference that so many pairs of graded scores show in 80 of 100 runs: `rows_needed_graded`
     turned round. None of fewer than 3 pairs. Raises ValueError for a negative deviation."""
     if sd < 0:
@@ -80,7 +79,6 @@ def smallest_shown_graded(sd: float, rows: int, *, level: float = 0.95, power: f
 
 def _differing(rows: int, discordant: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return how many rows may differ, but for what is too rare to matter, and how likely each number is."""
-    import numpy as np
     from scipy.special import gammaln, xlog1py, xlogy
 
     middle, width = rows * discordant, 10 * sqrt(rows * discordant * (1 - discordant)) + 10
@@ -91,12 +89,10 @@ def _differing(rows: int, discordant: float) -> tuple[NDArray[np.int64], NDArray
 
 def _needed(differing: NDArray[np.int64], z: float) -> NDArray[np.int64]:
     """Return how many of the rows that differ must be better for (b - c)/sqrt(b + c) to be above z."""
-    import numpy as np
-
     return np.minimum(differing + 1, np.floor((differing + z * np.sqrt(differing)) / 2).astype(np.int64) + 1)
 
 
-def rows_for_bound(rate: float, bound: float, *, level: float = 0.95) -> int | None:
+def rows_for_bound(rate: float, bound: float, *, level: float = CONFIDENCE) -> int | None:
     """Return the rows with which Wilson's end on the side of `bound` would reach it, were the rate to stay as it is.
 
     For a lower end `rate` is above `bound`, for an upper end below it; None where they are equal. Raises ValueError for

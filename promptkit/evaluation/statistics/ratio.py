@@ -12,13 +12,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from promptkit.evaluation.statistics.interval import Mean, Paired, bounded_mean, ordered_sum, score_interval, t_quantile
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+from promptkit.evaluation.statistics.interval import (
+    CONFIDENCE,
+    Mean,
+    Paired,
+    bounded_mean,
+    ordered_sum,
+    score_interval,
+    t_quantile,
+)
 
 ROUNDING: Final = 1e-12
 
@@ -32,8 +39,6 @@ class RatioSums:
 
     def influences(self, count: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the mean of the ratios, and what each unit adds to it."""
-        import numpy as np
-
         of = count @ self.of
         ratios = count @ self.right / of
         apart = self.right - ratios * self.of
@@ -85,8 +90,6 @@ class LabelCodes:
 
     def recall(self, which: int) -> RatioSums:
         """Return the right ones of each class, and how many are expected."""
-        import numpy as np
-
         right = (self.expected == self.predicted[which]).astype(float)
         return RatioSums(self.table(self.expected, right), self.table(self.expected, np.ones(len(right))))
 
@@ -103,7 +106,6 @@ def variance_of(influences: NDArray[np.float64], count: NDArray[np.float64]) -> 
 
 
 def _totals(places: NDArray[np.int64], weights: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    import numpy as np
 
     return np.bincount(places, weights=weights, minlength=length).astype(np.float64, copy=False)
 
@@ -112,8 +114,6 @@ def f1_sums(
     true_positive: ArrayLike, false_positive: ArrayLike, false_negative: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the numerators and denominators of F1, one each a cell."""
-    import numpy as np
-
     right, many, few = (np.asarray(each, dtype=np.float64) for each in (true_positive, false_positive, false_negative))
     if not right.shape == many.shape == few.shape:
         raise ValueError(f"counts of shapes {right.shape}, {many.shape} and {few.shape} are not of the same cells")
@@ -128,8 +128,6 @@ def cluster_ratios(
     `one` is what one right thing counts in the wholes: 2 for F1. Raises ValueError for no cells, for what is no count,
     for a part that is more than its whole and for unlike lengths.
     """
-    import numpy as np
-
     parts, wholes, codes = np.asarray(right, dtype=np.float64), np.asarray(of, dtype=np.float64), np.asarray(clusters)
     if not parts.shape == wholes.shape == codes.shape or parts.ndim != 1 or not len(parts):
         raise ValueError(f"sums of shapes {parts.shape} and {wholes.shape} with {codes.shape} clusters say nothing")
@@ -144,8 +142,6 @@ def cluster_ratios(
 
 def read_labels(clusters: ArrayLike, expected: ArrayLike, *predicted: ArrayLike) -> LabelCodes:
     """Return the labels of one or two systems on the same cells. Raises as `checked_codes` does."""
-    import numpy as np
-
     codes, wanted, *got = checked_codes(clusters, expected, *predicted)
     classes, wanted = np.unique(wanted, return_inverse=True)
     size = len(classes)
@@ -165,8 +161,6 @@ def read_labels(clusters: ArrayLike, expected: ArrayLike, *predicted: ArrayLike)
 
 def checked_codes(clusters: ArrayLike, expected: ArrayLike, *predicted: ArrayLike) -> list[NDArray[np.int64]]:
     """Return the arrays as they came. Raises ValueError for no cells, for what is no code, and for unlike lengths."""
-    import numpy as np
-
     arrays = [np.asarray(each) for each in (clusters, expected, *predicted)]
     if len({each.shape for each in arrays}) != 1 or arrays[0].ndim != 1 or not len(arrays[0]):
         raise ValueError(f"codes of shapes {', '.join(str(each.shape) for each in arrays)} are of no cells")
@@ -194,7 +188,7 @@ def f1(
     false_negative: ArrayLike,
     clusters: ArrayLike,
     *,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
 ) -> Mean | None:
     """Return F1 of one class, or micro F1 over sets of labels, with an interval. None where nothing is to be found.
 
@@ -202,8 +196,6 @@ def f1(
     of what is expected and predicted where the variance is none. (With one label a row micro F1 is accuracy.) Raises
     ValueError for no cells, for what is no count, and for unlike lengths.
     """
-    import numpy as np
-
     sums, fewest = cluster_ratios(*f1_sums(true_positive, false_positive, false_negative), clusters, one=2)
     if not sums.of.any():
         return None
@@ -216,7 +208,7 @@ def f1(
     return Mean(mean, *interval, np.size(true_positive), groups, effective)
 
 
-def macro_f1(expected: ArrayLike, predicted: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> Mean:
+def macro_f1(expected: ArrayLike, predicted: ArrayLike, clusters: ArrayLike, *, level: float = CONFIDENCE) -> Mean:
     """Return the mean of F1 over the classes that are expected, with an interval.
 
     All are (cells,), labels as codes. Where a class has few rows it covers less than it says, 84 to 96 of 100 for 95 at
@@ -226,14 +218,16 @@ def macro_f1(expected: ArrayLike, predicted: ArrayLike, clusters: ArrayLike, *, 
     return _over_classes(labels, labels.f1(0), level)
 
 
-def balanced_accuracy(expected: ArrayLike, predicted: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> Mean:
+def balanced_accuracy(
+    expected: ArrayLike, predicted: ArrayLike, clusters: ArrayLike, *, level: float = CONFIDENCE
+) -> Mean:
     """Return the mean of recall over the classes that are expected, with an interval; as `macro_f1` otherwise."""
     labels = read_labels(clusters, expected, predicted)
     return _over_classes(labels, labels.recall(0), level)
 
 
 def precision_recall(
-    expected: ArrayLike, predicted: ArrayLike, code: int, clusters: ArrayLike, *, level: float = 0.95
+    expected: ArrayLike, predicted: ArrayLike, code: int, clusters: ArrayLike, *, level: float = CONFIDENCE
 ) -> ClassScores:
     """Return precision, recall and F1 of the class `code`; Wilson's interval for the first two where rows are
     independent, its form with an effective number else. Takes and raises what `macro_f1` does.
@@ -272,15 +266,13 @@ METHOD: Final = "t on influences with a pseudo-row a class, swapped rows"
 
 
 def f1_difference(
-    a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = 0.95, seed: int = 0
+    a: ArrayLike, b: ArrayLike, clusters: ArrayLike, *, level: float = CONFIDENCE, seed: int = 0
 ) -> Paired | None:
     """Return F1 of `a` minus that of `b`, None where one of them is undefined.
 
     `a` and `b` are (cells, 3), how many each cell has right, too many and too few, on the same cells in the same order.
     The rest is as `ratio_difference` says.
     """
-    import numpy as np
-
     first, second = (f1_sums(*np.asarray(counts).T) for counts in (a, b))
     return _of_sums(first, second, clusters, 2.0, level, seed)
 
@@ -292,7 +284,7 @@ def ratio_difference(
     of_b: ArrayLike,
     clusters: ArrayLike,
     *,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Paired | None:
     """Return the ratio of sums of `a` minus that of `b`, such as precision; None where one of them is undefined.
@@ -312,7 +304,7 @@ def macro_f1_difference(
     predicted_b: ArrayLike,
     clusters: ArrayLike,
     *,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Paired:
     """Return macro F1 of `a` minus that of `b` on the same cells, as `ratio_difference` does; codes as for `macro_f1`.
@@ -329,7 +321,7 @@ def balanced_accuracy_difference(
     predicted_b: ArrayLike,
     clusters: ArrayLike,
     *,
-    level: float = 0.95,
+    level: float = CONFIDENCE,
     seed: int = 0,
 ) -> Paired:
     """Return balanced accuracy of `a` minus that of `b` on the same cells; as `macro_f1_difference` otherwise."""
@@ -345,7 +337,6 @@ def _of_sums(
     level: float,
     seed: int,
 ) -> Paired | None:
-    import numpy as np
 
     first, rows_a = cluster_ratios(*a, clusters, one=one)
     second, rows_b = cluster_ratios(*b, clusters, one=one)
@@ -417,8 +408,6 @@ def _swapped(first: RatioSums, second: RatioSums, count: NDArray[np.float64], ob
     All ways where at most 14 clusters differ, else (1 + hits)/(1 + draws) of random ones (Phipson & Smyth 2010). A way
     in which a ratio is undefined is a hit.
     """
-    import numpy as np
-
     moves = np.hstack([second.right - first.right, second.of - first.of])
     differ = moves.any(axis=1)
     if not differ.any():

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from functools import partial
 from math import ceil, log10
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.evaluation.cells.tally import Tally
 from promptkit.evaluation.comparison.compare import EQUAL, BaselineComparisons, Comparison, MetricComparison
 from promptkit.evaluation.comparison.run_rows import RunRows
 from promptkit.evaluation.metrics.base import Difference, Metric
 from promptkit.evaluation.metrics.estimation import Proportion, bounded_estimate
+from promptkit.evaluation.statistics.power import rows_for_bound
 from promptkit.evaluation.suite.suite import Measure, Suite, Threshold
 from promptkit.evaluation.summary import MOST_MISSING
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 LIMITED = "not judged, since --limit or --filter leave rows out"
 
@@ -354,8 +354,6 @@ def needed_rows(amount: Measurement, end: float, wanted: float) -> int:
     An end b of Wilson's form around p stands for z² b(1 - b) / (p - b)² independent rows. That number grows with the
     rows, however much one of them says.
     """
-    from promptkit.evaluation.statistics.power import rows_for_bound
-
     assert amount.bounds is not None and amount.mean is not None, "what has no bounds is not reckoned so"
     low, width = amount.bounds[0], amount.bounds[1] - amount.bounds[0]
     rate, bound, now = ((value - low) / width for value in (amount.mean, wanted, end))

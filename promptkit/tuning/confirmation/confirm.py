@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from promptkit.evaluation.statistics.interval import CONFIDENCE
 from promptkit.tuning.confirmation.verdict import (
     SMALLEST_GAIN,
     VerdictOutcome,
@@ -123,7 +124,7 @@ async def confirm(
 
 
 def measured_gain(
-    field: Evaluator, start: Candidate, pick: Candidate, rows: Sequence[int], *, level: float = 0.95
+    field: Evaluator, start: Candidate, pick: Candidate, rows: Sequence[int], *, level: float = CONFIDENCE
 ) -> Difference:
     """Return what rows that are there say of a candidate against another, in the metric's own units."""
     return _difference(field, start, pick, rows, level)[0]

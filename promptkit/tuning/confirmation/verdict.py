@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from promptkit.evaluation.statistics.interval import Paired
+from promptkit.evaluation.statistics.interval import CONFIDENCE, Paired
 from promptkit.evaluation.statistics.paired import against, paired_binary, paired_graded
 from promptkit.evaluation.statistics.power import rows_needed, rows_needed_graded, smallest_shown
 
@@ -69,7 +69,9 @@ def missing_share(pick: ArrayLike, start: ArrayLike) -> float:
     return float(absent.mean()) if len(absent) else 0.0
 
 
-def paired_gain(pick: ArrayLike, start: ArrayLike, *, clusters: ArrayLike | None = None, level: float = 0.95) -> Paired:
+def paired_gain(
+    pick: ArrayLike, start: ArrayLike, *, clusters: ArrayLike | None = None, level: float = CONFIDENCE
+) -> Paired:
     """Return what the confirm rows say of the pick minus the start; each missing pair counts against the pick.
 
     `pick` and `start` are (rows,): scores in [0, 1], in the same order, NaN where missing; `clusters` the codes of
@@ -96,7 +98,7 @@ def are_binary(scores: ArrayLike) -> bool:
     return bool(((values == 0) | (values == 1) | np.isnan(values)).all())
 
 
-def rows_to_detect(paired: Paired, *, smallest: float = SMALLEST_GAIN, level: float = 0.95) -> int:
+def rows_to_detect(paired: Paired, *, smallest: float = SMALLEST_GAIN, level: float = CONFIDENCE) -> int:
     """Return about how many confirm rows would show a gain of `smallest` four times in five.
 
     Of the spread of what is measured, never of the measured difference: that would be as noisy as the difference.
@@ -106,7 +108,7 @@ def rows_to_detect(paired: Paired, *, smallest: float = SMALLEST_GAIN, level: fl
     return rows_needed_graded(paired.spread, smallest, level=level)
 
 
-def smallest_detectable_gain(confirm_rows: int, *, level: float = 0.95) -> float | None:
+def smallest_detectable_gain(confirm_rows: int, *, level: float = CONFIDENCE) -> float | None:
     """Return the smallest gain that so many rows show four times in five, before anything is asked.
 
     A fifth of the rows is taken to differ, or as many more as so few rows need to show anything; None where not even

@@ -156,7 +156,7 @@ async def test_other_repeats_are_told_and_the_first_compared(bench: Bench) -> No
     said = await against(bench, SUITE + "repeat: 2\n", "base.json")
 
     assert said["comparisons"][0]["n"] == 40
-    assert said["notes"] == ["this run has repeat 2, " + said["reference"] + " 1: the first 1 are compared"]
+    assert said["notes"] == [f"repeats per row: 2 in this run, 1 in {said['reference']}; the first 1 are compared"]
 
 
 def on_another_model(path: Path) -> None:

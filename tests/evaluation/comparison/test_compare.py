@@ -176,7 +176,7 @@ async def test_what_differs_beside_the_prompt_is_told(bench: Bench) -> None:
 
     assert says.keys() == {"data", "asked", "repeat"}
     assert says["asked"].startswith("run 2 sent requests one at a time (--exact), run 1 4 at once")
-    assert says["repeat"] == "run 2 has repeat 2, run 1 1: the first 1 are compared"
+    assert says["repeat"] == "repeats per row: 2 in run 2, 1 in run 1; the first 1 are compared"
 
 
 async def test_settings_of_the_command_line_are_told(bench: Bench) -> None:
