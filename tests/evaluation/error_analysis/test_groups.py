@@ -409,7 +409,7 @@ async def test_a_step_knows_its_rows_by_what_it_takes_of_them(folder: Folder) ->
 
 async def test_a_rule_is_worded_by_the_projects_own_template_where_there_is_one(folder: Folder) -> None:
     _, ran = await guided(folder)
-    shipped = Path(__file__).parents[2] / "templates/techniques/annotation_guideline"
+    shipped = Path(__file__).parents[3] / "templates/techniques/annotation_guideline"
     for file in shipped.iterdir():
         if file.is_file():
             folder.write(f"templates/techniques/annotation_guideline/{file.name}", file.read_text("utf-8"))

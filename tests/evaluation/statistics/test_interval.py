@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.evaluation.statistics.interval import (
+    CONFIDENCE,
     NORMAL_QUANTILE,
     Interval,
     Mean,
@@ -315,3 +316,9 @@ def test_too_few_values_have_no_limit_of_a_95th_percentile() -> None:
 def test_what_has_no_quantile_is_refused(values: list[float], q: float) -> None:
     with pytest.raises(ValueError, match=r"say nothing|not a number|no quantile"):
         quantile(values, q)
+
+
+def test_the_level_of_intervals_is_one_constant() -> None:
+    assert (CONFIDENCE, NORMAL_QUANTILE) == (0.95, 1.959964)
+    assert normal_quantile(CONFIDENCE) == NORMAL_QUANTILE
+    assert wilson(7, 10) == wilson(7, 10, z=normal_quantile(0.95))

@@ -193,3 +193,22 @@ def wilson_of_rate(rate: float, n: int) -> tuple[float, float]:
     half = z / spread * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     centre = (rate + z * z / (2 * n)) / spread
     return centre - half, centre + half
+
+
+def test_pairs_without_a_spread_need_two_rows_and_show_any_difference() -> None:
+    assert rows_needed_graded(0.0, 0.1) == 2
+    assert smallest_shown_graded(0.0, 10) == 0
+
+
+def test_graded_pairs_show_a_difference_from_three_rows_on() -> None:
+    assert smallest_shown_graded(0.4, 2) is None
+    assert smallest_shown_graded(0.4, 3) == pytest.approx(2.801585 * 0.4)
+    assert smallest_shown_graded(0.4, 102) == pytest.approx(0.2801585 * 0.4)
+
+
+def test_a_bound_or_rate_may_be_0_or_1_and_no_more() -> None:
+    assert rows_for_bound(1, 0.9) == rows_for_bound(0, 0.1) == 35
+    assert rows_for_bound(0.5, 1) == rows_for_bound(0.5, 0) == 1
+    for rate, bound in [(0.5, 1.1), (0.5, -0.1), (1.1, 0.5), (-0.1, 0.5)]:
+        with pytest.raises(ValueError, match="rates"):
+            rows_for_bound(rate, bound)
