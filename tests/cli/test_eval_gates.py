@@ -56,7 +56,7 @@ def test_the_exit_code_is_0_where_thresholds_hold_and_1_where_one_falls_short(pr
 
     assert met.returncode == 0, met.stderr
     assert missed.returncode == 1
-    assert "error: unparsed: at most 0.01 is wanted, but 60 rows only show ≤ 0.07" in missed.stderr
+    assert "error: unparsed: at most 0.01 is required, but 60 rows only show ≤ 0.07" in missed.stderr
     assert "accuracy" not in missed.stderr
     assert [each["passed"] for each in record(missed)["thresholds"]] == [True, False]
 
@@ -208,4 +208,4 @@ def test_the_hook_stops_a_commit_whose_thresholds_fall_short(repository: Path) -
     done = git(repository, "commit", "-m", "More than it can")
 
     assert done.returncode != 0
-    assert "accuracy: at least 0.90 is wanted, but 20 rows only show ≥ 0.76" in done.stderr
+    assert "accuracy: at least 0.90 is required, but 20 rows only show ≥ 0.76" in done.stderr

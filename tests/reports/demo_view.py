@@ -208,7 +208,7 @@ class DemoView:
 
     def _thresholds(self, first: Mapping[str, Any]) -> list[dict[str, Any]]:
         judged = self.status != "incomplete"
-        says = "the mean is near it, but so few rows show less; about 2,000 rows at this rate would do"
+        says = "the mean is near it, but so few rows show less; about 2,000 rows at this rate would be enough"
         return [
             {
                 "metric": "accuracy",

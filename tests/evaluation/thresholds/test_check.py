@@ -74,8 +74,8 @@ async def test_what_falls_short_says_how_many_rows_would_do(bench: Bench) -> Non
     said = only(await bench.run(gated("at_least: 0.8")))["says"]
 
     assert said == (
-        "accuracy: at least 0.80 is wanted, but 20 rows only show ≥ 0.69 (18 of 20 right);"
-        " about 62 rows at this rate would do"
+        "accuracy: at least 0.80 is required, but 20 rows only show ≥ 0.69 (18 of 20 right);"
+        " about 62 rows at this rate would be enough"
     )
     assert wilson(56, 62).low >= 0.8 > wilson(45, 50).low
 
@@ -83,7 +83,7 @@ async def test_what_falls_short_says_how_many_rows_would_do(bench: Bench) -> Non
 async def test_a_rate_below_what_is_wanted_is_said_to_be_beyond_any_number_of_rows(bench: Bench) -> None:
     said = only(await bench.run(gated("at_least: 0.95")))["says"]
 
-    assert said.endswith("(18 of 20 right); no number of rows would do: the rate itself is 0.90")
+    assert said.endswith("(18 of 20 right); no number of rows would be enough: the rate itself is 0.90")
 
 
 async def test_the_upper_end_is_to_stay_at_most(bench: Bench) -> None:
@@ -126,7 +126,7 @@ async def test_a_cost_without_a_price_falls_short_and_says_where_it_stands(bench
     ran = await bench.run(gated("at_most: 1", name="cost"))
 
     assert only(ran)["passed"] is False
-    assert "no price of its model stands under `prices` in promptkit.yaml" in only(ran)["says"]
+    assert "its model has no price under `prices` in promptkit.yaml" in only(ran)["says"]
 
 
 async def test_per_case_names_each_row_of_which_too_few_repeats_are_right(bench: Bench) -> None:
@@ -234,14 +234,14 @@ async def test_a_graded_metric_says_what_was_observed_and_how_many_rows_would_do
 
     assert ran.metric("near")["low"] < 0.85 < ran.metric("near")["mean"] == pytest.approx(0.925)
     assert "(0.92 observed); about" in only(ran)["says"]
-    assert "rows at this value would do" in only(ran)["says"]
+    assert "rows at this value would be enough" in only(ran)["says"]
 
 
 async def test_a_limit_switches_thresholds_off_and_says_so(bench: Bench) -> None:
     ran = await bench.run(gated("at_least: 0.99"), limit=5)
 
     assert only(ran)["passed"] is None
-    assert "not judged, since --limit or --filter leave rows out" in only(ran)["says"]
+    assert "not judged, since --limit or --filter left rows out" in only(ran)["says"]
     assert ran.record["limited"] is True
 
 
@@ -279,7 +279,7 @@ async def test_last_is_the_newest_whole_run_of_the_suite(bench: Bench) -> None:
     assert (only(none)["passed"], only(none)["missing"]) == (None, 0)
     assert "has no earlier run" in only(none)["says"]
     assert only(there)["passed"] is True
-    assert f"than in run {none.evaluated.number} is wanted" in only(there)["says"]
+    assert f"than in run {none.evaluated.number} is required" in only(there)["says"]
 
 
 async def test_nothing_dropped_or_not_while_cells_are_missing_though_they_are_of_new_rows(bench: Bench) -> None:
@@ -316,8 +316,8 @@ async def test_tokens_may_grow_by_a_share(bench: Bench) -> None:
 
     assert only(ran)["passed"] is False
     assert only(ran)["rows"] == []
-    assert "at most 10 % worse than in run 1 is wanted" in only(ran)["says"]
-    assert "no number of rows would do" in only(ran)["says"]
+    assert "at most 10 % worse than in run 1 is required" in only(ran)["says"]
+    assert "no number of rows would be enough" in only(ran)["says"]
 
 
 async def test_another_metric_of_the_name_is_not_compared(bench: Bench) -> None:
