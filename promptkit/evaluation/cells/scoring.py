@@ -133,7 +133,9 @@ async def judge_cell(
         read = _input_or_score(measure, given)
         if isinstance(read, Score):
             return read
-        return _with_compared(measure, read, checked_score(measure.metric, await measure.metric.judge(read, askers)))
+        return _with_compared(
+            measure, read, checked_score(measure.metric, await measure.metric.measure_async(read, askers))
+        )
     except DamagedRecord as error:
         return missing_score(error)
     except (StoreFailed, BudgetSpent, RuntimeFailure):
@@ -146,7 +148,7 @@ async def judge_pair(measure: Measure, given: MetricInput, baseline: MetricInput
     """Return the score of an answer against the baseline's. Raises RuntimeFailure, StoreFailed, BudgetSpent alone."""
     try:
         ours, theirs = _one_of_a_pair(measure, given), _one_of_a_pair(measure, baseline)
-        return checked_score(measure.metric, await measure.metric.judge_pair(ours, theirs, askers))
+        return checked_score(measure.metric, await measure.metric.measure_pair(ours, theirs, askers))
     except DamagedRecord as error:
         return missing_score(error)
     except (StoreFailed, BudgetSpent, RuntimeFailure):

@@ -80,9 +80,9 @@ class Labelled(Metric):
 
     columns = ("score", "expected", "predicted")
 
-    def __init__(self, name: str, parameters: Any, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
-        self.declared = declared_labels(around.answer)
+    def __init__(self, name: str, parameters: Any, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
+        self.declared = declared_labels(context.answer)
         self._numbers: dict[str, int] = {}
 
     def measure(self, given: MetricInput) -> Score:
@@ -93,7 +93,7 @@ class Labelled(Metric):
         return _label_score(expected_label(given.cell.answer, given.expected), f"({given.cell.flag})")
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return reading_fault(lambda: expected_label(self.around.answer, expected))
+        return reading_fault(lambda: expected_label(self.context.answer, expected))
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
@@ -191,8 +191,8 @@ class F1(Labelled):
     short = "average"
     parameters: F1Parameters
 
-    def __init__(self, name: str, parameters: F1Parameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: F1Parameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self.is_mean = parameters.average == "micro"
         known = ("macro", "micro", *self.declared)
         if self.declared and parameters.average not in known:
@@ -323,7 +323,7 @@ class Calibration(Graded):
         return Score(min(brier, 1.0), told)
 
     def wrong_expected(self, expected: Any) -> str | None:
-        answer = self.around.answer
+        answer = self.context.answer
         return None if answer is None else reading_fault(lambda: answer.write(expected_of(answer, expected)))
 
     def numbers(self, score: Score) -> Sequence[float]:

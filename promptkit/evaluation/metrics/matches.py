@@ -51,7 +51,7 @@ class Exact(Proportion):
         return Score(float(_equal_typed(answer, given.got, expected)))
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return reading_fault(lambda: expected_of(self.around.answer, expected))
+        return reading_fault(lambda: expected_of(self.context.answer, expected))
 
 
 class Normalized(Proportion):
@@ -99,8 +99,8 @@ class Regex(Proportion):
     asks = True
     costly = True
 
-    def __init__(self, name: str, parameters: RegexParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: RegexParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self.needs_expected = parameters.pattern is None
         if parameters.pattern is not None and (fault := pattern_fault(parameters.pattern)):
             raise InputError(f"`pattern`: {fault}")
@@ -108,7 +108,7 @@ class Regex(Proportion):
     def wrong_expected(self, expected: Any) -> str | None:
         return pattern_fault(expected) if self.needs_expected else None
 
-    async def judge(self, given: MetricInput, askers: Clients) -> Score:
+    async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
         pattern = given.expected if self.parameters.pattern is None else self.parameters.pattern
         found = await find_pattern(
             pattern, text_of(given.got), full=self.parameters.full, ignore_case=self.parameters.ignore_case
@@ -144,8 +144,8 @@ class Contains(Proportion):
     short = "text"
     parameters: ContainsParameters
 
-    def __init__(self, name: str, parameters: ContainsParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: ContainsParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self._fixed = parameters.any or parameters.all or ([parameters.text] if parameters.text else None)
         self.needs_expected = self._fixed is None
 

@@ -36,8 +36,8 @@ class Length(Unbounded):
     Parameters = LengthParameters
     parameters: LengthParameters
 
-    def __init__(self, name: str, parameters: LengthParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: LengthParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self._bounded = parameters.min is not None or parameters.max is not None
         if self._bounded:
             self.bounds = (0.0, 1.0)

@@ -67,10 +67,10 @@ class Pairwise(Metric):
     costly = True
     columns = ("score", "shown_first", "shown_last", "same_model")
 
-    def __init__(self, name: str, parameters: PairwiseParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: PairwiseParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         list(fields_read(parameters.question))
-        self._prompt = JudgePrompt(parameters.prompt, parameters.model, around, GIVES)
+        self._prompt = JudgePrompt(parameters.prompt, parameters.model, context, GIVES)
         self.model = self._prompt.model
 
     @property
@@ -81,7 +81,7 @@ class Pairwise(Metric):
     def code(self) -> tuple[CodeReference, ...]:
         return self._prompt.code
 
-    async def judge_pair(self, given: MetricInput, baseline: MetricInput, askers: Clients) -> Score:
+    async def measure_pair(self, given: MetricInput, baseline: MetricInput, clients: Clients) -> Score:
         ours, theirs = given.cell.flag, baseline.cell.flag
         if ours or theirs:
             value = 0.5 if ours and theirs else 0.0 if ours else 1.0
@@ -97,14 +97,14 @@ class Pairwise(Metric):
         verdicts, said_all = [], []
         for first, second in (pair, pair[::-1]):
             try:
-                said = await self._prompt.ask({**values, "first": first, "second": second}, askers)
+                said = await self._prompt.ask({**values, "first": first, "second": second}, clients)
             except NoVerdict as babble:
                 return Score(None, why=str(babble))
             if said.value not in tuple(VERDICTS):
                 return Score(None, why=f"the judge's verdict {shown_value(said.value)} is neither `first` nor `second`")
             verdicts.append(said.value)
             said_all.append(said.said)
-        return await self._scored(verdicts, said_all, askers)
+        return await self._scored(verdicts, said_all, clients)
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
@@ -142,9 +142,9 @@ class Pairwise(Metric):
             return _difference_from_tie(b, level, turned)
         return None
 
-    async def _scored(self, verdicts: Sequence[str], said: Sequence[Mapping[str, Any]], askers: Clients) -> Score:
+    async def _scored(self, verdicts: Sequence[str], said: Sequence[Mapping[str, Any]], clients: Clients) -> Score:
         detail: dict[str, Any] = {"verdicts": list(verdicts)}
-        if await self._prompt.is_judged(askers):
+        if await self._prompt.is_judged(clients):
             detail["same_model"] = True
         wins = (verdicts[0] == "first") + (verdicts[1] == "second")
         return Score(wins / 2, {**detail, JUDGE_DETAIL: list(said)})

@@ -1,4 +1,4 @@
-"""The kinds of metrics by the word that a suite names them by, loaded only when used."""
+"""The registry of metrics: the class of each kind, by the word that a suite names it by, loaded when it is used."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "python": "code:PythonFunction",
     }
 )
-"""Each word with the module of this package, and the class in it."""
+"""The module in this package and the class of each kind. Add a new metric here."""
 
 
 def kinds() -> tuple[str, ...]:
-    """Return the words of all kinds, in the order of documentation."""
+    """Return the words of all kinds, in the order of the documentation."""
     return tuple(KINDS)
 
 
 def kind_named(word: str) -> type[Metric]:
-    """Return the class of a kind. Raises InputError with the nearest word for one that there is not."""
+    """Return the class of a kind. Raises InputError, with the nearest word, for an unknown one."""
     if word not in KINDS:
         raise InputError(f"there is no metric `{word}`", hint=nearest(word, KINDS))
     module, _, name = KINDS[word].partition(":")
     found = getattr(import_module(f"promptkit.evaluation.metrics.{module}"), name)
-    assert isinstance(found, type) and issubclass(found, Metric), f"{KINDS[word]} is no metric"
+    assert isinstance(found, type) and issubclass(found, Metric), f"{KINDS[word]} is not a metric"
     return found

@@ -191,8 +191,8 @@ class Passes(Metric):
     is_mean = False
     parameters: PassParameters
 
-    def __init__(self, name: str, parameters: PassParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: PassParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self._right = self._metric(parameters.metric)
         self.needs_expected, self.asks = self._right.needs_expected, self._right.asks
         self.costly, self.model = self._right.costly, self._right.model
@@ -207,8 +207,8 @@ class Passes(Metric):
     def measure(self, given: MetricInput) -> Score:
         return self._passed(self._right.measure(given))
 
-    async def judge(self, given: MetricInput, askers: Clients) -> Score:
-        return self._passed(await self._right.judge(given, askers))
+    async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
+        return self._passed(await self._right.measure_async(given, clients))
 
     def unanswered(self, given: MetricInput) -> Score:
         return self._passed(self._right.unanswered(given))
@@ -252,12 +252,12 @@ class Passes(Metric):
     def _metric(self, named: str | None) -> Metric:
         """Return the metric that tells what is right. Raises InputError for one that cannot."""
         if named is None:
-            return Exact(self.name, NoParameters(), self.around)
-        if named not in self.around.metrics:
+            return Exact(self.name, NoParameters(), self.context)
+        if named not in self.context.metrics:
             raise InputError(
-                f"no metric `{named}` stands above `{self.name}`", hint=nearest(named, self.around.metrics)
+                f"no metric `{named}` stands above `{self.name}`", hint=nearest(named, self.context.metrics)
             )
-        found = self.around.metrics[named]
+        found = self.context.metrics[named]
         if found.bounds is None or found.pairs or isinstance(found, Agreement | Passes):
             raise InputError(f"the metric `{named}` does not tell whether an answer is right")
         return found

@@ -59,8 +59,8 @@ class Corpus(Metric):
     bounds = (0.0, 100.0)
     is_mean = False
 
-    def __init__(self, name: str, parameters: Any, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: Any, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         _require("sacrebleu", self.kind)
 
     def measure(self, given: MetricInput) -> Score:
@@ -223,8 +223,8 @@ class Rouge(Graded):
     # The longest common subsequence of two long texts takes a second.
     costly = True
 
-    def __init__(self, name: str, parameters: Any, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: Any, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         _require("rouge_score", self.kind)
 
     def measure(self, given: MetricInput) -> Score:
@@ -364,14 +364,14 @@ class Embedding(Graded):
     costly = True
     columns = ("score", "by_words")
 
-    def __init__(self, name: str, parameters: EmbeddingParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: EmbeddingParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         if parameters.model is not None:
-            self.model = resolve_model(parameters.model, around.folder, around.project)
+            self.model = resolve_model(parameters.model, context.folder, context.project)
 
-    async def judge(self, given: MetricInput, askers: Clients) -> Score:
+    async def measure_async(self, given: MetricInput, clients: Clients) -> Score:
         texts = [text_of(given.got), text_of(given.expected)]
-        asker = await askers.get(self.model)
+        asker = await clients.get(self.model)
         model = await asker.model()
         if "embeddings" not in model.capabilities:
             return self._scored(word_vectors(texts), {"by": "words", "lacking": model.reference})

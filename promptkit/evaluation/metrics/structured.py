@@ -69,8 +69,8 @@ class JsonFields(Graded):
     columns = ("score", "fields", "right", "extra")
     parameters: JsonParameters
 
-    def __init__(self, name: str, parameters: JsonParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: JsonParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self._known: dict[tuple[str, ...], int] = {}
 
     def measure(self, given: MetricInput) -> Score:
@@ -165,9 +165,9 @@ class FitsSchema(Proportion):
     needs_expected = False
     parameters: SchemaParameters
 
-    def __init__(self, name: str, parameters: SchemaParameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
-        self._given = _read_schema(parameters.file, around) if parameters.file else parameters.schema_
+    def __init__(self, name: str, parameters: SchemaParameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
+        self._given = _read_schema(parameters.file, context) if parameters.file else parameters.schema_
         if not isinstance(self._given, Mapping):
             raise InputError(f"a JSON Schema is a mapping, not {shown_value(self._given)}")
         self._schema = JsonSchema(self._given)
@@ -232,9 +232,9 @@ def _fields_score(fields: Mapping[str, bool], extra: list[str], detail: Mapping[
     return Score(right / of if of else float(not failed), told)
 
 
-def _read_schema(name: str, around: MetricContext) -> Any:
-    path = resolved(around.folder / name)
-    if not around.project.inside(path):
+def _read_schema(name: str, context: MetricContext) -> Any:
+    path = resolved(context.folder / name)
+    if not context.project.inside(path):
         raise InputError(f"`file`: the path `{name}` leaves the project")
     return load_file(path).value
 
@@ -263,8 +263,8 @@ class SetF1(Graded):
     columns = ("score", "right", "extra", "missing")
     parameters: SetF1Parameters
 
-    def __init__(self, name: str, parameters: SetF1Parameters, around: MetricContext) -> None:
-        super().__init__(name, parameters, around)
+    def __init__(self, name: str, parameters: SetF1Parameters, context: MetricContext) -> None:
+        super().__init__(name, parameters, context)
         self.is_mean = parameters.by == "row"
 
     def measure(self, given: MetricInput) -> Score:
@@ -282,7 +282,7 @@ class SetF1(Graded):
         return _set_score(0, 1, expected.total(), {"flag": given.cell.flag})
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return reading_fault(lambda: expected_list(self.around.answer, expected))
+        return reading_fault(lambda: expected_list(self.context.answer, expected))
 
     def numbers(self, score: Score) -> Sequence[float]:
         assert score.value is not None, "a missing score has no numbers"
@@ -394,7 +394,7 @@ class Table(Proportion):
         return Score(float(right))
 
     def wrong_expected(self, expected: Any) -> str | None:
-        return reading_fault(lambda: expected_values(self.around.answer, expected))
+        return reading_fault(lambda: expected_values(self.context.answer, expected))
 
 
 def expected_values(answer: AnswerType | None, expected: Any) -> list[TableValue]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ import pytest
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.comparison.compare import Comparison, compare_runs
+from promptkit.evaluation.comparison.compare import compare as compare_rows
 from promptkit.evaluation.comparison.records import compare_record
-from promptkit.evaluation.comparison.run_rows import RunRows, run_rows
-from promptkit.evaluation.metrics.base import Difference
+from promptkit.evaluation.comparison.run_rows import RunRows, ScoredRow, run_rows
+from promptkit.evaluation.metrics.base import Difference, Score
 from promptkit.runtimes.base import Request
 from tests.engine.helpers import Folder
+from tests.evaluation.metrics.given import metric
 from tests.evaluation.suites import PROMPT, SUITE, Bench, Ran, echo
 
 VARIANTS = f"{SUITE}variants: {{plain: {{}}, prefix: {{mood.layout: prefix}}}}\n"
@@ -296,3 +299,71 @@ async def test_runs_without_a_row_in_common_cannot_be_compared(bench: Bench) -> 
     other = await bench.run()
     with pytest.raises(InputError, match="run 2 and run 1 have no row in common"):
         compare(bench, other, one)
+
+
+def in_memory(name: str, rows: Sequence[Sequence[float | None]], *, repeat: int) -> RunRows:
+    """Return a run whose rows have these scores by the metric `exact`, one for each repeat; None is missing."""
+    found = [
+        ScoredRow(
+            key=bytes([at]),
+            number=at + 1,
+            scores={repeat: {"exact": Score(score)} for repeat, score in enumerate(scores) if score is not None},
+            cells={},
+            fields={},
+        )
+        for at, scores in enumerate(rows)
+    ]
+    return RunRows(
+        name=name,
+        suite="test",
+        variant="baseline",
+        model={"reference": "m", "digest": "d"},
+        exact=False,
+        in_flight=None,
+        repeat=repeat,
+        rows=len(rows),
+        made="2026-01-01",
+        keys={"exact": "exact"},
+        read=lambda: found,
+    )
+
+
+def exact(a: RunRows, b: RunRows) -> Comparison:
+    return compare_rows(a, b, {"exact": metric("exact")}, allow_missing=True)
+
+
+SAME = [[1.0] * 4] * 100
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "regressed"),
+    [
+        ([1, 1, 1, 0], [1, 1, 0, 0], True),
+        ([1, 1, 1, 0], [0, 0, 0, 0], True),
+        ([1, 1, 1, 0], [1, 1, 1, 0], False),
+        ([1, 1, 0, 0], [0, 0, 0, 0], False),
+        ([1, 1, 1, 0], [1, None, 0, 0], True),
+        ([1, 1, 1, 0], [1, 1, None, 0], False),
+        ([1, 1, None, 0], [0, 0, 0, 0], False),
+    ],
+)
+def test_a_row_regresses_that_was_mostly_right_and_no_longer_can_be(
+    there: list[float | None], here: list[float | None], regressed: bool
+) -> None:
+    """Half right is not mostly right; a missing answer may have been right."""
+    found = exact(in_memory("a", [*SAME, here], repeat=4), in_memory("b", [*SAME, there], repeat=4))
+    assert found.metrics["exact"].regressions == ((101,) if regressed else ())
+
+
+def test_a_row_changes_by_the_mean_of_the_repeats_that_both_have() -> None:
+    here, there = [0.0, None, 1.0, None], [1.0, None, None, 1.0]
+    found = exact(in_memory("a", [*SAME, here], repeat=4), in_memory("b", [*SAME, there], repeat=4))
+    assert [(row.row, row.change, row.a_minus_b) for row in found.changed] == [(101, "worse", -1.0)]
+
+
+def test_further_repeats_of_a_run_are_not_taken_for_those_of_another_row() -> None:
+    first = [[1.0], [0.0], [1.0]]
+    more = in_memory("b", [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]], repeat=2)
+    turned = replace(more, read=lambda: reversed(list(more.read())))
+    found = exact(in_memory("a", first, repeat=1), turned)
+    assert (found.rows.both, found.changed) == (3, [])

@@ -26,7 +26,7 @@ ADD = "def add(a, b):\n    return a + b"
 
 async def score(program: Any, tests: Any = TESTS, **parameters: Any) -> Score:
     """Return the score, for which no model is asked."""
-    return await metric("code", parameters).judge(given(program, tests), Models(Scripted([])))
+    return await metric("code", parameters).measure_async(given(program, tests), Models(Scripted([])))
 
 
 @pytest.mark.parametrize("program", [ADD, f"Here it is:\n```python\n{ADD}\n```\nIt adds.", f"{ADD}\nadd"])
@@ -69,7 +69,7 @@ async def test_what_the_sandbox_cannot_run_is_missing_not_wrong(program: str) ->
 async def test_tests_may_be_the_same_for_all_rows() -> None:
     of = metric("code", {"tests": TESTS})
     assert not of.needs_expected
-    assert (await of.judge(given(ADD), Models(Scripted([])))).value == 1
+    assert (await of.measure_async(given(ADD), Models(Scripted([])))).value == 1
 
 
 @pytest.mark.parametrize(("tests", "message"), [("add(1, 2)", "no `assert`"), ("assert (", "no Python")])
@@ -94,7 +94,7 @@ def mine(folder: Folder, source: str, function: str = "metrics/mine.py:score", *
 
 
 async def scored(of: Metric, cell: MetricInput = CELL) -> Score:
-    return await of.judge(cell, Models(Scripted([])))
+    return await of.measure_async(cell, Models(Scripted([])))
 
 
 async def returned(folder: Folder, expression: str, **parameters: Any) -> Score:

@@ -76,7 +76,7 @@ EXTREMES = ["x" * 200_000, "*" * 50_000, "( (" * 20_000, list(range(20_000)), 10
 
 def measured(of: Metric, cell: MetricInput) -> Score:
     """Return the score of a metric that asks no model."""
-    return asyncio.run(of.judge(cell, Models(Scripted([])))) if of.asks else of.measure(cell)
+    return asyncio.run(of.measure_async(cell, Models(Scripted([])))) if of.asks else of.measure(cell)
 
 
 def check(of: Metric, cell: MetricInput) -> None:

@@ -25,7 +25,7 @@ def judge(folder: Folder, **parameters: Any) -> Metric:
 
 
 async def scored(of: Metric, cell: MetricInput, runtime: Scripted) -> Score:
-    return await of.judge(cell, Models(runtime))
+    return await of.measure_async(cell, Models(runtime))
 
 
 CELL = given("Restart the router.", row={"text": "The line drops.", "expect": None}, tokens_out=4)
@@ -141,7 +141,7 @@ async def test_the_judge_is_the_model_that_is_named(folder: Folder) -> None:
     of = judge(folder, model="ollama/big")
     other = words_only(lambda text: "good")
     models = Models(Scripted([], digest="small"), **{"ollama/big": other})
-    score = await of.judge(CELL, models)
+    score = await of.measure_async(CELL, models)
     assert of.model == "ollama/big" and len(other.requests) == 1
     assert not any("the model that is judged" in note for note in said(of, [score]).notes)
 

@@ -120,7 +120,7 @@ async def test_a_long_answer_is_compared_with_many_expected_texts_at_once() -> N
 
 async def finds(pattern: str | None, got: Any, expected: Any = None, **parameters: Any) -> bool:
     of = metric("regex", {"pattern": pattern, **parameters})
-    return (await of.judge(given(got, expected), Models(Scripted([])))).value == 1.0
+    return (await of.measure_async(given(got, expected), Models(Scripted([])))).value == 1.0
 
 
 async def test_regex_searches_or_matches_the_whole() -> None:

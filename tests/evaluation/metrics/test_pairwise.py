@@ -25,7 +25,7 @@ def pairwise(folder: Folder, **parameters: Any) -> Metric:
 
 
 async def compared(of: Metric, ours: MetricInput, theirs: MetricInput, runtime: Scripted) -> Score:
-    return await of.judge_pair(ours, theirs, Models(runtime))
+    return await of.measure_pair(ours, theirs, Models(runtime))
 
 
 def fair() -> Scripted:

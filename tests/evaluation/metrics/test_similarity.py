@@ -205,7 +205,7 @@ def embedding(**named: list[float]) -> Scripted:
 
 
 async def score(got: object, expected: object, runtime: Scripted) -> Score:
-    return await metric("embedding").judge(given(got, expected), Models(runtime))
+    return await metric("embedding").measure_async(given(got, expected), Models(runtime))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,8 @@ async def test_a_model_without_embeddings_leaves_the_words_and_the_estimate_says
     of = metric("embedding")
     models = Models(Scripted([]))
     same, other, none = [
-        await of.judge(given(text, "the line drops"), models) for text in ("The line drops", "the line", "a bill")
+        await of.measure_async(given(text, "the line drops"), models)
+        for text in ("The line drops", "the line", "a bill")
     ]
     assert same.value == pytest.approx(1) and none.value == 0
     assert other.value is not None and 0 < other.value < 1
@@ -244,7 +245,7 @@ async def test_the_model_that_is_named_is_the_one_that_is_asked(folder: Folder) 
     of = metric("embedding", {"model": "ollama/nomic-embed-text"}, folder=folder.root)
     models = Models(Scripted([]), **{"ollama/nomic-embed-text": embedding()})
     assert of.model == "ollama/nomic-embed-text"
-    assert (await of.judge(given("cat", "cat"), models)).detail["by"] == "scripted/embeddings"
+    assert (await of.measure_async(given("cat", "cat"), models)).detail["by"] == "scripted/embeddings"
 
 
 def test_a_model_that_is_no_reference_is_told(folder: Folder) -> None:

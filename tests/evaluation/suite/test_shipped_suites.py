@@ -261,7 +261,7 @@ async def score(suite: Suite, measure: Measure, bound: BoundRow, expected: Any, 
     got = output if measure.of is None else evaluate_of(measure.of, output, bound.row.fields, {})
     given = MetricInput(got, expected, answered)
     metric = measure.metric
-    found = await metric.judge(given, None) if metric.asks else metric.measure(given)  # type: ignore[arg-type]
+    found = await metric.measure_async(given, None) if metric.asks else metric.measure(given)  # type: ignore[arg-type]
     return found.value
 
 
