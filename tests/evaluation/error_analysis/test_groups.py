@@ -429,7 +429,7 @@ async def test_nothing_is_drafted_where_no_two_answers_were_confused_twice(folde
     ran = await bench.run(script=lambda request: "bad")
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
 
-    with pytest.raises(InputError, match="nothing to draft a rule of"):
+    with pytest.raises(InputError, match="there is no rule to draft"):
         draft_guideline(find_errors(ran.view, ran.record), ran.view, plan)
 
 
@@ -437,9 +437,9 @@ async def test_a_draft_needs_the_suite_as_it_was(folder: Folder) -> None:
     bench = Bench(folder)
     ran = await bench.run()
     folder.write("evals/test.yaml", SUITE + "variants: {other: {mood.layout: prefix}}\n")
-    with pytest.raises(InputError, match="no variant `baseline` any more"):
+    with pytest.raises(InputError, match="variant `baseline` no longer exists"):
         plan_guideline(ran.view, "baseline", folder.project)
 
     (folder.root / "evals/test.yaml").unlink()
-    with pytest.raises(InputError, match="the suite of run 1 is gone"):
+    with pytest.raises(InputError, match="the suite of run 1 no longer exists"):
         plan_guideline(ran.view, "baseline", folder.project)
