@@ -72,7 +72,7 @@ async def test_tests_may_be_the_same_for_all_rows() -> None:
     assert (await of.measure_async(given(ADD), Models(Scripted([])))).value == 1
 
 
-@pytest.mark.parametrize(("tests", "message"), [("add(1, 2)", "no `assert`"), ("assert (", "no Python")])
+@pytest.mark.parametrize(("tests", "message"), [("add(1, 2)", "no `assert`"), ("assert (", "not Python")])
 def test_tests_that_test_nothing_are_an_error_before_the_run(tests: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         metric("code", {"tests": tests})
@@ -149,11 +149,11 @@ async def test_a_function_may_be_async(folder: Folder) -> None:
         ("1 / 0", "ZeroDivisionError: division by zero (metrics/mine.py:3)"),
         ("exit()", "SystemExit"),
         ("next(iter(()))", "StopIteration"),
-        ("math.nan", "no number"),
-        ("math.inf", "no number"),
-        ("10 ** 400", "no number"),
-        ("None", "no number"),
-        ("'good'", "no number"),
+        ("math.nan", "not a number"),
+        ("math.inf", "not a number"),
+        ("10 ** 400", "not a number"),
+        ("None", "not a number"),
+        ("'good'", "not a number"),
         ("{'points': 1}", "no `score`"),
         ("7", "outside [0, 1]"),
         ("{'score': 1, 'seen': math.nan}", "not JSON"),

@@ -103,7 +103,7 @@ BABBLE = "As a language model I cannot judge this answer. Sorry!"
 async def test_babble_is_missing_with_its_beginning(folder: Folder, reply: str) -> None:
     runtime = Scripted([reply], capabilities={"chat"})
     score = await scored(judge(folder), CELL, runtime)
-    assert score.value is None and reply[:40] in score.why and "no verdict" in score.why
+    assert score.value is None and reply[:40] in score.why and "not a verdict" in score.why
     assert len(runtime.requests) == 1
 
 
@@ -143,14 +143,14 @@ async def test_the_judge_is_the_model_that_is_named(folder: Folder) -> None:
     models = Models(Scripted([], digest="small"), **{"ollama/big": other})
     score = await of.measure_async(CELL, models)
     assert of.model == "ollama/big" and len(other.requests) == 1
-    assert not any("the model that is judged" in note for note in said(of, [score]).notes)
+    assert not any("the model under test" in note for note in said(of, [score]).notes)
 
 
 async def test_a_judge_that_judges_itself_is_told(folder: Folder) -> None:
     for parameters in ({}, {"model": "ollama/same"}):
         of = judge(folder, **parameters)
         score = await scored(of, CELL, words_only(lambda text: "good"))
-        assert any("the model that is judged" in note for note in said(of, [score]).notes)
+        assert any("the model under test" in note for note in said(of, [score]).notes)
 
 
 async def test_a_project_may_have_its_own_words(folder: Folder) -> None:
@@ -181,7 +181,7 @@ answer: {label: "{{ levels }}"}
     ("parameters", "message"),
     [
         ({"prompt": "jugde"}, "did you mean `judge`"),
-        ({"prompt": "summarize"}, "which a judge is not given"),
+        ({"prompt": "summarize"}, "which a judge does not get"),
         ({"model": "nonsense"}, "nonsense"),
         ({"labels": "{{ row. }}"}, "expected name"),
         ({"question": "{{ row. }}"}, "expected name"),
@@ -249,7 +249,7 @@ async def test_a_label_is_the_field_or_expression_that_the_suite_names(folder: F
 
 async def test_a_label_that_is_no_level_is_told_and_nothing_asked(folder: Folder) -> None:
     runtime = words_only(lambda text: "good")
-    with pytest.raises(ValueError, match=r"great.* none of the levels poor, fair, good"):
+    with pytest.raises(ValueError, match=r"great.* not one of the levels poor, fair, good"):
         await scored(judge(folder, labels="human"), given("x", row={"human": "great"}), runtime)
     assert not runtime.requests
 

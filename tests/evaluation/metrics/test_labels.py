@@ -246,7 +246,7 @@ def test_lower_is_better_and_an_answer_that_is_none_is_the_worst() -> None:
         ([step(scores={"a": 0.0}, votes=[])], {}, "decide: score"),
         ([step("one", scores={"a": 0.0}), step("two", scores={"a": 0.0})], {}, "one, two"),
         ([step("one", scores={"a": 0.0})], {"step": "two"}, "`two`"),
-        ([step(scores={"a": 0.0, "b": -1.0})], {}, "none of the labels"),
+        ([step(scores={"a": 0.0, "b": -1.0})], {}, "not one of the labels"),
     ],
 )
 def test_a_cell_without_probabilities_says_why(parts: list[Any], parameters: Mapping[str, Any], message: str) -> None:
@@ -264,7 +264,7 @@ def test_labels_that_the_model_did_not_show_are_told_where_they_are_many() -> No
     cells = [cell(0.9) for _ in range(9)]
     trace = {"parts": [step(scores={"positive": -0.1, "negative": -3.0}, outside=["negative"])]}
     cells.append(given("positive", "positive", trace=lambda: trace))
-    assert any("did not show" in note for note in told(metric("calibration"), cells).notes)
+    assert any("some labels have no probability" in note for note in told(metric("calibration"), cells).notes)
 
 
 async def test_the_trace_of_a_run_has_what_is_needed(folder: Folder) -> None:

@@ -79,9 +79,9 @@ def test_an_answer_of_another_kind_than_its_type_is_wrong() -> None:
     ("answer", "expected", "told"),
     [
         ("number", "none", "holds no number"),
-        ({"label": ["positive", "negative"]}, "not positive", "none of the labels"),
+        ({"label": ["positive", "negative"]}, "not positive", "not one of the labels"),
         ({"label": ["positive", "negative"]}, "positiv", "did you mean `positive`?"),
-        ({"labels": ["a", "b"]}, "a, c", "none of the labels"),
+        ({"labels": ["a", "b"]}, "a, c", "not one of the labels"),
         ("text", None, "nothing is expected"),
     ],
 )

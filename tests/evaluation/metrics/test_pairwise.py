@@ -186,6 +186,4 @@ async def test_a_judge_swayed_by_order_is_found_out(
 
 async def test_a_judge_that_judges_itself_is_told(folder: Folder) -> None:
     of = pairwise(folder)
-    assert any(
-        "the model that is judged" in note for note in of.estimate(await judged_by(of, fair(), [(GOOD, BAD)])).notes
-    )
+    assert any("the model under test" in note for note in of.estimate(await judged_by(of, fair(), [(GOOD, BAD)])).notes)

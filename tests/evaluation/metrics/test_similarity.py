@@ -127,7 +127,7 @@ def test_of_a_handful_of_rows_there_is_no_interval_and_so_no_verdict(word: str) 
     near, far = cells(WANTED[:3], WANTED[:3]), cells(GOT[:3], WANTED[:3])
     one, apart = told(metric(word), near), between(metric(word), near, far)
     assert (one.low, one.high, apart.low, apart.high, apart.spread) == (None,) * 5
-    assert one.notes == apart.notes == ("fewer than 10 rows: a bootstrap of so few gives no interval that holds",)
+    assert one.notes == apart.notes == ("fewer than 10 rows are too few for a bootstrap interval",)
     assert apart.difference is not None and apart.difference > 0 and apart.p == 0.25
 
 

@@ -103,7 +103,7 @@ class TestTwoJudges:
             gwet_ac1([0, 1, 2], [0, 1, 1], classes=2)
 
     def test_rows_that_are_no_pairs_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             cohen_kappa([1, 2], [1])
 
 
@@ -176,7 +176,7 @@ class TestAlpha:
         assert isnan(krippendorff_alpha([], []))
 
     def test_units_of_another_length_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no judgements"):
+        with pytest.raises(ValueError, match="not ratings"):
             krippendorff_alpha([1, 2], [1])
 
 
@@ -204,7 +204,7 @@ class TestOrders:
     def test_other_verdicts_are_refused(self) -> None:
         with pytest.raises(ValueError, match="1, -1 or 0"):
             both_orders([2], [1])
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             both_orders([1, 1], [1])
 
 
@@ -291,7 +291,7 @@ class TestAgreement:
         assert isnan(agreement_with_labels(ones, ones, ordinal=True).low)
 
     def test_no_rows_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             agreement_with_labels([], [])
 
 
@@ -388,7 +388,7 @@ class TestCorrectedMean:
     def test_too_little_is_refused(self) -> None:
         with pytest.raises(ValueError, match="too few"):
             corrected_mean([1, 0], [], [])
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             corrected_mean([1, 0], [1], [])
         with pytest.raises(ValueError, match="not a number"):
             corrected_mean([1, float("nan")], [1], [1])
@@ -441,5 +441,5 @@ class TestLength:
         assert correlation == pytest.approx(spearmanr(scores, tokens).statistic)
 
     def test_other_lengths_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             length_correlation([1, 2], [1])

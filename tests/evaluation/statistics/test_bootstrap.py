@@ -65,7 +65,7 @@ def test_resamples_without_a_value_are_left_out() -> None:
         return float("nan") if len(set(places % 2)) == 1 else 0.5
 
     assert percentile_interval(of_two_classes, 4) == (0.5, 0.5)
-    with pytest.raises(ValueError, match="no value of any"):
+    with pytest.raises(ValueError, match="no value for any"):
         percentile_interval(lambda places: float("nan"), 4, draws=10)
 
 

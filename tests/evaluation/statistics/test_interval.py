@@ -136,7 +136,7 @@ def test_quantiles_are_those_of_scipy(level: float) -> None:
 @pytest.mark.parametrize("level", [0, 1, 95, -0.1])
 def test_a_confidence_lies_between_0_and_1(level: float) -> None:
     for quantile_of in (normal_quantile, lambda level: t_quantile(level, 5)):
-        with pytest.raises(ValueError, match="no confidence"):
+        with pytest.raises(ValueError, match="not a confidence"):
             quantile_of(level)
 
 
@@ -314,7 +314,7 @@ def test_too_few_values_have_no_limit_of_a_95th_percentile() -> None:
 
 @pytest.mark.parametrize(("values", "q"), [([], 0.5), ([1.0, float("nan")], 0.5), ([1.0], 0.0), ([1.0], 1.0)])
 def test_what_has_no_quantile_is_refused(values: list[float], q: float) -> None:
-    with pytest.raises(ValueError, match=r"say nothing|not a number|no quantile"):
+    with pytest.raises(ValueError, match=r"at least one value|not a number|not a quantile"):
         quantile(values, q)
 
 

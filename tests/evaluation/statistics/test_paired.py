@@ -100,7 +100,7 @@ class TestTango:
 
     @pytest.mark.parametrize("given_counts", [(-1, 0, 3), (0, -1, 3), (2, 2, 3)])
     def test_counts_that_are_none_are_refused(self, given_counts: Counts) -> None:
-        with pytest.raises(ValueError, match="no counts of 3 rows"):
+        with pytest.raises(ValueError, match="not counts of 3 rows"):
             tango(*given_counts)
 
 
@@ -282,7 +282,7 @@ class TestBinary:
             paired_binary([float("nan")], [1])
 
     def test_rows_that_are_no_pairs_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="not pairs"):
             paired_binary([1, 0], [1])
 
 

@@ -150,7 +150,7 @@ class TestSmallestShownGraded:
         assert smallest_shown_graded(0.5, 2) is None
 
     def test_a_negative_deviation_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="no deviation"):
+        with pytest.raises(ValueError, match="not a deviation"):
             smallest_shown_graded(-0.1, 10)
 
 
@@ -182,7 +182,7 @@ class TestRowsForBound:
 
     @pytest.mark.parametrize(("rate", "bound"), [(1.2, 0.5), (0.5, -0.1), (float("nan"), 0.5)])
     def test_what_is_no_rate_is_refused(self, rate: float, bound: float) -> None:
-        with pytest.raises(ValueError, match="no rates"):
+        with pytest.raises(ValueError, match="not rates"):
             rows_for_bound(rate, bound)
 
 

@@ -364,3 +364,19 @@ def test_a_bound_that_cannot_be_is_told_when_the_suite_is_read(
 
     assert problem.message == wrong
     assert problem.line == 4
+
+
+async def test_an_end_that_equals_the_bound_reaches_it(bench: Bench) -> None:
+    bench.rows(mixed(20, wrong=20))
+    assert only(await bench.run(gated("at_least: 0")))["passed"] is True
+    bench.rows(mixed(20, wrong=0))
+    assert only(await bench.run(gated("at_most: 1")))["passed"] is True
+
+
+async def test_exactly_two_in_a_hundred_may_be_missing(bench: Bench) -> None:
+    bench.rows(mixed(50, wrong=0))
+    plain = await bench.run(gated("at_least: 0.1"), refusing(7))
+    allowed = await bench.run(gated("at_least: 0.1"), refusing(7), judging=ReportRules(allow_missing=True))
+
+    assert only(plain)["says"] == "accuracy: not judged while 1 of 50 cells are missing"
+    assert only(allowed)["passed"] is True
