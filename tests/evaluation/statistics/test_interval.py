@@ -268,13 +268,13 @@ def test_rounding_beyond_a_bound_is_forgiven() -> None:
 @pytest.mark.parametrize(
     ("scores", "clusters", "binary", "says"),
     [
-        ([], [], False, "say nothing"),
+        ([], [], False, "at least one value"),
         ([0.5, float("nan")], [0, 1], False, "not a number"),
         ([0.5, 1.1], [0, 1], False, "not within 0 and 1"),
         ([-0.1], [0], False, "not within 0 and 1"),
         ([1.0, 0.5], [0, 1], True, "neither 0 nor 1"),
         ([1.0, 0.5], [0], False, "cluster codes"),
-        ([[1.0], [0.5]], [0, 1], False, "say nothing"),
+        ([[1.0], [0.5]], [0, 1], False, "at least one value"),
     ],
 )
 def test_what_is_no_score_is_refused(scores: list[float], clusters: list[int], binary: bool, says: str) -> None:

@@ -499,7 +499,7 @@ class TestRatio:
         assert (paired.difference, paired.low, paired.high, paired.n) == (1.0, 0.0, inf, 0)
 
     def test_negative_amounts_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="not negative"):
+        with pytest.raises(ValueError, match="is negative"):
             paired_ratio([-1], [1], [0])
 
 
