@@ -1,4 +1,4 @@
-"""The report of two runs compared: what differs between them, the differences by metric, and the rows that changed."""
+"""The report of two runs compared: other differences between them, differences by metric, and the rows that changed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from promptkit.evaluation.comparison.run_rows import RunRows
 
 MOST_LISTED = 10
-"""How many rows of each change the table lists."""
+"""The most rows of each change that the table lists."""
 
 INDENT = 2
 _STYLES = {"worse": "red", "better": "green"}
@@ -132,7 +132,7 @@ def comparison_lines(
 
 def _first(changed: Sequence[ChangedCells], most: int) -> list[ChangedCells]:
     """Return the first rows of each change."""
-    return [each for change in _STYLES for each in [one for one in changed if one[0].change == change][:most]]
+    return [row for change in _STYLES for row in [row for row in changed if row[0].change == change][:most]]
 
 
 def _sides(record: CompareRecord, width: int) -> Iterator[Text]:
@@ -194,7 +194,10 @@ def _listed(
     yield Text(f"rows that differ by {visible(record.aim)}: {counts}", style="bold")
     listed = _first(changed, MOST_LISTED)
     texts = [["expected", record.b.name, record.a.name, "of"], *(_texts(record.aim, a, b) for _, a, b in listed)]
-    first = [["", "row"], *([_change_text(record.aim, each), _number_text(each[0])] for each in listed)]
+    first = [
+        ["", "row"],
+        *([_change_text(record.aim, changed_row), _number_text(changed_row[0])] for changed_row in listed),
+    ]
     room = width - INDENT - sum(column_width(column) + GAP for column in zip(*first, strict=True))
     head, *cut = fitted(texts, room, alike=3)
     table: list[list[TableCell]] = [[(text, "dim") for text in (*first[0], *head)]]

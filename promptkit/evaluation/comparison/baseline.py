@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.errors import InputError, Problem, place
 from promptkit.evaluation.comparison.run_rows import RunRows, ScoredRow, run_rows
@@ -28,13 +28,11 @@ from promptkit.evaluation.metrics.base import Score
 from promptkit.evaluation.stored_run import KIND, StoredRun
 from promptkit.storage.files import read_text, write_atomic
 from promptkit.storage.records import reading_record
+from promptkit.storage.store import Run, Store
 from promptkit.storage.strict_json import parse_json
 
-if TYPE_CHECKING:
-    from promptkit.storage.store import Run, Store
-
 LATEST = 200
-"""How many of a suite's runs are searched for `last`."""
+"""The most runs of a suite that are searched for `last`."""
 HEADER = {"promptkit": "baseline", "version": 1}
 LONGEST = 200
 """Longer texts in a score's details are for people: no comparison needs them."""

@@ -1,7 +1,7 @@
-"""The comparison of two runs, row by row, paired by what a row holds.
+"""The comparison of two runs, row by row, where rows are paired by their content.
 
-It serves `eval --against`, thresholds on a drop, and `runs compare`; variants of one run are compared by the same
-function of their tallies (`summary.compare_tallies`).
+It serves `eval --against`, thresholds on a drop, and `runs compare`. Variants of one run are compared by the same
+function of two tallies (`summary.compare_tallies`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ChangedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison:
-    """The comparison by one metric. `difference` is None where nothing can be said, for the reason `why`.
+    """The comparison by one metric. `difference` is None where there is none, for the reason `why`.
 
     `missing` cells have no score in one of the runs. `regressions` are the numbers of rows that were right in `b` and
     are wrong in `a`.
@@ -56,7 +56,7 @@ class MetricComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCounts:
-    """How many rows are in both runs, and in one alone.
+    """Counts of rows that are in both runs, and in one alone.
 
     Rows whose answers one run lacks altogether, since it ended before them, may be in both: `unanswered_b` of `only_a`,
     `unanswered_a` of `only_b`.
@@ -99,13 +99,13 @@ class Comparison:
     changed: Sequence[ChangedRow]
 
     @property
-    def unsaid(self) -> dict[str, str]:
+    def not_compared(self) -> dict[str, str]:
         """The metrics without a difference, with the reason."""
         why = {name: found.why for name, found in self.metrics.items() if found.difference is None}
         return {**self.excluded, **why}
 
     def notes(self) -> list[str]:
-        """Return what else differs from a baseline, so that the prompt is not credited with it."""
+        """Return notes on other differences from a baseline, so that they are not credited to the prompt."""
         rows, new, gone = self.rows, self.rows.new, self.rows.gone
         notes = [difference.says for difference in self.differs if difference.what in NOTED]
         return [*notes, f"{rows.both} rows are in both; {new} are new, {gone} are gone"] if new or gone else notes

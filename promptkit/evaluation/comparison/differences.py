@@ -1,4 +1,4 @@
-"""What differs between two runs other than their rows and answers: suite, settings, files, models, data, requests."""
+"""Differences between two runs other than rows and answers: suite, settings, files, models, data, requests."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class RunDifference(BaseModel):
 
 
 def run_differences(a: RunRows, b: RunRows) -> Iterator[RunDifference]:
-    """Yield what differs between two runs other than rows and answers, so that no difference is taken for the prompt's.
+    """Yield the differences between two runs other than rows and answers, each of which may explain a result.
 
-    A baseline file does not tell all of it.
+    A baseline file records only some of them.
     """
     if a.run is not None and b.run is not None:
         yield from _setup_differences(a, b, a.run.how, b.run.how)
@@ -50,7 +50,7 @@ def run_differences(a: RunRows, b: RunRows) -> Iterator[RunDifference]:
 def _setup_differences(
     a: RunRows, b: RunRows, how_a: Mapping[str, Any], how_b: Mapping[str, Any]
 ) -> Iterator[RunDifference]:
-    """Yield what differs in suite, target, settings and files."""
+    """Yield differences of suite, target, settings and files."""
     if a.suite != b.suite:
         says = f"{a.name} is of the suite `{a.suite}`, {b.name} of `{b.suite}`"
         yield RunDifference(what="suite", a=a.suite, b=b.suite, says=says)

@@ -135,7 +135,7 @@ def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
             )
             for name, metric, difference in _differences(comparison)
         ],
-        unsaid=comparison.unsaid,
+        unsaid=comparison.not_compared,
         aim=comparison.primary,
         better=[row.row for row in comparison.changed if row.change == "better"],
         worse=[row.row for row in comparison.changed if row.change == "worse"],
@@ -144,7 +144,7 @@ def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
 
 def baseline_record(comparison: Comparison, *, smallest: float) -> BaselineRecord:
     """Return the comparison of a run with its baseline as `promptkit eval --json` prints it under `against`."""
-    unsaid = (f"{name}: {why}" for name, why in comparison.unsaid.items() if name in comparison.a.keys)
+    unsaid = (f"{name}: {why}" for name, why in comparison.not_compared.items() if name in comparison.a.keys)
     return BaselineRecord(
         reference=comparison.b.name,
         model=dict(comparison.b.model),

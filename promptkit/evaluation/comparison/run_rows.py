@@ -69,7 +69,7 @@ class RunRows:
 
     @property
     def requests(self) -> str:
-        """How requests were sent, as text after `sent requests`."""
+        """The way in which requests were sent, as text after `sent requests`."""
         if self.exact:
             return "one at a time (--exact)"
         return "several at once" if self.in_flight is None else f"{self.in_flight} at once"

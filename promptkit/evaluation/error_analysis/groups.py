@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from promptkit.errors import InputError, nearest
-from promptkit.evaluation.cells.cell import compared_values
+from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
 from promptkit.evaluation.comparison.run_rows import named_variant
 from promptkit.evaluation.error_analysis.slices import (
     ErrorCluster,
@@ -25,12 +25,8 @@ from promptkit.evaluation.error_analysis.slices import (
     typical_cells,
     value_text,
 )
-from promptkit.evaluation.metrics.base import DEFECT
+from promptkit.evaluation.metrics.base import DEFECT, Score
 from promptkit.evaluation.metrics.values import scalar_text
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import Cell, RunView
-    from promptkit.evaluation.metrics.base import Score
 
 ErrorKind = Literal["missing", "unscored", "unparsed", "truncated", "wrong"]
 GroupKind = Literal["missing", "unscored", "defect", "unparsed", "truncated", "pair", "other", "low"]
@@ -38,12 +34,12 @@ NOT_THE_PROMPTS = frozenset(["missing", "unscored", "defect"])
 """Kinds of errors that the prompt did not cause: a server or tool, a metric or judge, or a defect in code."""
 
 MOST_READ = 20_000
-"""How many cells are read: enough to see what fails, without reading a run of a million rows."""
+"""The most cells that are read: enough to see what fails, without reading a run of a million rows."""
 MOST_PAIRS = 10
 LONGEST_LABEL = 60
 """The most characters of an answer that can be a label."""
 FEWEST_CONFUSIONS = 2
-"""How often two answers that are not labels must have been confused to be a pair."""
+"""The fewest confusions that make a pair of two answers that are not labels."""
 LOWEST_SHARE = 0.25
 """The share of a graded metric's answers that count as wrong, if they have less than the best score."""
 

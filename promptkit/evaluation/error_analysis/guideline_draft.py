@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.single_step import find_step
 from promptkit.errors import InputError, Problem, place
-from promptkit.evaluation.error_analysis.groups import FEWEST_CONFUSIONS
+from promptkit.evaluation.error_analysis.groups import FEWEST_CONFUSIONS, ErrorAnalysis, ErrorCase, ErrorGroup
+from promptkit.evaluation.stored_run import StoredRun
 from promptkit.evaluation.suite.binding import Binder
 from promptkit.evaluation.suite.contamination import given_inputs, step_inputs_of_row
 from promptkit.evaluation.suite.data import DataRow
 from promptkit.evaluation.suite.reader import load_suite
-from promptkit.project import LIBRARY
+from promptkit.evaluation.suite.suite import Suite, Variant
+from promptkit.project import LIBRARY, Project
 from promptkit.prompts.template_loader import render_file
 from promptkit.storage.strict_json import plain
 from promptkit.techniques.artifacts import Artifact, artifact_file, row_hash
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.evaluation.error_analysis.groups import ErrorAnalysis, ErrorCase, ErrorGroup
-    from promptkit.evaluation.stored_run import StoredRun
-    from promptkit.evaluation.suite.suite import Suite, Variant
-    from promptkit.project import Project
 
 TECHNIQUE = "annotation_guideline"
 TEMPLATE = Path("draft", "pair.j2")
@@ -62,8 +58,8 @@ def plan_guideline(view: StoredRun, variant: str, project: Project) -> Guideline
         message = f"the suite of run {view.number} no longer exists: it says which step a draft is for"
         raise InputError(Problem(message, place(file)))
     whole = load_suite(file, project)
-    suite = next((each for each in (whole, *whole.steps) if each.name == view.suite), None)
-    found = next((each for each in suite.variants if each.name == variant), None) if suite else None
+    suite = next((part for part in (whole, *whole.steps) if part.name == view.suite), None)
+    found = next((candidate for candidate in suite.variants if candidate.name == variant), None) if suite else None
     if suite is None or found is None:
         what = f"variant `{variant}`" if suite else f"suite `{view.suite}`"
         raise InputError(Problem(f"{what} no longer exists: run {view.number} was made with it", place(file)))
@@ -101,7 +97,7 @@ def draft_guideline(errors: ErrorAnalysis, view: StoredRun, plan: GuidelinePlan)
         parameters={"run": errors.run, "variant": errors.variant, "metric": errors.metric},
         rows=tuple(_row_hashes(view, errors.variant, reader)),
         items=tuple({"rule": render_file(template, _rule_values(pair, reader))} for pair in pairs),
-        uncertain=tuple(plain(each) for each in _uncertain(errors, reader)),
+        uncertain=tuple(plain(finding) for finding in _uncertain(errors, reader)),
     )
 
 
@@ -118,7 +114,7 @@ class _RowInputs:
     def __init__(self, plan: GuidelinePlan) -> None:
         self._plan = plan
         self._binder = Binder(plan.suite)
-        self._at = [each.name for each in plan.suite.variants].index(plan.variant.name)
+        self._at = [variant.name for variant in plan.suite.variants].index(plan.variant.name)
 
     def inputs(self, row: int, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the step's inputs that come from the row; None for a row that the suite, as it is now, cannot take."""

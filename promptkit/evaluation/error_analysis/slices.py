@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from promptkit.evaluation.metrics.values import scalar_text
 from promptkit.evaluation.statistics.interval import wilson
 from promptkit.evaluation.statistics.multiple_comparisons import benjamini_hochberg
+from promptkit.prompts.tfidf import word_vectors
+from promptkit.techniques.methods.pool import clusters
 
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell
     from promptkit.evaluation.error_analysis.groups import ErrorCase
 
 MOST_TEXTS = 300
-"""How many failing rows are compared; of more, so many are chosen evenly."""
+"""The most failing rows that are compared; of more, this many are chosen evenly."""
 FEWEST_TEXTS = 6
 FEWEST_IN_CLUSTER = 3
 MOST_CLUSTERS = 8
@@ -28,7 +30,7 @@ LONGEST_TEXT = 1_000
 KEYWORD_SHARE = 0.5
 """The least share of a cluster's rows that hold a keyword."""
 KEYWORD_LIFT = 0.3
-"""How much larger that share must be than the share of all rows."""
+"""The least excess of that share over the share of all rows."""
 
 T = TypeVar("T")
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -66,9 +68,6 @@ def typical_cells(cells: Sequence[Cell], fields: Sequence[str], most: int) -> li
 
     They are the shortest of the half nearest the centre of all, since people read them and a rule may quote them.
     """
-    from promptkit.prompts.tfidf import word_vectors
-    from promptkit.techniques.methods.pool import clusters
-
     rows: dict[int, int] = {}
     for at, cell in enumerate(cells):
         rows.setdefault(cell.row, at)
@@ -88,9 +87,6 @@ def find_clusters(
     Texts are compared by TF-IDF and clustered by k-means. A cluster without a keyword is dropped, since k-means finds
     clusters even where there are none.
     """
-    from promptkit.prompts.tfidf import word_vectors
-    from promptkit.techniques.methods.pool import clusters
-
     by_row = {case.cell.row: case for case in reversed(cases)}
     rows = [by_row[row] for row in sorted(by_row)]
     compared = _evenly_chosen(rows)

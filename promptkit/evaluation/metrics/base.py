@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promptkit.answers.base import AnswerType
 from promptkit.engine.spec import ClosedModel
+from promptkit.errors import PromptkitError
 from promptkit.evaluation.statistics.interval import CONFIDENCE
-
-if TYPE_CHECKING:
-    from promptkit.answers.base import AnswerType
-    from promptkit.errors import PromptkitError
-    from promptkit.project import Project
-    from promptkit.project_code.reference import CodeReference
-    from promptkit.runtimes.client import Client
+from promptkit.project import Project
+from promptkit.project_code.reference import CodeReference
+from promptkit.runtimes.client import Client
 
 Flag = Literal["", "unparsed", "truncated"]
 JUDGE_DETAIL: Final = "judge"

@@ -42,7 +42,7 @@ from promptkit.storage.files import resolved
 from promptkit.storage.yaml import load_file
 
 MOST_FIELDS = 50
-"""How many fields of a row are counted one by one: a float holds that many bits and a few more."""
+"""The most fields of a row that are counted one by one: a float holds that many bits and a few more."""
 _ANY_JSON = Json()
 
 

@@ -15,7 +15,7 @@ CONFIDENCE: Final = 0.95
 NORMAL_QUANTILE: Final = round(NormalDist().inv_cdf((1 + CONFIDENCE) / 2), 6)
 """The standard normal quantile of a two-sided interval of CONFIDENCE, to six decimals as tables print it."""
 SLACK: Final = 1e-9
-"""How far rounding may move a score beyond its bounds."""
+"""The largest distance by which rounding may move a score beyond its bounds."""
 
 
 class Interval(NamedTuple):

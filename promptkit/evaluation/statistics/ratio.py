@@ -114,7 +114,9 @@ def f1_sums(
     true_positive: ArrayLike, false_positive: ArrayLike, false_negative: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the numerators and denominators of F1, one of each for every cell."""
-    right, many, few = (np.asarray(each, dtype=np.float64) for each in (true_positive, false_positive, false_negative))
+    right, many, few = (
+        np.asarray(counts, dtype=np.float64) for counts in (true_positive, false_positive, false_negative)
+    )
     if not right.shape == many.shape == few.shape:
         raise ValueError(f"counts of shapes {right.shape}, {many.shape} and {few.shape} are not of the same cells")
     return 2 * right, 2 * right + many + few
@@ -135,7 +137,7 @@ def cluster_ratios(
         raise ValueError("a count is negative or not a number, or a part is more than its whole")
     _, unit = np.unique(codes, return_inverse=True)
     groups = int(unit.max()) + 1
-    sums = RatioSums(*(_totals(unit, each, groups)[:, None] for each in (parts, wholes)))
+    sums = RatioSums(*(_totals(unit, values, groups)[:, None] for values in (parts, wholes)))
     alike = float((wholes**2).sum() / (sums.of**2).sum()) if wholes.any() else 1.0
     return sums, float(wholes.sum()) / one * alike
 
@@ -163,12 +165,12 @@ def checked_codes(clusters: ArrayLike, expected: ArrayLike, *predicted: ArrayLik
     """Return the arguments as arrays. Raises ValueError for no cells, numbers that are not codes, and different
     lengths.
     """
-    arrays = [np.asarray(each) for each in (clusters, expected, *predicted)]
-    if len({each.shape for each in arrays}) != 1 or arrays[0].ndim != 1 or not len(arrays[0]):
-        raise ValueError(f"codes of shapes {', '.join(str(each.shape) for each in arrays)} are not of the same cells")
-    if any(each.dtype.kind not in "iu" for each in arrays):
+    arrays = [np.asarray(codes) for codes in (clusters, expected, *predicted)]
+    if len({codes.shape for codes in arrays}) != 1 or arrays[0].ndim != 1 or not len(arrays[0]):
+        raise ValueError(f"codes of shapes {', '.join(str(codes.shape) for codes in arrays)} are not of the same cells")
+    if any(codes.dtype.kind not in "iu" for codes in arrays):
         raise ValueError("codes of labels and clusters are whole numbers")
-    if arrays[1].min() < 0 or any(each.min() < -1 for each in arrays[2:]):
+    if arrays[1].min() < 0 or any(codes.min() < -1 for codes in arrays[2:]):
         raise ValueError("codes of labels are 0 or more, or -1 where an answer could not be read")
     return arrays
 
@@ -375,7 +377,7 @@ class _PairedRatios:
     gains: NDArray[np.float64]
 
     def compared(self, level: float, seed: int) -> Paired:
-        (mean_a, of_a), (mean_b, of_b) = (each.influences(self.count) for each in (self.first, self.second))
+        (mean_a, of_a), (mean_b, of_b) = (sums.influences(self.count) for sums in (self.first, self.second))
         groups, difference = round(float(self.count.sum())), mean_a - mean_b
         low, high, spread = -1.0, 1.0, 0.0
         if groups > 1:

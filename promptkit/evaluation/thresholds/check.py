@@ -26,7 +26,7 @@ from promptkit.evaluation.suite.suite import Measure, Suite, Threshold
 from promptkit.evaluation.summary import MOST_MISSING
 
 MOST_LISTED = 10
-"""How many failing rows a text names."""
+"""The most failing rows that a text names."""
 FEWEST_DIGITS, MOST_DIGITS = 2, 6
 LIMITED = "not judged, since --limit or --filter left rows out"
 
@@ -203,7 +203,7 @@ def _measurement(name: str, run: ThresholdInput) -> Measurement:
 
 
 def _measure(name: str, suite: Suite) -> Measure | None:
-    return next((each for each in suite.measures if each.name == name), None)
+    return next((measure for measure in suite.measures if measure.name == name), None)
 
 
 def _check_per_case(threshold: Threshold, run: ThresholdInput) -> ThresholdResult:
@@ -306,7 +306,7 @@ def _loss(value: float | None, metric: Metric, is_ratio: bool) -> float | None:
 
 
 def number_text(value: float, limit: float, measurement: Measurement, rounding: str = ROUND_HALF_EVEN) -> str:
-    """Return a number with as many digits as the limit has, and at least two where it is small."""
+    """Return a number with as many digits as the limit, and at least two where it is small."""
     digits = -int(Decimal(repr(limit)).normalize().as_tuple().exponent)
     least = FEWEST_DIGITS if measurement.bounds or abs(limit) < 10 else 0
     return rounded(value, min(MOST_DIGITS, max(least, digits)), rounding)

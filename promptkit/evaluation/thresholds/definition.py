@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.errors import DamagedRecord, InputError, Problem, place
 from promptkit.evaluation.comparison.baseline import find_baseline, names_run
@@ -14,9 +14,7 @@ from promptkit.evaluation.comparison.run_rows import RunRows
 from promptkit.evaluation.stored_run import KIND
 from promptkit.evaluation.suite.suite import Measure, Suite
 from promptkit.storage.models import Problems
-
-if TYPE_CHECKING:
-    from promptkit.storage.store import Store
+from promptkit.storage.store import Store
 
 ENDS = ("at_least", "at_most")
 

@@ -134,7 +134,7 @@ async def test_of_more_than_two_in_a_hundred_missing_cells_nothing_is_said(bench
     found = compare(bench, lacking, whole)
 
     assert differences(found) == {}
-    assert found.unsaid["accuracy"].startswith("1 of 10 cells have no score in one of the two")
+    assert found.not_compared["accuracy"].startswith("1 of 10 cells have no score in one of the two")
     assert [each.what for each in found.differs] == ["status"]
 
 
@@ -157,7 +157,7 @@ async def test_of_what_is_no_mean_of_cells_nothing_is_said_while_one_is_missing(
     found = compare(bench, await bench.run(suite, failing_on("good 3"), **ANEW), one)
 
     assert differences(found).keys() == {"accuracy"}
-    assert found.unsaid["balanced"].startswith("1 of 50 cells have no score in one of the two")
+    assert found.not_compared["balanced"].startswith("1 of 50 cells have no score in one of the two")
 
 
 async def test_rows_that_a_run_did_not_come_to_are_missing_and_not_left_out(bench: Bench) -> None:
@@ -240,8 +240,8 @@ async def test_a_metric_that_measured_otherwise_or_is_of_one_side_is_not_compare
     found = compare(bench, other, one)
 
     assert differences(found).keys() == {"accuracy"}
-    assert found.unsaid["size"] == "run 1 measured it differently"
-    assert found.unsaid["right"] == "run 1 does not have this metric"
+    assert found.not_compared["size"] == "run 1 measured it differently"
+    assert found.not_compared["right"] == "run 1 does not have this metric"
 
 
 async def test_a_metric_whose_function_is_gone_is_told_and_the_others_compared(bench: Bench) -> None:
@@ -253,7 +253,7 @@ async def test_a_metric_whose_function_is_gone_is_told_and_the_others_compared(b
     found = compare(bench, other, one)
 
     assert differences(found).keys() == {"accuracy"}
-    assert found.unsaid["half"].startswith("it can no longer be measured: ")
+    assert found.not_compared["half"].startswith("it can no longer be measured: ")
 
 
 async def test_a_metric_that_compares_nothing_is_not_said_to_lack_cells(bench: Bench) -> None:
@@ -261,7 +261,7 @@ async def test_a_metric_that_compares_nothing_is_not_said_to_lack_cells(bench: B
     one = await bench.run(suite)
     found = compare(bench, await bench.run(suite, **ANEW), one)
 
-    assert found.unsaid == {"agree": "it has no paired difference"}
+    assert found.not_compared == {"agree": "it has no paired difference"}
 
 
 async def test_the_aim_stays_the_first_metric_where_nothing_is_said_of_it(bench: Bench) -> None:
@@ -271,7 +271,7 @@ async def test_the_aim_stays_the_first_metric_where_nothing_is_said_of_it(bench:
     one, other = await bench.run(suite), await bench.run(suite, **ANEW)
     found = compare(bench, other, one)
 
-    assert (found.primary, list(differences(found)), list(found.unsaid)) == ("odd", ["accuracy"], ["odd"])
+    assert (found.primary, list(differences(found)), list(found.not_compared)) == ("odd", ["accuracy"], ["odd"])
 
 
 async def test_a_judge_of_pairs_is_not_compared_between_runs(bench: Bench) -> None:
@@ -279,7 +279,7 @@ async def test_a_judge_of_pairs_is_not_compared_between_runs(bench: Bench) -> No
         "{accuracy: label}", "{accuracy: label, better: {pairwise: {rubric: Is it kinder?}}}"
     )
     one, other = await bench.run(suite), await bench.run(suite, **ANEW)
-    assert compare(bench, other, one).unsaid == {"better": "it compares variants of one run"}
+    assert compare(bench, other, one).not_compared == {"better": "it compares variants of one run"}
 
 
 async def test_a_metric_alone_is_compared_and_rows_flip_by_it(bench: Bench) -> None:
