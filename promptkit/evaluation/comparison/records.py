@@ -1,4 +1,4 @@
-"""The records of comparisons: what `runs compare --json` prints, and `eval --json` under `against`."""
+"""The records of comparisons, as `runs compare --json` prints them, and `eval --json` under `against`."""
 
 from __future__ import annotations
 
@@ -122,18 +122,18 @@ def compare_record(comparison: Comparison, *, smallest: float) -> CompareRecord:
         differs=list(comparison.differs),
         rows={"both": comparison.rows.both, "only_a": comparison.rows.only_a, "only_b": comparison.rows.only_b},
         cells={"both": comparison.cells, "same_answer": comparison.same_answer},
-        metrics={name: _metric_record(metric.metric) for name, metric in comparison.metrics.items()},
+        metrics={name: _metric_record(found.metric) for name, found in comparison.metrics.items()},
         comparisons=[
             ComparedMetric(
                 a=comparison.a.name,
                 b=comparison.b.name,
                 metric=name,
-                **difference_record(metric.metric, difference, smallest),
+                **difference_record(found.metric, difference, smallest),
                 adjusted=difference.p,
                 comparisons=1,
-                missing=metric.missing,
+                missing=found.missing,
             )
-            for name, metric, difference in _differences(comparison)
+            for name, found, difference in _differences(comparison)
         ],
         unsaid=comparison.not_compared,
         aim=comparison.primary,
@@ -155,11 +155,11 @@ def baseline_record(comparison: Comparison, *, smallest: float) -> BaselineRecor
         comparisons=[
             BaselineMetric(
                 metric=name,
-                **difference_record(metric.metric, difference, smallest),
-                missing=metric.missing,
-                regressions=list(metric.regressions),
+                **difference_record(found.metric, difference, smallest),
+                missing=found.missing,
+                regressions=list(found.regressions),
             )
-            for name, metric, difference in _differences(comparison)
+            for name, found, difference in _differences(comparison)
         ],
     )
 
