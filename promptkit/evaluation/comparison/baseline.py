@@ -26,7 +26,7 @@ from promptkit.errors import InputError, Problem, place
 from promptkit.evaluation.comparison.run_rows import RunRows, ScoredRow, run_rows
 from promptkit.evaluation.metrics.base import Score
 from promptkit.evaluation.stored_run import KIND, StoredRun
-from promptkit.storage.files import read_text, write_atomic
+from promptkit.storage.files import read_text
 from promptkit.storage.records import reading_record
 from promptkit.storage.store import Run, Store
 from promptkit.storage.strict_json import parse_json
@@ -84,11 +84,6 @@ def _last(store: Store, suite: str, back: int) -> RunRows | None:
 def _latest_hint(store: Store, suite: str) -> str:
     numbers = [str(run.number) for run in store.runs(kind=KIND, target=suite, limit=5)]
     return f"the latest of `{suite}` are {', '.join(numbers)}" if numbers else f"`{suite}` has no runs yet"
-
-
-def write_baseline(run: StoredRun, path: Path) -> None:
-    """Write the first variant of a run as a baseline. Raises InputError for a run that is not done, and StoreFailed."""
-    write_atomic(path, "".join(baseline_lines(run)))
 
 
 def baseline_lines(run: StoredRun) -> Iterator[str]:

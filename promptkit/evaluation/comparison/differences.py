@@ -27,16 +27,17 @@ class RunDifference(BaseModel):
 def run_differences(a: RunRows, b: RunRows) -> Iterator[RunDifference]:
     """Yield the differences between two runs other than rows and answers, each of which may explain a result.
 
-    A baseline file records only some of them.
+    A baseline file records only some of them, and so does a run that an earlier promptkit made.
     """
-    if a.run is not None and b.run is not None:
-        yield from _setup_differences(a, b, a.run.how, b.run.how)
+    how_a, how_b = (run.run.how if run.run is not None else {} for run in (a, b))
+    if how_a and how_b:
+        yield from _setup_differences(a, b, how_a, how_b)
     if not same_model(a.model, b.model):
         says = f"{models_text(a.name, a.model, b.name, b.model)}: part of the difference may be the model's"
         yield RunDifference(what="model", a=dict(a.model), b=dict(b.model), says=says)
-    if a.run is not None and b.run is not None and a.run.how["data"] != b.run.how["data"]:
+    if _differ(how_a, how_b, "data"):
         says = "the data differ: only rows that are in both are compared"
-        yield RunDifference(what="data", a=a.run.how["data"], b=b.run.how["data"], says=says)
+        yield RunDifference(what="data", a=how_a["data"], b=how_b["data"], says=says)
     if a.requests != b.requests:
         says = f"{a.name} sent requests {a.requests}, {b.name} {b.requests}: this alone changes some answers"
         yield RunDifference(what="asked", a=_requests_record(a), b=_requests_record(b), says=says)
@@ -54,20 +55,25 @@ def _setup_differences(
     if a.suite != b.suite:
         says = f"{a.name} is of the suite `{a.suite}`, {b.name} of `{b.suite}`"
         yield RunDifference(what="suite", a=a.suite, b=b.suite, says=says)
-    if (target_a := how_a["target"]) != (target_b := how_b["target"]):
-        says = f"{a.name} has the target `{target_a}`, {b.name} `{target_b}`"
-        yield RunDifference(what="target", a=target_a, b=target_b, says=says)
+    if _differ(how_a, how_b, "target"):
+        says = f"{a.name} has the target `{how_a['target']}`, {b.name} `{how_b['target']}`"
+        yield RunDifference(what="target", a=how_a["target"], b=how_b["target"], says=says)
     if dict(a.sets) != dict(b.sets):
         says = f"{a.name} sets {_sets_text(a.sets)}, {b.name} {_sets_text(b.sets)}"
         yield RunDifference(what="sets", a=dict(a.sets), b=dict(b.sets), says=says)
-    content_a, content_b = str(how_a["contents"][a.variant]), str(how_b["contents"][b.variant])
-    if how_a["set"] != how_b["set"]:
+    content_a, content_b = (how.get("contents", {}).get(run.variant) for run, how in ((a, how_a), (b, how_b)))
+    if _differ(how_a, how_b, "set"):
         options = [" ".join(f"--set {option}" for option in how["set"]) or "no --set" for how in (how_a, how_b)]
         says = f"{a.name} was made with {options[0]}, {b.name} with {options[1]}"
         yield RunDifference(what="set", a=how_a["set"], b=how_b["set"], says=says)
-    elif dict(a.sets) == dict(b.sets) and content_a != content_b:
+    elif dict(a.sets) == dict(b.sets) and content_a and content_b and content_a != content_b:
         says = "the target's files differ: a prompt, or a file that it uses, was edited"
         yield RunDifference(what="files", a=content_a, b=content_b, says=says)
+
+
+def _differ(how_a: Mapping[str, Any], how_b: Mapping[str, Any], key: str) -> bool:
+    """Tell whether both runs record something, and not the same."""
+    return key in how_a and key in how_b and bool(how_a[key] != how_b[key])
 
 
 def _status_differences(a: RunRows, b: RunRows) -> Iterator[RunDifference]:

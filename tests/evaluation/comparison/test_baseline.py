@@ -13,7 +13,7 @@ import pytest
 from promptkit.errors import InputError, RequestRefused
 from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.cells.saver import ReplyCache
-from promptkit.evaluation.comparison.baseline import find_baseline, read_baseline, write_baseline
+from promptkit.evaluation.comparison.baseline import baseline_lines, find_baseline, read_baseline
 from promptkit.evaluation.comparison.differences import model_names, same_model
 from promptkit.evaluation.evaluate import Evaluation
 from promptkit.evaluation.stored_run import StoredRun
@@ -38,7 +38,7 @@ def keep(bench: Bench, ran: Ran) -> Path:
     with Store.open(bench.store_folder) as store:
         run = store.run(str(ran.evaluated.number))
         assert run is not None
-        write_baseline(StoredRun(store, run), path)
+        path.write_text("".join(baseline_lines(StoredRun(store, run))), "utf-8")
     return path
 
 
@@ -285,3 +285,16 @@ def test_two_runs_are_of_the_same_models_where_all_that_both_name_are() -> None:
     assert model_names(model, made_on("1", b="4")) == ("b 2", "b 4")
     assert same_model(model, made_on(None))
     assert model_names(model, made_on(None, b="4")) == ("b 2", "b 4")
+
+
+async def test_a_run_that_an_earlier_promptkit_made_is_compared_by_what_it_records(bench: Bench) -> None:
+    await bench.run()
+    with sqlite3.connect(bench.store_folder / "store.db") as rows:
+        (text,) = rows.execute("select inputs from runs").fetchone()
+        kept = {
+            key: value for key, value in json.loads(text).items() if key not in ("target", "data", "contents", "set")
+        }
+        rows.execute("update runs set inputs = ?", (json.dumps(kept),))
+    said = await against(bench, SUITE, "1")
+
+    assert (said["rows"]["both"], said["notes"]) == (40, [])
