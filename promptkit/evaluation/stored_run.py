@@ -110,7 +110,7 @@ def build_metrics(view: StoredRun, project: Project) -> RunMetrics:
     for name, made in view.how["kinds"].items():
         around = MetricContext(project=project, folder=project.root / view.how["folder"], metrics=dict(metrics))
         try:
-            kind = kind_named(made["kind"])
+            kind = kind_named(made["kind"], project.root)
             metrics[name] = metric = kind(name, kind.Parameters.model_validate(made["parameters"]), around)
             metric.declared = tuple(made.get("labels", ()))
         except InputError as error:

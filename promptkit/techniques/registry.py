@@ -27,7 +27,8 @@ from pydantic import Field
 
 from promptkit.errors import InputError, Problem, TechniqueFailed, place
 from promptkit.project import LIBRARY, Project
-from promptkit.project_code.reference import CodeReference, guarded, installed_entry_points, is_project_code
+from promptkit.project_code.entry_points import load_entry_point, load_entry_points
+from promptkit.project_code.reference import CodeReference, guarded, is_project_code
 from promptkit.project_code.source import bound_names, constants_of, functions_of, literal_value, parse_source
 from promptkit.storage.files import Stamp, file_stamp
 from promptkit.techniques import parameters
@@ -165,7 +166,7 @@ def technique_names(project: Project) -> list[str]:
     folders = [project.root / "templates" / "techniques", LIBRARY / "templates" / "techniques"]
     found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
     found |= {path.stem for path in (project.root / "techniques").glob("*.py")}
-    found |= {entry.name for entry in installed_entry_points(ENTRY_POINT_GROUP, project.root)}
+    found |= load_entry_points(ENTRY_POINT_GROUP, project.root).keys()
     return sorted(name for name in found if not name.startswith(("_", ".")))
 
 
@@ -187,10 +188,9 @@ def _check_shape(function: Callable[..., Any], first: tuple[str, ...]) -> None:
 def _from_package(name: str, root: Path) -> Technique | None:
     if name.startswith("_") or not name.isidentifier():  # What Python could import is no technique for that.
         return None
-    for entry in installed_entry_points(ENTRY_POINT_GROUP, root):
-        if entry.name == name:
-            with _guarded_loading(name, entry.value):
-                return _checked_technique(entry.load(), name)
+    entry = load_entry_points(ENTRY_POINT_GROUP, root).get(name)
+    if entry is not None:
+        return load_entry_point(entry, "technique", lambda found: _checked_technique(found, name))
     if importlib.util.find_spec(f"promptkit.techniques.catalog.{name}"):
         return _checked_technique(
             getattr(importlib.import_module(f"promptkit.techniques.catalog.{name}"), name, None), name

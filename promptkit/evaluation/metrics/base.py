@@ -178,6 +178,7 @@ class Metric:
     kind: ClassVar[str]
     about: ClassVar[str]
     Parameters: ClassVar[type[ClosedModel]] = NoParameters
+    release: ClassVar[str] = ""  # name and version of the package that brings it, empty for a shipped one
     short: ClassVar[str | None] = None  # the parameter that a value alone is (`python: FILE.py:FUNCTION`)
     bounds: tuple[float, float] | None = (0.0, 1.0)
     higher_is_better: bool = True
@@ -199,7 +200,8 @@ class Metric:
     @property
     def key(self) -> str:
         """What tells this metric's scores from others' for the same cell: changes when its code's result may."""
-        return f"{self.kind}:{self.parameters.model_dump_json()}"
+        key = f"{self.kind}:{self.parameters.model_dump_json()}"
+        return f"{key}:{self.release}" if self.release else key
 
     @property
     def code(self) -> tuple[CodeReference, ...]:

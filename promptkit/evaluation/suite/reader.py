@@ -431,7 +431,7 @@ class PartReader:
             raise InputError(self._problem(path, f"`{name}` must be one kind of metric with what it takes", hint))
         word, value = next(iter(given.items()))
         try:
-            kind = kind_named(str(word))
+            kind = kind_named(str(word), self._project.root)
         except InputError as error:
             raise InputError(
                 replace(self._problem(path, each.message), hint=each.hint) for each in error.problems
