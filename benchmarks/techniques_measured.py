@@ -18,13 +18,13 @@ from datetime import date
 from pathlib import Path
 
 from promptkit.engine.load import load_target
-from promptkit.engine.step_rows import find_prompt_step, read_step_rows
+from promptkit.engine.step_rows import find_prompt_step
 from promptkit.evaluation.recommendation.technique_comparison import (
     TechniqueComparison,
     TechniqueResult,
-    compare,
-    contenders,
+    compare_techniques,
     parse_specs,
+    technique_suite,
 )
 from promptkit.project import Project
 from promptkit.runtimes.models import Models
@@ -105,28 +105,30 @@ async def measured(each: Set, folder: Path, options: argparse.Namespace) -> Tech
     file = folder / f"{each.pipeline.splitlines()[0].removeprefix('name: ')}.yaml"
     file.write_text(each.pipeline)
     pipeline = load_target(file, Project.find(file))
-    step = find_prompt_step(pipeline, None)
-    rows = read_step_rows(pipeline, step, options.data / each.file, limit=int(options.rows * each.share))
-    found = contenders(pipeline, step, parse_specs(each.techniques), rows)
+    suite = technique_suite(
+        pipeline,
+        find_prompt_step(pipeline, None),
+        parse_specs(each.techniques),
+        options.data / each.file,
+        limit=int(options.rows * each.share),
+    )
     with Store.open(options.store) as store:
         async with Models(options.model, why="--model", store=store) as models:
-            return await compare(pipeline, step, found, rows, models=models, on_measured=tell)
-
-
-def tell(each: TechniqueResult) -> None:
-    """Print a technique as soon as it is measured."""
-    print(f"{each.name}: {each.right} of {each.n} {each.reason}", flush=True)
+            comparison = await compare_techniques(suite, models=models, store=store)
+    for result in comparison.results:
+        print(f"{result.name}: {result.right} of {result.n} {result.reason}", flush=True)
+    return comparison
 
 
 def section(each: Set, comparison: TechniqueComparison) -> Iterator[str]:
     """Yield a set's part of the page."""
     yield from (f"## {each.title}", "")
-    yield f"{len(comparison.rows.rows)} rows, {comparison.model.reference} (digest `{comparison.model.digest[:12]}`)."
+    yield f"{comparison.rows} rows, {comparison.model.reference} (digest `{comparison.model.digest[:12]}`)."
     yield ""
     heads = ("technique", "accuracy", "unparsed", "truncated", "calls", "requests", "tokens", "seconds", "dominated by")
     yield f"| {' | '.join(heads)} |"
     yield f"| {' | '.join('---' for _ in heads)} |"
-    for found in comparison.measured:
+    for found in comparison.results:
         yield f"| `{found.name}` | {_cells(found)} |"
     yield ""
 

@@ -237,7 +237,7 @@ async def run_suite(suite: Suite, asking: ModelOptions, wanted: EvalArguments) -
             options=options,
             judging=wanted.judging,
             against=find_baseline(wanted, suite, session.store, progress),
-            notes=seen,
+            notes=[str(each) for each in seen],
         )
         with progress.showing():
             await evaluation.open()

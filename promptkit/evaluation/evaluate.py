@@ -17,6 +17,7 @@ from promptkit.evaluation.comparison.matching import Beside
 from promptkit.evaluation.comparison.run_rows import RunRows
 from promptkit.evaluation.stored_run import StoredRun, kind_record, sent_the_same
 from promptkit.evaluation.suite.binding import row_problems
+from promptkit.evaluation.suite.contamination import Contamination, find_contamination
 from promptkit.evaluation.suite.data import DataCount
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.evaluation.summary import ReportRules, summarize
@@ -275,15 +276,14 @@ def _unscored(variant: Mapping[str, Any]) -> int:
     return max((metric["unscored"] for metric in variant["metrics"].values()), default=0)
 
 
-def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[str]:
-    """Return which techniques saw rows of the suite when they were prepared: on these they look better than they are.
+def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[Contamination]:
+    """Return the techniques whose preparation used rows of the suite: on these they look better than they are.
 
-    Raises InputError where there are any and they are not to be allowed.
+    Raises InputError where there are any and they are not allowed.
     """
-    from promptkit.evaluation.suite.contamination import contaminated_rows
-
-    found = contaminated_rows(suite)
+    found = find_contamination(suite)
     if found and not allow:
         hint = "evaluate on other rows, or add --allow-seen, which marks the result"
-        raise InputError(Problem(told, suite.data.where.file, suite.data.where.line, hint=hint) for told in found)
+        where = suite.data.where
+        raise InputError(Problem(str(each), where.file, where.line, hint=hint) for each in found)
     return found

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from promptkit.reports.evaluation.comparisons import comparison_lines, comparison_notes
 from promptkit.reports.layout import PARAGRAPH_WIDTH, columns, paragraph
 from promptkit.reports.text import counted, one_line, seconds_text, tokens_text, visible
 from promptkit.storage.strict_json import plain
@@ -242,35 +243,41 @@ def recommendation_record(found: Recommendation) -> dict[str, Any]:
 COLUMNS = ("technique", "right", "accuracy", "95 % interval", "calls", "requests", "tokens", "time", "")
 NUMBERS = range(1, 8)
 LEFT_OUT_WHEN_NARROW = ("accuracy", "calls", "")
-"""Columns that a narrow table goes without: `right` and `requests` say nearly the same, and notes have lines."""
+"""Columns that a narrow table leaves out: `right` and `requests` say nearly the same, and notes get their own lines."""
 ABOUT = (
     "Calls, requests, tokens (in+out) and time (the model's own) are per row.",
-    "Dominated: another was at least as often right for no more requests, and better in one of these.",
-    "First come those that are not dominated, the most accurate at the top.",
-    "Each interval is that technique's own (Wilson): whether two of them differ is not tested here.",
+    "Dominated: another technique was right at least as often for no more requests, and better in one of the two.",
+    "Techniques that are not dominated come first, the most accurate at the top.",
+    "Each interval is that technique's own (Wilson).",
 )
 
 
-def comparison_text(comparison: TechniqueComparison, *, width: int = PARAGRAPH_WIDTH) -> str:
-    """Return a comparison as a table, a technique a line, with what its columns mean and what they do not."""
+def technique_comparison_text(comparison: TechniqueComparison, *, width: int = PARAGRAPH_WIDTH) -> str:
+    """Return a comparison as a table with a technique a line, the tests of differences, and what the columns mean."""
     width = min(width, PARAGRAPH_WIDTH)
-    about = [line for text in ABOUT for line in paragraph(text, width=width, rest="  ")]
-    return "\n".join([*measured_lines(comparison.measured, width), "", *about])
+    lines = [*result_lines(comparison.results, width)]
+    if comparison.record:
+        differences = [line.plain.rstrip() for line in comparison_lines(comparison.record, width)]
+        lines += ["", *differences] if differences else []
+        notes = [*ABOUT, *comparison_notes(comparison.record)]
+    else:
+        notes = [*ABOUT]
+    return "\n".join([*lines, "", *(line for text in notes for line in paragraph(text, width=width, rest="  "))])
 
 
-def measured_lines(measured: Sequence[TechniqueResult], width: int = PARAGRAPH_WIDTH) -> list[str]:
+def result_lines(results: Sequence[TechniqueResult], width: int = PARAGRAPH_WIDTH) -> list[str]:
     """Return the table, and below it why a technique was not measured, or not on all rows.
 
-    In a width of less than WIDTH two columns that others say too are left out, and notes stand below.
+    A table narrower than PARAGRAPH_WIDTH leaves out LEFT_OUT_WHEN_NARROW and has its notes below.
     """
-    rows = [COLUMNS, *map(_row, measured)]
-    told = [f"{each.name}: {one_line(each.reason)}" for each in measured if each.reason]
+    rows = [COLUMNS, *map(_row, results)]
+    told = [f"{each.name}: {one_line(each.reason)}" for each in results if each.reason]
     if width < PARAGRAPH_WIDTH:
         rows = [
             tuple(cell for name, cell in zip(COLUMNS, row, strict=True) if name not in LEFT_OUT_WHEN_NARROW)
             for row in rows
         ]
-        some = (each for each in measured if each.state != "unavailable")
+        some = (each for each in results if each.state != "unavailable")
         told = [*(f"{each.name}: {notes}" for each in some if (notes := _notes(each))), *told]
     lines = columns(rows, right=range(1, len(rows[0])) if width < PARAGRAPH_WIDTH else NUMBERS, width=width)
     reasons = [line for text in told for line in paragraph(text, width=width, rest="  ")]
@@ -306,13 +313,6 @@ def _notes(each: TechniqueResult) -> str:
         f"dominated by {each.dominated_by}" if each.dominated_by else "",
     ]
     return " · ".join(filter(None, notes))
-
-
-def measured_text(each: TechniqueResult) -> str:
-    """Return in one line that a technique has been measured, while others are at work."""
-    if each.state == "unavailable":
-        return f"- {each.name}: {one_line(each.reason)}"
-    return f"✓ {each.name}: {each.right} of {each.n} right" + (f", {each.missing} missing" if each.missing else "")
 
 
 def prepared_text(prepared: PreparedStep) -> str:

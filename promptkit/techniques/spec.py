@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -23,6 +25,7 @@ from promptkit.techniques.roles import KINDS, Role, bind
 
 DEMOS = "demos"
 FOLDER = "folder"
+_PLAIN_SCALAR = re.compile(r"[A-Za-z_][\w./-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +280,13 @@ def _wrong_fields(demo: Mapping[str, Any], shipped: Sequence[Mapping[str, Any]])
         yield f"lacks {', '.join(missing)}"
     no_texts = [key for key, value in usual if isinstance(value, str) and isinstance(demo.get(key), Mapping | list)]
     yield from (f"must have a text as `{key}`" for key in no_texts)
+
+
+def spec_text(spec: Any) -> str:
+    """Return a technique's spec in one line of YAML: `name`, or `{name: {parameter: value}}`."""
+    if isinstance(spec, Mapping):
+        return "{" + ", ".join(f"{key}: {spec_text(value)}" for key, value in spec.items()) + "}"
+    if isinstance(spec, list | tuple):
+        return "[" + ", ".join(map(spec_text, spec)) + "]"
+    is_plain = isinstance(spec, str) and _PLAIN_SCALAR.fullmatch(spec)
+    return str(spec) if is_plain else json.dumps(spec, ensure_ascii=False)

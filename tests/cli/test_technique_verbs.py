@@ -166,7 +166,7 @@ def test_nothing_is_prepared_beside_a_shipped_pipeline(techniques: Run, project:
     assert "then prepare it there" in done.stderr
 
 
-def test_compare_prints_a_line_a_technique_and_says_what_it_does_not_say(techniques: Run) -> None:
+def test_compare_prints_a_line_a_technique_and_tests_each_against_the_first(techniques: Run) -> None:
     done = techniques(*COMPARE, "vanilla,chain_of_thought,mine")
 
     assert done.returncode == 0, done.stderr
@@ -176,12 +176,13 @@ def test_compare_prints_a_line_a_technique_and_says_what_it_does_not_say(techniq
     assert [line.split()[0] for line in begun] == ["vanilla", "chain_of_thought", "mine"]
     assert begun[0].split()[1] == "2/3"
     told = " ".join(done.stdout.split())
-    assert "chain_of_thought: dominated by vanilla mine: technique `mine` has nothing prepared for this step" in told
+    assert "chain_of_thought: dominated by vanilla mine: pipelines/mail.yaml" in told
+    assert "step `topic`: technique `mine` has nothing prepared for this step" in told
     assert "(promptkit techniques prepare mine mail --step topic --data FILE)" in told
     wide = techniques(*COMPARE, "vanilla,chain_of_thought,mine", COLUMNS="120").stdout
     assert "95 % interval  calls  requests  tokens" in wide and "not measured, see" in wide
-    assert "whether two of them differ is not tested here" in told
-    assert "3 rows, the expected answer in `topic`" in done.stderr
+    assert "chain_of_thought against vanilla on the same rows" in told and "not shown" in told
+    assert "the expected answer is in `topic`" in done.stderr
     assert "answered by scripted:script.yaml" in done.stderr
 
 
@@ -237,7 +238,7 @@ def test_without_one_technique_that_can_be_asked_the_command_is_wrong(techniques
     done = techniques(*COMPARE, "mine")
 
     assert done.returncode == 2
-    assert "mine: technique `mine` has nothing prepared for this step" in done.stdout
+    assert "technique `mine` has nothing prepared for this step" in " ".join(done.stdout.split())
     assert "none of the techniques could be measured" in done.stderr
 
 
@@ -245,3 +246,12 @@ def test_a_setting_holds_for_all_techniques(techniques: Run) -> None:
     done = techniques(*COMPARE, "vanilla,chain_of_thought", "--set", "topic.decide=generate", "--json")
 
     assert [each["per_row"]["requests"] for each in json.loads(done.stdout)["techniques"]] == [1, 2]
+
+
+def test_a_comparison_is_kept_as_a_run_with_a_page(techniques: Run, promptkit: Run, project: Path) -> None:
+    done = techniques(*COMPARE, "vanilla,chain_of_thought", "--html", "page.html")
+
+    assert "kept as run 1: promptkit runs show 1" in done.stderr
+    assert "chain_of_thought" in (project / "page.html").read_text()
+    assert "mail.topic.techniques" in promptkit("runs", "list").stdout
+    assert "chain_of_thought against vanilla on the same rows" in promptkit("runs", "show", "1").stdout

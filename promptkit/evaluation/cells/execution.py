@@ -157,7 +157,7 @@ class Execution:
         """Return how many cells to work on: more than may be in flight, for an answer is also scored and saved."""
         if self._options.exact:
             return 1
-        model = await (await self._models.get(self.suite.baseline.model)).model()
+        model = await (await self._models.get(self.named)).model()
         return 2 * (self._options.in_flight or model.parallel) + 4
 
     async def _plan(self) -> None:

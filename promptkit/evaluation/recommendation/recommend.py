@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict
 
 from promptkit.errors import InputError, nearest_match
 from promptkit.evaluation.recommendation.evidence import Evidence
-from promptkit.evaluation.recommendation.technique_comparison import spec_text
 from promptkit.project import Project
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import load_file
@@ -27,7 +26,7 @@ from promptkit.techniques.cost import Cost, cost
 from promptkit.techniques.description import find_all
 from promptkit.techniques.needs import Available
 from promptkit.techniques.registry import Technique, find_technique
-from promptkit.techniques.spec import ConfiguredTechnique, check_spec, configure
+from promptkit.techniques.spec import ConfiguredTechnique, check_spec, configure, spec_text
 
 Flag = Literal[
     "opinion", "noise", "passages", "numbers", "long_list", "free_text_cells", "large_table", "semantics_and_counting"

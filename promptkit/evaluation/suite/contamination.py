@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from promptkit.engine.pipeline import Pipeline, Step
@@ -12,19 +13,34 @@ from promptkit.evaluation.suite.suite import Suite
 from promptkit.techniques.artifacts import read_artifact, row_hash
 
 
-def contaminated_rows(suite: Suite) -> list[str]:
-    """Return, for each variant's prepared technique that saw rows of the suite, how many it saw.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contamination:
+    """A variant's technique whose preparation used `seen` of the suite's `total` rows."""
+
+    variant: str
+    step: str
+    technique: str
+    seen: int
+    total: int
+
+    def __str__(self) -> str:
+        who = f"`{self.technique}` of the step `{self.step}` in variant `{self.variant}`"
+        return f"{who} saw {self.seen} of {self.total} rows when it was prepared"
+
+
+def find_contamination(suite: Suite) -> list[Contamination]:
+    """Return each variant's prepared technique whose preparation used rows of the suite.
 
     A row is known by what a step takes of it, as the preparation knew it.
     """
-    prepared = {
-        f"`{technique}` of the step `{step.name}` in variant `{variant.name}`": (rows, step)
+    prepared = [
+        (variant.name, step, technique, rows)
         for variant in suite.variants
         for step, technique, rows in _prepared_artifacts(variant.pipeline)
-    }
+    ]
     if not prepared:
         return []
-    counts = dict.fromkeys(prepared, 0)
+    counts = [0] * len(prepared)
     total = 0
     binder = Binder(suite)
     for index, row in enumerate(suite.data.rows()):
@@ -33,9 +49,13 @@ def contaminated_rows(suite: Suite) -> list[str]:
         if bound.problems:
             continue
         names = given_inputs(suite, row.fields)
-        for told, (rows, step) in prepared.items():
-            counts[told] += any(row_hash(step_inputs_of_row(step, given, names)) in rows for given in bound.inputs)
-    return [f"{told} saw {seen} of {total} rows when it was prepared" for told, seen in counts.items() if seen]
+        for at, (_, step, _, rows) in enumerate(prepared):
+            counts[at] += any(row_hash(step_inputs_of_row(step, given, names)) in rows for given in bound.inputs)
+    return [
+        Contamination(variant=variant, step=step.name, technique=technique, seen=seen, total=total)
+        for (variant, step, technique, _), seen in zip(prepared, counts, strict=True)
+        if seen
+    ]
 
 
 def given_inputs(suite: Suite, fields: Mapping[str, Any]) -> Collection[str]:

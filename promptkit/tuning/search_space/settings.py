@@ -12,14 +12,13 @@ from promptkit.engine.single_step import with_technique
 from promptkit.errors import InputError
 from promptkit.evaluation.recommendation.recommend import StepProfile, recommend
 from promptkit.evaluation.recommendation.step_profile import available_for, billions, cost_inputs, likely_task
-from promptkit.evaluation.recommendation.technique_comparison import spec_text
 from promptkit.project import LIBRARY
 from promptkit.prompts.messages import open_layout
 from promptkit.prompts.prompt import Example
 from promptkit.prompts.template_loader import render_file
 from promptkit.runtimes.base import Request
 from promptkit.techniques.cost import cost
-from promptkit.techniques.spec import configure, parse_spec
+from promptkit.techniques.spec import configure, parse_spec, spec_text
 from promptkit.tuning.prompt_edits import section_source
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Choice, Parameter
 

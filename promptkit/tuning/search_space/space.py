@@ -11,8 +11,8 @@ from promptkit.engine.load import load_target
 from promptkit.engine.requirements import step_fallbacks
 from promptkit.engine.tune_keys import tune_problems
 from promptkit.errors import InputError, Problem, nearest
-from promptkit.evaluation.recommendation.technique_comparison import spec_text
 from promptkit.evaluation.suite.suite import read_variant
+from promptkit.techniques.spec import spec_text
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, KINDS, Choice, Parameter, ParameterKind
 from promptkit.tuning.search_space.examples import examples_parameter, gold_demonstrations
 from promptkit.tuning.search_space.settings import (

@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.evaluation.recommendation.technique_comparison import (
-    TechniqueResult,
-    Usage,
-    parse_specs,
-    rank,
-    spec_text,
-)
+from promptkit.evaluation.recommendation.technique_comparison import TechniqueResult, Usage, parse_specs, rank
+from promptkit.techniques.spec import spec_text
 
 
 def measured(name: str, right: int, requests: int, *, missing: int = 0, available: bool = True) -> TechniqueResult:
