@@ -29,7 +29,7 @@ def complete_technique(incomplete: str) -> list[str]:
         every, _ = find_all(Project.find(Path.cwd()))
     except PromptkitError:
         return []
-    return [each.name for each in every if each.prepare and each.name.startswith(incomplete)]
+    return [technique.name for technique in every if technique.prepare and technique.name.startswith(incomplete)]
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A technique to prepare.", autocompletion=complete_technique)]
@@ -82,7 +82,7 @@ def prepare(
     given = {"--expect": expect, "--limit": limit, "--model": model}
     command = join(
         ["promptkit", "techniques", "prepare", name, target, "--step", plan.step.name, "--data", str(data)]
-        + [part for each in sets or () for part in ("--set", each)]
+        + [part for text in sets or () for part in ("--set", text)]
         + [part for option, value in given.items() if value is not None for part in (option, str(value))]
     )
     prepared = run_to_end(prepare_step(plan, rows, asking, command=command, budget=most, json=json))

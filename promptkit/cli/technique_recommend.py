@@ -169,8 +169,8 @@ def _profile_on_model(
         return replace(asked, hand=hand, size=billions(model))
     here = (pipeline.name, step.name, files_hash(pipeline, step), model.digest)
     evidence = [
-        each
-        for each in read_evidence(pipeline.project)
-        if (each.pipeline, each.step, each.files, each.model.digest) == here
+        evidence
+        for evidence in read_evidence(pipeline.project)
+        if (evidence.pipeline, evidence.step, evidence.files, evidence.model.digest) == here
     ]
     return replace(asked, hand=available_for(pipeline, step, model), size=billions(model), evidence=evidence)

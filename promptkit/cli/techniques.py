@@ -63,17 +63,19 @@ def list_(
 
     project = Project.find(Path.cwd())
     every, problems = find_all(project)
-    families = {each.card.family for each in every}
+    families = {technique.card.family for technique in every}
     if family is not None and family not in families:
         raise InputError(f"there is no family `{family}`", hint=nearest(family, families))
-    of_cards = {task for each in every for task in each.card.tasks}
+    of_cards = {task for technique in every for task in technique.card.tasks}
     if task is not None and task not in of_cards:
         task, _ = find_task(task, others=of_cards)
     chosen = [
-        each for each in every if family in (None, each.card.family) and (task is None or task in each.card.tasks)
+        technique
+        for technique in every
+        if family in (None, technique.card.family) and (task is None or task in technique.card.tasks)
     ]
     if json:
-        emit(json_text([technique_record(each) for each in chosen]))
+        emit(json_text([technique_record(technique) for technique in chosen]))
     else:
         emit_folded(catalog_text(chosen, project, width=terminal_width()))
     if problems:

@@ -80,7 +80,7 @@ def _unmet_of_step(asking: PromptCall, pipeline: Pipeline) -> Iterator[tuple[str
     hand = _available(asking, get_args(Capability))
     for chosen in with_nested(configure(asking.technique, pipeline.project), pipeline.project):
         name = chosen.technique.name
-        for need in hand.lacks(chosen):
+        for need in hand.unmet(chosen):
             if need == ROWS:
                 told = not_prepared(name, asking.home, _target_argument(pipeline)).problems[0]
                 yield told.message, told.hint
@@ -106,7 +106,7 @@ def _unsupported(asking: PromptCall, model: Model, session: Session) -> Iterator
     """Yield what a step asks for that the model cannot do."""
     hand = _available(asking, model.capabilities)
     for chosen in with_nested(configure(asking.technique, session.project), session.project):
-        for need in hand.lacks(chosen):
+        for need in hand.unmet(chosen):
             yield f"technique `{chosen.technique.name}` needs: {need}"
     if session.settings.strict:
         found = decide_fallback(asking, model)

@@ -132,7 +132,7 @@ class _StepRowReader:
             number=number,
             scope=scope,
             inputs=inputs,
-            own=own or inputs,
+            given=own or inputs,
             expect=expected,
             rationale=self._rationale(fields),
             answer=None if isinstance(self._asking.answer, AnswerType) else answer,

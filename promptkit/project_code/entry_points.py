@@ -62,13 +62,14 @@ def _check_method(found: type, name: str, method: Callable[..., Any]) -> None:
     where = f"({place(override.__code__.co_filename)}:{override.__code__.co_firstlineno})"
     if inspect.iscoroutinefunction(method) and not inspect.iscoroutinefunction(override):
         raise TypeError(f"`{name}` of `{found.__name__}` must be an `async def` {where}")
-    wanted = inspect.signature(method)
-    keywords = {each.name: None for each in wanted.parameters.values() if each.kind is each.KEYWORD_ONLY}
-    positional = [each.name for each in wanted.parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
+    expected = inspect.signature(method)
+    parameters = expected.parameters.values()
+    keywords = {parameter.name: None for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    positional = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
     try:
         inspect.signature(override).bind(*positional, **keywords)
     except TypeError:
-        raise TypeError(f"`{name}` of `{found.__name__}` must take {_arguments(wanted)} {where}") from None
+        raise TypeError(f"`{name}` of `{found.__name__}` must take {_arguments(expected)} {where}") from None
 
 
 def _arguments(signature: inspect.Signature) -> str:

@@ -35,17 +35,17 @@ def catalog_text(techniques: Sequence[Technique], project: Project, *, width: in
     from promptkit.techniques.description import default_cost
 
     rows: list[tuple[str, ...]] = [("technique", "title", "requests ≤", "family", "needs", "tasks")]
-    for each in techniques:
-        most = default_cost(each, project).requests
-        needs = " ".join(sorted(each.needs)) or "-"
+    for technique in techniques:
+        most = default_cost(technique, project).requests
+        needs = " ".join(sorted(technique.needs)) or "-"
         rows.append(
             (
-                each.name,
-                (each.card.title or each.name),
+                technique.name,
+                (technique.card.title or technique.name),
                 f"{most:g}",
-                each.card.family,
+                technique.card.family,
                 needs,
-                _first_tasks(each.card.tasks),
+                _first_tasks(technique.card.tasks),
             )
         )
     if width < WITH_TITLES:
@@ -125,10 +125,10 @@ def _parameters(technique: Technique, width: int) -> Iterator[str]:
 
 def _table_of(head: str, found: Sequence[Parameter], said: Iterable[str], width: int) -> Iterator[str]:
     rows = [(head, "default", "in the paper")]
-    for each in found:
-        paper = "" if each.paper is None else _plain(each.paper)
-        choices = f" ({', '.join(map(str, each.choices))})" if each.choices else ""
-        rows.append((each.name, f"{_plain(each.default)}{choices}", paper))
+    for parameter in found:
+        paper = "" if parameter.paper is None else _plain(parameter.paper)
+        choices = f" ({', '.join(map(str, parameter.choices))})" if parameter.choices else ""
+        rows.append((parameter.name, f"{_plain(parameter.default)}{choices}", paper))
     if found:
         yield from ("", *columns(rows, width=width))
     for text in said:
@@ -205,11 +205,12 @@ def recommendation_text(found: Recommendation, *, width: int = PARAGRAPH_WIDTH) 
 
 
 def _recommendation_lines(found: Recommendation, width: int) -> Iterator[str]:
-    for place, each in enumerate(found.ranked, start=1):
-        requests = counted(round(each.cost.requests), "request")
-        told = f"{place}. {each.name} · {each.score:.2f} · at most {requests} a row, {each.cost.depth:g} deep"
-        yield from paragraph(told, width=width, rest="   ")
-        for reason in each.reasons:
+    for place, recommended in enumerate(found.ranked, start=1):
+        requests = counted(round(recommended.cost.requests), "request")
+        most = f"at most {requests} a row, {recommended.cost.depth:g} deep"
+        line = f"{place}. {recommended.name} · {recommended.score:.2f} · {most}"
+        yield from paragraph(line, width=width, rest="   ")
+        for reason in recommended.reasons:
             yield from paragraph(reason, width=width, first="   ", rest="   ")
     if found.dropped:
         yield from ("", "dropped:")
@@ -225,18 +226,18 @@ def recommendation_record(found: Recommendation) -> dict[str, Any]:
         "title": found.title,
         "ranked": [
             {
-                "technique": each.spec,
-                "score": round(each.score, 3),
-                "basis": each.basis,
-                "calls": each.cost.calls,
-                "requests": each.cost.requests,
-                "depth": each.cost.depth,
-                "reasons": list(each.reasons),
-                "prepares": each.prepares,
+                "technique": recommended.spec,
+                "score": round(recommended.score, 3),
+                "basis": recommended.basis,
+                "calls": recommended.cost.calls,
+                "requests": recommended.cost.requests,
+                "depth": recommended.cost.depth,
+                "reasons": list(recommended.reasons),
+                "prepares": recommended.prepares,
             }
-            for each in found.ranked
+            for recommended in found.ranked
         ],
-        "dropped": [{"technique": each.name, "reason": each.reason} for each in found.dropped],
+        "dropped": [{"technique": dropped.name, "reason": dropped.reason} for dropped in found.dropped],
     }
 
 
@@ -271,46 +272,46 @@ def result_lines(results: Sequence[TechniqueResult], width: int = PARAGRAPH_WIDT
     A table narrower than PARAGRAPH_WIDTH leaves out LEFT_OUT_WHEN_NARROW and has its notes below.
     """
     rows = [COLUMNS, *map(_row, results)]
-    told = [f"{each.name}: {one_line(each.reason)}" for each in results if each.reason]
+    told = [f"{result.name}: {one_line(result.reason)}" for result in results if result.reason]
     if width < PARAGRAPH_WIDTH:
         rows = [
             tuple(cell for name, cell in zip(COLUMNS, row, strict=True) if name not in LEFT_OUT_WHEN_NARROW)
             for row in rows
         ]
-        some = (each for each in results if each.state != "unavailable")
-        told = [*(f"{each.name}: {notes}" for each in some if (notes := _notes(each))), *told]
+        some = (result for result in results if result.state != "unavailable")
+        told = [*(f"{result.name}: {notes}" for result in some if (notes := _notes(result))), *told]
     lines = columns(rows, right=range(1, len(rows[0])) if width < PARAGRAPH_WIDTH else NUMBERS, width=width)
     reasons = [line for text in told for line in paragraph(text, width=width, rest="  ")]
     return [*lines, "", *reasons] if reasons else lines
 
 
-def _row(each: TechniqueResult) -> tuple[str, ...]:
-    if not each.n or each.state == "unavailable":
-        return (each.name, *["-"] * len(NUMBERS), _notes(each))
-    low, high = each.interval
+def _row(result: TechniqueResult) -> tuple[str, ...]:
+    if not result.n or result.state == "unavailable":
+        return (result.name, *["-"] * len(NUMBERS), _notes(result))
+    low, high = result.interval
     return (
-        each.name,
-        f"{each.right}/{each.n}",
-        f"{each.accuracy:.1%}".replace("%", " %"),
+        result.name,
+        f"{result.right}/{result.n}",
+        f"{result.accuracy:.1%}".replace("%", " %"),
         f"{100 * low:.1f} to {100 * high:.1f}",
-        f"{each.per_row('calls'):.3g}",
-        f"{each.per_row('requests'):.3g}",
-        f"{each.per_row('tokens_in'):.0f}+{each.per_row('tokens_out'):.0f}",
-        seconds_text(each.per_row("seconds")),
-        _notes(each),
+        f"{result.per_row('calls'):.3g}",
+        f"{result.per_row('requests'):.3g}",
+        f"{result.per_row('tokens_in'):.0f}+{result.per_row('tokens_out'):.0f}",
+        seconds_text(result.per_row("seconds")),
+        _notes(result),
     )
 
 
-def _notes(each: TechniqueResult) -> str:
+def _notes(result: TechniqueResult) -> str:
     """Return what a person must know of a line to read it rightly."""
-    if each.state == "unavailable":
+    if result.state == "unavailable":
         return "not measured, see below"
     notes = [
-        f"{each.n} of {each.rows} rows" if each.missing else "",
-        f"{each.unparsed} unparsed" if each.unparsed else "",
-        f"{each.truncated} cut off" if each.truncated else "",
-        f"{counted(each.seen, 'row')} seen when it was prepared" if each.seen else "",
-        f"dominated by {each.dominated_by}" if each.dominated_by else "",
+        f"{result.n} of {result.rows} rows" if result.missing else "",
+        f"{result.unparsed} unparsed" if result.unparsed else "",
+        f"{result.truncated} cut off" if result.truncated else "",
+        f"{counted(result.seen, 'row')} seen when it was prepared" if result.seen else "",
+        f"dominated by {result.dominated_by}" if result.dominated_by else "",
     ]
     return " · ".join(filter(None, notes))
 

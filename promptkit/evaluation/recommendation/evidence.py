@@ -86,8 +86,8 @@ def keep_evidence(project: Project, measurements: Iterable[Evidence]) -> None:
     if not project.store_folder.is_dir():
         return
     try:
-        for each in measurements:
-            append_line(project.store_folder / EVIDENCE_FILE, each.model_dump_json())
+        for measurement in measurements:
+            append_line(project.store_folder / EVIDENCE_FILE, measurement.model_dump_json())
     except StoreFailed as error:
         if not error.read_only:
             raise

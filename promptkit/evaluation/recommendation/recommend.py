@@ -119,7 +119,7 @@ def recommend(situation: StepProfile, project: Project) -> Recommendation:
     key, task = find_task(situation.task)
     ranked: list[Recommended] = []
     dropped: list[Dropped] = []
-    own = [each.name for each in find_all(project)[0] if key in each.card.tasks]
+    own = [technique.name for technique in find_all(project)[0] if key in technique.card.tasks]
     for name in dict.fromkeys((*task.candidates(), *own)):
         try:
             technique = find_technique(name, project)
@@ -134,15 +134,15 @@ def recommend(situation: StepProfile, project: Project) -> Recommendation:
             ranked.append(weighed)
     ranked.sort(key=_order)
     ranked = [*_modifiers(ranked, situation, project), *ranked]
-    if all(each.spec != BASELINE for each in ranked):
+    if all(recommended.spec != BASELINE for recommended in ranked):
         baseline = cost(configure(BASELINE, project), project, **situation.costing)
         reason = "the baseline: what a technique gains is measured against it"
         ranked.append(Recommended(spec=BASELINE, cost=baseline, score=0.0, basis="", reasons=(reason,)))
     return Recommendation(task=key, title=task.title, ranked=tuple(ranked), dropped=tuple(dropped))
 
 
-def _order(each: Recommended) -> tuple[float, float, float, str]:
-    return -each.score, each.cost.requests, each.cost.depth, each.name
+def _order(recommended: Recommended) -> tuple[float, float, float, str]:
+    return -recommended.score, recommended.cost.requests, recommended.cost.depth, recommended.name
 
 
 def _assess(technique: Technique, situation: StepProfile, project: Project) -> Recommended | Dropped:
@@ -175,7 +175,7 @@ def _suit(technique: Technique, situation: StepProfile) -> TaskFit:
 def _unmet(technique: Technique, situation: StepProfile) -> list[str]:
     """Return what a technique needs and has not here, the roles that nothing plays among it."""
     try:
-        missing = situation.hand.lacks(ConfiguredTechnique(technique))
+        missing = situation.hand.unmet(ConfiguredTechnique(technique))
     except InputError as error:
         return [error.problems[0].message.removeprefix("no input plays the role ").partition(";")[0]]
     return [need for need in missing if need not in situation.extra]
@@ -205,13 +205,15 @@ def _points(technique: Technique, spent: Cost, situation: StepProfile) -> tuple[
 
 def _evidence_points(spec: Spec, situation: StepProfile) -> Iterator[tuple[float, str]]:
     """Yield what was measured here of a technique with these settings: the gain in points, and the reason."""
-    found = [each for each in situation.evidence if each.technique == spec]
+    found = [evidence for evidence in situation.evidence if evidence.technique == spec]
     if not found:
         return
     last = found[-1]
     rate = f"{last.right / last.n:.0%} [{last.low:.0%}, {last.high:.0%}]"
     said = f"measured here: {rate}, n = {last.n}, {last.model.reference}"
-    baseline = [each for each in situation.evidence if each.technique == BASELINE and each.data == last.data]
+    baseline = [
+        evidence for evidence in situation.evidence if evidence.technique == BASELINE and evidence.data == last.data
+    ]
     against = [] if spec == BASELINE else baseline
     if against and last.low > against[-1].high:
         yield 1.0, f"{said}: better than {BASELINE}"
@@ -233,15 +235,17 @@ def _modifiers(ranked: Sequence[Recommended], situation: StepProfile, project: P
         room = None if situation.budget is None else situation.budget - own
         deep = None if situation.depth is None else situation.depth - own
         beneath = [
-            each
-            for each in ranked
-            if within(each.cost.requests, room) and within(each.cost.depth, deep) and _name(each.spec) != modifier
+            recommended
+            for recommended in ranked
+            if within(recommended.cost.requests, room)
+            and within(recommended.cost.depth, deep)
+            and _name(recommended.spec) != modifier
         ]
         over = beneath[0].spec if beneath else BASELINE
         spec: Spec = {modifier: {"over": over}} if over != BASELINE else modifier
         spent = cost(configure(spec, project), project, **situation.costing)
         if within(spent.requests, situation.budget) and within(spent.depth, situation.depth):
-            best = max((each.score for each in ranked), default=0.0)
+            best = max((recommended.score for recommended in ranked), default=0.0)
             room_for = "" if room is None and deep is None else " that there is room for"
             reasons = (*said, f"over {spec_text(over)}, the best{room_for}")
             prepares = bool(beneath) and beneath[0].prepares
@@ -311,7 +315,7 @@ def within(amount: float, most: float | None) -> bool:
 
 def _cheaper_settings(technique: Technique) -> Iterator[dict[str, Any]]:
     """Yield settings from the defaults to ever cheaper ones: fewer samples, fewer steps, then a smaller variant."""
-    defaults = {name: each.default for name, each in technique.parameters.items()}
+    defaults = {name: parameter.default for name, parameter in technique.parameters.items()}
     variants = SMALLER.get(technique.name, (None,))
     usual = defaults.get("variant")
     smaller = variants[variants.index(usual) :] if usual in variants else variants

@@ -76,7 +76,7 @@ def available_for(pipeline: Pipeline, step: Step, model: Model) -> Available:
     prepared = [file.stem.removeprefix(beginning) for file in files]
     inputs = dict(asking.inputs)
     if asking.prompt.file is None:  # What only a technique reads becomes an input of it.
-        inputs = {**{name: PromptInput(type=each.type) for name, each in pipeline.inputs.items()}, **inputs}
+        inputs = {**{name: PromptInput(type=spec.type) for name, spec in pipeline.inputs.items()}, **inputs}
     return Available(capabilities=model.capabilities, inputs=inputs, has_tools=bool(asking.tools), prepared=prepared)
 
 
@@ -115,13 +115,13 @@ def data_flags(rows: StepRows) -> dict[Flag, str]:
     """Return what the rows are like, each with the count that says so."""
     every = [row.inputs for row in rows.rows]
     tables = [list(_tables(inputs)) for inputs in every]
-    large = [any(len(table) > LARGE_TABLE for table in each) for each in tables]
+    large = [any(len(table) > LARGE_TABLE for table in row) for row in tables]
     found: tuple[tuple[Flag, list[bool], str, float], ...] = (
-        ("numbers", [len(_NUMBER.findall(_text(each))) > 1 for each in every], "hold two numbers or more", MAJORITY),
-        ("opinion", [bool(_OPINION.search(_text(each))) for each in every], "hold an opinion", OPINIONATED),
-        ("passages", [any(map(_is_passages, each.values())) for each in every], "hold several passages", MAJORITY),
+        ("numbers", [len(_NUMBER.findall(_text(row))) > 1 for row in every], "hold two numbers or more", MAJORITY),
+        ("opinion", [bool(_OPINION.search(_text(row))) for row in every], "hold an opinion", OPINIONATED),
+        ("passages", [any(map(_is_passages, row.values())) for row in every], "hold several passages", MAJORITY),
         ("large_table", large, f"hold a table of over {LARGE_TABLE} rows", MAJORITY),
-        ("free_text_cells", [any(map(_has_free_text, each)) for each in tables], "hold free text in cells", MAJORITY),
+        ("free_text_cells", [any(map(_has_free_text, row)) for row in tables], "hold free text in cells", MAJORITY),
         ("long_list", [_is_long(row.expect) for row in rows.rows], f"expect {LONG_LIST} items or more", MAJORITY),
     )
     return {
@@ -150,7 +150,7 @@ def _text(inputs: Mapping[str, Any]) -> str:
 
 
 def _is_passages(value: Any) -> bool:
-    return isinstance(value, list) and len(value) >= MANY_PASSAGES and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and len(value) >= MANY_PASSAGES and all(isinstance(item, str) for item in value)
 
 
 def _tables(inputs: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:

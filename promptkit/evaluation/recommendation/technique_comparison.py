@@ -247,7 +247,7 @@ def technique_suite(
         file=file,
         expect=expect,
         unavailable=unavailable,
-        seen={each.variant: each.seen for each in contamination},
+        seen={found.variant: found.seen for found in contamination},
     )
 
 
@@ -479,4 +479,6 @@ def _dominates(one: TechniqueResult, other: TechniqueResult) -> bool:
 def _reason(error: PromptkitError) -> str:
     """Return what is wrong, where, and what would help, in one line."""
     problems = error.problems if isinstance(error, InputError) else [Problem(error.message, hint=error.hint)]
-    return "; ".join(f"{replace(each, hint=None)}{f' ({each.hint})' if each.hint else ''}" for each in problems)
+    return "; ".join(
+        f"{replace(problem, hint=None)}{f' ({problem.hint})' if problem.hint else ''}" for problem in problems
+    )

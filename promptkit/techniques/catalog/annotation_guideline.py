@@ -34,7 +34,7 @@ async def prepare(task: Task, rows: Sequence[Row], *, rounds: Count = 6, drafted
     async def annotate(rules: list[str]) -> list[AnswerComparison]:
         answers = await task.each(lambda row: annotate_row(task.on(row), rules), rows)
         kinds = [task.on(row).answer_type for row in rows]
-        return [compare_answer(*each) for each in zip(kinds, answers, expected, strict=True)]
+        return [compare_answer(*row) for row in zip(kinds, answers, expected, strict=True)]
 
     kept: list[str] = []
     waiting: list[str] = []
@@ -42,7 +42,7 @@ async def prepare(task: Task, rows: Sequence[Row], *, rounds: Count = 6, drafted
     current = await annotate(kept)
     for _ in range(rounds - 1):
         if not waiting:
-            seen = {each["rule"].casefold() for each in tried}
+            seen = {proposal["rule"].casefold() for proposal in tried}
             drafts = await draft(task, most_frequent(task, rows, current)[:drafted])
             waiting = [rule for rule in drafts if rule.casefold() not in seen]
         if not waiting:

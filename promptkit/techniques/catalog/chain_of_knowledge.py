@@ -121,4 +121,4 @@ def shown(task: Task) -> Sequence[Any]:
 
 
 def texts(corrected: Sequence[dict[str, Any]]) -> list[str]:
-    return [each["edited"] for each in corrected]
+    return [correction["edited"] for correction in corrected]

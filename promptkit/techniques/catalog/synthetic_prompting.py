@@ -48,14 +48,16 @@ async def prepare(
     draw, seeds = Random(seed), task.demonstrations("program")
     if not seeds:
         raise InputError("there is no demonstration of `program` to start from")
-    names = topics or await collect_words(task, words, word_calls, temperature) or [each["topic"] for each in seeds]
-    lengths = [len(steps(each["output"])) for each in seeds]
+    names = (
+        topics or await collect_words(task, words, word_calls, temperature) or [example["topic"] for example in seeds]
+    )
+    lengths = [len(steps(example["output"])) for example in seeds]
     made: list[Example] = []
     left_out: list[Example] = []
-    asked = {str(each["input"]).casefold() for each in seeds}
+    asked = {str(example["input"]).casefold() for example in seeds}
     for number in range(rounds):
         topic, lines = draw.choice(names), draw.randint(min(lengths), max(lengths) + extra_lines)
-        shown = [show(each) for each in draw.sample([*seeds, *made], len(seeds))]
+        shown = [show(example) for example in draw.sample([*seeds, *made], len(seeds))]
         reply = await task.ask(
             "question", sample=number, temperature=temperature, shown=shown, topic=topic, lines=lines
         )
@@ -68,9 +70,9 @@ async def prepare(
             made.append({"input": question, "topic": topic, **found})
         else:
             left_out.append({"question": question, **found})
-    vectors = await task.embed([each["input"] for each in made]) if made else []
+    vectors = await task.embed([example["input"] for example in made]) if made else []
     groups = [[made[at] for at in sorted(members)] for members in clusters(vectors, chosen, seed=seed)]
-    longest = [max(group, key=lambda each: len(steps(each["output"]))) for group in groups]
+    longest = [max(group, key=lambda example: len(steps(example["output"]))) for group in groups]
     return Prepared(items=longest, uncertain=left_out)
 
 

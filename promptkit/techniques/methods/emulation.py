@@ -162,9 +162,9 @@ class ProgramStepper:
 
 def _names(node: ast.AST) -> list[str]:
     """Return the variables that a line names, in order, but for functions that it only calls."""
-    called = {id(each.func) for each in ast.walk(node) if isinstance(each, ast.Call)}
-    named = (each for each in ast.walk(node) if isinstance(each, ast.Name) and id(each) not in called)
-    return list(dict.fromkeys(each.id for each in named))
+    called = {id(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
+    named = (part for part in ast.walk(node) if isinstance(part, ast.Name) and id(part) not in called)
+    return list(dict.fromkeys(name.id for name in named))
 
 
 def _only_target(node: ast.stmt) -> str:

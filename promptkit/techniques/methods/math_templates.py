@@ -111,7 +111,7 @@ async def run_function(
     arguments = ", ".join(f"{name}=each[{source!r}]" for name, source in zip(parameters, sources, strict=False))
     calls = _CALLS.format(call=f"{name}({arguments})")
     ran = await task.code(f"{program}\n{calls}", inputs={"assignments": assignments}, of=exchange)
-    if ran.failure or any(isinstance(each, bool) or not isinstance(each, int | float | None) for each in ran.value):
+    if ran.failure or any(isinstance(value, bool) or not isinstance(value, int | float | None) for value in ran.value):
         return [None] * len(assignments)
     return list(ran.value)
 

@@ -141,11 +141,11 @@ def compare_answer(kind: AnswerType, answer: Answer, expected: Any) -> AnswerCom
 def f1(comparisons: Iterable[AnswerComparison]) -> float:
     """Return F1 over all comparisons; for answers that are one whole it is the share of right ones."""
     every = list(comparisons)
-    said, expected = sum(each.said for each in every), sum(each.expected for each in every)
+    said, expected = sum(comparison.said for comparison in every), sum(comparison.expected for comparison in every)
     if not said and not expected:
         return 1.0
-    precision = sum(each.said_right for each in every) / said if said else 0.0
-    recall = sum(each.found for each in every) / expected if expected else 0.0
+    precision = sum(comparison.said_right for comparison in every) / said if said else 0.0
+    recall = sum(comparison.found for comparison in every) / expected if expected else 0.0
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -167,10 +167,10 @@ def _span_mistakes(
     """Yield a mistake for each span that is missed or called otherwise, and for each that is none."""
     for span in expected:
         if not _contains(span, said):
-            other = next((each["class"] for each in said if _overlap(each, span)), None)
+            other = next((answered["class"] for answered in said if _overlap(answered, span)), None)
             yield Mistake(said=other, right=span["class"], words=kind.words(span))
     for span in said:
-        if not any(_overlap(span, each) for each in expected):
+        if not any(_overlap(span, right) for right in expected):
             yield Mistake(said=span["class"], right=None, words=kind.words(span))
 
 

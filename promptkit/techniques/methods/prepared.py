@@ -41,7 +41,11 @@ def with_prepared_examples(task: Task) -> Task:
 def _raise_problems(task: Task, wrong: Iterable[ItemProblem | None]) -> None:
     """Raise what is wrong with items, if anything is."""
     file = f"{task.artifact_name}.yaml"
-    found = [Problem(f"item {number}{each[0]}", file, hint=each[1]) for number, each in enumerate(wrong, 1) if each]
+    found = [
+        Problem(f"item {number}{problem[0]}", file, hint=problem[1])
+        for number, problem in enumerate(wrong, 1)
+        if problem
+    ]
     if found:
         raise InputError(found)
 

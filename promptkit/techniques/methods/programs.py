@@ -26,8 +26,8 @@ def value_answer(task: Task, value: Any) -> Answer:
     """Return a program's value as the answer: as it is, else its items as texts, what is alone in it, or its text."""
     value = scalar(value)
     alone = single(value)
-    for each in (value, _texts(value), alone, _texts(alone)):
-        if (answer := task.answer(each)).flag is None:
+    for candidate in (value, _texts(value), alone, _texts(alone)):
+        if (answer := task.answer(candidate)).flag is None:
             return answer
     read = answer if alone is None else task.parse(text_of(alone))
     return answer if read.flag else read
@@ -85,7 +85,7 @@ def functions(program: str) -> dict[str, list[str]]:
     tree = _parsed(program) or ast.Module(body=[], type_ignores=[])
     defined = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     return {
-        node.name: [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        node.name: [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         for node in defined
     }
 

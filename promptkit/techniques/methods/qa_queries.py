@@ -265,7 +265,7 @@ class NeuralQuery:
         """Return the cells that a call names, and of which rows of the table they are, where they are of rows."""
         arguments = await self._task.each(lambda argument: self._bound(argument, depth + 1), call.arguments)
         known = {name.casefold(): name for name in self._table.columns}
-        names = [known.get(unquoted(each).removeprefix("w.").casefold()) for each in arguments]
+        names = [known.get(unquoted(argument).removeprefix("w.").casefold()) for argument in arguments]
         if all(names):
             return list(range(len(self._table.rows))), self._table.select([name for name in names if name])
         query = _without_brackets(arguments[0])

@@ -107,7 +107,7 @@ def _apply_suffix(suffix: str, found: Any) -> Any:
         raise InvalidSubQuestion(f"`{suffix}` is for lists, not for {_json(found)}")
     match suffix:
         case "flat":
-            return [each for item in found for each in (item if isinstance(item, list) else [item])]
+            return [part for item in found for part in (item if isinstance(item, list) else [item])]
         case "unique":
             return list({_json(item): item for item in found}.values())
     if not all(isinstance(item, list) and len(item) == 2 for item in found):

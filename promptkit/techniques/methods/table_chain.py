@@ -95,7 +95,9 @@ async def select_row(step: Operation) -> Changed:
     chosen = await step.task.sample(
         "select_row", step.samples, temperature=step.temperature, logprobs=True, rows=step.rows
     )
-    rows = union_of_best([(each, read_rows(each.said, step.work.numbers)) for each in chosen], BEST_SELECTIONS)
+    rows = union_of_best(
+        [(exchange, read_rows(exchange.said, step.work.numbers)) for exchange in chosen], BEST_SELECTIONS
+    )
     kept = step.work.select_rows(rows)
     shown = [str(number) for number in kept.numbers[: step.shown_rows]]
     return (kept, [*shown, "..."] if len(shown) < len(rows) else shown) if rows else None
@@ -107,7 +109,7 @@ async def select_column(step: Operation) -> Changed:
         "select_column", step.samples, temperature=step.temperature, logprobs=True, rows=step.rows
     )
     known = step.work.table.columns
-    columns = union_of_best([(each, read_columns(each.said, known)) for each in chosen], BEST_SELECTIONS)
+    columns = union_of_best([(reply, read_columns(reply.said, known)) for reply in chosen], BEST_SELECTIONS)
     kept = step.work.select_columns(columns)
     return (kept, list(kept.table.columns)) if columns else None
 

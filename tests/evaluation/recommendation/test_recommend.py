@@ -22,7 +22,7 @@ ABLE = frozenset({"chat", "continue", "system", "grammar", "schema", "logprobs",
 
 def situation(task: str, without: Collection[str] = (), **settings: Any) -> StepProfile:
     brings = {"sandbox", "sql", "embeddings"} - set(without)
-    hand = settings.pop("hand", None) or with_task_inputs(Available(capabilities=ABLE, brings=brings), task)
+    hand = settings.pop("hand", None) or with_task_inputs(Available(capabilities=ABLE, built_in=brings), task)
     return StepProfile(**{"task": task, "hand": hand, "size": 7.0, "budget": 8.0, **settings})
 
 
