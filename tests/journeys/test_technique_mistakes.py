@@ -94,7 +94,7 @@ BROKEN: list[tuple[str, str, str]] = [
         "the formula `calls`",
     ),
     (CARD, "famly: modifier\n", f"{CARD}:1:1: unknown key `famly`"),
-    (CARD, "depth: 2 *\n", "the formula `depth` of technique `mine` does not work out"),
+    (CARD, "depth: 2 *\n", "the formula `depth` of technique `mine` cannot be evaluated"),
     (CALL, "---\nproduces: anwser\n---\n", f"{CALL}:2:11: `produces`"),
 ]
 

@@ -76,7 +76,7 @@ def most_frequent(task: Task, rows: Sequence[Row], comparisons: Sequence[AnswerC
     kinds: defaultdict[tuple[str | None, str | None], list[tuple[Row, Mistake]]] = defaultdict(list)
     for row, comparison in zip(rows, comparisons, strict=True):
         for mistake in comparison.mistakes:
-            kinds[mistake.said, mistake.right].append((row, mistake))
+            kinds[mistake.answered, mistake.right].append((row, mistake))
     return [
         {
             "said": said,
