@@ -1,4 +1,4 @@
-"""Thoughts and actions as a model writes them: read from its reply, and their arguments fitted to the tools they name."""
+"""Thoughts and actions as a model writes them, and an action's argument as values for its tool's parameters."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class QACall:
 
 
 def outermost_calls(query: str) -> list[QACall]:
-    """Return the calls of a query that are not inside another, in order; quoted text has no calls. Raises InvalidCall."""
+    """Return the calls of a query that are not inside another, in order; quoted text has none. Raises InvalidCall."""
     found: list[QACall] = []
     at = 0
     for start, opened in _opened(query):
