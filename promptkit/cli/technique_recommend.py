@@ -131,12 +131,12 @@ def _profile(wanted: RecommendOptions, pipeline: Pipeline | None, step: Step | N
     task, _ = find_task(wanted.task if wanted.task is not None else _likely_task(step))
     return StepProfile(
         task=task,
-        hand=Available(capabilities=()),
+        available=Available(capabilities=()),
         **(cost_inputs(step, rows) if step else {}),
         budget=wanted.budget,
         depth=wanted.depth,
         flags={**(data_flags(rows) if rows else {}), **parse_flags(wanted.flags)},
-        extra=needs_met_by_rows(rows) if rows else (),
+        met_by_data=needs_met_by_rows(rows) if rows else (),
     )
 
 
@@ -165,12 +165,12 @@ def _profile_on_model(
     from promptkit.techniques.needs import Available
 
     if pipeline is None or step is None:
-        hand = with_task_inputs(Available(capabilities=model.capabilities), asked.task)
-        return replace(asked, hand=hand, size=billions(model))
+        available = with_task_inputs(Available(capabilities=model.capabilities), asked.task)
+        return replace(asked, available=available, size=billions(model))
     here = (pipeline.name, step.name, files_hash(pipeline, step), model.digest)
     evidence = [
         evidence
         for evidence in read_evidence(pipeline.project)
         if (evidence.pipeline, evidence.step, evidence.files, evidence.model.digest) == here
     ]
-    return replace(asked, hand=available_for(pipeline, step, model), size=billions(model), evidence=evidence)
+    return replace(asked, available=available_for(pipeline, step, model), size=billions(model), evidence=evidence)

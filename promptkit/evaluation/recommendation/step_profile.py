@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SENTIMENTS: Final = frozenset({"positive", "negative", "neutral", "mixed"})
 MAJORITY: Final = 0.5
-"""From which share of the rows on something is said of the input."""
+"""The share of the rows from which a property is a property of the input."""
 OPINIONATED: Final = 0.2
 LARGE_TABLE: Final = 50
 MANY_PASSAGES: Final = 3
@@ -34,7 +34,7 @@ _BYTES_A_PARAMETER: Final = 0.7
 
 
 def likely_task(step: Step) -> tuple[str, str] | None:
-    """Return the task that a step's answer type and inputs say, with what says so; None where they say none."""
+    """Return the task that a step's answer type and inputs imply, with the reason; None if they imply none."""
     assert step.asking is not None, "only a step that asks has a task"
     answer, inputs = step.asking.answer, step.asking.inputs
     kinds = {name: kind_of(spec) for name, spec in inputs.items()}
@@ -68,14 +68,14 @@ def likely_task(step: Step) -> tuple[str, str] | None:
 
 
 def available_for(pipeline: Pipeline, step: Step, model: Model) -> Available:
-    """Return what is at hand for a step on a model, for whichever technique."""
+    """Return what is available for a step on a model, whatever its technique."""
     assert step.asking is not None, "only a step that asks is asked"
     asking = step.asking
     beginning = f"{asking.home}."
     files = pipeline.file.parent.glob(f"{beginning}*.yaml")
     prepared = [file.stem.removeprefix(beginning) for file in files]
     inputs = dict(asking.inputs)
-    if asking.prompt.file is None:  # What only a technique reads becomes an input of it.
+    if asking.prompt.file is None:  # An inline prompt gets the inputs that only its technique reads.
         inputs = {**{name: PromptInput(type=spec.type) for name, spec in pipeline.inputs.items()}, **inputs}
     return Available(capabilities=model.capabilities, inputs=inputs, has_tools=bool(asking.tools), prepared=prepared)
 
@@ -102,24 +102,24 @@ def billions(model: Model) -> float | None:
 
 
 def needs_met_by_rows(rows: StepRows) -> set[str]:
-    """Return which needs the rows of data bring."""
-    found = {"rows"}
+    """Return the needs of techniques that rows of data meet."""
+    needs = {"rows"}
     if any(row.expect is not None for row in rows.rows):
-        found.add("labels")
+        needs.add("labels")
     if any(row.rationale for row in rows.rows):
-        found.add("rationales")
-    return found
+        needs.add("rationales")
+    return needs
 
 
 def data_flags(rows: StepRows) -> dict[Flag, str]:
-    """Return what the rows are like, each with the count that says so."""
-    every = [row.inputs for row in rows.rows]
-    tables = [list(_tables(inputs)) for inputs in every]
+    """Return the flags of the rows, each with the count of rows that justifies it."""
+    inputs = [row.inputs for row in rows.rows]
+    tables = [list(_tables(row)) for row in inputs]
     large = [any(len(table) > LARGE_TABLE for table in row) for row in tables]
     found: tuple[tuple[Flag, list[bool], str, float], ...] = (
-        ("numbers", [len(_NUMBER.findall(_text(row))) > 1 for row in every], "hold two numbers or more", MAJORITY),
-        ("opinion", [bool(_OPINION.search(_text(row))) for row in every], "hold an opinion", OPINIONATED),
-        ("passages", [any(map(_is_passages, row.values())) for row in every], "hold several passages", MAJORITY),
+        ("numbers", [len(_NUMBER.findall(_text(row))) > 1 for row in inputs], "hold two numbers or more", MAJORITY),
+        ("opinion", [bool(_OPINION.search(_text(row))) for row in inputs], "hold an opinion", OPINIONATED),
+        ("passages", [any(map(_is_passages, row.values())) for row in inputs], "hold several passages", MAJORITY),
         ("large_table", large, f"hold a table of over {LARGE_TABLE} rows", MAJORITY),
         ("free_text_cells", [any(map(_has_free_text, row)) for row in tables], "hold free text in cells", MAJORITY),
         ("long_list", [_is_long(row.expect) for row in rows.rows], f"expect {LONG_LIST} items or more", MAJORITY),
@@ -132,7 +132,7 @@ def data_flags(rows: StepRows) -> dict[Flag, str]:
 
 
 def parse_flags(names: Sequence[str]) -> dict[Flag, str]:
-    """Return flags that a person gives. Raises InputError for one that there is not, with the nearest."""
+    """Return the flags that a person gives. Raises InputError with the nearest for an unknown one."""
     found: dict[Flag, str] = {}
     for name in names:
         if name not in get_args(Flag):

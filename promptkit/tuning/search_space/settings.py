@@ -200,7 +200,7 @@ def technique_parameter(pipeline: Pipeline, step: Step, model: Model) -> tuple[P
     told = likely_task(step)
     situation = StepProfile(
         task=told[0] if told else GENERAL_TASK,
-        hand=available_for(pipeline, step, model),
+        available=available_for(pipeline, step, model),
         size=billions(model),
         budget=MOST_REQUESTS,
         **cost_inputs(step, None),

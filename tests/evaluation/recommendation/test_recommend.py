@@ -22,8 +22,8 @@ ABLE = frozenset({"chat", "continue", "system", "grammar", "schema", "logprobs",
 
 def situation(task: str, without: Collection[str] = (), **settings: Any) -> StepProfile:
     brings = {"sandbox", "sql", "embeddings"} - set(without)
-    hand = settings.pop("hand", None) or with_task_inputs(Available(capabilities=ABLE, built_in=brings), task)
-    return StepProfile(**{"task": task, "hand": hand, "size": 7.0, "budget": 8.0, **settings})
+    available = settings.pop("available", None) or with_task_inputs(Available(capabilities=ABLE, built_in=brings), task)
+    return StepProfile(**{"task": task, "available": available, "size": 7.0, "budget": 8.0, **settings})
 
 
 def ranked(task: str, **settings: Any) -> dict[str, float]:
@@ -92,7 +92,7 @@ def test_labels_and_a_guideline_bring_the_guideline_before_metacognition() -> No
     inputs = {"question": PromptInput(type="text"), "guideline": PromptInput(type="text")}
     with_guideline = Available(capabilities=ABLE, inputs=inputs)
 
-    found = list(ranked("ner", hand=with_guideline, extra={"rows", "labels"}))
+    found = list(ranked("ner", available=with_guideline, met_by_data={"rows", "labels"}))
 
     assert found.index("annotation_guideline") < found.index("metacognitive")
     assert "annotation_guideline" in dropped("ner")
@@ -162,7 +162,7 @@ def test_a_projects_own_technique_that_is_broken_is_dropped_with_what_is_wrong(t
 
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(InputError) as raised:
-        recommend(situation("sentimant", hand=Available(capabilities=ABLE)), PROJECT)
+        recommend(situation("sentimant", available=Available(capabilities=ABLE)), PROJECT)
 
     assert "sentiment" in str(raised.value)
 
