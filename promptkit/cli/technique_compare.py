@@ -110,7 +110,7 @@ async def run_comparison(suite: TechniqueSuite, asking: ModelOptions, *, html: P
             options=options,
             watch=lambda evaluation: watching(suite, evaluation, session, progress),
         )
-        if not asking.sets:  # What was set for this time alone says nothing of the step as its files say it.
+        if not asking.sets:  # With --set the step was not as its files say.
             keep_evidence(suite.pipeline.project, comparison.evidence())
         note(spent_text([comparison.totals], monotonic() - started))
         show_models(comparison, session, progress)

@@ -1,4 +1,4 @@
-"""`promptkit techniques prepare`: what a technique needs made once for a step, from rows of data."""
+"""`promptkit techniques prepare`: examples, or whatever else a technique needs, made once from rows of data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def complete_technique(incomplete: str) -> list[str]:
-    """Return the names of techniques that begin so and are prepared; nothing where something is wrong."""
+    """Return the names of techniques to prepare that begin so; none if the project is broken."""
     from promptkit.errors import PromptkitError
     from promptkit.project import Project
     from promptkit.techniques.description import find_all
@@ -53,19 +53,19 @@ def prepare(
     expect: Expect = None,
     limit: Limit = None,
     budget: Annotated[
-        str | None, typer.Option("--budget", metavar="calls=N", help="Make at most N requests, cached ones counted.")
+        str | None, typer.Option("--budget", metavar="calls=N", help="Make at most N requests, including cached ones.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over what was prepared before.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier preparation.")] = False,
     model: Model = None,
     json: Json = False,
     record: Record = None,
     strict: Strict = False,
     timeout: Timeout = None,
 ) -> None:
-    """Prepare a technique for a step: make its examples, or what else it needs, from rows of data.
+    """Prepare a technique for a step: make its examples, or whatever else it needs, from rows of data.
 
-    They are written to PIPELINE.STEP.NAME.yaml beside the pipeline, to be read and edited; the step then uses them.
-    Nothing that is there is written over without --force. What was answered is kept: the same command goes on.
+    They are written to PIPELINE.STEP.NAME.yaml beside the pipeline, to be read and edited; the step then uses them. An
+    existing file is overwritten only with --force. Answers are kept, so the same command resumes.
     """
     from promptkit.cli.session import find_project, load, refuse_shipped, run_to_end
     from promptkit.engine.preparation import plan_preparation, read_parameters
@@ -99,14 +99,14 @@ def read_budget(text: str | None) -> int | None:
         return None
     key, _, number = text.partition("=")
     if key.strip() != "calls" or not _CALLS.fullmatch(number.strip()):
-        raise InputError(f"`--budget {text}` is no budget", hint="--budget calls=100")
+        raise InputError(f"`--budget {text}` is not a budget", hint="--budget calls=100")
     return int(number)
 
 
 async def prepare_step(
     plan: Preparation, rows: StepRows, asking: ModelOptions, *, command: str, budget: int | None, json: bool
 ) -> PreparedStep:
-    """Prepare, write the artifact, print its path and return it. Raises what ended the preparation."""
+    """Prepare, write the artifact, print its path and return the result. Raises what ended the preparation."""
     from promptkit.cli.results import show_models, spent_text
     from promptkit.cli.session import open_session
     from promptkit.engine.preparation import prepare as engine_prepare
@@ -160,7 +160,7 @@ def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, sessi
 
 
 def show_next(plan: Preparation, prepared: PreparedStep, target: str) -> None:
-    """Show what a person would do next: fill in what is empty, else how the step uses it, and whether it is better."""
+    """Suggest the next commands: fill in empty items, else use the technique and compare it."""
     from promptkit.engine.preparation import uses_technique
     from promptkit.errors import place
     from promptkit.reports.output import note
@@ -169,18 +169,18 @@ def show_next(plan: Preparation, prepared: PreparedStep, target: str) -> None:
 
     name, step = plan.technique.name, plan.step.name
     if ROWS in plan.technique.needs and not prepared.artifact.items:
-        note(f"the step `{step}` cannot use it: no row gave an item; `uncertain` in the file says what it left out")
+        note(f"the step `{step}` cannot use it: no row gave an item; `uncertain` in the file lists those left out")
         return
     used = uses_technique(plan.pipeline.steps[step], name)
     run = join(["promptkit", "run", target, *([] if used else ["--set", f"{step}.technique={name}"])])
     note("next:")
     if prepared.unfilled:
-        lacking = f"{prepared.unfilled} of {counted(len(prepared.artifact.items), 'item')}"
-        note(f"  fill in {place(plan.file)}    # {lacking} without thoughts or without an output")
+        unfilled = f"{prepared.unfilled} of {counted(len(prepared.artifact.items), 'item')}"
+        note(f"  fill in {place(plan.file)}    # {unfilled} without thoughts or without an output")
         note(f"  {run}    # then")
         return
     if not used:
-        note(f"  technique: {name}    # in the step `{step}`, to keep to it")
+        note(f"  technique: {name}    # in the step `{step}`, to use it from now on")
     note(f"  {run}")
     compared = ["promptkit", "techniques", "compare", target, "--step", step, "--techniques", f"vanilla,{name}"]
     note(f"  {join(compared)} --data FILE    # rows that the preparation has not seen")

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 LONGEST_FORMULA = 90
 SHOWN_TASKS = 3
 WITH_TITLES = 140
-"""Characters of a line from which titles have a column."""
+"""The width from which titles have a column."""
 
 
 def catalog_text(techniques: Sequence[Technique], project: Project, *, width: int = PARAGRAPH_WIDTH) -> str:
     """Return the techniques as a table of at most `width`: name, most requests at its defaults, family, needs, tasks.
 
-    Titles have a column where there is room for them.
+    A table of WITH_TITLES characters has a column of titles.
     """
     from promptkit.techniques.description import default_cost
 
@@ -55,7 +55,7 @@ def catalog_text(techniques: Sequence[Technique], project: Project, *, width: in
 
 
 def _first_tasks(tasks: Sequence[str]) -> str:
-    """Return the first tasks and how many more there are, so that a line fits."""
+    """Return the first tasks and the number of the others, so that a line fits."""
     more = f" +{len(tasks) - SHOWN_TASKS}" if len(tasks) > SHOWN_TASKS else ""
     return " ".join(tasks[:SHOWN_TASKS]) + more if tasks else "-"
 
@@ -63,9 +63,9 @@ def _first_tasks(tasks: Sequence[str]) -> str:
 def technique_text(
     technique: Technique, project: Project, example: Result | None, *, width: int = PARAGRAPH_WIDTH
 ) -> str:
-    """Return all that is known of a technique, and, where it has an example, each prompt that it sends there.
+    """Return the description of a technique and, if it has an example, each prompt that it sends there.
 
-    Lines are at most `width` wide, but for those of prompts.
+    Only lines of prompts are wider than `width`.
     """
     return visible("\n".join(_technique_lines(technique, project, example, min(width, PARAGRAPH_WIDTH))))
 
@@ -90,7 +90,7 @@ def _technique_lines(technique: Technique, project: Project, example: Result | N
 
 
 def _facts(technique: Technique, project: Project) -> Iterator[tuple[str, str]]:
-    """Yield what is known of a technique in a line each, a name and a text, which may be empty."""
+    """Yield facts about a technique, a line each: a name and a text, which may be empty."""
     from promptkit.techniques.description import default_cost, paper_facts, usage
 
     card = technique.card
@@ -114,7 +114,7 @@ def _facts(technique: Technique, project: Project) -> Iterator[tuple[str, str]]:
 
 
 def _parameters(technique: Technique, width: int) -> Iterator[str]:
-    """Yield the parameters of a technique and of its preparation, each with what the docstring says of them."""
+    """Yield the parameters of a technique and of its preparation, with the explanations of their docstrings."""
     from promptkit.techniques.description import parameter_notes, preparation_parameters, step_parameters
 
     yield from _table_of("parameter", step_parameters(technique), parameter_notes(technique.function), width)
@@ -123,7 +123,7 @@ def _parameters(technique: Technique, width: int) -> Iterator[str]:
         yield from _table_of(head, preparation_parameters(technique), parameter_notes(technique.prepare), width)
 
 
-def _table_of(head: str, found: Sequence[Parameter], said: Iterable[str], width: int) -> Iterator[str]:
+def _table_of(head: str, found: Sequence[Parameter], notes: Iterable[str], width: int) -> Iterator[str]:
     rows = [(head, "default", "in the paper")]
     for parameter in found:
         paper = "" if parameter.paper is None else _plain(parameter.paper)
@@ -131,12 +131,12 @@ def _table_of(head: str, found: Sequence[Parameter], said: Iterable[str], width:
         rows.append((parameter.name, f"{_plain(parameter.default)}{choices}", paper))
     if found:
         yield from ("", *columns(rows, width=width))
-    for text in said:
+    for text in notes:
         yield from ("", *paragraph(text, width=width))
 
 
 def _calls(technique: Technique, width: int) -> Iterator[str]:
-    """Yield the kinds of call, and what a row of one's own demonstrations holds for those that have some."""
+    """Yield the kinds of call and, for those with demonstrations, the fields of a row of these."""
     from promptkit.techniques.description import call_specs, hidden_sections
 
     yield ""
@@ -173,7 +173,7 @@ def _example(example: Result | None) -> Iterator[str]:
 
 
 def _request(request: Request, known: Mapping[tuple[tuple[Message, ...], str], int]) -> Iterator[str]:
-    """Yield the messages of a request, or the earlier call that is known to have the same, and then the begun turn."""
+    """Yield the messages of a request, or the number of an earlier call with the same ones, and then the begun turn."""
     whole = known.get((request.messages, request.begun))
     if whole is not None:
         yield f"(the same messages as call {whole})"
@@ -200,7 +200,7 @@ LEGEND = (
 
 
 def recommendation_text(found: Recommendation, *, width: int = PARAGRAPH_WIDTH) -> str:
-    """Return the techniques, the best first, each with what it costs and why, then those dropped, then a legend."""
+    """Return the techniques, best first, each with its cost and reasons, then those dropped, then a legend."""
     return visible("\n".join(_recommendation_lines(found, min(width, PARAGRAPH_WIDTH))))
 
 
@@ -272,16 +272,16 @@ def result_lines(results: Sequence[TechniqueResult], width: int = PARAGRAPH_WIDT
     A table narrower than PARAGRAPH_WIDTH leaves out LEFT_OUT_WHEN_NARROW and has its notes below.
     """
     rows = [COLUMNS, *map(_row, results)]
-    told = [f"{result.name}: {one_line(result.reason)}" for result in results if result.reason]
+    notes = [f"{result.name}: {one_line(result.reason)}" for result in results if result.reason]
     if width < PARAGRAPH_WIDTH:
         rows = [
             tuple(cell for name, cell in zip(COLUMNS, row, strict=True) if name not in LEFT_OUT_WHEN_NARROW)
             for row in rows
         ]
         some = (result for result in results if result.state != "unavailable")
-        told = [*(f"{result.name}: {notes}" for result in some if (notes := _notes(result))), *told]
+        notes = [*(f"{result.name}: {text}" for result in some if (text := _notes(result))), *notes]
     lines = columns(rows, right=range(1, len(rows[0])) if width < PARAGRAPH_WIDTH else NUMBERS, width=width)
-    reasons = [line for text in told for line in paragraph(text, width=width, rest="  ")]
+    reasons = [line for text in notes for line in paragraph(text, width=width, rest="  ")]
     return [*lines, "", *reasons] if reasons else lines
 
 
@@ -303,7 +303,7 @@ def _row(result: TechniqueResult) -> tuple[str, ...]:
 
 
 def _notes(result: TechniqueResult) -> str:
-    """Return what a person must know of a line to read it rightly."""
+    """Return the notes that a line needs to be read rightly."""
     if result.state == "unavailable":
         return "not measured, see below"
     notes = [
@@ -317,11 +317,11 @@ def _notes(result: TechniqueResult) -> str:
 
 
 def prepared_text(prepared: PreparedStep) -> str:
-    """Return in one line what a preparation found."""
+    """Return the result of a preparation in one line."""
     artifact = prepared.artifact
     parts = [f"{counted(len(artifact.items), 'item')} from {counted(len(artifact.rows), 'row')}"]
     if artifact.uncertain:
-        parts.append(f"{counted(len(artifact.uncertain), 'uncertain one')} to look at")
+        parts.append(f"{counted(len(artifact.uncertain), 'uncertain item')} to check")
     if prepared.unfilled:
         parts.append(f"{prepared.unfilled} to fill in")
     return " · ".join(parts)
