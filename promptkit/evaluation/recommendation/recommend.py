@@ -168,7 +168,7 @@ def _assess(technique: Technique, profile: StepProfile, project: Project) -> Rec
 
 
 def _suit(technique: Technique, profile: StepProfile) -> TaskFit:
-    """Return how a technique fits the task: by the table, else by its card."""
+    """Return the fit of a technique for the task: by the table, else by its card."""
     return find_task(profile.task)[1].suits(technique.name) or TaskFit("applied", basis="its own card")
 
 
@@ -258,7 +258,7 @@ def _name(spec: Spec) -> str:
 
 
 def with_task_inputs(available: Available, task: str) -> Available:
-    """Return what is available without a named step: inputs for the roles that inputs of the task play."""
+    """Return the capabilities available without a named step, with inputs for the roles of the task."""
     from promptkit.prompts.front_matter import PromptInput
 
     _, known = find_task(task)

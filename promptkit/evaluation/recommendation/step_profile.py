@@ -68,7 +68,7 @@ def likely_task(step: Step) -> tuple[str, str] | None:
 
 
 def available_for(pipeline: Pipeline, step: Step, model: Model) -> Available:
-    """Return what is available for a step on a model, whatever its technique."""
+    """Return the capabilities available for a step on a model, whatever its technique."""
     assert step.asking is not None, "only a step that asks is asked"
     asking = step.asking
     beginning = f"{asking.home}."
@@ -81,7 +81,7 @@ def available_for(pipeline: Pipeline, step: Step, model: Model) -> Available:
 
 
 def cost_inputs(step: Step, rows: StepRows | None) -> dict[str, Any]:
-    """Return what the formulas of cost may know of a step and its data."""
+    """Return a step's and its data's values for cost formulas."""
     assert step.asking is not None, "only a step that asks is asked"
     asking = step.asking
     lists = [value for row in rows.rows for value in row.inputs.values() if isinstance(value, list)] if rows else []

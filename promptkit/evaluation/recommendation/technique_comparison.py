@@ -154,7 +154,7 @@ class TechniqueComparison:
         return Totals(**{name: sum(variant[name] for variant in variants) for name in names})
 
     def evidence(self) -> Iterator[Evidence]:
-        """Yield what may be kept for recommending: complete measurements on rows that no preparation saw."""
+        """Yield the measurements to keep for recommending: complete ones, on rows that no preparation saw."""
         techniques = self.techniques
         for result in self.results:
             if result.state == "measured" and not result.seen:
@@ -477,7 +477,7 @@ def _dominates(one: TechniqueResult, other: TechniqueResult) -> bool:
 
 
 def _reason(error: PromptkitError) -> str:
-    """Return what is wrong, where, and what would help, in one line."""
+    """Return an error's problems with their places and hints in one line."""
     problems = error.problems if isinstance(error, InputError) else [Problem(error.message, hint=error.hint)]
     return "; ".join(
         f"{replace(problem, hint=None)}{f' ({problem.hint})' if problem.hint else ''}" for problem in problems

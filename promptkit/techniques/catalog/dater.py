@@ -31,7 +31,7 @@ Start = Callable[[], Awaitable[Any]]
 CHOOSING, ASKING = 0.5, 0.4
 """The temperatures at which parts of the table are chosen, and at which facts and queries are written."""
 MOST_CELLS = 10
-"""How many cells a query may give to fill a fact."""
+"""The number of cells up to which a query's result fills a fact."""
 
 _BLANK = re.compile(r"\{[\s.…_]*\}|_{3,}")
 

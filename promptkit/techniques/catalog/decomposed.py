@@ -46,8 +46,8 @@ class Decomposition:
     """The questions of one answer. `done` are those that were answered; `capped` says that a bound ended them."""
 
     def __init__(self, task: Task, steps: int, limit: int) -> None:
-        own = [name.removeprefix(OWN) for name in task.own_demo_names if name.startswith(OWN)]
-        self._handlers = [*dict.fromkeys([*task.tools, *own, DEFAULT])]
+        given = [name.removeprefix(OWN) for name in task.own_demo_names if name.startswith(OWN)]
+        self._handlers = [*dict.fromkeys([*task.tools, *given, DEFAULT])]
         shown = f"[{ITSELF}]" in str(task.demonstrations("decompose"))
         self._offered = [*self._handlers, *([ITSELF] if shown else [])]
         self._steps = steps

@@ -31,8 +31,8 @@ async def least_to_most(task: Task, *, questions: Questions = 5) -> Answer:
     for asked in easier[: questions - 1]:
         solved = await task.ask("solve", problem=problem or whole, pairs=pairs, asked=asked, demos=demos)
         pairs = [*pairs, {"question": asked, "answer": solved.said}]
-    told = problem or (whole if whole != question else "")
-    answered = await task.ask("answer", problem=told, pairs=pairs, asked=question, demos=demos)
+    shown = problem or (whole if whole != question else "")
+    answered = await task.ask("answer", problem=shown, pairs=pairs, asked=question, demos=demos)
     answer = (await task.decide(answered)).with_extra(questions=pairs)
     return answer.with_extra(capped=True) if len(easier) >= questions else answer
 

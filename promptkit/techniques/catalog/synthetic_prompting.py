@@ -76,16 +76,16 @@ async def prepare(
     return Prepared(items=longest, uncertain=left_out)
 
 
-async def collect_words(task: Task, wanted: int, most_calls: int, temperature: float) -> list[str]:
+async def collect_words(task: Task, count: int, most_calls: int, temperature: float) -> list[str]:
     """Return different nouns, each one word, asked for until there are enough or the calls are used up."""
     found: dict[str, None] = {}
     for number in range(most_calls):
         reply = await task.ask("words", sample=number, temperature=temperature, some=list(found)[-10:])
         named = (word.lower() for word in read_list(reply.text))
         found |= dict.fromkeys(word for word in named if word.isalpha())
-        if len(found) >= wanted:
+        if len(found) >= count:
             break
-    return list(found)[:wanted]
+    return list(found)[:count]
 
 
 async def solve(task: Task, question: str, samples: int, temperature: float) -> Example:

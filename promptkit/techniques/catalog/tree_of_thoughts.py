@@ -92,7 +92,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """How states are expanded and judged."""
+    """Expands and judges states."""
 
     task: Task
     generate: str
