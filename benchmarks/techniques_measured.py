@@ -92,11 +92,11 @@ HEAD = """\
 # Techniques, measured
 
 Made by `benchmarks/techniques_measured.py --data DIR --write docs/techniques-measured.md` on {day}, on {model};
-`--model` takes any. Each technique is put on the same step of one prompt, without examples; the table names its
+`--model` takes any model. Each technique is measured on the same step of one prompt, without examples; the table names its
 settings. No reply of SST-2 may be longer than 64 tokens. Accuracy is on the first rows of each set, with Wilson's 95 %
-interval: two intervals that overlap do not say which of the two is better. Calls, requests and tokens (in + out) are
-for one row. `seconds` is the model's own time for a row, on 2 cores shared with other work: only compare them with each
-other. The last column names a technique that is at least as often right for no more requests.
+interval: two intervals that overlap do not show which of the two is better. Calls, requests and tokens (in + out) are for
+one row. `seconds` is the model's own time for a row, on 2 cores shared with other work: compare them only with each other.
+The last column names a technique that is right at least as often for no more requests.
 """
 
 
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with sst2/ and gsm8k/")
     parser.add_argument("--model", default="embedded/smollm2", help="a model reference")
     parser.add_argument("--rows", type=int, default=100, help="rows of SST-2; half as many of GSM8K")
-    parser.add_argument("--write", type=Path, help="the page to write anew, up to its part `What it says`")
+    parser.add_argument("--write", type=Path, help="the page to write anew, up to its part `Conclusions`")
     parser.add_argument("--store", type=Path, help="where answers are kept, so that a second run resumes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -167,7 +167,7 @@ def main() -> None:
     page = "\n".join(parts)
     if options.write:
         old = options.write.read_text("utf-8") if options.write.is_file() else ""
-        _, mark, kept = old.partition("## What it says")
+        _, mark, kept = old.partition("## Conclusions")
         options.write.write_text(f"{page.rstrip()}\n\n{mark}{kept}", "utf-8")
     else:
         print(page)

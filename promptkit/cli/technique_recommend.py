@@ -46,7 +46,7 @@ def recommend(
     model: Model = None,
     json: Json = False,
 ) -> None:
-    """Recommend techniques for a task, or for a step and its data; each reason is computed, and no model is profile."""
+    """Recommend techniques for a task, or for a step and its data; each reason is computed, and no model is asked."""
     from promptkit.cli.session import find_project, load, run_to_end
     from promptkit.project import Project
 
