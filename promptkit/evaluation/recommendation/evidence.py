@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from promptkit.engine.dependencies import files_of
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.errors import InputError, StoreFailed
 from promptkit.project import Project
 from promptkit.storage.files import append_line, read_bytes, read_uncached
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
 
 EVIDENCE_FILE = "techniques.jsonl"
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import Any, Final, cast, get_args
 
 from promptkit.answers.base import AnswerType
+from promptkit.engine.pipeline import Pipeline, Step
+from promptkit.engine.step_rows import StepRows
 from promptkit.errors import InputError, nearest
 from promptkit.evaluation.recommendation.recommend import Flag
 from promptkit.prompts.front_matter import PromptInput
+from promptkit.runtimes.base import Model
 from promptkit.techniques.needs import Available
 from promptkit.techniques.roles import kind_of
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.engine.step_rows import StepRows
-    from promptkit.runtimes.base import Model
 
 SENTIMENTS: Final = frozenset({"positive", "negative", "neutral", "mixed"})
 MAJORITY: Final = 0.5

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -448,13 +448,14 @@ def _calls(trace: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from _calls(part)
 
 
-def rank(results: Sequence[TechniqueResult]) -> list[TechniqueResult]:
+def rank(results: Iterable[TechniqueResult]) -> list[TechniqueResult]:
     """Return results by quality against cost, each with the technique that dominates it.
 
     First those that no other dominates (none is right at least as often for no more requests a row, and better in one
     of the two), the most accurate first and the cheapest of equals: for each further right answer one pays more. Then
     the dominated ones, then the incomplete ones, which are compared with none, then the unavailable ones.
     """
+    results = list(results)
     complete = [result for result in results if result.state == "measured"]
     ranked = [replace(result, dominated_by=_dominating(result, complete)) for result in complete]
     rest = [result for state in ("incomplete", "unavailable") for result in results if result.state == state]

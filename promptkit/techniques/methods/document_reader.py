@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
+from promptkit.techniques.task import Task
 
 _HEADING: Final = re.compile(r"^#{1,6}\s.*$", re.MULTILINE)
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=\S)|\n\s*\n")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.answers.base import AnswerType
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.techniques.needs import not_prepared
-
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
+from promptkit.techniques.task import Task
 
 ItemProblem = tuple[str, str | None]
 """The problem of an item, and a hint."""

@@ -7,15 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from promptkit.techniques.context import Exchange
 from promptkit.techniques.methods.tables import ROW_ID, cell_text, sql_literal, sql_name, table_lines
 from promptkit.techniques.reading import bare_line, filled_lines
+from promptkit.techniques.task import Task
 from promptkit.tools.tables import Table
-
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
 
 _CALL: Final = re.compile(r"\bQA\s*\(", re.IGNORECASE)
 _KIND: Final = re.compile(r"\s*(map|ans)\s*@\s*", re.IGNORECASE)

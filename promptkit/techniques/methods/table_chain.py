@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from promptkit.techniques.methods.tables import (
     WorkingTable,
@@ -16,10 +16,8 @@ from promptkit.techniques.methods.tables import (
     table_lines,
     union_of_best,
 )
+from promptkit.techniques.task import Task
 from promptkit.tools.tables import Table
-
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
 
 Changed = tuple[WorkingTable, list[str]] | None
 """The table after an operation and the operation's arguments; None if they did not fit."""

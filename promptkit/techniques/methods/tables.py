@@ -7,14 +7,12 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from promptkit.errors import InputError
 from promptkit.techniques.context import Exchange
+from promptkit.techniques.task import Task
 from promptkit.tools.tables import Table
-
-if TYPE_CHECKING:
-    from promptkit.techniques.task import Task
 
 ROW_ID: Final = "row_id"
 LONGEST_CELL: Final = 200
