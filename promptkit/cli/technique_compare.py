@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -108,7 +108,7 @@ async def run_comparison(suite: TechniqueSuite, asking: ModelOptions, *, html: P
             models=session.models,
             store=session.store,
             options=options,
-            watch=lambda evaluation: watching(suite, evaluation, session, progress),
+            watch=lambda available, evaluation: watching(available, evaluation, session, progress),
         )
         if not asking.sets:  # With --set the step was not as its files say.
             keep_evidence(suite.pipeline.project, comparison.evidence())
@@ -119,7 +119,7 @@ async def run_comparison(suite: TechniqueSuite, asking: ModelOptions, *, html: P
         else:
             emit_folded(technique_comparison_text(comparison, width=terminal_width()))
         if comparison.record:
-            show_run(comparison.record["run"], session, html)
+            show_run(comparison.record, session, html)
     check_complete(comparison)
 
 
@@ -134,6 +134,8 @@ def watching(suite: TechniqueSuite, evaluation: Evaluation, session: Session, pr
     try:
         with EvaluationScreen(evaluation, progress).showing():
             yield
+        for message in evaluation.execution.notices:
+            progress.notice(message)
     except asyncio.CancelledError:
         if evaluation.number:
             comparison = comparison_of(suite, evaluation, session.store)
@@ -141,15 +143,18 @@ def watching(suite: TechniqueSuite, evaluation: Evaluation, session: Session, pr
         raise
 
 
-def show_run(number: int, session: Session, html: Path | None) -> None:
-    """Say under which number the run is kept, and write its page where one is asked for."""
+def show_run(record: Mapping[str, Any], session: Session, html: Path | None) -> None:
+    """Print the number of the kept run and its defects, and write its page if one is asked for."""
     from promptkit.evaluation.stored_run import StoredRun
+    from promptkit.reports.evaluation.report import defects_text
     from promptkit.reports.output import note
     from promptkit.reports.page.write import write_page
 
-    note(f"kept as run {number}: promptkit runs show {number}")
+    if defects := defects_text(record):
+        note(defects)
+    note(f"kept as run {record['run']}: promptkit runs show {record['run']}")
     if html is not None:
-        run = session.store.run(str(number))
+        run = session.store.run(str(record["run"]))
         assert run is not None, "a run that ended is in the store"
         write_page(StoredRun(session.store, run), html)
 

@@ -176,6 +176,10 @@ class TechniqueComparison:
                 )
 
 
+Watch = Callable[[TechniqueSuite, Evaluation], AbstractContextManager[None]]
+"""Watches the run of a comparison; its suite has the available techniques only."""
+
+
 def parse_specs(text: str) -> list[Spec]:
     """Return the techniques that a list names: `vanilla,{self_consistency: {samples: 3}}`, each once.
 
@@ -224,10 +228,11 @@ def technique_suite(
     )
     variants, unavailable = _variants(specs, source)
     expression = f"{{{{ row[{json.dumps(expect)}] }}}}"
+    name = ".".join(dict.fromkeys((pipeline.name, step.name, "techniques")))
     suite = Suite(
-        name=".".join(dict.fromkeys((pipeline.name, step.name, "techniques"))),
+        name=name,
         about=f"techniques on the step `{step.name}`",
-        file=pipeline.file,
+        file=pipeline.file.with_name(f"{name}.yaml"),  # No such file: the suite is in memory only.
         project=pipeline.project,
         target=f"{pipeline.name}, step {step.name}",
         data=data,
@@ -257,7 +262,7 @@ async def compare_techniques(
     models: Models,
     store: Store,
     options: EvalOptions | None = None,
-    watch: Callable[[Evaluation], AbstractContextManager[None]] = lambda evaluation: nullcontext(),
+    watch: Watch = lambda techniques, evaluation: nullcontext(),
 ) -> TechniqueComparison:
     """Evaluate the suite of a comparison as a run of the store. `watch` is entered around the run.
 
@@ -281,7 +286,7 @@ async def compare_techniques(
         )
     evaluation = Evaluation(techniques.suite, models=models, store=store, options=options)
     await evaluation.open()
-    with watch(evaluation):
+    with watch(techniques, evaluation):
         await evaluation.run()
     return comparison_of(techniques, evaluation, store)
 

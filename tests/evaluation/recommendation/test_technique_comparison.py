@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +18,9 @@ from promptkit.evaluation.evaluate import Evaluation
 from promptkit.evaluation.recommendation.technique_comparison import (
     TechniqueComparison,
     TechniqueResult,
+    TechniqueSuite,
     compare_techniques,
+    comparison_of,
     parse_specs,
     technique_suite,
 )
@@ -369,3 +373,40 @@ async def test_a_defect_on_one_row_is_a_missing_row_with_its_type_and_place(
     [measured] = found.results
     assert (measured.right, measured.missing) == (1, 1)
     assert measured.reason.startswith("unexpected SystemExit at ")
+
+
+async def test_a_run_that_is_cancelled_has_the_numbers_so_far_of_the_available_techniques(folder: Folder) -> None:
+    asked = asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        if "4+4" in said(request):
+            asked.set()
+            await asyncio.sleep(60)
+        return right_when_thinking(request)
+
+    comparisons: list[TechniqueComparison] = []
+    with Store.open(folder.root / ".promptkit") as store:
+
+        @contextmanager
+        def watch(techniques: TechniqueSuite, evaluation: Evaluation) -> Iterator[None]:
+            try:
+                yield
+            finally:
+                comparisons.append(comparison_of(techniques, evaluation, store))
+
+        pipeline = folder.load(PIPELINE)
+        step = find_prompt_step(pipeline, None)
+        suite = technique_suite(pipeline, step, parse_specs("mine,vanilla"), folder.root / "rows.jsonl")
+        models = Given(Scripted(slow))
+        task = asyncio.ensure_future(compare_techniques(suite, models=models, store=store, watch=watch))
+        await asked.wait()
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert facts(comparisons[0].results, "state", "right", "n") == [
+        ("vanilla", "incomplete", 1, 3),
+        ("mine", "unavailable", 0, 4),
+    ]
+    assert comparisons[0].record["status"] == "interrupted"
