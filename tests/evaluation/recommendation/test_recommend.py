@@ -102,23 +102,42 @@ def test_a_smaller_model_than_a_technique_is_comfortable_with_costs_a_point() ->
     assert ranked("sentiment")["metacognitive"] == ranked("sentiment", size=70.0)["metacognitive"] - 1
 
 
-def test_what_was_measured_here_is_a_reason_and_counts_only_where_intervals_part() -> None:
-    def measured(technique: str, right: int, low: float, high: float) -> Evidence:
-        return Evidence(
-            pipeline="p",
-            step="s",
-            technique=technique,
-            model=MeasuredModel(reference="embedded/smollm2", digest="d"),
-            data=MeasuredData(file="rows.jsonl", rows="r"),
-            n=100,
-            right=right,
-            low=low,
-            high=high,
-            requests=1,
-            tokens=10,
-            date="2026-01-01T00:00:00+00:00",
-        )
+def test_a_property_of_the_input_is_worth_two_points_to_the_techniques_made_for_it() -> None:
+    plain, with_numbers = ranked("math"), ranked("math", flags={"numbers": "9 of 10 rows hold two numbers or more"})
 
+    assert with_numbers["pal"] == plain["pal"] + 2
+    assert with_numbers["chain_of_thought"] == plain["chain_of_thought"]
+
+
+def measured(technique: str, right: int, low: float, high: float) -> Evidence:
+    return Evidence(
+        pipeline="p",
+        step="s",
+        technique=technique,
+        model=MeasuredModel(reference="embedded/smollm2", digest="d"),
+        data=MeasuredData(file="rows.jsonl", rows="r"),
+        n=100,
+        right=right,
+        low=low,
+        high=high,
+        requests=1,
+        tokens=10,
+        date="2026-01-01T00:00:00+00:00",
+    )
+
+
+@pytest.mark.parametrize(("low", "points"), [(0.88, 1), (0.87, 0), (0.72, 0)])
+def test_a_measured_technique_gains_a_point_only_where_its_interval_lies_above_the_baselines(
+    low: float, points: int
+) -> None:
+    evidence = [measured("vanilla", 80, 0.71, 0.87), measured("chain_of_thought", 95, low, 0.99)]
+
+    assert (
+        ranked("sentiment", evidence=evidence)["chain_of_thought"] == ranked("sentiment")["chain_of_thought"] + points
+    )
+
+
+def test_what_was_measured_here_is_a_reason_and_counts_only_where_intervals_part() -> None:
     evidence = [measured("vanilla", 80, 0.71, 0.87), measured("chain_of_thought", 40, 0.31, 0.5)]
 
     without, found = ranked("sentiment"), recommend(situation("sentiment", evidence=evidence), PROJECT)

@@ -132,7 +132,7 @@ def test_rows_bring_the_needs_that_they_hold(folder: Folder) -> None:
 
 PASSAGES = {"passages": ["one", "two", "three"]}
 LARGE = [{"city": "Bonn"}] * 51
-FREE_TEXT = [{"note": "a cell of four words"}]
+FREE_TEXT = [{"note": "exactly four words here"}]
 
 
 @pytest.mark.parametrize(
