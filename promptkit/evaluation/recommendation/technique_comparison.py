@@ -20,7 +20,7 @@ from promptkit.engine.results import Totals
 from promptkit.engine.run import Runner
 from promptkit.engine.scope import CompiledValue, compile_value
 from promptkit.engine.session import RunSettings
-from promptkit.engine.step_rows import EXPECTED_FIELDS
+from promptkit.engine.step_rows import EXPECTED_FIELDS, MAX_PROBLEMS
 from promptkit.errors import InputError, MissingExtra, Problem, PromptkitError, Unsupported, place
 from promptkit.evaluation.cells.cell import Cell, RunView
 from promptkit.evaluation.cells.progress import EvalOptions
@@ -30,6 +30,7 @@ from promptkit.evaluation.metrics.registry import kind_named
 from promptkit.evaluation.recommendation.evidence import Evidence, MeasuredData, MeasuredModel, files_hash, now
 from promptkit.evaluation.statistics.interval import Interval, wilson
 from promptkit.evaluation.stored_run import StoredRun
+from promptkit.evaluation.suite.binding import row_problems
 from promptkit.evaluation.suite.data import Data, DataSpec
 from promptkit.evaluation.suite.suite import Measure, Suite, TargetSource, Variant, answer_type, read_variant
 from promptkit.runtimes.base import Model
@@ -209,8 +210,8 @@ def technique_suite(
     `expect` is the field of the expected answers, left out the first of EXPECTED_FIELDS that the first row has and the
     step does not take. A technique that does not suit the step's inputs is unavailable.
 
-    Raises InputError for an unknown technique or parameter, all at once, for data without rows or expected answers,
-    and, unless `allow_seen`, for rows that were part of a technique's preparation.
+    Raises InputError for an unknown technique or parameter, all at once, for data without rows or with wrong ones, and,
+    unless `allow_seen`, for rows that were part of a technique's preparation.
     """
     _check_specs(specs, pipeline)
     data = Data(
@@ -243,6 +244,8 @@ def technique_suite(
         wanted=source,
         sets=tuple(sets),
     )
+    if variants and (wrong := row_problems(suite)):
+        raise InputError(wrong[:MAX_PROBLEMS])
     contamination = refuse_contamination(suite, allow=allow_seen) if variants else []
     return TechniqueSuite(
         pipeline=pipeline,

@@ -410,3 +410,32 @@ async def test_a_run_that_is_cancelled_has_the_numbers_so_far_of_the_available_t
         ("mine", "unavailable", 0, 4),
     ]
     assert comparisons[0].record["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ('{"sum": "5+5", "expect": "ten"}', "row 2: `accuracy`: 'ten'"),
+        ('{"sum": "5+5"}', "row 2:"),
+        ('{"expect": 3}', "row 2: nothing gives the input `sum`"),
+    ],
+)
+async def test_a_wrong_row_is_told_before_anything_is_asked(folder: Folder, row: str, problem: str) -> None:
+    folder.write("rows.jsonl", '{"sum": "1+1", "expect": 2}\n' + row)
+    runtime = Scripted(right_when_thinking)
+
+    with pytest.raises(InputError) as wrong:
+        await compared(folder, "vanilla", runtime)
+
+    assert problem in messages(wrong.value.problems)
+    assert not runtime.requests
+
+
+async def test_data_without_an_expected_answer_names_the_fields_that_it_has(folder: Folder) -> None:
+    folder.write("rows.jsonl", '{"sum": "1+1", "result": 2}')
+
+    with pytest.raises(InputError) as wrong:
+        await compared(folder, "vanilla")
+
+    assert "there is no field `expect`, `output`, `label`, `answer` with the expected answer" in str(wrong.value)
+    assert "the rows' fields are `sum`, `result`; --expect FIELD names another" in str(wrong.value.problems[0].hint)
