@@ -1,4 +1,4 @@
-"""What a technique costs: formulas over its parameters, the step's way of deciding, and what it is put over."""
+"""Costs of techniques: formulas over parameters, the step's way of deciding, and the technique beneath."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a technique needs, and those that it is put over: told before the first request, with what would help."""
+"""Needs of techniques and of those beneath them: reported before the first request, with what would help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recommended for a task: only what can run here, ranked by rules, each reason computed."""
+"""Recommendations for a task: only what can run here, ranked by rules, each reason computed."""
 
 from __future__ import annotations
 
@@ -203,3 +203,10 @@ def test_no_vote_is_recommended_over_one_sample() -> None:
 
     assert not [each.name for each in found.ranked if "samples: 1" in each.name]
     assert "self_consistency" in {each.name for each in found.dropped}
+
+
+def test_points_are_for_the_fit_for_checked_figures_and_for_help_that_is_there() -> None:
+    found = ranked("math")
+
+    assert found["pal"] == 2 + 1 + 1  # best on some data, its paper's figures checked, nothing that it lacks
+    assert found["program_of_thoughts"] == 3 + 1 - 0.25  # best, nothing that it lacks, two requests

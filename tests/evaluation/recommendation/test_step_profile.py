@@ -1,4 +1,4 @@
-"""What a step and its data say about themselves: the task, what is at hand, and what the input is like."""
+"""The profile of a step and its data: the task, what is available, and properties of the input."""
 
 from __future__ import annotations
 

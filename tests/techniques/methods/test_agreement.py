@@ -1,4 +1,4 @@
-"""How answers are compared with those expected: spans relaxed, others as a whole, no answer never right."""
+"""Answers compared with the expected ones: spans relaxed, others as a whole, a missing answer never right."""
 
 from __future__ import annotations
 

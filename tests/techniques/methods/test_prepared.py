@@ -1,4 +1,4 @@
-"""What was prepared for a step: shown as its examples, and refused with all that a person has still to do."""
+"""Prepared items: shown as examples of a step, and refused with all that a person has still to do."""
 
 from __future__ import annotations
 
