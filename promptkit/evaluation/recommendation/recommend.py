@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from promptkit.errors import InputError, nearest_match
 from promptkit.evaluation.recommendation.evidence import Evidence
 from promptkit.project import Project
+from promptkit.prompts.front_matter import PromptInput
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import load_file
 from promptkit.techniques.context import Spec
@@ -42,7 +43,9 @@ FAVOURED: Final[Mapping[Flag, tuple[str, ...]]] = {
 """Properties of the input, and the techniques that are made for them."""
 DISTRACTING: Final[tuple[Flag, ...]] = ("opinion", "noise")
 FAVOUR: Final = 2
+"""Points for a property of the input that the technique is made for."""
 COST_OF_DOUBLE: Final = 0.25
+"""Points lost with each doubling of the requests for a row."""
 BASELINE: Final = "vanilla"
 
 
@@ -259,8 +262,6 @@ def _name(spec: Spec) -> str:
 
 def with_task_inputs(available: Available, task: str) -> Available:
     """Return the capabilities available without a named step, with inputs for the roles of the task."""
-    from promptkit.prompts.front_matter import PromptInput
-
     _, known = find_task(task)
     kinds = {"table": "table", "documents": "list"}
     inputs = {"question": PromptInput(type="text")}
