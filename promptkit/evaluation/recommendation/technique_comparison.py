@@ -71,9 +71,9 @@ class TechniqueResult:
 
     Of `rows`, `missing` have no answer because a server or tool failed (`reason` is the first failure); all other
     numbers are about the rest. An `unparsed` or `truncated` answer is wrong. `seen` rows were part of the technique's
-    preparation. `spent` is the cost of the answered rows, `lost` that of the missing ones. `reason` also says why a
-    technique is `unavailable`: it needs what is missing here, or was not prepared. `dominated_by` is a technique that
-    is right at least as often for no more requests, and better in one of the two.
+    preparation. `spent` is the cost of the answered rows. `reason` also says why a technique is `unavailable`: its
+    needs are not met here, or it was not prepared. `dominated_by` is a technique that is right at least as often for no
+    more requests, and better in one of the two.
     """
 
     spec: Spec
@@ -85,7 +85,6 @@ class TechniqueResult:
     missing: int = 0
     seen: int = 0
     spent: Usage = Usage()
-    lost: Usage = Usage()
     reason: str = ""
     available: bool = True
     dominated_by: str | None = None
@@ -407,10 +406,9 @@ def _unavailable(techniques: TechniqueSuite, name: str, rows: int) -> TechniqueR
 def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> TechniqueResult:
     """Return the numbers of a technique's cells; a row without a cell is missing too."""
     counts: Counter[str] = Counter()
-    spent, lost, reason = Usage(), Usage(), ""
+    spent, reason = Usage(), ""
     for cell in view.cells(name):
         if cell.flag == "error":
-            lost += _usage(cell, view)
             reason = reason or cell.problem
             continue
         spent += _usage(cell, view)
@@ -427,7 +425,6 @@ def _result(techniques: TechniqueSuite, name: str, rows: int, view: RunView) -> 
         missing=rows - counts["parsed"] - counts["unparsed"] - counts["truncated"],
         seen=techniques.seen.get(name, 0),
         spent=spent,
-        lost=lost,
         reason=reason,
     )
 
