@@ -193,9 +193,9 @@ def _plain(value: Any) -> str:
 
 
 LEGEND = (
-    "The score: points for what suits the task and the input, less for what it costs and for too small a model. "
-    "The basis: P its own paper, checked; V one of the survey's 29 tasks; S, L second-hand lists of what it reports; "
-    "M memory. More in docs/using-techniques.md under The score."
+    "The score: points for the fit with the task and the input, minus points for cost and for too small a model. "
+    "The basis: P the technique's paper, checked; V one of the survey's 29 tasks; S, L second-hand lists of its "
+    "results; M memory. More in docs/using-techniques.md under The score."
 )
 
 

@@ -306,7 +306,7 @@ def test_recommend_says_what_its_points_and_letters_mean_in_lines_that_fit(techn
 
     lines = done.stdout.splitlines()
     legend = " ".join(lines[-3:])
-    assert "P its own paper, checked; V one of the survey's 29 tasks" in legend
+    assert "P the technique's paper, checked; V one of the survey's 29 tasks" in legend
     assert "docs/using-techniques.md" in legend
     assert "dropped:" in lines
     assert max(map(len, [*lines, *done.stderr.splitlines()])) <= 100

@@ -393,10 +393,10 @@ class TaskFit:
         fit = {
             "best": "reported best on this task",
             "best_on": f"reported best on {self.on}",
-            "fallback": "what a small model can afford on this task",
+            "fallback": "affordable for a small model on this task",
             "applied": "was tried on this task",
         }[self.kind]
-        return f"{fit} ({'its own paper, checked' if self.confirmed else f'basis {self.basis}'})"
+        return f"{fit} ({'its paper, checked' if self.confirmed else f'basis {self.basis}'})"
 
 
 class _Table(BaseModel):
