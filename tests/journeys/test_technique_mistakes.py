@@ -50,7 +50,7 @@ COMMANDS: list[tuple[list[str], str, str]] = [
     (["recommend", "--task", "math", "--flag", "number"], "there is no flag `number`", "did you mean `numbers`?"),
     (["recommend", "tset", "--task", "math"], "there is no pipeline or prompt `tset`", "did you mean `test`?"),
     (["recommend", "test", "--step", "b"], "`test` has no step `b`", "known: a"),
-    (["recommend", "say"], "neither the answer nor the inputs of step `say` say what its task is", "classification"),
+    (["recommend", "say"], "neither the answer nor the inputs of step `say` show its task", "classification"),
     (["recommend", "test", "--task", "math", "--data", "no.jsonl"], "no.jsonl: no such file", ""),
     (["recommend", "--task", "math", "--budget", "0"], "--budget", "greater than or equal to 1"),
     (["recommend", "--task", "math", "--depth", "many"], "--depth", "a valid number"),
