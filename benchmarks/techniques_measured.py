@@ -92,11 +92,11 @@ HEAD = """\
 # Techniques, measured
 
 Made by `benchmarks/techniques_measured.py --data DIR --write docs/techniques-measured.md` on {day}, on {model};
-`--model` takes any model. Each technique is measured on the same step of one prompt, without examples; the table names its
-settings. No reply of SST-2 may be longer than 64 tokens. Accuracy is on the first rows of each set, with Wilson's 95 %
-interval: two intervals that overlap do not show which of the two is better. Calls, requests and tokens (in + out) are for
-one row. `seconds` is the model's own time for a row, on 2 cores shared with other work: compare them only with each other.
-The last column names a technique that is right at least as often for no more requests.
+`--model` takes any model. Each technique is measured on the same step of one prompt, without examples; the table
+names its settings. No reply of SST-2 may be longer than 64 tokens. Accuracy is on the first rows of each set, with
+Wilson's 95 % interval: two intervals that overlap do not show which of the two is better. Calls, requests and tokens
+(in + out) are for one row. `seconds` is the model's own time for a row, on 2 cores shared with other work: compare
+them only with each other. The last column names a technique that is right at least as often for no more requests.
 """
 
 
