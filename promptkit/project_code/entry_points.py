@@ -28,7 +28,7 @@ def load_entry_points(group: str, root: Path | None = None) -> dict[str, EntryPo
 
 
 def load_entry_point(entry: EntryPoint, kind: str, check: Callable[[Any], Extension]) -> Extension:
-    """Return what an entry point names, as `check` returns it. `kind` is what messages call it: `metric`, `runtime`.
+    """Load an entry point and return its object as `check` does. `kind` names it in messages: `metric`, `runtime`.
 
     Raises InputError for whatever importing it raises, and for a wrong shape, of which `check` raises TypeError.
     """

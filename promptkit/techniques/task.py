@@ -456,7 +456,7 @@ class Task(StepView):
     ) -> BuiltCall:
         spec = self._call(call)
         shown = self.demonstrations(call) if demos is None else tuple(demos)
-        wanted = CallArguments(
+        arguments = CallArguments(
             spec=spec,
             values={**self._role_values(), "demos": shown, "examples_think": self.examples_think, **values},
             demos=shown,
@@ -467,7 +467,7 @@ class Task(StepView):
             logprobs=logprobs,
             past_cue=past_cue,
         )
-        return await build_call(self._step, wanted)
+        return await build_call(self._step, arguments)
 
     def _refuse_greedy(self, n: int, temperature: float) -> None:
         if temperature <= 0 or n < 1:

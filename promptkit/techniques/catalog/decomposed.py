@@ -79,9 +79,7 @@ class Decomposition:
         return step.merged(parts, found)
 
     async def _handle(self, task: Task, handler: str, question: str, depth: int) -> Any:
-        """Return what a handler answers to one question. Raises InvalidSubQuestion for an unknown one, or one that
-        fails.
-        """
+        """Return a handler's answer to one question. Raises InvalidSubQuestion for an unknown or failing handler."""
         if handler in task.tools:
             return await _use(task, handler, question)
         if handler == ITSELF:
