@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from promptkit.errors import AccessDenied
 
@@ -44,11 +45,9 @@ def _may_get_openai_key(base_url: str) -> bool:
 
 
 def _host(url: str) -> str:
-    from httpx import URL, InvalidURL
-
     try:
-        return URL(url).host
-    except InvalidURL:
+        return urlsplit(url).hostname or ""
+    except ValueError:
         return ""
 
 

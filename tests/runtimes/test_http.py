@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 
-import httpx
+import aiohttp
 import pytest
 
 from promptkit.errors import (
@@ -24,7 +24,7 @@ from promptkit.errors import (
     ServerBusy,
     ServerFailed,
 )
-from promptkit.runtimes.http import Server, fault
+from promptkit.runtimes.http import Server, transport_error
 from tests.runtimes.fault_server import Misdeed, answers, drip, endless, faulty, gzip_bomb, sends, silence
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -236,13 +236,27 @@ async def test_a_password_in_an_address_is_in_no_message(url: str) -> None:
 
 
 RAISED = sorted(
-    (kind for _, kind in inspect.getmembers(httpx, inspect.isclass) if issubclass(kind, Exception)),
+    (kind for _, kind in inspect.getmembers(aiohttp, inspect.isclass) if issubclass(kind, aiohttp.ClientError)),
     key=lambda kind: kind.__name__,
 )
 
 
-@pytest.mark.parametrize("kind", RAISED)
-def test_each_exception_of_httpx_has_an_error_of_ours(kind: type[Exception]) -> None:
-    error = fault(kind.__new__(kind), "http://127.0.0.1:1")
+@pytest.mark.parametrize("kind", [*RAISED, ValueError])
+def test_every_exception_of_aiohttp_becomes_an_error_that_names_the_server(
+    kind: type[aiohttp.ClientError | ValueError],
+) -> None:
+    error = transport_error(kind.__new__(kind), "http://127.0.0.1:1")
     assert type(error) in (InputError, ConnectionFailed, BadReply)
     assert "http://127.0.0.1:1" in error.message
+
+
+def test_only_an_unreachable_server_gets_the_hint_how_to_reach_it() -> None:
+    unreachable, broken = aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError
+    errors = [transport_error(kind.__new__(kind), "http://a", "start it") for kind in (unreachable, broken)]
+    assert [error.hint for error in errors] == ["start it", None]
+
+
+@pytest.mark.parametrize("url", ["http://a\n.b/", " http://a", "http://a\tb/", "http://user@a/", "http:///v1"])
+def test_an_address_that_a_parser_would_mend_is_refused(url: str) -> None:
+    with pytest.raises(InputError):
+        Server(url)
