@@ -71,6 +71,10 @@ class AnswerType(ABC):
         """Return the JSON Schema of the `json` form, else None."""
         return None
 
+    def guidance(self, lead: str = "") -> str | None:
+        """Return llguidance's grammar of the `json` form, each answer begun by `lead`; None where there is none."""
+        return None
+
     @abstractmethod
     def vote_key(self, value: Any) -> Hashable:
         """Return what two values that count as the same answer share (26 = 26.0)."""

@@ -49,20 +49,23 @@ def constrain(
 ) -> tuple[Request, str | None]:
     """Return the request under the type's grammar or schema, and a notice where the runtime can enforce neither.
 
-    `lead` is what stands between the begun turn and the answer (a blank after `Sentiment:`).
+    `lead` is the text between the begun turn and the answer (a blank after `Sentiment:`).
     """
-    grammar = answer_type.grammar(lead)
-    if grammar is None:
-        return request, None
-    if "grammar" in capabilities:
+    guidance = answer_type.guidance(lead) if "guidance" in capabilities else None
+    if guidance is not None:
+        return replace(request, grammar=guidance, schema=None), None
+    grammar, schema = answer_type.grammar(lead), answer_type.schema()
+    if grammar is not None and "grammar" in capabilities:
         return replace(request, grammar=grammar, schema=None), None
-    schema = answer_type.schema()
     if schema is not None and "schema" in capabilities:
         return replace(request, schema=schema, grammar=None), None
-    wanted = "a grammar" if schema is None else "a grammar or a schema"
+    forms = [name for name, form in (("a grammar", grammar), ("a schema", schema)) if form is not None]
+    if not forms:
+        return request, None
     return (
         request,
-        f"the model cannot be held to {wanted}; answers of the type {answer_type.name} are read as they come",
+        f"the model cannot be held to {' or '.join(forms)}; "
+        f"answers of the type {answer_type.name} are read as they come",
     )
 
 

@@ -19,6 +19,7 @@ from promptkit.errors import InputError
 # Each failed start may read to the end of the reply; a reply full of them is noise.
 _MAX_STARTS = 64
 _START = re.compile(r"[\[{]")
+_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
 
@@ -65,8 +66,14 @@ class Json(AnswerType):
                 continue
             yield fitting
 
-    def expression(self, grammar: Grammar) -> str:
-        return schema_expression(self._schema, grammar)
+    def expression(self, grammar: Grammar) -> str | None:
+        return None if self._schema.needs_guidance else schema_expression(self._schema, grammar)
+
+    def guidance(self, lead: str = "") -> str | None:
+        if not self._schema.is_guidable:
+            return None
+        schema = json.dumps({**self._schema.guided(), "x-guidance": _ONE_LINE}, ensure_ascii=False)
+        return f"%llguidance {{}}\nstart: {json.dumps(lead) + ' ' if lead else ''}%json {schema}\n"
 
     def schema(self) -> Mapping[str, Any]:
         return self._schema.closed()  # type: ignore[no-any-return]

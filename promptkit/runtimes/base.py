@@ -19,6 +19,7 @@ Capability = Literal[
     "system",      # the chat template has a system role
     "grammar",     # enforces GBNF
     "schema",      # enforces a JSON Schema
+    "guidance",    # enforces a grammar of llguidance, which begins with `%llguidance`
     "logprobs",    # log-probabilities of the alternatives at each token
     "sampling",    # temperature above 0 with different samples
     "stop",        # stop sequences
@@ -41,10 +42,11 @@ class Message:
 class Request:
     """One message list, or one raw text, to be answered once.
 
-    `begun` is the start of the assistant's turn (a cue, or thoughts and a cue); the reply goes on from it and
-    does not repeat it. At most one of `grammar` (GBNF, root rule `root`) and `schema` (JSON Schema) is given.
-    `alternatives` asks for the log-probabilities of that many tokens at each place. `context` is the window in
-    tokens to ask for where it can be chosen. `sample` numbers repeated askings of one request (`0/3/1`).
+    `begun` is the start of the assistant's turn (a cue, or thoughts and a cue); the reply continues it and does not
+    repeat it. At most one of `grammar` and `schema` (JSON Schema) is given. A grammar is GBNF with a rule `root`, or
+    one of llguidance, which begins with `%llguidance`. `alternatives` asks for the log-probabilities of that many
+    tokens at each place. `context` is the window in tokens to ask for where it can be chosen. `sample` numbers repeated
+    requests of the same content (`0/3/1`).
     """
 
     messages: tuple[Message, ...] = ()

@@ -38,6 +38,7 @@ _CAPABILITY_TEXTS: dict[Capability, str] = {
     "system": "take a system message",
     "grammar": "enforce a grammar",
     "schema": "enforce a JSON Schema",
+    "guidance": "enforce a grammar of llguidance",
     "logprobs": "give log-probabilities",
     "sampling": "sample at a temperature above 0",
     "stop": "stop at a text",
@@ -66,12 +67,14 @@ class ClientStatistics:
 
 def required_capabilities(request: Request) -> list[Capability]:
     """Return what a runtime must be able to do to answer the request."""
+    is_guided = request.grammar is not None and request.grammar.startswith("%llguidance")
     needed: dict[Capability, bool] = {
         "chat": request.prompt is None,
         "complete": request.prompt is not None,
         "continue": bool(request.begun),
         "system": any(message.role == "system" for message in request.messages),
-        "grammar": request.grammar is not None,
+        "grammar": request.grammar is not None and not is_guided,
+        "guidance": is_guided,
         "schema": request.schema is not None,
         "logprobs": request.alternatives > 0,
         "sampling": request.temperature > 0,

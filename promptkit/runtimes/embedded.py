@@ -32,6 +32,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     "continue",
     "grammar",
     "schema",
+    "guidance",
     "logprobs",
     "sampling",
     "stop",

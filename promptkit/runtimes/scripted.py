@@ -3,7 +3,7 @@
 A YAML script holds a list of replies, given in order, or a mapping:
 
     model: tiny                      # the model's name (default: the reference)
-    capabilities: [chat, continue]   # default: all but `embeddings` and `think`
+    capabilities: [chat, continue]   # default: all but `embeddings`, `guidance`, `think`
     context: 2048
     delay: 0.5                       # seconds that each reply takes, spread over its pieces
     rules:                           # the first rule that matches and is not used up answers
@@ -71,7 +71,11 @@ Script: TypeAlias = Callable[[Request], ScriptedAnswer | Awaitable[ScriptedAnswe
 Tokenizer: TypeAlias = Callable[[str], Sequence[bytes]]
 Embedder: TypeAlias = Callable[[str], list[float]]
 
-CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {"embeddings", "think"}
+CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability)) - {
+    "embeddings",
+    "guidance",
+    "think",
+}
 """What a scripted runtime claims unless told otherwise."""
 
 LONGEST_QUOTED = 80

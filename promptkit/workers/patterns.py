@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
-from promptkit.workers.process import WorkFailed, run_in_worker
+from promptkit.workers.process import WorkFailed, run_in_worker, run_in_worker_blocking
 
 PATTERN_SECONDS: Final = 5.0
 """How long a search may take."""
+MATCH_SECONDS: Final = 1.0
+"""How long a search may take that its caller waits for."""
 MOST_CHARACTERS: Final = 10_000
 """How long a pattern may be."""
 MOST_CHECKED: Final = 1_000
@@ -56,6 +59,17 @@ async def matching_patterns(patterns: Sequence[str], text: str) -> set[str]:
     if not patterns:
         return set()
     return set(await _in_worker(" or ".join(map(_shown, patterns)), search_patterns, list(patterns), text))
+
+
+@lru_cache(maxsize=1_000)
+def pattern_matches(pattern: str, text: str) -> bool:
+    """Tell whether a pattern is found in a text, waiting for a worker process. Raises PatternFailed."""
+    try:
+        return bool(run_in_worker_blocking(search_patterns, [pattern], text, seconds=MATCH_SECONDS))
+    except ValueError as error:
+        raise PatternFailed(str(error)) from None
+    except WorkFailed as failed:
+        raise PatternFailed(f"the search for {_shown(pattern)} {failed}") from None
 
 
 async def _in_worker(sought: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -42,7 +42,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"json": []}, "JSON Schema"),
     ({"json": {"type": "objekt"}}, "did you mean `object`"),
     ({"json": {"propertys": {}}}, "did you mean `properties`"),
-    ({"json": {"properties": {"a": {"pattern": "x"}}}}, "json.a: the keyword `pattern`"),
+    ({"json": {"properties": {"a": {"patternProperties": {}}}}}, "json.a: the keyword `patternProperties`"),
     ({"json": {"properties": {"name": {}}, "required": ["nam"]}}, "did you mean `name`"),
     ({"json": {"$ref": "#/$defs/nod", "$defs": {"node": {}}}}, "nothing at `#/$defs/nod`"),
     ({"json": {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}}}, "refers to itself"),

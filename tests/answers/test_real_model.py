@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from promptkit.answers.build import build_answer_type
 from promptkit.answers.decide import constrain, score_answer
+from promptkit.answers.text_formats import FORMATS
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.embedded import Embedded
@@ -31,8 +33,40 @@ async def test_the_model_takes_each_grammar_and_keeps_to_it(embedded: Embedded, 
     reply = await asker.ask(request)
     assert reply.text.startswith(" ") or request.grammar is None
     if reply.finish == "stop":
+        value = answer.parse(reply.text)
+        if (request.grammar or "").startswith("%llguidance"):
+            assert reply.text == f" {answer.write(value)}"
+        else:
+            assert request.grammar is None or Gbnf.read(request.grammar).admits(reply.text)
+
+
+GUIDED: list[dict[str, Any]] = [
+    {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{2}$"},
+    {"type": "string", "pattern": r"^(\d\w|[^a-z]\/)\.[\w.+-]{1,3}$"},
+    {"type": "string", "pattern": "[0-9]{2}", "maxLength": 6},
+    *({"type": "string", "format": name} for name in FORMATS if name not in ("email", "hostname")),
+    {"type": "string", "format": "email", "maxLength": 12},
+    {"type": "string", "format": "hostname", "maxLength": 12},
+    {"properties": {"day": {"format": "date"}, "why": {"maxLength": 4}}, "required": ["day", "why"]},
+    {"oneOf": [{"type": "null"}, {"type": "integer", "minimum": 1, "maximum": 9}]},
+    {"allOf": [{"type": "integer", "minimum": 2**53 - 3}, {"maximum": 2**53}]},
+    {"type": "number", "minimum": 1e-9, "maximum": 1e-9},
+]
+"""Schemas that a 135M model would not keep to by itself."""
+
+
+@pytest.mark.parametrize("schema", GUIDED, ids=[json.dumps(schema) for schema in GUIDED])
+async def test_the_model_keeps_to_each_keyword_that_a_schema_may_have(
+    embedded: Embedded, schema: dict[str, Any]
+) -> None:
+    answer, client = build_answer_type({"json": schema}), Client(embedded)
+    request, _ = constrain(replace(REQUEST, max_tokens=60), answer, (await client.model()).capabilities, " ")
+    reply = await client.ask(request)
+    assert reply.text[1:2] in '"{123456789n0'
+    if reply.finish == "stop":
         answer.parse(reply.text)
-        assert request.grammar is None or Gbnf.read(request.grammar).admits(reply.text)
+    else:
+        assert "minimum" in schema or "time" in schema["format"]  # the decimals of a number may go on
 
 
 async def test_the_score_of_a_label_is_the_sum_over_its_own_tokens(embedded: Embedded) -> None:

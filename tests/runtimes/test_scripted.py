@@ -191,7 +191,7 @@ async def test_a_python_file_that_is_wrong_is_an_error_of_input(tmp_path: Path, 
 
 @pytest.mark.parametrize("wrong", ["seconds=float('inf')", "tokens_in=-5", "finish='error'"])
 async def test_a_reply_of_a_function_whose_values_cannot_be_true_is_refused(tmp_path: Path, wrong: str) -> None:
-    code = f"from promptkit.runtimes import Reply\ndef answer(request):\n    return Reply(text='a', {wrong})\n"
+    code = f"from promptkit.runtimes.base import Reply\ndef answer(request):\n    return Reply(text='a', {wrong})\n"
     (tmp_path / "fake.py").write_text(code)
     runtime = await open_runtime("scripted:fake.py:answer", base=tmp_path)
     with pytest.raises(BadReply, match="whose values cannot be true"):

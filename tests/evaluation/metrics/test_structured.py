@@ -102,7 +102,7 @@ def test_a_schema_may_be_in_a_file_beside_the_suite(tmp_path: Path) -> None:
         ({"file": "../outside.json"}, "leaves the project"),
         ({"file": "list.json"}, "is a mapping"),
         ({"schema": {"type": "strnig"}}, "did you mean `string`"),
-        ({"schema": {"oneOf": []}}, "`oneOf` is not supported"),
+        ({"schema": {"oneOf": []}}, "`oneOf` must be a list that is not empty"),
     ],
 )
 def test_a_schema_that_cannot_be_used_is_refused(tmp_path: Path, parameters: Any, told_of: str) -> None:

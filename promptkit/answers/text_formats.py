@@ -1,0 +1,110 @@
+"""`format` and `pattern` of JSON Schema: those that can be enforced, and the check of a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import date
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from promptkit.workers.patterns import PatternFailed, pattern_fault, pattern_matches
+
+_TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
+_DATE = r"\d{4}-\d\d-\d\d"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+
+
+def _is_full(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern, re.ASCII)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+def _is_date(text: str) -> bool:
+    with suppress(ValueError):
+        return bool(re.fullmatch(_DATE, text, re.ASCII)) and date.fromisoformat(text) is not None
+    return False
+
+
+def _is_made_by(make: Callable[[str], object]) -> Callable[[str], bool]:
+    def is_made(text: str) -> bool:
+        with suppress(ValueError):
+            return make(text) is not None
+        return False
+
+    return is_made
+
+
+FORMATS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
+    "date": ("a date such as 2026-12-31", _is_date),
+    "time": ("a time such as 13:05:00Z", _is_full(_TIME)),
+    "date-time": (
+        "a date and time such as 2026-12-31T13:05:00Z",
+        lambda text: _is_date(text[:10]) and _is_full(f"[Tt]{_TIME}")(text[10:]),
+    ),
+    "uuid": ("a UUID", _is_full(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")),
+    "ipv4": ("an IPv4 address", _is_made_by(IPv4Address)),
+    "ipv6": ("an IPv6 address", _is_made_by(IPv6Address)),
+    "email": ("an e-mail address", _is_full(r"[^@\s]+@[^@\s]+")),
+    "hostname": ("a host name", _is_full(rf"{_LABEL}(?:\.{_LABEL})*")),
+}
+"""The values of `format` that are enforced: the words for a message, and the check of a text."""
+
+# Regular expressions that Python and llguidance read alike: no look-around, back-reference, flag or lazy repeat.
+_CLASS_ITEM = r"(?:[^\\\[\]^&~-]|\\[dDwWsSnrtfv\\.^$|?*+()\[\]{}/&~-])"
+_TOKEN = re.compile(
+    r"[^\\^$.|?*+()\[\]{}]|\.|\\[dDwWsSnrtfv\\.^$|?*+()\[\]{}/-]"
+    rf"|\[\^?-?{_CLASS_ITEM}(?:-?{_CLASS_ITEM})*-?\]|\((?:\?:|(?!\?))|\)|\||(?:[*+?]|\{{\d+(?:,\d*)?\}})(?![*+?{{])"
+)
+
+
+def has_enforced_format(schema: Mapping[str, Any]) -> bool:
+    """Tell whether the schema's `format` is enforced, and not only an annotation."""
+    return isinstance(schema.get("format"), str) and schema["format"] in FORMATS
+
+
+def text_fault(text: str, schema: Mapping[str, Any]) -> str | None:
+    """Return how a text fails the `format` and `pattern` of a schema, None where it does not."""
+    if has_enforced_format(schema):
+        words, is_valid = FORMATS[schema["format"]]
+        if not is_valid(text):
+            return f"not {words}"
+    if "pattern" in schema:
+        try:
+            if not pattern_matches(_search_pattern(schema["pattern"]), text):
+                return f"which does not match the pattern {schema['pattern']}"
+        except PatternFailed as failed:
+            return f"whose comparison with the pattern {schema['pattern']} failed: {failed}"
+    return None
+
+
+def pattern_problem(pattern: Any) -> str | None:
+    """Return what is wrong with a pattern, None for one that Python and llguidance read alike."""
+    if fault := pattern_fault(pattern):
+        return f"is not usable: {fault}"
+    body, anchored = _without_anchors(pattern)
+    depth, at = 0, 0
+    while at < len(body):
+        token = _TOKEN.match(body, at)
+        if token is None:
+            return f"has `{body[at : at + 10]}`, which cannot be enforced; use classes, groups, `|` and greedy repeats"
+        depth += token[0].startswith("(") - (token[0] == ")")
+        if token[0] == "|" and depth == 0 and anchored:
+            return "has alternatives beside `^` or `$`: put them in parentheses"
+        at = token.end()
+    return None
+
+
+def _without_anchors(pattern: str) -> tuple[str, bool]:
+    body = pattern.removeprefix("^")
+    if body.endswith("$") and (len(body) - len(body[:-1].rstrip("\\"))) % 2:
+        body = body[:-1]
+    return body, body != pattern
+
+
+def _search_pattern(pattern: str) -> str:
+    """Return the pattern as Python searches for it: `$` stands for the very end, also before a line break."""
+    body, _ = _without_anchors(pattern)
+    start, end = "^" * pattern.startswith("^"), r"\Z" * (pattern.removeprefix("^") != body)
+    return f"{start}(?:{body}){end}"
