@@ -433,14 +433,15 @@ class _Resolver:
             merged["required"] = list(dict.fromkeys(required))
         properties = {**one.get("properties", {}), **other.get("properties", {})}
         for name in properties:
-            parts = [self._property(part, name, at) for part in (one, other)]
-            held = [part for part in parts if part is not None]
-            properties[name] = self._merged(*held, f"{at}.{name}") if len(held) == 2 else held[0]
+            first, second = self._property(one, name, at), self._property(other, name, at)
+            if first is not None and second is not None:
+                properties[name] = self._merged(first, second, f"{at}.{name}")
         if properties:
             merged["properties"] = properties
-        extra = [part["additionalProperties"] for part in (one, other) if "additionalProperties" in part]
-        if len(extra) == 2:
-            merged["additionalProperties"] = self._merged_extra(*extra, at)
+        if "additionalProperties" in one and "additionalProperties" in other:
+            merged["additionalProperties"] = self._merged_extra(
+                one["additionalProperties"], other["additionalProperties"], at
+            )
         return merged
 
     def _property(self, schema: Mapping[str, Any], name: str, at: str) -> Mapping[str, Any] | None:
