@@ -297,8 +297,33 @@ _PACKAGE = Path(__file__).parent
 _LIBRARY = str(Path(os.__file__).parent)
 
 
+def exception_text(error: BaseException, file: Path | None = None) -> str:
+    """Return `TYPE: text (FILE:LINE)` for a foreign exception; the line is the last one in `file` that it passed."""
+    text = _message_of(error)
+    line = None if file is None else _line_in(error, str(file))
+    named = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{named} ({place(file)}:{line})" if line else named
+
+
+def _message_of(error: BaseException) -> str:
+    """Return the text of a foreign exception, which may fail to be made, in one line."""
+    try:
+        text = str(error)
+    except BaseException:
+        return "its text cannot be made"
+    return " ".join(text.split())[:LONGEST_MESSAGE]
+
+
+def _line_in(error: BaseException, file: str) -> int | None:
+    """Return the last line of a file that an error came through, or that cannot be compiled."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if lines:
+        return lines[-1]
+    return error.lineno if isinstance(error, SyntaxError) and error.filename == file else None
+
+
 def _origin(error: BaseException) -> str:
-    """Return the innermost place that is in promptkit's own code or in a file of the project: `module.py:LINE`."""
+    """Return the innermost place in promptkit's own code or in a file of the project: `module.py:LINE`."""
     frames = traceback.extract_tb(error.__traceback__)
     own = (frame for frame in reversed(frames) if _is_own(frame.filename))
     frame = next(own, frames[-1] if frames else None)
@@ -314,13 +339,6 @@ def _is_own(file: str) -> bool:
     if Path(file).is_relative_to(_PACKAGE):
         return True
     return not file.startswith(("<", _LIBRARY)) and "site-packages" not in Path(file).parts
-
-
-def _message_of(error: BaseException) -> str:
-    try:
-        return " ".join(str(error).split())[:LONGEST_MESSAGE]
-    except Exception:  # an exception of the project's may fail to say what it is
-        return ""
 
 
 def _traceback_text(error: BaseException) -> str:

@@ -23,6 +23,7 @@ from promptkit.errors import (
     Interrupted,
     PromptkitError,
     UnexpectedError,
+    exception_text,
     foreign_frame,
     nearest,
 )
@@ -100,8 +101,6 @@ def main() -> None:
         frame = foreign_frame(error)
         if frame is None:
             raise
-        from promptkit.project_code.reference import exception_text
-
         told = exception_text(error, Path(frame.tb_frame.f_code.co_filename))
         fail(CodeFailed(f"Python of the project ended the process: {told}"))
 

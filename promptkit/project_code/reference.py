@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from promptkit.errors import InputError, PromptkitError, foreign_frame, nearest, place
+from promptkit.errors import InputError, PromptkitError, exception_text, foreign_frame, nearest, place
 from promptkit.project import Project
 from promptkit.project_code.source import binds, defined_names, functions_of, imports_of, is_regular, parse_source
 from promptkit.storage.files import SETTINGS_FILE, Stamp, file_stamp, read_bytes, resolved
@@ -361,17 +361,6 @@ def guarded(
         raise failure(f"{verb} {exception_text(error, file)}") from error
 
 
-def exception_text(error: BaseException, file: Path | None = None) -> str:
-    """Return `TYPE: text (FILE:LINE)` for an error of project code, whose own text may fail to be made."""
-    try:
-        text = str(error)
-    except BaseException:
-        text = "its text cannot be made"
-    line = _line_in(error, file)
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{told} ({place(file)}:{line})" if line else told
-
-
 def _raised_by_project(error: BaseException) -> bool:
     """Tell what the code raised from what reaches it from outside: ctrl-C, cancelling, closing, a closed pipe."""
     if isinstance(error, Exception):
@@ -403,16 +392,3 @@ def _is_from_raise(error: BaseException) -> bool:
     if last is None:
         return False
     return dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
-
-
-def _line_in(error: BaseException, file: Path | None) -> int | None:
-    """Return the last line in a file that an error came through, or that cannot be compiled."""
-    if file is None:
-        return None
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(file) else None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(file):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
