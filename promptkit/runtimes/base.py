@@ -6,9 +6,12 @@ Adapters inherit `Runtime` and share no more than what stands here.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
+
+from promptkit.errors import Unsupported
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length"]
@@ -119,23 +122,31 @@ class Model:
     obeys_control_tokens: bool = False
 
 
-class Runtime(Protocol):
-    """An adapter. All methods may be called concurrently; none retries, caches or limits (`Client` does)."""
+class Runtime(ABC):
+    """An adapter to one model. All methods may be called concurrently; none retries, caches or limits: `Client` does.
 
+    Every runtime describes its model and answers requests. The other methods belong to capabilities.
+    """
+
+    @abstractmethod
     async def model(self) -> Model:
         """Describe the model, loading or probing it once. Raises a RuntimeFailure where it is not there."""
 
+    @abstractmethod
     async def answer(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Answer one request; `on_text` gets each piece as it arrives. Cancelling stops the generation for real."""
+        """Answer one request; `on_text` gets each piece as it arrives. Cancelling must stop the generation."""
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text. Raises Unsupported without the capability `embeddings`."""
+        raise Unsupported("this model gives no embeddings", hint="use an embedding model")
 
     async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
-        """Return the text's tokens as byte pieces, or None where no tokenizer is at hand."""
+        """Return the text's tokens as byte pieces, or None without the capability `tokenize`."""
+        return None
 
     async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return the text that the messages become, or None where the runtime does not show it."""
+        """Return the text that the messages become, or None without the capability `template`."""
+        return None
 
     async def count(self, messages: Sequence[Message], begun: str = "") -> int | None:
         """Return how many tokens the messages become, or None where that is not known."""
@@ -143,7 +154,7 @@ class Runtime(Protocol):
         pieces = None if text is None else await self.tokenize(text)
         return None if pieces is None else len(pieces)
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027
         """Release the model or the connections. Safe to call twice."""
 
 

@@ -295,14 +295,6 @@ class Ollama(Runtime):
             raise BadReply(f"`{self._name}` gave {len(vectors)} vectors for {len(texts)} texts")
         return vectors
 
-    async def tokenize(self, text: str) -> tuple[bytes, ...] | None:
-        """Return None: Ollama shows no tokenizer."""
-        return None
-
-    async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
-        """Return None: Ollama does not show what messages become."""
-        return None
-
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
         await self._server.close()

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from promptkit.errors import InputError
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from promptkit.runtimes.base import Runtime
     from promptkit.runtimes.weights import DownloadProgress
 
-ReferenceKind: TypeAlias = Literal["auto", "embedded", "gguf", "hf", "ollama", "openai", "replay", "scripted"]
+ReferenceKind: TypeAlias = Literal[
+    "auto", "embedded", "gguf", "hf", "installed", "ollama", "openai", "replay", "scripted"
+]
 
 AUTO = "auto"
 EMBEDDED = "embedded/smollm2"
@@ -39,7 +41,10 @@ _SCRIPT = re.compile(r"(?P<path>.+\.(?:ya?ml|py(?=:)))(?::(?P<function>\w+))?", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReference:
-    """A reference in its parts; `name` is a model's or, for `hf`, a repository's, `path` as it was written."""
+    """A reference in its parts; `name` is a model's or, for `hf`, a repository's, `path` as it was written.
+
+    `runtime` is the word of an installed package's runtime.
+    """
 
     text: str
     kind: ReferenceKind
@@ -47,6 +52,7 @@ class ModelReference:
     path: str = ""
     url: str = ""
     function: str = ""
+    runtime: str = ""
 
     def __str__(self) -> str:
         return self.text
@@ -74,8 +80,10 @@ def parse_reference(text: str) -> ModelReference:
     found = _REFERENCE.fullmatch(text)
     kind = found["kind"] if found else ""
     if found is None or kind not in REFERENCE_FORMS or kind == AUTO:
+        if found and found["sign"] == "/" and found["rest"].strip() and _is_installed(kind):
+            return ModelReference(text=text, kind="installed", name=found["rest"], runtime=kind)
         raise InputError(f"`{text}` is no model reference", hint=_likely_meaning(text, kind))
-    for known in get_args(ReferenceKind):
+    for known in REFERENCE_FORMS:
         if known == kind and found["sign"] == REFERENCE_FORMS[known][len(known)]:
             reference = _parts(known, found["rest"], text)
             if reference is not None:
@@ -114,6 +122,10 @@ async def open_runtime(
             if named.function:
                 return load_function(path, named.function, named.text)
             return load_script(path, named.text)
+        case "installed":
+            from promptkit.runtimes.installed import open_installed
+
+            return open_installed(named.runtime, named.name)
         case "auto":
             raise InputError("`auto` names no model by itself", hint="choose one by `choose`")
     return await _embedded(named, path, progress)
@@ -133,6 +145,12 @@ async def _embedded(named: ModelReference, path: Path, progress: DownloadProgres
         here = hub_path(named.name, named.path)
         path = await asyncio.to_thread(pull_hub, named.name, named.path, progress) if here is None else here
     return Embedded(path, reference=named.text)
+
+
+def _is_installed(word: str) -> bool:
+    from promptkit.runtimes.installed import installed_runtimes
+
+    return word in installed_runtimes()
 
 
 def _parts(kind: ReferenceKind, rest: str, text: str) -> ModelReference | None:

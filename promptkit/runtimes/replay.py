@@ -197,9 +197,6 @@ class Replay(Runtime):
         entry = self._find("template", _templated(messages, begun))
         return None if entry is None else self._decode(entry, str)
 
-    async def close(self) -> None:
-        """Nothing to release."""
-
     def _find(self, kind: str, question: object) -> RecordingEntry | None:
         return self._entries.get(RecordingEntry(self._of, kind, question, None).key)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from math import inf
 from sys import float_info
 from typing import Any, Literal
@@ -336,6 +337,12 @@ def checked_reply(
         seconds=number_between(seconds, 0, MOST_SECONDS),
         cached=cached,
     )
+
+
+def checked_foreign_reply(reply: Reply, reference: str) -> Reply:
+    """Return a reply that code other than promptkit's made. Raises BadReply where a value in it cannot be true."""
+    with protocol_errors(f"{reference} returned a Reply whose values cannot be true"):
+        return checked_reply(**{field.name: getattr(reply, field.name) for field in fields(Reply)})
 
 
 def token_count(value: Any) -> int | None:

@@ -25,7 +25,7 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from inspect import isawaitable
 from itertools import chain, repeat
 from pathlib import Path
@@ -57,7 +57,7 @@ from promptkit.runtimes.base import (
     Runtime,
     Token,
 )
-from promptkit.runtimes.reply_reader import checked_reply, protocol_errors
+from promptkit.runtimes.reply_reader import checked_foreign_reply
 from promptkit.storage.files import read_text, resolved
 from promptkit.storage.models import read_model
 from promptkit.storage.yaml import load_file
@@ -180,9 +180,6 @@ class Scripted(Runtime):
     async def template(self, messages: Sequence[Message], begun: str = "") -> str | None:
         """Return the messages in a plain template, or None without the capability `template`."""
         return _templated(messages, begun) if "template" in self._model.capabilities else None
-
-    async def close(self) -> None:
-        """Nothing to release."""
 
     def _obey(self, request: Request, text: str) -> Reply:
         """Make a reply of a text, cut as the request says."""
@@ -385,8 +382,7 @@ def _guarded_script(code: CodeReference, reference: str) -> Callable[[Request], 
             if isawaitable(answered):
                 answered = await answered
         if isinstance(answered, Reply):
-            with protocol_errors(f"{reference} returned a Reply whose values cannot be true"):
-                return checked_reply(**{each.name: getattr(answered, each.name) for each in fields(Reply)})
+            return checked_foreign_reply(answered, reference)
         if isinstance(answered, str | Exception):
             return answered
         raise ServerFailed(f"{reference} returned {type(answered).__name__}, not a str, a Reply or an Exception")

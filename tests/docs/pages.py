@@ -11,15 +11,18 @@ What an example is, its fence says:
     ```text                            nothing that can be tried
 
 The files of a page are written first, into one project; then its commands run in order. Lines of output may be left
-out by a line `…`, parts of one by `…` within it; times are not compared, nor who named the model.
+out by a line `…`, parts of one by `…` within it; times are not compared, nor who named the model. A folder of the page
+with a `pyproject.toml` is installed beside the project before its commands run.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +35,7 @@ RECORDED = "embedded/smollm2"
 FOREIGN = ("PROMPTKIT", "OLLAMA", "OPENAI", "HF_", "COLUMNS")
 """How variables begin by which a tester's own machine would decide what is printed."""
 SHOWN = {"", "console", "sh", "text"}
-LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "yaml"}
+LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "toml", "yaml"}
 
 _FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
 _TIME = re.compile(r"\b(?:\d+ min )?\d+(?:\.\d+)? m?s\b")
@@ -127,12 +130,35 @@ def write_files(page: Path, folder: Path) -> list[Example]:
     return files
 
 
+def install_packages(folder: Path) -> Path:
+    """Install the packages in a page's folder as pip does, and return where: outside of the project.
+
+    Metadata inside of a project is not trusted.
+    """
+    site = folder.with_name(f"{folder.name}-site")
+    for file in folder.glob("*/pyproject.toml"):
+        package = tomllib.loads(file.read_text("utf-8"))["project"]
+        info = site / f"{package['name']}-{package['version']}.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        metadata = f"Metadata-Version: 2.1\nName: {package['name']}\nVersion: {package['version']}\n"
+        (info / "METADATA").write_text(metadata, "utf-8")
+        groups = package["entry-points"].items()
+        lines = [line for group, named in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in named.items()))]
+        (info / "entry_points.txt").write_text("\n".join(lines), "utf-8")
+        for module in file.parent.glob("*.py"):
+            shutil.copy(module, site)
+    return site
+
+
 def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
     """Run a command in a page's project as a person at a terminal would, and return all that it prints."""
     model = settings.get("model", f"scripted:{ANYTHING}")
     if "recording" in settings:
         model = f"replay:{RECORDINGS / settings['recording']}"
-    printed = _run(command.text, folder, PROMPTKIT_MODEL=model, PROMPTKIT_CACHE=str(folder / ".cache"))
+    variables = {"PROMPTKIT_MODEL": model, "PROMPTKIT_CACHE": str(folder / ".cache")}
+    if (site := install_packages(folder)).is_dir():
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    printed = _run(command.text, folder, **variables)
     return printed.replace(model, RECORDED) if "recording" in settings else printed
 
 
