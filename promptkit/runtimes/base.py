@@ -1,6 +1,6 @@
-"""Requests, replies and models, and the protocol `Runtime` that every adapter implements.
+"""Requests, replies and models, and the class `Runtime` that every adapter extends.
 
-Adapters inherit `Runtime` and share no more than what stands here.
+Adapters share only this module.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One generated token; natural-log probabilities, as before any grammar."""
+    """One generated token. Log-probabilities are natural and from before any grammar."""
 
     piece: bytes
     logprob: float
@@ -87,8 +87,8 @@ class Token:
 class Reply:
     """The answer to one request. `text` excludes the begun turn and a reasoning model's `thoughts`.
 
-    `tokens_in` and `tokens_out` are counts by the runtime (None where it gives none); `tokens_thought` is the part
-    of `tokens_out` spent on thoughts. `seconds` is the time the runtime took; a cached reply keeps its own.
+    `tokens_in` and `tokens_out` are the runtime's own counts, or None; `tokens_thought` is the part of `tokens_out`
+    that thoughts took. `seconds` is the time that the runtime took; a cached reply keeps its own.
     """
 
     text: str
@@ -104,12 +104,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What will answer: the reference that pins it, and what it can do.
+    """A model: its reference, its digest and its capabilities.
 
-    `digest` changes whenever the same request could be answered otherwise (weights, template, server version where
-    known); it enters every request key. `context` is the window in tokens, `size` bytes of weights, `parallel` how
-    many requests are worth having in flight. `notes` are things a person should know, one line each. A runtime that
-    `obeys_control_tokens` takes one that is written out in a message (`<|im_end|>`) for a control token.
+    `digest` changes whenever the model could answer the same request differently (weights, template, server version
+    where known); it is part of every cache key. `context` is the window in tokens, `size` bytes of weights, `parallel`
+    how many requests are worth having in flight. `notes` are lines for a person. A model that `obeys_control_tokens`
+    takes `<|im_end|>` written out in a message for a control token.
     """
 
     reference: str
@@ -159,7 +159,7 @@ class Runtime(ABC):
 
 
 def sample_seed(request: Request) -> int | None:
-    """Return the seed of this sample: with one seed for all, every sample would be the same."""
+    """Return the seed of this sample. With one seed, all samples would be equal."""
     if request.seed is None or request.sample == "0":
         return request.seed
     digest = hashlib.sha256(f"{request.seed} {request.sample}".encode()).digest()
@@ -167,21 +167,21 @@ def sample_seed(request: Request) -> int | None:
 
 
 def resuming_listeners(on_text: OnText | None) -> Callable[[], OnText | None]:
-    """Make a listener for each attempt; a further one is silent until it has more to say than those before."""
-    said = 0
+    """Return a maker of listeners, one for each attempt. Each passes on only text beyond that of earlier attempts."""
+    shown = 0
 
     def listener() -> OnText | None:
         if on_text is None:
             return None
-        heard = 0
+        length = 0
 
-        def tell(piece: str) -> None:
-            nonlocal said, heard
-            heard += len(piece)
-            if heard > said:
-                on_text(piece[said - heard :])
-                said = heard
+        def show(piece: str) -> None:
+            nonlocal shown, length
+            length += len(piece)
+            if length > shown:
+                on_text(piece[shown - length :])
+                shown = length
 
-        return tell
+        return show
 
     return listener

@@ -26,7 +26,7 @@ async def test_the_model_is_described_by_its_own_file(embedded: Embedded, model_
     model = await embedded.model()
     assert model.reference == "embedded/smollm2"
     assert model.context == 1024
-    assert model.parallel == 4
+    assert model.parallel == 8  # one answered and one waiting in each of 4 slots
     assert model.size == model_file.stat().st_size
     assert {"chat", "complete", "continue", "system", "grammar", "schema", "logprobs"} <= model.capabilities
     assert {"sampling", "stop", "seed", "tokenize", "template"} <= model.capabilities
