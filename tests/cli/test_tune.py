@@ -185,7 +185,7 @@ def test_on_a_terminal_a_person_is_asked(here: Here, agreed: bool, monkeypatch: 
         (("--prefer", "score / unparsed"), "`--prefer score / unparsed` is no number at"),
         (("--metric", "acuracy"), "did you mean `accuracy`?"),
         (("--metric", "size"), "a search cannot aim at `size`"),
-        (("--teacher", "nobody"), "`nobody` is no model reference"),
+        (("--teacher", "nobody"), "`nobody` is not a model reference"),
         (("--teacher", "scripted:nobody.py:teach"), "nobody.py: no such file"),
         (("--html", "nowhere/page.html"), "there is no folder `nowhere`"),
         (("--suite", "modo"), "did you mean `mood`?"),

@@ -65,7 +65,7 @@ MISTAKES = [
         "unknown parameter", "    technique: {chain_of_thought: {ovr: x}}\n", "5:16", "no parameter `ovr`", "max_tokens"
     ),
     pipeline("model misspelt", "    model: olama/qwen\n", "5:12", "no model reference", "did you mean `ollama/qwen`?"),
-    pipeline("model of the pipeline", "model: gpt-4\n", "5:8", "`gpt-4` is no model reference", "ollama/gpt-4"),
+    pipeline("model of the pipeline", "model: gpt-4\n", "5:8", "`gpt-4` is not a model reference", "ollama/gpt-4"),
     pipeline("unknown layout", "    layout: xlm\n", "5:13", "unknown layout `xlm`", "did you mean `xml`?"),
     pipeline("unknown name", "    with: {mail: '{{ mial }}'}\n", "5:18", "unknown name `mial`", "`mail`"),
     pipeline("unknown name in the output", "output: '{{ aa }}'\n", "5:9", "unknown name `aa`", "did you mean `a`?"),
@@ -290,7 +290,7 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("GGUF missing", ["run", "test", "--model", "gguf:nope.gguf"], 2, "nope.gguf: no such file", ""),
     ("GGUF that is none", ["run", "test", "--model", "gguf:script.py"], 3, "it is not a GGUF file", ""),
     ("recording missing", ["run", "test", "--model", "replay:nope.jsonl"], 2, "nope.jsonl: no such file", ""),
-    ("recording that is none", ["run", "test", "--model", "replay:script.py"], 2, "no recording", "--record FILE"),
+    ("recording that is none", ["run", "test", "--model", "replay:script.py"], 2, "not a recording", "--record FILE"),
     ("script missing", ["run", "test", "--model", "scripted:scrip.yaml"], 2, "scrip.yaml: no such file", "script.py"),
     ("script without function", ["run", "test", "--model", "scripted:script.py:f"], 2, "no function `f`", "answer"),
     ("script that exits", ["run", "test", "--model", "scripted:exit.py:f"], 3, "SystemExit: 7 (exit.py:2)", ""),
@@ -383,7 +383,7 @@ def test_the_variable_that_names_no_model_is_named(project: Place, monkeypatch: 
 
     done = project.run("run", "test")
 
-    assert done.code == 2 and "PROMPTKIT_MODEL: `gpt4` is no model reference" in done.err
+    assert done.code == 2 and "PROMPTKIT_MODEL: `gpt4` is not a model reference" in done.err
 
 
 TOOLS = [

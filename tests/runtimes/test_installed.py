@@ -81,7 +81,7 @@ def test_what_no_package_has_a_word_for_is_not_a_reference(install: Install, tex
 @pytest.mark.attack("code")
 def test_metadata_in_the_project_brings_no_runtime(install: Install) -> None:
     install(ANSWER + "None", where=Path.cwd())
-    with pytest.raises(InputError, match="`mine/large` is no"):
+    with pytest.raises(InputError, match="`mine/large` is not a model reference"):
         parse_reference("mine/large")
 
 

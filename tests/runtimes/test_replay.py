@@ -127,7 +127,7 @@ async def test_a_run_that_died_while_it_began_its_recording_is_begun_again(tmp_p
 def test_a_file_that_is_something_else_is_not_written_to(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "letter.txt"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="no recording"):
+    with pytest.raises(InputError, match="not a recording"):
         Recorder(path)
     assert path.read_bytes() == content
 

@@ -40,7 +40,7 @@ async def test_what_has_no_reply_left_is_quoted_in_one_short_line_of_whole_words
     said = " ".join(f"word{number}" for number in range(99))
     with pytest.raises(RequestRefused) as refused:
         await ask(Scripted([]), f"Sort the mail.\n{said}\nSentiment")
-    quote = refused.value.message.partition("it was asked: ")[2]
+    quote = refused.value.message.partition("the request was: ")[2]
     assert len(quote) <= 80 and quote.startswith("…word") and quote.endswith(" word98 Sentiment")
     assert set(quote[1:].split()) <= {*said.split(), "Sentiment"}
 
