@@ -89,16 +89,16 @@ class JsonSchema:
         return self.definitions.get(name) if str(reference).startswith("#/$defs/") else None
 
     def fault(self, value: Any, schema: Mapping[str, Any] | None = None, at: str = "the JSON") -> str | None:
-        """Return what is wrong with a value, None where it fits."""
+        """Return the problem of a value, None where it fits the schema."""
         schema = self.root if schema is None else schema
         if "$ref" in schema:
             return self.fault(value, self.target(schema["$ref"]), at)
         if "anyOf" in schema:
             faults = [self.fault(value, option, at) for option in schema["anyOf"]]
             return None if None in faults else f"{at} fits none of the allowed forms: {faults[0]}"
-        for key, wanted in (("const", [schema.get("const")]), ("enum", schema.get("enum"))):
-            if key in schema and hashable(value) not in [hashable(item) for item in wanted or []]:
-                return f"{at} is {quoted(str(value))}, not {' or '.join(quoted(str(item)) for item in wanted or [])}"
+        for key, allowed in (("const", [schema.get("const")]), ("enum", schema.get("enum"))):
+            if key in schema and hashable(value) not in [hashable(item) for item in allowed or []]:
+                return f"{at} is {quoted(str(value))}, not {' or '.join(quoted(str(item)) for item in allowed or [])}"
         kinds = allowed_types(schema)
         kind = next((kind for kind in kinds if _is_of(value, kind)), None)
         if kind is None:
@@ -198,10 +198,10 @@ class JsonSchema:
                     yield from self._faults(inner, f"{at}.{key}.{number}", depth + 1)
 
     def _type_faults(self, schema: Mapping[str, Any], at: str) -> Iterator[str]:
-        own = {key for key in schema if key not in _ANNOTATIONS and key != "$defs"}
+        keywords = {key for key in schema if key not in _ANNOTATIONS and key != "$defs"}
         for key in _ALONE:
-            if key in own and own != {key}:
-                yield f"{at}: `{key}` stands alone, without {', '.join(sorted(own - {key}))}"
+            if key in keywords and keywords != {key}:
+                yield f"{at}: `{key}` stands alone, without {', '.join(sorted(keywords - {key}))}"
         for unknown in [name for name in allowed_types(schema) if name not in _TYPES]:
             hint = nearest(str(unknown), _TYPES)
             yield f"{at}: no type `{unknown}`" + (f"; {hint}" if hint else "")
@@ -246,7 +246,7 @@ def allowed_types(schema: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def additional_schema(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the schema of the keys that an object names not, None where there can be none."""
+    """Return the schema of an object's further keys, None where it may have none."""
     others = schema.get("additionalProperties", "properties" not in schema)
     if isinstance(others, bool):
         return {} if others else None

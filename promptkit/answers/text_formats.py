@@ -80,7 +80,7 @@ def text_fault(text: str, schema: Mapping[str, Any]) -> str | None:
 
 
 def pattern_problem(pattern: Any) -> str | None:
-    """Return what is wrong with a pattern, None for one that Python and llguidance read alike."""
+    """Return the problem of a pattern, None for one that Python and llguidance read alike."""
     if fault := pattern_fault(pattern):
         return f"is not usable: {fault}"
     body, anchored = _without_anchors(pattern)
@@ -104,7 +104,7 @@ def _without_anchors(pattern: str) -> tuple[str, bool]:
 
 
 def _search_pattern(pattern: str) -> str:
-    """Return the pattern as Python searches for it: `$` stands for the very end, also before a line break."""
+    """Return the pattern for a search by Python, whose own `$` also matches before a last line break."""
     body, _ = _without_anchors(pattern)
     start, end = "^" * pattern.startswith("^"), r"\Z" * (pattern.removeprefix("^") != body)
     return f"{start}(?:{body}){end}"

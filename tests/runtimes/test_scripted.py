@@ -147,7 +147,7 @@ WRONG = [
     ("repliez: [a]", 1, "repliez"),
     ("rules:\n  - {contains: a}", 2, "one of `reply` and `replies`"),
     ("rules:\n  - {reply: a}", 2, "one of `contains` and `match`"),
-    ("rules:\n  - {match: '(', reply: a}", 2, "is no regular expression"),
+    ("rules:\n  - {match: '(', reply: a}", 2, "is not a regular expression"),
     ("capabilities: [chat, fly]", 1, "fly"),
     ("- {txt: a}", 1, "txt"),
 ]

@@ -133,10 +133,10 @@ async def test_regex_searches_or_matches_the_whole() -> None:
 
 
 def test_a_pattern_that_is_none_is_told_before_anything_is_asked() -> None:
-    with pytest.raises(InputError, match=r"`pattern`: .* is no regular expression"):
+    with pytest.raises(InputError, match=r"`pattern`: .* is not a regular expression"):
         metric("regex", {"pattern": "("})
-    assert "is no regular expression" in str(metric("regex").wrong_expected("("))
-    assert "is no regular expression" in str(metric("regex").wrong_expected(["a"]))
+    assert "is not a regular expression" in str(metric("regex").wrong_expected("("))
+    assert "is not a regular expression" in str(metric("regex").wrong_expected(["a"]))
 
 
 @pytest.mark.attack("regex")
