@@ -27,7 +27,7 @@ def open_installed(word: str, name: str) -> Runtime:
     Raises InputError for a class that is not a runtime, and for one that does not take the model's name.
     """
     entry = installed_runtimes()[word]
-    kind = load_entry_point(entry, "runtime", lambda found: check_subclass(found, Runtime))
+    kind = load_entry_point(entry, "runtime", lambda found: check_subclass(found, Runtime))  # type: ignore[type-abstract]
     reference = f"{word}/{name}"
 
     def failed(problem: str) -> InputError:
