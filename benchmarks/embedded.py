@@ -1,4 +1,4 @@
-"""The embedded runtime through an `Client`, against bare xllamacpp with the same requests in the same run.
+"""The embedded runtime through a `Client`, against bare xllamacpp with the same requests in the same run.
 
 Both sides load the same file with the same window, slots and threads, and take turns, each with fresh rows in each
 round, so that neither profits from the other's work or from a quiet moment of the machine. Two kinds of request:
