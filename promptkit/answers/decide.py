@@ -49,7 +49,7 @@ def constrain(
 ) -> tuple[Request, str | None]:
     """Return the request under the type's grammar or schema, and a notice where the runtime can enforce neither.
 
-    `lead` is the text between the begun turn and the answer (a blank after `Sentiment:`).
+    `lead` is the text between the begun turn and the answer, such as the blank after `Sentiment:`.
     """
     guidance = answer_type.guidance(lead) if "guidance" in capabilities else None
     if guidance is not None:
@@ -64,8 +64,7 @@ def constrain(
         return request, None
     return (
         request,
-        f"the model cannot be held to {' or '.join(forms)}; "
-        f"answers of the type {answer_type.name} are read as they come",
+        f"the model cannot enforce {' or '.join(forms)}; answers of the type {answer_type.name} are unconstrained",
     )
 
 

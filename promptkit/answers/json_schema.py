@@ -11,34 +11,30 @@ options: llguidance runs an overlapping `oneOf` unconstrained and reports no err
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from promptkit.answers.base import hashable, quoted
-from promptkit.answers.text_formats import has_enforced_format, pattern_problem, text_fault
+from promptkit.answers.schema_keywords import (
+    ALONE,
+    ANNOTATIONS,
+    KEYWORDS,
+    LARGEST_GUIDED,
+    MAX_DEPTH,
+    SMALLEST_GUIDED,
+    TYPES,
+    additional_schema,
+    allowed_types,
+    closed,
+    guided,
+    has_enforced_format,
+    inner_schemas,
+    mapped,
+    pattern_problem,
+    text_fault,
+)
+from promptkit.answers.schema_resolver import Resolver
 from promptkit.errors import InputError, nearest
-
-_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
-_ANNOTATIONS = frozenset(
-    {"title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated", "format"}
-)
-"""`format` is an annotation unless it is one of `text_formats.FORMATS`."""
-_KEYWORDS_OF_TYPE = {
-    "object": frozenset({"properties", "required", "additionalProperties"}),
-    "array": frozenset({"items", "minItems", "maxItems"}),
-    "string": frozenset({"minLength", "maxLength", "pattern"}),
-    "number": frozenset({"minimum", "maximum"}),
-    "integer": frozenset({"minimum", "maximum"}),
-}
-_ALONE = ("$ref", "anyOf", "oneOf")
-_KEYWORDS = frozenset({"type", "enum", "const", "$defs", "allOf", *_ALONE, *_ANNOTATIONS}).union(
-    *_KEYWORDS_OF_TYPE.values()
-)
-_BOUNDS = {"minItems": "maxItems", "minLength": "maxLength", "minimum": "maximum"}
-MAX_DEPTH = 50
-SMALLEST_GUIDED, LARGEST_GUIDED = 1e-9, 2**53
-"""Bounds of numbers beyond these make llguidance cut the number, or run unconstrained without an error."""
 
 
 class JsonSchema:
@@ -54,8 +50,9 @@ class JsonSchema:
             faults += self._faults(definition, f"json.$defs.{name}", depth=1)
         faults += () if faults else self._loops()
         if not faults:
-            resolver = _Resolver(self)
-            self.root, self.definitions = resolver.resolved()
+            resolver = Resolver(self.definitions, self.fault)
+            self.definitions = resolver.definitions
+            self.root = resolver.resolve(root)
             faults += resolver.faults
         if not faults and self.needs_guidance and not self.is_guidable:
             faults.append(
@@ -66,12 +63,12 @@ class JsonSchema:
 
     @property
     def needs_guidance(self) -> bool:
-        """Whether the schema has a keyword that GBNF cannot express: `pattern`, or an enforced `format`."""
+        """True where the schema has a keyword that GBNF cannot express: `pattern`, or an enforced `format`."""
         return any("pattern" in schema or has_enforced_format(schema) for schema in self._parts())
 
     @property
     def is_guidable(self) -> bool:
-        """Whether llguidance enforces all of the schema."""
+        """True where llguidance enforces the whole schema."""
         bounds = [abs(schema[key]) for schema in self._parts() for key in ("minimum", "maximum") if key in schema]
         return all(not bound or SMALLEST_GUIDED <= bound <= LARGEST_GUIDED for bound in bounds)
 
@@ -81,7 +78,7 @@ class JsonSchema:
         while ahead:
             schema = ahead.pop()
             yield schema
-            ahead += _inner_schemas(schema)
+            ahead += inner_schemas(schema)
 
     def target(self, reference: Any) -> Mapping[str, Any] | None:
         """Return the definition that a `$ref` names, None where there is none."""
@@ -129,11 +126,11 @@ class JsonSchema:
 
     def closed(self, schema: Any = None) -> Any:
         """Return the schema with each object's closing written out, for a runtime that enforces schemas."""
-        return _mapped(self.root if schema is None else schema, _closed)
+        return mapped(self.root if schema is None else schema, closed)
 
     def guided(self) -> Any:
         """Return the schema for llguidance: closed, each type written out, without annotations."""
-        return _mapped(self.root, _guided)
+        return mapped(self.root, guided)
 
     def _object_fault(self, value: Mapping[str, Any], schema: Mapping[str, Any], at: str) -> str | None:
         properties, others = schema.get("properties", {}), additional_schema(schema)
@@ -178,8 +175,8 @@ class JsonSchema:
             yield f"{at} is nested too deep"
             return
         for key in schema:
-            if key not in _KEYWORDS or (key == "$defs" and schema is not self.root):
-                hint = nearest(str(key), _KEYWORDS)
+            if key not in KEYWORDS or (key == "$defs" and schema is not self.root):
+                hint = nearest(str(key), KEYWORDS)
                 yield f"{at}: the keyword `{key}` is not supported" + (f"; {hint}" if hint else "")
         yield from self._type_faults(schema, at)
         yield from self._value_faults(schema, at)
@@ -198,12 +195,12 @@ class JsonSchema:
                     yield from self._faults(inner, f"{at}.{key}.{number}", depth + 1)
 
     def _type_faults(self, schema: Mapping[str, Any], at: str) -> Iterator[str]:
-        keywords = {key for key in schema if key not in _ANNOTATIONS and key != "$defs"}
-        for key in _ALONE:
+        keywords = {key for key in schema if key not in ANNOTATIONS and key != "$defs"}
+        for key in ALONE:
             if key in keywords and keywords != {key}:
                 yield f"{at}: `{key}` stands alone, without {', '.join(sorted(keywords - {key}))}"
-        for unknown in [name for name in allowed_types(schema) if name not in _TYPES]:
-            hint = nearest(str(unknown), _TYPES)
+        for unknown in [name for name in allowed_types(schema) if name not in TYPES]:
+            hint = nearest(str(unknown), TYPES)
             yield f"{at}: no type `{unknown}`" + (f"; {hint}" if hint else "")
         reference = schema.get("$ref")
         if reference is not None and self.target(reference) is None:
@@ -234,25 +231,6 @@ class JsonSchema:
             yield f"{at}: `required` must be a list of names"
 
 
-def allowed_types(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the types a schema without `anyOf` and `$ref` allows, all where it names none."""
-    given = schema.get("type")
-    if given is not None:
-        return tuple(given) if isinstance(given, list) else (given,)
-    implied = [name for name, keys in _KEYWORDS_OF_TYPE.items() if keys & schema.keys()]
-    if not implied and has_enforced_format(schema):
-        implied = ["string"]
-    return tuple(implied[:1]) if implied else tuple(name for name in _TYPES if name != "integer")
-
-
-def additional_schema(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the schema of an object's further keys, None where it may have none."""
-    others = schema.get("additionalProperties", "properties" not in schema)
-    if isinstance(others, bool):
-        return {} if others else None
-    return others  # type: ignore[no-any-return]
-
-
 def _direct(schema: Mapping[str, Any]) -> Iterator[str]:
     """Yield the references that a value of the schema follows with no object or array around it."""
     if "$ref" in schema:
@@ -260,41 +238,6 @@ def _direct(schema: Mapping[str, Any]) -> Iterator[str]:
     for key in ("anyOf", "oneOf", "allOf"):
         for option in schema.get(key, []):
             yield from _direct(option)
-
-
-def _inner_schemas(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the schemas one level inside a resolved schema, its definitions left out."""
-    yield from schema.get("properties", {}).values()
-    yield from schema.get("anyOf", ())
-    yield from (schema[key] for key in ("items", "additionalProperties") if isinstance(schema.get(key), Mapping))
-
-
-def _mapped(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """Return a copy of a resolved schema with every schema in it changed, from the inside out."""
-    if isinstance(schema, list):
-        return [_mapped(item, change) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    copy = dict(schema)
-    for key in ("items", "additionalProperties", "anyOf"):
-        if key in copy:
-            copy[key] = _mapped(copy[key], change)
-    for key in ("properties", "$defs"):
-        if key in copy:
-            copy[key] = {name: _mapped(inner, change) for name, inner in copy[key].items()}
-    return change(copy)
-
-
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    extra = {"additionalProperties": schema.get("additionalProperties", False)}
-    return schema | extra if "properties" in schema else schema
-
-
-def _guided(schema: dict[str, Any]) -> dict[str, Any]:
-    keywords = _keywords(schema)
-    kept = {key: value for key, value in _closed(schema).items() if key not in _ANNOTATIONS or key in keywords}
-    is_typed = keywords <= {"type", "enum", "const", *_ALONE}
-    return kept if is_typed or "type" in kept else {"type": list(allowed_types(kept)), **kept}
 
 
 def _is_of(value: Any, kind: str) -> bool:
@@ -329,195 +272,3 @@ def _range_text(least: Any, most: Any) -> str:
     if most is None:
         return f"at least {least}"
     return f"at most {most}" if least is None else f"from {least} to {most}"
-
-
-class _Resolver:
-    """Resolves `allOf` by merging and `oneOf` to `anyOf`. `faults` holds everything that cannot be resolved."""
-
-    def __init__(self, schema: JsonSchema) -> None:
-        self.faults: list[str] = []
-        self._schema = schema
-        self._raw = schema.definitions
-        self._definitions: dict[str, Mapping[str, Any]] = {}
-        self._exclusive: list[tuple[Sequence[Mapping[str, Any]], str]] = []
-        self._resolving: list[str] = []
-
-    def resolved(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Return the root and its definitions, resolved."""
-        for name in self._raw:
-            self._definition(name)
-        root = dict(self._resolve(self._schema.root, "json"))
-        if self._raw:
-            root["$defs"] = self._definitions
-        self._schema.definitions = self._definitions
-        for options, at in self._exclusive:
-            for (first, one), (second, other) in combinations(enumerate(options), 2):
-                if not self._are_disjoint(one, other):
-                    self.faults.append(
-                        f"{at}: a value may fit both {first} and {second} of `oneOf`: tell them apart by their types, "
-                        "or by a required property with a different `const`; or use `anyOf`"
-                    )
-        return root, self._definitions
-
-    def _definition(self, name: str) -> Mapping[str, Any]:
-        if name not in self._definitions:
-            if name in self._resolving:
-                self.faults.append(f"json.$defs.{name} refers to itself in `allOf`")
-                return {}
-            self._resolving.append(name)
-            self._definitions[name] = self._resolve(self._raw[name], f"json.$defs.{name}")
-            self._resolving.remove(name)
-        return self._definitions[name]
-
-    def _resolve(self, schema: Mapping[str, Any], at: str, *, is_part: bool = False) -> Mapping[str, Any]:
-        copy = {key: value for key, value in schema.items() if key not in ("allOf", "oneOf")}
-        if "properties" in copy:
-            copy["properties"] = {
-                name: self._resolve(inner, f"{at}.{name}") for name, inner in copy["properties"].items()
-            }
-        for key in ("items", "additionalProperties"):
-            if isinstance(copy.get(key), Mapping):
-                copy[key] = self._resolve(copy[key], f"{at}.{key}")
-        for key in ("anyOf", "oneOf"):
-            if key in schema:
-                copy["anyOf"] = [self._resolve(option, f"{at}.{key}.{n}") for n, option in enumerate(schema[key])]
-        if "oneOf" in schema:
-            self._exclusive.append((copy["anyOf"], at))
-        for number, part in enumerate(schema.get("allOf", ())):
-            copy = self._merged(copy, self._resolve(part, f"{at}.allOf.{number}", is_part=True), at)
-        if not is_part:
-            self._check_whole(copy, at)
-        return copy
-
-    def _check_whole(self, schema: Mapping[str, Any], at: str) -> None:
-        """Report names in `required` that are not properties, and bounds with nothing between them."""
-        properties = schema.get("properties", {})
-        for name in schema.get("required", ()):
-            if name not in properties:
-                hint = nearest(str(name), properties)
-                self.faults.append(
-                    f"{at}: `required` names `{name}`, which is no property" + (f"; {hint}" if hint else "")
-                )
-        for low, high in _BOUNDS.items():
-            if low in schema and high in schema and schema[low] > schema[high]:
-                self.faults.append(f"{at}: nothing lies between `{low}` {schema[low]} and `{high}` {schema[high]}")
-
-    def _merged(self, one: Mapping[str, Any], other: Mapping[str, Any], at: str) -> dict[str, Any]:
-        """Return the schema that both hold for."""
-        one, other = self._target(one), self._target(other)
-        if not _keywords(one) or not _keywords(other):
-            return dict(other if not _keywords(one) else one)
-        if "anyOf" in one or "anyOf" in other:
-            self.faults.append(f"{at}: `allOf` cannot hold alternatives (`anyOf`, `oneOf`)")
-            return {}
-        values = _values(one) or _values(other)
-        if values:
-            return {"enum": self._common(values, one, other, at)}
-        merged = {**one, **other, "type": self._common_types(one, other, at)}
-        for low, high in _BOUNDS.items():
-            for key, choose in ((low, max), (high, min)):
-                if key in one and key in other:
-                    merged[key] = choose(one[key], other[key])
-        for key in ("pattern", "format"):
-            if key in one and key in other and one[key] != other[key]:
-                self.faults.append(f"{at}: `allOf` cannot hold two values of `{key}`")
-        if "items" in one and "items" in other:
-            merged["items"] = self._merged(one["items"], other["items"], f"{at}.items")
-        return {**merged, **self._merged_object(one, other, at)}
-
-    def _merged_object(self, one: Mapping[str, Any], other: Mapping[str, Any], at: str) -> dict[str, Any]:
-        """Return the keywords of an object that both hold for."""
-        merged: dict[str, Any] = {}
-        required = [*one.get("required", ()), *other.get("required", ())]
-        if required:
-            merged["required"] = list(dict.fromkeys(required))
-        properties = {**one.get("properties", {}), **other.get("properties", {})}
-        for name in properties:
-            first, second = self._property(one, name, at), self._property(other, name, at)
-            if first is not None and second is not None:
-                properties[name] = self._merged(first, second, f"{at}.{name}")
-        if properties:
-            merged["properties"] = properties
-        if "additionalProperties" in one and "additionalProperties" in other:
-            merged["additionalProperties"] = self._merged_extra(
-                one["additionalProperties"], other["additionalProperties"], at
-            )
-        return merged
-
-    def _property(self, schema: Mapping[str, Any], name: str, at: str) -> Mapping[str, Any] | None:
-        """Return the schema that a part of `allOf` has for a property, None where it says nothing of it."""
-        if name in schema.get("properties", {}):
-            return schema["properties"][name]  # type: ignore[no-any-return]
-        extra = schema.get("additionalProperties")
-        if extra is False:
-            self.faults.append(f"{at}: `additionalProperties: false` in a part of `allOf` excludes `{name}` of another")
-        return extra if isinstance(extra, Mapping) else None
-
-    def _merged_extra(self, one: Any, other: Any, at: str) -> Any:
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            return self._merged(one, other, f"{at}.additionalProperties")
-        if one is False or other is False:
-            return False
-        return other if one is True else one
-
-    def _common(self, values: Sequence[Any], one: Mapping[str, Any], other: Mapping[str, Any], at: str) -> list[Any]:
-        self._schema.definitions = {**self._raw, **self._definitions}
-        kept = [value for value in values if not (self._schema.fault(value, one) or self._schema.fault(value, other))]
-        if not kept:
-            self.faults.append(f"{at}: no value fits all of `allOf`")
-        return kept
-
-    def _common_types(self, one: Mapping[str, Any], other: Mapping[str, Any], at: str) -> list[str]:
-        kept = _shared_types(allowed_types(one), allowed_types(other))
-        if not kept:
-            self.faults.append(f"{at}: no type fits all of `allOf`")
-        return kept
-
-    def _target(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        while "$ref" in schema:
-            schema = self._definition(str(schema["$ref"]).removeprefix("#/$defs/"))
-        return schema
-
-    def _are_disjoint(self, one: Mapping[str, Any], other: Mapping[str, Any], depth: int = 0) -> bool:
-        """Tell whether certainly no value fits both schemas."""
-        one, other = self._target(one), self._target(other)
-        if depth > 4:
-            return False
-        for first, second in ((one, other), (other, one)):
-            if "anyOf" in first:
-                return all(self._are_disjoint(option, second, depth + 1) for option in first["anyOf"])
-            if values := _values(first):
-                return all(self._schema.fault(value, second) for value in values)
-        shared = _shared_types(allowed_types(one), allowed_types(other))
-        if set(shared) <= {"number", "integer"}:
-            return not shared or _is_below(one, other) or _is_below(other, one)
-        return shared == ["object"] and self._have_distinct_property(one, other, depth)
-
-    def _have_distinct_property(self, one: Mapping[str, Any], other: Mapping[str, Any], depth: int) -> bool:
-        for first, second in ((one, other), (other, one)):
-            for name in first.get("required", ()):
-                excluding = second.get("properties", {}).get(name, additional_schema(second))
-                if excluding is None or self._are_disjoint(first["properties"][name], excluding, depth + 1):
-                    return True
-        return False
-
-
-def _keywords(schema: Mapping[str, Any]) -> set[str]:
-    """Return the keywords of a schema that are enforced."""
-    enforced = {key for key in schema if key not in _ANNOTATIONS and key != "$defs"}
-    return enforced | {"format"} if has_enforced_format(schema) else enforced
-
-
-def _values(schema: Mapping[str, Any]) -> list[Any]:
-    """Return the values that a schema lists, none where it lists none."""
-    return [schema["const"]] if "const" in schema else list(schema.get("enum", ()))
-
-
-def _shared_types(one: Sequence[str], other: Sequence[str]) -> list[str]:
-    """Return the types that both allow; an integer is a number."""
-    shared = [name for name in one if name in other or (name == "integer" and "number" in other)]
-    return shared + ["integer"] * ("integer" in other and "number" in one and "integer" not in shared)
-
-
-def _is_below(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return "maximum" in one and "minimum" in other and bool(one["maximum"] < other["minimum"])

@@ -11,9 +11,10 @@ from typing import Any
 
 from promptkit.answers.base import AnswerType, Form, Unparsed, hashable, quoted
 from promptkit.answers.gbnf import Grammar, literal
-from promptkit.answers.json_schema import JsonSchema, additional_schema, allowed_types
+from promptkit.answers.json_schema import JsonSchema
 from promptkit.answers.number import number_text
 from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
+from promptkit.answers.schema_keywords import additional_schema, allowed_types
 from promptkit.errors import InputError
 
 # Each failed start may read to the end of the reply; a reply full of them is noise.
@@ -180,14 +181,14 @@ class _GrammarWriter:
         self.definitions: dict[str, str] = {}
 
     def value(self, schema: Mapping[str, Any]) -> str:
-        """Return the expression of a value, safe to stand in a sequence."""
+        """Return the expression of a value, safe within a sequence."""
         if "$ref" in schema:
             return self._definition(schema["$ref"])
         if "anyOf" in schema:
             return self._any([self.value(option) for option in schema["anyOf"]])
         if "enum" in schema or "const" in schema:
-            wanted = [schema["const"]] if "const" in schema else schema["enum"]
-            fitting = [item for item in wanted if self.schema.fault(item, schema) is None]
+            values = [schema["const"]] if "const" in schema else schema["enum"]
+            fitting = [item for item in values if self.schema.fault(item, schema) is None]
             return self._any([literal(json_text(item)) for item in fitting])
         return self._any([self._of_type(kind, schema) for kind in allowed_types(schema)])
 
@@ -195,7 +196,7 @@ class _GrammarWriter:
         return branches[0] if len(branches) == 1 else "(" + " | ".join(branches) + ")"
 
     def _definition(self, reference: str) -> str:
-        """Return the rule of a definition; it may refer to itself."""
+        """Return the rule of a definition, which may refer to itself."""
         if reference not in self.definitions:
             name = self.grammar.reserve("definition")
             self.definitions[reference] = name
@@ -210,7 +211,7 @@ class _GrammarWriter:
         return self.definitions[""]
 
     def _inner(self, schema: Mapping[str, Any]) -> str:
-        """Return the expression of a value inside another; any JSON at all is one rule that refers to itself."""
+        """Return the expression of a value inside another. Any JSON is one rule that refers to itself."""
         return self.value(schema) if schema else self._anything()
 
     def _of_type(self, kind: str, schema: Mapping[str, Any]) -> str:
@@ -250,7 +251,8 @@ class _GrammarWriter:
             (f"{literal(json_text(name) + ': ')} {self._inner(inner)}", name in required)
             for name, inner in properties.items()
         ]
-        # Further keys come last. An optional key left out could come up among them with a value of another kind.
+        # Further keys come last, and only where all others are required: an optional key could appear among them, with
+        # a value of another kind.
         others = additional_schema(schema) if all(needed for _, needed in members) else None
         rest = {True: '"}"', False: '"}"'}
         if others is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -126,6 +127,24 @@ def test_one_of_is_told_apart_by_ranges_by_closed_objects_and_by_enums() -> None
         assert JsonSchema({"oneOf": options}).root == {"anyOf": options}
 
 
+def test_all_of_takes_recursive_definitions_where_they_need_no_merging() -> None:
+    node = {"properties": {"next": {"$ref": "#/$defs/node"}, "v": {"type": "integer"}}}
+    schema = JsonSchema({"$defs": {"node": node}, "allOf": [{"$ref": "#/$defs/node"}, {"required": ["v"]}]})
+    assert schema.fault({"v": 1, "next": {}}) is None
+    other = {"properties": {"next": {"$ref": "#/$defs/other"}}}
+    with pytest.raises(InputError, match="merges definitions that refer to themselves"):
+        JsonSchema(
+            {"$defs": {"node": node, "other": other}, "allOf": [{"$ref": "#/$defs/node"}, {"$ref": "#/$defs/other"}]}
+        )
+
+
+def test_one_of_with_very_many_options_is_refused_in_time() -> None:
+    started = time.process_time()
+    with pytest.raises(InputError, match="of `oneOf`"):
+        JsonSchema({"oneOf": [{"const": number} for number in range(2000)]})
+    assert time.process_time() - started < 5
+
+
 def test_all_of_takes_a_definition_and_adds_to_it() -> None:
     base = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
     schema = JsonSchema(
@@ -148,8 +167,8 @@ ENFORCED: list[tuple[dict[str, Any], set[Capability], str]] = [
     ({"type": "integer", "minimum": 2**60}, {"guidance", "grammar", "schema"}, "grammar"),
     (CODE, {"guidance", "grammar"}, "guidance"),
     (CODE, {"grammar", "schema"}, "schema"),
-    (CODE, {"grammar"}, "the model cannot be held to a schema"),
-    ({"type": "integer"}, {"logprobs"}, "the model cannot be held to a grammar or a schema"),
+    (CODE, {"grammar"}, "the model cannot enforce a schema"),
+    ({"type": "integer"}, {"logprobs"}, "the model cannot enforce a grammar or a schema"),
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from promptkit.answers.build import build_answer_type
 from promptkit.answers.decide import constrain, score_answer
-from promptkit.answers.text_formats import FORMATS
+from promptkit.answers.schema_keywords import FORMATS
 from promptkit.runtimes.base import Message, Request
 from promptkit.runtimes.client import Client
 from promptkit.runtimes.embedded import Embedded

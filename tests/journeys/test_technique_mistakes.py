@@ -54,7 +54,11 @@ COMMANDS: list[tuple[list[str], str, str]] = [
     (["recommend", "test", "--task", "math", "--data", "no.jsonl"], "no.jsonl: no such file", ""),
     (["recommend", "--task", "math", "--budget", "0"], "--budget", "greater than or equal to 1"),
     (["recommend", "--task", "math", "--depth", "many"], "--depth", "a valid number"),
-    (["recommend", "--task", "math", "--model", "olama/x"], "--model: `olama/x` is not a model reference", "`ollama/x`"),
+    (
+        ["recommend", "--task", "math", "--model", "olama/x"],
+        "--model: `olama/x` is not a model reference",
+        "`ollama/x`",
+    ),
 ]
 
 

@@ -1,15 +1,41 @@
-"""`format` and `pattern` of JSON Schema: those that can be enforced, and the check of a text."""
+"""The keywords of JSON Schema that can be enforced, with the enforced formats and patterns of texts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from promptkit.workers.patterns import PatternFailed, pattern_fault, pattern_matches
+
+TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+
+ANNOTATIONS = frozenset(
+    {"title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated", "format"}
+)
+"""`format` is an annotation unless it is one of FORMATS."""
+
+KEYWORDS_OF_TYPE = {
+    "object": frozenset({"properties", "required", "additionalProperties"}),
+    "array": frozenset({"items", "minItems", "maxItems"}),
+    "string": frozenset({"minLength", "maxLength", "pattern"}),
+    "number": frozenset({"minimum", "maximum"}),
+    "integer": frozenset({"minimum", "maximum"}),
+}
+
+ALONE = ("$ref", "anyOf", "oneOf")
+
+KEYWORDS = frozenset({"type", "enum", "const", "$defs", "allOf", *ALONE, *ANNOTATIONS}).union(
+    *KEYWORDS_OF_TYPE.values()
+)
+
+MAX_DEPTH = 50
+"""The deepest nesting of schemas."""
+SMALLEST_GUIDED, LARGEST_GUIDED = 1e-9, 2**53
+"""Bounds of numbers beyond these make llguidance cut the number, or run unconstrained without an error."""
 
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
 _DATE = r"\d{4}-\d\d-\d\d"
@@ -108,3 +134,63 @@ def _search_pattern(pattern: str) -> str:
     body, _ = _without_anchors(pattern)
     start, end = "^" * pattern.startswith("^"), r"\Z" * (pattern.removeprefix("^") != body)
     return f"{start}(?:{body}){end}"
+
+
+def allowed_types(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the types a schema without `anyOf` and `$ref` allows, all where it names none."""
+    given = schema.get("type")
+    if given is not None:
+        return tuple(given) if isinstance(given, list) else (given,)
+    implied = [name for name, keys in KEYWORDS_OF_TYPE.items() if keys & schema.keys()]
+    if not implied and has_enforced_format(schema):
+        implied = ["string"]
+    return tuple(implied[:1]) if implied else tuple(name for name in TYPES if name != "integer")
+
+
+def additional_schema(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the schema of an object's further keys, None where it may have none."""
+    others = schema.get("additionalProperties", "properties" not in schema)
+    if isinstance(others, bool):
+        return {} if others else None
+    return others  # type: ignore[no-any-return]
+
+
+def enforced_keywords(schema: Mapping[str, Any]) -> set[str]:
+    """Return the keywords of a schema that are enforced."""
+    enforced = {key for key in schema if key not in ANNOTATIONS and key != "$defs"}
+    return enforced | {"format"} if has_enforced_format(schema) else enforced
+
+
+def inner_schemas(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the schemas one level inside a resolved schema, its definitions left out."""
+    yield from schema.get("properties", {}).values()
+    yield from schema.get("anyOf", ())
+    yield from (schema[key] for key in ("items", "additionalProperties") if isinstance(schema.get(key), Mapping))
+
+
+def mapped(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Return a copy of a resolved schema with every schema in it changed, from the inside out."""
+    if isinstance(schema, list):
+        return [mapped(item, change) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy = dict(schema)
+    for key in ("items", "additionalProperties", "anyOf"):
+        if key in copy:
+            copy[key] = mapped(copy[key], change)
+    for key in ("properties", "$defs"):
+        if key in copy:
+            copy[key] = {name: mapped(inner, change) for name, inner in copy[key].items()}
+    return change(copy)
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    extra = {"additionalProperties": schema.get("additionalProperties", False)}
+    return schema | extra if "properties" in schema else schema
+
+
+def guided(schema: dict[str, Any]) -> dict[str, Any]:
+    keywords = enforced_keywords(schema)
+    kept = {key: value for key, value in closed(schema).items() if key not in ANNOTATIONS or key in keywords}
+    is_typed = keywords <= {"type", "enum", "const", *ALONE}
+    return kept if is_typed or "type" in kept else {"type": list(allowed_types(kept)), **kept}
