@@ -17,8 +17,8 @@ BOUNDS = {"minItems": "maxItems", "minLength": "maxLength", "minimum": "maximum"
 class Resolver:
     """Resolves one schema. `faults` holds everything that cannot be resolved.
 
-    `definitions` are the schema's definitions, which are resolved in place. `fault` returns the problem of a value under
-    a resolved schema, None where it fits; it must look up references in `definitions`.
+    `definitions` are the schema's definitions; each is replaced by its resolved form. `fault` returns the problem of a
+    value under a resolved schema, None where it fits, and looks up references in `definitions`.
     """
 
     def __init__(self, definitions: Mapping[str, Any], fault: Callable[[Any, Mapping[str, Any]], str | None]) -> None:
