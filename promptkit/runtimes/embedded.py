@@ -211,8 +211,11 @@ class _Collector:
         self.reader.add_tokens(_listed_tokens(chunk))
 
     def reply(self, seconds: float) -> Reply:
+        """Return the whole answer; `seconds` is its time where llama.cpp gives none."""
         self._show(self.reader.end_text())
         timings = self._timings
+        if timings:  # without the wait in llama.cpp's queue
+            seconds = (timings["prompt_ms"] + timings["predicted_ms"]) / 1000
         return self.reader.reply(
             tokens_in=timings["cache_n"] + timings["prompt_n"] if timings else None,
             tokens_out=timings.get("predicted_n"),

@@ -165,6 +165,12 @@ async def test_the_event_loop_is_free_while_the_model_works(embedded: Embedded) 
     assert turns > 10
 
 
+async def test_the_time_of_an_answer_leaves_out_the_wait_for_a_slot(embedded: Embedded) -> None:
+    started = time.perf_counter()
+    replies = await asyncio.gather(*(embedded.answer(chat(f"Count to {n}0.", max_tokens=12)) for n in range(8)))
+    assert 0 < max(reply.seconds for reply in replies) < time.perf_counter() - started
+
+
 async def test_cancelling_frees_the_slots_at_once(embedded: Embedded) -> None:
     pieces: list[str] = []
     running = [
