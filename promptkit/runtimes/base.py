@@ -33,6 +33,8 @@ Capability = Literal[
     "think",       # a reasoning model whose thoughts can be switched
 ]  # fmt: skip
 OnText = Callable[[str], None]
+DownloadProgress = Callable[[str, int, int | None], None]
+"""Called with the name of the download, the bytes done and the total bytes (None where unknown)."""
 
 
 @dataclass(frozen=True, slots=True)

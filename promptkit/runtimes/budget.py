@@ -10,12 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from promptkit.errors import BudgetSpent
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.base import Reply
+from promptkit.runtimes.base import Reply
 
 BudgetKind = Literal["calls", "tokens", "minutes"]
 

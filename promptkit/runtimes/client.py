@@ -9,16 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from promptkit.errors import DeadlinePassed, RuntimeFailure, ServerBusy, Unsupported
 from promptkit.runtimes.base import Capability, Message, Model, OnText, Reply, Request, Runtime, resuming_listeners
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.control_tokens import without_control_tokens
+from promptkit.runtimes.replay import Recorder
 from promptkit.runtimes.serialization import reply_from, reply_record, request_key
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.replay import Recorder
 
 T = TypeVar("T")
 

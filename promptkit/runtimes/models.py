@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from promptkit.errors import InputError
+from promptkit.runtimes.base import Capability, DownloadProgress, Runtime
 from promptkit.runtimes.budget import Budget
 from promptkit.runtimes.client import DEADLINE, Cache, Client
 from promptkit.runtimes.references import AUTO, EMBEDDED, REFERENCE_FORMS, open_runtime, parse_reference
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from promptkit.runtimes.base import Capability, Runtime
-    from promptkit.runtimes.replay import Recorder
-    from promptkit.runtimes.weights import DownloadProgress
+from promptkit.runtimes.replay import Recorder
 
 MODEL_OPTION = "--model"
 MODEL_VARIABLE = "PROMPTKIT_MODEL"

@@ -14,10 +14,9 @@ from typing import Any
 
 from promptkit.errors import BadReply, ContextOverflow, ModelMissing, PromptkitError, ServerFailed, Unsupported
 from promptkit.runtimes.api_keys import api_key_from_environment
-from promptkit.runtimes.base import Capability
+from promptkit.runtimes.base import Capability, DownloadProgress
 from promptkit.runtimes.http import Server, error_text
 from promptkit.runtimes.reply_reader import protocol_errors, token_count
-from promptkit.runtimes.weights import DownloadProgress
 
 DESCRIBE_SECONDS = 10.0
 MOST_DESCRIBED = 200

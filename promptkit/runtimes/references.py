@@ -7,14 +7,11 @@ import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from promptkit.errors import InputError
-
-if TYPE_CHECKING:
-    from promptkit.runtimes.base import Runtime
-    from promptkit.runtimes.weights import DownloadProgress
+from promptkit.runtimes.base import DownloadProgress, Runtime
 
 ReferenceKind: TypeAlias = Literal[
     "auto", "embedded", "gguf", "hf", "installed", "ollama", "openai", "replay", "scripted"

@@ -29,7 +29,7 @@ from dataclasses import replace
 from inspect import isawaitable
 from itertools import chain, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self, TypeAlias, get_args
+from typing import Annotated, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, TypeAdapter, model_validator
 
@@ -60,11 +60,8 @@ from promptkit.runtimes.base import (
 from promptkit.runtimes.reply_reader import checked_foreign_reply
 from promptkit.storage.files import read_text, resolved
 from promptkit.storage.models import read_model
-from promptkit.storage.yaml import load_file
+from promptkit.storage.yaml import Document, load_file
 from promptkit.workers.patterns import PatternFailed, matching_patterns, pattern_fault
-
-if TYPE_CHECKING:
-    from promptkit.storage.yaml import Document
 
 ScriptedAnswer: TypeAlias = str | Reply | Exception
 Script: TypeAlias = Callable[[Request], ScriptedAnswer | Awaitable[ScriptedAnswer]]

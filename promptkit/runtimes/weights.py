@@ -32,10 +32,8 @@ from promptkit.errors import (
 )
 from promptkit.project import cache_folder
 from promptkit.runtimes.api_keys import Redactor
+from promptkit.runtimes.base import DownloadProgress
 from promptkit.storage.files import check_writable, make_folder, open_to_append, read_uncached, write_atomic
-
-DownloadProgress = Callable[[str, int, int | None], None]
-"""Called with the name of the download, the bytes done and the total bytes (None where unknown)."""
 
 OWN_FILE_HINT = "a file of your own works too: --model gguf:PATH"
 
