@@ -164,7 +164,10 @@ def test_a_pattern_that_never_comes_to_an_end_is_a_fault_of_the_value(monkeypatc
 ENFORCED: list[tuple[dict[str, Any], set[Capability], str]] = [
     ({"type": "integer"}, {"guidance", "grammar", "schema"}, "guidance"),
     ({"type": "integer"}, {"grammar", "schema"}, "grammar"),
-    ({"type": "integer", "minimum": 2**60}, {"guidance", "grammar", "schema"}, "grammar"),
+    ({"type": "integer", "minimum": 2**53}, {"guidance", "grammar", "schema"}, "guidance"),
+    ({"type": "integer", "minimum": 2**53 + 1}, {"guidance", "grammar", "schema"}, "grammar"),
+    ({"type": "number", "minimum": 0, "maximum": 1e-9}, {"guidance", "grammar", "schema"}, "guidance"),
+    ({"type": "number", "minimum": 0, "maximum": 9e-10}, {"guidance", "grammar", "schema"}, "grammar"),
     (CODE, {"guidance", "grammar"}, "guidance"),
     (CODE, {"grammar", "schema"}, "schema"),
     (CODE, {"grammar"}, "the model cannot enforce a schema"),

@@ -27,10 +27,10 @@ REQUEST = Request(
 
 @pytest.mark.parametrize("spec", [spec for spec, _ in KINDS], ids=IDS)
 async def test_the_model_takes_each_grammar_and_keeps_to_it(embedded: Embedded, spec: Any) -> None:
-    answer, asker = build_answer_type(spec), Client(embedded)
-    request, notice = constrain(REQUEST, answer, (await asker.model()).capabilities, " ")
+    answer, client = build_answer_type(spec), Client(embedded)
+    request, notice = constrain(REQUEST, answer, (await client.model()).capabilities, " ")
     assert notice is None
-    reply = await asker.ask(request)
+    reply = await client.ask(request)
     assert reply.text.startswith(" ") or request.grammar is None
     if reply.finish == "stop":
         value = answer.parse(reply.text)
@@ -70,11 +70,11 @@ async def test_the_model_keeps_to_each_keyword_that_a_schema_may_have(
 
 
 async def test_the_score_of_a_label_is_the_sum_over_its_own_tokens(embedded: Embedded) -> None:
-    asker = Client(embedded)
-    scores = await score_answer(asker, REQUEST, build_answer_type({"label": ["positive", "negative"]}))
+    client = Client(embedded)
+    scores = await score_answer(client, REQUEST, build_answer_type({"label": ["positive", "negative"]}))
     assert (scores.value, scores.outside, scores.requests) == ("positive", (), 1)
     long = await score_answer(
-        asker, REQUEST, build_answer_type({"label": ["very positive and kind", "very positive and kinder"]})
+        client, REQUEST, build_answer_type({"label": ["very positive and kind", "very positive and kinder"]})
     )
     # The same first tokens by hand, one after the other.
     total, text = 0.0, ""
@@ -82,7 +82,7 @@ async def test_the_score_of_a_label_is_the_sum_over_its_own_tokens(embedded: Emb
         if piece in (b"Sent", b"iment", b":"):
             continue
         asked = replace(REQUEST, begun=f"Sentiment:{text}", max_tokens=1, alternatives=200)
-        token = (await asker.ask(asked)).tokens[0]
+        token = (await client.ask(asked)).tokens[0]
         shown = {each.piece: each.logprob for each in token.alternatives}
         total += shown.get(piece, min(shown.values()))
         text += piece.decode()

@@ -50,6 +50,8 @@ FAULTS: list[tuple[str, Misdeed, type[PromptkitError], bool]] = [
     ("a redirect", answers(b"", status="302 Found", Location="http://169.254.169.254/"), BadReply, False),
     ("status 0", answers(b"", status="000 Nothing"), BadReply, False),
     ("101", answers(b"", status="101 Switching Protocols"), BadReply, False),
+    ("408", answers(b"", status="408 Request Timeout"), ServerBusy, True),
+    ("425", answers(b"", status="425 Too Early"), ServerBusy, True),
     ("429", answers(b"", status="429 Too Many Requests"), ServerBusy, True),
     ("503", answers(b'{"error": "busy"}', status="503 Service Unavailable"), ServerBusy, True),
     ("401", answers(b"", status="401 Unauthorized"), AccessDenied, False),
@@ -58,6 +60,7 @@ FAULTS: list[tuple[str, Misdeed, type[PromptkitError], bool]] = [
     ("404", answers(b"", status="404 Not Found"), RequestRefused, False),
     ("500", answers(b"", status="500 Internal Server Error"), ServerFailed, False),
     ("502", answers(b"", status="502 Bad Gateway"), ServerFailed, True),
+    ("504", answers(b"", status="504 Gateway Timeout"), ServerFailed, True),
 ]
 NOT_JSON = {"HTML", "nothing", "bad UTF-8", "NaN", "Infinity", "a number of 5,000 digits", "nested 100,000 deep"}
 IN_STREAMS = [row for row in FAULTS if row[0] not in NOT_JSON | {"drips"}]
@@ -260,3 +263,14 @@ def test_only_an_unreachable_server_gets_the_hint_how_to_reach_it() -> None:
 def test_an_address_that_a_parser_would_mend_is_refused(url: str) -> None:
     with pytest.raises(InputError):
         Server(url)
+
+
+@pytest.mark.parametrize(("size", "is_refused"), [(2**16, False), (2**16 + 1, True)])
+async def test_comments_without_an_answer_are_read_up_to_64_kilobytes(size: int, is_refused: bool) -> None:
+    comments = b":" + b"x" * (size - 2) + b"\n"
+    async with faulty(answers(comments + b"{}")) as faults, connected(faults.url) as server:
+        if is_refused:
+            with pytest.raises(BadReply, match="sends comments and no answer"):
+                await streamed(server)
+        else:
+            assert await streamed(server) == [b"{}"]

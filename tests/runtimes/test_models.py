@@ -116,9 +116,9 @@ async def test_the_option_stands_for_what_steps_name_too(scripts: Path) -> None:
 async def test_a_model_that_is_kept_apart_answers_though_the_command_line_names_another(scripts: Path) -> None:
     apart = ["scripted:other.yaml"]
     async with Models("scripted:one.yaml", why="--model", base=scripts, apart=apart) as models:
-        asker = await models.get("scripted:other.yaml")
+        client = await models.get("scripted:other.yaml")
 
-        assert (await asker.ask(HELLO)).text == "from other"
+        assert (await client.ask(HELLO)).text == "from other"
         assert (await (await models.get(None)).ask(HELLO)).text == "from one"
         assert models.why("scripted:other.yaml") == "the step"
 
@@ -158,7 +158,7 @@ async def test_what_is_kept_does_not_hide_that_a_recording_lacks_an_answer(scrip
         await (await models.get()).ask(HELLO)
     recorder.close()
     async with Models("replay:run.jsonl", store=Known(), base=scripts) as models:
-        asker = await models.get()
-        assert (await asker.ask(HELLO)).text == "from one"
+        client = await models.get()
+        assert (await client.ask(HELLO)).text == "from one"
         with pytest.raises(NotRecorded):
-            await asker.ask(Request(messages=(Message("user", "changed"),)))
+            await client.ask(Request(messages=(Message("user", "changed"),)))

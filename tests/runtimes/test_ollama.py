@@ -595,12 +595,12 @@ async def test_500_requests_are_in_flight_at_once() -> None:
 
     with OllamaServer(FakeModel("crowd", respond=respond), parallel=500) as server:
         runtime = Ollama("crowd", host=server.url)
-        asker = Client(runtime, concurrency=500)
+        client = Client(runtime, concurrency=500)
         requests = [Request(messages=(Message("user", f"number {number}"),)) for number in range(500)]
         try:
             await runtime.model()
             async with asyncio.timeout(60):
-                replies = await asyncio.gather(*(asker.ask(request) for request in requests))
+                replies = await asyncio.gather(*(client.ask(request) for request in requests))
         finally:
             await runtime.close()
     assert [reply.text for reply in replies] == ["yes"] * 500

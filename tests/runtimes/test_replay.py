@@ -24,8 +24,8 @@ HELLO = Request(messages=(Message("user", "Name a colour.\nOne word."),), begun=
 async def record(path: Path, runtime: Scripted, *requests: Request, name: str | None = None) -> list[Reply]:
     recorder = Recorder(path)
     try:
-        asker = Client(runtime, recorder=recorder, name=name)
-        return [await asker.ask(request) for request in requests]
+        client = Client(runtime, recorder=recorder, name=name)
+        return [await client.ask(request) for request in requests]
     finally:
         recorder.close()
 
@@ -50,11 +50,11 @@ async def test_the_recorded_model_is_described_as_it_was_with_a_note(tmp_path: P
 async def test_tokens_templates_and_vectors_are_recorded_too(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     recorder = Recorder(path)
-    asker = Client(Scripted([], embedder=lambda text: [0.5, float(len(text))]), recorder=recorder)
+    client = Client(Scripted([], embedder=lambda text: [0.5, float(len(text))]), recorder=recorder)
     said = (
-        await asker.tokenize("a bc"),
-        await asker.template(HELLO.messages, "Colour:"),
-        await asker.embed(["a", "bc"]),
+        await client.tokenize("a bc"),
+        await client.template(HELLO.messages, "Colour:"),
+        await client.embed(["a", "bc"]),
     )
     recorder.close()
     replay = Client(Replay(path))
