@@ -64,7 +64,7 @@ MISTAKES = [
     pipeline(
         "unknown parameter", "    technique: {chain_of_thought: {ovr: x}}\n", "5:16", "no parameter `ovr`", "max_tokens"
     ),
-    pipeline("model misspelt", "    model: olama/qwen\n", "5:12", "no model reference", "did you mean `ollama/qwen`?"),
+    pipeline("model misspelt", "    model: olama/qwen\n", "5:12", "not a model reference", "did you mean `ollama/qwen`?"),
     pipeline("model of the pipeline", "model: gpt-4\n", "5:8", "`gpt-4` is not a model reference", "ollama/gpt-4"),
     pipeline("unknown layout", "    layout: xlm\n", "5:13", "unknown layout `xlm`", "did you mean `xml`?"),
     pipeline("unknown name", "    with: {mail: '{{ mial }}'}\n", "5:18", "unknown name `mial`", "`mail`"),
@@ -197,7 +197,7 @@ MISTAKES = [
     whole("a loop over a text", LOOP.replace("type: list", "type: text"), "3:17", "needs a list", "type: list"),
     whole("no steps", "steps: {}\n", "1:8", "`steps`: must not be empty"),
     Mistake("settings: unknown key", "promptkit.yaml", "modle: x\n", "1:1", "unknown key `modle`", "`model`"),
-    Mistake("settings: model", "promptkit.yaml", "model: olama/x\n", "1:8", "no model reference", "`ollama/x`"),
+    Mistake("settings: model", "promptkit.yaml", "model: olama/x\n", "1:8", "not a model reference", "`ollama/x`"),
 ]
 
 
@@ -318,7 +318,7 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("try: unknown input", ["try", "test", "mial=x"], 2, "no input `mial`", "`mail`"),
     ("init where there is a project", ["init", "."], 2, "there already", "nothing was written"),
     ("init in a file", ["init", "script.py"], 2, "no project can be made here", ""),
-    ("models: no reference", ["models", "show", "olama/x"], 2, "no model reference", "`ollama/x`"),
+    ("models: no reference", ["models", "show", "olama/x"], 2, "not a model reference", "`ollama/x`"),
 ]
 
 
