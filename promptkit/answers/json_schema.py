@@ -227,7 +227,7 @@ class JsonSchema:
             yield f"{at}: `properties` must be a mapping"
             return
         required = schema.get("required", [])
-        if not isinstance(required, list):
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             yield f"{at}: `required` must be a list of names"
 
 

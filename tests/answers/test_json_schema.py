@@ -87,6 +87,7 @@ REFUSED = [
     ({"pattern": "("}, "is not usable"),
     ({"pattern": 7}, "is not usable"),
     ({"format": []}, "`format` must be a text"),
+    ({"properties": {}, "required": [[]]}, "`required` must be a list of names"),
     ({"pattern": "a", "properties": {"x": {"minimum": 1e300}}}, "beyond 2 to the power of 53"),
     ({"minimum": 3, "maximum": 2}, "nothing lies between `minimum` 3 and `maximum` 2"),
     ({"allOf": [{"type": "string"}, {"type": "integer"}]}, "no type fits all of `allOf`"),
