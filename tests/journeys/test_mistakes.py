@@ -64,7 +64,9 @@ MISTAKES = [
     pipeline(
         "unknown parameter", "    technique: {chain_of_thought: {ovr: x}}\n", "5:16", "no parameter `ovr`", "max_tokens"
     ),
-    pipeline("model misspelt", "    model: olama/qwen\n", "5:12", "not a model reference", "did you mean `ollama/qwen`?"),
+    pipeline(
+        "model misspelt", "    model: olama/qwen\n", "5:12", "not a model reference", "did you mean `ollama/qwen`?"
+    ),
     pipeline("model of the pipeline", "model: gpt-4\n", "5:8", "`gpt-4` is not a model reference", "ollama/gpt-4"),
     pipeline("unknown layout", "    layout: xlm\n", "5:13", "unknown layout `xlm`", "did you mean `xml`?"),
     pipeline("unknown name", "    with: {mail: '{{ mial }}'}\n", "5:18", "unknown name `mial`", "`mail`"),
