@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from promptkit.evaluation.cells.cell import compared_values
 from promptkit.reports.evaluation.comparisons import comparison_grid, power_text
 from promptkit.reports.evaluation.figures import verdict_of
-from promptkit.reports.evaluation.report import REPORT_WIDTH, WIDEST_REPORT
 from promptkit.reports.export import score_record
 from promptkit.reports.layout import (
     GAP,
@@ -22,7 +21,7 @@ from promptkit.reports.layout import (
     paragraph,
     value_line,
 )
-from promptkit.reports.output import report_console
+from promptkit.reports.output import PIPE_WIDTH, WIDEST_REPORT, report_console
 from promptkit.reports.runs import score_text, when_text
 from promptkit.reports.text import counted, one_line, outline, visible
 from promptkit.reports.trace import SentPrompt, sent_prompts
@@ -86,7 +85,7 @@ def _prompts(side: Side, cell: Cell) -> list[SentPrompt]:
 def print_comparison(versus: Comparison, record: Mapping[str, Any], found: Sequence[FlipCells], full: int) -> None:
     """Print a comparison as a result; of each change the first `full` rows are shown with their prompts."""
     console = report_console()
-    width = min(console.width, WIDEST_REPORT) if console.is_terminal else REPORT_WIDTH
+    width = min(console.width, WIDEST_REPORT) if console.is_terminal else PIPE_WIDTH
     for line in comparison_lines(versus, record, found, full, width):
         for part in _folded(line, console) if console.is_terminal else (line,):
             console.print(part)

@@ -10,7 +10,7 @@ from promptkit.engine.run import BATCH
 from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.export import COST_FIELDS
-from promptkit.reports.layout import COLUMN_GAP, cell_width, columns, shortened
+from promptkit.reports.layout import GAP, cell_width, columns, shortened
 from promptkit.reports.text import calls_text, display_text, one_line, outline, seconds_text, tokens_text, visible
 from promptkit.reports.trace import stored_trace_text, text_block, tree
 from promptkit.reports.tuning.report import difference_text
@@ -56,7 +56,7 @@ def runs_text(runs: Sequence[Run], *, width: int) -> str:
         shown = [at for at, name in enumerate(RUN_COLUMNS) if name not in left_out]
         lines = [_run_line(run, year=not left_out) for run in runs]
         rows = [tuple(row[at] for at in shown) for row in (RUN_COLUMNS, *lines)]
-        fixed = sum(max(map(cell_width, column)) + len(COLUMN_GAP) for column in list(zip(*rows, strict=True))[:-1])
+        fixed = sum(max(map(cell_width, column)) + GAP for column in list(zip(*rows, strict=True))[:-1])
         if width - fixed >= LEAST_RESULT_WIDTH:
             break
     rows = [(*row[:-1], shortened(row[-1], max(width - fixed, 1))) for row in rows]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, reply_of
 from promptkit.reports.evaluation.failing_rows import inputs_line
 from promptkit.reports.evaluation.figures import metric_parts, p_text
-from promptkit.reports.evaluation.report import REPORT_WIDTH, WIDEST_REPORT
 from promptkit.reports.layout import GAP, TableCell, column_width, fitted, grid, paragraph, value_line
-from promptkit.reports.output import report_console
+from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
 from promptkit.reports.text import one_line, visible
 
 if TYPE_CHECKING:
@@ -37,17 +36,14 @@ EXPLORATORY_NOTE = (
 Q_NOTE = "q is the share of such finds that chance alone would make"
 
 
-def errors_text(errors: ErrorAnalysis, view: RunView, *, width: int = REPORT_WIDTH) -> str:
+def errors_text(errors: ErrorAnalysis, view: RunView, *, width: int = PIPE_WIDTH) -> str:
     """Return what fails, without colours."""
-    return "\n".join(line.plain.rstrip() for line in errors_lines(errors, view, width))
+    return plain_text(errors_lines(errors, view, width))
 
 
 def print_errors(errors: ErrorAnalysis, view: RunView) -> None:
     """Print what fails as a result: as wide as the terminal, in its colours; 80 characters wide elsewhere."""
-    console = report_console()
-    width = min(console.width, WIDEST_REPORT) if console.is_terminal else REPORT_WIDTH
-    for line in errors_lines(errors, view, width):
-        console.print(line)
+    print_report(lambda width: errors_lines(errors, view, width))
 
 
 def errors_lines(errors: ErrorAnalysis, view: RunView, width: int) -> Iterator[Text]:

@@ -10,7 +10,7 @@ from promptkit.reports.evaluation.failing_rows import failing_row_lines
 from promptkit.reports.evaluation.figures import metric_parts
 from promptkit.reports.evaluation.variants import fallback_lines, metric_lines, metric_notes, spent_lines, variant_tags
 from promptkit.reports.layout import TableCell, grid, paragraph, shortened
-from promptkit.reports.output import report_console
+from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
 from promptkit.reports.text import counted, one_line, seconds_text, visible
 
 if TYPE_CHECKING:
@@ -18,26 +18,19 @@ if TYPE_CHECKING:
 
     from promptkit.evaluation.cells.cell import RunView
 
-REPORT_WIDTH = 80
-"""How wide a report is where no terminal says it."""
-
-WIDEST_REPORT = 140
 TIME_NOTE = "time is the model's own, that of kept answers included"
 ENDED = ("done", "incomplete")
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
 
 
-def evaluation_text(record: Mapping[str, Any], view: RunView | None = None, *, width: int = REPORT_WIDTH) -> str:
+def evaluation_text(record: Mapping[str, Any], view: RunView | None = None, *, width: int = PIPE_WIDTH) -> str:
     """Return what a run says, without colours; with a `view` its failing rows too."""
-    return "\n".join(line.plain.rstrip() for line in evaluation_lines(record, view, width))
+    return plain_text(evaluation_lines(record, view, width))
 
 
 def print_evaluation(record: Mapping[str, Any], view: RunView | None = None, *, stderr: bool = False) -> None:
     """Print what a run says as a result: as wide as the terminal, in its colours; 80 characters wide elsewhere."""
-    console = report_console(stderr=stderr)
-    width = min(console.width, WIDEST_REPORT) if console.is_terminal else REPORT_WIDTH
-    for line in evaluation_lines(record, view, width):
-        console.print(line)
+    print_report(lambda width: evaluation_lines(record, view, width), stderr=stderr)
 
 
 def evaluation_lines(record: Mapping[str, Any], view: RunView | None, width: int) -> Iterator[Text]:

@@ -15,7 +15,7 @@ from promptkit.reports.evaluation.figures import (
     number_text,
 )
 from promptkit.reports.layout import TableCell, columns, cut, grid, paragraph
-from promptkit.reports.output import emit, note, report_console
+from promptkit.reports.output import PIPE_WIDTH, emit, note, plain_text, print_report, report_console
 from promptkit.reports.text import counted, one_line, seconds_text, visible
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from promptkit.tuning.budget import Plan
     from promptkit.tuning.search_space.candidate import Parameter
 
-WIDTH, WIDEST = 80, 140
 MOST_FRONT = 8
 MOST_DECIMALS = 3
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -38,17 +37,14 @@ _STOP_REASONS = {
 }
 
 
-def tuning_text(record: Mapping[str, Any], *, width: int = WIDTH) -> str:
+def tuning_text(record: Mapping[str, Any], *, width: int = PIPE_WIDTH) -> str:
     """Return what a tuning found, without colours."""
-    return "\n".join(line.plain.rstrip() for line in tuning_lines(record, width))
+    return plain_text(tuning_lines(record, width))
 
 
 def print_tuning(record: Mapping[str, Any], *, stderr: bool = False) -> None:
     """Print what a tuning found as a result: as wide as the terminal, in its colours; 80 characters wide elsewhere."""
-    console = report_console(stderr=stderr)
-    width = min(console.width, WIDEST) if console.is_terminal else WIDTH
-    for line in tuning_lines(record, width):
-        console.print(line)
+    print_report(lambda width: tuning_lines(record, width), stderr=stderr)
 
 
 def tuning_lines(record: Mapping[str, Any], width: int) -> Iterator[Text]:
