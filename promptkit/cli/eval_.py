@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from promptkit.evaluation.cells.progress import EvalOptions
     from promptkit.evaluation.comparison.run_rows import RunRows
     from promptkit.evaluation.evaluate import EvalResult
+    from promptkit.evaluation.record import VariantRecord
     from promptkit.evaluation.suite.suite import Suite
     from promptkit.evaluation.summary import ReportRules
     from promptkit.project import Project
@@ -254,13 +255,13 @@ async def run_suite(suite: Suite, asking: ModelOptions, wanted: EvalArguments) -
         assert run is not None, "a run that ended is in the store"
         view = StoredRun(session.store, run)
         if wanted.json:
-            emit(json_text(ended.record, indent=2 if wanted.alone else None))
+            emit(json_text(ended.record.to_json(), indent=2 if wanted.alone else None))
         else:
             print_evaluation(ended.record, view)
-        if defects := defects_text(ended.record):
+        if defects := defects_text(ended.record.defects, ended.number):
             note(defects)
         if wanted.html is not None:
-            write_page(view, wanted.html)
+            write_page(view, ended.record, wanted.html)
     return ended
 
 
@@ -301,36 +302,36 @@ def raise_failures(ended: Sequence[EvalResult]) -> None:
         if (failure := incomplete_error(each)) is not None:
             raise failure
     short = [
-        f"{one.record['suite']}: {each['says']}" if len(ended) > 1 else each["says"]
+        f"{one.record.suite}: {each.says}" if len(ended) > 1 else each.says
         for one in ended
-        for each in one.record["thresholds"]
-        if each["passed"] is False
+        for each in one.record.thresholds
+        if each.passed is False
     ]
     if short:
         raise ThresholdsMissed("\n".join(short))
 
 
-def unscored_metrics(variant: Mapping[str, Any]) -> list[str]:
+def unscored_metrics(variant: VariantRecord) -> list[str]:
     """Return the metrics that have no score for some answers of a variant."""
-    return [name for name, metric in variant["metrics"].items() if metric["unscored"]]
+    return [name for name, metric in variant.metrics.items() if metric.unscored]
 
 
 def incomplete_error(ended: EvalResult) -> RunIncomplete | None:
     """Return what to say of a run in which missing cells or scores leave something open."""
     record = ended.record
-    undecided = [each["says"] for each in record["thresholds"] if each["missing"]]
-    if ended.status == "incomplete" and (undecided or not record["missing_allowed"]):
-        missing = sum(variant["missing"] for variant in record["variants"])
-        total = sum(variant["cases"] for variant in record["variants"])
+    undecided = [each.says for each in record.thresholds if each.missing]
+    if ended.status == "incomplete" and (undecided or not record.missing_allowed):
+        missing = sum(variant.missing for variant in record.variants)
+        total = sum(variant.cases for variant in record.variants)
         hint = "the same command asks only for the rest" if ended.gave_up else "--retry-errors asks again what failed"
         told = f"{missing} of {total} cells have no answer: {ended.failure}"
         if missing and missing == ended.wrong:
             hint = "mend the rows; the others are measured and kept"
         if not missing:
-            lacking = sorted({name for each in record["variants"] for name in unscored_metrics(each)})
+            lacking = sorted({name for each in record.variants for name in unscored_metrics(each)})
             told = f"some answers have no score by {', '.join(f'`{name}`' for name in lacking)}: {ended.failure}"
             hint = "the same command scores again what has no score"
-        return RunIncomplete(told, hint=None if record["model"]["replayed"] else hint)
+        return RunIncomplete(told, hint=None if record.model.replayed else hint)
     if undecided:
         return RunIncomplete("\n".join(undecided), hint="the same command scores again what has no score")
     return None
@@ -381,25 +382,25 @@ def _next_lines(
     options = command_options(model=asking.model or None, set=asking.sets)
     whole = ["promptkit", "eval", typed.named, *options, *typed.how]
     record = ended.record
-    missing = sum(each["missing"] for each in record["variants"])
+    missing = sum(each.missing for each in record.variants)
     if ended.status == "incomplete" and missing > ended.wrong:
         retry = [] if ended.gave_up else ["--retry-errors"]
         yield join([*whole, *typed.rows, *retry]), "only what has no answer"
-    if record["before"] is not None:
-        yield f"promptkit runs compare {record['before']} {ended.number}", f"what changed since run {record['before']}"
-    if _has_failures(record["variants"][0]):
+    if record.before is not None:
+        yield f"promptkit runs compare {record.before} {ended.number}", f"what changed since run {record.before}"
+    if _has_failures(record.variants[0]):
         yield f"promptkit runs show {ended.number} --failures", "what failed, with its messages"
-    if record["limited"]:
+    if record.limited:
         yield join(whole), "all rows, these not asked again"
     if not html:
-        yield join([*whole, *typed.rows, "--html", f"{record['suite']}.html"]), "as one page"
+        yield join([*whole, *typed.rows, "--html", f"{record.suite}.html"]), "as one page"
     yield f"promptkit runs show {ended.number}", "this again"
 
 
-def _has_failures(variant: Mapping[str, Any]) -> bool:
+def _has_failures(variant: VariantRecord) -> bool:
     """Tell whether some of a variant's cells have no answer that can be read, or less than the best by the aim."""
-    aim: Mapping[str, Any] = next(iter(variant["metrics"].values()))
-    best = aim["bounds"] and aim["bounds"][1 if aim["higher_is_better"] else 0]
+    aim = next(iter(variant.metrics.values()))
+    best = aim.bounds and aim.bounds[1 if aim.higher_is_better else 0]
     # A baseline ties with itself: that is the best a pairwise judge says of it.
-    short = best is not None and aim["kind"] != "pairwise" and aim["mean"] not in (best, None)
-    return bool(short or variant["missing"] or variant["unparsed"] or variant["truncated"])
+    short = best is not None and aim.kind != "pairwise" and aim.mean not in (best, None)
+    return bool(short or variant.missing or variant.unparsed or variant.truncated)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import typer
 
 from promptkit.errors import InputError, PromptkitError, nearest
 
 if TYPE_CHECKING:
+    from promptkit.evaluation.record import EvalRecord
     from promptkit.evaluation.stored_run import StoredRun
     from promptkit.project import Project
     from promptkit.storage.store import Run, Store
@@ -51,7 +52,7 @@ class ProjectStore:
             return True
         return False
 
-    def record(self, view: StoredRun) -> Mapping[str, Any]:
+    def record(self, view: StoredRun) -> EvalRecord:
         """Return what a run said; of one that was killed or goes on, what its cells say."""
         from promptkit.evaluation.stored_run import recomputed_record
 

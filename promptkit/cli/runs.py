@@ -20,6 +20,7 @@ from promptkit.errors import InputError
 if TYPE_CHECKING:
     from promptkit.cli.run_find import ProjectStore
     from promptkit.evaluation.cells.cell import Cell
+    from promptkit.evaluation.record import EvalRecord, MetricRecord
     from promptkit.evaluation.stored_run import StoredRun
     from promptkit.storage.store import Run
 
@@ -94,17 +95,18 @@ def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
     from promptkit.reports.text import json_text
     from promptkit.reports.tuning.page import write_tuning_page
     from promptkit.reports.tuning.report import print_tuning
+    from promptkit.tuning.tune_record import TuneRecord
 
-    record = dict(run.record)
-    if not record:
+    if not run.record:
         raise InputError(f"run {run.number}, a tuning of `{run.target}`, was ended before it kept anything")
+    record = TuneRecord.model_validate({**run.record, "status": run.status})
     if html is not None:
-        write_tuning_page({**record, "status": run.status}, html)
+        write_tuning_page(record, html)
         note(f"the page is {html}")
     if json:
-        emit(json_text({**record, "status": run.status}))
+        emit(json_text(record.to_json()))
     else:
-        print_tuning({**record, "status": run.status})
+        print_tuning(record)
 
 
 def show_batch(kept: ProjectStore, run: Run, row: int | None, *, failures: bool, json: bool) -> None:
@@ -158,21 +160,21 @@ def show_evaluation(kept: ProjectStore, view: StoredRun, variant: str | None, *,
 
     record = only_variant(kept.record(view), variant)
     if json:
-        emit(json_text(record))
+        emit(json_text(record.to_json()))
         return
     print_evaluation(record, view)
-    if not view.record:
-        for told in record["notes"]:
+    if view.record is None:
+        for told in record.notes:
             note(told)
 
 
-def only_variant(record: Mapping[str, Any], variant: str | None) -> Mapping[str, Any]:
+def only_variant(record: EvalRecord, variant: str | None) -> EvalRecord:
     """Return a run's record with one variant alone; what is said of others, or of two, is left out."""
     if variant is None:
         return record
-    alone = {"variants": [each for each in record["variants"] if each["name"] == variant], "comparisons": []}
-    is_baseline = record["variants"][0]["name"] == variant
-    return {**record, **alone, "known": 0, **({} if is_baseline else {"thresholds": [], "against": None})}
+    alone = {"variants": [each for each in record.variants if each.name == variant], "comparisons": [], "known": 0}
+    is_baseline = record.variants[0].name == variant
+    return record.model_copy(update={**alone, **({} if is_baseline else {"thresholds": [], "against": None})})
 
 
 def write_html(kept: ProjectStore, view: StoredRun, path: Path) -> None:
@@ -180,8 +182,7 @@ def write_html(kept: ProjectStore, view: StoredRun, path: Path) -> None:
     from promptkit.reports.output import note
     from promptkit.reports.page.write import write_page
 
-    view.record = kept.record(view)
-    write_page(view, path)
+    write_page(view, kept.record(view), path)
     note(f"the page is {path}")
 
 
@@ -212,8 +213,8 @@ def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bo
     from promptkit.reports.runs import cells_text
     from promptkit.reports.text import json_text
 
-    said = next(each for each in kept.record(view)["variants"] if each["name"] == variant)
-    metrics = said["metrics"]
+    said = next(each for each in kept.record(view).variants if each.name == variant)
+    metrics = said.metrics
     if json:
         cells = [cell_record(cell) for cell in failing_cells(view, variant, metrics)]
         return emit(json_text({"run": view.number, "variant": variant, "failing": len(cells), "cells": cells}))
@@ -228,18 +229,18 @@ def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bo
     worst = nsmallest(MAX_ROWS_SHOWN, counted(), key=lambda cell: failure_rank(cell, metrics))
     for at, cell in enumerate(worst):
         emit_folded(("\n" if at else "") + cells_text(view, [cell]))
-    told = f"{count} of {said['cases']} cells of `{variant}` fail"
+    told = f"{count} of {said.cases} cells of `{variant}` fail"
     note(f"{told}; the {len(worst)} worst are shown, `runs export` has all" if count > len(worst) else told)
 
 
-def failing_cells(view: StoredRun, variant: str, metrics: Mapping[str, Any]) -> Iterator[Cell]:
+def failing_cells(view: StoredRun, variant: str, metrics: Mapping[str, MetricRecord]) -> Iterator[Cell]:
     """Yield the cells of a variant that have no answer, or less than the best score of the first metric."""
     from promptkit.reports.export import is_right
 
     return (cell for cell in view.cells(variant) if not is_right(cell, metrics))
 
 
-def failure_rank(cell: Cell, metrics: Mapping[str, Any]) -> tuple[bool, float]:
+def failure_rank(cell: Cell, metrics: Mapping[str, MetricRecord]) -> tuple[bool, float]:
     """Return what orders failing cells: those without an answer come first, then the lowest score."""
     from promptkit.reports.evaluation.failing_rows import normalized_score
 

@@ -271,10 +271,10 @@ def print_tuned(tuned: TuningResult, wanted: TuneArguments) -> None:
     from promptkit.reports.tuning.report import print_tuning
 
     if wanted.json:
-        emit(json_text(tuned.record))
+        emit(json_text(tuned.record.to_json()))
     else:
         print_tuning(tuned.record)
-    if defects := defects_text(tuned.record):
+    if defects := defects_text(tuned.record.defects, tuned.number):
         note(defects)
     if wanted.html is not None:
         write_tuning_page(tuned.record, wanted.html)
@@ -290,15 +290,15 @@ def show_next(tuned: TuningResult, typed: Sequence[str], suite: Suite, *, model:
     note("next:")
     if tuned.status != "done":
         note(f"  {join([*typed, *apply])}  # goes on; what was answered is not asked again")
-    elif record["written"]:
-        file = relpath(suite.project.root / record["written"][-1])
+    elif record.written:
+        file = relpath(suite.project.root / record.written[-1])
         # The suite may be of one step, whose inputs are not the file's.
         inputs = load_target(file, suite.project).inputs.items()
         values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
         typed_run = join(["promptkit", "run", file, *values, *command_options(model=model)])
         note(f"  {typed_run}  # what was found{'' if values else ', on its example'}")
         target = suite.wanted.target
-        may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record["written"]) == 1)
-        if record["verdict"] == "improved" and not applying and may_apply:
+        may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record.written) == 1)
+        if record.verdict == "improved" and not applying and may_apply:
             note(f"  {join([*typed, '--apply'])}  # the same again, to replace the original")
     note(f"  promptkit runs show {tuned.number}  # this again")

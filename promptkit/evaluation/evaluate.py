@@ -15,6 +15,7 @@ from promptkit.evaluation.cells.progress import EvalOptions
 from promptkit.evaluation.cells.scoring import score_pairs
 from promptkit.evaluation.comparison.matching import Beside
 from promptkit.evaluation.comparison.run_rows import RunRows
+from promptkit.evaluation.record import AnsweringModel, ComparisonRecord, Defect, EvalRecord, VariantRecord
 from promptkit.evaluation.stored_run import StoredRun, kind_record, sent_the_same
 from promptkit.evaluation.suite.binding import row_problems
 from promptkit.evaluation.suite.data import DataCount
@@ -48,7 +49,7 @@ class EvalResult:
 
     number: int
     status: Status
-    record: Mapping[str, Any]
+    record: EvalRecord
     failure: str = ""
     gave_up: bool = False
     wrong: int = 0
@@ -171,14 +172,14 @@ class Evaluation:
             "limited": suite.data.limit is not None or bool(suite.data.only),
         }
 
-    def so_far(self) -> dict[str, Any]:
+    def so_far(self) -> EvalRecord:
         """Return the record of the run as it is now; its intervals do not hold for one who stops when they please."""
         return self._record("running", ReportRules(so_far=True))
 
     def _end(self, status: Status) -> EvalResult:
         judging = self.judging if status in ("done", "incomplete") else ReportRules(so_far=True)
         record = self._record(status, judging)
-        self._store.end_run(self.number, status, record)
+        self._store.end_run(self.number, status, record.to_json())
         progress = self.execution.progress
         return EvalResult(
             number=self.number,
@@ -190,44 +191,47 @@ class Evaluation:
             notices=tuple(self.execution.notices),
         )
 
-    def _record(self, status: str, judging: ReportRules) -> dict[str, Any]:
+    def _record(self, status: str, judging: ReportRules) -> EvalRecord:
         execution, settings = self.execution, self.settings()
-        said = summarize(self.suite, execution.contenders, execution.clusters.array(), self.counted.rows, judging)
-        variants = [{**each, "fallbacks": settings["fallbacks"][each["name"]]} for each in said["variants"]]
-        return {
-            "run": self.number,
-            "suite": self.suite.name,
-            "about": self.suite.about,
-            "target": self.suite.target,
-            "status": status,
-            "model": {
+        summary = summarize(self.suite, execution.contenders, execution.clusters.array(), self.counted.rows, judging)
+        defects = [Defect.model_validate(each) for each in execution.progress.defects.record()]
+        # A key that only runs with defects have.
+        rare: dict[str, Any] = {"defects": defects} if defects else {}
+        return EvalRecord(
+            run=self.number,
+            suite=self.suite.name,
+            about=self.suite.about,
+            target=self.suite.target,
+            status=status,
+            model=AnsweringModel(
                 **self._models_told(),
-                "why": self._models.why(self.execution.named),
-                "replayed": self._models.replayed(self.execution.named),
-            },
-            "exact": settings["exact"],
-            "in_flight": settings["in_flight"],
-            "limited": settings["limited"],
-            "data": settings["data"],
-            "known": execution.progress.known,
-            "seconds": round(time.monotonic() - self._started, 3),
-            "before": self._before,
-            "notes": list(self._notes),
-            **({"defects": defects} if (defects := execution.progress.defects.record()) else {}),
-            **said,
-            "variants": variants,
-            "comparisons": self._with_sameness(said["comparisons"]),
-            **self._gated(said["variants"], judging),
-        }
+                why=self._models.why(execution.named),
+                replayed=self._models.replayed(execution.named),
+            ),
+            exact=settings["exact"],
+            in_flight=settings["in_flight"],
+            limited=settings["limited"],
+            data=settings["data"],
+            known=execution.progress.known,
+            seconds=round(time.monotonic() - self._started, 3),
+            before=self._before,
+            notes=list(self._notes),
+            **rare,
+            rows=self.counted.rows,
+            repeat=self.suite.repeat,
+            variants=summary.variants,
+            comparisons=self._with_sameness(summary.comparisons),
+            **self._gated(summary.variants, judging),
+        )
 
-    def _with_sameness(self, comparisons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _with_sameness(self, comparisons: Sequence[ComparisonRecord]) -> list[ComparisonRecord]:
         """Return comparisons, each with whether its two variants sent the same requests."""
         run = self._store.run(str(self.number)) if comparisons else None
         if run is None:
             return []
         view = StoredRun(self._store, run)
-        same = {pair: sent_the_same(view, *pair) for pair in {(each["a"], each["b"]) for each in comparisons}}
-        return [{**each, "same_requests": same[each["a"], each["b"]]} for each in comparisons]
+        same = {pair: sent_the_same(view, *pair) for pair in {(each.a, each.b) for each in comparisons}}
+        return [each.model_copy(update={"same_requests": same[each.a, each.b]}) for each in comparisons]
 
     def _models_told(self) -> dict[str, Any]:
         """Return the default model, and others that the first variant's steps name, by their digests."""
@@ -238,7 +242,7 @@ class Evaluation:
         told = {"reference": self.model.reference, "digest": self.model.digest}
         return {**told, "others": others} if others else told
 
-    def _gated(self, variants: Sequence[Mapping[str, Any]], judging: ReportRules) -> dict[str, Any]:
+    def _gated(self, variants: Sequence[VariantRecord], judging: ReportRules) -> dict[str, Any]:
         """Return what a run that ended says of its thresholds, and against what it was to be compared with."""
         run = self._store.run(str(self.number))
         if judging.so_far or run is None or self.model is None:
@@ -258,21 +262,21 @@ class Evaluation:
             variant=variants[0],
             tally=baseline.tally,
             clusters=self.execution.clusters.array(),
-            cells=variants[0]["cases"],
+            cells=variants[0].cases,
             limited=settings["limited"],
             beside=beside,
             references=self._references,
         )
         return {
-            "missing_allowed": all(gated.may_lack(each["missing"] + _unscored(each)) for each in variants),
+            "missing_allowed": all(gated.may_lack(each.missing + _unscored(each)) for each in variants),
             "thresholds": check_thresholds(gated),
             "against": None if self.against is None else beside.record(self.against, smallest=judging.smallest),
         }
 
 
-def _unscored(variant: Mapping[str, Any]) -> int:
+def _unscored(variant: VariantRecord) -> int:
     """Return how many answers of a variant have no score by the metric that lacks most."""
-    return max((metric["unscored"] for metric in variant["metrics"].values()), default=0)
+    return max((metric.unscored for metric in variant.metrics.values()), default=0)
 
 
 def refuse_contamination(suite: Suite, *, allow: bool = False) -> list[str]:

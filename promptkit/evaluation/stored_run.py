@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from promptkit.engine.requirements import Fallback
 from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.cells.scoring import checked_score, missing_score, read_scores
 from promptkit.evaluation.cells.tally import Clusters, Tally
 from promptkit.evaluation.metrics.base import Metric, MetricContext, Score
 from promptkit.evaluation.metrics.registry import kind_named
+from promptkit.evaluation.record import AnsweringModel, EvalRecord
 from promptkit.evaluation.summary import variant_record
 from promptkit.storage.records import check_shape, read_record
 from promptkit.storage.repair import DAMAGED
@@ -37,7 +40,7 @@ class StoredRun:
         self.started = run.started
         self.ended = run.ended
         self.model: Mapping[str, str] = run.model
-        self.record: Mapping[str, Any] = run.record
+        self._record = run.record
         how = run.inputs or {}
         is_evaluation = run.kind == "eval" and how
         self.how: Mapping[str, Any] = (
@@ -46,6 +49,13 @@ class StoredRun:
         self.settings: Mapping[str, Mapping[str, Any]] = self.how.get("variants", {})
         self.variants: tuple[str, ...] = tuple(self.settings)
         self.metrics: tuple[str, ...] = tuple(self.how.get("metrics", ()))
+
+    @cached_property
+    def record(self) -> EvalRecord | None:
+        """The record of the run; None where it was killed or goes on. Raises DamagedRecord."""
+        if not self._record:
+            return None
+        return check_shape(self._record, EvalRecord, f"runs {self.number}, `record`")
 
     def cells(self, variant: str | None = None, *, first: int = 0) -> Iterator[Cell]:
         """Yield the cells in the order of rows, then variants, then repeats; of one variant where it is named.
@@ -128,7 +138,7 @@ def _usable_score(metric: Metric, score: Score) -> Score:
         return missing_score(error)
 
 
-def recomputed_record(view: StoredRun, project: Project) -> dict[str, Any]:
+def recomputed_record(view: StoredRun, project: Project) -> EvalRecord:
     """Return the record of a run that has none, since it was killed or goes on, from its cells: nothing is compared."""
     how, built = view.how, build_metrics(view, project)
     tallies = {name: Tally(tuple(built.metrics.values()), how["repeat"]) for name in view.variants}
@@ -144,36 +154,41 @@ def recomputed_record(view: StoredRun, project: Project) -> dict[str, Any]:
             if name in built.metrics
         }
         tallies[cell.variant].put(index, cell.repeat, cell, scores, known=False)
-    told = _NOTES.get(view.status, "the run was killed: this is what it had by then")
-    return {
-        "run": view.number,
-        "suite": view.suite,
-        "about": "",
-        "target": how["target"],
-        "status": view.status,
-        "model": {**view.model, "why": "", "replayed": None},
-        "exact": how["exact"],
-        "in_flight": how["in_flight"],
-        "limited": how["limited"],
-        "data": how["data"],
-        "known": 0,
-        "before": None,
-        "seconds": round((view.ended or time.time()) - view.started, 3),
-        "rows": how["rows"],
-        "repeat": how["repeat"],
-        "variants": [
-            {
-                **variant_record(name, view.settings[name], tally, how["rows"] * how["repeat"], clusters.array(), None),
-                "fallbacks": how.get("fallbacks", {}).get(name, []),
-            }
+    note = _NOTES.get(view.status, "the run was killed: this is what it had by then")
+    return EvalRecord(
+        run=view.number,
+        suite=view.suite,
+        about="",
+        target=how["target"],
+        status=view.status,
+        model=AnsweringModel.model_validate({**view.model, "why": "", "replayed": None}),
+        exact=how["exact"],
+        in_flight=how["in_flight"],
+        limited=how["limited"],
+        data=how["data"],
+        known=0,
+        seconds=round((view.ended or time.time()) - view.started, 3),
+        before=None,
+        notes=[note, *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items())],
+        rows=how["rows"],
+        repeat=how["repeat"],
+        variants=[
+            variant_record(
+                name,
+                view.settings[name],
+                tally,
+                how["rows"] * how["repeat"],
+                clusters.array(),
+                cost=None,
+                fallbacks=[Fallback(**each) for each in how.get("fallbacks", {}).get(name, [])],
+            )
             for name, tally in tallies.items()
         ],
-        "comparisons": [],
-        "missing_allowed": False,
-        "thresholds": [],
-        "against": None,
-        "notes": [told, *(f"`{name}` cannot be measured any more: {why}" for name, why in built.gone.items())],
-    }
+        comparisons=[],
+        missing_allowed=False,
+        thresholds=[],
+        against=None,
+    )
 
 
 MOST_COMPARED_CELLS = 200

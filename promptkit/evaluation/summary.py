@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from promptkit.evaluation.cells.tally import Tally, paired_samples
 from promptkit.evaluation.metrics.base import Difference, Estimate, Metric, Sample
+from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, MetricRecord, VariantRecord
 from promptkit.evaluation.suite.suite import Suite
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from promptkit.engine.requirements import Fallback
     from promptkit.evaluation.cells.progress import VariantRun
     from promptkit.evaluation.evaluate import Evaluation
 
@@ -37,23 +39,37 @@ class ReportRules:
     so_far: bool = False
 
 
+class Summary(NamedTuple):
+    """The variants of a run, and their comparisons with the baseline."""
+
+    variants: list[VariantRecord]
+    comparisons: list[ComparisonRecord]
+
+
 def summarize(
     suite: Suite, contenders: Sequence[VariantRun], clusters: NDArray[np.int64] | None, rows: int, judging: ReportRules
-) -> dict[str, Any]:
-    """Return `rows`, `variants` and `comparisons` of a run, as `promptkit eval --json` prints them.
+) -> Summary:
+    """Return the variants and comparisons of a run over so many rows.
 
     While cells are missing nothing is compared, but with `allow_missing` up to a share of MOST_MISSING, each missing
     cell counting against a difference.
     """
     cells = rows * suite.repeat
     variants = [
-        variant_record(each.variant.name, each.variant.sets, each.tally, cells, clusters, variant_cost(each, suite))
+        variant_record(
+            each.variant.name,
+            each.variant.sets,
+            each.tally,
+            cells,
+            clusters,
+            cost=variant_cost(each, suite),
+            fallbacks=each.fallbacks,
+        )
         for each in contenders
     ]
-    told = {"rows": rows, "repeat": suite.repeat, "variants": variants, "comparisons": []}
-    if not judging.so_far:
-        told["comparisons"] = list(_comparisons(suite, contenders, cells, clusters, judging))
-    return told
+    if judging.so_far:
+        return Summary(variants, [])
+    return Summary(variants, list(_comparisons(suite, contenders, cells, clusters, judging)))
 
 
 def variant_record(
@@ -62,50 +78,53 @@ def variant_record(
     tally: Tally,
     cells: int,
     clusters: NDArray[np.int64] | None,
+    *,
     cost: float | None,
-) -> dict[str, Any]:
-    """Return what is said of a variant that should have so many cells, as JSON."""
+    fallbacks: Sequence[Fallback],
+) -> VariantRecord:
+    """Return a variant that should have so many cells as its tally has it."""
     spent = tally.spent
-    return {
-        "name": name,
-        "sets": dict(sets),
-        "cases": cells,
-        "missing": cells - (tally.done - tally.missing),
-        "metrics": {metric.name: _metric_record(metric, tally, clusters) for metric in tally.metrics},
-        "unparsed": tally.unparsed,
-        "truncated": tally.truncated,
-        "calls": spent.calls,
-        "cached": spent.cached,
-        "tokens_in": spent.tokens_in,
-        "tokens_out": spent.tokens_out,
-        "seconds": round(spent.seconds, 3),
-        "cost": cost,
-    }
+    return VariantRecord(
+        name=name,
+        sets=dict(sets),
+        cases=cells,
+        missing=cells - (tally.done - tally.missing),
+        metrics={metric.name: _metric_record(metric, tally, clusters) for metric in tally.metrics},
+        unparsed=tally.unparsed,
+        truncated=tally.truncated,
+        calls=spent.calls,
+        cached=spent.cached,
+        tokens_in=spent.tokens_in,
+        tokens_out=spent.tokens_out,
+        seconds=round(spent.seconds, 3),
+        cost=cost,
+        fallbacks=list(fallbacks),
+    )
 
 
-def _metric_record(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | None) -> dict[str, Any]:
-    """Return what is said of a variant by a metric; `of_parsed` is its value without answers that cannot be read."""
+def _metric_record(metric: Metric, tally: Tally, clusters: NDArray[np.int64] | None) -> MetricRecord:
+    """Return a metric of a variant; `of_parsed` is its mean without answers that cannot be read."""
     of_parsed = None
     if metric.bounds is not None and tally.unparsed + tally.truncated:
         of_parsed = metric.estimate(tally.parsed(metric, clusters)).mean
-    said = estimate_record(metric, metric.estimate(tally.sample(metric, clusters)))
-    return {**said, "of_parsed": of_parsed, "unscored": tally.unscored(metric)}
+    record = estimate_record(metric, metric.estimate(tally.sample(metric, clusters)))
+    return record.model_copy(update={"of_parsed": of_parsed, "unscored": tally.unscored(metric)})
 
 
-def estimate_record(metric: Metric, estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate as JSON."""
-    return {
-        "kind": metric.kind,
-        "mean": estimate.mean,
-        "low": estimate.low,
-        "high": estimate.high,
-        "n": estimate.n,
-        "clusters": estimate.clusters,
-        "bounds": None if metric.bounds is None else list(metric.bounds),
-        "higher_is_better": metric.higher_is_better,
-        "parts": dict(estimate.parts),
-        "notes": list(estimate.notes),
-    }
+def estimate_record(metric: Metric, estimate: Estimate) -> MetricRecord:
+    """Return an estimate as the record has it."""
+    return MetricRecord(
+        kind=metric.kind,
+        mean=estimate.mean,
+        low=estimate.low,
+        high=estimate.high,
+        n=estimate.n,
+        clusters=estimate.clusters,
+        bounds=None if metric.bounds is None else list(metric.bounds),
+        higher_is_better=metric.higher_is_better,
+        parts=dict(estimate.parts),
+        notes=list(estimate.notes),
+    )
 
 
 def _comparisons(
@@ -114,7 +133,7 @@ def _comparisons(
     cells: int,
     clusters: NDArray[np.int64] | None,
     judging: ReportRules,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[ComparisonRecord]:
     """Yield each variant against the baseline; the family of Holm's order is the variants compared by one metric."""
     from promptkit.evaluation.statistics.multiple_comparisons import holm
 
@@ -127,14 +146,15 @@ def _comparisons(
         said = [(each, difference) for each, difference in found if difference is not None]
         ps = [1.0 if difference.p is None else difference.p for _, difference in said]
         for (each, difference), adjusted in zip(said, holm(ps), strict=True):
-            yield {
-                "a": each.variant.name,
-                "b": baseline.variant.name,
-                "metric": measure.name,
-                **difference_record(measure.metric, difference, judging.smallest, level=family_level(len(others))),
-                "adjusted": None if difference.p is None else adjusted,
-                "comparisons": len(others),
-            }
+            record = difference_record(measure.metric, difference, judging.smallest, level=family_level(len(others)))
+            yield ComparisonRecord(
+                a=each.variant.name,
+                b=baseline.variant.name,
+                metric=measure.name,
+                **record.to_json(),
+                adjusted=None if difference.p is None else adjusted,
+                comparisons=len(others),
+            )
 
 
 def compare_tallies(
@@ -190,28 +210,28 @@ def counting_against(metric: Metric, difference: Difference, missing: int, cells
 
 def difference_record(
     metric: Metric, difference: Difference, smallest: float, *, level: float = CONFIDENCE
-) -> dict[str, Any]:
-    """Return a difference as JSON, with how many rows would show one of `smallest` four times in five.
+) -> DifferenceRecord:
+    """Return a difference as the record has it, with how many rows would show one of `smallest` four times in five.
 
     `smallest_shown` is what the rows that are there would show so; both are shares of the metric's range.
     """
     rows_needed, smallest_shown = rows_to_tell(metric, difference, smallest, level=level)
-    return {
-        "difference": difference.difference,
-        "low": difference.low,
-        "high": difference.high,
-        "p": difference.p,
-        "n": difference.n,
-        "better": difference.better,
-        "worse": difference.worse,
-        "is_ratio": difference.is_ratio,
-        "method": difference.method,
-        "spread": difference.spread,
-        "smallest": smallest,
-        "rows_needed": rows_needed,
-        "smallest_shown": smallest_shown,
-        "notes": list(difference.notes),
-    }
+    return DifferenceRecord(
+        difference=difference.difference,
+        low=difference.low,
+        high=difference.high,
+        p=difference.p,
+        n=difference.n,
+        better=difference.better,
+        worse=difference.worse,
+        is_ratio=difference.is_ratio,
+        method=difference.method,
+        spread=difference.spread,
+        smallest=smallest,
+        rows_needed=rows_needed,
+        smallest_shown=smallest_shown,
+        notes=list(difference.notes),
+    )
 
 
 def rows_to_tell(
@@ -263,7 +283,7 @@ class LiveEstimate(NamedTuple):
 
     variant: str
     metric: str
-    estimate: dict[str, Any]
+    estimate: MetricRecord
     seconds: float
 
 

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
+from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.evaluation.failing_rows import normalized_score
 from promptkit.reports.text import counted, json_text, one_line, outline, visible
 
@@ -99,19 +100,19 @@ def _csv_value(value: Any, numbers: bool) -> Any:
     return f"'{text}" if is_formula else text
 
 
-def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Iterator[str]:
+def junit_parts(view: RunView, record: EvalRecord, variant: str) -> Iterator[str]:
     """Yield JUnit XML: a test case a row of one variant, a failure where it is wrong, an error where it is missing.
 
     A row is right where most of its repeats have the best score of the suite's first metric. Rows that the run did not
     come to are one more test case, an error: it may have ended before a row that is wrong.
     """
-    said = next(each for each in record["variants"] if each["name"] == variant)
+    summary = next(each for each in record.variants if each.name == variant)
     counts = {"": 0, "failure": 0, "error": 0}
     seconds = 0.0
     for cells in _cells_by_row(view, variant):
-        counts[_junit_verdict(cells, said["metrics"], record["repeat"])] += 1
+        counts[_junit_verdict(cells, summary.metrics, record.repeat)] += 1
         seconds += sum(cell.seconds for cell in cells)
-    lacking = record["rows"] - sum(counts.values())
+    lacking = record.rows - sum(counts.values())
     counts["error"] += lacking > 0
     totals = _attributes(tests=sum(counts.values()), failures=counts["failure"], errors=counts["error"], skipped=0)
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(view.started))
@@ -119,16 +120,16 @@ def junit_parts(view: RunView, record: Mapping[str, Any], variant: str) -> Itera
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     yield f"<testsuites{name}{totals}{_attributes(time=f'{seconds:.3f}')}>\n"
     yield f"<testsuite{name}{totals}{_attributes(time=f'{seconds:.3f}', timestamp=when)}>\n<properties>\n"
-    for key, value in _properties(view, record, said).items():
+    for key, value in _properties(view, record, summary).items():
         yield f"<property{_attributes(name=key, value=value)}/>\n"
     yield "</properties>\n"
     for cells in _cells_by_row(view, variant):
-        yield from _test_case(cells, f"{view.suite}.{variant}", said["metrics"], record["repeat"])
+        yield from _test_case(cells, f"{view.suite}.{variant}", summary.metrics, record.repeat)
     if lacking > 0:
-        told = f"the run is {view.status}: {counted(lacking, 'row')} of {record['rows']} without an answer"
+        text = f"the run is {view.status}: {counted(lacking, 'row')} of {record.rows} without an answer"
         name = counted(lacking, "further row")
         yield f"<testcase{_attributes(classname=f'{view.suite}.{variant}', name=name, time='0.000')}>\n"
-        yield f"<error{_attributes(message=told, type='missing')}/>\n</testcase>\n"
+        yield f"<error{_attributes(message=text, type='missing')}/>\n</testcase>\n"
     yield "</testsuite>\n</testsuites>\n"
 
 
@@ -136,20 +137,21 @@ def _cells_by_row(view: RunView, variant: str) -> Iterator[list[Cell]]:
     return (list(cells) for _, cells in groupby(view.cells(variant), key=lambda cell: cell.row))
 
 
-def _properties(view: RunView, record: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    told = {
+def _properties(view: RunView, record: EvalRecord, variant: VariantRecord) -> dict[str, Any]:
+    properties: dict[str, Any] = {
         "run": view.number,
         "status": view.status,
-        "variant": said["name"],
-        "model": record["model"]["reference"],
-        "digest": record["model"]["digest"],
+        "variant": variant.name,
+        "model": record.model.reference,
+        "digest": record.model.digest,
     }
-    for name, metric in said["metrics"].items():
-        told |= {f"{name}.{key}": metric[key] for key in ("mean", "low", "high", "n") if metric[key] is not None}
-    return told
+    for name, metric in variant.metrics.items():
+        values = {"mean": metric.mean, "low": metric.low, "high": metric.high, "n": metric.n}
+        properties |= {f"{name}.{key}": value for key, value in values.items() if value is not None}
+    return properties
 
 
-def _junit_verdict(cells: Sequence[Cell], metrics: Mapping[str, Any], repeat: int) -> str:
+def _junit_verdict(cells: Sequence[Cell], metrics: Mapping[str, MetricRecord], repeat: int) -> str:
     """Return `failure` where most repeats of a row are not right, `error` where those that are missing decide it."""
     right = sum(is_right(cell, metrics) for cell in cells)
     missing = sum(_is_missing(cell, metrics) for cell in cells) + repeat - len(cells)
@@ -158,17 +160,17 @@ def _junit_verdict(cells: Sequence[Cell], metrics: Mapping[str, Any], repeat: in
     return "error" if 2 * (right + missing) > repeat else "failure"
 
 
-def is_right(cell: Cell, metrics: Mapping[str, Any]) -> bool:
+def is_right(cell: Cell, metrics: Mapping[str, MetricRecord]) -> bool:
     """Tell whether a cell has an answer with the best score of the first metric; any answer where that has no best."""
     return not cell.flag and not _is_missing(cell, metrics) and normalized_score(cell, metrics) > 1 - _NEAR
 
 
-def _is_missing(cell: Cell, metrics: Mapping[str, Any]) -> bool:
+def _is_missing(cell: Cell, metrics: Mapping[str, MetricRecord]) -> bool:
     score = cell.scores.get(next(iter(metrics), ""))
     return cell.flag == "error" or (score is not None and score.value is None)
 
 
-def _test_case(cells: Sequence[Cell], of: str, metrics: Mapping[str, Any], repeat: int) -> Iterator[str]:
+def _test_case(cells: Sequence[Cell], of: str, metrics: Mapping[str, MetricRecord], repeat: int) -> Iterator[str]:
     first = cells[0]
     name = f"row {first.row}: {one_line(next(iter(first.fields.values()), ''), _NAME_WIDTH)}"
     head = f"<testcase{_attributes(classname=of, name=name, time=f'{sum(cell.seconds for cell in cells):.3f}')}"

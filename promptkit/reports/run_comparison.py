@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from promptkit.evaluation.cells.cell import compared_values
+from promptkit.evaluation.record import MetricDifference, MetricRecord
 from promptkit.reports.evaluation.comparisons import comparison_grid, power_text
 from promptkit.reports.evaluation.figures import verdict_of
 from promptkit.reports.export import score_record
@@ -147,10 +148,14 @@ def _differences(versus: Comparison, record: Mapping[str, Any], width: int) -> I
 
     rows = record["rows"]
     yield Text(f"on the {counted(rows['both'], 'row')} of both", style="bold")
-    said = [{**each, "a": ""} for each in record["comparisons"]]
-    yield from comparison_grid(said, record["metrics"], width)
+    said = [("", MetricDifference.model_validate(each)) for each in record["comparisons"]]
+    yield from comparison_grid(said, _metrics(record), width)
     for line in _notes(versus, record):
         yield from _wrapped(line, width, "dim")
+
+
+def _metrics(record: Mapping[str, Any]) -> dict[str, MetricRecord]:
+    return {name: MetricRecord.model_validate(metric) for name, metric in record["metrics"].items()}
 
 
 def _notes(versus: Comparison, record: Mapping[str, Any]) -> Iterator[str]:
@@ -164,11 +169,11 @@ def _notes(versus: Comparison, record: Mapping[str, Any]) -> Iterator[str]:
             " nothing was asked anew for them (`--fresh` asks)"
         )
     for each in record["comparisons"]:
-        metric = record["metrics"][each["metric"]]
+        metric, difference = _metrics(record)[each["metric"]], MetricDifference.model_validate(each)
         if (
             each["metric"] == versus.aim
-            and verdict_of(metric, each) == "not shown"
-            and (told := power_text(metric, each))
+            and verdict_of(metric, difference) == "not shown"
+            and (told := power_text(metric, difference))
         ):
             yield told
         yield from (f"{each['metric']}: {note}" for note in each["notes"])

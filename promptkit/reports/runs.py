@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.run import BATCH
+from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.batch import batch_summary
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.export import COST_FIELDS
@@ -14,6 +15,7 @@ from promptkit.reports.layout import GAP, cell_width, columns, shortened
 from promptkit.reports.text import calls_text, display_text, one_line, outline, seconds_text, tokens_text, visible
 from promptkit.reports.trace import stored_trace_text, text_block, tree
 from promptkit.reports.tuning.report import difference_text
+from promptkit.tuning.tune_record import TuneRecord
 
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell, RunView
@@ -85,10 +87,11 @@ def when_text(seconds: float) -> str:
 def _result_text(run: Run) -> str:
     name, metric = _first_metric(run)
     if metric:
-        return f"{name} {metric_text(metric)}"
+        return f"{name} {metric_text(MetricRecord.model_validate(metric))}"
     if "verdict" in run.record:
-        found = run.record["difference"]
-        return " ".join([run.record["verdict"], *([difference_text(run.record, found)] if found else [])])
+        record = TuneRecord.model_validate(run.record)
+        found = record.difference
+        return " ".join([record.verdict, *([difference_text(record, found)] if found is not None else [])])
     if run.kind == BATCH:
         return batch_summary(run.record)
     told = run.record.get("error") or run.record.get("output")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.tuning.pareto import late_trials, pareto_front
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import SearchResult
+from promptkit.tuning.tune_record import ObjectiveRecord, TuneRecord
 
 if TYPE_CHECKING:
     from promptkit.evaluation.metrics.base import Metric
@@ -46,21 +47,21 @@ class TuningState:
     notes: Sequence[str] = ()
 
 
-def metric_record(metric: Metric) -> dict[str, Any]:
-    """Return an aim as JSON has it."""
-    return {
-        "name": metric.name,
-        "kind": metric.kind,
-        "bounds": list(metric.bounds or ()),
-        "higher_is_better": metric.higher_is_better,
-    }
+def metric_record(metric: Metric) -> ObjectiveRecord:
+    """Return the objective's metric as the record has it."""
+    return ObjectiveRecord(
+        name=metric.name,
+        kind=metric.kind,
+        bounds=list(metric.bounds or ()),
+        higher_is_better=metric.higher_is_better,
+    )
 
 
-def tuning_record(state: TuningState, status: str) -> dict[str, Any]:
-    """Return a tuning as JSON, be it through or not."""
+def tuning_record(state: TuningState, status: str) -> TuneRecord:
+    """Return the record of a run, also of one that goes on."""
     ground, evidence, found, wishes = state.ground, state.evidence, state.found, state.wishes
     metric, budget, confirmed = evidence.field.metric, evidence.field.budget, state.confirmed
-    return {
+    record = {
         "run": state.number,
         "target": state.target,
         "suite": ground.suite.name,
@@ -102,6 +103,7 @@ def tuning_record(state: TuningState, status: str) -> dict[str, Any]:
         "applied": state.applied,
         "notes": list(state.notes),
     }
+    return TuneRecord.model_validate(record)
 
 
 def _candidates(state: TuningState) -> list[dict[str, Any]]:

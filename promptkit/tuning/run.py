@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from promptkit.errors import BudgetSpent, InputError, Problem, PromptkitError, place
 from promptkit.evaluation.cells.progress import Defects
+from promptkit.evaluation.record import Defect
 from promptkit.evaluation.suite.suite import read_variant
 from promptkit.tuning.budget import BudgetShares, TuningBudget, row_cost
 from promptkit.tuning.calibration import CandidateCalibration
@@ -28,6 +29,7 @@ from promptkit.tuning.search.steps import Objective, Objectives, StepsSearch
 from promptkit.tuning.search_space.bootstrap import generate_demonstrations
 from promptkit.tuning.search_space.candidate import AS_WRITTEN, Candidate
 from promptkit.tuning.trials import Estimates, Stage
+from promptkit.tuning.tune_record import TuneRecord
 
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.progress import EvalOptions
@@ -56,7 +58,7 @@ class TuningResult:
 
     number: int
     status: Status
-    record: Mapping[str, Any]
+    record: TuneRecord
     chosen: Candidate | None = None
     failure: PromptkitError | None = None
     notices: tuple[str, ...] = ()
@@ -161,7 +163,7 @@ class TuningRun:
         is_spent = stopped_by == "done" or isinstance(failure, BudgetSpent)
         state.stopped_by = self.budget.ended or stopped_by if is_spent else stopped_by
         record = self._record(status)
-        self._store.end_run(self._number, status, record)
+        self._store.end_run(self._number, status, record.to_json())
         chosen = state.found.chosen if state.confirmed and state.found.chosen.changes else None
         notices = tuple(dict.fromkeys(told for field in self._fields for told in field.notices))
         return TuningResult(
@@ -253,7 +255,7 @@ class TuningRun:
         state, ground, chosen = self._state, self._ready.ground, self._state.found.chosen
         ordinal = self._store.tunings.ordinal(holdout_key(ground), pair_key(*map(self._told, (Candidate(), chosen))))
         state.confirmed = Confirmation(outcome="not shown", why="the confirmation is not through", ordinal=ordinal)
-        self._store.update_run(self._number, self._record("running"))
+        self._store.update_run(self._number, self._record("running").to_json())
         self._standing.enter("confirm", 2)
         before = self.budget.spent
         try:
@@ -281,7 +283,7 @@ class TuningRun:
         text = json.dumps([start, self._ready.model.digest, self._suite.measures[0].key, candidate.key])
         return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
-    def _record(self, status: str) -> dict[str, Any]:
+    def _record(self, status: str) -> TuneRecord:
         state = self._state
         state.seconds = self._spending.seconds
         missing = Counter(problem for field in self._fields for problem in field.problems())
@@ -290,7 +292,8 @@ class TuningRun:
         defects = Defects()
         for field in self._fields:
             defects.add(field.defects)
-        return {**tuning_record(state, status), **({"defects": found} if (found := defects.record()) else {})}
+        record, found = tuning_record(state, status), defects.record()
+        return record.model_copy(update={"defects": [Defect.model_validate(each) for each in found]} if found else {})
 
     def _field_of(self, suite: Suite, ground: DataSplit, prefix: str = "") -> Evaluator:
         field = Evaluator(

@@ -345,7 +345,7 @@ def tune(
     tuned = asyncio.run(_tune(found, wishes, model=model, write=write, in_place=apply))
     if tuned.failure is not None:
         raise tuned.failure
-    return dict(tuned.record)
+    return tuned.record.to_json()
 
 
 def _check_thread() -> None:

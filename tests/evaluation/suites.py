@@ -92,7 +92,7 @@ class Ran:
 
     @property
     def record(self) -> Mapping[str, Any]:
-        return self.evaluated.record
+        return self.evaluated.record.to_json()
 
     def variant(self, name: str | None = None) -> Mapping[str, Any]:
         found: Sequence[Mapping[str, Any]] = self.record["variants"]

@@ -10,11 +10,20 @@ import pytest
 
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.base import Score
-from promptkit.reports.evaluation.report import evaluation_text, print_evaluation
+from promptkit.evaluation.record import EvalRecord
+from promptkit.reports.evaluation import report
 from promptkit.reports.layout import cell_width
 from tests.reports.demo_view import DemoView
 
 LONG = "plain layout=xml technique=chain_of_thought"
+
+
+def evaluation_text(record: Mapping[str, Any], view: Any = None, *, width: int = 80) -> str:
+    return report.evaluation_text(EvalRecord.model_validate(record), view, width=width)
+
+
+def print_evaluation(record: Mapping[str, Any], view: Any = None) -> None:
+    report.print_evaluation(EvalRecord.model_validate(record), view)
 
 
 def lines_of(record: Mapping[str, Any], view: Any = None, *, width: int = 80) -> list[str]:

@@ -128,8 +128,8 @@ async def test_running_means_are_those_of_the_cells_that_are_there(tmp_path: Pat
         ended = await evaluation.run()
         found = {(each.variant, each.metric): each.estimate async for each in live_estimates(evaluation)}
     told = {
-        (variant["name"], name): {key: metric[key] for key in found[variant["name"], name]}
-        for variant in ended.record["variants"]
-        for name, metric in variant["metrics"].items()
+        (variant.name, name): metric.model_dump(include=found[variant.name, name].model_fields_set)
+        for variant in ended.record.variants
+        for name, metric in variant.metrics.items()
     }
-    assert found == told
+    assert {key: estimate.to_json() for key, estimate in found.items()} == told

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from promptkit.evaluation.cells.cell import Cell, CellFlag
 from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.export import csv_parts, jsonl_parts, junit_parts
 
 HOSTILE = "]]> <b>&amp; \x00\x1b[2J\x7f\ud800\ufffe\ufffff\n\u202e 'quote' \"double\"\r"
@@ -46,15 +47,16 @@ class View:
         return None
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> EvalRecord:
         metric = {"bounds": [0, 1], "higher_is_better": True, "mean": 0.5, "low": 0.1, "high": 0.9, "n": 4}
         repeats = [cell.repeat for cell in self.all]
-        return {
+        record = {
             "rows": len({cell.row for cell in self.all}) + self.unread,
             "repeat": max(repeats, default=0) + 1,
             "model": {"reference": HOSTILE, "digest": "abc"},
             "variants": [{"name": "plain", "metrics": {"accuracy": metric}}],
         }
+        return EvalRecord.model_validate(record)
 
 
 def cell(

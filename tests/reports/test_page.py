@@ -20,6 +20,7 @@ import pytest
 from promptkit.errors import StoreFailed
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.page.write import write_page
 from tests.reports.demo_view import HOSTILE, DemoView
 
@@ -63,7 +64,7 @@ class Written:
 
 def written(view: Any, folder: Path) -> Written:
     path = folder / "page.html"
-    write_page(view, path)
+    write_page(view, EvalRecord.model_validate(view.record), path)
     return Written(path.read_text(encoding="utf-8"))
 
 
@@ -284,6 +285,6 @@ def test_a_view_that_fails_leaves_the_old_page(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("old")
     with pytest.raises(StoreFailed, match="store cannot be read"):
-        write_page(Broken(rows=3), path)
+        write_page(Broken(rows=3), EvalRecord.model_validate(Broken(rows=3).record), path)
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]

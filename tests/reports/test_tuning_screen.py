@@ -13,6 +13,7 @@ from promptkit.reports.tuning import screen
 from promptkit.reports.tuning.screen import TuningScreen
 from promptkit.runtimes.budget import Budget
 from promptkit.tuning.progress import Incumbent, TuningProgress
+from promptkit.tuning.tune_record import ObjectiveRecord
 from tests.reports.demo_tuning import demo_tuning
 
 Step = Callable[[TuningProgress], None]
@@ -37,7 +38,7 @@ def standing() -> TuningProgress:
 
 async def seen(capsys: pytest.CaptureFixture[str], search: TuningProgress, *steps: Step) -> str:
     """Return what is written to stderr while a search takes some steps."""
-    shown = TuningScreen(search, Progress(), demo_tuning()["metric"])
+    shown = TuningScreen(search, Progress(), ObjectiveRecord(**demo_tuning()["metric"]))
     with shown.showing():
         await asyncio.sleep(0.15)
         for step in steps:

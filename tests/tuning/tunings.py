@@ -83,7 +83,7 @@ class Ran:
 
     @property
     def record(self) -> Mapping[str, Any]:
-        return self.tuned.record
+        return self.tuned.record.to_json()
 
 
 class TuneBench(Bench):

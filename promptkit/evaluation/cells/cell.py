@@ -81,7 +81,7 @@ def compared_values(cell: Cell, metric: str) -> tuple[Any, Any]:
 class RunView(Protocol):
     """A run in the store.
 
-    `record` is what `promptkit eval --json` prints. `variants` are in the suite's order, the first is the baseline;
+    `variants` are in the suite's order, the first is the baseline;
     `metrics` in the suite's order, the first is the aim; `settings` maps a variant to what it sets (`{"mood.layout":
     "prefix"}`).
     """
@@ -97,9 +97,6 @@ class RunView(Protocol):
 
     @property
     def started(self) -> float: ...
-
-    @property
-    def record(self) -> Mapping[str, Any]: ...
 
     @property
     def variants(self) -> tuple[str, ...]: ...

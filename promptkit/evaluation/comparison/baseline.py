@@ -46,20 +46,21 @@ def baseline_lines(view: StoredRun) -> Iterator[str]:
         hint = "`promptkit eval SUITE --retry-errors` asks again what failed" if view.status == "incomplete" else None
         raise InputError(f"run {view.number} is {view.status}: a baseline has an answer to each row", hint=hint)
     reference, record = reference_of(view, name=""), view.record
+    assert record is not None, "a run that is done has a record"
     told = {
         "suite": reference.suite,
-        "target": record["target"],
+        "target": record.target,
         "variant": view.variants[0],
-        "sets": record["variants"][0]["sets"],
+        "sets": record.variants[0].sets,
         "model": reference.model,
         "exact": reference.exact,
         "in_flight": reference.in_flight,
         "repeat": reference.repeat,
-        "limited": record["limited"],
+        "limited": record.limited,
         "made": reference.made,
         "metrics": {
-            name: {"key": reference.keys[name], "mean": each["mean"], "n": each["n"]}
-            for name, each in record["variants"][0]["metrics"].items()
+            name: {"key": reference.keys[name], "mean": each.mean, "n": each.n}
+            for name, each in record.variants[0].metrics.items()
         },
     }
     yield _text(HEADER)[:-1]

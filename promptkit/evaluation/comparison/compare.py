@@ -82,7 +82,7 @@ class Comparison:
                     "a": self.a.name,
                     "b": self.b.name,
                     "metric": name,
-                    **difference_record(self.metrics[name], difference, smallest),
+                    **difference_record(self.metrics[name], difference, smallest).to_json(),
                     "adjusted": difference.p,
                     "comparisons": 1,
                     "missing": self.missing[name],

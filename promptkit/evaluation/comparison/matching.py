@@ -127,7 +127,7 @@ class Beside:
             "comparisons": [
                 {
                     "metric": each.name,
-                    **difference_record(each.metric, said.difference, smallest),
+                    **difference_record(each.metric, said.difference, smallest).to_json(),
                     "missing": said.missing,
                     "regressions": list(said.regressions),
                 }

@@ -117,14 +117,15 @@ def stored_baseline(store: Store, run: Run) -> RunRows:
 def reference_of(view: StoredRun, *, name: str) -> RunRows:
     """Return a run that ended as a reference."""
     record = view.record
+    assert record is not None, "a run that ended has a record"
     return RunRows(
         name=name,
         suite=view.suite,
-        model={key: record["model"][key] for key in ("reference", "digest", "others") if key in record["model"]},
-        exact=record["exact"],
-        in_flight=record["in_flight"],
-        repeat=record["repeat"],
-        rows=record["rows"],
+        model=record.model.model_dump(include={"reference", "digest", "others"}, exclude_unset=True),
+        exact=record.exact,
+        in_flight=record.in_flight,
+        repeat=record.repeat,
+        rows=record.rows,
         made=time.strftime("%Y-%m-%d", time.gmtime(view.started)),
         keys=view.how["keys"],
         read_rows=lambda: scored_rows(view),

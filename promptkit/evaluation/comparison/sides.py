@@ -36,8 +36,10 @@ class Side:
     @property
     def way(self) -> tuple[bool, int | None]:
         """Whether it was asked one at a time to repeat, and how many requests at once (None: not known)."""
-        record = self.view.record or self.view.how
-        return record["exact"], record["in_flight"]
+        record = self.view.record
+        if record is not None:
+            return record.exact, record.in_flight
+        return self.view.how["exact"], self.view.how["in_flight"]
 
 
 class RunDifference(NamedTuple):

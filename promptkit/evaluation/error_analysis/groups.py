@@ -31,6 +31,7 @@ from promptkit.evaluation.metrics.values import scalar_text
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell, RunView
     from promptkit.evaluation.metrics.base import Score
+    from promptkit.evaluation.record import EvalRecord, MetricRecord
 
 ErrorKind = Literal["missing", "unscored", "unparsed", "truncated", "wrong"]
 GroupKind = Literal["missing", "unscored", "defect", "unparsed", "truncated", "pair", "other", "low"]
@@ -122,7 +123,7 @@ class ErrorAnalysis:
 
 def find_errors(
     view: RunView,
-    record: Mapping[str, Any],
+    record: EvalRecord,
     *,
     variant: str | None = None,
     metric: str | None = None,
@@ -136,10 +137,10 @@ def find_errors(
     field that there is not, and for a metric that has no best score.
     """
     name = named_variant(view, variant)
-    told = next(each for each in record["variants"] if each["name"] == name)
-    metric = _metric_named(told["metrics"], metric)
+    told = next(each for each in record.variants if each.name == name)
+    metric = _metric_named(told.metrics, metric)
     cells = list(islice(view.cells(name), MOST_READ))
-    scored = [(cell, *_classified(cell, metric, told["metrics"][metric])) for cell in cells]
+    scored = [(cell, *_classified(cell, metric, told.metrics[metric])) for cell in cells]
     grades = sorted(goodness for _, fails, goodness, _ in scored if fails in (None, "wrong"))
     low = _lowest_grade(grades)
     failures, passed = [], []
@@ -164,7 +165,7 @@ def find_errors(
         metric=metric,
         graded=low is not None,
         low=low,
-        cells=told["cases"],
+        cells=told.cases,
         read=len(cells),
         failed=len(ours),
         groups=tuple(_groups(failures, passed, texts, metric, graded=low is not None, most=most)),
@@ -172,12 +173,12 @@ def find_errors(
         slices_tried=tried,
         similar=find_clusters(ours, passed, texts, most=most),
         by=by,
-        notes=tuple(_notes(view, len(cells), told["cases"])),
+        notes=tuple(_notes(view, len(cells), told.cases)),
     )
 
 
-def _metric_named(metrics: Mapping[str, Mapping[str, Any]], named: str | None) -> str:
-    bounded = [name for name, each in metrics.items() if each["bounds"]]
+def _metric_named(metrics: Mapping[str, MetricRecord], named: str | None) -> str:
+    bounded = [name for name, each in metrics.items() if each.bounds]
     if named is not None and named not in metrics:
         raise InputError(f"the run has no metric `{named}`", hint=nearest(named, metrics))
     if named is None and bounded:
@@ -190,7 +191,7 @@ def _metric_named(metrics: Mapping[str, Mapping[str, Any]], named: str | None) -
     return named
 
 
-def _classified(cell: Cell, metric: str, told: Mapping[str, Any]) -> tuple[ErrorKind | None, float, str]:
+def _classified(cell: Cell, metric: str, told: MetricRecord) -> tuple[ErrorKind | None, float, str]:
     """Return how a cell fails (None: not at all), how good it is from 0 to 1, and why it has no answer or score."""
     if cell.flag:
         return ("missing" if cell.flag == "error" else cell.flag), 0.0, cell.problem
@@ -199,10 +200,11 @@ def _classified(cell: Cell, metric: str, told: Mapping[str, Any]) -> tuple[Error
         return "unscored", 0.0, score.why if score else ""
     if score.detail.get("flag") == "unparsed":
         return "unparsed", 0.0, score.why
-    low, high = told["bounds"]
+    assert told.bounds is not None, "a metric by which something fails has bounds"
+    low, high = told.bounds
     share = float((score.value - low) / (high - low))
-    goodness = share if told["higher_is_better"] else 1 - share
-    if told.get("kind") == "pairwise":  # a tie with the baseline is no failure
+    goodness = share if told.higher_is_better else 1 - share
+    if told.kind == "pairwise":  # a tie with the baseline is no failure
         goodness = float(share >= 0.5)
     return (None if goodness >= 1 else "wrong"), goodness, score.why
 

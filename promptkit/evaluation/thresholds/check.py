@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from functools import partial
 from math import ceil, log10
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptkit.evaluation.cells.tally import Tally
 from promptkit.evaluation.comparison.matching import Beside, Compared, right_ones
 from promptkit.evaluation.comparison.run_rows import RowScores, RunRows
 from promptkit.evaluation.metrics.base import Metric
 from promptkit.evaluation.metrics.estimation import Proportion, bounded_estimate
+from promptkit.evaluation.record import ThresholdRecord, VariantRecord
 from promptkit.evaluation.suite.suite import Measure, Suite, Threshold
 from promptkit.evaluation.summary import MOST_MISSING
 
@@ -36,7 +37,7 @@ class ThresholdInput:
     """
 
     suite: Suite
-    variant: Mapping[str, Any]
+    variant: VariantRecord
     tally: Tally
     clusters: NDArray[np.int64] | None
     cells: int
@@ -60,7 +61,7 @@ class ThresholdResult:
     rows: Sequence[int] = ()
 
 
-def check_thresholds(run: ThresholdInput) -> list[dict[str, Any]]:
+def check_thresholds(run: ThresholdInput) -> list[ThresholdRecord]:
     """Return the thresholds of a run that ended, as `promptkit eval --json` prints them.
 
     While cells are missing nothing is met or missed; with `allow_missing`, and at most a share of MOST_MISSING missing,
@@ -68,18 +69,19 @@ def check_thresholds(run: ThresholdInput) -> list[dict[str, Any]]:
     of means of cells alone.
     """
     return [
-        {
-            "metric": threshold.name,
-            "variant": run.variant["name"],
-            "kind": kind,
-            "wanted": threshold.bounds[kind],
+        ThresholdRecord(
+            metric=threshold.name,
+            variant=run.variant.name,
+            kind=kind,
+            wanted=threshold.bounds[kind],
+            # A key that only these have.
             **({"against": threshold.bounds["against"]} if kind == "drop_at_most" else {}),
-            "shown": verdict.shown,
-            "passed": verdict.passed,
-            "missing": verdict.missing,
-            "says": verdict.says,
-            "rows": list(verdict.rows),
-        }
+            shown=verdict.shown,
+            passed=verdict.passed,
+            missing=verdict.missing,
+            says=verdict.says,
+            rows=list(verdict.rows),
+        )
         for threshold in run.suite.thresholds
         for kind, verdict in _results(threshold, run)
     ]
@@ -144,24 +146,24 @@ def _measurement(name: str, run: ThresholdInput) -> Measurement:
     """Return what is known of a metric, or of a total that has no metric."""
     measure = _measure(name, run.suite)
     if measure is not None:
-        metric, record = measure.metric, run.variant["metrics"][name]
+        metric, record = measure.metric, run.variant.metrics[name]
         cells = len(run.tally.sample(metric))
         return Measurement(
-            mean=record["mean"],
-            low=record["low"],
-            high=record["high"],
+            mean=record.mean,
+            low=record.low,
+            high=record.high,
             cells=cells,
-            rows=record["clusters"],
+            rows=record.clusters,
             bounds=metric.bounds,
             is_mean=metric.is_mean,
             what="" if isinstance(metric, Proportion) else "observed" if metric.bounds else "in the median",
             noun="right" if isinstance(metric, Proportion) else "",
-            lack="; ".join(record["notes"]),
+            lack="; ".join(record.notes),
         )
     if name == "cost":
-        cost = run.variant["cost"]
+        cost = run.variant.cost
         lack = "no price of its model stands under `prices` in promptkit.yaml"
-        there = run.cells - run.variant["missing"]
+        there = run.cells - run.variant.missing
         return Measurement(mean=cost, low=cost, high=cost, cells=there, rows=0, bounds=None, what="in all", lack=lack)
     assert name == "unparsed", "the reader knows no other total without a metric"
     found = bounded_estimate(sample := run.tally.unanswered(run.clusters), (0.0, 1.0), binary=True)

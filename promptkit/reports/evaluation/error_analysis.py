@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, reply_of
+from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.evaluation.failing_rows import inputs_line
 from promptkit.reports.evaluation.figures import metric_parts, p_text
 from promptkit.reports.layout import GAP, TableCell, column_width, fitted, grid, paragraph, value_line
@@ -156,8 +157,8 @@ def _slice_lines(errors: ErrorAnalysis, width: int) -> Iterator[Text]:
 
 
 def _slice_row(each: ErrorSlice) -> list[TableCell]:
-    share = {"kind": "label", "bounds": [0, 1], "low": each.low, "high": each.high}
-    value, interval = metric_parts({**share, "mean": each.rate})
+    rate = MetricRecord(kind="label", bounds=[0, 1], mean=each.rate, low=each.low, high=each.high)
+    value, interval = metric_parts(rate)
     elsewhere = "" if each.elsewhere is None else _percent(each.elsewhere)
     name = f"{one_line(each.field, 24)} = {one_line(each.value, 24)}"
     return [name, f"{each.failed} of {each.rows}", value, interval, elsewhere, p_text(each.q)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from promptkit.evaluation.record import MetricRecord, VariantRecord
 from promptkit.reports.evaluation.report import print_evaluation
 from promptkit.reports.evaluation.variants import cost_text, metric_lines
 from promptkit.reports.output import note
@@ -40,7 +41,7 @@ class EvaluationScreen:
     def __init__(self, evaluation: Evaluation, progress: Progress) -> None:
         self._evaluation = evaluation
         self._progress = progress
-        self._means: dict[str, dict[str, Mapping[str, Any]]] = {}
+        self._means: dict[str, dict[str, MetricRecord]] = {}
         self._pace = Pace()
         self._failed = self._gave_up = False
 
@@ -62,7 +63,7 @@ class EvaluationScreen:
 
     def interrupted(self) -> None:
         """Show what is finished."""
-        print_evaluation({**self._evaluation.so_far(), "status": "interrupted"}, stderr=True)
+        print_evaluation(self._evaluation.so_far().model_copy(update={"status": "interrupted"}), stderr=True)
 
     def _begun(self) -> str:
         suite, progress = self._evaluation.suite, self._evaluation.execution.progress
@@ -94,7 +95,7 @@ class EvaluationScreen:
                 self._means.setdefault(each.variant, {})[each.metric] = each.estimate
                 if each.metric in reckoned:
                     seconds += each.seconds
-                elif each.estimate["n"]:
+                elif each.estimate.n:
                     reckoned.add(each.metric)  # The first time loads what reckons, which is no measure of it.
             await asyncio.sleep(max(LOOK_SECONDS, seconds / LOOK_SHARE))
 
@@ -122,12 +123,12 @@ class EvaluationScreen:
             " · ".join([self._done(), *self._pace_parts()]),
         )
         yield Text("  " + " · ".join(self._spent()), style="dim")
-        means: list[dict[str, Any]] = [
-            {"name": each.variant.name, "metrics": self._means[each.variant.name]}
+        means = [
+            VariantRecord(name=each.variant.name, metrics=self._means[each.variant.name])
             for each in self._evaluation.execution.contenders
             if len(self._means.get(each.variant.name, ())) == len(self._evaluation.suite.measures)
         ]
-        if any(metric["n"] for each in means for metric in each["metrics"].values()):
+        if any(metric.n for variant in means for metric in variant.metrics.values()):
             yield from metric_lines(means, width, mark="so far", whole=False)
 
     def _done(self) -> str:

@@ -32,7 +32,7 @@ def page_values(view: RunView, record: EvalRecord) -> dict[str, Any]:
         "record": record,
         "started": datetime.fromtimestamp(view.started, UTC),
         "status_chips": list(_chips(view, record)),
-        "run_notes": [*record.notes, *fallback_notes(record.to_json())],
+        "run_notes": [*record.notes, *fallback_notes(record)],
         "metrics": [_metric_head(name, record.variants) for name in view.metrics],
         "metric_notes": list(_metric_notes(record.variants, view.metrics)),
         "metric_parts": list(_metric_parts(record.variants, view.metrics)),
@@ -118,7 +118,7 @@ def _difference(found: ComparisonRecord, metric: MetricRecord | None, ends: Ends
     value = _signed(found, found.difference) + (" ×" if found.is_ratio else "")
     known = found.low is not None and found.high is not None
     interval = f"[{_signed(found, found.low)}, {_signed(found, found.high)}]" if known else ""
-    verdict = verdict_of((metric or MetricRecord()).model_dump(), found.model_dump())
+    verdict = verdict_of(metric or MetricRecord(), found)
     return ShownDifference(found, value, interval, verdict, bar_places(*_from_null(found), ends))
 
 

@@ -43,19 +43,18 @@ _COPIED = 1 << 20
 _SCRIPTS = ("text", "run", "filters", "list", "opened", "trace", "words", "figures", "slices", "start")
 
 
-def write_page(view: RunView, path: Path) -> None:
+def write_page(view: RunView, record: EvalRecord, path: Path) -> None:
     """Write a run as one HTML page that loads nothing from a network. Raises StoreFailed where it cannot be written.
 
     The report stands in the page as plain HTML; rows and traces are compressed blocks that its script inflates, traces
     only when a row is opened.
     """
-    write_private(path, page_parts(view))
+    write_private(path, page_parts(view, record))
 
 
-def page_parts(view: RunView) -> Iterator[bytes]:
+def page_parts(view: RunView, record: EvalRecord) -> Iterator[bytes]:
     """Yield the page in order."""
     style, script = asset("page", "page.css"), _script()
-    record = EvalRecord.model_validate(view.record)
     template = templates().get_template("page/page.html")
     parts = template.generate(
         policy=policy(style, script),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -22,22 +22,27 @@ from promptkit.reports.tuning.report import (
     written_texts,
 )
 from promptkit.storage.files import write_private
+from promptkit.tuning.tune_record import (
+    AblationRecord,
+    CandidateRecord,
+    EstimateRecord,
+    ObjectiveRecord,
+    SplitMean,
+    TuneRecord,
+)
 
 _LINES = {"+++": "file", "---": "file", "@@": "place", "+": "added", "-": "removed"}
-_MARKS = ("pick", "start", "front")
-
-Candidate = Mapping[str, Any]
 
 
-def write_tuning_page(record: Mapping[str, Any], path: Path) -> None:
+def write_tuning_page(record: TuneRecord, path: Path) -> None:
     """Write a tuning run as one page, which loads nothing from a network. Raises StoreFailed."""
     write_private(path, tuning_page(record))
 
 
-def tuning_page(record: Mapping[str, Any]) -> str:
+def tuning_page(record: TuneRecord) -> str:
     """Return the page."""
     style = asset("page", "page.css") + asset("tuning", "page.css")
-    found = record["difference"]
+    found = record.difference
     changed = f": {difference_text(record, found)}" if found is not None else ""
     return (
         templates()
@@ -48,23 +53,23 @@ def tuning_page(record: Mapping[str, Any]) -> str:
             record=record,
             status_chips=list(_chips(record)),
             spent=spent_text(record),
-            verdict=f"{record['verdict']}{changed}{holdout_text(found)}",
+            verdict=f"{record.verdict}{changed}{holdout_text(found)}",
             reasons=list(verdict_reasons(record)),
             sides=_sides(record),
             changes=_changes(record),
             written=list(written_texts(record)),
-            diff=[(_line_kind(line), line) for line in record["diff"].splitlines()],
+            diff=[(_line_kind(line), line) for line in record.diff.splitlines()],
             plot=make_plot(record),
             candidates=_candidates(record),
         )
     )
 
 
-def _chips(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "good" if record["verdict"] == "improved" else "warn", record["verdict"]
-    yield "good" if record["status"] == "done" else "bad", record["status"]
-    if record["stopped_by"] != "done":
-        yield "warn", f"stopped by {record['stopped_by']}"
+def _chips(record: TuneRecord) -> Iterator[tuple[str, str]]:
+    yield "good" if record.verdict == "improved" else "warn", record.verdict
+    yield "good" if record.status == "done" else "bad", record.status
+    if record.stopped_by != "done":
+        yield "warn", f"stopped by {record.stopped_by}"
 
 
 def _line_kind(line: str) -> str:
@@ -90,65 +95,65 @@ class Side(NamedTuple):
     search: ShownMean | None
 
 
-def _sides(record: Mapping[str, Any]) -> list[Side]:
-    sides = [("start", record["baseline"]), (f"{best_name(record)}: {choices_text(record)}", record["best"])]
-    known = [side[part] for _, side in sides for part in ("confirm", "search") if side[part]]
-    ends = scale(each[key] for each in known for key in ("mean", "low", "high"))
+def _sides(record: TuneRecord) -> list[Side]:
+    sides = [("start", record.baseline), (f"{best_name(record)}: {choices_text(record)}", record.best)]
+    known = [mean for _, side in sides for mean in (side.confirm, side.search) if mean is not None]
+    ends = scale(value for mean in known for value in (mean.mean, mean.low, mean.high))
     return [
-        Side(name, *(_mean(record, side[part], ends, kind) for part in ("confirm", "search")))
+        Side(name, *(_mean(record.metric, mean, ends, kind) for mean in (side.confirm, side.search)))
         for (name, side), kind in zip(sides, ("v7", "v2"), strict=True)
     ]
 
 
-def _mean(record: Mapping[str, Any], found: Mapping[str, Any] | None, ends: Ends, kind: str) -> ShownMean | None:
-    if not found or found["mean"] is None:
+def _mean(metric: ObjectiveRecord, found: EstimateRecord | None, ends: Ends, kind: str) -> ShownMean | None:
+    if found is None or found.mean is None:
         return None
-    value, interval = metric_parts({**record["metric"], **found})
-    places = bar_places(found["mean"], found["low"], found["high"], ends)
-    return ShownMean(value, interval, found.get("n"), places, kind)
+    value, interval = metric_parts(metric.with_mean(found))
+    n = found.n if isinstance(found, SplitMean) else None
+    return ShownMean(value, interval, n, bar_places(found.mean, found.low, found.high, ends), kind)
 
 
 class Change(NamedTuple):
     """A change of the pick, what it brought, and on which rows that was measured."""
 
-    record: Mapping[str, Any]
+    record: AblationRecord
     difference: str
     places: BarPlaces | None
     basis: str
 
 
-def _changes(record: Mapping[str, Any]) -> list[Change]:
-    changes = record["ablation"]
-    ends = scale((each[key] for each in changes for key in ("difference", "low", "high")), around=0.0)
+def _changes(record: TuneRecord) -> list[Change]:
+    ends = scale((value for each in record.ablation for value in (each.difference, each.low, each.high)), around=0.0)
     return [
         Change(
             record=each,
-            difference=NONE if each["difference"] is None else difference_text(record, each),
-            places=bar_places(each["difference"], each["low"], each["high"], ends),
-            basis="; ".join(filter(None, (measured_on(each), each["skipped"]))),
+            difference=NONE if each.difference is None else difference_text(record, each),
+            places=bar_places(each.difference, each.low, each.high, ends),
+            basis="; ".join(filter(None, (measured_on(each), each.skipped))),
         )
-        for each in changes
+        for each in record.ablation
     ]
 
 
 class ShownCandidate(NamedTuple):
     """A candidate with its marks and its mean."""
 
-    record: Candidate
+    record: CandidateRecord
     marks: Sequence[str]
     mean: ShownMean | None
 
 
-def _candidates(record: Mapping[str, Any]) -> list[ShownCandidate]:
-    candidates = record["candidates"]
-    ends = scale(each[key] for each in candidates for key in ("mean", "low", "high"))
+def _candidates(record: TuneRecord) -> list[ShownCandidate]:
+    ends = scale(value for each in record.candidates for value in (each.mean, each.low, each.high))
     return [
         ShownCandidate(
             record=each,
-            marks=[mark for mark in _MARKS if each[mark]],
-            mean=_mean(record, {**each, "n": None}, ends, "v2" if each["pick"] else "v0"),
+            marks=[
+                name for name, is_on in (("pick", each.pick), ("start", each.start), ("front", each.front)) if is_on
+            ],
+            mean=_mean(record.metric, each, ends, "v2" if each.pick else "v0"),
         )
-        for each in candidates
+        for each in record.candidates
     ]
 
 
@@ -215,69 +220,85 @@ class Axes(NamedTuple):
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
 
-def make_plot(record: Mapping[str, Any]) -> Plot | None:
+class Place(NamedTuple):
+    """A candidate that has a score, with its tokens a row."""
+
+    candidate: CandidateRecord
+    tokens: float
+    score: float
+
+
+def make_plot(record: TuneRecord) -> Plot | None:
     """Return the plot of all candidates that have a score; None where there are none."""
-    known = [each for each in record["candidates"] if each["mean"] is not None and each["tokens"] is not None]
+    known = _places(record.candidates)
     if not known:
         return None
-    metric = record["metric"]
-    scores = scale(each["mean"] for each in known)
-    if metric["bounds"]:
-        scores = max(scores[0], metric["bounds"][0]), min(scores[1], metric["bounds"][1])
-    axes = Axes(scale(each["tokens"] for each in known), scores)
-    most_rows = max(each["rows"] for each in known)
+    metric = record.metric
+    scores = scale(place.score for place in known)
+    if metric.bounds:
+        scores = max(scores[0], metric.bounds[0]), min(scores[1], metric.bounds[1])
+    axes = Axes(scale(place.tokens for place in known), scores)
+    most_rows = max(place.candidate.rows for place in known)
     joined = front_of(
-        [each for each in known if 2 * each["rows"] >= most_rows], higher_is_better=metric["higher_is_better"]
+        [place.candidate for place in known if 2 * place.candidate.rows >= most_rows],
+        higher_is_better=metric.higher_is_better,
     )
     # The start and the pick lie on top.
-    drawn = sorted(known, key=lambda each: (each["pick"], each["start"], each["front"]))
+    drawn = sorted(known, key=lambda place: (place.candidate.pick, place.candidate.start, place.candidate.front))
     return Plot(
-        name=f"{metric['name']} against tokens a row, {len(known)} candidates",
+        name=f"{metric.name} against tokens a row, {len(known)} candidates",
         ticks=[_tick(axes, metric, at / (TICKS - 1)) for at in range(TICKS)],
         front=_front_path(axes, joined),
-        points=[_point(axes, each, metric) for each in drawn],
+        points=[_point(axes, place, metric) for place in drawn],
     )
 
 
-def front_of(candidates: Sequence[Candidate], *, higher_is_better: bool = True) -> list[Candidate]:
+def _places(candidates: Sequence[CandidateRecord]) -> list[Place]:
+    return [
+        Place(each, each.tokens, each.mean) for each in candidates if each.tokens is not None and each.mean is not None
+    ]
+
+
+def front_of(candidates: Sequence[CandidateRecord], *, higher_is_better: bool = True) -> list[Place]:
     """Return the candidates that no other beats in score and tokens, the cheapest first."""
     sign = 1 if higher_is_better else -1
-    found: list[Candidate] = []
-    for each in sorted(candidates, key=lambda one: (one["tokens"], -sign * one["mean"])):
-        if not found or sign * each["mean"] > sign * found[-1]["mean"]:
-            found.append(each)
-    return found
+    front: list[Place] = []
+    for place in sorted(_places(candidates), key=lambda place: (place.tokens, -sign * place.score)):
+        if not front or sign * place.score > sign * front[-1].score:
+            front.append(place)
+    return front
 
 
-def _tick(axes: Axes, metric: Mapping[str, Any], share: float) -> Tick:
+def _tick(axes: Axes, metric: ObjectiveRecord, share: float) -> Tick:
     score = axes.scores[0] + (axes.scores[1] - axes.scores[0]) * share
     tokens = axes.tokens[0] + (axes.tokens[1] - axes.tokens[0]) * share
-    shown = f"{100 * score:.0f} %" if is_percentage(metric) else figure(score)
+    text = f"{100 * score:.0f} %" if is_percentage(metric.as_metric()) else figure(score)
     y = axes.y(score)
-    return Tick(f"{y:.1f}", f"{y + 4:.1f}", shown, f"{axes.x(tokens):.1f}", figure(tokens))
+    return Tick(f"{y:.1f}", f"{y + 4:.1f}", text, f"{axes.x(tokens):.1f}", figure(tokens))
 
 
-def _front_path(axes: Axes, joined: Sequence[Candidate]) -> str:
+def _front_path(axes: Axes, joined: Sequence[Place]) -> str:
     """Return the front as steps: for the tokens in between, the cheaper candidate can be had."""
     if len(joined) < 2:
         return ""
-    points = [f"M{axes.x(joined[0]['tokens']):.1f},{axes.y(joined[0]['mean']):.1f}"]
-    points += [f"H{axes.x(after['tokens']):.1f}V{axes.y(after['mean']):.1f}" for _, after in pairwise(joined)]
+    points = [f"M{axes.x(joined[0].tokens):.1f},{axes.y(joined[0].score):.1f}"]
+    points += [f"H{axes.x(after.tokens):.1f}V{axes.y(after.score):.1f}" for _, after in pairwise(joined)]
     return "".join(points)
 
 
-def _point(axes: Axes, candidate: Candidate, metric: Mapping[str, Any]) -> Point:
-    x, y = axes.x(candidate["tokens"]), axes.y(candidate["mean"])
-    marks = (("on", candidate["front"]), ("start", candidate["start"]), ("pick", candidate["pick"]))
-    score = metric_text({**metric, **candidate, "kind": metric["kind"]})
-    label = " and ".join(kind for kind in ("start", "pick") if candidate[kind])
+def _point(axes: Axes, place: Place, metric: ObjectiveRecord) -> Point:
+    candidate = place.candidate
+    x, y = axes.x(place.tokens), axes.y(place.score)
+    marks = (("on", candidate.front), ("start", candidate.start), ("pick", candidate.pick))
+    score = metric_text(metric.with_mean(candidate))
+    label = " and ".join(kind for kind, is_on in marks[1:] if is_on)
     is_at_edge = x > WIDTH - LABEL_ROOM
     return Point(
         x=f"{x:.1f}",
         y=f"{y:.1f}",
         kinds=" ".join(kind for kind, is_on in marks if is_on),
         radius=6 if label else 4,
-        title=f"{candidate['name']}: {score}, {figure(candidate['tokens'])} tokens, {candidate['rows']} rows",
+        title=f"{candidate.name}: {score}, {figure(place.tokens)} tokens, {candidate.rows} rows",
         label=label,
         label_x=f"{x - 9 if is_at_edge else x + 9:.1f}",
         label_y=f"{y + 4:.1f}",

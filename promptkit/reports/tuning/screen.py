@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.output import note
 from promptkit.reports.text import one_line, seconds_text
+from promptkit.tuning.tune_record import EstimateRecord, ObjectiveRecord
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -42,7 +43,7 @@ class TuningScreen:
     `metric` is the aim as the record has it.
     """
 
-    def __init__(self, standing: TuningProgress, progress: Progress, metric: Mapping[str, Any]) -> None:
+    def __init__(self, standing: TuningProgress, progress: Progress, metric: ObjectiveRecord) -> None:
         self._standing = standing
         self._progress = progress
         self._metric = metric
@@ -108,7 +109,7 @@ class TuningScreen:
         best = self._standing.best
         if best is None or best.mean is None:
             return ""
-        said = {**self._metric, "mean": best.mean, "low": best.low, "high": best.high}
+        said = self._metric.with_mean(EstimateRecord(mean=best.mean, low=best.low, high=best.high))
         return f"best so far {metric_text(said)}: {one_line(best.name, 80)}"
 
     def _share(self) -> float:

@@ -30,6 +30,7 @@ from promptkit.tuning.output.tuned_prompts import (
     text_diff,
     tuned_prompts,
 )
+from promptkit.tuning.tune_record import TuneRecord
 
 if TYPE_CHECKING:
     from promptkit.evaluation.suite.suite import Suite
@@ -52,48 +53,46 @@ def write_result(
     """
     if tuned.chosen is None:
         return tuned
-    shown = tuned.record["verdict"] == "improved"
-    record = dict(tuned.record)
+    shown = tuned.record.verdict == "improved"
+    record = tuned.record
     if in_place and not shown:
-        record["notes"] = [*record["notes"], "the original stays: nothing was shown to be better than it"]
+        record = record.with_note("the original stays: nothing was shown to be better than it")
     failure = tuned.failure
     try:
         drafted = _draft_result(tuned.chosen, suite, record, in_place=in_place and shown)
-        record |= {"diff": drafted.diff, "applied": drafted.in_place and writing}
+        record = record.model_copy(update={"diff": drafted.diff, "applied": drafted.in_place and writing})
         if in_place and shown and not drafted.in_place:
-            told = "the prompt stays, for it cannot extend itself: the pipeline that is written has its changes"
-            record["notes"] = [*record["notes"], told]
+            record = record.with_note(
+                "the prompt stays, for it cannot extend itself: the pipeline that is written has its changes"
+            )
         if writing:
-            record["written"] = [stable_name(file, suite.project) for file in write(drafted)]
+            written = [stable_name(file, suite.project) for file in write(drafted)]
+            record = record.model_copy(update={"written": written})
     except PromptkitError as error:
         why = [each.message for each in error.problems] if isinstance(error, InputError) else [error.message]
-        record |= {"applied": False, "notes": [*record["notes"], f"nothing is written: {'; '.join(why)}"]}
+        record = record.with_note(f"nothing is written: {'; '.join(why)}").model_copy(update={"applied": False})
         failure = failure or error
-    store.end_run(tuned.number, tuned.status, record)
+    store.end_run(tuned.number, tuned.status, record.to_json())
     return replace(tuned, record=record, failure=failure)
 
 
-def _draft_result(chosen: Candidate, suite: Suite, record: Mapping[str, Any], *, in_place: bool) -> Draft:
+def _draft_result(chosen: Candidate, suite: Suite, record: TuneRecord, *, in_place: bool) -> Draft:
     project, target = suite.project, suite.wanted.target
     about = list(heading(record))
-    kept = protected_files(target, project, improved=record["verdict"] == "improved")
+    kept = protected_files(target, project, improved=record.verdict == "improved")
     return draft(target, chosen, project, sets=suite.wanted.sets, about=about, in_place=in_place, kept=kept)
 
 
-def heading(record: Mapping[str, Any]) -> Iterator[str]:
+def heading(record: TuneRecord) -> Iterator[str]:
     """Yield the lines that a tuned file begins with: on which model it was found, by what, and what was shown."""
-    digest = str(record["model"].get("digest") or "").removeprefix("sha256:")[:12]
-    model = " ".join(filter(None, (plain_reference(record["model"]["reference"]), digest)))
-    how = f"Suite {record['suite']}, optimizer {record['optimizer']}, seed {record['seed']}, {record['calls']} calls"
+    digest = (record.model.digest or "").removeprefix("sha256:")[:12]
+    model = " ".join(filter(None, (plain_reference(record.model.reference), digest)))
+    how = f"Suite {record.suite}, optimizer {record.optimizer}, seed {record.seed}, {record.calls} calls"
     yield f"{how}, on {model}."
-    found = record["difference"]
-    said = (
-        f" ({found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}] on {found['n']} {found['unit']}s)"
-        if found
-        else ""
-    )
-    verdict = IMPROVED_HEADING if record["verdict"] == "improved" else f"{record['verdict']} by"
-    told = f"{verdict} {record['metric']['name']}{said}: {record['why']}."
+    found = record.difference
+    said = f" ({found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}] on {found.n} {found.unit}s)" if found else ""
+    verdict = IMPROVED_HEADING if record.verdict == "improved" else f"{record.verdict} by"
+    told = f"{verdict} {record.metric.name}{said}: {record.why}."
     yield from textwrap.wrap(told, HEADING_WIDTH)
 
 

@@ -15,6 +15,7 @@ from promptkit.errors import InputError
 from promptkit.evaluation.cells.cell import Cell
 from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, ErrorAnalysis, find_errors, reply_of
 from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
 from promptkit.project import LIBRARY
 from promptkit.prompts.sections import SECTIONS
 from promptkit.prompts.template_loader import render_file
@@ -202,7 +203,7 @@ class _TrialView:
     """The cells of one candidate as the view of a run of its own."""
 
     found: Sequence[Cell]
-    record: Mapping[str, Any]
+    record: EvalRecord
     variants: tuple[str, ...]
     metrics: tuple[str, ...]
     settings: Mapping[str, Mapping[str, Any]]
@@ -226,10 +227,10 @@ def find_failures(field: Evaluator, candidate: Candidate, rows: Sequence[int]) -
     """
     aim, variant = field.metric.name, candidate.name
     cells = [(row, cell) for row in rows if (cell := field.cell(candidate, row)) is not None]
-    bounded = {"bounds": (0.0, 1.0), "higher_is_better": True, "kind": field.metric.kind}
+    bounded = MetricRecord(bounds=[0.0, 1.0], higher_is_better=True, kind=field.metric.kind)
     view = _TrialView(
         found=[_cell_view(field.rows[row], cell, aim, variant) for row, cell in cells],
-        record={"variants": [{"name": variant, "cases": len(cells), "metrics": {aim: bounded}}]},
+        record=EvalRecord(variants=[VariantRecord(name=variant, cases=len(cells), metrics={aim: bounded})]),
         variants=(variant,),
         metrics=(aim,),
         settings={variant: candidate.changes},

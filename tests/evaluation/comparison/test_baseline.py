@@ -50,7 +50,7 @@ async def against(bench: Bench, text: str, reference: str, script: Any = echo, *
         found = find_baseline(reference, suite.name, store, folder=bench.folder.root / "evals")
         models = Given(Scripted(script), ReplyCache(store, exact=chosen.exact))
         evaluation = Evaluation(suite, models=models, store=store, options=chosen, against=found)
-        record = (await evaluation.run()).record
+        record = (await evaluation.run()).record.to_json()
     said: Mapping[str, Any] = record["against"]
     return said
 

@@ -21,6 +21,7 @@ from promptkit.evaluation.error_analysis.guideline_draft import draft_guideline,
 from promptkit.evaluation.error_analysis.slices import fisher
 from promptkit.evaluation.evaluate import refuse_contamination
 from promptkit.evaluation.metrics.base import Score
+from promptkit.evaluation.record import EvalRecord
 from promptkit.reports.evaluation.error_analysis import errors_text
 from promptkit.reports.text import json_text
 from promptkit.runtimes.base import Request
@@ -65,10 +66,11 @@ class View:
         return {name: {} for name in self.variants}
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> EvalRecord:
         bounded = {"bounds": self.bounds, "higher_is_better": self.higher_is_better}
         metrics = {"accuracy": bounded, "tokens": {"bounds": None, "higher_is_better": False}}
-        return {"variants": [{"name": "short", "cases": len(self.found), "metrics": metrics}]}
+        variant = {"name": "short", "cases": len(self.found), "metrics": metrics}
+        return EvalRecord.model_validate({"variants": [variant]})
 
     def cells(self, variant: str | None = None) -> Iterator[Cell]:
         return iter(self.found)
@@ -354,7 +356,7 @@ async def test_the_draft_is_what_the_technique_reads_and_its_requests_hold_the_r
     bench, ran = await guided(folder)
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
 
-    made = draft_guideline(find_errors(ran.view, ran.record), ran.view, plan)
+    made = draft_guideline(find_errors(ran.view, ran.evaluated.record), ran.view, plan)
     write_artifact(made, plan.file, "promptkit runs errors 1 --write auto")
 
     assert plan.file == folder.root / "pipelines" / "mood.mood.annotation_guideline.yaml"
@@ -381,7 +383,7 @@ async def test_the_draft_is_what_the_technique_reads_and_its_requests_hold_the_r
 async def test_rows_that_a_draft_was_made_of_are_refused_whatever_the_guideline_now_says(folder: Folder) -> None:
     bench, ran = await guided(folder)
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
-    write_artifact(draft_guideline(find_errors(ran.view, ran.record), ran.view, plan), plan.file, "x")
+    write_artifact(draft_guideline(find_errors(ran.view, ran.evaluated.record), ran.view, plan), plan.file, "x")
     folder.write("pipelines/mood.yaml", GUIDED.replace("Praise is good.", "Praise is good and blame is bad."))
 
     with pytest.raises(InputError, match="saw 12 of 12 rows"):
@@ -398,7 +400,7 @@ async def test_a_step_knows_its_rows_by_what_it_takes_of_them(folder: Folder) ->
     folder.write("pipelines/mood.yaml", renamed)
     ran = await bench.run(script=lambda request: "bad")
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
-    made = draft_guideline(find_errors(ran.view, ran.record), ran.view, plan)
+    made = draft_guideline(find_errors(ran.view, ran.evaluated.record), ran.view, plan)
     write_artifact(made, plan.file, "x")
 
     assert len(made.rows) == 4
@@ -414,7 +416,7 @@ async def test_a_rule_is_worded_by_the_projects_own_template_where_there_is_one(
         if file.is_file():
             folder.write(f"templates/techniques/annotation_guideline/{file.name}", file.read_text("utf-8"))
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
-    errors = find_errors(ran.view, ran.record)
+    errors = find_errors(ran.view, ran.evaluated.record)
     before = draft_guideline(errors, ran.view, plan)
 
     own = "{{ right }} beats {{ said }}: {{ cases | length }}"
@@ -430,7 +432,7 @@ async def test_nothing_is_drafted_where_no_two_answers_were_confused_twice(folde
     plan = plan_guideline(ran.view, ran.view.variants[0], folder.project)
 
     with pytest.raises(InputError, match="nothing to draft a rule of"):
-        draft_guideline(find_errors(ran.view, ran.record), ran.view, plan)
+        draft_guideline(find_errors(ran.view, ran.evaluated.record), ran.view, plan)
 
 
 async def test_a_draft_needs_the_suite_as_it_was(folder: Folder) -> None:
