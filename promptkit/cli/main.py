@@ -38,7 +38,7 @@ VERBS = {
     "models": "List, fetch and describe what can answer here.",
     "runs": "List, show, compare and export what was run; repair the store.",
     "init": "Make a small working project.",
-    "schema": "Print the JSON Schema of a pipeline, a prompt or a suite, for editors.",
+    "schema": "Print the JSON Schema of a pipeline, a prompt, a suite or a run's record.",
 }
 _MODULES = {"try": "try_", "eval": "eval_"}
 

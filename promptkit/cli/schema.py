@@ -1,7 +1,8 @@
-"""`promptkit schema`: what editors complete and check pipelines, prompts and suites by."""
+"""`promptkit schema`: JSON Schemas of files, for editors, and of the records that `--json` prints."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
@@ -9,6 +10,13 @@ import typer
 from promptkit.errors import InputError, nearest
 
 Format: TypeAlias = Literal["pipeline", "prompt", "suite"]
+"""A format of files."""
+
+RECORDS = {
+    "eval-record": ("promptkit.evaluation.record", "EvalRecord"),
+    "tune-record": ("promptkit.tuning.tune_record", "TuneRecord"),
+}
+"""Records by name, each with the module and the model that it is made from."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -17,17 +25,23 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def schema(
     of: Annotated[
         str,
-        typer.Argument(metavar="{pipeline|prompt|suite}", help="Which file: of a prompt it is the front matter."),
+        typer.Argument(
+            metavar="{pipeline|prompt|suite|eval-record|tune-record}",
+            help="The file (of a prompt its front matter), or what --json prints of a run.",
+        ),
     ] = "pipeline",
 ) -> None:
-    """Print the JSON Schema of a pipeline, a prompt's front matter or a suite."""
+    """Print the JSON Schema of a pipeline, a prompt's front matter or a suite, or of a run's record."""
     from promptkit.reports.output import emit
     from promptkit.reports.text import json_text
 
     for known in get_args(Format):
         if of == known:
             return emit(json_text(json_schema(known)))
-    raise InputError(f"there is no schema of `{of}`", hint=nearest(of, get_args(Format)))
+    if of not in RECORDS:
+        raise InputError(f"there is no schema of `{of}`", hint=nearest(of, [*get_args(Format), *RECORDS]))
+    module, name = RECORDS[of]
+    emit(json_text(getattr(import_module(module), name).model_json_schema()))
 
 
 def json_schema(of: Format) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import SORT, Run
 from tests.runtimes.ollama_server import OllamaServer
 
@@ -63,6 +65,12 @@ def test_the_schemas_name_the_keys_of_the_formats(promptkit: Run) -> None:
     assert {"steps", "inputs", "cases", "output"} <= pipeline["properties"].keys()
     assert "for_each" in pipeline["$defs"]["StepSpec"]["properties"]
     assert {"about", "answer", "layout"} <= prompt["properties"].keys()
+
+
+@pytest.mark.parametrize(("of", "keys"), [("eval-record", {"variants", "thresholds"}), ("tune-record", {"verdict"})])
+def test_the_schemas_of_records_name_the_keys_that_json_prints(promptkit: Run, of: str, keys: set[str]) -> None:
+    schema = json.loads(promptkit("schema", of).stdout)
+    assert keys | {"run", "suite", "status", "model", "notes"} <= schema["properties"].keys()
 
 
 def test_models_are_listed_and_shown(promptkit: Run) -> None:
