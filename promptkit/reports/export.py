@@ -1,35 +1,31 @@
-"""A run for other programs: a cell a line of JSON, a table for spreadsheets, test cases for a CI. Part by part."""
+"""Exports of an evaluation, part by part: a cell a line of JSON, a table for spreadsheets, test cases for a CI."""
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from io import StringIO
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
+from promptkit.reports.batch import csv_line
 from promptkit.reports.evaluation.failing_rows import normalized_score
+from promptkit.reports.runs import COST_FIELDS
 from promptkit.reports.text import counted, json_text, one_line, outline, visible
 
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell, RunView
     from promptkit.evaluation.metrics.base import Score
 
-COST_FIELDS = ("calls", "cached", "tokens_in", "tokens_out", "seconds")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 _NO_CHARACTER = re.compile("[\ufffe\uffff]")
 _NAME_WIDTH = 60
 _NEAR = 1e-9
 
 
 def cell_record(cell: Cell) -> dict[str, Any]:
-    """Return all of a cell but its trace as JSON."""
+    """Return a cell as JSON, without its trace."""
     return {
         "variant": cell.variant,
         "row": cell.row,
@@ -57,7 +53,7 @@ def jsonl_parts(cells: Iterable[Cell]) -> Iterator[str]:
 
 
 def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
-    """Yield a table, a cell a line: `field.NAME` for each field of any row, `score.NAME` for each metric.
+    """Yield a table, a cell a line, with `field.NAME` for each field of any row and `score.NAME` for each metric.
 
     A text that a spreadsheet would take for a formula has a quote before it; what is not a number or a text is JSON.
     """
@@ -82,29 +78,11 @@ def csv_parts(view: RunView, variant: str | None) -> Iterator[str]:
         )
 
 
-def csv_line(values: Sequence[Any], *, numbers: bool = False) -> str:
-    """Return a line of CSV. A text that a spreadsheet would take for a formula has a quote before it.
-
-    With `numbers`, texts that are only a number (`-5`, `+3,2`) stay as they are.
-    """
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerow([_csv_value(value, numbers) for value in values])
-    return text.getvalue()
-
-
-def _csv_value(value: Any, numbers: bool) -> Any:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
-    text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    is_formula = text.startswith(_FORMULA) and not (numbers and _NUMBER.fullmatch(text))
-    return f"'{text}" if is_formula else text
-
-
 def junit_parts(view: RunView, record: EvalRecord, variant: str) -> Iterator[str]:
-    """Yield JUnit XML: a test case a row of one variant, a failure where it is wrong, an error where it is missing.
+    """Yield JUnit XML: a test case for each row of a variant, failed where it is wrong, an error where it is missing.
 
     A row is right where most of its repeats have the best score of the suite's first metric. Rows that the run did not
-    come to are one more test case, an error: it may have ended before a row that is wrong.
+    reach are one more test case, an error: a wrong row may be among them.
     """
     summary = next(each for each in record.variants if each.name == variant)
     counts = {"": 0, "failure": 0, "error": 0}
@@ -152,7 +130,7 @@ def _properties(view: RunView, record: EvalRecord, variant: VariantRecord) -> di
 
 
 def _junit_verdict(cells: Sequence[Cell], metrics: Mapping[str, MetricRecord], repeat: int) -> str:
-    """Return `failure` where most repeats of a row are not right, `error` where those that are missing decide it."""
+    """Return `failure` where most repeats are wrong, `error` where missing ones decide it, nothing otherwise."""
     right = sum(is_right(cell, metrics) for cell in cells)
     missing = sum(_is_missing(cell, metrics) for cell in cells) + repeat - len(cells)
     if 2 * right > repeat:
@@ -182,16 +160,16 @@ def _test_case(cells: Sequence[Cell], of: str, metrics: Mapping[str, MetricRecor
         lack = f"{repeat - len(cells)} of {repeat} repeats without an answer"
         yield f"{head}>\n<error{_attributes(message=lack, type='missing')}/>\n</testcase>\n"
         return
-    found = (cell for cell in cells if not is_right(cell, metrics))
-    wrong = next(cell for cell in found if (verdict == "error") == _is_missing(cell, metrics))
+    failing = (cell for cell in cells if not is_right(cell, metrics))
+    wrong = next(cell for cell in failing if (verdict == "error") == _is_missing(cell, metrics))
     score = wrong.scores.get(next(iter(metrics), ""))
     kind = {"error": "missing", "": "no score" if verdict == "error" else "wrong"}.get(wrong.flag, wrong.flag)
     why = wrong.problem or (score.why if score else "") or f"expected {one_line(wrong.expect)}"
     message = f"{why}, the answer is {one_line(wrong.output)}" if kind == "wrong" else why
-    told = {"row": dict(first.fields), "expected": wrong.expect, "answer": wrong.output, "problem": wrong.problem}
-    scores = {name: score_record(each) for name, each in wrong.scores.items()}
+    details = {"row": dict(first.fields), "expected": wrong.expect, "answer": wrong.output, "problem": wrong.problem}
+    scores = {name: score_record(score) for name, score in wrong.scores.items()}
     yield f"{head}>\n<{verdict}{_attributes(message=one_line(message), type=kind)}>"
-    yield f"{_xml(outline({**told, 'scores': scores}))}</{verdict}>\n</testcase>\n"
+    yield f"{_xml(outline({**details, 'scores': scores}))}</{verdict}>\n</testcase>\n"
 
 
 def _attributes(**values: Any) -> str:
