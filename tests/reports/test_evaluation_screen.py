@@ -96,7 +96,7 @@ class TestOnATerminal:
             raise ConnectionFailed("nobody listens")
 
         said = await shown.seen(Scripted(gone))
-        assert said.count("the model does not answer: nothing more is asked") == 1
+        assert said.count("the model does not answer: no further requests are sent") == 1
 
     async def test_what_is_finished_is_told_when_it_is_stopped(self, shown: Shown) -> None:
         said = await shown.seen(Scripted(echo, delay=0.05), stop_after=0.5)

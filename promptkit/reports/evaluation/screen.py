@@ -1,4 +1,4 @@
-"""How far a run of a suite is: on a terminal a live table, elsewhere a line now and then."""
+"""Live progress of an evaluation: a table in a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 TICK = 0.25
 PLAIN_SECONDS = 30.0
-"""How long it takes to the next line where there is no terminal."""
+"""Seconds between two lines where there is no terminal."""
 
 LOOK_SECONDS = 1.0
 LOOK_SHARE = 0.02
-"""The share of the time that the running means may take: with many cells they are reckoned less often."""
+"""The share of the time that live estimates may take: with many cells they are computed less often."""
 
 RATE_SECONDS = 20.0
-"""Of how long ago the rate is that the time left is reckoned from."""
+"""Seconds over which the rate is measured that the remaining time is estimated from."""
 
 BAR = 24
 
 
 class EvaluationScreen:
-    """Shows how far an evaluation is. `showing` wraps its run; made and used where the event loop runs."""
+    """Shows the progress of an evaluation. `showing` wraps its run; made and used where the event loop runs."""
 
     def __init__(self, evaluation: Evaluation, progress: Progress) -> None:
         self._evaluation = evaluation
@@ -47,7 +47,7 @@ class EvaluationScreen:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Keep the table on the screen until the block ends, and say what fails as it comes."""
+        """Keep the table on the screen until the block ends, and report failures as they come."""
         live = self._progress.redraws
         if not live:
             note(self._begun())
@@ -62,7 +62,7 @@ class EvaluationScreen:
         self._tell_failures()
 
     def interrupted(self) -> None:
-        """Show what is finished."""
+        """Show the cells that are finished."""
         print_evaluation(self._evaluation.so_far().model_copy(update={"status": "interrupted"}), stderr=True)
 
     def _begun(self) -> str:
@@ -71,32 +71,32 @@ class EvaluationScreen:
         return f"{suite.name}: {progress.total:,} cells ({self._evaluation.counted.rows:,} rows{variants})"
 
     async def _watch(self, live: bool) -> None:
-        said = time.monotonic()
+        noted = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
             progress = self._evaluation.execution.progress
             self._pace.add(progress.done)
             self._tell_failures()
-            if not live and time.monotonic() - said >= PLAIN_SECONDS:
-                said = time.monotonic()
+            if not live and time.monotonic() - noted >= PLAIN_SECONDS:
+                noted = time.monotonic()
                 note(
                     f"{self._evaluation.suite.name}: {' · '.join([self._done(), *self._pace_parts(), *self._spent()])}"
                 )
 
     async def _look(self) -> None:
-        """Reckon the running means anew, for no more than a share of the time."""
+        """Update the live estimates, in no more than a share of the time."""
         from promptkit.evaluation.summary import live_estimates
 
-        reckoned: set[str] = set()
+        loaded: set[str] = set()
         await asyncio.sleep(LOOK_SECONDS)
         while True:
             seconds = 0.0
-            async for each in live_estimates(self._evaluation):
-                self._means.setdefault(each.variant, {})[each.metric] = each.estimate
-                if each.metric in reckoned:
-                    seconds += each.seconds
-                elif each.estimate.n:
-                    reckoned.add(each.metric)  # The first time loads what reckons, which is no measure of it.
+            async for live in live_estimates(self._evaluation):
+                self._means.setdefault(live.variant, {})[live.metric] = live.estimate
+                if live.metric in loaded:
+                    seconds += live.seconds
+                elif live.estimate.n:
+                    loaded.add(live.metric)  # The first time includes loading, which says nothing of the next.
             await asyncio.sleep(max(LOOK_SECONDS, seconds / LOOK_SHARE))
 
     def _tell_failures(self) -> None:
@@ -106,7 +106,7 @@ class EvaluationScreen:
             self._progress.notice(f"the first failure: {hint_in_brackets(progress.failure)}")
         if progress.gave_up and not self._gave_up:
             self._gave_up = True
-            self._progress.notice("the model does not answer: nothing more is asked")
+            self._progress.notice("the model does not answer: no further requests are sent")
 
     def _lines(self, width: int) -> Iterator[Text]:
         """Yield the screen's lines. Called by the screen's own thread."""
@@ -137,7 +137,7 @@ class EvaluationScreen:
         return f"{progress.done:,} of {progress.total:,}{known}"
 
     def _pace_parts(self) -> Iterator[str]:
-        """Yield how many cells a second are finished, and how long the rest takes at that pace."""
+        """Yield how many cells a second are finished, and how long the rest takes at that rate."""
         progress = self._evaluation.execution.progress
         left = progress.total - progress.done
         rate = self._pace.rate
@@ -150,7 +150,7 @@ class EvaluationScreen:
             yield f"{seconds_text(left / rate)} left"
 
     def _spent(self) -> Iterator[str]:
-        """Yield what the cells took, and how many have no answer that can be read."""
+        """Yield what the cells cost, and how many have no readable answer."""
         from promptkit.evaluation.summary import live_cost
 
         contenders = self._evaluation.execution.contenders
@@ -169,14 +169,14 @@ class EvaluationScreen:
 
 
 class Pace:
-    """How many cells a second were finished of late."""
+    """The recent rate of finished cells."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque([(self._began, 0)])
 
     def add(self, done: int) -> None:
-        """Note how many are finished now."""
+        """Record how many cells are finished now."""
         now = time.monotonic()
         self._seen.append((now, done))
         while len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:
@@ -184,7 +184,7 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """How long it has been."""
+        """Seconds since the start."""
         return time.monotonic() - self._began
 
     @property

@@ -1,4 +1,4 @@
-"""How far a tuning is: on a terminal lines that are kept up to date, elsewhere a line now and then."""
+"""Live progress of a tuning run: lines that are kept up to date in a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 TICK = 0.25
 PLAIN_SECONDS = 30.0
-"""How long it takes to the next line where there is no terminal."""
+"""Seconds between two lines where there is no terminal."""
 BAR = 24
 MOST_DROPPED = 4
 STAGES = {
-    "smoke": "smoke: whose answers parse",
+    "smoke": "smoke: candidates whose answers parse",
     "screen": "screen: joint configurations on a few rows",
-    "examples": "examples: what the model itself gets right",
+    "examples": "examples: answers that the model itself gets right",
     "race": "race: more rows for those that do well",
-    "wording": "wording: what a teacher proposes",
+    "wording": "wording: proposals of a teacher",
     "merge": "merge: two good proposals in one",
     "confirm": "confirm: start and pick on rows the search never saw",
     "ablation": "ablation: each change taken back",
@@ -38,9 +38,9 @@ STAGES = {
 
 
 class TuningScreen:
-    """Shows where a search stands. `showing` wraps its run; made and used where the event loop runs.
+    """Shows the progress of a search. `showing` wraps its run; made and used where the event loop runs.
 
-    `metric` is the aim as the record has it.
+    `metric` is the objective as the record has it.
     """
 
     def __init__(self, standing: TuningProgress, progress: Progress, metric: ObjectiveRecord) -> None:
@@ -53,7 +53,7 @@ class TuningScreen:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Keep the lines on the screen until the block ends; what was dropped and noted stays above them."""
+        """Keep the lines on the screen until the block ends; notices stay above them."""
         task = asyncio.ensure_future(self._watch(live=self._progress.redraws))
         try:
             with self._progress.showing(lines=self._lines):
@@ -73,7 +73,7 @@ class TuningScreen:
                 note(" · ".join(filter(None, [self._at(), self._spent(), self._best()])))
 
     def _tell(self) -> None:
-        """Say what was noted since, and without a terminal what was dropped: there it is on the screen."""
+        """Show the notices since the last time, and without a terminal the candidates dropped since."""
         standing = self._standing
         noted, self._noted = standing.noted[self._noted :], len(standing.noted)
         for told in noted:
@@ -113,7 +113,7 @@ class TuningScreen:
         return f"best so far {metric_text(said)}: {one_line(best.name, 80)}"
 
     def _share(self) -> float:
-        """Return how much of the limit that is reached first is spent."""
+        """Return the spent share of the limit that is reached first."""
         standing = self._standing
         shares = [standing.calls / standing.most_calls, standing.tokens / standing.most_tokens]
         if isfinite(standing.seconds_left):
