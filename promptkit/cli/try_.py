@@ -264,8 +264,8 @@ async def try_cases(
         )
         before = answer_before(session.store, target, case)
         why = answered_by(result, session)
-        told = announced(result, session)
-        return CaseOutcome(case=case, answer=answer_record(result), before=before, why=why, told=told)
+        noticed = announced(result, session)
+        return CaseOutcome(case=case, answer=answer_record(result), before=before, why=why, noticed=noticed)
 
     with progress.showing():
         outcomes = [outcome async for outcome in in_order(answer, cases)]

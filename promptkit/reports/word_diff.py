@@ -18,9 +18,9 @@ _WORD = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 
 
 def diff_words(old: str, new: str) -> Iterator[tuple[Change, str]]:
-    """Yield the parts of both texts in reading order: what stayed, what went, what came.
+    """Yield the parts of both texts in reading order, each kept, removed or added.
 
-    Texts of more than MOST_WORDS words are compared line by line, as the cost grows with the square.
+    Texts of more than MOST_WORDS words are compared by lines, since the cost grows with the square.
     """
     before, after = _WORD.findall(old), _WORD.findall(new)
     if max(len(before), len(after)) > MOST_WORDS:
@@ -37,7 +37,7 @@ def diff_words(old: str, new: str) -> Iterator[tuple[Change, str]]:
 
 
 def marked_diff(old: str, new: str) -> Text:
-    """Return the comparison as `[-old-]{+new+}`, in colour where there is colour; both texts made visible."""
+    """Return the comparison as `[-old-]{+new+}` with colours; control characters are visible."""
     from rich.text import Text
 
     forms = {"kept": ("", "", ""), "removed": ("[-", "-]", "red"), "added": ("{+", "+}", "green")}

@@ -70,7 +70,7 @@ def test_variants_are_compared_with_the_first(promptkit: Run, suite: Path) -> No
 def test_a_second_time_nothing_is_asked(promptkit: Run) -> None:
     promptkit("eval", "topic")
     said = promptkit("eval", "topic").stdout
-    assert "4 of 4 cells known before" in said
+    assert "4 of 4 cells cached" in said
 
 
 @pytest.mark.usefixtures("suite")

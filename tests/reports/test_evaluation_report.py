@@ -77,7 +77,7 @@ class TestHeading:
     def test_it_says_how_the_run_was_made(self) -> None:
         record = changed(DemoView(rows=20).record, exact=True, limited=True, known=60, repeat=3)
         assert " × 3 variants × 3 repeats" in lines_of(record)[0]
-        assert "asked one at a time (exact), 60 of 60 cells known before, limited by" in lines_of(record)[2]
+        assert "asked one at a time (exact), 60 of 60 cells cached, limited by" in lines_of(record)[2]
 
     def test_a_variant_of_another_model_is_named(self) -> None:
         record = DemoView(rows=20).record

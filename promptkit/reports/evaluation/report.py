@@ -116,7 +116,7 @@ def _request_facts(record: EvalRecord) -> Iterator[str]:
         yield f"asked {at_once} at once" if at_once and at_once > 1 else "asked one at a time"
     if record.known:
         cells = sum(variant.cases for variant in record.variants)
-        yield f"{record.known:,} of {counted_large(cells, 'cell')} known before"
+        yield f"{record.known:,} of {counted_large(cells, 'cell')} cached"
     if record.limited:
         yield "limited by --limit or --filter: thresholds are off"
 

@@ -133,7 +133,7 @@ class EvaluationScreen:
 
     def _done(self) -> str:
         progress = self._evaluation.execution.progress
-        known = f" ({progress.known:,} known)" if progress.known else ""
+        known = f" ({progress.known:,} cached)" if progress.known else ""
         return f"{progress.done:,} of {progress.total:,}{known}"
 
     def _pace_parts(self) -> Iterator[str]:
