@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from rich.text import Text
+
+from promptkit.engine.pipeline import Case
+from promptkit.engine.results import Result
 from promptkit.errors import PromptkitError
 from promptkit.reports.output import emit, error_text, note, report_console
 from promptkit.reports.text import calls_text, json_text, outline, seconds_text, tokens_text, visible
 from promptkit.reports.word_diff import marked_diff
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.engine.pipeline import Case
-    from promptkit.engine.results import Result
 
 CaseVerdict = Literal["new", "same", "changed", "better", "worse"]
 _STYLES = {"better": "green", "worse": "red", "changed": "yellow", "new": "cyan", "same": "dim"}
@@ -164,8 +162,6 @@ def tally_text(counts: Mapping[str, int]) -> str:
 
 def outcome_lines(outcome: CaseOutcome) -> Iterator[Text]:
     """Yield the lines of a case: its verdict, and its answer word by word against the one before."""
-    from rich.text import Text
-
     answer, right = outcome.answer, outcome.right(outcome.answer)
     title = Text(visible(outcome.case.name), style="bold")
     if answer["error"] is None:
@@ -189,8 +185,6 @@ def outcome_lines(outcome: CaseOutcome) -> Iterator[Text]:
 
 
 def _difference(outcome: CaseOutcome) -> Text:
-    from rich.text import Text
-
     new = _answer_text(outcome.answer)
     if outcome.answer["error"] is not None:
         failed = Text(new, style="red")
@@ -292,8 +286,6 @@ class TryScreen:
 
     def _wrapped(self, line: Text) -> Iterator[Text]:
         """Yield a line in parts that fit the terminal, broken at words, each with the line's indent."""
-        from rich.text import Text
-
         indent = min(len(line.plain) - len(line.plain.lstrip(" ")), self._console.width // 2)
         if not self._console.is_terminal or line.cell_len <= self._console.width:
             yield line

@@ -6,18 +6,16 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from promptkit.evaluation.cells.cell import Cell, RunView
+from promptkit.evaluation.metrics.base import Score
 from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.batch import csv_line
 from promptkit.reports.evaluation.failing_rows import normalized_score
 from promptkit.reports.runs import COST_FIELDS
 from promptkit.reports.text import counted, json_text, one_line, outline, visible
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import Cell, RunView
-    from promptkit.evaluation.metrics.base import Score
 
 _NO_CHARACTER = re.compile("[\ufffe\uffff]")
 _NAME_WIDTH = 60

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from promptkit.engine.results import StepResult
 from promptkit.engine.session import (
     CallFinished,
@@ -34,8 +36,6 @@ from promptkit.reports.text import (
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.text import Text
-
 NAME_WIDTH = 18
 _MARKS = {"done": "✓", "skipped": "-", "failed": "✗", "capped": "✓"}
 TAIL = 400
@@ -200,8 +200,6 @@ class Progress:
 
     def _render(self) -> Text:
         """Return the lines of the running steps. Called by the screen's own thread."""
-        from rich.text import Text
-
         lines = []
         if self._fetched:
             what, done, total = self._fetched

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from rich.text import Text
 
 from promptkit.reports.text import visible
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 Change = Literal["kept", "removed", "added"]
 MOST_WORDS = 3000
@@ -38,8 +37,6 @@ def diff_words(old: str, new: str) -> Iterator[tuple[Change, str]]:
 
 def marked_diff(old: str, new: str) -> Text:
     """Return the comparison as `[-old-]{+new+}` with colours; control characters are visible."""
-    from rich.text import Text
-
     forms = {"kept": ("", "", ""), "removed": ("[-", "-]", "red"), "added": ("{+", "+}", "green")}
     text = Text()
     for change, part in diff_words(visible(old), visible(new)):

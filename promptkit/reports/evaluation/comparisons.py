@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from promptkit.evaluation.record import (
     ComparisonRecord,
@@ -24,9 +25,6 @@ from promptkit.reports.evaluation.figures import (
 from promptkit.reports.evaluation.variants import variant_tags
 from promptkit.reports.layout import TableCell, grid, paragraph, shortened
 from promptkit.reports.text import one_line, visible
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 MOST_COMPARISONS = 12
 """Comparisons that are all shown; of more, those by other metrics than the primary one where they show something."""
@@ -48,8 +46,6 @@ def comparison_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     One metric's comparisons are a family: its p values are adjusted by Holm, its intervals by Bonferroni. Of many
     comparisons, those by other metrics than the primary one are left out where they show nothing.
     """
-    from rich.text import Text
-
     comparisons = record.comparisons
     if not comparisons:
         return
@@ -205,8 +201,6 @@ def difference_size_text(metric: MetricRecord, share: float, *, bare: bool = Fal
 
 def baseline_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the differences from the run or file that the run was compared with, and the rows that regressed."""
-    from rich.text import Text
-
     against = record.against
     if against is None:
         return
@@ -227,16 +221,12 @@ def _row_numbers(numbers: Sequence[int]) -> str:
 
 
 def _wrapped(text: str, width: int, style: str) -> Iterator[Text]:
-    from rich.text import Text
-
     for line in paragraph(visible(text), width=width - 2, first="  ", rest="  "):
         yield Text(line, style=style)
 
 
 def threshold_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield each threshold with whether it was met."""
-    from rich.text import Text
-
     marks = {True: ("✓ ", "green"), False: ("✗ ", "bold red"), None: ("– ", "yellow")}
     for threshold in record.thresholds:
         mark, style = marks[threshold.passed]

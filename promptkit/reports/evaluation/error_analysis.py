@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, reply_of
+from rich.text import Text
+
+from promptkit.evaluation.cells.cell import RunView
+from promptkit.evaluation.error_analysis.groups import NOT_THE_PROMPTS, ErrorAnalysis, ErrorCase, ErrorGroup, reply_of
+from promptkit.evaluation.error_analysis.slices import ErrorCluster, ErrorSlice
 from promptkit.evaluation.record import MetricRecord
 from promptkit.reports.evaluation.failing_rows import inputs_line
 from promptkit.reports.evaluation.figures import metric_parts, p_text
 from promptkit.reports.layout import GAP, TableCell, column_width, fitted, grid, paragraph, value_line
 from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
 from promptkit.reports.text import one_line, visible
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.evaluation.cells.cell import RunView
-    from promptkit.evaluation.error_analysis.groups import ErrorAnalysis, ErrorCase, ErrorGroup
-    from promptkit.evaluation.error_analysis.slices import ErrorCluster, ErrorSlice
 
 KINDS = {
     "unparsed": "unparsed",
@@ -53,8 +49,6 @@ def errors_lines(errors: ErrorAnalysis, view: RunView, width: int) -> Iterator[T
 
 
 def _lines(errors: ErrorAnalysis, view: RunView, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     yield from _heading(errors, width)
     for group in errors.groups:
         yield Text()
@@ -76,8 +70,6 @@ def _lines(errors: ErrorAnalysis, view: RunView, width: int) -> Iterator[Text]:
 
 
 def _heading(errors: ErrorAnalysis, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     yield Text.assemble(
         (one_line(errors.suite, width // 3), "bold"),
         f"  run {errors.run}  {one_line(errors.variant, width // 4)}, by {one_line(errors.metric, width // 4)}",
@@ -90,8 +82,6 @@ def _heading(errors: ErrorAnalysis, width: int) -> Iterator[Text]:
 
 
 def _group_lines(group: ErrorGroup, view: RunView, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     if group.kind == "pair":
         expected, got = one_line(group.expected, width // 4), one_line(group.got, width // 4)
         title = f"{expected} → {got}"
@@ -141,8 +131,6 @@ def _number(case: ErrorCase) -> str:
 
 
 def _slice_lines(errors: ErrorAnalysis, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     by = one_line(errors.by, width // 3) if errors.by is not None else None
     title = f"by {by}" if by is not None else "where more rows fail than elsewhere"
     yield Text.assemble((title, "bold"), (f"  of {errors.slices_tried} slices tried" if by is None else "", "dim"))
@@ -173,8 +161,6 @@ def _slice_row(slice_: ErrorSlice) -> list[TableCell]:
 
 
 def _similar_lines(cluster: ErrorCluster, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     words = ", ".join(one_line(keyword.word, 24) for keyword in cluster.words)
     first = cluster.words[0]
     share = f"  {first.failed} of {first.rows} rows with “{one_line(first.word, 24)}” fail"

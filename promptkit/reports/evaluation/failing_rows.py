@@ -7,17 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from promptkit.evaluation.cells.cell import compared_values
+from rich.text import Text
+
+from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
 from promptkit.evaluation.record import EvalRecord, MetricRecord
 from promptkit.reports.layout import GAP, TableCell, column_width, fitted, grid, shortened, value_line
 from promptkit.reports.text import one_line
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.evaluation.cells.cell import Cell, RunView
 
 MOST_SHOWN = 10
 MOST_FLAGGED = 5
@@ -89,8 +86,6 @@ def normalized_score(cell: Cell, metrics: Mapping[str, MetricRecord]) -> float:
 
 def failing_row_lines(view: RunView, record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield failing rows of the baseline, a line each: expected answer, answer or what is wrong, and inputs."""
-    from rich.text import Text
-
     failing = find_failing_rows(view, record)
     if not failing:
         return

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.text import Text
+
+from promptkit.evaluation.cells.cell import RunView
 from promptkit.evaluation.record import AnsweringModel, Defect, EvalRecord, MetricRecord
 from promptkit.reports.evaluation.comparisons import (
     baseline_lines,
@@ -25,11 +28,6 @@ from promptkit.reports.layout import TableCell, grid, paragraph, shortened
 from promptkit.reports.output import PIPE_WIDTH, plain_text, print_report
 from promptkit.reports.text import counted, one_line, seconds_text, visible
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.evaluation.cells.cell import RunView
-
 TIME_NOTE = "time is the model's own, that of cached answers included"
 ENDED = ("done", "incomplete")
 _STATUS = {"done": "bold green", "incomplete": "bold red", "interrupted": "bold yellow", "failed": "bold red"}
@@ -47,8 +45,6 @@ def print_evaluation(record: EvalRecord, view: RunView | None = None, *, stderr:
 
 def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> Iterator[Text]:
     """Yield the lines of the report: parts with a blank line between them."""
-    from rich.text import Text
-
     has_ended = record.status in ENDED
     parts = [
         heading(record, width),
@@ -73,8 +69,6 @@ def evaluation_lines(record: EvalRecord, view: RunView | None, width: int) -> It
 
 def heading(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the suite, how the run ended, the model that answered and why, and how requests were sent."""
-    from rich.text import Text
-
     number = f"  run {record.run}" if record.run else ""
     size = [counted_large(record.rows, "row")]
     size += [counted(len(record.variants), "variant")] if len(record.variants) > 1 else []
@@ -123,8 +117,6 @@ def _request_facts(record: EvalRecord) -> Iterator[str]:
 
 def note_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the notes on the numbers, each once."""
-    from rich.text import Text
-
     tags = variant_tags(record.variants, width)
     notes = (*record.notes, *comparison_notes(record, tags), *metric_notes(record.variants, tags), TIME_NOTE)
     for text in dict.fromkeys(notes):
@@ -136,8 +128,6 @@ def note_lines(record: EvalRecord, width: int) -> Iterator[Text]:
 
 def incomplete_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield that answers are missing, and what that means for the numbers."""
-    from rich.text import Text
-
     missing = sum(variant.missing for variant in record.variants)
     text = f"{counted_large(missing, 'cell')} without an answer: means are of those that have one"
     if not missing:
@@ -160,8 +150,6 @@ _Confusion = Mapping[str, Mapping[str, int]]
 
 def class_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the classes of the baseline's first metric that has some."""
-    from rich.text import Text
-
     variant = record.variants[0]
     parts = next((metric.parts for metric in variant.metrics.values() if metric.parts.get("confusion")), None)
     if parts is None:

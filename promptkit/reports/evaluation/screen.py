@@ -7,19 +7,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from rich.text import Text
+
+from promptkit.evaluation.evaluate import Evaluation
 from promptkit.evaluation.record import MetricRecord, VariantRecord
 from promptkit.reports.evaluation.report import print_evaluation
 from promptkit.reports.evaluation.variants import cost_text, metric_lines
 from promptkit.reports.output import note
+from promptkit.reports.progress import Progress
 from promptkit.reports.text import calls_text, hint_in_brackets, one_line, seconds_text, tokens_text
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.evaluation.evaluate import Evaluation
-    from promptkit.reports.progress import Progress
 
 TICK = 0.25
 PLAIN_SECONDS = 30.0
@@ -110,8 +107,6 @@ class EvaluationScreen:
 
     def _lines(self, width: int) -> Iterator[Text]:
         """Yield the screen's lines. Called by the screen's own thread."""
-        from rich.text import Text
-
         progress = self._evaluation.execution.progress
         full = BAR * progress.done // max(1, progress.total)
         yield Text.assemble(

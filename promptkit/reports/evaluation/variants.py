@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from promptkit.engine.requirements import Fallback
 from promptkit.evaluation.record import EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.evaluation.figures import metric_decimals, metric_parts
 from promptkit.reports.layout import GAP, TableCell, cell_width, column_width, grid, paragraph
 from promptkit.reports.text import seconds_text, visible
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 NAME_SHARE = 0.3
 """The share of the width above which a variant's name is too long for tables."""
@@ -25,8 +23,6 @@ def metric_lines(variants: Variants, width: int, *, mark: str = "", whole: bool 
 
     `mark` stands in the head, to qualify the intervals. Without `whole` only the first table is shown.
     """
-    from rich.text import Text
-
     names = list(variants[0].metrics)
     if len(variants) == 1:
         yield from _single_variant(variants[0], names, width, mark)
@@ -114,8 +110,6 @@ def _head(name: str, metric: MetricRecord) -> str:
 
 def spent_lines(variants: Variants, width: int) -> Iterator[Text]:
     """Yield how many answers each variant has and what they cost, without empty columns."""
-    from rich.text import Text
-
     columns: list[list[TableCell]] = [
         ["answers", *map(_answers, variants)],
         ["unparsed", *(_flag_count(variant, variant.unparsed) for variant in variants)],
@@ -184,8 +178,6 @@ def _unscored(name: str, variants: Variants, tags: Mapping[str, str]) -> Iterato
 
 def fallback_lines(record: EvalRecord, width: int) -> Iterator[Text]:
     """Yield the settings that variants did not run with, and the pairs of variants that sent the same requests."""
-    from rich.text import Text
-
     for text in fallback_notes(record, variant_tags(record.variants, width)):
         for at, line in enumerate(paragraph(visible(text), width=width - 2)):
             yield Text(("  " if at else "! ") + line, style="yellow")

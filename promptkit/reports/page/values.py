@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from promptkit.evaluation.cells.cell import RunView
 from promptkit.evaluation.record import ComparisonRecord, DifferenceRecord, EvalRecord, MetricRecord, VariantRecord
 from promptkit.reports.evaluation.figures import verdict_of
 from promptkit.reports.evaluation.variants import fallback_notes
 from promptkit.reports.page.html import BarPlaces, Ends, bar_places, figure, scale, thousands
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import RunView
 
 MOST_CLASSES = 30
 MOST_PAIRS = 20

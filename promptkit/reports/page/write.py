@@ -13,19 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from markupsafe import Markup
 
-from promptkit.evaluation.cells.cell import compared_values
+from promptkit.evaluation.cells.cell import Cell, RunView, compared_values
 from promptkit.evaluation.record import EvalRecord, VariantRecord
 from promptkit.reports.page.html import asset, policy, templates
 from promptkit.reports.page.values import page_values
 from promptkit.storage.files import write_private
 from promptkit.storage.strict_json import plain
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.cell import Cell, RunView
 
 FLAGS = ("", "unparsed", "truncated", "error")
 WIDEST = 1000

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from promptkit.evaluation.record import DifferenceRecord
 from promptkit.reports.evaluation.figures import (
     difference_decimals,
@@ -21,8 +23,6 @@ from promptkit.reports.text import counted, one_line, seconds_text, visible
 from promptkit.tuning.tune_record import AblationRecord, CandidateRecord, ConfirmedDifference, TuneRecord
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from promptkit.tuning.budget import Plan
     from promptkit.tuning.search_space.candidate import Parameter
 
@@ -54,8 +54,6 @@ def print_tuning(record: TuneRecord, *, stderr: bool = False) -> None:
 
 def tuning_lines(record: TuneRecord, width: int) -> Iterator[Text]:
     """Yield the lines of the report: parts with a blank line between them."""
-    from rich.text import Text
-
     parts = (_heading, _verdict, _means, _ablation, _pareto_front, _diff, _written, _notes)
     first = True
     for part in parts:
@@ -67,8 +65,6 @@ def tuning_lines(record: TuneRecord, width: int) -> Iterator[Text]:
 
 
 def _heading(record: TuneRecord, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     model, rows = record.model, record.rows
     yield Text.assemble(
         (one_line(f"{record.target} on {record.suite}", width // 2), "bold"),
@@ -95,8 +91,6 @@ def spent_text(record: TuneRecord) -> str:
 
 
 def _verdict(record: TuneRecord, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     found = record.difference
     by = f": {difference_text(record, found)} by {record.metric.name}" if found is not None else ""
     style = "bold green" if record.verdict == "improved" else "bold yellow"
@@ -176,8 +170,6 @@ def choices_text(record: TuneRecord) -> str:
 
 
 def _ablation(record: TuneRecord, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     changes = record.ablation
     if not changes:
         return
@@ -211,8 +203,6 @@ def measured_on(change: AblationRecord) -> str:
 
 def _pareto_front(record: TuneRecord, width: int) -> Iterator[Text]:
     """Yield the candidates that no other dominates, the cheapest first."""
-    from rich.text import Text
-
     front = sorted((each for each in record.candidates if each.front), key=lambda each: each.tokens or 0)
     if len(front) < 2:
         return
@@ -260,8 +250,6 @@ def _spread(front: list[CandidateRecord]) -> list[CandidateRecord]:
 
 
 def _diff(record: TuneRecord, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     for line in record.diff.splitlines():
         yield Text(visible(line), style=_DIFF_COLOURS.get(line[:1], "") if line[:3] not in ("+++", "---") else "bold")
 
@@ -280,8 +268,6 @@ def written_texts(record: TuneRecord) -> Iterator[str]:
 
 
 def _notes(record: TuneRecord, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
     notes = [*record.notes, *(line for stage in record.stages for line in stage.notes)]
     for text in dict.fromkeys(notes):
         for at, line in enumerate(paragraph(visible(text), width=width - 2)):
@@ -289,8 +275,6 @@ def _notes(record: TuneRecord, width: int) -> Iterator[Text]:
 
 
 def _paragraphs(texts: Iterable[str], width: int, style: str = "", *, indent: str = "") -> Iterator[Text]:
-    from rich.text import Text
-
     for text in texts:
         for line in paragraph(visible(text), width=width, first=indent, rest=indent):
             yield Text(line, style=style)

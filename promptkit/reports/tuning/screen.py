@@ -7,18 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
-from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from promptkit.reports.evaluation.figures import metric_text
 from promptkit.reports.output import note
+from promptkit.reports.progress import Progress
 from promptkit.reports.text import one_line, seconds_text
+from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.tune_record import EstimateRecord, ObjectiveRecord
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from promptkit.reports.progress import Progress
-    from promptkit.tuning.progress import TuningProgress
 
 TICK = 0.25
 PLAIN_SECONDS = 30.0
@@ -87,8 +84,6 @@ class TuningScreen:
 
     def _lines(self, width: int) -> Iterator[Text]:
         """Yield the screen's lines. Called by the screen's own thread."""
-        from rich.text import Text
-
         full = int(BAR * min(1.0, self._share()))
         yield Text.assemble(("━" * full, "cyan"), ("━" * (BAR - full), "dim"), " ", self._spent())
         yield Text(self._at(), style="bold")
