@@ -82,7 +82,7 @@ def junit_parts(view: RunView, record: EvalRecord, variant: str) -> Iterator[str
     A row is right where most of its repeats have the best score of the suite's first metric. Rows that the run did not
     reach are one more test case, an error: a wrong row may be among them.
     """
-    summary = next(each for each in record.variants if each.name == variant)
+    summary = next(found for found in record.variants if found.name == variant)
     counts = {"": 0, "failure": 0, "error": 0}
     seconds = 0.0
     for cells in _cells_by_row(view, variant):

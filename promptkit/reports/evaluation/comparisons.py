@@ -51,11 +51,11 @@ def comparison_lines(record: EvalRecord, width: int) -> Iterator[Text]:
         return
     metrics = record.variants[0].metrics
     tags = variant_tags(record.variants, width)
-    others = list(dict.fromkeys(each.a for each in comparisons))
+    others = list(dict.fromkeys(comparison.a for comparison in comparisons))
     who = f"{tags[others[0]]} against " if len(others) == 1 else "against "
     yield Text(shortened(f"{visible(who + tags[comparisons[0].b])} on the same rows", width), style="bold")
     shown = notable_comparisons(comparisons, metrics)
-    yield from comparison_grid([(tags[each.a], each) for each in shown], metrics, width)
+    yield from comparison_grid([(tags[comparison.a], comparison) for comparison in shown], metrics, width)
     if left := len(comparisons) - len(shown):
         yield Text(f"  and {left} by other metrics that show nothing", style="dim")
 
@@ -65,7 +65,11 @@ def notable_comparisons(comparisons: Sequence[ComparisonRecord], metrics: Metric
     if len(comparisons) <= MOST_COMPARISONS:
         return comparisons
     primary = next(iter(metrics))
-    return [each for each in comparisons if each.metric == primary or _is_shown(metrics[each.metric], each)]
+    return [
+        comparison
+        for comparison in comparisons
+        if comparison.metric == primary or _is_shown(metrics[comparison.metric], comparison)
+    ]
 
 
 def _is_shown(metric: MetricRecord, difference: DifferenceRecord) -> bool:
@@ -77,17 +81,18 @@ def comparison_grid(comparisons: Sequence[tuple[str, MetricDifference]], metrics
     if not comparisons:
         return []
     several = len({name for name, _ in comparisons}) > 1
-    is_family = any(_family_size(each) > 1 for _, each in comparisons)
+    is_family = any(_family_size(comparison) > 1 for _, comparison in comparisons)
     head = ["", "difference", "", "p, Holm" if is_family else "p", "better", "worse", ""]
     rows: list[list[TableCell]] = [[(name, "dim") for name in head]]
-    for metric, group in groupby(comparisons, key=lambda named: named[1].metric):
+    for metric, group in groupby(comparisons, key=lambda pair: pair[1].metric):
         named = list(group)
         unit = difference_unit(metrics[metric], named[0][1])
         title = f"{metric}, {unit}" if unit else metric
         rows += [[(title, "bold")]] if several else []
-        decimals = difference_decimals(metrics[metric], [each for _, each in named])
+        decimals = difference_decimals(metrics[metric], [comparison for _, comparison in named])
         rows += [
-            _comparison_row(f"  {name}" if several else title, metrics[metric], each, decimals) for name, each in named
+            _comparison_row(f"  {name}" if several else title, metrics[metric], comparison, decimals)
+            for name, comparison in named
         ]
     return grid(rows, right=(1, 3, 4, 5), width=width, indent=2)
 
@@ -126,26 +131,26 @@ def comparison_notes(record: EvalRecord, tags: Mapping[str, str] | None = None) 
     if not comparisons:
         return
     metrics = record.variants[0].metrics
-    tags = tags or {each.a: each.a for each in comparisons}
+    tags = tags or {comparison.a: comparison.a for comparison in comparisons}
     yield from _power_notes(comparisons, metrics, tags)
-    if any(_p_disagrees(metrics[each.metric], each) for each in comparisons):
+    if any(_p_disagrees(metrics[comparison.metric], comparison) for comparison in comparisons):
         yield f"the interval decides; p, of another test, may lie a little above {SIGNIFICANCE} beside it"
     yield from _notes_by_metric(notable_comparisons(comparisons, metrics), tags)
     family = max(map(_family_size, comparisons))
     if family > 1:
         yield f"each metric's p values are adjusted for {family} comparisons (Holm), its intervals too (Bonferroni)"
-    if len({each.metric for each in comparisons}) > 1:
+    if len({comparison.metric for comparison in comparisons}) > 1:
         yield f"{next(iter(metrics))} is the primary metric; differences in other metrics are exploratory"
 
 
 def _power_notes(comparisons: Sequence[ComparisonRecord], metrics: Metrics, tags: Mapping[str, str]) -> Iterator[str]:
     """Yield, for the primary metric, how many rows would show a difference, with the variants that it holds for."""
     primary = next(iter(metrics))
-    others = len({each.a for each in comparisons})
+    others = len({comparison.a for comparison in comparisons})
     of: dict[str, list[str]] = {}
-    for each in comparisons:
-        if each.metric == primary and verdict_of(metrics[primary], each) == "not shown":
-            of.setdefault(power_text(metrics[primary], each), []).append(tags[each.a])
+    for comparison in comparisons:
+        if comparison.metric == primary and verdict_of(metrics[primary], comparison) == "not shown":
+            of.setdefault(power_text(metrics[primary], comparison), []).append(tags[comparison.a])
     for text, names in [(text, names) for text, names in of.items() if text][:MOST_POWER_NOTES]:
         yield f"{primary}: {text}" if len(names) == others else f"{primary} ({', '.join(names)}): {text}"
 
@@ -159,11 +164,11 @@ def _p_disagrees(metric: MetricRecord, difference: DifferenceRecord) -> bool:
 def _notes_by_metric(comparisons: Sequence[ComparisonRecord], tags: Mapping[str, str]) -> Iterator[str]:
     """Yield each note of the comparisons once, with its variants unless it is of all."""
     of: dict[tuple[str, str], list[str]] = {}
-    for each in comparisons:
-        for line in each.notes:
-            of.setdefault((each.metric, line), []).append(tags[each.a])
+    for comparison in comparisons:
+        for line in comparison.notes:
+            of.setdefault((comparison.metric, line), []).append(tags[comparison.a])
     for (metric, line), names in of.items():
-        is_of_all = len(names) == sum(each.metric == metric for each in comparisons)
+        is_of_all = len(names) == sum(comparison.metric == metric for comparison in comparisons)
         yield f"{metric}: {line}" if is_of_all else f"{metric} ({', '.join(names)}): {line}"
 
 
@@ -206,10 +211,12 @@ def baseline_lines(record: EvalRecord, width: int) -> Iterator[Text]:
         return
     of = f"{against.variant} against " if len(record.variants) > 1 else "against "
     yield Text(one_line(f"{of}{against.reference} on the {against.rows.both:,} rows of both", width), style="bold")
-    yield from comparison_grid([("", each) for each in against.comparisons], record.variants[0].metrics, width)
-    for each in against.comparisons:
-        if each.regressions:
-            text = f"{each.metric}: right there, wrong here: {_row_numbers(each.regressions)}"
+    yield from comparison_grid(
+        [("", comparison) for comparison in against.comparisons], record.variants[0].metrics, width
+    )
+    for comparison in against.comparisons:
+        if comparison.regressions:
+            text = f"{comparison.metric}: right there, wrong here: {_row_numbers(comparison.regressions)}"
             yield from _wrapped(text, width, "red")
     for line in against.notes:
         yield from _wrapped(line, width, "dim")

@@ -228,9 +228,9 @@ def defects_text(defects: Sequence[Defect], run: int | None) -> str:
     """Return how many cells of a run met a defect, which, and how to report it; nothing where none did."""
     if not defects:
         return ""
-    named = [f"{each.defect} ({each.cells})" for each in defects[:MOST_DEFECTS]]
+    named = [f"{defect.defect} ({defect.cells})" for defect in defects[:MOST_DEFECTS]]
     more = [f"{len(defects) - MOST_DEFECTS} others"] if len(defects) > MOST_DEFECTS else []
-    cells = counted(sum(each.cells for each in defects), "cell")
+    cells = counted(sum(defect.cells for defect in defects), "cell")
     return (
         f"{cells} failed by a defect of promptkit or of the project's code: {', '.join([*named, *more])}; "
         f"`promptkit runs show {run} --json` has the traceback under `defects`, please report it"

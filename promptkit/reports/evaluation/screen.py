@@ -119,9 +119,9 @@ class EvaluationScreen:
         )
         yield Text("  " + " · ".join(self._spent()), style="dim")
         means = [
-            VariantRecord(name=each.variant.name, metrics=self._means[each.variant.name])
-            for each in self._evaluation.execution.contenders
-            if len(self._means.get(each.variant.name, ())) == len(self._evaluation.suite.measures)
+            VariantRecord(name=run.variant.name, metrics=self._means[run.variant.name])
+            for run in self._evaluation.execution.contenders
+            if len(self._means.get(run.variant.name, ())) == len(self._evaluation.suite.measures)
         ]
         if any(metric.n for variant in means for metric in variant.metrics.values()):
             yield from metric_lines(means, width, mark="so far", whole=False)
@@ -137,7 +137,9 @@ class EvaluationScreen:
         left = progress.total - progress.done
         rate = self._pace.rate
         if not left:
-            yield "scoring" if any(each.metric.pairs for each in self._evaluation.suite.measures) else "summing up"
+            yield (
+                "scoring" if any(measure.metric.pairs for measure in self._evaluation.suite.measures) else "summing up"
+            )
         elif not rate:
             yield seconds_text(self._pace.seconds)
         else:
@@ -149,10 +151,10 @@ class EvaluationScreen:
         from promptkit.evaluation.summary import live_cost
 
         contenders = self._evaluation.execution.contenders
-        tallies = [each.tally for each in contenders]
+        tallies = [run.tally for run in contenders]
         spent = [tally.spent for tally in tallies]
-        yield calls_text(sum(each.calls for each in spent), sum(each.cached for each in spent))
-        yield tokens_text(sum(each.tokens_in for each in spent), sum(each.tokens_out for each in spent))
+        yield calls_text(sum(cost.calls for cost in spent), sum(cost.cached for cost in spent))
+        yield tokens_text(sum(cost.tokens_in for cost in spent), sum(cost.tokens_out for cost in spent))
         counts = {"unparsed": 0, "cut off": 0, "failed": 0}
         for tally in tallies:
             counts["unparsed"] += tally.unparsed

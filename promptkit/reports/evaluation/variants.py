@@ -193,6 +193,6 @@ def fallback_notes(record: EvalRecord, tags: Mapping[str, str] | None = None) ->
     for fallback, names in of.items():
         prefix = "" if len(record.variants) == 1 else f"{', '.join(tags[name] for name in names)}: "
         yield f"{prefix}{fallback}"
-    same = dict.fromkeys((each.a, each.b) for each in record.comparisons if each.same_requests)
+    same = dict.fromkeys((comparison.a, comparison.b) for comparison in record.comparisons if comparison.same_requests)
     for a, b in same:
         yield f"{tags[a]} and {tags[b]}: the two sent the same requests"

@@ -104,12 +104,21 @@ class ShownDifference(NamedTuple):
 def _differences(record: EvalRecord) -> list[ShownDifference]:
     scales = {
         name: scale(
-            (value for each in record.comparisons if each.metric == name for value in _from_null(each)), around=0.0
+            (
+                value
+                for comparison in record.comparisons
+                if comparison.metric == name
+                for value in _from_null(comparison)
+            ),
+            around=0.0,
         )
-        for name in {each.metric for each in record.comparisons}
+        for name in {comparison.metric for comparison in record.comparisons}
     }
     metrics = record.variants[0].metrics if record.variants else {}
-    return [_difference(each, metrics.get(each.metric), scales[each.metric]) for each in record.comparisons]
+    return [
+        _difference(comparison, metrics.get(comparison.metric), scales[comparison.metric])
+        for comparison in record.comparisons
+    ]
 
 
 def _difference(found: ComparisonRecord, metric: MetricRecord | None, ends: Ends) -> ShownDifference:
@@ -123,7 +132,9 @@ def _difference(found: ComparisonRecord, metric: MetricRecord | None, ends: Ends
 def _from_null(found: DifferenceRecord) -> tuple[float | None, float | None, float | None]:
     """Return a difference and its ends as distances from the value that means no difference."""
     null = 1.0 if found.is_ratio else 0.0
-    value, low, high = (None if each is None else each - null for each in (found.difference, found.low, found.high))
+    value, low, high = (
+        None if number is None else number - null for number in (found.difference, found.low, found.high)
+    )
     return value, low, high
 
 
@@ -133,15 +144,16 @@ def _signed(found: DifferenceRecord, value: float | None) -> str:
 
 
 def _comparison_notes(comparisons: Sequence[ComparisonRecord]) -> Iterator[str]:
-    for each in comparisons:
-        yield from (f"{each.a} against {each.b}, {each.metric}: {line}" for line in each.notes)
-    several = max((each.comparisons for each in comparisons), default=1)
+    for comparison in comparisons:
+        yield from (f"{comparison.a} against {comparison.b}, {comparison.metric}: {line}" for line in comparison.notes)
+    several = max((comparison.comparisons for comparison in comparisons), default=1)
     if several > 1:
         yield f"{several} comparisons: intervals hold at 95 % for all of them together, p is adjusted (Holm)"
-    for each in comparisons[:1]:
-        if each.smallest:
-            yield f"rows that would tell: a difference of {each.smallest:.0%} of the metric's range, four times in five"
-    yield from (f"method: {method}" for method in sorted({each.method for each in comparisons if each.method}))
+    smallest = comparisons[0].smallest if comparisons else 0
+    if smallest:
+        yield f"rows that would tell: a difference of {smallest:.0%} of the metric's range, four times in five"
+    methods = {comparison.method for comparison in comparisons if comparison.method}
+    yield from (f"method: {method}" for method in sorted(methods))
 
 
 class MatrixCell(NamedTuple):

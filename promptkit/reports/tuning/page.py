@@ -123,15 +123,17 @@ class Change(NamedTuple):
 
 
 def _changes(record: TuneRecord) -> list[Change]:
-    ends = scale((value for each in record.ablation for value in (each.difference, each.low, each.high)), around=0.0)
+    ends = scale(
+        (value for change in record.ablation for value in (change.difference, change.low, change.high)), around=0.0
+    )
     return [
         Change(
-            record=each,
-            difference=NONE if each.difference is None else difference_text(record, each),
-            places=bar_places(each.difference, each.low, each.high, ends),
-            basis="; ".join(filter(None, (measured_on(each), each.skipped))),
+            record=change,
+            difference=NONE if change.difference is None else difference_text(record, change),
+            places=bar_places(change.difference, change.low, change.high, ends),
+            basis="; ".join(filter(None, (measured_on(change), change.skipped))),
         )
-        for each in record.ablation
+        for change in record.ablation
     ]
 
 
@@ -144,16 +146,18 @@ class ShownCandidate(NamedTuple):
 
 
 def _candidates(record: TuneRecord) -> list[ShownCandidate]:
-    ends = scale(value for each in record.candidates for value in (each.mean, each.low, each.high))
+    ends = scale(value for candidate in record.candidates for value in (candidate.mean, candidate.low, candidate.high))
     return [
         ShownCandidate(
-            record=each,
+            record=candidate,
             marks=[
-                name for name, is_on in (("pick", each.pick), ("start", each.start), ("front", each.front)) if is_on
+                name
+                for name, is_on in (("pick", candidate.pick), ("start", candidate.start), ("front", candidate.front))
+                if is_on
             ],
-            mean=_mean(record.metric, each, ends, "v2" if each.pick else "v0"),
+            mean=_mean(record.metric, candidate, ends, "v2" if candidate.pick else "v0"),
         )
-        for each in record.candidates
+        for candidate in record.candidates
     ]
 
 
@@ -255,7 +259,9 @@ def make_plot(record: TuneRecord) -> Plot | None:
 
 def _places(candidates: Sequence[CandidateRecord]) -> list[Place]:
     return [
-        Place(each, each.tokens, each.mean) for each in candidates if each.tokens is not None and each.mean is not None
+        Place(candidate, candidate.tokens, candidate.mean)
+        for candidate in candidates
+        if candidate.tokens is not None and candidate.mean is not None
     ]
 
 

@@ -203,7 +203,9 @@ def measured_on(change: AblationRecord) -> str:
 
 def _pareto_front(record: TuneRecord, width: int) -> Iterator[Text]:
     """Yield the candidates that no other dominates, the cheapest first."""
-    front = sorted((each for each in record.candidates if each.front), key=lambda each: each.tokens or 0)
+    front = sorted(
+        (candidate for candidate in record.candidates if candidate.front), key=lambda candidate: candidate.tokens or 0
+    )
     if len(front) < 2:
         return
     yield from _paragraphs(

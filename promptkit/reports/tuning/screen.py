@@ -60,21 +60,21 @@ class TuningScreen:
             self._tell()
 
     async def _watch(self, *, live: bool) -> None:
-        said = time.monotonic()
+        noted = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
             self._tell()
             stage = (self._standing.stage, self._standing.step)
-            if not live and (stage != self._stage or time.monotonic() - said >= PLAIN_SECONDS):
-                said, self._stage = time.monotonic(), stage
+            if not live and (stage != self._stage or time.monotonic() - noted >= PLAIN_SECONDS):
+                noted, self._stage = time.monotonic(), stage
                 note(" · ".join(filter(None, [self._at(), self._spent(), self._best()])))
 
     def _tell(self) -> None:
         """Show the notices since the last time, and without a terminal the candidates dropped since."""
         standing = self._standing
-        noted, self._noted = standing.noted[self._noted :], len(standing.noted)
-        for told in noted:
-            self._progress.notice(told)
+        notices, self._noted = standing.noted[self._noted :], len(standing.noted)
+        for text in notices:
+            self._progress.notice(text)
         dropped, self._told = standing.dropped[self._told :], len(standing.dropped)
         if dropped and not self._progress.redraws:
             for why in dict.fromkeys(why for _, why in dropped):
@@ -104,8 +104,8 @@ class TuningScreen:
         best = self._standing.best
         if best is None or best.mean is None:
             return ""
-        said = self._metric.with_mean(EstimateRecord(mean=best.mean, low=best.low, high=best.high))
-        return f"best so far {metric_text(said)}: {one_line(best.name, 80)}"
+        metric = self._metric.with_mean(EstimateRecord(mean=best.mean, low=best.low, high=best.high))
+        return f"best so far {metric_text(metric)}: {one_line(best.name, 80)}"
 
     def _share(self) -> float:
         """Return the spent share of the limit that is reached first."""
