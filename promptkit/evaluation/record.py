@@ -126,7 +126,7 @@ class ComparisonRecord(MetricDifference, _Variants):
     same_requests: bool = False
 
 
-class BaselineDifference(MetricDifference):
+class BaselineMetric(MetricDifference):
     """One metric against the baseline run. `regressions` are rows that were right there and are wrong here."""
 
     missing: int = 0
@@ -141,7 +141,7 @@ class SharedRows(Record):
     gone: int = 0
 
 
-class BaselineComparison(Record):
+class BaselineRecord(Record):
     """The first variant against an earlier run or the file of a baseline."""
 
     reference: str
@@ -150,7 +150,7 @@ class BaselineComparison(Record):
     variant: str = ""
     rows: SharedRows
     notes: list[str] = []
-    comparisons: list[BaselineDifference] = []
+    comparisons: list[BaselineMetric] = []
 
 
 class ThresholdRecord(Record):
@@ -192,4 +192,4 @@ class EvalRecord(Record):
     comparisons: list[ComparisonRecord] = []
     missing_allowed: bool = False
     thresholds: list[ThresholdRecord] = []
-    against: BaselineComparison | None = None
+    against: BaselineRecord | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from promptkit.evaluation.record import BaselineDifference, ComparisonRecord, EvalRecord, Record
+from promptkit.evaluation.record import BaselineMetric, ComparisonRecord, EvalRecord, Record
 from promptkit.tuning.tune_record import TuneRecord
 from tests.reports.demo_tuning import demo_tuning
 from tests.reports.demo_view import DemoView
@@ -42,7 +42,7 @@ def test_an_integer_stays_one() -> None:
 def test_comparisons_begin_with_what_is_compared() -> None:
     assert list(ComparisonRecord.model_fields)[:4] == ["a", "b", "metric", "difference"]
     assert list(ComparisonRecord.model_fields)[-3:] == ["adjusted", "comparisons", "same_requests"]
-    assert list(BaselineDifference.model_fields)[:2] == ["metric", "difference"]
+    assert list(BaselineMetric.model_fields)[:2] == ["metric", "difference"]
 
 
 def test_a_record_does_not_change() -> None:
