@@ -80,7 +80,7 @@ def check_reports(kept: ProjectStore, run: Run) -> None:
     from promptkit.reports.runs import run_record, run_text, runs_text
     from promptkit.reports.tuning.report import tuning_text
     from promptkit.storage.records import reading_record
-    from promptkit.tuning.tune_record import TuneRecord
+    from promptkit.tuning.tune_record import stored_tune_record
 
     with reading_record(f"runs {run.number}"):
         run_record(run)
@@ -93,7 +93,7 @@ def check_reports(kept: ProjectStore, run: Run) -> None:
                 return  # its metrics cannot be built any more, which is said where it is shown
         elif run.kind == "tune":
             if run.record:
-                tuning_text(TuneRecord.model_validate({**run.record, "status": run.status}))
+                tuning_text(stored_tune_record(run))
         elif run.kind == BATCH:
             failed = kept.store.batches.rows(run.number, failed=True)
             batch_text(run, batch_record(run, kept.store), failed, terminal_width())

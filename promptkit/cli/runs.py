@@ -95,11 +95,11 @@ def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
     from promptkit.reports.text import json_text
     from promptkit.reports.tuning.page import write_tuning_page
     from promptkit.reports.tuning.report import print_tuning
-    from promptkit.tuning.tune_record import TuneRecord
+    from promptkit.tuning.tune_record import stored_tune_record
 
     if not run.record:
         raise InputError(f"run {run.number}, a tuning of `{run.target}`, was ended before it kept anything")
-    record = TuneRecord.model_validate({**run.record, "status": run.status})
+    record = stored_tune_record(run)
     if html is not None:
         write_tuning_page(record, html)
         note(f"the page is {html}")

@@ -14,7 +14,8 @@ from promptkit.reports.layout import GAP, cell_width, columns, shortened
 from promptkit.reports.text import calls_text, display_text, one_line, outline, seconds_text, tokens_text, visible
 from promptkit.reports.trace import stored_trace_text, text_block, tree
 from promptkit.reports.tuning.report import difference_text
-from promptkit.tuning.tune_record import TuneRecord
+from promptkit.storage.records import check_shape
+from promptkit.tuning.tune_record import stored_tune_record
 
 if TYPE_CHECKING:
     from promptkit.evaluation.cells.cell import Cell, RunView
@@ -89,11 +90,11 @@ def when_text(seconds: float) -> str:
 def _result_text(run: Run) -> str:
     name, metric = _first_metric(run)
     if metric:
-        return f"{name} {metric_text(MetricRecord.model_validate(metric))}"
+        return f"{name} {metric_text(check_shape(metric, MetricRecord, f'runs {run.number}, `record`'))}"
     if "verdict" in run.record:
-        record = TuneRecord.model_validate(run.record)
-        found = record.difference
-        return " ".join([record.verdict, *([difference_text(record, found)] if found is not None else [])])
+        tuning = stored_tune_record(run)
+        found = tuning.difference
+        return " ".join([tuning.verdict, *([difference_text(tuning, found)] if found is not None else [])])
     if run.kind == BATCH:
         return batch_summary(run.record)
     result = run.record.get("error") or run.record.get("output")

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from promptkit.evaluation.record import AnsweringModel, Defect, MetricRecord, Number, Record
+from promptkit.storage.records import check_shape
+from promptkit.storage.store import Run
 
 
 class EstimateRecord(Record):
@@ -177,3 +179,8 @@ class TuneRecord(Record):
     def with_note(self, text: str) -> TuneRecord:
         """Return the record with a further note."""
         return self.model_copy(update={"notes": [*self.notes, text]})
+
+
+def stored_tune_record(run: Run) -> TuneRecord:
+    """Return the record of a run of the store, with the status that the store has. Raises DamagedRecord."""
+    return check_shape({**run.record, "status": run.status}, TuneRecord, f"runs {run.number}, `record`")
