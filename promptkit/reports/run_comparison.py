@@ -178,7 +178,7 @@ def _notes(versus: Comparison, record: Mapping[str, Any]) -> Iterator[str]:
             yield told
         yield from (f"{each['metric']}: {note}" for note in each["notes"])
     if len(record["comparisons"]) > 1 and versus.aim in versus.differences:
-        yield f"{versus.aim} is the aim; that another metric differs is worth a look, and no more"
+        yield f"{versus.aim} is the primary metric; differences in other metrics are exploratory"
     for name, why in versus.unsaid.items():
         yield f"{name}: {why}"
 
