@@ -16,11 +16,14 @@ from promptkit.reports.evaluation.variants import variant_tags
 from promptkit.reports.layout import around_difference, grid
 from promptkit.reports.output import plain_text
 from promptkit.reports.page.values import page_values
-from promptkit.reports.tuning.report import tuning_text
+from promptkit.reports.tuning.page import make_plot
+from promptkit.reports.tuning.report import plan_text, tuning_text
 from promptkit.reports.word_diff import diff_words
+from promptkit.tuning.search_space.candidate import Choice, Parameter
 from promptkit.tuning.tune_record import TuneRecord
 from tests.reports.demo_tuning import candidate, demo_tuning
 from tests.reports.demo_view import DemoView
+from tests.reports.test_tuning_report import plan
 
 
 def variants(*names: str, **metric: Any) -> list[VariantRecord]:
@@ -116,3 +119,18 @@ def test_eight_candidates_of_a_front_are_shown() -> None:
 def test_texts_of_up_to_three_thousand_words_are_compared_by_words(words: int, kept: bool) -> None:
     old, new = "same " * (words - 1) + "old", "same " * (words - 1) + "new"
     assert any(change == "kept" for change, _ in diff_words(old, new)) is kept
+
+
+def test_sixty_characters_of_a_parameters_choices_are_in_the_plan() -> None:
+    choices = tuple(Choice(f"choice {at}", {}) for at in range(20))
+    parameter = Parameter(name="mood.layout", step="mood", kind="layout", levels=choices)
+    (line,) = [line for line in plan_text(plan(axes=(parameter,))).split("\n") if "mood.layout" in line]
+    assert len(line.split("20  ", 1)[1]) == 60
+
+
+@pytest.mark.parametrize(("tokens", "is_at_edge"), [(91.0, False), (92.0, True)])
+def test_a_label_nearer_than_120_to_the_right_edge_stands_to_the_left(tokens: float, is_at_edge: bool) -> None:
+    known = [candidate("a", 0.5, 0.0), candidate("b", 0.6, 100.0), candidate("c", 0.55, tokens, pick=True)]
+    plot = make_plot(TuneRecord.model_validate(demo_tuning(candidates=known)))
+    assert plot is not None
+    assert [point.is_at_edge for point in plot.points if point.label] == [is_at_edge]
