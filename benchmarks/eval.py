@@ -162,8 +162,8 @@ async def evaluate(suite: Path, models: Models, store: Store, in_flight: int, pr
     if profile:
         profile.disable()
     gc.unfreeze()
-    (variant,) = evaluated.record["variants"]
-    assert evaluated.status == "done" and variant["metrics"]["right"]["mean"] == 1.0, evaluated
+    (variant,) = evaluated.record.variants
+    assert evaluated.status == "done" and variant.metrics["right"].mean == 1.0, evaluated
     return used
 
 

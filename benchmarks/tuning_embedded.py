@@ -152,7 +152,7 @@ async def search(
         begun = time.monotonic()
         await work.run()
         took = time.monotonic() - begun
-        record = work.end("done").record
+        record = work.end("done").record.to_json()
     best = record["best"]
     start = record["baseline"]["confirm"]
     name = " · ".join(f"{axis.rpartition('.')[2]}: {level}" for axis, level in best["choices"].items())
