@@ -12,38 +12,25 @@ for one input, as `score` returns it.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from promptkit.answers.closed_sets import check_known
 from promptkit.errors import InputError, nearest
 from promptkit.runtimes.references import parse_reference
 
 LabelScores: TypeAlias = Mapping[str, float]
-Needs = Literal["nothing", "content_free", "random_words", "rows", "labelled_rows"]
 _SMALLEST = 1e-12
 _KEYS = ("method", "model", "offsets")
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A way to estimate offsets: what it is called, what it needs, and how many requests a prompt that costs."""
+METHODS = ("batch", "quantile", "labelled")
+"""How offsets were estimated: batch calibration with the labels' shares (Zhou et al. 2024), the threshold of two labels
+at the quantile of the first one's share, or the offsets of the best accuracy on labelled rows."""
 
-    title: str
-    citation: str
-    needs: Needs
-    requests: int
-
-
-METHODS: Mapping[str, Method] = {
-    "contextual": Method("Contextual calibration", "Zhao et al. 2021", "content_free", 3),
-    "domain_context": Method("Domain-context calibration", "Fei et al. 2023", "random_words", 20),
-    "batch": Method("Batch calibration, with the labels' shares", "Zhou et al. 2024", "rows", 0),
-    "quantile": Method("Threshold at the quantile of the share", "", "rows", 0),
-    "labelled": Method("Offsets of the best accuracy", "", "labelled_rows", 0),
-}
+NEVER_ESTIMATED = ("contextual", "domain_context")
+"""Methods that earlier versions accepted, and that nothing estimated offsets by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +73,11 @@ def check_calibration(spec: Any, alternatives: Sequence[str] = ()) -> list[str]:
         hint = nearest(str(key), _KEYS)
         faults.append(f"calibrate: unknown key `{key}`; {hint}")
     method = spec.get("method")
-    if not isinstance(method, str) or method not in METHODS:
+    if method in NEVER_ESTIMATED:
+        faults.append(
+            f"calibrate: the method `{method}` is gone; `promptkit tune` finds offsets by {', '.join(METHODS)}"
+        )
+    elif method not in METHODS:
         faults.append(f"calibrate: no method `{method}`; {nearest(str(method), METHODS)}")
     faults.extend(_reference_faults(spec.get("model")))
     offsets = spec.get("offsets") or {}
@@ -137,8 +128,7 @@ def label_shares(labels: Sequence[str], alternatives: Sequence[str]) -> dict[str
 def mean_offsets(rows: Sequence[LabelScores], shares: Mapping[str, float] | None = None) -> dict[str, float]:
     """Return log π(y) - log b(y), b the mean of p(y|x) over the rows, π even where no shares are given.
 
-    Over content-free inputs this is contextual calibration, over random words of the domain domain-context
-    calibration, over the task's unlabelled rows batch calibration. The offsets' mean is 0, which changes no answer.
+    Over the task's rows this is batch calibration (Zhou et al. 2024). The offsets' mean is 0, which changes no answer.
     """
     told = [probabilities(row) for row in rows]
     raw = {}
@@ -173,16 +163,6 @@ def labelled_offsets(rows: Sequence[LabelScores], labels: Sequence[str], *, roun
         if offsets == before:
             break
     return _centred(offsets)
-
-
-def random_words(texts: Sequence[str], *, count: int = 20, seed: int = 0) -> list[str]:
-    """Return strings of random words drawn from the texts, each of the texts' mean length (domain-context inputs)."""
-    words = [word for text in texts for word in text.split()]
-    if not words:
-        return []
-    length = max(1, round(len(words) / len(texts)))
-    draw = random.Random(seed)
-    return [" ".join(draw.choices(words, k=length)) for _ in range(count)]
 
 
 def _best_offset(rows: Sequence[LabelScores], labels: Sequence[str], offsets: LabelScores, label: str) -> float:

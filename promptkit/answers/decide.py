@@ -17,6 +17,7 @@ from promptkit.runtimes.client import Client
 TOP_ALTERNATIVES = 200
 """How many alternatives a place is asked for; a runtime that gives fewer gives what it can."""
 MAX_OUTSIDE_SHARE = 0.05
+"""The share of rows with labels outside the alternatives above which their scores are no evidence."""
 _SMALLEST = 1e-12
 
 
@@ -109,17 +110,6 @@ async def score_answer(
         seconds=sum(reply.seconds for reply in walk.replies),
         cached=bool(walk.replies) and all(reply.cached for reply in walk.replies),
     )
-
-
-def refuse_outside(rows: Sequence[Scores]) -> None:
-    """Raise Unsupported where labels lay outside the alternatives in too many rows: their scores are no evidence."""
-    share = sum(1 for row in rows if row.outside) / len(rows) if rows else 0.0
-    if share > MAX_OUTSIDE_SHARE:
-        labels = sorted({label for row in rows for label in row.outside})
-        raise Unsupported(
-            f"in {share:.0%} of the rows the model's alternatives do not show all labels ({', '.join(labels)})",
-            hint="use `decide: constrain`, or labels that begin with common words",
-        )
 
 
 @dataclass(slots=True)

@@ -89,14 +89,6 @@ def read_examples(prompt: Prompt, spec: Any = None) -> Examples:
     return Examples(rows, rows)
 
 
-def examples_file(prompt: Prompt, spec: Any = None) -> Path | None:
-    """Return the file that a prompt's (or a step's) examples come from, None where they stand in the YAML."""
-    given = prompt.settings.get("examples") if spec is None else spec
-    if isinstance(given, Mapping) and isinstance(given.get("file"), str):
-        return prompt.folder_of("examples") / str(given["file"])
-    return None
-
-
 def _reporter(prompt: Prompt) -> Report:
     return lambda path, message, hint: prompt.problem(("examples", *path), message, hint)
 

@@ -14,12 +14,8 @@ from jinja2.utils import Namespace
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.prompts.limits import budget, charge, joined
 from promptkit.prompts.sandbox import ENVIRONMENT, GLOBALS, guard, rendering_problem, syntax_problem
-from promptkit.storage.yaml import Document
-
-Path = Sequence[str | int]
 
 _RESULT: Final = "promptkit_result"
-_OPENING: Final = ("{{", "{%", "{#")
 _ABSENT: Final = object()
 _DATA: Final = frozenset({str, int, float, bool, list, dict, type(None)})
 """The kinds of values that are given as they are."""
@@ -40,7 +36,7 @@ class Expression:
     def parse(cls, text: str, *, bare: bool = False) -> Expression:
         """Compile a string of YAML. With `bare` (`when`, `until`, `for_each`) the braces may be left out.
 
-        Raises InputError with a Problem that has no place; `check` gives it one.
+        Raises InputError with a Problem that has no place.
         """
         compiled = _compile(text, bare)
         if isinstance(compiled, Problem):
@@ -60,63 +56,6 @@ class Expression:
                 return _plain(context.vars[_RESULT], self._builds) if self.typed else text
         except Exception as error:  # an expression can make Python raise anything
             raise InputError(_unplaced(rendering_problem(error, None, scope))) from error
-
-
-def evaluate(value: Any, scope: Mapping[str, Any], *, document: Document | None = None, path: Path = ()) -> Any:
-    """Return a YAML value with every string in it evaluated; keys stay. Raises InputError, placed in `document`."""
-    if isinstance(value, str):
-        if not _is_template(value):
-            return value
-        try:
-            return Expression.parse(value).evaluate(scope)
-        except InputError as error:
-            raise InputError(_placed(error.problems, document, path)) from error
-    if isinstance(value, Mapping):
-        return {key: evaluate(part, scope, document=document, path=(*path, key)) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [evaluate(part, scope, document=document, path=(*path, place)) for place, part in enumerate(value)]
-    return value
-
-
-def names(value: Any, *, bare: bool = False) -> frozenset[str]:
-    """Return the free variables of all strings in a YAML value, without Jinja's own; broken ones count as none."""
-    found: frozenset[str] = frozenset()
-    for text, _ in _strings(value, ()):
-        compiled = _compile(text, bare) if bare or _is_template(text) else None
-        if isinstance(compiled, Expression):
-            found |= compiled.names
-    return found
-
-
-def check(value: Any, *, document: Document, path: Path = (), bare: bool = False) -> list[Problem]:
-    """Return every syntax problem of the strings in a YAML value, at their places."""
-    problems: list[Problem] = []
-    for text, where in _strings(value, tuple(path)):
-        compiled = _compile(text, bare) if bare or _is_template(text) else None
-        if isinstance(compiled, Problem):
-            problems.extend(_placed([compiled], document, where))
-    return problems
-
-
-def _is_template(text: str) -> bool:
-    return any(opening in text for opening in _OPENING)
-
-
-def _strings(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    if isinstance(value, str):
-        yield value, path
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _strings(part, (*path, key))
-    elif isinstance(value, list | tuple):
-        for place, part in enumerate(value):
-            yield from _strings(part, (*path, place))
-
-
-def _placed(problems: Sequence[Problem], document: Document | None, path: Path) -> list[Problem]:
-    if document is None:
-        return list(problems)
-    return [document.problem(path, problem.message, problem.hint) for problem in problems]
 
 
 def _unplaced(problem: Problem) -> Problem:

@@ -16,7 +16,7 @@ from promptkit.answers.build import instruction
 from promptkit.answers.calibration import Calibration, read_calibration
 from promptkit.answers.decide import Scores, constrain, lead_after, score_answer
 from promptkit.errors import Unsupported
-from promptkit.prompts.expressions import evaluate
+from promptkit.prompts.expressions import Expression
 from promptkit.prompts.messages import Layout, compose, open_layout
 from promptkit.prompts.prompt import Layer, WrittenExample
 from promptkit.runtimes.base import Message, Model, Reply, Request
@@ -70,7 +70,7 @@ async def build_call(step: StepContext, wanted: CallArguments) -> BuiltCall:
     layout = open_layout(step.layout)
     sections = _sections(step, wanted, layout)
     cue = _explicit_cue(step, spec, sections)
-    begin = str(evaluate(spec.begin, {"call": wanted.values})).strip() if spec.begin else ""
+    begin = str(Expression.parse(spec.begin).evaluate({"call": wanted.values})).strip() if spec.begin else ""
     goes_on = bool(begin) and answering and not spec.thinks
     examples = _examples(step, wanted, layout)
     composed = compose(

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.answers.calibration import (
-    METHODS,
     Calibration,
     best_label,
     check_calibration,
@@ -21,7 +20,6 @@ from promptkit.answers.calibration import (
     mean_offsets,
     probabilities,
     quantile_offsets,
-    random_words,
     read_calibration,
 )
 from promptkit.errors import InputError
@@ -52,7 +50,7 @@ def test_each_estimate_wins_back_what_the_bias_costs(share: float) -> None:
     assert accuracy(fresh, truth, labelled_offsets(seen, labels)) > plain + 0.1
 
 
-def test_contextual_offsets_divide_by_what_the_model_says_to_nothing() -> None:
+def test_batch_offsets_divide_by_the_mean_probability_of_each_label() -> None:
     offsets = mean_offsets([{"a": math.log(0.8), "b": math.log(0.2)}])
     assert offsets["b"] - offsets["a"] == pytest.approx(math.log(4), abs=1e-5)
     assert sum(offsets.values()) == pytest.approx(0, abs=1e-5)
@@ -99,15 +97,6 @@ def test_of_equal_labels_the_first_wins() -> None:
     assert best_label({"b": -1.0, "a": -1.0}) == "b"
 
 
-def test_random_words_are_drawn_from_the_rows_at_their_mean_length() -> None:
-    drawn = random_words(["one two three", "four"], count=5, seed=3)
-    assert drawn == random_words(["one two three", "four"], count=5, seed=3)
-    assert len(drawn) == 5
-    assert all(len(text.split()) == 2 for text in drawn)
-    assert {word for text in drawn for word in text.split()} <= {"one", "two", "three", "four"}
-    assert random_words([" "]) == []
-
-
 @pytest.mark.parametrize(
     ("spec", "fault"),
     [
@@ -119,6 +108,8 @@ def test_random_words_are_drawn_from_the_rows_at_their_mean_length() -> None:
         ({"method": "batch", "offsets": {"a": float("nan")}}, "must be a number"),
         ({"method": "batch", "offsets": {"positiv": 1.0}}, "did you mean `positive`"),
         ({"method": "batch"}, "no offsets"),
+        ({"method": ["batch"], "offsets": {"positive": 1}}, "no method"),
+        ({"method": "contextual", "offsets": {"positive": 1}}, "`contextual` is gone; `promptkit tune` finds offsets"),
         ({"method": "batch", "offsets": {"positive": 1}, "model": "embeded/smollm2"}, "embeded"),
     ],
 )
@@ -128,8 +119,7 @@ def test_a_wrong_calibration_is_refused(spec: Any, fault: str) -> None:
     assert fault in str(raised.value)
 
 
-def test_a_method_is_known_by_its_name_and_what_it_needs() -> None:
-    assert METHODS["contextual"].needs == "content_free"
+def test_a_method_without_offsets_is_checked_for_its_name_and_read_with_them() -> None:
     assert check_calibration({"method": "batch"}) == []
     assert read_calibration({"method": "batch", "offsets": {"a": 1}}, ("a", "b")) == Calibration("batch", {"a": 1.0})
 

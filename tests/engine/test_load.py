@@ -24,7 +24,7 @@ from tests.engine.helpers import Folder, messages
         ("steps: {a: {prompt: x y, model: olama/x}}", "1:", "olama/x"),
         ("steps: {a: {prompt: x y, answer: lable}}", "1:", "did you mean `label`?"),
         ("steps: {a: {prompt: x y, decide: score}}", "1:", "cannot be scored"),
-        ("steps: {a: {prompt: x y, calibrate: {method: contextual}}}", "1:", "`calibrate` has no `offsets`"),
+        ("steps: {a: {prompt: x y, calibrate: {method: batch}}}", "1:", "`calibrate` has no `offsets`"),
         ("steps: {a: {tool: nothing}}", "1:", "unknown tool `nothing`"),
         ("steps: {a: {pipeline: feedbak}}", "1:", "did you mean `feedback`?"),
         ("steps: {a: {prompt: 'say {{ feedbck }}'}}\ninputs: {feedback: }", "1:", "`feedback`"),
