@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from promptkit.engine.inputs import wrong_value
-from promptkit.engine.overrides import apply_overrides, read_overrides
+from promptkit.engine.overrides import StepOverrides, read_overrides, report_unknown_steps
 from promptkit.engine.pipeline import Case, DependencyCycle, Edge, Input, Pipeline, Step, execution_order
 from promptkit.engine.scope import (
     KEYWORDS,
@@ -15,22 +15,22 @@ from promptkit.engine.scope import (
     STEPS,
     CompiledValue,
     Key,
+    Location,
     compile_value,
     constant,
     missing_in_lists,
     result_of,
+    text_problem,
 )
 from promptkit.engine.spec import (
     CaseSpec,
     DefaultsSpec,
     InputSpec,
     PipelineSpec,
-    Report,
     Spec,
     StepSpec,
     labels_as_written,
     validate,
-    validate_usable,
 )
 from promptkit.engine.step_reader import (
     INDEX,
@@ -122,19 +122,14 @@ class TargetLoader:
                 if value is not None and (wrong := wrong_value(each, value)):
                     self.problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
         report_unknown_steps(changes, {name}, self.problems)
-        own = changes.get(name, {})
-        spec = step_with_overrides(name, {"prompt": str(path)}, own, self.problems)
+        overrides = StepOverrides(name, changes.get(name, {}), Location(prompt))
+        spec = overrides.apply({"prompt": str(path)}, self.problems)
         target = prompt
-        if "prompt" in own:
-            prompt = self._other_prompt(name, own["prompt"], path)
+        if "prompt" in overrides.changes:
+            prompt = self._other_prompt(name, overrides.changes["prompt"], path)
             inputs = prompt_inputs(prompt)
-
-        def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-            if below and below[0] in own:
-                return Problem(f"--set {name}.{below[0]}: {message}", hint=hint)
-            return prompt.problem(below, message, hint)
-
-        source = SettingsSource(values=spec.given(), problem=problem, folder=path.parent)
+            overrides = StepOverrides(name, overrides.changes, Location(prompt))
+        source = SettingsSource(values=spec.given(), location=Location(overrides), folder=path.parent)
         around = PipelineContext(
             project=self.project,
             file=path,
@@ -171,12 +166,9 @@ class TargetLoader:
             return ()
         read: list[Case] = []
         for number, case in enumerate(cases):
-
-            def problem(path: Sequence[Key], message: str, hint: str | None = None, at: int = number) -> Problem:
-                return prompt.problem(("cases", at, *path), message, hint)
-
+            location = Location(prompt, ("cases", number))
             with self.problems.gather():
-                read.append(read_case(validate(case, CaseSpec, problem), number, inputs, problem))
+                read.append(read_case(validate(case, CaseSpec, location.problem), number, inputs, location))
         return tuple(read)
 
 
@@ -278,10 +270,11 @@ class PipelineReader:
             return ()
         spec = self._part(DefaultsSpec, ("defaults",), DefaultsSpec())
 
-        def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-            return self._problem(("defaults", *path), message, hint)
-
-        return (SettingsSource(values=spec.given(), problem=problem, folder=self._path.parent),)
+        return (
+            SettingsSource(
+                values=spec.given(), location=Location(self._document, ("defaults",)), folder=self._path.parent
+            ),
+        )
 
     def _check_names(self, around: PipelineContext) -> None:
         """Report names that cannot be written in an expression, or that mean two things."""
@@ -329,23 +322,16 @@ class PipelineReader:
                 return None
             own, inner = _split_overrides(spec, self._changes.get(name, {}))
             answer = labels_as_written(spec.answer, lambda below: self._document.text((*path, "answer", *below)))
-            spec = step_with_overrides(
-                name, {**spec.given(), **({"answer": answer} if answer else {})}, own, self._problems
-            )
+            overrides = StepOverrides(name, own, Location(self._document, path))
+            spec = overrides.apply({**spec.given(), **({"answer": answer} if answer else {})}, self._problems)
             self._check_item_names(name, spec, around)
             target = self._target(name, spec, around, inner)
             if target is None:
                 return None
-
-            def problem(below: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-                if below and below[0] in own:
-                    return Problem(f"--set {name}.{below[0]}: {message}", hint=hint)
-                return self._problem((*path, *below), message, hint)
-
             values = spec.given()
             if target.prompt and target.takes is None:
                 values.pop("examples", None)  # without the prompt there is nothing to judge them by
-            source = SettingsSource(values=values, problem=problem, folder=self._path.parent)
+            source = SettingsSource(values=values, location=Location(overrides), folder=self._path.parent)
             reader = StepReader(name, spec, source, around, self._problems, edges)
             return reader.read(target)
         return None
@@ -422,60 +408,33 @@ class PipelineReader:
             return result_of(list(self._head.steps)[-1]) if self._head.steps else constant(None)
         known = around.inputs | around.steps
 
-        def inspect(value: CompiledValue, place: Problem) -> None:
-            self._problems.add(missing_in_lists(value, around.lists, place))
-            for name in sorted((value.names - known) | (value.statuses - around.steps)):
-                message, hint = f"unknown name `{name}`", nearest(name, known)
-                self._problems.add(Problem(message, place.file, place.line, place.column, hint))
-
-        with self._problems.gather():
-            return compile_value(self._head.output, lambda path: self._problem(("output", *path), ""), inspect=inspect)
-        return constant(None)
+        value = compile_value(self._head.output, Location(self._document, ("output",)), self._problems)
+        for text in value.texts:
+            self._problems.add(missing_in_lists(text, around.lists))
+            for name in sorted((text.names - known) | (text.statuses - around.steps)):
+                self._problems.add(text_problem(text, f"unknown name `{name}`", nearest(name, known)))
+        return value
 
     def _cases(self, inputs: Mapping[str, Input]) -> tuple[Case, ...]:
         cases: list[Case] = []
         for number in range(len(self._head.cases)):
-
-            def problem(path: Sequence[Key], message: str, hint: str | None = None, at: int = number) -> Problem:
-                return self._problem(("cases", at, *path), message, hint)
-
             with self._problems.gather():
                 spec = read_model(self._document, CaseSpec, at=("cases", number))
-                cases.append(read_case(spec, number, inputs, problem))
+                cases.append(read_case(spec, number, inputs, Location(self._document, ("cases", number))))
         return tuple(cases)
 
 
-def step_with_overrides(name: str, given: Mapping[str, Any], changes: Any, problems: Problems) -> StepSpec:
-    """Return a step with what `--set` says about it."""
-
-    def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-        return Problem(f"--set {'.'.join([name, *map(str, path)])}: {message}", hint=hint)
-
-    spec = StepSpec.model_validate(given)
-    if changes:
-        raw = spec.model_dump(by_alias=True, exclude_unset=True)
-        return validate_usable(apply_overrides(raw, changes), StepSpec, problem, problems) or spec
-    return spec
-
-
-def report_unknown_steps(changes: Mapping[str, Any], steps: Collection[str], problems: Problems) -> None:
-    """Report the steps of `--set` that there are not."""
-    for name in changes:
-        if name not in steps:
-            problems.add(Problem(f"--set {name}.…: there is no step `{name}`", hint=nearest(name, steps)))
-
-
-def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], problem: Report) -> Case:
+def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], location: Location) -> Case:
     """Return a case, its inputs checked. Raises InputError."""
     problems = Problems()
     for name, value in spec.inputs.items():
         if name not in inputs:
-            problems.add(problem(("inputs", name), f"unknown input `{name}`", nearest(name, inputs)))
+            problems.add(location.problem(("inputs", name), f"unknown input `{name}`", nearest(name, inputs)))
         elif wrong := wrong_value(inputs[name], value):
-            problems.add(problem(("inputs", name), f"`{name}` {wrong}", None))
+            problems.add(location.problem(("inputs", name), f"`{name}` {wrong}"))
     for name, each in inputs.items():
         if name not in spec.inputs and not each.has_default:
-            problems.add(problem(("inputs",), f"the case has no input `{name}`", None))
+            problems.add(location.problem(("inputs",), f"the case has no input `{name}`"))
     problems.check()
     return Case(
         name=spec.name or f"case {number + 1}",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from promptkit.engine.spec import labels_as_written
-from promptkit.errors import InputError, Problem
+from promptkit.engine.scope import Key, Location
+from promptkit.engine.spec import StepSpec, labels_as_written, validate_usable
+from promptkit.errors import InputError, Problem, nearest
 from promptkit.storage.models import Problems
 from promptkit.storage.yaml import load
 
@@ -65,6 +67,42 @@ def apply_overrides(values: Mapping[str, Any], changes: Mapping[str, Any]) -> di
         else:
             result[key] = change
     return result
+
+
+def report_unknown_steps(changes: Mapping[str, Any], steps: Collection[str], problems: Problems) -> None:
+    """Report `--set` options for steps that do not exist."""
+    for name in changes:
+        if name not in steps:
+            problems.add(Problem(f"--set {name}.…: there is no step `{name}`", hint=nearest(name, steps)))
+
+
+@dataclass(frozen=True, slots=True)
+class StepOverrides:
+    """The `--set` options of one step; a problem with a key that one of them gives names the option, not the file.
+
+    `location` is the step's place in its file.
+    """
+
+    step: str
+    changes: Mapping[str, Any]
+    location: Location
+
+    def problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
+        """Return a problem with the part of the step at `path`."""
+        if path and path[0] in self.changes:
+            return self._option_problem(path[:1], message, hint)
+        return self.location.problem(path, message, hint)
+
+    def apply(self, given: Mapping[str, Any], problems: Problems) -> StepSpec:
+        """Return the step with its overrides; `given` are its keys in the file, already checked."""
+        spec = StepSpec.model_validate(given)
+        if not self.changes:
+            return spec
+        raw = spec.model_dump(by_alias=True, exclude_unset=True)
+        return validate_usable(apply_overrides(raw, self.changes), StepSpec, self._option_problem, problems) or spec
+
+    def _option_problem(self, path: Sequence[Key], message: str, hint: str | None) -> Problem:
+        return Problem(f"--set {'.'.join([self.step, *map(str, path)])}: {message}", hint=hint)
 
 
 def _read_set_option(text: str) -> tuple[list[str], Any]:

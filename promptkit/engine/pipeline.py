@@ -104,6 +104,7 @@ class PromptCall:
     prompt: Prompt
     answer: AnswerType | RowAnswer
     answer_in_prompt: bool
+    answer_name: str
     technique: Any
     decide: Decide
     layout: str | Path

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.engine.pipeline import Edge, ForEach, Guard, Input, OnError, Pipeline, PromptCall, Repeat, Step
 from promptkit.engine.scope import (
+    CompiledText,
     CompiledValue,
-    Inspect,
     Key,
+    Location,
     compile_value,
-    constant,
     missing_in_lists,
     path_of_argument,
 )
@@ -94,10 +94,10 @@ class StepReader:
         when = None if spec.when is None else self._compile(("when",), spec.when, local, bare=True)
         resolver = self._resolver(target)
         for after in spec.after:
-            self._edge(after, "after", self.source.problem(("after",), "", None))
+            self._edge(after, "after", self.location.problem(("after",), ""))
         return Step(
             name=self.name,
-            place=self.source.problem((), "", None),
+            place=self.location.problem((), ""),
             about=spec.about,
             asking=self._asking(resolver, target.prompt, local, filled) if target.prompt else None,
             tool=target.tool,
@@ -115,32 +115,34 @@ class StepReader:
             model=resolver.model(),
         )
 
+    @property
+    def location(self) -> Location:
+        """The place of the step."""
+        return self.source.location
+
     def _resolver(self, target: StepTarget) -> SettingsResolver:
         sources = [self.source]
         if target.prompt:
             prompt = target.prompt
             folder = prompt.file.parent if prompt.file else self.source.folder
-            sources.append(
-                SettingsSource(
-                    values=prompt_settings(prompt, self.problems), problem=prompt.problem, folder=folder, is_prompt=True
-                )
-            )
+            values = prompt_settings(prompt, self.problems)
+            sources.append(SettingsSource(values=values, location=Location(prompt), folder=folder, is_prompt=True))
         return SettingsResolver(self.around.project, (*sources, *self.around.defaults), self.problems)
 
     def _asking(
         self, resolver: SettingsResolver, prompt: Prompt, local: frozenset[str], filled: tuple[str, ...]
     ) -> PromptCall:
-        def in_prompt(value: CompiledValue, place: Problem) -> None:
-            for name in sorted(value.names - set(prompt.inputs)):
-                self.problems.add(_unknown_name(name, prompt.inputs, place))
-
+        answer = resolver.answer()
+        if answer.in_prompt:
+            for text in answer.texts:
+                self._check_known(text, frozenset(prompt.inputs), prompt.inputs)
+        else:
+            self._check_names(answer.texts, "answer", local)
         sources: dict[str, tuple[str, ...]] = {name: (name,) for name in filled}
         sources |= {name: path for name, value in self.spec.with_.items() if (path := path_of_argument(value))}
         inputs = {name: self._typed(spec, sources.get(name, ())) for name, spec in prompt.inputs.items()}
         home = self.around.file.parent / f"{self.around.file.stem}.{self.name}"
-        return resolver.asking(
-            prompt, self.around.tools, self._inspect("answer", local), in_prompt, sources, inputs=inputs, home=home
-        )
+        return resolver.asking(prompt, answer, tools=self.around.tools, sources=sources, inputs=inputs, home=home)
 
     def _typed(self, spec: PromptInput, source: tuple[str, ...]) -> PromptInput:
         """Return an input of the prompt with the type of the pipeline's input that fills it, where it states none."""
@@ -173,7 +175,7 @@ class StepReader:
             if self.around.types.get(bare) in SINGLE_VALUE_TYPES:
                 message = f"`for_each` needs a list, and the input `{bare}` is a {self.around.types[bare]}"
                 hint = f"`inputs: {{{bare}: {{type: list}}}}`"
-                self.problems.add(self.source.problem(("for_each", name) if name else ("for_each",), message, hint))
+                self.problems.add(self.location.problem(("for_each", name) if name else ("for_each",), message, hint))
 
     def _repeat(self, local: frozenset[str]) -> Repeat | None:
         spec = self.spec.repeat
@@ -206,7 +208,9 @@ class StepReader:
             return ()
         for key in given:
             if key not in takes:
-                problem = self.source.problem(("with", key), f"{target.word} has no input `{key}`", nearest(key, takes))
+                problem = self.location.problem(
+                    ("with", key), f"{target.word} has no input `{key}`", nearest(key, takes)
+                )
                 self.problems.add(problem)
         if target.tool:
             self._report_missing(target, (name for name, required in takes.items() if required and name not in given))
@@ -230,36 +234,30 @@ class StepReader:
             if close and close.startswith("did") and not target.tool:
                 hint = f"{close} Else {hint}"
             message = f"nothing gives the input `{name}` of {target.word}"
-            self.problems.add(self.source.problem((), message, hint))
+            self.problems.add(self.location.problem((), message, hint))
 
     def _compile(
         self, path: tuple[Key, ...], value: Any, local: frozenset[str], *, bare: bool = False
     ) -> CompiledValue:
-        """Compile a value of the step that may see `local` besides the pipeline's names."""
+        """Compile a value of the step, which may read `local` besides the pipeline's names."""
+        compiled = compile_value(value, self.location.below(*path), self.problems, bare=bare)
+        self._check_names(compiled.texts, ".".join(map(str, path)), local)
+        return compiled
 
-        def locate(below: Any) -> Problem:
-            return self.source.problem((*path, *below), "", None)
+    def _check_names(self, texts: Iterable[CompiledText], reason: str, local: frozenset[str]) -> None:
+        """Report unknown names in expressions of the step, and add an edge to each step that they read."""
+        around = self.around
+        known = around.inputs | around.steps | local
+        for text in texts:
+            self._check_known(text, known, known | GLOBALS)
+            self.problems.add(missing_in_lists(text, around.lists - local))
+            self.edges += [Edge(self.name, name, reason) for name in sorted((text.names & around.steps) - local)]
+            for name in sorted(text.statuses):
+                self._edge(name, f"{reason} (steps.{name})", text.place)
 
-        try:
-            reason = ".".join(str(key) for key in path)
-            return compile_value(value, locate, bare=bare, inspect=self._inspect(reason, local))
-        except InputError as error:
-            self.problems.add(error.problems)
-            return constant(None)
-
-    def _inspect(self, reason: str, local: frozenset[str]) -> Inspect:
-        known = self.around.inputs | self.around.steps | local
-
-        def inspect(value: CompiledValue, place: Problem) -> None:
-            for name in sorted(value.names - known):
-                self.problems.add(_unknown_name(name, known | GLOBALS, place))
-            self.problems.add(missing_in_lists(value, self.around.lists - local, place))
-            for name in sorted((value.names & self.around.steps) - local):
-                self.edges.append(Edge(self.name, name, reason))
-            for name in sorted(value.statuses):
-                self._edge(name, f"{reason} (steps.{name})", place)
-
-        return inspect
+    def _check_known(self, text: CompiledText, known: frozenset[str], near: Iterable[str]) -> None:
+        for name in sorted(text.names - known):
+            self.problems.add(_unknown_name(name, near, text.place))
 
     def _edge(self, step: str, reason: str, place: Problem) -> None:
         """Add an edge to a step that is named outright."""
@@ -270,10 +268,8 @@ class StepReader:
 
 
 def _unknown_name(name: str, known: Iterable[str], place: Problem, word: str = "name") -> Problem:
-    # The place of a `--set` is its message.
-    return Problem(
-        f"{place.message}unknown {word} `{name}`", place.file, place.line, place.column, nearest(name, known)
-    )
+    # The place of a `--set` option is the beginning of its message.
+    return replace(place, message=f"{place.message}unknown {word} `{name}`", hint=nearest(name, known))
 
 
 def prompt_settings(prompt: Prompt, problems: Problems) -> Mapping[str, Any]:

@@ -13,8 +13,8 @@ from promptkit.answers.build import build_answer_type as build_answer
 from promptkit.answers.build import check_answer_type as check_answer
 from promptkit.answers.calibration import check_calibration
 from promptkit.engine.pipeline import PromptCall
-from promptkit.engine.scope import CompiledValue, Inspect, Key, RowAnswer, compile_value
-from promptkit.engine.spec import DefaultsSpec, OptionsSpec, Report, validate_usable
+from promptkit.engine.scope import CompiledText, CompiledValue, Key, Location, RowAnswer, Unplaced, compile_value
+from promptkit.engine.spec import DefaultsSpec, OptionsSpec, validate_usable
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.project import Project
@@ -39,7 +39,7 @@ class SettingsSource:
     """One place that gives settings: a step, a prompt's front matter, `defaults:` or `promptkit.yaml`."""
 
     values: Mapping[str, Any]
-    problem: Report
+    location: Location
     folder: Path
     is_prompt: bool = False
 
@@ -52,7 +52,20 @@ class ChosenSetting:
     source: SettingsSource
 
     def problem(self, key: str, message: str, hint: str | None = None, path: Sequence[Key] = ()) -> Problem:
-        return self.source.problem((key, *path), message, hint)
+        return self.source.location.problem((key, *path), message, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSetting:
+    """`answer:` as built, or as compiled where each row makes its own; `texts` are its expressions.
+
+    `in_prompt`: it stands in the prompt's front matter, so that its expressions read the prompt's inputs.
+    """
+
+    name: str
+    value: AnswerType | CompiledValue
+    texts: tuple[CompiledText, ...] = ()
+    in_prompt: bool = False
 
 
 def first_setting(sources: Sequence[SettingsSource], key: str) -> ChosenSetting | None:
@@ -95,32 +108,31 @@ class SettingsResolver:
     def asking(
         self,
         prompt: Prompt,
-        tools: Mapping[str, Tool],
-        in_step: Inspect,
-        in_prompt: Inspect,
-        sources: Mapping[str, tuple[str, ...]],
+        answer: AnswerSetting,
         *,
+        tools: Mapping[str, Tool],
+        sources: Mapping[str, tuple[str, ...]],
         inputs: Mapping[str, PromptInput],
         home: Path,
     ) -> PromptCall:
-        """Return all that a step asks by. `in_step` and `in_prompt` inspect the expressions of its answer type.
+        """Return everything that a step asks by.
 
-        `sources` say for an input of the prompt where in the step's scope it comes from. `inputs` are the prompt's,
-        with the types of what fills them. `home` is the beginning of the paths of what was prepared for the step.
+        `sources` map an input of the prompt to the names in the step's scope that it comes from. `inputs` are the
+        prompt's, with the types of what fills them. `home` is the beginning of the paths of the step's artifacts.
         """
-        value, answer_in_prompt = self._answer(in_step, in_prompt)
-        answer: AnswerType | RowAnswer
-        if isinstance(value, AnswerType):
-            answer = value
+        if isinstance(answer.value, AnswerType):
+            answer_type: AnswerType | RowAnswer = answer.value
         else:
-            answer = RowAnswer(value, {name: (name,) for name in prompt.inputs} if answer_in_prompt else sources)
+            paths = {name: (name,) for name in prompt.inputs} if answer.in_prompt else sources
+            answer_type = RowAnswer(answer.value, paths, self._project)
         technique = self._technique(inputs)
         examples = self._examples(prompt)
-        self._check_outputs(examples.all, answer)
+        self._check_outputs(examples.all, answer_type)
         return PromptCall(
             prompt=prompt,
-            answer=answer,
-            answer_in_prompt=answer_in_prompt,
+            answer=answer_type,
+            answer_in_prompt=answer.in_prompt,
+            answer_name=answer.name,
             technique=technique.value,
             technique_folder=technique.source.folder,
             inputs=inputs,
@@ -136,6 +148,29 @@ class SettingsResolver:
             tools=self._tools(tools),
             data=self._data(),
         )
+
+    def answer(self) -> AnswerSetting:
+        """Return the step's answer type; the names in its expressions are for the caller to check."""
+        chosen = first_setting(self._sources, "answer")
+        name = _answer_name(chosen)
+        self._check_scored(name)
+        if chosen is None:
+            return AnswerSetting("text", build_answer("text"))
+        in_prompt = chosen.source.is_prompt
+        wrong = check_answer(chosen.value, self._project)
+        self._problems.add(chosen.problem("answer", message) for message in wrong)
+        problems = Problems()
+        value = compile_value(chosen.value, chosen.source.location.below("answer"), problems)
+        self._problems.add(problems.found)
+        if problems.found:
+            return AnswerSetting(name, build_answer("text"), value.texts, in_prompt)
+        if wrong or value.names:
+            return AnswerSetting(name, value, value.texts, in_prompt)
+        try:
+            return AnswerSetting(name, build_answer(chosen.value, self._project), value.texts, in_prompt)
+        except InputError as error:
+            self._add(chosen, "answer", error)
+            return AnswerSetting(name, build_answer("text"), value.texts, in_prompt)
 
     def model(self) -> str | None:
         """Return the model reference, checked."""
@@ -156,31 +191,8 @@ class SettingsResolver:
         for problem in error.problems:
             self._problems.add(problem if problem.file else chosen.problem(key, problem.message, problem.hint))
 
-    def _answer(self, in_step: Inspect, in_prompt: Inspect) -> tuple[AnswerType | CompiledValue, bool]:
-        chosen = first_setting(self._sources, "answer")
-        if chosen is None:
-            self._check_scored("text", None)
-            return build_answer("text"), False
-        in_front_matter = chosen.source.is_prompt
-        self._check_scored(chosen.value, chosen)
-        wrong = check_answer(chosen.value)
-        for message in wrong:
-            self._problems.add(chosen.problem("answer", message))
-        try:
-            value = compile_value(
-                chosen.value,
-                lambda path: chosen.problem("answer", "", path=path),
-                inspect=in_prompt if in_front_matter else in_step,
-            )
-            if wrong or value.names:
-                return value, in_front_matter
-            return build_answer(chosen.value), in_front_matter
-        except InputError as error:
-            self._add(chosen, "answer", error)
-            return build_answer("text"), in_front_matter
-
-    def _check_scored(self, answer: Any, chosen: ChosenSetting | None) -> None:
-        name = next(iter(answer), "") if isinstance(answer, Mapping) else answer
+    def _check_scored(self, name: str) -> None:
+        """Report `decide: score` for an answer that is not one of a closed set."""
         decide = first_setting(self._sources, "decide")
         if decide and decide.value == "score" and name not in SCORABLE_TYPES:
             hint = f"`score` is for {', '.join(SCORABLE_TYPES)}"
@@ -297,6 +309,12 @@ class SettingsResolver:
         return {name: tools[name] for name in chosen.value if name in tools}
 
 
+def _answer_name(chosen: ChosenSetting | None) -> str:
+    """Return the name of an answer type: `label` in `answer: {label: [a, b]}`."""
+    spec = "text" if chosen is None else chosen.value
+    return str(next(iter(spec), "") if isinstance(spec, Mapping) else spec)
+
+
 def project_defaults(project: Project, problems: Problems) -> tuple[SettingsSource, ...]:
     """Return the `defaults` of `promptkit.yaml`, checked."""
     if project.source is not None and project.settings.model is not None:
@@ -306,11 +324,6 @@ def project_defaults(project: Project, problems: Problems) -> tuple[SettingsSour
             problems.add(project.source.problem(("model",), each.message, each.hint) for each in error.problems)
     if not project.settings.defaults:
         return ()
-
-    def problem(path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
-        if project.source is None:
-            return Problem(message, hint=hint)
-        return project.source.problem(("defaults", *path), message, hint)
-
-    spec = validate_usable(project.settings.defaults, DefaultsSpec, problem, problems)
-    return (SettingsSource(values=spec.given(), problem=problem, folder=project.root),) if spec else ()
+    location = Location(project.source or Unplaced(), ("defaults",))
+    spec = validate_usable(project.settings.defaults, DefaultsSpec, location.problem, problems)
+    return (SettingsSource(values=spec.given(), location=location, folder=project.root),) if spec else ()

@@ -19,11 +19,11 @@ from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
 from promptkit.engine.results import Trace
 from promptkit.engine.run import Runner
-from promptkit.engine.scope import compile_value
+from promptkit.engine.scope import Location, Unplaced, compile_value
 from promptkit.engine.session import RunSettings
 from promptkit.engine.spec import ClosedModel
 from promptkit.engine.step_settings import resolve_model
-from promptkit.errors import InputError, Problem, PromptkitError, UnparsedAnswer, nearest
+from promptkit.errors import InputError, PromptkitError, UnparsedAnswer, nearest
 from promptkit.evaluation.metrics.base import (
     JUDGE_DETAIL,
     Clients,
@@ -46,6 +46,7 @@ from promptkit.project import LIBRARY
 from promptkit.project_code.reference import CodeReference
 from promptkit.prompts.expressions import Expression
 from promptkit.storage.files import read_bytes
+from promptkit.storage.models import Problems
 
 if TYPE_CHECKING:
     import numpy as np
@@ -201,7 +202,9 @@ def fields_read(text: str | None) -> Iterator[str]:
     if "{{" not in text:
         yield text
         return
-    value = compile_value(text, lambda path: Problem(""))
+    problems = Problems()
+    value = compile_value(text, Location(Unplaced()), problems)
+    problems.check()
     for unknown in sorted(value.names - SCOPE):
         raise InputError(f"`{text}`: unknown name `{unknown}`", hint=nearest(unknown, SCOPE))
     yield from (attribute for name, attribute in value.attributes if name == "row")

@@ -10,7 +10,7 @@ from typing import Any
 
 from promptkit.engine.load import load_target
 from promptkit.engine.pipeline import Pipeline
-from promptkit.engine.scope import CompiledValue, compile_value
+from promptkit.engine.scope import CompiledValue, Location, compile_value
 from promptkit.engine.spec import ClosedModel, Report, labels_as_written, validate_usable
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest
@@ -387,17 +387,12 @@ class PartReader:
         if value is None:
             return None
 
-        def inspect(part: CompiledValue, where: Problem) -> None:
-            for name in sorted(part.names - set(names)):
-                hint = nearest(name, names) if nearest(name, names) else None
-                told = f"`row.{name}`" if "row" in names else None
-                self._problems.add(
-                    replace(where, message=f"unknown name `{name}`", hint=f"write {told}" if told else hint)
-                )
-
-        with self._problems.gather():
-            return compile_value(value, lambda below: self._problem((*path, *below), ""), inspect=inspect)
-        return None
+        compiled = compile_value(value, Location(self._document, path), self._problems)
+        for text in compiled.texts:
+            for name in sorted(text.names - set(names)):
+                hint = f"write `row.{name}`" if "row" in names else nearest(name, names)
+                self._problems.add(replace(text.place, message=f"unknown name `{name}`", hint=hint))
+        return compiled
 
     def measures(self, metrics: Mapping[str, Any], path: tuple[PathKey, ...], baseline: Variant) -> tuple[Measure, ...]:
         """Return the metrics that are right, each of which may read those before it."""
