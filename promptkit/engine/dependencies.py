@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from promptkit.answers.build import installed_answer_type
 from promptkit.engine.pipeline import Pipeline, PromptCall, Step, default_model
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, place
@@ -100,6 +102,16 @@ def _technique_uses(asking: PromptCall, project: Project, where: str) -> Iterato
             yield CodeUse(code, f"technique of {where}")
 
 
+def _answer_code(asking: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:
+    """Yield the Python of a step's answer type, where an installed package brings it."""
+    found = installed_answer_type(asking.answer_name, project)
+    if found is not None:
+        file = Path(inspect.getfile(found))
+        yield CodeUse(
+            CodeReference(found.name, found.__module__, found.__name__, file, project.root), f"answer type of {where}"
+        )
+
+
 def model_code(reference: str, base: Path, named_by: str) -> Iterator[CodeUse]:
     """Yield the Python that a model is, if it is; a path in its reference is relative to `base`."""
     named = parse_reference(reference)
@@ -117,6 +129,7 @@ def code_in(pipeline: Pipeline, *, with_models: bool = True) -> Iterator[CodeUse
         if step.asking is not None:
             tools += step.asking.tools.values()
             yield from _technique_uses(step.asking, project, where)
+            yield from _answer_code(step.asking, project, where)
         yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in tools)
         if step.model is not None and with_models:
             yield from model_code(step.model, pipeline.file.parent, f"model of {where}")
