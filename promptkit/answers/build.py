@@ -39,7 +39,7 @@ def build_answer_type(spec: Any, project: Project | None = None) -> AnswerType:
     if installed is None:
         raise InputError(f"no answer type `{name}`", hint=nearest(name, answer_type_names(project)))
     with _loading(name):
-        return installed(options)
+        return installed(options)  # type: ignore[call-arg]
 
 
 def check_answer_type(spec: Any, project: Project | None = None) -> list[str]:

@@ -282,9 +282,9 @@ def _dry_run_step(step: Step, pipeline: Pipeline) -> dict[str, Any]:
     from promptkit.techniques.spec import parse_spec
 
     record: dict[str, Any] = {"name": step.name}
-    if step.asking is not None:
-        record["prompt"] = step.asking.prompt.name if step.asking.prompt.file else "(inline)"
-        record["technique"] = parse_spec(step.asking.technique)[0]
+    if step.prompt_call is not None:
+        record["prompt"] = step.prompt_call.prompt.name if step.prompt_call.prompt.file else "(inline)"
+        record["technique"] = parse_spec(step.prompt_call.technique)[0]
     elif step.tool is not None:
         record["tool"] = step.tool.name
     elif step.pipeline is not None:

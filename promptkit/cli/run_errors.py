@@ -117,7 +117,7 @@ def show_written(plan: GuidelinePlan, file: Path) -> None:
     if not uses_technique(plan.pipeline.steps[step], name):
         note(f"  technique: {name}    # in the step `{step}`, whose prompt needs an input `{GUIDELINE_INPUT}`")
     if (
-        plan.step.asking is not None and GUIDELINE_INPUT in plan.step.asking.inputs
+        plan.step.prompt_call is not None and GUIDELINE_INPUT in plan.step.prompt_call.inputs
     ):  # without it, `prepare` would refuse
         typed = ["promptkit", "techniques", "prepare", name, plan.pipeline.name, "--step", step, "--data", "FILE"]
         note(f"  {join(typed)} --force    # or let a model write rules, and keep those that help")

@@ -41,20 +41,20 @@ def _step_files(step: Step, pipeline: Pipeline) -> Iterator[Path]:
         yield from files_of(step.pipeline)
     if step.tool is not None and step.tool.file is not None:
         yield from imported_files(step.tool.file, step.tool.root)
-    if step.asking is not None:
-        yield from _asking_files(step.asking, pipeline)
+    if step.prompt_call is not None:
+        yield from _asking_files(step.prompt_call, pipeline)
 
 
-def _asking_files(asking: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
-    yield from asking.prompt.files
-    yield from asking.data
-    for tool in asking.tools.values():
+def _asking_files(call: PromptCall, pipeline: Pipeline) -> Iterator[Path]:
+    yield from call.prompt.files
+    yield from call.data
+    for tool in call.tools.values():
         if tool.file is not None:
             yield from imported_files(tool.file, tool.root)
-    if isinstance(asking.layout, Path):
-        yield asking.layout
-    yield from technique_files(asking.technique, pipeline.project, asking.technique_folder)
-    yield from asking.artifacts.values()
+    if isinstance(call.layout, Path):
+        yield call.layout
+    yield from technique_files(call.technique, pipeline.project, call.technique_folder)
+    yield from call.artifacts.values()
     yield from _answer_files(pipeline)
 
 
@@ -81,8 +81,8 @@ def steps_with_code(pipeline: Pipeline) -> dict[str, CodeReference]:
     """Return the steps whose requests a technique of the project's own makes, with that technique's Python."""
     found: dict[str, CodeReference] = {}
     for name, step in pipeline.steps.items():
-        if step.asking is not None:
-            for chosen in with_nested(configure(step.asking.technique, pipeline.project), pipeline.project):
+        if step.prompt_call is not None:
+            for chosen in with_nested(configure(step.prompt_call.technique, pipeline.project), pipeline.project):
                 if chosen.technique.code is not None:
                     found[name] = chosen.technique.code
     return found
@@ -94,17 +94,17 @@ def without_shipped(found: list[CodeUse], project: Project) -> list[CodeUse]:
     return list({(each.code.shown, each.named_by): each for each in own}.values())
 
 
-def _technique_uses(asking: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:
+def _technique_uses(call: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:
     """Yield the Python of a step's techniques; `where` says where the step is."""
-    for chosen in with_nested(configure(asking.technique, project), project):
+    for chosen in with_nested(configure(call.technique, project), project):
         code = _technique_code(chosen.technique, project)
         if code is not None:
             yield CodeUse(code, f"technique of {where}")
 
 
-def _answer_code(asking: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:
+def _answer_code(call: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:
     """Yield the Python of a step's answer type, where an installed package brings it."""
-    found = installed_answer_type(asking.answer_name, project)
+    found = installed_answer_type(call.answer_name, project)
     if found is not None:
         file = Path(inspect.getfile(found))
         yield CodeUse(
@@ -126,10 +126,10 @@ def code_in(pipeline: Pipeline, *, with_models: bool = True) -> Iterator[CodeUse
     for name, step in pipeline.steps.items():
         where = f"step `{name}` in {file}"
         tools: list[Tool] = [step.tool] if step.tool is not None else []
-        if step.asking is not None:
-            tools += step.asking.tools.values()
-            yield from _technique_uses(step.asking, project, where)
-            yield from _answer_code(step.asking, project, where)
+        if step.prompt_call is not None:
+            tools += step.prompt_call.tools.values()
+            yield from _technique_uses(step.prompt_call, project, where)
+            yield from _answer_code(step.prompt_call, project, where)
         yield from (CodeUse(tool.code, f"tool `{tool.name}` of {file}") for tool in tools)
         if step.model is not None and with_models:
             yield from model_code(step.model, pipeline.file.parent, f"model of {where}")

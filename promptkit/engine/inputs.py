@@ -115,7 +115,7 @@ def step_inputs(pipeline: Pipeline, step: Step, scope: Mapping[str, Any]) -> lis
     `when` does not hold, or a result is lacking, there are none. Raises InputError for an expression that does not
     work out.
     """
-    assert step.asking is not None, "only a step that asks has a prompt"
+    assert step.prompt_call is not None, "only a step that asks has a prompt"
     absent = {name for name in pipeline.steps if scope.get(name) is None}
     seen = _step_scope(pipeline, scope, absent)
     if step.when is not None and not step.when_by_item and step.when.evaluate(seen, absent) is not True:

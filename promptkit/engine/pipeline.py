@@ -125,14 +125,14 @@ class PromptCall:
 class Step:
     """A step with every setting resolved: `--set`, step, front matter, `defaults`, `promptkit.yaml`, the type's own.
 
-    Exactly one of `asking`, `tool` and `pipeline` is given. `arguments` is its `with`; `filled` are the inputs taken
-    from the scope by name. `needs` are the steps without whose result it is skipped, unless its `with` says otherwise.
+    Exactly one of `prompt_call`, `tool` and `pipeline` is given. `arguments` is its `with`; `filled` are the inputs
+    taken from the scope by name. `needs` are the steps without whose result it is skipped, unless `with` handles that.
     """
 
     name: str
     place: Problem
     about: str = ""
-    asking: PromptCall | None = None
+    prompt_call: PromptCall | None = None
     tool: Tool | None = None
     pipeline: Pipeline | None = None
     arguments: Mapping[str, CompiledValue] = field(default_factory=dict)
@@ -151,7 +151,7 @@ class Step:
     @property
     def prompt(self) -> Prompt | None:
         """The prompt of a step that asks a model."""
-        return self.asking.prompt if self.asking else None
+        return self.prompt_call.prompt if self.prompt_call else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,26 +83,26 @@ def plan_preparation(
     `parameters` are the preparation's own and win. Raises InputError for a technique that is not prepared, wrong
     parameters, and, without `overwrite`, for an artifact that is there already: a person may have edited it.
     """
-    assert step.asking is not None, "only a step that asks is prepared for"
+    assert step.prompt_call is not None, "only a step that asks is prepared for"
     project = pipeline.project
     technique = find_known_technique(name, project)
     if technique.prepare is None:
         raise InputError(f"technique `{name}` needs no preparation", hint=_preparable_hint(project))
-    spec = find_in_spec(step.asking.technique, name)
+    spec = find_in_spec(step.prompt_call.technique, name)
     if spec is None:
         spec = name
         step = with_technique(pipeline, step, spec)
-    asking = step.asking
-    assert asking is not None, "the step is the same but for its technique"
-    others = {each: file for each, file in asking.artifacts.items() if each != name}
-    step = replace(step, asking=replace(asking, artifacts=others))
+    call = step.prompt_call
+    assert call is not None, "the step is the same but for its technique"
+    others = {each: file for each, file in call.artifacts.items() if each != name}
+    step = replace(step, prompt_call=replace(call, artifacts=others))
     chosen = configure(spec, project)
     known = parameters_of(technique.prepare)
     shared = {key: value for key, value in chosen.parameters.items() if key in known}
     wrong = check_preparation(technique, parameters)
     if wrong:
         raise InputError(wrong)
-    file = artifact_file(pipeline.file.parent, asking.home, name)
+    file = artifact_file(pipeline.file.parent, call.home, name)
     if os.path.exists(file) and not overwrite:
         message = "there is an artifact already, and a person may have edited it"
         raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
@@ -133,7 +133,7 @@ def read_parameters(texts: Sequence[str]) -> dict[str, Any]:
 
 def uses_technique(step: Step, name: str) -> bool:
     """Tell whether a step's technique is, or is put over, the one of that name."""
-    return step.asking is not None and find_in_spec(step.asking.technique, name) is not None
+    return step.prompt_call is not None and find_in_spec(step.prompt_call.technique, name) is not None
 
 
 def find_in_spec(spec: Any, name: str) -> Any:

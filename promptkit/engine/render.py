@@ -63,7 +63,7 @@ async def render(
     rendered: list[Rendered] = []
     by_code = steps_with_code(pipeline)
     for name, each in pipeline.steps.items():
-        if each.asking is None or name in by_code or step not in (None, name):
+        if each.prompt_call is None or name in by_code or step not in (None, name):
             continue
         needs = {edge.needs for edge in pipeline.edges if edge.step == name}
         assumed = {need: sources[need] for need in sorted(needs & sources.keys())}

@@ -33,10 +33,10 @@ def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
     for step in pipeline.steps.values():
         if step.pipeline is not None:
             problems.add(unmet_requirements(step.pipeline))
-        if step.asking is not None:
-            found = _unmet_of_step(step.asking, pipeline)
+        if step.prompt_call is not None:
+            found = _unmet_of_step(step.prompt_call, pipeline)
             problems.add(replace(step.place, message=f"step `{step.name}`: {text}", hint=hint) for text, hint in found)
-            for file in step.asking.artifacts.values():
+            for file in step.prompt_call.artifacts.values():
                 with problems.gather():
                     read_artifact(file)
     return problems.found
@@ -62,9 +62,9 @@ async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited:
         if step.pipeline is not None:
             async for text in _missing_capabilities(step.pipeline, session, step.pipeline.model or reference):
                 yield text
-        if step.asking is not None:
+        if step.prompt_call is not None:
             model = await (await session.asker(reference)).model()
-            for what in _unsupported(step.asking, model, session):
+            for what in _unsupported(step.prompt_call, model, session):
                 yield f"step `{step.name}`: {model.reference} cannot do what {what}"
 
 
@@ -75,44 +75,44 @@ def _target_argument(pipeline: Pipeline) -> str:
     return name if found == pipeline.file else str(place(pipeline.file))
 
 
-def _unmet_of_step(asking: PromptCall, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
+def _unmet_of_step(call: PromptCall, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
     """Yield what a step lacks whatever its model, and how a person gives it."""
-    hand = _available(asking, get_args(Capability))
-    for chosen in with_nested(configure(asking.technique, pipeline.project), pipeline.project):
+    hand = _available(call, get_args(Capability))
+    for chosen in with_nested(configure(call.technique, pipeline.project), pipeline.project):
         name = chosen.technique.name
         for need in hand.lacks(chosen):
             if need == ROWS:
-                told = not_prepared(name, asking.home, _target_argument(pipeline)).problems[0]
+                told = not_prepared(name, call.home, _target_argument(pipeline)).problems[0]
                 yield told.message, told.hint
             else:
                 yield f"technique `{name}` needs {need}", HOW_TO_PROVIDE.get(need)
         if chosen.documents:
             try:
-                Documents.read(asking.technique_folder / chosen.documents)
+                Documents.read(call.technique_folder / chosen.documents)
             except InputError as error:
                 yield from ((f"technique `{name}`: {each.message}", each.hint) for each in error.problems)
 
 
-def _available(asking: PromptCall, capabilities: Collection[str]) -> Available:
+def _available(call: PromptCall, capabilities: Collection[str]) -> Available:
     return Available(
         capabilities=capabilities,
-        inputs=asking.inputs,
-        has_tools=bool(asking.tools),
-        prepared=[name for name, file in asking.artifacts.items() if os.path.isfile(file)],
+        inputs=call.inputs,
+        has_tools=bool(call.tools),
+        prepared=[name for name, file in call.artifacts.items() if os.path.isfile(file)],
     )
 
 
-def _unsupported(asking: PromptCall, model: Model, session: Session) -> Iterator[str]:
+def _unsupported(call: PromptCall, model: Model, session: Session) -> Iterator[str]:
     """Yield what a step asks for that the model cannot do."""
-    hand = _available(asking, model.capabilities)
-    for chosen in with_nested(configure(asking.technique, session.project), session.project):
+    hand = _available(call, model.capabilities)
+    for chosen in with_nested(configure(call.technique, session.project), session.project):
         for need in hand.lacks(chosen):
             yield f"technique `{chosen.technique.name}` needs: {need}"
     if session.settings.strict:
-        found = decide_fallback(asking, model)
+        found = decide_fallback(call, model)
         if found is not None:
-            yield f"`decide: {asking.decide}` needs: {found[1]}"
-    options = asking.options
+            yield f"`decide: {call.decide}` needs: {found[1]}"
+    options = call.options
     wanted = {
         "sampling": bool(options.temperature),
         "stop": bool(options.stop),
@@ -157,33 +157,33 @@ async def fallbacks(
         if step.pipeline is not None:
             inner = step.pipeline.model or named
             found += await fallbacks(step.pipeline, models, model=inner, prefix=f"{name}.")
-        if step.asking is not None:
-            found += step_fallbacks(name, step.asking, await (await models.get(named)).model())
+        if step.prompt_call is not None:
+            found += step_fallbacks(name, step.prompt_call, await (await models.get(named)).model())
     return found
 
 
-def step_fallbacks(name: str, asking: PromptCall, model: Model) -> Iterator[Fallback]:
+def step_fallbacks(name: str, call: PromptCall, model: Model) -> Iterator[Fallback]:
     """Yield what a step of that name falls back on, on a model."""
-    decides = decide_fallback(asking, model)
+    decides = decide_fallback(call, model)
     if decides is not None:
         instead, reason = decides
-        yield Fallback(step=name, wanted=f"decide: {asking.decide}", instead=f"decide: {instead}", reason=reason)
-    elif asking.decide == "score" and asking.calibrate is not None and isinstance(asking.answer, AnswerType):
-        calibration = read_calibration(asking.calibrate, asking.answer.alternatives())
+        yield Fallback(step=name, wanted=f"decide: {call.decide}", instead=f"decide: {instead}", reason=reason)
+    elif call.decide == "score" and call.calibrate is not None and isinstance(call.answer, AnswerType):
+        calibration = read_calibration(call.calibrate, call.answer.alternatives())
         if not calibration.holds_for(model.reference):
             wanted, reason = f"calibrate: offsets of {calibration.model}", f"{model.reference} answers"
             yield Fallback(step=name, wanted=wanted, instead="calibrate: none", reason=reason)
-    if asking.messages == "system" and "system" not in model.capabilities:
+    if call.messages == "system" and "system" not in model.capabilities:
         reason = "the model's chat template has no system role"
         yield Fallback(step=name, wanted="messages: system", instead="messages: one", reason=reason)
 
 
-def decide_fallback(asking: PromptCall, model: Model) -> tuple[str, str] | None:
+def decide_fallback(call: PromptCall, model: Model) -> tuple[str, str] | None:
     """Return how a step decides in place of what it says, and why; None where the model can do what it says."""
-    lacking = sorted(SCORING_CAPABILITIES - model.capabilities) if asking.decide == "score" else []
-    if asking.decide == "generate" or (asking.decide == "score" and not lacking):
+    lacking = sorted(SCORING_CAPABILITIES - model.capabilities) if call.decide == "score" else []
+    if call.decide == "generate" or (call.decide == "score" and not lacking):
         return None
-    answer = asking.answer if isinstance(asking.answer, AnswerType) else build_answer_type(_ANY_LABELS)
+    answer = call.answer if isinstance(call.answer, AnswerType) else build_answer_type(_ANY_LABELS)
     _, notice = constrain(Request(), answer, model.capabilities)
     if not lacking:
         return ("generate", notice) if notice else None

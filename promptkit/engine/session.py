@@ -91,12 +91,12 @@ class Session:
         asker = asker if uses_cache else asker.uncached()
         return asker if timeout is None else asker.timed(timeout)
 
-    def technique(self, asking: PromptCall) -> ConfiguredTechnique:
+    def technique(self, call: PromptCall) -> ConfiguredTechnique:
         """Return what a step asks with, found once in a run."""
-        found = self._techniques.get(id(asking))
+        found = self._techniques.get(id(call))
         if found is None:
             # With the step's own object, so that its id stands for no other.
-            found = self._techniques[id(asking)] = asking, configure(asking.technique, self.project)
+            found = self._techniques[id(call)] = call, configure(call.technique, self.project)
         return found[1]
 
 

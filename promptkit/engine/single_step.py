@@ -91,12 +91,12 @@ def _names_read(step: Step) -> Iterator[str]:
 
 
 def _step_inputs(pipeline: Pipeline, step: Step, names: Collection[str]) -> Iterator[tuple[str, Input]]:
-    prompts: Mapping[str, object] = step.asking.inputs if step.asking is not None else {}
+    prompts: Mapping[str, object] = step.prompt_call.inputs if step.prompt_call is not None else {}
     for name in names:
         if name in pipeline.inputs:
             yield name, pipeline.inputs[name]
-        elif step.asking is not None and name in prompts:
-            spec = step.asking.inputs[name]
+        elif step.prompt_call is not None and name in prompts:
+            spec = step.prompt_call.inputs[name]
             yield (
                 name,
                 Input(
@@ -158,23 +158,23 @@ def with_technique(pipeline: Pipeline, step: Step, spec: Any) -> Step:
 
     Paths in `spec` are relative to the pipeline's file.
     """
-    asking, folder = step.asking, pipeline.file.parent
-    assert asking is not None, "only a step that asks has a technique"
-    prompt = asking.prompt
+    call, folder = step.prompt_call, pipeline.file.parent
+    assert call is not None, "only a step that asks has a technique"
+    prompt = call.prompt
     if prompt.file is None:
         prompt = add_role_inputs(prompt, spec, {*pipeline.inputs, *step.arguments}, pipeline.project)
-    added = [name for name in prompt.inputs if name not in asking.inputs and name in pipeline.inputs]
+    added = [name for name in prompt.inputs if name not in call.inputs and name in pipeline.inputs]
     typed = {name: replace(prompt.inputs[name], type=pipeline.inputs[name].type) for name in added}
-    inputs = {**asking.inputs, **typed}
+    inputs = {**call.inputs, **typed}
     problems = check_technique(spec, pipeline.project, inputs, folder)
     if problems:
         raise InputError(problems)
-    asking = replace(
-        asking,
+    call = replace(
+        call,
         prompt=prompt,
         inputs=inputs,
         technique=spec,
         technique_folder=folder,
-        artifacts=artifact_files(spec, pipeline.project, folder / asking.home),
+        artifacts=artifact_files(spec, pipeline.project, folder / call.home),
     )
-    return replace(step, asking=asking, filled=(*step.filled, *added))
+    return replace(step, prompt_call=call, filled=(*step.filled, *added))

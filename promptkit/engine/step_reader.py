@@ -99,7 +99,7 @@ class StepReader:
             name=self.name,
             place=self.location.problem((), ""),
             about=spec.about,
-            asking=self._asking(resolver, target.prompt, local, filled) if target.prompt else None,
+            prompt_call=self._prompt_call(resolver, target.prompt, local, filled) if target.prompt else None,
             tool=target.tool,
             pipeline=target.pipeline,
             arguments=arguments,
@@ -129,7 +129,7 @@ class StepReader:
             sources.append(SettingsSource(values=values, location=Location(prompt), folder=folder, is_prompt=True))
         return SettingsResolver(self.around.project, (*sources, *self.around.defaults), self.problems)
 
-    def _asking(
+    def _prompt_call(
         self, resolver: SettingsResolver, prompt: Prompt, local: frozenset[str], filled: tuple[str, ...]
     ) -> PromptCall:
         answer = resolver.answer()
@@ -142,7 +142,7 @@ class StepReader:
         sources |= {name: path for name, value in self.spec.with_.items() if (path := path_of_argument(value))}
         inputs = {name: self._typed(spec, sources.get(name, ())) for name, spec in prompt.inputs.items()}
         home = self.around.file.parent / f"{self.around.file.stem}.{self.name}"
-        return resolver.asking(prompt, answer, tools=self.around.tools, sources=sources, inputs=inputs, home=home)
+        return resolver.prompt_call(prompt, answer, tools=self.around.tools, sources=sources, inputs=inputs, home=home)
 
     def _typed(self, spec: PromptInput, source: tuple[str, ...]) -> PromptInput:
         """Return an input of the prompt with the type of the pipeline's input that fills it, where it states none."""

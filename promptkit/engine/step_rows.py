@@ -48,17 +48,17 @@ class StepRows:
 
 
 def find_prompt_step(pipeline: Pipeline, name: str | None) -> Step:
-    """Return the step of that name; left out, the only one that asks a model. Raises InputError."""
-    asking = [step.name for step in pipeline.steps.values() if step.asking is not None]
+    """Return the step of that name, or the only step that asks a model where there is no name. Raises InputError."""
+    prompt_steps = [step.name for step in pipeline.steps.values() if step.prompt_call is not None]
     if name is None:
-        if len(asking) != 1:
-            told = f"`{pipeline.name}` has {len(asking)} steps that ask a model"
-            raise InputError(told, hint=f"name one by --step: {', '.join(asking)}" if asking else None)
-        name = asking[0]
+        if len(prompt_steps) != 1:
+            message = f"`{pipeline.name}` has {len(prompt_steps)} steps that ask a model"
+            raise InputError(message, hint=f"name one by --step: {', '.join(prompt_steps)}" if prompt_steps else None)
+        name = prompt_steps[0]
     if name not in pipeline.steps:
         raise InputError(f"`{pipeline.name}` has no step `{name}`", hint=nearest(name, pipeline.steps))
-    if name not in asking:
-        raise InputError(f"the step `{name}` asks no model", hint=nearest(name, asking))
+    if name not in prompt_steps:
+        raise InputError(f"the step `{name}` asks no model", hint=nearest(name, prompt_steps))
     return pipeline.steps[name]
 
 
@@ -101,14 +101,14 @@ class _StepRowReader:
     """Reads the rows of a file for a step, one by one."""
 
     def __init__(self, pipeline: Pipeline, step: Step, path: Path, expect: str | None, labelled: bool) -> None:
-        assert step.asking is not None, "only a step that asks has rows"
+        assert step.prompt_call is not None, "only a step that asks has rows"
         self._step = step
-        self._asking = step.asking
+        self._prompt_call = step.prompt_call
         self._path = path
         self._labelled = labelled
         self._defaults = {name: each.default for name, each in pipeline.inputs.items() if each.has_default}
         reads = frozenset[str]().union(*(argument.names for argument in step.arguments.values()))
-        self._inputs = {*self._asking.inputs, *reads}
+        self._inputs = {*self._prompt_call.inputs, *reads}
         self._given = expect is not None
         self.expect = expect
 
@@ -135,7 +135,7 @@ class _StepRowReader:
             own=own or inputs,
             expect=expected,
             rationale=self._rationale(fields),
-            answer=None if isinstance(self._asking.answer, AnswerType) else answer,
+            answer=None if isinstance(self._prompt_call.answer, AnswerType) else answer,
         )
 
     def _values(
@@ -143,7 +143,7 @@ class _StepRowReader:
     ) -> Iterator[tuple[str, Any]]:
         """Yield the prompt's inputs with their values; what is missing or wrong goes into `problems`."""
         step = self._step
-        for name, spec in self._asking.inputs.items():
+        for name, spec in self._prompt_call.inputs.items():
             try:
                 argument = step.arguments.get(name)
                 if argument is not None and argument.names <= scope.keys() and not argument.statuses:
@@ -178,10 +178,10 @@ class _StepRowReader:
         return self._in_row(number, message, f"the row's fields are {told}")
 
     def _answer(self, scope: Mapping[str, Any], inputs: Mapping[str, Any]) -> AnswerType:
-        asking = self._asking
-        if isinstance(asking.answer, AnswerType):
-            return asking.answer
-        return asking.answer.of_row({**asking.prompt.defaults, **inputs} if asking.answer_in_prompt else scope)
+        call = self._prompt_call
+        if isinstance(call.answer, AnswerType):
+            return call.answer
+        return call.answer.of_row({**call.prompt.defaults, **inputs} if call.answer_in_prompt else scope)
 
     def _expected(self, fields: Mapping[str, Any], answer: AnswerType) -> Any:
         """Return the expected answer, None where the row has none. Raises ValueError for what is no answer."""

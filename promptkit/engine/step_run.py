@@ -195,7 +195,7 @@ class StepRun:
             if name in absent:
                 return SKIPPED
             values[name] = scope[name]
-        if step.asking is not None:
+        if step.prompt_call is not None:
             return StepOutcome("done", await self._ask(values, here))
         if step.tool is not None:
             value = await step.tool.call(values)
@@ -211,8 +211,8 @@ class StepRun:
         context = await step_context(
             self.step, self.session, path=self.path, model=self.model, values=values, here=here
         )
-        assert self.step.asking is not None, "only a step that asks has a technique"
-        answer = await perform(self.session.technique(self.step.asking), context)
+        assert self.step.prompt_call is not None, "only a step that asks has a technique"
+        answer = await perform(self.session.technique(self.step.prompt_call), context)
         problem = self._problem(answer, here)
         repairs = self.session.settings.repairs if self.step.repairs is None else self.step.repairs
         while problem is not None and repairs > 0 and answer.last is not None:
@@ -282,9 +282,9 @@ async def step_context(
     step: Step, session: Session, *, path: str, model: str | None, values: Mapping[str, Any], here: ExecutionContext
 ) -> StepContext:
     """Return one asking of a step. Raises InputError, placed at the step, where a value is not what it must be."""
-    asking = step.asking
-    assert asking is not None, "only a step that asks has a context"
-    values = {**asking.prompt.defaults, **values}
+    call = step.prompt_call
+    assert call is not None, "only a step that asks has a context"
+    values = {**call.prompt.defaults, **values}
 
     def record(call: CallRecord) -> None:
         here.trace.calls.append(call)
@@ -293,30 +293,30 @@ async def step_context(
     def on_text(request: Request, text: str) -> None:
         session.emit(TextArrived(step=path, item=here.item, request=request, text=text))
 
-    examples = asking.examples.shown(values)
+    examples = call.examples.shown(values)
     answer, example_answers = _answer_types(step, values, examples, here)
     return StepContext(
-        prompt=asking.prompt,
+        prompt=call.prompt,
         values=values,
         answer=answer,
-        asker=await session.asker(model, uses_cache=step.uses_cache, timeout=asking.options.timeout),
+        asker=await session.asker(model, uses_cache=step.uses_cache, timeout=call.options.timeout),
         project=session.project,
-        inputs=asking.inputs,
-        folder=asking.technique_folder,
-        home=asking.home,
-        artifacts={name: made for name, file in asking.artifacts.items() if (made := read_artifact(file))},
-        decide=asking.decide,
-        calibrate=asking.calibrate,
-        layout=asking.layout,
-        messages=asking.messages,
-        cue=asking.cue,
+        inputs=call.inputs,
+        folder=call.technique_folder,
+        home=call.home,
+        artifacts={name: made for name, file in call.artifacts.items() if (made := read_artifact(file))},
+        decide=call.decide,
+        calibrate=call.calibrate,
+        layout=call.layout,
+        messages=call.messages,
+        cue=call.cue,
         examples=examples,
         example_answers=example_answers,
         answer_of=_answer_type_for(step, values, here),
-        examples_for=asking.examples.shown,
+        examples_for=call.examples.shown,
         history=_history(values.get("history"), step.place),
-        options=asking.options,
-        tools={name: tool.call for name, tool in asking.tools.items()},
+        options=call.options,
+        tools={name: tool.call for name, tool in call.tools.items()},
         sample=here.sample,
         strict=session.settings.strict,
         record=record,
@@ -329,11 +329,11 @@ def _answer_types(
     step: Step, values: Mapping[str, Any], examples: tuple[Example, ...], here: ExecutionContext
 ) -> tuple[AnswerType, tuple[AnswerType, ...]]:
     """Return the type of the row's answer; and each example's where it differs by row: its options are its own."""
-    assert step.asking is not None
-    answer = step.asking.answer
+    assert step.prompt_call is not None
+    answer = step.prompt_call.answer
     if isinstance(answer, AnswerType):
         return answer, ()
-    scope = values if step.asking.answer_in_prompt else here.scope
+    scope = values if step.prompt_call.answer_in_prompt else here.scope
     number: int | None = None
     try:
         own, others = answer.of_row(scope, here.absent), []
@@ -352,11 +352,11 @@ def _answer_type_for(
     step: Step, values: Mapping[str, Any], here: ExecutionContext
 ) -> Callable[[Mapping[str, Any]], AnswerType] | None:
     """Return what gives the answer's type for other inputs than the row's, where it differs by row."""
-    assert step.asking is not None
-    answer = step.asking.answer
+    assert step.prompt_call is not None
+    answer = step.prompt_call.answer
     if isinstance(answer, AnswerType):
         return None
-    scope = values if step.asking.answer_in_prompt else here.scope
+    scope = values if step.prompt_call.answer_in_prompt else here.scope
     return lambda inputs: answer.of_example(Example(inputs, None), scope, here.absent)
 
 

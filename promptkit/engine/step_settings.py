@@ -105,7 +105,7 @@ class SettingsResolver:
         self._sources = sources
         self._problems = problems
 
-    def asking(
+    def prompt_call(
         self,
         prompt: Prompt,
         answer: AnswerSetting,

@@ -80,7 +80,7 @@ def estimated_calls(ground: DataSplit) -> float:
 def _requests(pipeline: Pipeline, step: Step, rows: Sequence[Mapping[str, Any]]) -> float:
     if step.pipeline is not None:
         return sum(_requests(step.pipeline, each, ()) for each in step.pipeline.steps.values())
-    if step.asking is None:
+    if step.prompt_call is None:
         return 0.0
     items = [_item_count(pipeline, step, row) for row in rows] or [1]
     return written_requests(pipeline, step) * sum(items) / len(items)

@@ -68,7 +68,7 @@ class CandidateCalibration:
         if answer_type(pipeline) is None or aim.asks or aim.costly:
             return None
         name = next(iter(pipeline.output.names))
-        asking = pipeline.steps[name].asking
+        asking = pipeline.steps[name].prompt_call
         return name if asking is not None and asking.decide == "score" and asking.calibrate is None else None
 
     def scores(self, candidate: Candidate, rows: Sequence[int]) -> NDArray[np.float64]:

@@ -364,14 +364,14 @@ async def request_fingerprint(
 def _shows_in_fingerprint(pipeline: Pipeline, key: str) -> bool:
     """Tell whether all that a setting changes shows in the first request of its step, or in how it goes on."""
     name, _, below = key.partition(".")
-    asking = pipeline.steps[name].asking
+    asking = pipeline.steps[name].prompt_call
     setting = below.partition(".")[0]
     return asking is not None and setting in (FIRST_REQUEST_SETTINGS if asking.technique == VANILLA else LATER_SETTINGS)
 
 
 def _later_requests(pipeline: Pipeline, name: str) -> tuple[Any, ...]:
     """Return of a step what its first request does not show and later ones, or what is made of replies, rest on."""
-    asking = pipeline.steps[name].asking
+    asking = pipeline.steps[name].prompt_call
     if asking is None:
         return ()
     thinks = [each.thoughts for each in asking.examples.all]

@@ -253,7 +253,7 @@ def _objective_measure(suite: Suite, name: str | None) -> Measure:
 
 def _least_calls(suite: Suite) -> int:
     """Return how many calls a row of the start takes at least, unless `when` leaves a step out."""
-    return suite.repeat * max(1, sum(step.asking is not None for step in suite.baseline.pipeline.steps.values()))
+    return suite.repeat * max(1, sum(step.prompt_call is not None for step in suite.baseline.pipeline.steps.values()))
 
 
 def _step_splits(suite: Suite, ground: DataSplit) -> tuple[dict[str, DataSplit], list[str]]:
@@ -288,7 +288,7 @@ def _check_rows(ground: DataSplit) -> None:
 def _check_space(space: SearchSpace, ground: DataSplit) -> None:
     """Raise InputError where nothing can be varied, nor calibrated, nor shown once the model has made it."""
     suite = ground.suite
-    asking = [each.asking for each in suite.baseline.pipeline.steps.values() if each.asking is not None]
+    asking = [each.prompt_call for each in suite.baseline.pipeline.steps.values() if each.prompt_call is not None]
     calibrates = any(each.decide == "score" and each.calibrate is None for each in asking)
     shows = asking and ground.pool and "examples" in space.kinds
     if not (space.axes or calibrates or shows):

@@ -131,7 +131,7 @@ def test_labels_are_the_text_that_is_written(folder: Folder, answer: str, where:
     elif where == "front matter":
         folder.write("templates/prompts/mine.j2", f"---\nanswer: {answer}\n---\nSay it")
         text, sets = "steps: {a: {prompt: mine}}", []
-    asking = folder.load(text, sets).steps["a"].asking
+    asking = folder.load(text, sets).steps["a"].prompt_call
     assert asking is not None
     assert labels_of(asking.answer) == LABELS
 
@@ -144,14 +144,14 @@ def labels_of(answer: Any) -> tuple[str, ...]:
 
 
 def test_labels_that_are_set_alone_are_the_text_that_is_typed(folder: Folder) -> None:
-    asking = folder.load("steps: {a: {prompt: say it}}", ["a.answer.list.of.label=[012, 1.0]"]).steps["a"].asking
+    asking = folder.load("steps: {a: {prompt: say it}}", ["a.answer.list.of.label=[012, 1.0]"]).steps["a"].prompt_call
     assert asking is not None
     assert labels_of(asking.answer) == ("012", "1.0")
 
 
 def test_a_change_beside_the_labels_leaves_them_as_they_are_written(folder: Folder) -> None:
     text = "steps: {a: {prompt: say it, answer: {list: {separator: ',', of: {label: [012, 1.0]}}}}}"
-    asking = folder.load(text, ["a.answer.list.separator=;"]).steps["a"].asking
+    asking = folder.load(text, ["a.answer.list.separator=;"]).steps["a"].prompt_call
     assert asking is not None
     assert labels_of(asking.answer) == ("012", "1.0")
 
@@ -161,7 +161,7 @@ def test_a_prompts_labels_are_those_that_its_parent_writes(folder: Folder) -> No
         "templates/prompts/base.j2", "---\nanswer: {label: [012, 1.0]}\n---\n{% block context %}{% endblock %}"
     )
     path = folder.write("templates/prompts/mine.j2", "---\nabout: Mine\n---\n{% extends 'base.j2' %}")
-    asking = load_target(path, folder.project).steps["mine"].asking
+    asking = load_target(path, folder.project).steps["mine"].prompt_call
     assert asking is not None
     assert labels_of(asking.answer) == ("012", "1.0")
 

@@ -110,7 +110,7 @@ def test_a_child_says_something_else_and_inherits_the_rest(pipeline: Pipeline) -
     sections = prompt_of(child).sections({"text": "it"})
 
     assert sections == {"instructions": "Judge it.", "input": "it", "cue": "Mood:"}
-    asking, start = child.steps["mood"].asking, pipeline.steps["mood"].asking
+    asking, start = child.steps["mood"].prompt_call, pipeline.steps["mood"].prompt_call
     assert asking is not None
     assert start is not None
     assert (asking.decide, asking.answer.__class__, asking.examples.all) == (

@@ -48,8 +48,8 @@ class GuidelinePlan:
     @property
     def file(self) -> Path:
         """Where the technique looks for it."""
-        assert self.step.asking is not None, "the step of a draft asks"
-        return artifact_file(self.pipeline.file.parent, self.step.asking.home, TECHNIQUE)
+        assert self.step.prompt_call is not None, "the step of a draft asks"
+        return artifact_file(self.pipeline.file.parent, self.step.prompt_call.home, TECHNIQUE)
 
 
 def plan_guideline(view: StoredRun, variant: str, project: Project) -> GuidelinePlan:
@@ -74,7 +74,7 @@ def _answering(variant: Variant) -> Step:
     pipeline = variant.pipeline
     names = (variant.counted,) if variant.counted else tuple(pipeline.output.names & pipeline.steps.keys())
     step = find_step(pipeline, names[0]) if len(names) == 1 else None
-    if step is None or step.asking is None:
+    if step is None or step.prompt_call is None:
         hint = f"measure one step: `target: {{pipeline: {pipeline.name}, step: STEP}}`"
         raise InputError(f"the answer of `{pipeline.name}` comes of no one step that asks a model", hint=hint)
     return step

@@ -93,7 +93,9 @@ class JudgePrompt:
             )
             raise InputError(told, hint=nearest(lacking[0], gives))
         # A project's own prompt may have a technique that thinks first.
-        self._thinks = any(step.asking and step.asking.technique != "vanilla" for step in self._pipeline.steps.values())
+        self._thinks = any(
+            step.prompt_call and step.prompt_call.technique != "vanilla" for step in self._pipeline.steps.values()
+        )
         self._askers: Clients | None = None
         self._opening: asyncio.Task[tuple[Runner, bool]] | None = None
 

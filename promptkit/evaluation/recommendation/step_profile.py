@@ -35,8 +35,8 @@ _BYTES_A_PARAMETER: Final = 0.7
 
 def likely_task(step: Step) -> tuple[str, str] | None:
     """Return the task that a step's answer type and inputs say, with what says so; None where they say none."""
-    assert step.asking is not None, "only a step that asks has a task"
-    answer, inputs = step.asking.answer, step.asking.inputs
+    assert step.prompt_call is not None, "only a step that asks has a task"
+    answer, inputs = step.prompt_call.answer, step.prompt_call.inputs
     kinds = {name: kind_of(spec) for name, spec in inputs.items()}
     name = answer.name if isinstance(answer, AnswerType) else "choice"
     labels = (
@@ -69,8 +69,8 @@ def likely_task(step: Step) -> tuple[str, str] | None:
 
 def available_for(pipeline: Pipeline, step: Step, model: Model) -> Available:
     """Return what is at hand for a step on a model, for whichever technique."""
-    assert step.asking is not None, "only a step that asks is asked"
-    asking = step.asking
+    assert step.prompt_call is not None, "only a step that asks is asked"
+    asking = step.prompt_call
     beginning = f"{asking.home}."
     files = pipeline.file.parent.glob(f"{beginning}*.yaml")
     prepared = [file.stem.removeprefix(beginning) for file in files]
@@ -82,8 +82,8 @@ def available_for(pipeline: Pipeline, step: Step, model: Model) -> Available:
 
 def cost_inputs(step: Step, rows: StepRows | None) -> dict[str, Any]:
     """Return what the formulas of cost may know of a step and its data."""
-    assert step.asking is not None, "only a step that asks is asked"
-    asking = step.asking
+    assert step.prompt_call is not None, "only a step that asks is asked"
+    asking = step.prompt_call
     lists = [value for row in rows.rows for value in row.inputs.values() if isinstance(value, list)] if rows else []
     return {
         "decide": asking.decide,

@@ -271,8 +271,8 @@ def _refuse_seen(found: Sequence[Contender], rows: StepRows) -> None:
 def _contender(pipeline: Pipeline, step: Step, spec: Spec, rows: StepRows) -> Contender:
     try:
         own = with_technique(pipeline, step, spec)
-        assert own.asking is not None, "a step with a technique asks"
-        artifacts = [artifact for file in own.asking.artifacts.values() if (artifact := read_artifact(file))]
+        assert own.prompt_call is not None, "a step with a technique asks"
+        artifacts = [artifact for file in own.prompt_call.artifacts.values() if (artifact := read_artifact(file))]
     except InputError as error:
         return Contender(spec, reason=_reason(error))
     known = {each for artifact in artifacts for each in artifact.rows}
@@ -320,7 +320,7 @@ class _Measuring:
     def __init__(
         self, contender: Contender, alone: SingleStep, rows: StepRows, on_row: Callable[[], None] | None
     ) -> None:
-        assert alone.step.asking is not None, "a step that is asked alone asks"
+        assert alone.step.prompt_call is not None, "a step that is asked alone asks"
         self._contender = contender
         self._alone = alone
         self._rows = rows

@@ -48,10 +48,10 @@ def step_inputs_of_row(step: Step, given: Mapping[str, Any], names: Collection[s
 
     `given` are the target's inputs, `names` those of them that the row gives. What comes of other steps is not known.
     """
-    assert step.asking is not None, "only a step that asks is prepared for"
+    assert step.prompt_call is not None, "only a step that asks is prepared for"
     inputs: dict[str, Any] = {}
     own: dict[str, Any] = {}
-    for name in step.asking.inputs:
+    for name in step.prompt_call.inputs:
         argument = step.arguments.get(name)
         if argument is not None and argument.names <= given.keys() and not argument.statuses:
             try:
@@ -72,9 +72,9 @@ def step_inputs_of_row(step: Step, given: Mapping[str, Any], names: Collection[s
 def _prepared_artifacts(pipeline: Pipeline) -> Iterator[tuple[Step, str, frozenset[str]]]:
     """Yield step, technique and the hashes of the rows that it saw."""
     for step in pipeline.steps.values():
-        if step.asking is None:
+        if step.prompt_call is None:
             continue
-        for technique, file in step.asking.artifacts.items():
+        for technique, file in step.prompt_call.artifacts.items():
             artifact = read_artifact(file)
             if artifact is not None and artifact.rows:
                 yield step, technique, frozenset(artifact.rows)

@@ -233,9 +233,9 @@ def answer_type(pipeline: Pipeline) -> AnswerType | None:
     if len(pipeline.output.names) != 1 or pipeline.output.attributes:
         return None
     step = pipeline.steps.get(next(iter(pipeline.output.names)))
-    if step is None or step.asking is None or step.for_each is not None:
+    if step is None or step.prompt_call is None or step.for_each is not None:
         return None
-    return step.asking.answer if isinstance(step.asking.answer, AnswerType) else None
+    return step.prompt_call.answer if isinstance(step.prompt_call.answer, AnswerType) else None
 
 
 def suite_code(suite: Suite, *, model: str | None = None) -> list[CodeUse]:

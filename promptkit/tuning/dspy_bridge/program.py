@@ -157,14 +157,14 @@ def step_predictors(pipeline: Pipeline) -> tuple[StepPredictor, ...]:
     """Return the steps of a pipeline that ask a model, in their order."""
     parts: list[StepPredictor] = []
     for step in pipeline.steps.values():
-        if step.asking is not None:
+        if step.prompt_call is not None:
             taken = {*dir(dspy.Module), "forward", "desk", *(each.attribute for each in parts)}
             parts.append(_step_predictor(step, free_name(step.name, taken)))
     return tuple(parts)
 
 
 def _step_predictor(step: Step, attribute: str) -> StepPredictor:
-    asking = step.asking
+    asking = step.prompt_call
     assert asking is not None, "only a step that asks is a part"
     taken = {*dir(dspy.Signature), *dir(type(dspy.Signature))}
     inputs: dict[str, str] = {}
@@ -322,7 +322,7 @@ class Exporter:
         if part.output not in demo:
             return self._labelled(part, demo[ROW]) if ROW in demo else None
         inputs = {name: demo[field] for name, field in part.inputs.items() if field in demo}
-        answer = self._step(part).asking
+        answer = self._step(part).prompt_call
         assert answer is not None, "only a step that asks is a part"
         if isinstance(answer.answer, AnswerType) and not can_be_written(answer.answer, demo[part.output]):
             return None

@@ -334,7 +334,7 @@ def _input_mapping(each: Any) -> dict[str, Any]:
 def _artifacts(searched: Pipeline, file: Path) -> Iterator[tuple[Path, Path]]:
     """Yield what techniques prepared for the steps, with where it lies for the tuned pipeline."""
     for name, step in searched.steps.items():
-        for technique, old in step.asking.artifacts.items() if step.asking else ():
+        for technique, old in step.prompt_call.artifacts.items() if step.prompt_call else ():
             yield old, file.parent / f"{file.stem}.{name}.{technique}.yaml"
 
 
@@ -364,16 +364,16 @@ def _request_settings(pipeline: Pipeline) -> list[Any]:
         (
             name,
             step.model,
-            step.asking
+            step.prompt_call
             and (
-                step.asking.technique,
-                step.asking.decide,
-                step.asking.layout,
-                step.asking.messages,
-                step.asking.cue,
-                step.asking.calibrate,
-                step.asking.options,
-                step.asking.examples.all,
+                step.prompt_call.technique,
+                step.prompt_call.decide,
+                step.prompt_call.layout,
+                step.prompt_call.messages,
+                step.prompt_call.cue,
+                step.prompt_call.calibrate,
+                step.prompt_call.options,
+                step.prompt_call.examples.all,
             ),
         )
         for name, step in pipeline.steps.items()

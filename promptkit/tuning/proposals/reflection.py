@@ -59,7 +59,7 @@ class ReflectionPrompt:
         self._candidate = candidate
         self._pipeline = field.variant(candidate).pipeline
         self._step = self._pipeline.steps[step]
-        asking = self._step.asking
+        asking = self._step.prompt_call
         assert asking is not None, "only a step that asks is taught"
         self._asking = asking
         self._errors = find_failures(field, candidate, rows)

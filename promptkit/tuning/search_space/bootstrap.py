@@ -42,7 +42,7 @@ async def from_runs(
     """
     await _evaluate_within(field, candidate, rows, most_calls)
     pipeline = field.variant(candidate).pipeline
-    steps = [step for step in pipeline.steps.values() if step.asking is not None and step.repeat is None]
+    steps = [step for step in pipeline.steps.values() if step.prompt_call is not None and step.repeat is None]
     right = list(_right_results(field, rows, candidate))
     return {
         step.name: [each for row, cell in right for each in _result_demonstrations(field, pipeline, step, row, cell)]

@@ -47,7 +47,7 @@ def gold_demonstrations(
     """
     pipeline, measure = suite.baseline.pipeline, suite.measures[0]
     asked = pipeline.steps[step]
-    if asked.asking is None or not _is_compared(pipeline, asked, measure):
+    if asked.prompt_call is None or not _is_compared(pipeline, asked, measure):
         return []
     return [each for place in places for each in _row_demonstrations(pipeline, asked, measure, rows[place], place)]
 
@@ -117,9 +117,9 @@ def examples_parameter(
     solved`); of several pools there are two sets of each size.
     """
     asked = ground.suite.baseline.pipeline.steps[step]
-    assert asked.asking is not None, "only a step that asks has examples"
+    assert asked.prompt_call is not None, "only a step that asks has examples"
     name, notes = f"{step}.examples", []
-    if "input" not in asked.asking.prompt.blocks:
+    if "input" not in asked.prompt_call.prompt.blocks:
         told = f"{step}: examples are not tried: its prompt has no section `input` to show theirs with"
         return Parameter(name=name, step=step, kind="examples", levels=(Choice(AS_WRITTEN),)), (told,)
     places = distinct_demo_pool(ground)
@@ -129,7 +129,7 @@ def examples_parameter(
     pools = {"": gold_demonstrations(ground.suite, ground.rows, step, places)}
     pools |= {called: [each for each in pool if each.row in places] for called, pool in (made or {}).items()}
     pools = {called: pool for called, pool in pools.items() if pool}
-    levels = [Choice("no examples", {name: []})] if asked.asking.examples.all else []
+    levels = [Choice("no examples", {name: []})] if asked.prompt_call.examples.all else []
     room = room_for_examples(asked, model)
     draws = FEWER_DRAWS if len(pools) > 1 else DRAWS
     for called, pool in pools.items():
@@ -189,14 +189,14 @@ class Demonstration:
 def label_of(step: Step, output: Any) -> str | bool | None:
     """Return the class of an answer that demonstrations are balanced over; None where answers, or those of a row, are
     none."""
-    answer = step.asking.answer if step.asking else None
+    answer = step.prompt_call.answer if step.prompt_call else None
     is_class = isinstance(answer, AnswerType) and answer.alternatives() and isinstance(output, str | bool)
     return output if is_class else None
 
 
 def room_for_examples(step: Step, model: Model) -> int:
     """Return how many characters of examples fit a third of the context that a step is asked in."""
-    asked = step.asking.options.context if step.asking else None
+    asked = step.prompt_call.options.context if step.prompt_call else None
     return int((asked or model.context or USUAL_CONTEXT) * CONTEXT_SHARE * CHARACTERS_A_TOKEN)
 
 

@@ -37,7 +37,7 @@ SCORE_NEEDS: Final = ("logprobs", "continue")
 
 def answer_of(step: Step, inputs: Mapping[str, Any], scope: Mapping[str, Any]) -> AnswerType:
     """Return the type of a step's answer for these inputs of its prompt. Raises InputError where they give none."""
-    asking = step.asking
+    asking = step.prompt_call
     assert asking is not None, "only a step that asks has an answer"
     if isinstance(asking.answer, AnswerType):
         return asking.answer
@@ -80,13 +80,13 @@ class _DecideSettings:
     """How a step's answer is decided as it is written, and how else it may be. A blank cue is none."""
 
     def __init__(self, pipeline: Pipeline, step: Step, answer: AnswerType | None) -> None:
-        assert step.asking is not None, "only a step that asks decides"
+        assert step.prompt_call is not None, "only a step that asks decides"
         self._pipeline = pipeline
         self._step = step
-        self._asking = step.asking
+        self._asking = step.prompt_call
         self._answer = answer
-        self._layouts = open_layout(step.asking.layout).cue.strip()
-        self.decide: str = step.asking.decide
+        self._layouts = open_layout(step.prompt_call.layout).cue.strip()
+        self.decide: str = step.prompt_call.decide
         self.cue = self._written()
 
     def _written(self) -> str:
@@ -163,7 +163,7 @@ def layout_parameter(pipeline: Pipeline, step: Step, model: Model, *, has_exampl
 
     `has_examples` tells that some candidate shows examples: without any, turns are the same as one message.
     """
-    asking = step.asking
+    asking = step.prompt_call
     assert asking is not None, "only a step that asks has a layout"
     names = [
         name for name in pipeline.project.names("layouts") if not _is_written_layout(pipeline, name, asking.layout)
@@ -196,7 +196,7 @@ def technique_parameter(pipeline: Pipeline, step: Step, model: Model) -> tuple[P
     The best recommended for the step's task that cost at most 5 requests a row and need nothing prepared. What was
     measured in the store has no say: that may have been on rows which the verdict rests on.
     """
-    asking = step.asking
+    asking = step.prompt_call
     assert asking is not None, "only a step that asks has a technique"
     told = likely_task(step)
     situation = StepProfile(
@@ -242,14 +242,14 @@ def _technique_choices(pipeline: Pipeline, step: Step, specs: list[Spec]) -> Ite
 
 def written_requests(pipeline: Pipeline, step: Step) -> float:
     """Return about how many requests a step takes as it is written, for one item."""
-    assert step.asking is not None, "only a step that asks has a technique"
+    assert step.prompt_call is not None, "only a step that asks has a technique"
     known = cost_inputs(step, None)
-    return cost(configure(step.asking.technique, pipeline.project), pipeline.project, **known).requests
+    return cost(configure(step.prompt_call.technique, pipeline.project), pipeline.project, **known).requests
 
 
 def technique_requests(pipeline: Pipeline, step: Step, spec: Any) -> float:
     """Return how many requests a technique takes, of one of the step's own. Raises InputError for an unknown one."""
-    assert step.asking is not None, "only a step that asks has a technique"
+    assert step.prompt_call is not None, "only a step that asks has a technique"
     known = cost_inputs(step, None)
     taken = cost(configure(spec, pipeline.project), pipeline.project, **known).requests
     return taken / max(written_requests(pipeline, step), 1.0)

@@ -63,7 +63,7 @@ class SearchSpace:
 async def step_models(suite: Suite, models: Models) -> dict[str, Model]:
     """Return for each step that asks a model which one answers, opening it. Raises what its absence raises."""
     variant = suite.baseline
-    asking = [step for step in variant.pipeline.steps.values() if step.asking is not None]
+    asking = [step for step in variant.pipeline.steps.values() if step.prompt_call is not None]
     return {step.name: await (await models.get(step.model or variant.model)).model() for step in asking}
 
 
@@ -89,8 +89,8 @@ def derive_search_space(
     notes = [
         f"the start: {told}"
         for step in pipeline.steps.values()
-        if step.asking is not None and step.name in models
-        for told in step_fallbacks(step.name, step.asking, models[step.name])
+        if step.prompt_call is not None and step.name in models
+        for told in step_fallbacks(step.name, step.prompt_call, models[step.name])
     ]
     if pipeline.tune:
         named = [each for each in _declared_parameters(pipeline) if wanted.takes(each.step, each.kind, each.name)]
@@ -127,7 +127,7 @@ class _Selection:
 
     def __init__(self, only: Sequence[str], pipeline: Pipeline) -> None:
         self._names = {part.strip() for text in only for part in text.split(",") if part.strip()}
-        steps = [step.name for step in pipeline.steps.values() if step.asking or step.pipeline]
+        steps = [step.name for step in pipeline.steps.values() if step.prompt_call or step.pipeline]
         known = [*KINDS, *steps, *(f"{step}.{kind}" for step in steps for kind in KINDS), *pipeline.tune]
         unknown = sorted(self._names - set(known))
         if unknown:
@@ -150,14 +150,14 @@ def _kind_hint(name: str) -> str | None:
 
 
 def _is_tuned(step: Step) -> bool:
-    return step.asking is not None and step.uses_cache
+    return step.prompt_call is not None and step.uses_cache
 
 
 def _untuned_notes(pipeline: Pipeline) -> Iterator[str]:
     for step in pipeline.steps.values():
         if step.pipeline is not None:
             yield f"{step.name}: not tuned: it runs the pipeline `{step.pipeline.name}`, which is tuned by itself"
-        elif step.asking is None:
+        elif step.prompt_call is None:
             yield f"{step.name}: not tuned: it asks no model"
         elif not step.uses_cache:
             yield f"{step.name}: not tuned: with `cache: false` a row's answer is another each time"
@@ -177,7 +177,7 @@ class _SpaceBuilder:
     def axes(self, step: Step) -> Iterator[Parameter]:
         """Yield the axes of a step, from what usually pays most to what pays least."""
         pipeline, model = self.ground.suite.baseline.pipeline, self.models[step.name]
-        asking = step.asking
+        asking = step.prompt_call
         assert asking is not None
         if self._wants(step, "decide"):
             yield self._told(decide_parameter(pipeline, step, model, self._answer(step)))
@@ -239,7 +239,7 @@ def _declared_parameters(pipeline: Pipeline) -> Iterator[Parameter]:
 def _declared_choice(pipeline: Pipeline, step: Step, key: str, value: Any) -> Choice:
     text = spec_text(value)
     name = text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
-    is_technique = key == f"{step.name}.technique" and step.asking is not None
+    is_technique = key == f"{step.name}.technique" and step.prompt_call is not None
     return Choice(name, {key: value}, "", technique_requests(pipeline, step, value) if is_technique else 1.0)
 
 
@@ -253,7 +253,7 @@ def _with_distinct_names(levels: Sequence[Choice]) -> Iterator[Choice]:
 
 def _is_written(step: Step, key: str, value: Any) -> bool:
     """Tell whether a step says so as it is written, as far as that shows without asking."""
-    asking = step.asking
+    asking = step.prompt_call
     if asking is None:
         return False
     layout = asking.layout if isinstance(asking.layout, str) else asking.layout.stem

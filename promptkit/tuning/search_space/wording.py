@@ -97,7 +97,7 @@ def _has_jinja(source: str) -> bool:
 
 def _definitions(step: Step, labelled: Sequence[Demonstration]) -> Iterator[Choice]:
     """Yield the level in which labels have definitions, where they have none and the answer's own words are shown."""
-    asking = step.asking
+    asking = step.prompt_call
     assert asking is not None, "only a step that asks has an answer"
     answer = asking.answer
     if not isinstance(answer, Label) or any(answer.labels.values()) or "output_format" in asking.prompt.blocks:

@@ -108,7 +108,7 @@ def test_what_the_model_cannot_is_told(folder: Folder) -> None:
 def test_an_answer_that_is_not_of_a_closed_set_is_not_scored(folder: Folder, answer: str) -> None:
     folder.write("templates/prompts/mood.j2", PROMPT.format(answer=answer, more=""))
     pipeline = folder.load("inputs: {text: {}}\nsteps: {mood: {prompt: mood}}")
-    asking = pipeline.steps["mood"].asking
+    asking = pipeline.steps["mood"].prompt_call
     assert asking is not None
     axis, notes = decide_parameter(pipeline, pipeline.steps["mood"], model(), asking.answer)  # type: ignore[arg-type]
 
@@ -120,10 +120,10 @@ def test_an_answer_that_is_not_of_a_closed_set_is_not_scored(folder: Folder, ans
 def test_shipped_targets_have_distinct_levels_that_they_can_have(folder: Folder, name: str) -> None:
     pipeline = load_target(LIBRARY / "pipelines" / f"{name}.yaml", folder.project)
     for step in pipeline.steps.values():
-        if step.asking is not None:
+        if step.prompt_call is not None:
             answer = (
-                step.asking.answer
-                if isinstance(step.asking.answer, AnswerType)
+                step.prompt_call.answer
+                if isinstance(step.prompt_call.answer, AnswerType)
                 else build_answer_type({"label": ["a", "b"]})
             )
             axis, _ = decide_parameter(pipeline, step, model(), answer)

@@ -110,7 +110,7 @@ def test_examples_go_through_as_they_are_written(bench: Bench, folder: Folder) -
     axis, _ = examples_parameter(found, "mood", model())
 
     for level in axis.levels[1:]:
-        asking = load_target("mood", folder.project, changes=level.changes).steps["mood"].asking
+        asking = load_target("mood", folder.project, changes=level.changes).steps["mood"].prompt_call
         assert asking is not None
         written = level.changes["mood.examples"]
         assert [dict(each.inputs) for each in asking.examples.all] == [each["input"] for each in written]
@@ -135,7 +135,7 @@ def test_a_step_with_examples_may_have_none(bench: Bench, folder: Folder) -> Non
     axis, _ = examples_parameter(ground(bench), "mood", model())
 
     assert (axis.levels[1].name, axis.levels[1].changes) == ("no examples", {"mood.examples": []})
-    changed = load_target("mood", folder.project, changes=axis.levels[1].changes).steps["mood"].asking
+    changed = load_target("mood", folder.project, changes=axis.levels[1].changes).steps["mood"].prompt_call
     assert changed is not None
     assert changed.examples.all == ()
 

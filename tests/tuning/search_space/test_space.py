@@ -38,7 +38,7 @@ def bench(folder: Folder) -> Bench:
 
 def space(found: DataSplit, able: Model | None = None, **how: Any) -> SearchSpace:
     steps = found.suite.baseline.pipeline.steps.values()
-    return derive_search_space(found, {step.name: able or model() for step in steps if step.asking}, **how)
+    return derive_search_space(found, {step.name: able or model() for step in steps if step.prompt_call}, **how)
 
 
 def names(found: SearchSpace) -> list[str]:
