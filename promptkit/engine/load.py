@@ -1,4 +1,8 @@
-"""From a target's name or path to a checked `Pipeline`, or to every problem found in its files."""
+"""From a target's name or path to a checked `Pipeline`, or to every problem found in its files.
+
+A file passes through `load_target`, `TargetLoader` (finds and opens it), `PipelineReader` (a pipeline file as a whole),
+`step_reader` (one step), `step_settings` (the settings of a step that asks a model).
+"""
 
 from __future__ import annotations
 
@@ -60,11 +64,10 @@ YAML_SUFFIXES = (".yaml", ".yml")
 def load_target(
     target: str | Path, project: Project, *, sets: Sequence[str] = (), changes: Mapping[str, Any] | None = None
 ) -> Pipeline:
-    """Read a pipeline or a prompt, by name or path, with `--set STEP.KEY=VALUE` applied; no model is called.
+    """Load a pipeline or a prompt by name or path, with `--set STEP.KEY=VALUE` applied. Sends no request.
 
-    `changes` are the same as values (`{"STEP.KEY": VALUE}`), and stand over `sets`.
-
-    Raises InputError with every problem in it and in the files that it names.
+    `changes` are overrides as values (`{"STEP.KEY": VALUE}`), and win over `sets`. Raises InputError with every problem
+    in the target and in the files that it names.
     """
     path = project.target(target) if isinstance(target, str) else resolved(target)
     problems = Problems()
@@ -79,7 +82,7 @@ def load_target(
 
 
 def check_target(target: str | Path, project: Project) -> list[Problem]:
-    """Return everything that is wrong with a pipeline or prompt, in file order; empty when nothing is."""
+    """Return every problem of a pipeline or prompt, in file order."""
     try:
         load_target(target, project)
     except InputError as error:
@@ -88,7 +91,7 @@ def check_target(target: str | Path, project: Project) -> list[Problem]:
 
 
 class TargetLoader:
-    """Loads targets into one list of problems."""
+    """Loads the files of one target. Collects their problems in one list."""
 
     def __init__(self, project: Project, problems: Problems) -> None:
         self.project = project
@@ -97,14 +100,14 @@ class TargetLoader:
         self.defaults = project_defaults(project, problems)
 
     def pipeline(self, path: Path, changes: Mapping[str, Any], within: tuple[Path, ...] = ()) -> Pipeline | None:
-        """Return the pipeline in a file, None where it is too broken; `within` are the files that lead to it."""
+        """Load a pipeline file. `within` are the pipeline files that lead to it. None where it is too broken."""
         document: Document | None = None
         with self.problems.gather():
             document = load_file(path)
         return None if document is None else PipelineReader(self, document, path, changes, (*within, path)).read()
 
     def prompt(self, path: Path, changes: Mapping[str, Any]) -> Pipeline | None:
-        """Return the pipeline of one step that a prompt is, None where it is too broken."""
+        """Load a prompt as a pipeline of one step. None where it is too broken."""
         with self.problems.gather():
             try:
                 prompt = self.prompts.load(path)
@@ -138,7 +141,7 @@ class TargetLoader:
             tools={},
             defaults=self.defaults,
         )
-        # Each of its inputs is the pipeline's, with a default or without.
+        # Each of its inputs is an input of the pipeline, with or without a default.
         reader = StepReader(name, spec, source, around, self.problems)
         step = reader.read(StepTarget(f"prompt `{prompt.name}`", prompt=prompt, takes=dict.fromkeys(inputs, True)))
         return Pipeline(
@@ -154,7 +157,7 @@ class TargetLoader:
         )
 
     def _other_prompt(self, step: str, value: Any, path: Path) -> Prompt:
-        """Return the prompt that `--set` puts in the place of the one that is the target. Raises InputError."""
+        """Load the prompt that `--set STEP.prompt=` puts in place of the target's. Raises InputError."""
         if not isinstance(value, str):
             raise InputError(f"--set {step}.prompt: in the place of a prompt goes another by its name or path")
         return self.prompts.load(value, beside=path, at=Problem(""))
@@ -173,7 +176,7 @@ class TargetLoader:
 
 
 class PipelineReader:
-    """Reads one pipeline file; what is wrong goes into the loader's problems. `within` ends with this file."""
+    """Reads one pipeline file. Problems go to the loader's list. `within` ends with this file."""
 
     def __init__(
         self, loader: TargetLoader, document: Document, path: Path, changes: Mapping[str, Any], within: tuple[Path, ...]
@@ -187,7 +190,7 @@ class PipelineReader:
         self._head = _read_head(document, self._problems)
 
     def read(self) -> Pipeline:
-        """Return the pipeline; only right where nothing was added to the problems."""
+        """Return the pipeline. It is only valid where no problem was added."""
         head = self._head
         inputs, model = self._inputs(), self._model()
         report_unknown_steps(self._changes, head.steps, self._problems)
@@ -243,7 +246,7 @@ class PipelineReader:
             )
             for key in ("example", "default"):
                 value = getattr(spec, key)
-                may_be_null = key == "default"  # It need not be given then, as in prompts.
+                may_be_null = key == "default"  # A null default makes an input optional, as in prompts.
                 is_given = key in spec.model_fields_set and not (may_be_null and value is None)
                 if is_given and (wrong := wrong_value(inputs[name], value)):
                     self._problems.add(self._problem(("inputs", name, key), f"`{key}` {wrong}"))
@@ -277,7 +280,7 @@ class PipelineReader:
         )
 
     def _check_names(self, around: PipelineContext) -> None:
-        """Report names that cannot be written in an expression, or that mean two things."""
+        """Report names that no expression can contain, and names with two meanings."""
         places: list[tuple[tuple[Key, ...], str]] = [(("inputs", name), name) for name in self._head.inputs]
         places += [(("steps", name), name) for name in self._head.steps]
         for path, name in places:
@@ -330,7 +333,7 @@ class PipelineReader:
                 return None
             values = spec.given()
             if target.prompt and target.takes is None:
-                values.pop("examples", None)  # without the prompt there is nothing to judge them by
+                values.pop("examples", None)  # they cannot be checked without the prompt
             source = SettingsSource(values=values, location=Location(overrides), folder=self._path.parent)
             reader = StepReader(name, spec, source, around, self._problems, edges)
             return reader.read(target)
@@ -362,7 +365,7 @@ class PipelineReader:
         return StepTarget(f"pipeline `{inside.name}`", pipeline=inside, takes=takes)
 
     def _prompt(self, value: Any, path: tuple[Key, ...]) -> Prompt | None:
-        """Return a prompt, or what there is of one that is wrong; None where there is none."""
+        """Return the step's prompt, or the valid part of a broken one; None where there is none."""
         prompts = self._loader.prompts
         try:
             if isinstance(value, str) and (value.endswith(".j2") or not any(sign in value for sign in " \n{")):
@@ -425,7 +428,7 @@ class PipelineReader:
 
 
 def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], location: Location) -> Case:
-    """Return a case, its inputs checked. Raises InputError."""
+    """Check a case and return it. Raises InputError."""
     problems = Problems()
     for name, value in spec.inputs.items():
         if name not in inputs:
@@ -445,7 +448,7 @@ def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], location
 
 
 def _read_head(document: Document, problems: Problems) -> PipelineSpec:
-    """Read the top; where it is wrong, what can be used of it, so that the steps are checked all the same."""
+    """Read the top level, or the valid part of it, so that the steps are checked in any case."""
     with problems.gather():
         return read_model(document, PipelineSpec)
     raw = document.value if isinstance(document.value, Mapping) else {}
@@ -458,7 +461,7 @@ def _read_head(document: Document, problems: Problems) -> PipelineSpec:
 
 
 def _split_overrides(spec: StepSpec, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the changes of a step itself, and those of the steps of the pipeline that it runs."""
+    """Split overrides into those of the step itself and those of the steps of its sub-pipeline."""
     keys = {field.alias or name for name, field in StepSpec.model_fields.items()}
     inner = {key: value for key, value in changes.items() if spec.pipeline and key not in keys}
     return {key: value for key, value in changes.items() if key not in inner}, inner

@@ -1,4 +1,4 @@
-"""`--set STEP.KEY=VALUE`: changes that a command line or a variant makes to the steps."""
+"""`--set STEP.KEY=VALUE`: changes to the steps by a command line or a variant."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SINGLE_KEY = ("technique", "over", "answer")
 
 
 def read_set_options(sets: Sequence[str]) -> dict[str, Any]:
-    """Return `a.b.c=VALUE` texts as nested mappings, the values read as YAML. Raises InputError with all problems."""
+    """Parse `a.b.c=VALUE` texts into nested mappings; values are YAML. Raises InputError with all problems."""
     changes: dict[str, Any] = {}
     problems = Problems()
     for text in sets:
@@ -29,7 +29,7 @@ def read_set_options(sets: Sequence[str]) -> dict[str, Any]:
 
 
 def read_overrides(sets: Sequence[str], changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return `--set` texts, and over them the same as values (`{"a.b.c": VALUE}`), as nested mappings.
+    """Return `--set` texts as nested mappings, with `changes` (`{"a.b.c": VALUE}`) applied over them.
 
     Raises InputError with all problems.
     """
@@ -37,7 +37,7 @@ def read_overrides(sets: Sequence[str], changes: Mapping[str, Any] | None = None
 
 
 def nested_overrides(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `{"a.b.c": VALUE}` as nested mappings. Raises InputError with all keys that are none."""
+    """Return `{"a.b.c": VALUE}` as nested mappings. Raises InputError with every key that is not STEP.KEY."""
     result: dict[str, Any] = {}
     problems = Problems()
     for key, value in changes.items():
@@ -51,9 +51,9 @@ def nested_overrides(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_overrides(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with `changes` over them; mappings are merged key by key, null takes a key away.
+    """Return `values` with `changes` applied. Mappings are merged key by key; null removes a key.
 
-    Of what names one of several kinds (`technique`, `answer`) another kind takes the place of the old one.
+    A `technique` or `answer` of another kind replaces the old one.
     """
     result = dict(values)
     for key, change in changes.items():
@@ -78,7 +78,7 @@ def report_unknown_steps(changes: Mapping[str, Any], steps: Collection[str], pro
 
 @dataclass(frozen=True, slots=True)
 class StepOverrides:
-    """The `--set` options of one step; a problem with a key that one of them gives names the option, not the file.
+    """The `--set` options of one step. A problem with a key that one of them sets names the option instead of the file.
 
     `location` is the step's place in its file.
     """
@@ -94,7 +94,7 @@ class StepOverrides:
         return self.location.problem(path, message, hint)
 
     def apply(self, given: Mapping[str, Any], problems: Problems) -> StepSpec:
-        """Return the step with its overrides; `given` are its keys in the file, already checked."""
+        """Return the step with its overrides applied. `given` are the keys of its file, already checked."""
         spec = StepSpec.model_validate(given)
         if not self.changes:
             return spec

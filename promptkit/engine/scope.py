@@ -29,14 +29,14 @@ Key = str | int
 
 
 class Located(Protocol):
-    """What knows the places of its parts: a document, a prompt's front matter, the `--set` options of a step."""
+    """Anything that can place a problem: a document, a prompt's front matter, the `--set` options of a step."""
 
     def problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """The place of a value in a file; makes the problems with it and with its parts."""
+    """A place in a YAML file, from which the problems with a value and its parts get theirs."""
 
     source: Located
     path: tuple[Key, ...] = ()
@@ -51,7 +51,7 @@ class Location:
 
 
 class ItemResults(list[Any]):
-    """The results of a `for_each`, one for each item, in order; `pairs` is the list of [item, result]."""
+    """The results of a `for_each`, one for each item, in order. `pairs` is the list of [item, result]."""
 
     __slots__ = ("_items",)
 
@@ -65,7 +65,7 @@ class ItemResults(list[Any]):
 
 
 class Unplaced:
-    """The source of values that stand in no file."""
+    """A source of values that are in no file."""
 
     def problem(self, path: Sequence[Key], message: str, hint: str | None = None) -> Problem:
         """Return a problem without a place."""
@@ -74,7 +74,7 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class CompiledText:
-    """A string with an expression, and where it stands (a Problem without a message).
+    """A string with an expression. `place` is a Problem without a message.
 
     `names` are its free variables, `statuses` the steps that it reads as `steps.NAME`, `attributes` the pairs that it
     reads as `NAME.ATTRIBUTE`.
@@ -88,15 +88,12 @@ class CompiledText:
 
 @dataclass(frozen=True, slots=True)
 class CompiledValue:
-    """A YAML value whose every string is an expression or a text, compiled.
-
-    `names` and `statuses` are those of all its strings, `texts` the strings with an expression.
-    """
+    """A YAML value, its strings compiled. `names`, `statuses` and `texts` cover all its strings with an expression."""
 
     names: frozenset[str]
     statuses: frozenset[str]
     evaluate: Callable[[Scope, Collection[str]], Any]
-    """Takes a scope and the names in it that have no result: a part that fails for want of one of them is null.
+    """Takes a scope, and its names that have no result. A part that fails because of such a name is null.
 
     Raises InputError at the part's place.
     """
@@ -105,7 +102,7 @@ class CompiledValue:
 
     @property
     def attributes(self) -> frozenset[tuple[str, str]]:
-        """The pairs that a value that is one string reads as `NAME.ATTRIBUTE`."""
+        """The pairs that a single string reads as `NAME.ATTRIBUTE`; none for a list or a mapping."""
         return self.texts[0].attributes if self.is_text else frozenset()
 
 
@@ -120,9 +117,9 @@ def result_of(step: str) -> CompiledValue:
 
 
 def compile_value(value: Any, location: Location, problems: Problems, *, bare: bool = False) -> CompiledValue:
-    """Compile a YAML value; with `bare`, a string is one expression with or without braces.
+    """Compile a YAML value. With `bare`, a string is one expression, with or without braces.
 
-    Strings that are not expressions are reported in `problems`, and null in the result.
+    Broken expressions are reported in `problems` and evaluate to null.
     """
     if isinstance(value, str):
         return _compile_text(value, location, problems, bare=bare)
@@ -171,7 +168,7 @@ def _compile_text(text: str, location: Location, problems: Problems, *, bare: bo
 
 
 def with_place(error: InputError, place: Problem) -> InputError:
-    """Return the error with `place` for each of its problems that has none."""
+    """Return the error, with `place` for each of its problems that has none."""
     return InputError(
         problem if problem.file else replace(problem, file=place.file, line=place.line, column=place.column)
         for problem in error.problems
@@ -184,7 +181,7 @@ def _parser() -> Environment:
 
 
 def read_statuses(text: str, *, bare: bool = False) -> frozenset[str]:
-    """Return the NAMEs that a text reads as `steps.NAME` or `steps["NAME"]`."""
+    """Return the step names that a text reads as `steps.NAME` or `steps["NAME"]`."""
     if STEPS not in text:
         return frozenset()
     try:
@@ -202,7 +199,7 @@ def read_statuses(text: str, *, bare: bool = False) -> frozenset[str]:
 
 
 def read_attributes(text: str, *, bare: bool = False) -> frozenset[tuple[str, str]]:
-    """Return what a text reads as `NAME.ATTRIBUTE`."""
+    """Return the pairs that a text reads as `NAME.ATTRIBUTE`."""
     if "." not in text:
         return frozenset()
     try:
@@ -214,7 +211,7 @@ def read_attributes(text: str, *, bare: bool = False) -> frozenset[tuple[str, st
 
 
 def missing_in_lists(text: CompiledText, lists: Collection[str]) -> list[Problem]:
-    """Return the attributes that a text reads of a step with a `for_each` (`lists`) and that its list lacks."""
+    """Return a problem for each attribute that a text reads of a `for_each` step (`lists`) and that a list lacks."""
     return [
         text_problem(
             text, f"there is no `{attribute}` in `{name}`, the list of a `for_each`", nearest(attribute, ["pairs"])
@@ -225,7 +222,7 @@ def missing_in_lists(text: CompiledText, lists: Collection[str]) -> list[Problem
 
 
 def text_problem(text: CompiledText, message: str, hint: str | None) -> Problem:
-    """Return a problem with a compiled text; the place of a `--set` option is the beginning of its message."""
+    """Return a problem with a compiled text. The place of a `--set` option is the start of its message."""
     return replace(text.place, message=f"{text.place.message}{message}", hint=hint)
 
 
@@ -240,10 +237,10 @@ _PATH = re.compile(r"\s*\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}\s*")
 
 
 class RowAnswer:
-    """An answer type with expressions, built once for all that give them the same values.
+    """An answer type with expressions. Rows that give these the same values share one built type.
 
-    `sources` map each input of the prompt to where in the scope it comes from: there an example's input stands instead
-    of the row's.
+    `sources` maps each input of the prompt to the path in the scope that fills it. For an example, the example's input
+    replaces the value at that path.
     """
 
     def __init__(self, value: CompiledValue, sources: Mapping[str, ScopePath], project: Project | None = None) -> None:
@@ -267,14 +264,14 @@ class RowAnswer:
 
     def of_example(self, example: Example, scope: Scope, absent: Collection[str] = ()) -> AnswerType:
         """Return the type of an example's answer. Raises InputError."""
-        own = dict(scope)
+        example_scope = dict(scope)
         for name, path in self._sources.items():
             if name in example.inputs:
-                _set_path(own, path, example.inputs[name])
-        return self.of_row(own, absent)
+                _set_path(example_scope, path, example.inputs[name])
+        return self.of_row(example_scope, absent)
 
     def fixed(self, example: Example) -> AnswerType | None:
-        """Return the type of an example's answer where it is the same for all rows."""
+        """Return the type of an example's answer where it is the same for all rows, else None."""
         try:
             return self.of_example(example, {})
         except InputError:
@@ -282,13 +279,13 @@ class RowAnswer:
 
 
 def path_of_argument(argument: Any) -> ScopePath | None:
-    """Return where in the scope an argument comes from, where it is a name or a part of one: `{{ row.options }}`."""
+    """Return the scope path of an argument that is a name or a part of one (`{{ row.options }}`), else None."""
     found = _PATH.fullmatch(argument) if isinstance(argument, str) else None
     return tuple(found.group(1).split(".")) if found else None
 
 
 def _set_path(scope: dict[str, Any], path: ScopePath, value: Any) -> None:
-    """Put a value at a path of a scope, whose parts are copied and not changed."""
+    """Set the value at a path of a scope. The mappings on the way are copied, not changed."""
     for key in path[:-1]:
         below = scope.get(key)
         scope[key] = dict(below) if isinstance(below, Mapping) else {}

@@ -39,7 +39,7 @@ SINGLE_VALUE_TYPES = ("text", "number", "boolean")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineContext:
-    """What surrounds a step: the pipeline's names and tools, and where settings come from after the step itself.
+    """The surroundings of a step: the pipeline's names and tools, and the settings that come after the step's own.
 
     `file` is the pipeline's, or the prompt's where that is the target. `lists` are the steps with a `for_each`, `types`
     the types of the inputs.
@@ -62,9 +62,9 @@ class PipelineContext:
 
 @dataclass(frozen=True, slots=True)
 class StepTarget:
-    """What a step uses: a prompt, a tool or a pipeline, and the inputs that it takes (name: is it required?).
+    """The prompt, tool or pipeline that a step uses. `takes` maps its inputs to whether they are required.
 
-    `takes` None means that any argument may be given.
+    With `takes` None any argument may be given.
     """
 
     word: str
@@ -76,7 +76,7 @@ class StepTarget:
 
 @dataclass(slots=True)
 class StepReader:
-    """Reads one step; what is wrong goes into `problems`, what it needs into `edges`."""
+    """Reads one step. Adds problems to `problems`, and the steps that it needs to `edges`."""
 
     name: str
     spec: StepSpec
@@ -86,7 +86,7 @@ class StepReader:
     edges: list[Edge] = field(default_factory=list)
 
     def read(self, target: StepTarget) -> Step:
-        """Return the step; only right where nothing was added to `problems`."""
+        """Return the step. It is only valid where nothing was added to `problems`."""
         spec, items = self.spec, self._item_names()
         local = frozenset(items) | ({INDEX} if items else set()) | ({PREVIOUS, ROUND} if spec.repeat else set())
         arguments = {key: self._compile(("with", key), value, local) for key, value in spec.with_.items()}
@@ -145,7 +145,7 @@ class StepReader:
         return resolver.prompt_call(prompt, answer, tools=self.around.tools, sources=sources, inputs=inputs, home=home)
 
     def _typed(self, spec: PromptInput, source: tuple[str, ...]) -> PromptInput:
-        """Return an input of the prompt with the type of the pipeline's input that fills it, where it states none."""
+        """Return an input of the prompt; one without a type gets that of the pipeline's input that fills it."""
         kind = self.around.types.get(source[0]) if len(source) == 1 else None
         return replace(spec, type=kind) if kind and spec.type is None else spec
 
@@ -169,7 +169,7 @@ class StepReader:
         return ForEach({items[0]: self._compile(("for_each",), spec.for_each, frozenset(), bare=True)}, is_single=True)
 
     def _check_lists(self, given: Any) -> None:
-        """Report an input that holds one value where `for_each` needs a list."""
+        """Report an input of a single value where `for_each` needs a list."""
         for name, text in given.items() if isinstance(given, Mapping) else [("", given)]:
             bare = text.strip().removeprefix("{{").removesuffix("}}").strip() if isinstance(text, str) else ""
             if self.around.types.get(bare) in SINGLE_VALUE_TYPES:
@@ -202,7 +202,7 @@ class StepReader:
         return OnError(ends_run=on_error == "fail")
 
     def _fill(self, target: StepTarget, items: tuple[str, ...], local: frozenset[str]) -> tuple[str, ...]:
-        """Return the inputs that are filled by name; report those that nothing fills and arguments for none."""
+        """Return the inputs that are filled by name. Report inputs that nothing fills, and arguments for none."""
         given, takes = self.spec.with_, target.takes
         if takes is None:
             return ()
@@ -260,7 +260,7 @@ class StepReader:
             self.problems.add(_unknown_name(name, near, text.place))
 
     def _edge(self, step: str, reason: str, place: Problem) -> None:
-        """Add an edge to a step that is named outright."""
+        """Add an edge to a step that is named explicitly."""
         if step in self.around.steps:
             self.edges.append(Edge(self.name, step, reason))
         else:
@@ -268,12 +268,12 @@ class StepReader:
 
 
 def _unknown_name(name: str, known: Iterable[str], place: Problem, word: str = "name") -> Problem:
-    # The place of a `--set` option is the beginning of its message.
+    # The place of a `--set` option is the start of its message.
     return replace(place, message=f"{place.message}unknown {word} `{name}`", hint=nearest(name, known))
 
 
 def prompt_settings(prompt: Prompt, problems: Problems) -> Mapping[str, Any]:
-    """Return a prompt's front matter as settings, checked."""
+    """Return a prompt's front matter as checked settings."""
     from promptkit.engine.spec import SettingsSpec, validate_usable
 
     keys = {field.alias or name for name, field in SettingsSpec.model_fields.items()} - {"tools", "model"}
@@ -285,7 +285,7 @@ def prompt_settings(prompt: Prompt, problems: Problems) -> Mapping[str, Any]:
 
 
 def prompt_inputs(prompt: Prompt) -> dict[str, Input]:
-    """Return a prompt's inputs as those of a pipeline."""
+    """Return a prompt's inputs as inputs of a pipeline."""
     return {
         name: Input(
             name=name,
@@ -302,17 +302,18 @@ def prompt_inputs(prompt: Prompt) -> dict[str, Input]:
 
 
 def _type_of(spec: PromptInput) -> InputType:
-    """Return the type of an input that is not stated: that of its default or example."""
+    """Return the type of an untyped input, from its default or example."""
     value = spec.default if spec.default is not None else spec.example
     kinds: dict[type, InputType] = {bool: "boolean", int: "number", float: "number", list: "list", dict: "json"}
     return kinds.get(type(value), "text")
 
 
 def add_role_inputs(prompt: Prompt, technique: Any, given: Collection[str], project: Project) -> Prompt:
-    """Return the prompt with an input for each role of the technique, and of those beneath it, that is among `given`.
+    """Return an inline prompt with an input for each role of its technique that is among `given`.
 
-    `given` are the names that the step could fill it from. The question is left out unless the step binds it: what the
-    prompt shows as its input is asked. A technique that is wrong is told of where it is checked.
+    An inline prompt has no front matter to name the inputs that only a technique reads, its own or one beneath it.
+    `given` are the names that the step could fill them from. The question is left out unless the step binds it: the
+    prompt's own input section is then the question. A broken technique is reported where it is checked.
     """
     if technique is None:
         return prompt

@@ -31,12 +31,12 @@ from promptkit.techniques.spec import check_spec as check_technique
 from promptkit.techniques.spec import configure, with_nested
 
 SCORABLE_TYPES = ("label", "choice", "boolean")
-MAX_WRONG_EXAMPLES = 20  # examples that are told of: a file may hold thousands
+MAX_WRONG_EXAMPLES = 20  # a file may hold thousands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsSource:
-    """One place that gives settings: a step, a prompt's front matter, `defaults:` or `promptkit.yaml`."""
+    """A source of settings: a step, a prompt's front matter, `defaults:` or `promptkit.yaml`."""
 
     values: Mapping[str, Any]
     location: Location
@@ -46,7 +46,7 @@ class SettingsSource:
 
 @dataclass(frozen=True, slots=True)
 class ChosenSetting:
-    """A setting, and the source that gave it."""
+    """A setting, with the source that it comes from."""
 
     value: Any
     source: SettingsSource
@@ -57,9 +57,9 @@ class ChosenSetting:
 
 @dataclass(frozen=True, slots=True)
 class AnswerSetting:
-    """`answer:` as built, or as compiled where each row makes its own; `texts` are its expressions.
+    """`answer:`, built, or compiled where its expressions make one for each row. `texts` are these expressions.
 
-    `in_prompt`: it stands in the prompt's front matter, so that its expressions read the prompt's inputs.
+    With `in_prompt` it is in the prompt's front matter, where expressions read the prompt's inputs.
     """
 
     name: str
@@ -69,14 +69,14 @@ class AnswerSetting:
 
 
 def first_setting(sources: Sequence[SettingsSource], key: str) -> ChosenSetting | None:
-    """Return the first that gives `key`."""
+    """Return the value of `key` in the first source that gives it."""
     return next((ChosenSetting(each.values[key], each) for each in sources if each.values.get(key) is not None), None)
 
 
 def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
-    """Return where what a technique, or one that it is put over, prepared for a step would lie.
+    """Return the artifact file of each technique that is prepared, of a step's technique and those beneath it.
 
-    `home` is the beginning of the paths of what was prepared for the step; of a wrong `spec` there is nothing.
+    `home` is the start of the files' paths. An invalid `spec` has none.
     """
     try:
         found = [each.technique for each in with_nested(configure(spec, project), project)]
@@ -86,7 +86,9 @@ def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
 
 
 def resolve_model(text: str, folder: Path, project: Project) -> str:
-    """Return the reference that a file in `folder` names. Raises InputError where it is none, or leaves the root."""
+    """Return a model reference of a file in `folder`, its path resolved. Raises InputError where it is invalid or
+    leaves the root.
+    """
     named = parse_reference(text)
     if named.is_local:
         path, hint = folder / named.path, "name it in promptkit.yaml, or by --model"
@@ -98,7 +100,7 @@ def resolve_model(text: str, folder: Path, project: Project) -> str:
 
 
 class SettingsResolver:
-    """Resolves the settings of one step; what is wrong goes into `problems`."""
+    """Resolves the settings of one step. Adds problems to `problems`."""
 
     def __init__(self, project: Project, sources: Sequence[SettingsSource], problems: Problems) -> None:
         self._project = project
@@ -117,8 +119,8 @@ class SettingsResolver:
     ) -> PromptCall:
         """Return everything that a step asks by.
 
-        `sources` map an input of the prompt to the names in the step's scope that it comes from. `inputs` are the
-        prompt's, with the types of what fills them. `home` is the beginning of the paths of the step's artifacts.
+        `sources` maps an input of the prompt to the path in the step's scope that fills it. `inputs` are the prompt's,
+        typed by what fills them. `home` is the start of the paths of the step's artifacts.
         """
         if isinstance(answer.value, AnswerType):
             answer_type: AnswerType | RowAnswer = answer.value
@@ -150,7 +152,7 @@ class SettingsResolver:
         )
 
     def answer(self) -> AnswerSetting:
-        """Return the step's answer type; the names in its expressions are for the caller to check."""
+        """Return the step's answer type. The caller checks the names in its expressions."""
         chosen = first_setting(self._sources, "answer")
         name = _answer_name(chosen)
         self._check_scored(name)
@@ -173,7 +175,7 @@ class SettingsResolver:
             return AnswerSetting(name, build_answer("text"), value.texts, in_prompt)
 
     def model(self) -> str | None:
-        """Return the model reference, checked."""
+        """Return the checked model reference."""
         chosen = first_setting(self._sources, "model")
         if chosen is None:
             return None
@@ -192,7 +194,7 @@ class SettingsResolver:
             self._problems.add(problem if problem.file else chosen.problem(key, problem.message, problem.hint))
 
     def _check_scored(self, name: str) -> None:
-        """Report `decide: score` for an answer that is not one of a closed set."""
+        """Report `decide: score` for an answer type without a closed set of answers."""
         decide = first_setting(self._sources, "decide")
         if decide and decide.value == "score" and name not in SCORABLE_TYPES:
             hint = f"`score` is for {', '.join(SCORABLE_TYPES)}"
@@ -240,7 +242,7 @@ class SettingsResolver:
         return chosen.value  # type: ignore[no-any-return]
 
     def _check_outputs(self, examples: Sequence[Example], answer: AnswerType | RowAnswer) -> None:
-        """Report the examples whose output is no answer of the step's type, as far as that can be told."""
+        """Report examples whose output is not an answer of the step's type, where the type is known."""
         chosen = first_setting(self._sources, "examples")
         wrong = 0
         for example in examples:
@@ -260,7 +262,7 @@ class SettingsResolver:
                     return
 
     def _refused(self, example: Problem) -> Problem:
-        """Return the problem of an example's output; at `--set`, where that made the answer's type another one."""
+        """Return the problem of an example's output, placed at `--set` where that option changed the answer type."""
         answer = first_setting(self._sources, "answer")
         typed = answer.problem("answer", example.message) if answer else example
         if typed.file is not None or example.file is None:
@@ -316,7 +318,7 @@ def _answer_name(chosen: ChosenSetting | None) -> str:
 
 
 def project_defaults(project: Project, problems: Problems) -> tuple[SettingsSource, ...]:
-    """Return the `defaults` of `promptkit.yaml`, checked."""
+    """Return the checked `defaults` of `promptkit.yaml`."""
     if project.source is not None and project.settings.model is not None:
         try:
             parse_reference(project.settings.model)
