@@ -1,4 +1,4 @@
-"""What steps require of their models, and what runs instead where a model lacks it; no request is sent."""
+"""Requirements of steps that models cannot meet, and the fallbacks that run instead. No request is sent."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
-    """Return what the steps' techniques need and no model can give: an artifact, documents, tools, a role.
+    """Return the requirements of steps' techniques that no model can meet: an artifact, documents, tools, a role.
 
-    What is wrong in an artifact is told too.
+    Problems in artifacts are included.
     """
     problems = Problems()
     for step in pipeline.steps.values():
@@ -43,9 +43,9 @@ def unmet_requirements(pipeline: Pipeline) -> list[Problem]:
 
 
 async def check_requirements(pipeline: Pipeline, session: Session, *, model: str | None = None) -> None:
-    """See that nothing is unmet, open the model of each step, and see that it can do what the step asks.
+    """Check all requirements, opening the model of each step.
 
-    Raises InputError for what is unmet, and Unsupported with all that the models cannot do.
+    Raises InputError for those that no model can meet, and Unsupported with everything that these models cannot do.
     """
     problems = unmet_requirements(pipeline)
     if problems:
@@ -69,14 +69,14 @@ async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited:
 
 
 def _target_argument(pipeline: Pipeline) -> str:
-    """Return what a person types for a pipeline or prompt: its name where that leads to it, else its path."""
+    """Return a pipeline or prompt as a command line argument: its name where that is enough, else its path."""
     name, project = pipeline.file.stem, pipeline.project
     found = project.find_pipeline(name) or project.find_prompt(name)
     return name if found == pipeline.file else str(place(pipeline.file))
 
 
 def _unmet_of_step(call: PromptCall, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
-    """Yield what a step lacks whatever its model, and how a person gives it."""
+    """Yield each unmet requirement of a step that does not depend on its model, with a hint."""
     hand = _available(call, get_args(Capability))
     for chosen in with_nested(configure(call.technique, pipeline.project), pipeline.project):
         name = chosen.technique.name
@@ -103,7 +103,7 @@ def _available(call: PromptCall, capabilities: Collection[str]) -> Available:
 
 
 def _unsupported(call: PromptCall, model: Model, session: Session) -> Iterator[str]:
-    """Yield what a step asks for that the model cannot do."""
+    """Yield the requirements of a step that its model does not meet."""
     hand = _available(call, model.capabilities)
     for chosen in with_nested(configure(call.technique, session.project), session.project):
         for need in hand.lacks(chosen):
@@ -131,8 +131,10 @@ _ANY_LABELS = {"label": ["a", "b"]}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fallback:
-    """A setting that a step does not run with: what was `wanted`, what runs `instead`, and why. `step` is its name,
-    `outer.inner` in a sub-pipeline."""
+    """A setting that a step cannot run with: the `wanted` one, the one that runs `instead`, and the reason.
+
+    `step` is its name, `outer.inner` in a sub-pipeline.
+    """
 
     step: str
     wanted: str
@@ -146,10 +148,9 @@ class Fallback:
 async def fallbacks(
     pipeline: Pipeline, models: ClientProvider, *, model: str | None = None, prefix: str = ""
 ) -> list[Fallback]:
-    """Return what the steps of a pipeline fall back on, on the models that answer them; no request is sent.
+    """Return the fallbacks of a pipeline's steps on the models that answer them. No request is sent.
 
-    `model` answers steps that name none, `prefix` stands before the names of steps. Raises what a model's absence
-    raises.
+    `model` answers steps that name none; `prefix` precedes the names of steps. Raises the errors of missing models.
     """
     found: list[Fallback] = []
     for step in pipeline.steps.values():
@@ -163,7 +164,7 @@ async def fallbacks(
 
 
 def step_fallbacks(name: str, call: PromptCall, model: Model) -> Iterator[Fallback]:
-    """Yield what a step of that name falls back on, on a model."""
+    """Yield the fallbacks of a step on a model."""
     decides = decide_fallback(call, model)
     if decides is not None:
         instead, reason = decides
@@ -179,7 +180,7 @@ def step_fallbacks(name: str, call: PromptCall, model: Model) -> Iterator[Fallba
 
 
 def decide_fallback(call: PromptCall, model: Model) -> tuple[str, str] | None:
-    """Return how a step decides in place of what it says, and why; None where the model can do what it says."""
+    """Return how a step decides instead of its `decide`, and why; None where the model supports that."""
     lacking = sorted(SCORING_CAPABILITIES - model.capabilities) if call.decide == "score" else []
     if call.decide == "generate" or (call.decide == "score" and not lacking):
         return None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProjectSnapshot(Project):
-    """A project as one run sees it: a template that was found once is not looked for again."""
+    """A project as one run sees it. Each template is looked up once."""
 
     found: dict[tuple[TemplateKind, str], Path | None] = field(default_factory=dict, compare=False, repr=False)
 
@@ -33,16 +33,17 @@ class ProjectSnapshot(Project):
 
 
 class ClientProvider(Protocol):
-    """Where a session takes its askers from: `runtimes.Models`."""
+    """The source of a session's clients, such as `runtimes.models.Models`."""
 
     async def get(self, reference: str | None = None) -> Client: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """How to run. `repairs` holds where a step does not say.
+    """Settings of a run. `repairs` is the number for steps that give none.
 
-    `sample` numbers repeated runs of one row, so that they are different samples. `kind` is the run's in the store.
+    `sample` numbers repeated runs of one row, so that they are different samples. `kind` is the kind of run in the
+    store.
     """
 
     strict: bool = False
@@ -52,7 +53,7 @@ class RunSettings:
 
 
 class Session:
-    """One run's models, settings and listener. `answered` are the models used, `notices` what was said, each once."""
+    """The models, settings and listener of one run. `answered` are the models used, `notices` the notices, each once."""
 
     def __init__(
         self, project: Project, models: ClientProvider, settings: RunSettings, on_event: OnEvent | None
@@ -73,7 +74,7 @@ class Session:
         return tuple(self._notices)
 
     def notice(self, message: str) -> None:
-        """Tell a line once in a run."""
+        """Emit a notice, unless the run has emitted it before."""
         if message not in self._notices:
             self._notices[message] = None
             self.emit(Notice(message))
@@ -92,7 +93,7 @@ class Session:
         return asker if timeout is None else asker.timed(timeout)
 
     def technique(self, call: PromptCall) -> ConfiguredTechnique:
-        """Return what a step asks with, found once in a run."""
+        """Return a step's configured technique, looked up once in a run."""
         found = self._techniques.get(id(call))
         if found is None:
             # With the step's own object, so that its id stands for no other.
@@ -101,12 +102,12 @@ class Session:
 
 
 def _ignore_event(event: Event) -> None:
-    """Listen to nothing."""
+    """Ignore an event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted:
-    """A step begins. `step` is `outer.inner` inside a sub-pipeline; `items` is its number of items under `for_each`."""
+    """A step starts. `step` is `outer.inner` inside a sub-pipeline, `items` the number of items of a `for_each`."""
 
     step: str
     items: int | None = None
@@ -114,7 +115,7 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextArrived:
-    """A piece of the reply to a request, as it streams. `item` is the place in the list under `for_each`."""
+    """A piece of a streamed reply. `item` is the index in the list of a `for_each`."""
 
     step: str
     item: int | None
@@ -133,7 +134,7 @@ class CallFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFinished:
-    """One of a step's items is finished, in whatever order they finish."""
+    """One item of a step is finished. Items finish in any order."""
 
     step: str
     item: int
@@ -150,7 +151,7 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A line a person should see once (a technique falls back, a chat template has no system role)."""
+    """A line that a person should see once, for example that a technique falls back."""
 
     message: str
 

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 def find_step(pipeline: Pipeline, name: str) -> Step:
-    """Return the step of that name. Raises InputError with the nearest one."""
+    """Return the step of that name. Raises InputError with the nearest name."""
     if name not in pipeline.steps:
         raise InputError(f"`{pipeline.name}` has no step `{name}`", hint=nearest(name, pipeline.steps))
     return pipeline.steps[name]
 
 
 def single_step_pipeline(pipeline: Pipeline, name: str, given: Collection[str]) -> Pipeline:
-    """Return the pipeline that is one step, fed by data that gives the names in `given`.
+    """Return one step as a pipeline, fed by data with the fields `given`.
 
-    What the step reads is an input. Where the data gives an item of its `for_each` the step runs on that one; where
-    it gives a prompt's input and not what the step's `with` makes it of, it is taken as it is. Raises InputError for an
-    unknown step.
+    Everything the step reads becomes an input. Where the data gives an item of its `for_each`, the step runs on that
+    item. Where the data gives an input of the prompt, but not the names that the step's `with` computes it from, the
+    input is taken from the data. Raises InputError for an unknown step.
     """
     step = find_step(pipeline, name)
     free: set[str] = set()
@@ -60,7 +60,7 @@ def single_step_pipeline(pipeline: Pipeline, name: str, given: Collection[str]) 
 
 
 def pipeline_up_to(pipeline: Pipeline, name: str, before: Pipeline) -> Pipeline:
-    """Return the pipeline of a step and of the steps that it needs, these as `before` has them.
+    """Return the pipeline of a step and of the steps that it needs, the latter as `before` has them.
 
     Raises InputError for an unknown step.
     """
@@ -113,7 +113,7 @@ def _step_inputs(pipeline: Pipeline, step: Step, names: Collection[str]) -> Iter
 
 
 class SingleStep:
-    """A step asked by itself. Make it where the event loop runs. `answered` are the models that were opened."""
+    """A step that is run by itself. Make it inside the event loop. `answered` are the models that were opened."""
 
     def __init__(
         self,
@@ -136,11 +136,11 @@ class SingleStep:
         return self._session.notices
 
     async def model(self) -> Model:
-        """Return the step's model, opening it. Raises what its absence raises."""
+        """Open the step's model and return it. Raises the errors of a missing model."""
         return await (await self._session.asker(self.step.model)).model()
 
     async def context(self, row: StepRow, trace: Trace) -> StepContext:
-        """Return the asking of the step on one row; its calls go into `trace`. Raises InputError."""
+        """Return the technique's context for one row. Calls are added to `trace`. Raises InputError."""
         here = ExecutionContext(row.scope, frozenset(), trace, self._session.settings.sample)
         filled = {name: row.scope[name] for name in self.step.filled if name in row.scope}
         return await step_context(
@@ -154,7 +154,7 @@ class SingleStep:
 
 
 def with_technique(pipeline: Pipeline, step: Step, spec: Any) -> Step:
-    """Return a step that asks as `spec` says, all else the same. Raises InputError with all that is wrong with it.
+    """Return the step with the technique `spec`. Raises InputError with everything that is wrong with it.
 
     Paths in `spec` are relative to the pipeline's file.
     """

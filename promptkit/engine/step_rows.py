@@ -1,4 +1,4 @@
-"""Rows of data for one step: what its prompt takes of each row, and what the data says of the answer."""
+"""Rows of data for one step: the inputs of its prompt, and the expected answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRow(Row):
-    """A row as the step sees it; `scope` is what its expressions see, `number` counts from 1."""
+    """A row as the step sees it. `scope` is the scope of its expressions, `number` counts from 1."""
 
     number: int
     scope: Mapping[str, Any]
@@ -33,7 +33,7 @@ class StepRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRows:
-    """The rows of a file. `expect` is the field that holds the expected answers, empty where no row has one."""
+    """The rows of a file. `expect` is the field of the expected answers, empty where no row has one."""
 
     file: Path
     rows: tuple[StepRow, ...]
@@ -41,7 +41,7 @@ class StepRows:
 
     @property
     def hash(self) -> str:
-        """What tells these rows from others: over inputs and expected answers, in order."""
+        """A hash of these rows, over inputs and expected answers in order."""
         pairs = [[row.hash, row.expect] for row in self.rows]
         text = json.dumps(pairs, sort_keys=True, ensure_ascii=False, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -71,12 +71,12 @@ def read_step_rows(
     labelled: bool = False,
     limit: int | None = None,
 ) -> StepRows:
-    """Return the rows of a file for one step that asks a model; at most `limit` of them.
+    """Read at most `limit` rows of a file for a step that asks a model.
 
-    A row stands for all that the step sees in a run: an input is what the step's `with` makes of the row's fields, else
-    the field of its name, else its default. The expected answer is in the field `expect`, left out in the first of
-    EXPECTED that a row has and no input takes; with `labelled` each row must have one. Raises InputError with all that
-    is wrong, up to MOST_PROBLEMS, and for more than MOST_ROWS rows.
+    A row replaces everything that the step sees in a run: an input is computed by the step's `with` from the row's
+    fields, else it is the field of its name, else its default. The expected answer is in the field `expect`, or else in
+    the first of EXPECTED_FIELDS that a row has and no input takes. With `labelled`, each row must have one. Raises
+    InputError with up to MAX_PROBLEMS problems, and for more than MAX_ROWS rows.
     """
     reader = _StepRowReader(pipeline, step, path, expect, labelled)
     rows: list[StepRow] = []
@@ -113,7 +113,7 @@ class _StepRowReader:
         self.expect = expect
 
     def row(self, number: int, fields: Mapping[str, Any]) -> StepRow:
-        """Return a row as the step sees it. Raises InputError with all that is wrong in it."""
+        """Return a row as the step sees it. Raises InputError with everything that is wrong in it."""
         problems: list[Problem] = []
         scope = {**self._defaults, **fields}
         inputs = dict(self._values(scope, fields, number, problems))
@@ -141,7 +141,7 @@ class _StepRowReader:
     def _values(
         self, scope: Mapping[str, Any], fields: Mapping[str, Any], number: int, problems: list[Problem]
     ) -> Iterator[tuple[str, Any]]:
-        """Yield the prompt's inputs with their values; what is missing or wrong goes into `problems`."""
+        """Yield the prompt's inputs with their values. Add missing and wrong ones to `problems`."""
         step = self._step
         for name, spec in self._prompt_call.inputs.items():
             try:
@@ -164,12 +164,12 @@ class _StepRowReader:
             yield name, value
 
     def _is_own(self, name: str, fields: Mapping[str, Any]) -> bool:
-        """Tell whether a row's own fields give an input, rather than the pipeline's defaults."""
+        """Return True where a row's own fields give an input, and not the pipeline's defaults."""
         argument = self._step.arguments.get(name)
         return name in fields if argument is None else not fields.keys().isdisjoint(argument.names)
 
     def _missing(self, number: int, name: str, fields: Mapping[str, Any]) -> Problem:
-        """Return that a row gives nothing for an input: neither a field of its name nor what `with` reads."""
+        """Return the problem of an input that neither a field of its name nor `with` gives."""
         argument = self._step.arguments.get(name)
         needed = sorted(argument.names - fields.keys()) if argument else []
         read = f", and none {' and '.join(f'`{each}`' for each in needed)} for its `with`" if needed else ""
@@ -184,7 +184,7 @@ class _StepRowReader:
         return call.answer.of_row({**call.prompt.defaults, **inputs} if call.answer_in_prompt else scope)
 
     def _expected(self, fields: Mapping[str, Any], answer: AnswerType) -> Any:
-        """Return the expected answer, None where the row has none. Raises ValueError for what is no answer."""
+        """Return the expected answer, None where the row has none. Raises ValueError for one of another type."""
         if self.expect is None:
             self.expect = next((name for name in EXPECTED_FIELDS if name in fields and name not in self._inputs), None)
         given = fields.get(self.expect) if self.expect else None
@@ -213,7 +213,7 @@ class _StepRowReader:
 
 
 def expected_value(answer: AnswerType, given: Any) -> Any:
-    """Return an expected answer as data gives it (CSV holds text) as a value of the type. Raises ValueError."""
+    """Convert an expected answer as data gives it (CSV holds text) to a value of the type. Raises ValueError."""
     try:
         answer.write(given)
         return given

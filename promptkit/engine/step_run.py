@@ -48,9 +48,9 @@ SKIPPED = StepOutcome("skipped")
 
 @dataclass(frozen=True, slots=True)
 class ExecutionContext:
-    """Where a step is at work: what it sees, which of these names have no result, and where its calls are traced.
+    """The context in which a step runs: its scope, the names in it without a result, and the trace node of its calls.
 
-    `item` is the place in the list under `for_each`.
+    `item` is the index in the list of a `for_each`.
     """
 
     scope: Scope
@@ -60,12 +60,12 @@ class ExecutionContext:
     item: int | None = None
 
     def having(self, **names: Any) -> ExecutionContext:
-        """Return this with further names in scope."""
+        """Return a copy with further names in scope."""
         return replace(self, scope={**self.scope, **names})
 
 
 class StepRun:
-    """One run of one step. `path` is its name after those of the steps around its pipeline."""
+    """One run of one step. `path` is its name, preceded by those of the steps around its pipeline."""
 
     def __init__(
         self, step: Step, session: Session, *, path: str, model: str | None, run_pipeline: RunPipeline
@@ -77,7 +77,7 @@ class StepRun:
         self._run_pipeline = run_pipeline
 
     async def run(self, here: ExecutionContext) -> StepOutcome:
-        """Return what becomes of the step. Raises what ends the run."""
+        """Run the step and return its outcome. Raises errors that end the run."""
         step = self.step
         try:
             if step.when is not None and not step.when_by_item and not self._holds(step.when, here, "when"):
@@ -107,7 +107,7 @@ class StepRun:
         return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
     async def _each(self, rows: list[dict[str, Any]], here: ExecutionContext) -> StepOutcome:
-        """Run the items, ITEMS_AT_ONCE at a time; there is one result for each, in order."""
+        """Run the items, at most MAX_CONCURRENT_ITEMS at a time. Results are in the items' order."""
         self.session.emit(StepStarted(step=self.path, items=len(rows)))
         outcomes = [SKIPPED] * len(rows)
         waiting = enumerate(rows)
@@ -157,7 +157,7 @@ class StepRun:
             return self._failed(error, here)
 
     def _failed(self, error: PromptkitError, here: ExecutionContext) -> StepOutcome:
-        """Return what the step's `on_error` leaves. Raises the error, with its place, where that ends the run."""
+        """Return the outcome that `on_error` prescribes. Raises the error, with its place, where that ends the run."""
         error = with_step_name(error, self.step, here.item)
         here.trace.problem, here.trace.status = str(error), "failed"
         if self.step.on_error.ends_run:
@@ -184,7 +184,7 @@ class StepRun:
         return StepOutcome("capped" if repeat.until else "done", outcome.value)
 
     async def _once(self, here: ExecutionContext) -> StepOutcome:
-        """Ask, call or run once. Skipped where an input has no value for want of another step's result."""
+        """Ask, call or run once. Skips the step where an input lacks another step's result."""
         step, scope, absent = self.step, here.scope, here.absent
         values: dict[str, Any] = {}
         for name, argument in step.arguments.items():
@@ -231,13 +231,13 @@ class StepRun:
         raise UnparsedAnswer(problem)
 
     def _problem(self, answer: Answer, here: ExecutionContext) -> str | None:
-        """Say what is wrong with an answer: it has no value, was cut off, or does not pass the guard."""
+        """Return the problem with an answer that has no value, was cut off or fails the guard; None without one."""
         if answer.flag in ("unparsed", "truncated") or (answer.flag and answer.value is None):
             return answer.problem or f"the answer is {answer.flag}"
         return self._guarded(answer.value, here)
 
     def _guarded(self, value: Any, here: ExecutionContext) -> str | None:
-        """Say what the guard says of a result that does not pass it."""
+        """Return the guard's message for a result that fails it, else None."""
         guard = self.step.guard
         if guard is None:
             return None
@@ -245,7 +245,7 @@ class StepRun:
         return None if self._holds(guard.test, seen, "guard") else str(guard.say.evaluate(seen.scope, seen.absent))
 
     def _holds(self, test: CompiledValue, here: ExecutionContext, key: str) -> bool:
-        """Return the boolean that a test must be; one that lacks a step's result is false."""
+        """Return the boolean value of a test. A test that lacks a step's result is false."""
         found = test.evaluate(here.scope, here.absent)
         if isinstance(found, bool):
             return found
@@ -258,7 +258,7 @@ class StepRun:
 
 
 def with_step_name(error: PromptkitError, step: Step, number: int | None) -> PromptkitError:
-    """Return the error with the step (and the item) named in it."""
+    """Return the error with the step's name, and the item, in its message."""
     if isinstance(error, InputError):
         return with_place(error, step.place)
     where = f"step `{step.name}`" if number is None else f"step `{step.name}`, item {number}"
@@ -268,7 +268,7 @@ def with_step_name(error: PromptkitError, step: Step, number: int | None) -> Pro
 
 
 def _combined_status(outcomes: list[StepOutcome]) -> Status:
-    """Return the status of a step from those of its items: the worst that happened to any, skipped only if all were."""
+    """Return a step's status from its items': the worst of them, and skipped only where all are."""
     statuses = {outcome.status for outcome in outcomes}
     if statuses == {"skipped"}:
         return "skipped"
@@ -281,7 +281,7 @@ MESSAGE_ROLES = ("system", "user", "assistant")
 async def step_context(
     step: Step, session: Session, *, path: str, model: str | None, values: Mapping[str, Any], here: ExecutionContext
 ) -> StepContext:
-    """Return one asking of a step. Raises InputError, placed at the step, where a value is not what it must be."""
+    """Return the technique's context for one prompt call. Raises InputError, placed at the step, for a wrong value."""
     call = step.prompt_call
     assert call is not None, "only a step that asks has a context"
     values = {**call.prompt.defaults, **values}
@@ -328,7 +328,7 @@ async def step_context(
 def _answer_types(
     step: Step, values: Mapping[str, Any], examples: tuple[Example, ...], here: ExecutionContext
 ) -> tuple[AnswerType, tuple[AnswerType, ...]]:
-    """Return the type of the row's answer; and each example's where it differs by row: its options are its own."""
+    """Return the answer type of the row and, where types differ by row, that of each example."""
     assert step.prompt_call is not None
     answer = step.prompt_call.answer
     if isinstance(answer, AnswerType):
@@ -351,7 +351,7 @@ def _answer_types(
 def _answer_type_for(
     step: Step, values: Mapping[str, Any], here: ExecutionContext
 ) -> Callable[[Mapping[str, Any]], AnswerType] | None:
-    """Return what gives the answer's type for other inputs than the row's, where it differs by row."""
+    """Return a function from inputs to their answer type, where types differ by row."""
     assert step.prompt_call is not None
     answer = step.prompt_call.answer
     if isinstance(answer, AnswerType):
@@ -361,7 +361,7 @@ def _answer_type_for(
 
 
 def _history(value: Any, place: Problem) -> tuple[Message, ...]:
-    """Return earlier turns of a conversation as messages, where the input `history` is a list. Raises InputError."""
+    """Return the turns of the input `history`, where it is a list, as messages. Raises InputError."""
     if not isinstance(value, list | tuple):
         return ()
     for turn in value:

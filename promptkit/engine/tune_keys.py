@@ -1,4 +1,4 @@
-"""What is wrong in `tune:` of a pipeline, which names what a tuner may vary; a run does not read it."""
+"""Checks `tune:` of a pipeline, which lists the values that a tuner may try. Runs do not read it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _KEYS = [field.alias or name for name, field in StepSpec.model_fields.items()]
 
 
 def tune_problems(pipeline: Pipeline) -> list[Problem]:
-    """Return what is wrong in a pipeline's `tune:`, at its place: keys that are none, and values that cannot be set.
+    """Return the problems of a pipeline's `tune:`, at their places: unknown keys, and values that cannot be set.
 
-    Each value is put in the place of what the step says, as `--set` does.
+    Each value is set in its step as `--set` would.
     """
     if not pipeline.tune:
         return []
@@ -41,7 +41,7 @@ def _key_problems(pipeline: Pipeline, document: Document, key: str, values: Any)
 
 
 def _key_problem(pipeline: Pipeline, key: str) -> Problem | None:
-    """Return what is wrong with STEP.KEY, where STEP may be a step of a pipeline that a step runs: STEP.STEP.KEY."""
+    """Return the problem of STEP.KEY, or of STEP.STEP.KEY in a sub-pipeline; None without one."""
     step, _, below = key.partition(".")
     if step not in pipeline.steps:
         hint = nearest(step, pipeline.steps)
