@@ -92,17 +92,18 @@ def json_line(result: Result, session: Session, *, indent: int | None = None, **
 
 Item = TypeVar("Item")
 ItemResult = TypeVar("ItemResult")
-MAX_CONCURRENT = 1_000
-"""Items in work: more than any server is asked for at once, few enough that their results fit in memory."""
 
 
 async def in_order(
-    function: Callable[[Item], Coroutine[Any, Any, ItemResult]], items: Iterable[Item], *, at_once: int = MAX_CONCURRENT
+    function: Callable[[Item], Coroutine[Any, Any, ItemResult]], items: Iterable[Item], *, at_once: int | None = None
 ) -> AsyncGenerator[ItemResult, None]:
     """Yield the result of each item in the order of the items, with the next ones in work meanwhile.
 
     What one raises is raised in its place; the others are then cancelled.
     """
+    from promptkit.engine.step_run import MAX_CONCURRENT_ITEMS
+
+    at_once = at_once or MAX_CONCURRENT_ITEMS
     tasks: deque[asyncio.Task[ItemResult]] = deque()
     try:
         for item in items:

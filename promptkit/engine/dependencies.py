@@ -71,7 +71,7 @@ def code_of(pipeline: Pipeline, *, model: str | None = None) -> list[CodeUse]:
     `model` is the model of the command line. Code shipped with promptkit is left out.
     """
     found = list(code_in(pipeline, with_models=model is None))
-    with suppress(InputError):  # What is no reference is told where a model is opened.
+    with suppress(InputError):  # An invalid reference is reported where the model is opened.
         reference, why, base = default_model(pipeline.project, pipeline, model)
         found = [*model_code(reference, base, f"model, named by {why}"), *found]
     return without_shipped(found, pipeline.project)
@@ -90,8 +90,8 @@ def steps_with_code(pipeline: Pipeline) -> dict[str, CodeReference]:
 
 def without_shipped(found: list[CodeUse], project: Project) -> list[CodeUse]:
     """Return each use of Python once, without code shipped with promptkit."""
-    own = (each for each in found if each.code.file is None or not _is_shipped(each.code.file, project))
-    return list({(each.code.shown, each.named_by): each for each in own}.values())
+    kept = (use for use in found if use.code.file is None or not _is_shipped(use.code.file, project))
+    return list({(use.code.shown, use.named_by): use for use in kept}.values())
 
 
 def _technique_uses(call: PromptCall, project: Project, where: str) -> Iterator[CodeUse]:

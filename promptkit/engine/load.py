@@ -120,9 +120,9 @@ class TargetLoader:
     def _one_step(self, prompt: Prompt, path: Path, changes: Mapping[str, Any]) -> Pipeline:
         name = "_".join(NAME.findall(prompt.name)) or "prompt"
         inputs = prompt_inputs(prompt)
-        for key, each in inputs.items():
-            for given, value in (("example", each.example), ("default", each.default)):
-                if value is not None and (wrong := wrong_value(each, value)):
+        for key, spec in inputs.items():
+            for given, value in (("example", spec.example), ("default", spec.default)):
+                if value is not None and (wrong := wrong_value(spec, value)):
                     self.problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
         report_unknown_steps(changes, {name}, self.problems)
         overrides = StepOverrides(name, changes.get(name, {}), Location(prompt))
@@ -133,7 +133,7 @@ class TargetLoader:
             inputs = prompt_inputs(prompt)
             overrides = StepOverrides(name, overrides.changes, Location(prompt))
         source = SettingsSource(values=spec.given(), location=Location(overrides), folder=path.parent)
-        around = PipelineContext(
+        context = PipelineContext(
             project=self.project,
             file=path,
             inputs=frozenset(inputs),
@@ -142,7 +142,7 @@ class TargetLoader:
             defaults=self.defaults,
         )
         # Each of its inputs is an input of the pipeline, with or without a default.
-        reader = StepReader(name, spec, source, around, self.problems)
+        reader = StepReader(name, spec, source, context, self.problems)
         step = reader.read(StepTarget(f"prompt `{prompt.name}`", prompt=prompt, takes=dict.fromkeys(inputs, True)))
         return Pipeline(
             name=target.name,
@@ -194,7 +194,7 @@ class PipelineReader:
         head = self._head
         inputs, model = self._inputs(), self._model()
         report_unknown_steps(self._changes, head.steps, self._problems)
-        around = PipelineContext(
+        context = PipelineContext(
             project=self._loader.project,
             file=self._path,
             inputs=frozenset(head.inputs),
@@ -202,13 +202,13 @@ class PipelineReader:
             lists=frozenset(
                 name for name, step in head.steps.items() if isinstance(step, Mapping) and step.get("for_each")
             ),
-            types={name: each.type for name, each in inputs.items()},
+            types={name: spec.type for name, spec in inputs.items()},
             tools=self._tools(),
             defaults=(*self._defaults(), *self._loader.defaults),
         )
-        self._check_names(around)
+        self._check_names(context)
         edges: list[Edge] = []
-        steps = {name: step for name in head.steps if (step := self._step(name, around, edges)) is not None}
+        steps = {name: step for name in head.steps if (step := self._step(name, context, edges)) is not None}
         edges = list(dict.fromkeys(edges))
         return Pipeline(
             name=head.name or self._path.stem,
@@ -218,7 +218,7 @@ class PipelineReader:
             inputs=inputs,
             steps={name: steps[name] for name in self._order(edges) if name in steps},
             edges=tuple(edges),
-            output=self._output(around),
+            output=self._output(context),
             output_keys=tuple(head.output) if isinstance(head.output, Mapping) else None,
             model=model,
             cases=self._cases(inputs),
@@ -279,7 +279,7 @@ class PipelineReader:
             ),
         )
 
-    def _check_names(self, around: PipelineContext) -> None:
+    def _check_names(self, context: PipelineContext) -> None:
         """Report names that no expression can contain, and names with two meanings."""
         places: list[tuple[tuple[Key, ...], str]] = [(("inputs", name), name) for name in self._head.inputs]
         places += [(("steps", name), name) for name in self._head.steps]
@@ -290,7 +290,7 @@ class PipelineReader:
             elif name in GLOBALS or name in (STEPS, INDEX, PREVIOUS, ROUND, RESULT):
                 message = f"`{name}` means something else in every expression"
                 self._problems.add(self._document.problem(path, message, "take another name", key=True))
-        for name in sorted(around.inputs & around.steps):
+        for name in sorted(context.inputs & context.steps):
             message = f"`{name}` is an input and a step: one name must mean one thing"
             self._problems.add(self._document.problem(("steps", name), message, key=True))
 
@@ -302,45 +302,45 @@ class PipelineReader:
                 self._add(error, ("model",))
         return None
 
-    def _check_item_names(self, name: str, spec: StepSpec, around: PipelineContext) -> None:
+    def _check_item_names(self, name: str, spec: StepSpec, context: PipelineContext) -> None:
         several = isinstance(spec.for_each, Mapping)
         names = list(spec.for_each) if several else [spec.as_] if spec.as_ else []
         for item in names:
             path = ("steps", name, "for_each", item) if several else ("steps", name, "as")
             if not NAME.fullmatch(item) or item in KEYWORDS:
                 self._problems.add(self._problem(path, f"`{item}` is no name", "a name has letters, digits and `_`"))
-            elif item in around.inputs | around.steps:
-                what = "an input" if item in around.inputs else "a step"
+            elif item in context.inputs | context.steps:
+                what = "an input" if item in context.inputs else "a step"
                 self._problems.add(self._problem(path, f"`{item}` is {what} already: one name must mean one thing"))
             elif item in GLOBALS or item in (STEPS, INDEX, PREVIOUS, ROUND, RESULT):
                 self._problems.add(
                     self._problem(path, f"`{item}` means something else in every expression", "take another name")
                 )
 
-    def _step(self, name: str, around: PipelineContext, edges: list[Edge]) -> Step | None:
+    def _step(self, name: str, context: PipelineContext, edges: list[Edge]) -> Step | None:
         path = ("steps", name)
         with self._problems.gather():
             spec = read_rest(self._document, StepSpec, self._problems, at=path)
             if spec is None:
                 return None
-            own, inner = _split_overrides(spec, self._changes.get(name, {}))
+            changes, inner = _split_overrides(spec, self._changes.get(name, {}))
             answer = labels_as_written(spec.answer, lambda below: self._document.text((*path, "answer", *below)))
-            overrides = StepOverrides(name, own, Location(self._document, path))
+            overrides = StepOverrides(name, changes, Location(self._document, path))
             spec = overrides.apply({**spec.given(), **({"answer": answer} if answer else {})}, self._problems)
-            self._check_item_names(name, spec, around)
-            target = self._target(name, spec, around, inner)
+            self._check_item_names(name, spec, context)
+            target = self._target(name, spec, context, inner)
             if target is None:
                 return None
             values = spec.given()
             if target.prompt and target.takes is None:
                 values.pop("examples", None)  # they cannot be checked without the prompt
             source = SettingsSource(values=values, location=Location(overrides), folder=self._path.parent)
-            reader = StepReader(name, spec, source, around, self._problems, edges)
+            reader = StepReader(name, spec, source, context, self._problems, edges)
             return reader.read(target)
         return None
 
     def _target(
-        self, name: str, spec: StepSpec, around: PipelineContext, inner: Mapping[str, Any]
+        self, name: str, spec: StepSpec, context: PipelineContext, inner: Mapping[str, Any]
     ) -> StepTarget | None:
         path = ("steps", name)
         if spec.prompt is not None:
@@ -348,20 +348,20 @@ class PipelineReader:
             if prompt is None:
                 return StepTarget("prompt", prompt=self._loader.prompts.inline("none", self._document, path))
             if prompt.file is None:
-                given = {*spec.with_, *around.inputs, *around.steps, *([spec.as_] if spec.as_ else [])}
-                prompt = add_role_inputs(prompt, spec.technique or around.technique, given, around.project)
-            takes = {key: not each.has_default for key, each in prompt.inputs.items()}
+                given = {*spec.with_, *context.inputs, *context.steps, *([spec.as_] if spec.as_ else [])}
+                prompt = add_role_inputs(prompt, spec.technique or context.technique, given, context.project)
+            takes = {key: not needed.has_default for key, needed in prompt.inputs.items()}
             return StepTarget(f"prompt `{prompt.name}`", prompt=prompt, takes=takes)
         if spec.tool is not None:
-            tool = around.tools.get(spec.tool)
+            tool = context.tools.get(spec.tool)
             if tool is None and spec.tool not in self._head.tools:
-                hint = nearest(spec.tool, around.tools) or "`tools: {NAME: FILE.py:FUNCTION}` names the tools"
+                hint = nearest(spec.tool, context.tools) or "`tools: {NAME: FILE.py:FUNCTION}` names the tools"
                 self._problems.add(self._problem((*path, "tool"), f"unknown tool `{spec.tool}`", hint))
             return StepTarget(f"tool `{spec.tool}`", tool=tool, takes=tool.takes) if tool else None
         inside = self._inner_pipeline(str(spec.pipeline), (*path, "pipeline"), inner)
         if inside is None:
             return None
-        takes = {key: not each.has_default for key, each in inside.inputs.items()}
+        takes = {key: not needed.has_default for key, needed in inside.inputs.items()}
         return StepTarget(f"pipeline `{inside.name}`", pipeline=inside, takes=takes)
 
     def _prompt(self, value: Any, path: tuple[Key, ...]) -> Prompt | None:
@@ -383,14 +383,14 @@ class PipelineReader:
         try:
             file = project.find_pipeline(name, beside=self._path)
         except InputError as error:
-            self._add(InputError([Problem(each.message, hint=each.hint) for each in error.problems]), path)
+            self._add(InputError([Problem(problem.message, hint=problem.hint) for problem in error.problems]), path)
             return None
         if file is None:
             hint = nearest(name, project.names("pipelines"))
             self._problems.add(self._problem(path, f"unknown pipeline `{name}`", hint))
             return None
         if file in self._within:
-            circle = " → ".join(f"`{each.stem}`" for each in (*self._within[self._within.index(file) :], file))
+            circle = " → ".join(f"`{path.stem}`" for path in (*self._within[self._within.index(file) :], file))
             self._problems.add(self._problem(path, f"pipelines use each other in a circle: {circle}"))
             return None
         return self._loader.pipeline(file, changes, self._within)
@@ -401,20 +401,20 @@ class PipelineReader:
         except DependencyCycle as cycle:
             reasons = {(edge.step, edge.needs): edge.reason for edge in reversed(edges)}
             pairs = zip(cycle.steps, cycle.steps[1:], strict=False)
-            told = "; ".join(f"`{one}` needs `{other}` ({reasons[one, other]})" for one, other in pairs)
+            needs = "; ".join(f"`{one}` needs `{other}` ({reasons[one, other]})" for one, other in pairs)
             path = ("steps", cycle.steps[0])
-            self._problems.add(self._document.problem(path, f"steps need each other in a circle: {told}", key=True))
+            self._problems.add(self._document.problem(path, f"steps need each other in a circle: {needs}", key=True))
             return list(self._head.steps)
 
-    def _output(self, around: PipelineContext) -> CompiledValue:
+    def _output(self, context: PipelineContext) -> CompiledValue:
         if self._head.output is None:
             return result_of(list(self._head.steps)[-1]) if self._head.steps else constant(None)
-        known = around.inputs | around.steps
+        known = context.inputs | context.steps
 
         value = compile_value(self._head.output, Location(self._document, ("output",)), self._problems)
         for text in value.texts:
-            self._problems.add(missing_in_lists(text, around.lists))
-            for name in sorted((text.names - known) | (text.statuses - around.steps)):
+            self._problems.add(missing_in_lists(text, context.lists))
+            for name in sorted((text.names - known) | (text.statuses - context.steps)):
                 self._problems.add(text_problem(text, f"unknown name `{name}`", nearest(name, known)))
         return value
 
@@ -435,8 +435,8 @@ def read_case(spec: CaseSpec, number: int, inputs: Mapping[str, Input], location
             problems.add(location.problem(("inputs", name), f"unknown input `{name}`", nearest(name, inputs)))
         elif wrong := wrong_value(inputs[name], value):
             problems.add(location.problem(("inputs", name), f"`{name}` {wrong}"))
-    for name, each in inputs.items():
-        if name not in spec.inputs and not each.has_default:
+    for name, needed in inputs.items():
+        if name not in spec.inputs and not needed.has_default:
             problems.add(location.problem(("inputs",), f"the case has no input `{name}`"))
     problems.check()
     return Case(

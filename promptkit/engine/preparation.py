@@ -94,7 +94,7 @@ def plan_preparation(
         step = with_technique(pipeline, step, spec)
     call = step.prompt_call
     assert call is not None, "the step is the same but for its technique"
-    others = {each: file for each, file in call.artifacts.items() if each != name}
+    others = {other: file for other, file in call.artifacts.items() if other != name}
     step = replace(step, prompt_call=replace(call, artifacts=others))
     chosen = configure(spec, project)
     known = parameters_of(technique.prepare)
@@ -107,7 +107,7 @@ def plan_preparation(
         message = "there is an artifact already, and a person may have edited it"
         raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
     check_destination(file, str(place(file)))
-    defaults = {key: each.default for key, each in known.items() if each.default is not inspect.Parameter.empty}
+    defaults = {key: spec.default for key, spec in known.items() if spec.default is not inspect.Parameter.empty}
     return Preparation(
         pipeline=pipeline, step=step, chosen=chosen, parameters={**defaults, **shared, **parameters}, file=file
     )
@@ -138,8 +138,8 @@ def uses_technique(step: Step, name: str) -> bool:
 
 def find_in_spec(spec: Any, name: str) -> Any:
     """Return the part of a technique's spec with that name: itself, or one that it is put over. None for none."""
-    own, settings = parse_spec(spec)
-    if own == name:
+    found, settings = parse_spec(spec)
+    if found == name:
         return spec
     return find_in_spec(settings["over"], name) if settings.get("over") else None
 
@@ -235,5 +235,5 @@ def _row_numbers(rows: Sequence[int]) -> str:
 
 
 def _preparable_hint(project: Project) -> str | None:
-    found = [each.name for each in find_all(project)[0] if each.prepare]
+    found = [technique.name for technique in find_all(project)[0] if technique.prepare]
     return f"those that are prepared: {', '.join(found)}" if found else None

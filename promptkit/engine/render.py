@@ -62,12 +62,12 @@ async def render(
     scope, sources = _assumed_scope(pipeline, inputs, typed or {}, known or {})
     rendered: list[Rendered] = []
     by_code = steps_with_code(pipeline)
-    for name, each in pipeline.steps.items():
-        if each.prompt_call is None or name in by_code or step not in (None, name):
+    for name, current in pipeline.steps.items():
+        if current.prompt_call is None or name in by_code or step not in (None, name):
             continue
         needs = {edge.needs for edge in pipeline.edges if edge.step == name}
         assumed = {need: sources[need] for need in sorted(needs & sources.keys())}
-        found = await _first_request(each, scope, pipeline, models, settings or RunSettings(), assumed)
+        found = await _first_request(current, scope, pipeline, models, settings or RunSettings(), assumed)
         if found is not None:
             rendered.append(found)
     return rendered
@@ -89,8 +89,7 @@ def _assumed_scope(
             scope[name], sources[name] = examples[0], EXAMPLE
         else:
             scope[name], sources[name] = f"‹{name}›", PLACEHOLDER
-        each = pipeline.steps[name]
-        if each.for_each is not None:
+        if pipeline.steps[name].for_each is not None:
             results = scope[name] if isinstance(scope[name], list) else [scope[name]]
             scope[name] = ItemResults(results, [f"‹item {number}›" for number in range(len(results))])
         elif name in _looped_over(pipeline) and not isinstance(scope[name], list):
@@ -214,7 +213,7 @@ async def run_example(technique: Technique, project: Project) -> Result | None:
     replies = folder / REPLIES_FILE if folder else None
     if file is None or replies is None or not replies.is_file():
         return None
-    is_own = any(each.is_relative_to(project.root) for each in technique.files)  # It may stand before a shipped one.
+    is_own = any(path.is_relative_to(project.root) for path in technique.files)  # It may replace a shipped one.
     pipeline = load_target(file, project if is_own else Project.find(file))
     async with Models(f"scripted:{replies}", why="the example") as models:
         return await run(pipeline, fill_inputs(pipeline).values, models=models, settings=RunSettings(repairs=0))

@@ -63,7 +63,7 @@ async def _missing_capabilities(pipeline: Pipeline, session: Session, inherited:
             async for text in _missing_capabilities(step.pipeline, session, step.pipeline.model or reference):
                 yield text
         if step.prompt_call is not None:
-            model = await (await session.asker(reference)).model()
+            model = await (await session.client(reference)).model()
             for what in _unsupported(step.prompt_call, model, session):
                 yield f"step `{step.name}`: {model.reference} cannot do what {what}"
 
@@ -77,20 +77,20 @@ def _target_argument(pipeline: Pipeline) -> str:
 
 def _unmet_of_step(call: PromptCall, pipeline: Pipeline) -> Iterator[tuple[str, str | None]]:
     """Yield each unmet requirement of a step that does not depend on its model, with a hint."""
-    hand = _available(call, get_args(Capability))
+    available = _available(call, get_args(Capability))
     for chosen in with_nested(configure(call.technique, pipeline.project), pipeline.project):
         name = chosen.technique.name
-        for need in hand.lacks(chosen):
+        for need in available.lacks(chosen):
             if need == ROWS:
-                told = not_prepared(name, call.home, _target_argument(pipeline)).problems[0]
-                yield told.message, told.hint
+                problem = not_prepared(name, call.home, _target_argument(pipeline)).problems[0]
+                yield problem.message, problem.hint
             else:
                 yield f"technique `{name}` needs {need}", HOW_TO_PROVIDE.get(need)
         if chosen.documents:
             try:
                 Documents.read(call.technique_folder / chosen.documents)
             except InputError as error:
-                yield from ((f"technique `{name}`: {each.message}", each.hint) for each in error.problems)
+                yield from ((f"technique `{name}`: {problem.message}", problem.hint) for problem in error.problems)
 
 
 def _available(call: PromptCall, capabilities: Collection[str]) -> Available:
@@ -104,23 +104,23 @@ def _available(call: PromptCall, capabilities: Collection[str]) -> Available:
 
 def _unsupported(call: PromptCall, model: Model, session: Session) -> Iterator[str]:
     """Yield the requirements of a step that its model does not meet."""
-    hand = _available(call, model.capabilities)
+    available = _available(call, model.capabilities)
     for chosen in with_nested(configure(call.technique, session.project), session.project):
-        for need in hand.lacks(chosen):
+        for need in available.lacks(chosen):
             yield f"technique `{chosen.technique.name}` needs: {need}"
     if session.settings.strict:
         found = decide_fallback(call, model)
         if found is not None:
             yield f"`decide: {call.decide}` needs: {found[1]}"
     options = call.options
-    wanted = {
+    requested = {
         "sampling": bool(options.temperature),
         "stop": bool(options.stop),
         "seed": options.seed is not None,
         "think": bool(options.think),
     }
-    for capability, is_wanted in wanted.items():
-        if is_wanted and capability not in model.capabilities:
+    for capability, is_requested in requested.items():
+        if is_requested and capability not in model.capabilities:
             yield f"`options` need: {capability}"
 
 
@@ -172,8 +172,8 @@ def step_fallbacks(name: str, call: PromptCall, model: Model) -> Iterator[Fallba
     elif call.decide == "score" and call.calibrate is not None and isinstance(call.answer, AnswerType):
         calibration = read_calibration(call.calibrate, call.answer.alternatives())
         if not calibration.holds_for(model.reference):
-            wanted, reason = f"calibrate: offsets of {calibration.model}", f"{model.reference} answers"
-            yield Fallback(step=name, wanted=wanted, instead="calibrate: none", reason=reason)
+            requested, reason = f"calibrate: offsets of {calibration.model}", f"{model.reference} answers"
+            yield Fallback(step=name, wanted=requested, instead="calibrate: none", reason=reason)
     if call.messages == "system" and "system" not in model.capabilities:
         reason = "the model's chat template has no system role"
         yield Fallback(step=name, wanted="messages: system", instead="messages: one", reason=reason)

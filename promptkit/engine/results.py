@@ -93,7 +93,7 @@ class Result:
     run: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """Return the run as JSON-able data, as the store keeps it and `--json` prints it: `output`, `steps`, `totals`."""
+        """Return the run as JSON-able data, for the store and `--json`: `output`, `steps`, `totals`."""
         return {
             "output": self.output,
             "steps": {name: _step_record(step) for name, step in self.steps.items()},
@@ -173,13 +173,13 @@ def stored_calls(trace: Trace) -> Iterator[dict[str, Any]]:
 def _call_record(call: CallRecord) -> dict[str, Any]:
     """Return a call as one flat record: prompt, options, reply, and the value parsed from it."""
     request, reply = request_record(call.request), call.reply
-    said = {name: request.pop(name) for name in _PROMPT_FIELDS if name in request}
+    prompt = {name: request.pop(name) for name in _PROMPT_FIELDS if name in request}
     request.pop("sample", None)
     return {
         "call": call.call,
-        "messages": said.pop("messages", []),
-        "begun": said.pop("begun", ""),
-        **said,
+        "messages": prompt.pop("messages", []),
+        "begun": prompt.pop("begun", ""),
+        **prompt,
         "options": {"temperature": call.request.temperature, **request},
         "reply": reply.text,
         "thoughts": reply.thoughts,

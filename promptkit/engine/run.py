@@ -150,8 +150,8 @@ async def _store_result(store: Store, number: int, result: Result) -> None:
 
 def error_record(error: PromptkitError) -> dict[str, str]:
     """Return an error as the store keeps it with a run."""
-    told = {"error": str(error)}
-    return {**told, "traceback": error.traceback} if isinstance(error, UnexpectedError) else told
+    record = {"error": str(error)}
+    return {**record, "traceback": error.traceback} if isinstance(error, UnexpectedError) else record
 
 
 class PipelineRun:
@@ -209,7 +209,7 @@ class PipelineRun:
         self._traces[step.name] = trace
         step_run = StepRun(step, session, path=path, model=self._model, run_pipeline=_run_sub_pipeline)
         try:
-            with catching_unexpected():  # here too: SystemExit in a task of its own would end the event loop
+            with catching_unexpected():  # here too: SystemExit in a task would end the event loop
                 outcome = await step_run.run(ExecutionContext(self._scope, self._absent, trace, self._sample))
         except BaseException as raised:
             error = first_error(raised)
@@ -217,18 +217,18 @@ class PipelineRun:
             trace.seconds = session.now() - trace.started
             if isinstance(error, PromptkitError):
                 trace.problem = str(error)
-                self._tell(path, trace)
+                self._report(path, trace)
             raise error from None
         trace.seconds = session.now() - trace.started
         trace.status, trace.value = outcome.status, outcome.value
-        # An input of the same name as a prompt's own step stays: nothing but the output reads the step.
+        # The step of a prompt may have an input's name. Its result may replace the input: only the output reads it.
         self._scope[step.name] = outcome.value
         self._scope[STEPS][step.name] = {"status": outcome.status}
         if outcome.value is None and outcome.status in ("skipped", "failed"):
             self._absent.add(step.name)
-        self._tell(path, trace)
+        self._report(path, trace)
 
-    def _tell(self, path: str, trace: Trace) -> None:
+    def _report(self, path: str, trace: Trace) -> None:
         if self._session.listens:
             self._session.emit(StepFinished(step=path, result=step_result(trace)))
 
@@ -319,8 +319,8 @@ def batch_record(run: Run, store: Store) -> Mapping[str, Any]:
         return run.record
     rows, failed = store.batches.count(run.number)
     totals = Totals()
-    for _, each in store.batches.rows(run.number):
-        totals = _add_totals(totals, each["totals"])
+    for _, row in store.batches.rows(run.number):
+        totals = _add_totals(totals, row["totals"])
     return _summary(run.inputs["rows"], rows - failed, failed, totals)
 
 

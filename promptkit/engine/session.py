@@ -53,7 +53,7 @@ class RunSettings:
 
 
 class Session:
-    """The models, settings and listener of one run. `answered` are the models used, `notices` the notices, each once."""
+    """The models, settings and listener of one run. `answered` are the models used, `notices` its distinct notices."""
 
     def __init__(
         self, project: Project, models: ClientProvider, settings: RunSettings, on_event: OnEvent | None
@@ -65,7 +65,7 @@ class Session:
         self.emit: Callable[[Event], None] = on_event or _ignore_event
         self.now = asyncio.get_running_loop().time
         self._models = models
-        self._askers: dict[str | None, Client] = {}
+        self._clients: dict[str | None, Client] = {}
         self._techniques: dict[int, tuple[PromptCall, ConfiguredTechnique]] = {}
         self._notices: dict[str, None] = {}
 
@@ -79,24 +79,24 @@ class Session:
             self._notices[message] = None
             self.emit(Notice(message))
 
-    async def asker(self, reference: str | None, *, uses_cache: bool = True, timeout: float | None = None) -> Client:
-        """Return what asks a model (None: the run's default), each request within `timeout` seconds where given.
+    async def client(self, reference: str | None, *, uses_cache: bool = True, timeout: float | None = None) -> Client:
+        """Return the client of a model (None for the run's default), with a `timeout` in seconds for each request.
 
-        Raises what the model's absence raises.
+        Raises the errors of a missing model.
         """
-        asker = self._askers.get(reference)
-        if asker is None:
-            asker = await self._models.get(reference)
-            self.answered[reference] = await asker.model()
-            self._askers[reference] = asker
-        asker = asker if uses_cache else asker.uncached()
-        return asker if timeout is None else asker.timed(timeout)
+        client = self._clients.get(reference)
+        if client is None:
+            client = await self._models.get(reference)
+            self.answered[reference] = await client.model()
+            self._clients[reference] = client
+        client = client if uses_cache else client.uncached()
+        return client if timeout is None else client.timed(timeout)
 
     def technique(self, call: PromptCall) -> ConfiguredTechnique:
         """Return a step's configured technique, looked up once in a run."""
         found = self._techniques.get(id(call))
         if found is None:
-            # With the step's own object, so that its id stands for no other.
+            # Kept with the object, so that no other object can get its id.
             found = self._techniques[id(call)] = call, configure(call.technique, self.project)
         return found[1]
 

@@ -43,9 +43,9 @@ def single_step_pipeline(pipeline: Pipeline, name: str, given: Collection[str]) 
         free = {name for value in step.for_each.lists.values() for name in value.names}
     else:
         step = replace(step, for_each=None, when=None if step.when_by_item else step.when)
-    known = {*given, *(name for name, each in pipeline.inputs.items() if each.has_default), *_item_names(step)}
-    taken = [each for each, argument in step.arguments.items() if each in given and not argument.names <= known]
-    arguments = {each: argument for each, argument in step.arguments.items() if each not in taken}
+    known = {*given, *(name for name, spec in pipeline.inputs.items() if spec.has_default), *_item_names(step)}
+    taken = [key for key, argument in step.arguments.items() if key in given and not argument.names <= known]
+    arguments = {key: argument for key, argument in step.arguments.items() if key not in taken}
     step = replace(step, arguments=arguments, filled=(*step.filled, *taken), needs=frozenset())
     reads = {*step.filled, *free, *_names_read(step)} - (_item_names(step) if step.for_each else set()) - {STEPS, INDEX}
     return replace(
@@ -65,14 +65,14 @@ def pipeline_up_to(pipeline: Pipeline, name: str, before: Pipeline) -> Pipeline:
     Raises InputError for an unknown step.
     """
     step = find_step(pipeline, name)
-    wanted, waiting = {name}, [name]
+    needed, waiting = {name}, [name]
     while waiting:
         current = waiting.pop()
-        found = {edge.needs for edge in pipeline.edges if edge.step == current} - wanted
-        wanted |= found
+        found = {edge.needs for edge in pipeline.edges if edge.step == current} - needed
+        needed |= found
         waiting += found
-    steps = {each: step if each == name else before.steps[each] for each in pipeline.steps if each in wanted}
-    edges = tuple(edge for edge in pipeline.edges if edge.step in wanted and edge.needs in wanted)
+    steps = {key: step if key == name else before.steps[key] for key in pipeline.steps if key in needed}
+    edges = tuple(edge for edge in pipeline.edges if edge.step in needed and edge.needs in needed)
     return replace(pipeline, steps=steps, edges=edges, output=result_of(name), output_keys=None, cases=())
 
 
@@ -137,7 +137,7 @@ class SingleStep:
 
     async def model(self) -> Model:
         """Open the step's model and return it. Raises the errors of a missing model."""
-        return await (await self._session.asker(self.step.model)).model()
+        return await (await self._session.client(self.step.model)).model()
 
     async def context(self, row: StepRow, trace: Trace) -> StepContext:
         """Return the technique's context for one row. Calls are added to `trace`. Raises InputError."""

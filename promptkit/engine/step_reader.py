@@ -57,7 +57,7 @@ class PipelineContext:
     @property
     def technique(self) -> Any:
         """The technique of steps that name none."""
-        return next((technique for each in self.defaults if (technique := each.values.get("technique"))), None)
+        return next((found for source in self.defaults if (found := source.values.get("technique"))), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class StepReader:
     name: str
     spec: StepSpec
     source: SettingsSource
-    around: PipelineContext
+    context: PipelineContext
     problems: Problems
     edges: list[Edge] = field(default_factory=list)
 
@@ -127,7 +127,7 @@ class StepReader:
             folder = prompt.file.parent if prompt.file else self.source.folder
             values = prompt_settings(prompt, self.problems)
             sources.append(SettingsSource(values=values, location=Location(prompt), folder=folder, is_prompt=True))
-        return SettingsResolver(self.around.project, (*sources, *self.around.defaults), self.problems)
+        return SettingsResolver(self.context.project, (*sources, *self.context.defaults), self.problems)
 
     def _prompt_call(
         self, resolver: SettingsResolver, prompt: Prompt, local: frozenset[str], filled: tuple[str, ...]
@@ -141,12 +141,12 @@ class StepReader:
         sources: dict[str, tuple[str, ...]] = {name: (name,) for name in filled}
         sources |= {name: path for name, value in self.spec.with_.items() if (path := path_of_argument(value))}
         inputs = {name: self._typed(spec, sources.get(name, ())) for name, spec in prompt.inputs.items()}
-        home = self.around.file.parent / f"{self.around.file.stem}.{self.name}"
-        return resolver.prompt_call(prompt, answer, tools=self.around.tools, sources=sources, inputs=inputs, home=home)
+        home = self.context.file.parent / f"{self.context.file.stem}.{self.name}"
+        return resolver.prompt_call(prompt, answer, tools=self.context.tools, sources=sources, inputs=inputs, home=home)
 
     def _typed(self, spec: PromptInput, source: tuple[str, ...]) -> PromptInput:
         """Return an input of the prompt; one without a type gets that of the pipeline's input that fills it."""
-        kind = self.around.types.get(source[0]) if len(source) == 1 else None
+        kind = self.context.types.get(source[0]) if len(source) == 1 else None
         return replace(spec, type=kind) if kind and spec.type is None else spec
 
     def _item_names(self) -> tuple[str, ...]:
@@ -172,8 +172,8 @@ class StepReader:
         """Report an input of a single value where `for_each` needs a list."""
         for name, text in given.items() if isinstance(given, Mapping) else [("", given)]:
             bare = text.strip().removeprefix("{{").removesuffix("}}").strip() if isinstance(text, str) else ""
-            if self.around.types.get(bare) in SINGLE_VALUE_TYPES:
-                message = f"`for_each` needs a list, and the input `{bare}` is a {self.around.types[bare]}"
+            if self.context.types.get(bare) in SINGLE_VALUE_TYPES:
+                message = f"`for_each` needs a list, and the input `{bare}` is a {self.context.types[bare]}"
                 hint = f"`inputs: {{{bare}: {{type: list}}}}`"
                 self.problems.add(self.location.problem(("for_each", name) if name else ("for_each",), message, hint))
 
@@ -219,9 +219,9 @@ class StepReader:
         for name, required in takes.items():
             if not required or name in given or name in items:
                 continue
-            if name in self.around.inputs | self.around.steps | local:
+            if name in self.context.inputs | self.context.steps | local:
                 filled.append(name)
-                if name in self.around.steps:
+                if name in self.context.steps:
                     self.edges.append(Edge(self.name, name, f"input {name}"))
             else:
                 self._report_missing(target, (name,))
@@ -229,7 +229,7 @@ class StepReader:
 
     def _report_missing(self, target: StepTarget, names: Iterable[str]) -> None:
         for name in names:
-            close = nearest(name, self.around.inputs | self.around.steps)
+            close = nearest(name, self.context.inputs | self.context.steps)
             hint = f"give it by `with: {{{name}: …}}`"
             if close and close.startswith("did") and not target.tool:
                 hint = f"{close} Else {hint}"
@@ -246,12 +246,12 @@ class StepReader:
 
     def _check_names(self, texts: Iterable[CompiledText], reason: str, local: frozenset[str]) -> None:
         """Report unknown names in expressions of the step, and add an edge to each step that they read."""
-        around = self.around
-        known = around.inputs | around.steps | local
+        context = self.context
+        known = context.inputs | context.steps | local
         for text in texts:
             self._check_known(text, known, known | GLOBALS)
-            self.problems.add(missing_in_lists(text, around.lists - local))
-            self.edges += [Edge(self.name, name, reason) for name in sorted((text.names & around.steps) - local)]
+            self.problems.add(missing_in_lists(text, context.lists - local))
+            self.edges += [Edge(self.name, name, reason) for name in sorted((text.names & context.steps) - local)]
             for name in sorted(text.statuses):
                 self._edge(name, f"{reason} (steps.{name})", text.place)
 
@@ -261,10 +261,10 @@ class StepReader:
 
     def _edge(self, step: str, reason: str, place: Problem) -> None:
         """Add an edge to a step that is named explicitly."""
-        if step in self.around.steps:
+        if step in self.context.steps:
             self.edges.append(Edge(self.name, step, reason))
         else:
-            self.problems.add(_unknown_name(step, self.around.steps, place, word="step"))
+            self.problems.add(_unknown_name(step, self.context.steps, place, word="step"))
 
 
 def _unknown_name(name: str, known: Iterable[str], place: Problem, word: str = "name") -> Problem:
@@ -321,6 +321,6 @@ def add_role_inputs(prompt: Prompt, technique: Any, given: Collection[str], proj
         chain = list(with_nested(configure(technique, project), project))
     except InputError:
         return prompt
-    roles = [(each, role) for each in chain for role in each.technique.roles]
-    names = [each.roles.get(role.name, role.name if role.name != SECTION else "") for each, role in roles]
+    roles = [(link, role) for link in chain for role in link.technique.roles]
+    names = [link.roles.get(role.name, role.name if role.name != SECTION else "") for link, role in roles]
     return replace(prompt, inputs={**{name: PromptInput() for name in names if name in given}, **prompt.inputs})

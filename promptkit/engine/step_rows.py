@@ -106,7 +106,7 @@ class _StepRowReader:
         self._prompt_call = step.prompt_call
         self._path = path
         self._labelled = labelled
-        self._defaults = {name: each.default for name, each in pipeline.inputs.items() if each.has_default}
+        self._defaults = {name: spec.default for name, spec in pipeline.inputs.items() if spec.has_default}
         reads = frozenset[str]().union(*(argument.names for argument in step.arguments.values()))
         self._inputs = {*self._prompt_call.inputs, *reads}
         self._given = expect is not None
@@ -117,7 +117,7 @@ class _StepRowReader:
         problems: list[Problem] = []
         scope = {**self._defaults, **fields}
         inputs = dict(self._values(scope, fields, number, problems))
-        own = {name: value for name, value in inputs.items() if self._is_own(name, fields)}
+        given = {name: value for name, value in inputs.items() if self._is_own(name, fields)}
         expected, answer = None, None
         if not problems:
             try:
@@ -125,14 +125,14 @@ class _StepRowReader:
                 expected = self._expected(fields, answer)
             except (InputError, ValueError) as error:
                 found = error.problems if isinstance(error, InputError) else (Problem(str(error)),)
-                problems += (self._in_row(number, each.message, each.hint) for each in found)
+                problems += (self._in_row(number, problem.message, problem.hint) for problem in found)
         if problems:
             raise InputError(problems)
         return StepRow(
             number=number,
             scope=scope,
             inputs=inputs,
-            own=own or inputs,
+            own=given or inputs,
             expect=expected,
             rationale=self._rationale(fields),
             answer=None if isinstance(self._prompt_call.answer, AnswerType) else answer,
@@ -156,7 +156,7 @@ class _StepRowReader:
                     problems.append(self._missing(number, name, fields))
                     continue
             except InputError as error:
-                problems += (self._in_row(number, each.message, each.hint) for each in error.problems)
+                problems += (self._in_row(number, problem.message, problem.hint) for problem in error.problems)
                 continue
             kind = Input(name=name, type=spec.type or "json", choices=tuple(spec.choices))
             if wrong := wrong_value(kind, value):
@@ -172,10 +172,10 @@ class _StepRowReader:
         """Return the problem of an input that neither a field of its name nor `with` gives."""
         argument = self._step.arguments.get(name)
         needed = sorted(argument.names - fields.keys()) if argument else []
-        read = f", and none {' and '.join(f'`{each}`' for each in needed)} for its `with`" if needed else ""
-        told = ", ".join(f"`{field}`" for field in fields) or "none"
+        read = f", and none {' and '.join(f'`{name}`' for name in needed)} for its `with`" if needed else ""
+        known = ", ".join(f"`{field}`" for field in fields) or "none"
         message = f"nothing gives the input `{name}`: there is no field `{name}`{read}"
-        return self._in_row(number, message, f"the row's fields are {told}")
+        return self._in_row(number, message, f"the row's fields are {known}")
 
     def _answer(self, scope: Mapping[str, Any], inputs: Mapping[str, Any]) -> AnswerType:
         call = self._prompt_call
@@ -194,14 +194,14 @@ class _StepRowReader:
             except ValueError as error:
                 raise ValueError(f"`{self.expect}`: {error}") from None
         if self._labelled or self._given:
-            wanted = (
+            field = (
                 f"field `{self.expect}`"
                 if self.expect
-                else f"field {', '.join(f'`{each}`' for each in EXPECTED_FIELDS)}"
+                else f"field {', '.join(f'`{name}`' for name in EXPECTED_FIELDS)}"
             )
-            told = ", ".join(f"`{field}`" for field in fields) or "none"
-            hint = f"the row's fields are {told}; --expect FIELD names another"
-            raise InputError(Problem(f"there is no {wanted} with the expected answer", hint=hint))
+            known = ", ".join(f"`{field}`" for field in fields) or "none"
+            hint = f"the row's fields are {known}; --expect FIELD names another"
+            raise InputError(Problem(f"there is no {field} with the expected answer", hint=hint))
         return None
 
     def _rationale(self, fields: Mapping[str, Any]) -> str:

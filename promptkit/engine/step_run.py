@@ -32,7 +32,7 @@ from promptkit.techniques.perform import perform, repair
 
 RECOVERABLE = (RuntimeFailure, CodeFailed, UnparsedAnswer, InputError)
 MAX_CONCURRENT_ITEMS = 1_000
-"""Items of a `for_each` that are begun at once: more than any server is asked for, and a task each."""
+"""Items or rows that run concurrently: more than any server answers at once, few enough for a task each."""
 
 RunPipeline = Callable[[Pipeline, Mapping[str, Any], "StepRun", "ExecutionContext"], Awaitable[Any]]
 
@@ -102,8 +102,8 @@ class StepRun:
             lists[name] = list(found)
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
-            raise self._wrong(f"the lists of `for_each` are of unequal length: {told}")
+            sizes = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+            raise self._wrong(f"the lists of `for_each` are of unequal length: {sizes}")
         return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
     async def _each(self, rows: list[dict[str, Any]], here: ExecutionContext) -> StepOutcome:
@@ -127,17 +127,17 @@ class StepRun:
         return StepOutcome(_combined_status(outcomes), ItemResults([outcome.value for outcome in outcomes], items))
 
     async def _numbered(
-        self, number: int, row: Mapping[str, Any], trace: Trace, around: ExecutionContext
+        self, number: int, row: Mapping[str, Any], trace: Trace, outer: ExecutionContext
     ) -> StepOutcome:
         now = self.session.now
         trace.started = now()
         missing = {name for name, value in row.items() if value is None}
         outcome = await self._item(
             ExecutionContext(
-                scope={**around.scope, **row, INDEX: number},
-                absent=around.absent | missing if missing else around.absent,
+                scope={**outer.scope, **row, INDEX: number},
+                absent=outer.absent | missing if missing else outer.absent,
                 trace=trace,
-                sample=around.sample,
+                sample=outer.sample,
                 item=number,
             )
         )
@@ -171,7 +171,7 @@ class StepRun:
         for count in range(1, repeat.limit + 1):
             trace = Trace(name=f"round {count}", kind="round", started=now())
             here.trace.children.append(trace)
-            # Rounds with the same prompt are different samples; the first is that of a step without rounds.
+            # Rounds with equal prompts are different samples; the first is the sample of a step without rounds.
             sample = here.sample if count == 1 else f"{here.sample}.{count}"
             inner = replace(here, trace=trace, sample=sample).having(**{PREVIOUS: outcome.value, ROUND: count})
             outcome = await self._once(inner)
@@ -299,7 +299,7 @@ async def step_context(
         prompt=call.prompt,
         values=values,
         answer=answer,
-        asker=await session.asker(model, uses_cache=step.uses_cache, timeout=call.options.timeout),
+        asker=await session.client(model, uses_cache=step.uses_cache, timeout=call.options.timeout),
         project=session.project,
         inputs=call.inputs,
         folder=call.technique_folder,
@@ -336,16 +336,16 @@ def _answer_types(
     scope = values if step.prompt_call.answer_in_prompt else here.scope
     number: int | None = None
     try:
-        own, others = answer.of_row(scope, here.absent), []
+        row_type, example_types = answer.of_row(scope, here.absent), []
         for example in examples:
             number = example.number
-            others.append(answer.of_example(example, scope, here.absent))
+            example_types.append(answer.of_example(example, scope, here.absent))
     except InputError as error:
         if number is not None:
-            problems = (replace(each, message=f"example {number}: {each.message}") for each in error.problems)
+            problems = (replace(problem, message=f"example {number}: {problem.message}") for problem in error.problems)
             error = InputError(problems)
         raise with_place(error, step.place) from None
-    return own, tuple(others)
+    return row_type, tuple(example_types)
 
 
 def _answer_type_for(

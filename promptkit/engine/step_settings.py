@@ -70,7 +70,9 @@ class AnswerSetting:
 
 def first_setting(sources: Sequence[SettingsSource], key: str) -> ChosenSetting | None:
     """Return the value of `key` in the first source that gives it."""
-    return next((ChosenSetting(each.values[key], each) for each in sources if each.values.get(key) is not None), None)
+    return next(
+        (ChosenSetting(source.values[key], source) for source in sources if source.values.get(key) is not None), None
+    )
 
 
 def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
@@ -79,10 +81,14 @@ def artifact_files(spec: Any, project: Project, home: Path) -> dict[str, Path]:
     `home` is the start of the files' paths. An invalid `spec` has none.
     """
     try:
-        found = [each.technique for each in with_nested(configure(spec, project), project)]
+        found = [link.technique for link in with_nested(configure(spec, project), project)]
     except InputError:
         return {}
-    return {each.name: artifact_file(home.parent, home.name, each.name) for each in found if each.prepare}
+    return {
+        technique.name: artifact_file(home.parent, home.name, technique.name)
+        for technique in found
+        if technique.prepare
+    }
 
 
 def resolve_model(text: str, folder: Path, project: Project) -> str:
@@ -205,8 +211,8 @@ class SettingsResolver:
         if chosen is None:
             return ChosenSetting("vanilla", self._sources[0])
         for problem in check_technique(chosen.value, self._project, inputs, chosen.source.folder):
-            own = chosen.problem("technique", problem.message, problem.hint)
-            self._problems.add(problem if problem.file else own)
+            placed = chosen.problem("technique", problem.message, problem.hint)
+            self._problems.add(problem if problem.file else placed)
         return chosen
 
     def _layout(self) -> str | Path:
@@ -246,10 +252,10 @@ class SettingsResolver:
         chosen = first_setting(self._sources, "examples")
         wrong = 0
         for example in examples:
-            own = answer if isinstance(answer, AnswerType) else answer.fixed(example)
+            answer_type = answer if isinstance(answer, AnswerType) else answer.fixed(example)
             try:
-                if own is not None:
-                    own.write(example.output)
+                if answer_type is not None:
+                    answer_type.write(example.output)
             except ValueError as error:
                 assert chosen is not None, "examples come from somewhere"
                 message = f"the output of example {example.number} is no answer: {error}"
@@ -323,7 +329,9 @@ def project_defaults(project: Project, problems: Problems) -> tuple[SettingsSour
         try:
             parse_reference(project.settings.model)
         except InputError as error:
-            problems.add(project.source.problem(("model",), each.message, each.hint) for each in error.problems)
+            problems.add(
+                project.source.problem(("model",), problem.message, problem.hint) for problem in error.problems
+            )
     if not project.settings.defaults:
         return ()
     location = Location(project.source or Unplaced(), ("defaults",))

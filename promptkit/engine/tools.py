@@ -60,8 +60,8 @@ class Tool:
         """
         return await self.code.call(deepcopy(arguments), self._failed)
 
-    def _failed(self, told: str) -> ToolFailed:
-        return ToolFailed(f"{self.kind} `{self.name}` {told}")
+    def _failed(self, failure: str) -> ToolFailed:
+        return ToolFailed(f"{self.kind} `{self.name}` {failure}")
 
 
 def find_tool(name: str, reference: str, folder: Path, project: Project, *, kind: str = "tool") -> Tool:

@@ -24,7 +24,9 @@ def tune_problems(pipeline: Pipeline) -> list[Problem]:
     if not pipeline.tune:
         return []
     document = load_file(pipeline.file)
-    found = [each for key, values in pipeline.tune.items() for each in _key_problems(pipeline, document, key, values)]
+    found = [
+        problem for key, values in pipeline.tune.items() for problem in _key_problems(pipeline, document, key, values)
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -65,6 +67,6 @@ def _value_problems(pipeline: Pipeline, document: Document, key: str, number: in
             if problem.file is not None:
                 yield problem
                 continue
-            # A problem of what `--set` says begins with the key, and with the parts of the value that it is in.
+            # A problem with a `--set` option starts with the key and the path in its value.
             message = problem.message.removeprefix("--set ").removeprefix(f"{key}: ")
             yield replace(document.problem((TUNE, key, number), message), hint=problem.hint)
