@@ -1,4 +1,4 @@
-"""From a file's `answer:` to an answer type, and from the type to the instruction that a model reads."""
+"""From `answer:` of a file to an answer type, and from the type to the instruction that a model reads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ITEM_TYPES = ("text", "label", "number", "boolean", "json")
 def build_answer_type(spec: Any, project: Project | None = None) -> AnswerType:
     """Return the answer type of a spec: a name, or a mapping of one name to its options.
 
-    Without a `project` only shipped types are known. Raises InputError with all that is wrong.
+    Without a `project` only shipped types are known. Raises InputError with everything that is wrong.
     """
     name, options = _split(spec)
     maker = _MAKERS.get(name)
@@ -43,7 +43,7 @@ def build_answer_type(spec: Any, project: Project | None = None) -> AnswerType:
 
 
 def check_answer_type(spec: Any, project: Project | None = None) -> list[str]:
-    """Return what is wrong with a spec that may still hold expressions, without their values."""
+    """Return the problems of a spec that may hold expressions, whose values are not known yet."""
     try:
         name, options = _split(spec)
         if not _holds_expression(options):
@@ -57,15 +57,15 @@ def check_answer_type(spec: Any, project: Project | None = None) -> list[str]:
 
 
 def answer_type_names(project: Project | None = None) -> list[str]:
-    """Return the names of the shipped answer types, and of those that installed packages bring."""
+    """Return the names of the shipped answer types and of those of installed packages."""
     entries = installed_entry_points(ENTRY_POINT_GROUP, project.root) if project else []
     return sorted({*_MAKERS, *(entry.name for entry in entries)})
 
 
 def installed_answer_type(name: str, project: Project) -> type[AnswerType] | None:
-    """Return the answer type that an installed package brings by an entry point, None where there is none.
+    """Return the answer type of that name from an installed package's entry point, None where there is none.
 
-    Raises InputError where it cannot be loaded, or is not an answer type of that name.
+    Raises InputError where it cannot be loaded or is not an answer type of that name.
     """
     return None if name in _MAKERS else _load_answer_type(name, project.root)
 
@@ -88,14 +88,14 @@ def _load_answer_type(name: str, root: Path) -> type[AnswerType] | None:
 
 
 def _loading(name: str) -> AbstractContextManager[None]:
-    """Turn whatever a package's answer type raises into an InputError."""
+    """Convert any exception of a package's answer type to an InputError."""
     return guarded(
         lambda raised: InputError(f"answer type `{name}` {raised}"), verb="cannot be used:", passing=(InputError,)
     )
 
 
 def _split(spec: Any) -> tuple[str, Any]:
-    """Return the type's name and its options. Raises InputError."""
+    """Return the name of a spec and its options. Raises InputError."""
     if isinstance(spec, Mapping) and len(spec) == 1:
         name, options = next(iter(spec.items()))
         return str(name), options
@@ -179,7 +179,7 @@ def _options(name: str, options: Any) -> Mapping[str, Any]:
 
 
 def _unknown_keys(name: str, options: Any) -> Iterator[str]:
-    """Yield what can be said of options without the values of their expressions."""
+    """Yield the problems of options that do not depend on the values of expressions."""
     if name not in _KEYS or not isinstance(options, Mapping):
         return
     for key in options:
@@ -207,7 +207,7 @@ def _holds_expression(value: Any) -> bool:
 
 
 def instruction(answer_type: AnswerType, *, project: Project | None = None) -> str:
-    """Return how an answer is to be written, empty for text: a prompt's `output_format` unless it has its own."""
+    """Return the words on how to write an answer, for the section `output_format`; empty for text."""
     values = {"name": answer_type.name, "form": answer_type.form, **answer_type.description()}
     shipped = _shipped(answer_type.name)
     otherwise = shipped if shipped.is_file() else template_beside(type(answer_type))
@@ -215,13 +215,13 @@ def instruction(answer_type: AnswerType, *, project: Project | None = None) -> s
 
 
 def repair_message(answer_type: AnswerType, problem: str, *, project: Project | None = None) -> str:
-    """Return the message to a model whose reply could not be read, or failed a guard."""
+    """Return the message to a model whose reply could not be read or failed a guard."""
     values = {"problem": problem, "instruction": instruction(answer_type, project=project)}
     return _render_template("repair", _shipped("repair"), values, project)
 
 
 def template_beside(answer_type: type[AnswerType]) -> Path:
-    """Return where the template of an installed type's instruction lies: `NAME.j2` beside its Python file."""
+    """Return the template of an installed type's instruction: `NAME.j2` beside its Python file."""
     return Path(inspect.getfile(answer_type)).with_name(f"{answer_type.name}.j2")
 
 
@@ -230,6 +230,6 @@ def _shipped(name: str) -> Path:
 
 
 def _render_template(name: str, otherwise: Path, values: Mapping[str, Any], project: Project | None) -> str:
-    """Return the project's own template of a name rendered, or the one in `otherwise`."""
-    own = project.find_template("answers", name) if project else None
-    return render_file(own or otherwise, values)
+    """Render the project's own template of that name, or the one at `otherwise`."""
+    overriding = project.find_template("answers", name) if project else None
+    return render_file(overriding or otherwise, values)

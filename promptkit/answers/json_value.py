@@ -16,14 +16,14 @@ from promptkit.answers.number import number_text
 from promptkit.answers.number_grammar import LONGEST_WHOLE, range_expression
 from promptkit.errors import InputError
 
-# Each failed start may read to the end of the reply; a reply full of them is noise.
+# Each failed start may read to the end of the reply, and a reply full of them is noise.
 _MAX_STARTS = 64
 _START = re.compile(r"[\[{]")
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 
 
 class Json(AnswerType):
-    """A value that fits the schema (see `json_schema`), written on one line with keys in the schema's order."""
+    """A value that fits a schema (see `json_schema`), written on one line with keys in the schema's order."""
 
     name = "json"
     form: Form = "json"
@@ -89,7 +89,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def json_text(value: Any) -> str:
-    """Return a JSON value as text. Raises ValueError for what is none."""
+    """Return a JSON value as text. Raises ValueError for any other value."""
     if value is None or isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, int | float):
@@ -98,21 +98,21 @@ def json_text(value: Any) -> str:
         return "[" + ", ".join(map(json_text, value)) + "]"
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return "{" + ", ".join(f"{json_text(key)}: {json_text(item)}" for key, item in value.items()) + "}"
-    raise ValueError(f"{value!r} is no JSON value")
+    raise ValueError(f"{value!r} is not a JSON value")
 
 
 def read_json(text: str) -> Any:
-    """Return the value of a text that is JSON. Raises Unparsed."""
+    """Return the value of a JSON text. Raises Unparsed."""
     try:
         return check_bounds(DECODER.decode(text))
     except RecursionError:
         raise Unparsed(f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
     except json.JSONDecodeError as error:
-        raise Unparsed(f"the reply is no JSON: {error}") from None
+        raise Unparsed(f"the reply is not JSON: {error}") from None
 
 
 def check_bounds(value: Any) -> Any:
-    """Return the value unless it is nested too deep or holds what is no Unicode. Raises Unparsed."""
+    """Return the value. Raises Unparsed where it is nested too deep or holds text that is not valid Unicode."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
@@ -143,7 +143,7 @@ def _read_float(digits: str) -> float:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise Unparsed(f"the reply holds {name}, which is no JSON")
+    raise Unparsed(f"the reply holds {name}, which is not JSON")
 
 
 def _first_key_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

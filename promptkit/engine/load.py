@@ -286,7 +286,7 @@ class PipelineReader:
         for path, name in places:
             if not NAME.fullmatch(name) or name in KEYWORDS:
                 hint = "a name has letters, digits and `_`"
-                self._problems.add(self._document.problem(path, f"`{name}` is no name", hint, key=True))
+                self._problems.add(self._document.problem(path, f"`{name}` is not a name", hint, key=True))
             elif name in GLOBALS or name in (STEPS, INDEX, PREVIOUS, ROUND, RESULT):
                 message = f"`{name}` means something else in every expression"
                 self._problems.add(self._document.problem(path, message, "take another name", key=True))
@@ -308,7 +308,7 @@ class PipelineReader:
         for item in names:
             path = ("steps", name, "for_each", item) if several else ("steps", name, "as")
             if not NAME.fullmatch(item) or item in KEYWORDS:
-                self._problems.add(self._problem(path, f"`{item}` is no name", "a name has letters, digits and `_`"))
+                self._problems.add(self._problem(path, f"`{item}` is not a name", "a name has letters, digits and `_`"))
             elif item in context.inputs | context.steps:
                 what = "an input" if item in context.inputs else "a step"
                 self._problems.add(self._problem(path, f"`{item}` is {what} already: one name must mean one thing"))

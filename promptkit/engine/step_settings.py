@@ -258,7 +258,7 @@ class SettingsResolver:
                     answer_type.write(example.output)
             except ValueError as error:
                 assert chosen is not None, "examples come from somewhere"
-                message = f"the output of example {example.number} is no answer: {error}"
+                message = f"the output of example {example.number} is not an answer: {error}"
                 path: tuple[Key, ...] = ("file",)
                 if not isinstance(chosen.value, Mapping):
                     path = (example.number - 1, "output")

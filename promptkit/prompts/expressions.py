@@ -1,4 +1,4 @@
-"""Expressions in YAML: a value that is exactly one `{{ expression }}` keeps its type; any other string is text."""
+"""Expressions in YAML. A string that is exactly one `{{ expression }}` keeps its type; any other string is text."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from promptkit.prompts.sandbox import ENVIRONMENT, GLOBALS, guard, rendering_pro
 _RESULT: Final = "promptkit_result"
 _ABSENT: Final = object()
 _DATA: Final = frozenset({str, int, float, bool, list, dict, type(None)})
-"""The kinds of values that are given as they are."""
+"""The types of values that are returned as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression or text template. `names` are its free variables, helpers and Jinja's own left out."""
+    """A compiled expression or text template. `names` are its free variables, without helpers and Jinja's own."""
 
     text: str
     names: frozenset[str]
@@ -34,7 +34,7 @@ class Expression:
 
     @classmethod
     def parse(cls, text: str, *, bare: bool = False) -> Expression:
-        """Compile a string of YAML. With `bare` (`when`, `until`, `for_each`) the braces may be left out.
+        """Compile a string of YAML. With `bare` (`when`, `until`, `for_each`) the braces are optional.
 
         Raises InputError with a Problem that has no place.
         """
@@ -44,7 +44,9 @@ class Expression:
         return compiled
 
     def evaluate(self, scope: Mapping[str, Any]) -> Any:
-        """Return the value; a generator as a list. Raises InputError (no place) for undefined names and the like."""
+        """Return the value; a generator as a list. Raises InputError without a place, for example for an undefined
+        name.
+        """
         if self._path:
             found = _at(scope, self._path)
             if type(found) in _DATA:
@@ -64,7 +66,7 @@ def _unplaced(problem: Problem) -> Problem:
 
 @lru_cache(maxsize=5_000)
 def _compile(text: str, bare: bool) -> Expression | Problem:
-    """Return the expression or what is wrong with it."""
+    """Return the compiled expression, or its problem."""
     try:
         expression = _lone_expression(text, bare)
         if expression is None:
@@ -77,7 +79,7 @@ def _compile(text: str, bare: bool) -> Expression | Problem:
         used = frozenset(meta.find_undeclared_variables(tree)) - GLOBALS
         code = ENVIRONMENT.compile(guard(tree))
         template = ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, ENVIRONMENT.globals)
-    except Exception as error:  # Jinja lets a number too long for Python and the like through
+    except Exception as error:  # Jinja does not catch, for example, a number too long for Python
         problem = _unplaced(syntax_problem(error, None))
         return replace(problem, hint=getattr(error, "hint", None) or problem.hint)
     path = () if expression is None else _path(expression)
@@ -87,7 +89,7 @@ def _compile(text: str, bare: bool) -> Expression | Problem:
 
 
 def _lone_expression(text: str, bare: bool) -> nodes.Expr | None:
-    """Return the expression that is all of the text, None where there is other text too."""
+    """Return the expression that makes up the whole text, None where there is other text too."""
     inner = text.strip()
     if inner.startswith("{{") and inner.endswith("}}"):
         try:
@@ -102,7 +104,7 @@ def _lone_expression(text: str, bare: bool) -> nodes.Expr | None:
 
 
 def _path(expression: nodes.Node) -> tuple[str, ...]:
-    """Return the names in `NAME.KEY.KEY`, none for any other expression."""
+    """Return the names in `NAME.KEY.KEY`, empty for any other expression."""
     match expression:
         case nodes.Name(name=name):
             return (name,)
@@ -113,7 +115,7 @@ def _path(expression: nodes.Node) -> tuple[str, ...]:
 
 
 def _at(scope: Mapping[str, Any], path: Sequence[str]) -> Any:
-    """Return what stands at `NAME.KEY.KEY` in mappings, _ABSENT where that is for Jinja to say."""
+    """Return the value at `NAME.KEY.KEY` in mappings, _ABSENT where Jinja must look it up."""
     found: Any = scope
     for key in path:
         if type(found) is not dict or key not in found:
@@ -123,7 +125,7 @@ def _at(scope: Mapping[str, Any], path: Sequence[str]) -> Any:
 
 
 def _parse_bare(text: str) -> nodes.Expr:
-    """Return an expression written without braces, as `compile_expression` reads it."""
+    """Parse an expression written without braces, as Jinja's `compile_expression` does."""
     parser = Parser(ENVIRONMENT, text, state="variable")
     expression = parser.parse_expression()
     if not parser.stream.eos:
@@ -148,14 +150,14 @@ class _UnknownName(TemplateSyntaxError):
 
 
 def _plain(value: Any, is_built: bool) -> Any:
-    """Return an expression's value, what is read only once as a list. Raises for an undefined one.
+    """Return an expression's value, iterators as lists. Raises for an undefined one.
 
-    Where the expression builds what it gives, rather than names it, undefined parts are looked for too.
+    Where the expression builds a value (`is_built`), its parts are checked too.
     """
     if isinstance(value, Undefined):
         return str(value)
     if callable(value) or isinstance(value, Namespace):
-        raise TemplateRuntimeError(f"a {type(value).__name__} is no value")
+        raise TemplateRuntimeError(f"a {type(value).__name__} is not a value")
     if isinstance(value, Iterator | range | KeysView | ValuesView | ItemsView):
         value = list(charge(value))
     if is_built:
@@ -164,7 +166,7 @@ def _plain(value: Any, is_built: bool) -> Any:
 
 
 def _refuse_undefined(value: Any) -> None:
-    """Raise what an undefined value raises, where one is part of `value`."""
+    """Raise Jinja's error for an undefined value anywhere in `value`."""
     if isinstance(value, Undefined):
         str(value)
     elif isinstance(value, Mapping):

@@ -13,7 +13,7 @@ _WORD: Final = re.compile(r"\w+")
 
 
 class LexicalIndex:
-    """Texts by their words."""
+    """An index of texts by their words."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         counts = [_words(text) for text in texts]
@@ -27,7 +27,7 @@ class LexicalIndex:
                 self._weights[word].append((row, weight / length))
 
     def nearest(self, text: str, count: int) -> list[int]:
-        """Return the positions of the `count` most similar texts, the most similar first; equal ones in order."""
+        """Return the positions of the `count` most similar texts, most similar first, ties in order."""
         scores = dict.fromkeys(range(self._size), 0.0)
         for word, times in _words(text).items():
             for row, weight in self._weights.get(word, ()):
@@ -36,7 +36,7 @@ class LexicalIndex:
 
 
 def _rarities(counts: Sequence[Counter[str]]) -> dict[str, float]:
-    """Return the inverse document frequency of each word of texts, given by how often each holds it."""
+    """Return the inverse document frequency of each word. `counts` holds the word counts of each text."""
     holders: Counter[str] = Counter(word for words in counts for word in words)
     return {word: math.log((1 + len(counts)) / (1 + held)) + 1 for word, held in holders.items()}
 
@@ -46,7 +46,7 @@ def _words(text: str) -> Counter[str]:
 
 
 def word_vectors(texts: Sequence[str]) -> list[list[float]]:
-    """Return each text as a unit vector over the words of them all (TF-IDF), a null vector for one without words."""
+    """Return each text as a unit vector over the words of all texts (TF-IDF); a zero vector for one without words."""
     counts = [_words(text) for text in texts]
     rarity = _rarities(counts)
     places = {word: place for place, word in enumerate(sorted(rarity))}

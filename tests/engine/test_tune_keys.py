@@ -65,7 +65,7 @@ def test_what_can_be_set_is_right(folder: Folder) -> None:
         ),
         ("categories.layout: [xml, markdwn]", (5, 28, "unknown layout `markdwn`", "`markdown`")),
         ("categories.options.temprature: [1]", (5, 35, "temprature", None)),
-        ("categories.examples: [[{input: x, output: c}]]", (5, 25, "the output of example 1 is no answer", None)),
+        ("categories.examples: [[{input: x, output: c}]]", (5, 25, "the output of example 1 is not an answer", None)),
     ],
 )
 def test_what_is_wrong_has_its_place_and_the_nearest_spelling(folder: Folder, tune: str, expected: Any) -> None:

@@ -150,7 +150,7 @@ MISTAKES = [
         "answer:",
         "examples: [{input: {mail: x}, output: delivry}]\nanswer:",
         "3:39",
-        "example 1 is no answer: 'delivry' is no label; did you mean `delivery`?",
+        "example 1 is not an answer: 'delivry' is not a known label; did you mean `delivery`?",
     ),
     prompt(
         "example of an unknown input",

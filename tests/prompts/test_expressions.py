@@ -133,8 +133,8 @@ def test_a_bare_name_counts_where_braces_may_be_left_out() -> None:
         ("{{ zip([1], [1, 2]) }}", "zip()", None),
         ("{{ issues | where([1], 1) }}", "zip()", None),
         ("{{ [['a', 1], ['a', 2]] | as_map }}", "comes twice", None),
-        ("{{ range }}", "no value", None),
-        ("{{ namespace(a=1) }}", "no value", None),
+        ("{{ range }}", "not a value", None),
+        ("{{ namespace(a=1) }}", "not a value", None),
         ("{{ 1 / 0 }}", "division by zero", None),
     ],
 )

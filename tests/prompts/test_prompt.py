@@ -223,7 +223,7 @@ WRONG = [
     ("---\ninputs: {text: }\n---\n\n{{ txet }}", 5, "`txet` is not an input", "text"),
     ("---\ninputs: {prompt: }\n---\nhi", 2, "`prompt` has a meaning", None),
     ("---\ninputs: {range: }\n---\nhi", 2, "`range` has a meaning", None),
-    ("---\ninputs: {a b: }\n---\nhi", 2, "`a b` is no name", "letters"),
+    ("---\ninputs: {a b: }\n---\nhi", 2, "`a b` is not a name", "letters"),
     ("---\ninputs: {a: {abuot: x}}\n---\nhi", 2, "unknown key `abuot`", "about"),
     ("---\nlayuot: xml\n---\nhi", 2, "unknown key `layuot`", "layout"),
     ("---\nmessages: two\n---\nhi", 2, "messages", None),
