@@ -112,7 +112,9 @@ async def test_an_example_that_does_not_fit_the_rows_options_is_named_at_its_pla
     result = await folder.run(text, runtime, {"question": "Which is red?", "options": ["sky", "blood"]})
     assert isinstance(result.error, InputError)
     (problem,) = result.error.problems
-    assert "the output of example 2 is not an answer: 'ice' is not a known option" in problem.message and problem.line == 6
+    assert (
+        "the output of example 2 is not an answer: 'ice' is not a known option" in problem.message and problem.line == 6
+    )
 
 
 async def test_an_example_without_a_type_for_its_answer_is_named(folder: Folder) -> None:
