@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from promptkit.engine.pipeline import ForEach, Pipeline, Step
+from promptkit.engine.pipeline import ForEach, Input, Pipeline, Step
 from promptkit.engine.scope import STEPS, ItemResults
 from promptkit.engine.step_reader import INDEX, PREVIOUS, ROUND
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.storage.models import Problems
 from promptkit.storage.strict_json import parse_json, plain
 from promptkit.storage.yaml import load
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

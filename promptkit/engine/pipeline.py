@@ -6,23 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from promptkit.engine.scope import CompiledValue
+from promptkit.answers.base import AnswerType
+from promptkit.engine.scope import CompiledValue, RowAnswer
+from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem
+from promptkit.project import Project
+from promptkit.prompts.examples import Examples
+from promptkit.prompts.front_matter import PromptInput
+from promptkit.prompts.messages import MessageMode
+from promptkit.prompts.prompt import Prompt
 from promptkit.runtimes.models import default_reference
 from promptkit.runtimes.references import parse_reference
-
-if TYPE_CHECKING:
-    from promptkit.answers.base import AnswerType
-    from promptkit.engine.scope import RowAnswer
-    from promptkit.engine.tools import Tool
-    from promptkit.project import Project
-    from promptkit.prompts.examples import Examples
-    from promptkit.prompts.front_matter import PromptInput
-    from promptkit.prompts.messages import MessageMode
-    from promptkit.prompts.prompt import Prompt
-    from promptkit.techniques.context import Decide, Options
+from promptkit.techniques.context import Decide, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

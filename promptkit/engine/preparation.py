@@ -7,12 +7,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.engine.pipeline import Pipeline, Step
 from promptkit.engine.results import Totals, Trace, sum_totals
-from promptkit.engine.session import StepStarted
+from promptkit.engine.session import ClientProvider, OnEvent, RunSettings, StepStarted
 from promptkit.engine.single_step import SingleStep, with_technique
+from promptkit.engine.step_rows import StepRows
 from promptkit.errors import BudgetSpent, InputError, Problem, place
+from promptkit.project import Project
+from promptkit.runtimes.base import Model
 from promptkit.runtimes.budget import Budget
 from promptkit.storage.files import check_destination, write_atomic
 from promptkit.storage.strict_json import plain
@@ -29,13 +33,6 @@ from promptkit.techniques.spec import (
     find_known_technique,
     parse_spec,
 )
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline, Step
-    from promptkit.engine.session import ClientProvider, OnEvent, RunSettings
-    from promptkit.engine.step_rows import StepRows
-    from promptkit.project import Project
-    from promptkit.runtimes.base import Model
 
 FIELDS_TO_FILL = ("thoughts", "output")
 

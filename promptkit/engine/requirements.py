@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from promptkit.answers.base import AnswerType
 from promptkit.answers.build import build_answer_type
 from promptkit.answers.calibration import read_calibration
 from promptkit.answers.decide import constrain
 from promptkit.engine.pipeline import Pipeline, PromptCall
+from promptkit.engine.session import ClientProvider, Session
 from promptkit.errors import InputError, Problem, Unsupported, place
 from promptkit.runtimes.base import Capability, Model, Request
 from promptkit.storage.models import Problems
@@ -19,9 +20,6 @@ from promptkit.techniques.artifacts import read_artifact
 from promptkit.techniques.needs import HOW_TO_PROVIDE, ROWS, Available, not_prepared
 from promptkit.techniques.spec import configure, with_nested
 from promptkit.tools.search import Documents
-
-if TYPE_CHECKING:
-    from promptkit.engine.session import ClientProvider, Session
 
 
 def unmet_requirements(pipeline: Pipeline) -> list[Problem]:

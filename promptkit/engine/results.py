@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from promptkit.errors import PromptkitError
 from promptkit.runtimes.base import Model
 from promptkit.runtimes.serialization import reply_record, request_record
 from promptkit.storage.strict_json import plain
-
-if TYPE_CHECKING:
-    from promptkit.techniques.context import CallRecord
+from promptkit.techniques.context import CallRecord
 
 Status = Literal["done", "skipped", "failed", "capped"]
 TraceKind = Literal["run", "step", "item", "round", "pipeline"]

@@ -26,10 +26,10 @@ from promptkit.engine.scope import STEPS
 from promptkit.engine.session import ClientProvider, OnEvent, RunSettings, Session, StepFinished
 from promptkit.engine.step_run import ExecutionContext, StepRun
 from promptkit.errors import PromptkitError, UnexpectedError, catching_unexpected, first_error
+from promptkit.runtimes.models import Models
 from promptkit.storage.strict_json import plain
 
 if TYPE_CHECKING:
-    from promptkit.runtimes.models import Models
     from promptkit.storage.store import Run, Store
 
 

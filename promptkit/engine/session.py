@@ -6,17 +6,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from promptkit.engine.pipeline import PromptCall
 from promptkit.engine.results import StepResult
 from promptkit.project import Project, TemplateKind
+from promptkit.runtimes.base import Model, Request
+from promptkit.runtimes.client import Client
+from promptkit.techniques.context import CallRecord
 from promptkit.techniques.spec import ConfiguredTechnique, configure
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import PromptCall
-    from promptkit.runtimes.base import Model, Request
-    from promptkit.runtimes.client import Client
-    from promptkit.techniques.context import CallRecord
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.engine.pipeline import Input, Pipeline, Step
 from promptkit.engine.results import Trace
 from promptkit.engine.scope import STEPS, result_of
-from promptkit.engine.session import RunSettings, Session
+from promptkit.engine.session import ClientProvider, OnEvent, RunSettings, Session
 from promptkit.engine.step_reader import INDEX, add_role_inputs
+from promptkit.engine.step_rows import StepRow
 from promptkit.engine.step_run import ExecutionContext, step_context
 from promptkit.engine.step_settings import artifact_files
 from promptkit.errors import InputError, nearest
+from promptkit.runtimes.base import Model
 from promptkit.techniques.context import StepContext
 from promptkit.techniques.spec import check_spec as check_technique
-
-if TYPE_CHECKING:
-    from promptkit.engine.session import ClientProvider, OnEvent
-    from promptkit.engine.step_rows import StepRow
-    from promptkit.runtimes.base import Model
 
 
 def find_step(pipeline: Pipeline, name: str) -> Step:

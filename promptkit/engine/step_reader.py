@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from promptkit.engine.pipeline import Edge, ForEach, Guard, Input, OnError, Pipeline, PromptCall, Repeat, Step
 from promptkit.engine.scope import (
@@ -16,7 +17,7 @@ from promptkit.engine.scope import (
     missing_in_lists,
     path_of_argument,
 )
-from promptkit.engine.spec import StepSpec, labels_as_written
+from promptkit.engine.spec import InputType, SettingsSpec, StepSpec, labels_as_written, validate_usable
 from promptkit.engine.step_settings import SettingsResolver, SettingsSource
 from promptkit.engine.tools import Tool
 from promptkit.errors import InputError, Problem, nearest
@@ -27,11 +28,6 @@ from promptkit.prompts.sandbox import GLOBALS
 from promptkit.storage.models import Problems
 from promptkit.techniques.roles import SECTION
 from promptkit.techniques.spec import configure, with_nested
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from promptkit.engine.spec import InputType
 
 INDEX, PREVIOUS, ROUND, RESULT = "index", "previous", "round", "result"
 SINGLE_VALUE_TYPES = ("text", "number", "boolean")
@@ -274,8 +270,6 @@ def _unknown_name(name: str, known: Iterable[str], place: Problem, word: str = "
 
 def prompt_settings(prompt: Prompt, problems: Problems) -> Mapping[str, Any]:
     """Return a prompt's front matter as checked settings."""
-    from promptkit.engine.spec import SettingsSpec, validate_usable
-
     keys = {field.alias or name for name, field in SettingsSpec.model_fields.items()} - {"tools", "model"}
     values = {key: value for key, value in prompt.settings.items() if key in keys}
     if "answer" in values:

@@ -8,14 +8,12 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptkit.errors import ToolFailed
+from promptkit.project import Project
 from promptkit.project_code.reference import CodeReference, find_code
 from promptkit.project_code.source import functions_of, parse_source
-
-if TYPE_CHECKING:
-    from promptkit.project import Project
 
 
 @dataclass(frozen=True, slots=True)
