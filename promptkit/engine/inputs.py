@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptkit.engine.pipeline import ForEach, Input, Pipeline, Step
-from promptkit.engine.scope import STEPS, ItemResults
-from promptkit.engine.step_reader import INDEX, PREVIOUS, ROUND
+from promptkit.engine.scope import INDEX, PREVIOUS, ROUND, STEPS, ItemResults
 from promptkit.errors import InputError, Problem, nearest
 from promptkit.storage.models import Problems
 from promptkit.storage.strict_json import parse_json, plain

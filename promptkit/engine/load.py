@@ -14,8 +14,12 @@ from promptkit.engine.inputs import wrong_value
 from promptkit.engine.overrides import StepOverrides, read_overrides, report_unknown_steps
 from promptkit.engine.pipeline import Case, DependencyCycle, Edge, Input, Pipeline, Step, execution_order
 from promptkit.engine.scope import (
+    INDEX,
     KEYWORDS,
     NAME,
+    PREVIOUS,
+    RESULT,
+    ROUND,
     STEPS,
     CompiledValue,
     Key,
@@ -36,17 +40,7 @@ from promptkit.engine.spec import (
     labels_as_written,
     validate,
 )
-from promptkit.engine.step_reader import (
-    INDEX,
-    PREVIOUS,
-    RESULT,
-    ROUND,
-    PipelineContext,
-    StepReader,
-    StepTarget,
-    add_role_inputs,
-    prompt_inputs,
-)
+from promptkit.engine.step_reader import PipelineContext, StepReader, StepTarget, add_role_inputs, prompt_inputs
 from promptkit.engine.step_settings import SettingsSource, project_defaults, resolve_model
 from promptkit.engine.tools import Tool, find_tool
 from promptkit.errors import InputError, Problem, nearest

@@ -20,7 +20,9 @@ from promptkit.prompts.sandbox import GLOBALS
 from promptkit.prompts.template_loader import pack
 from promptkit.storage.models import Problems
 
-STEPS = "steps"
+STEPS, INDEX, PREVIOUS, ROUND, RESULT = "steps", "index", "previous", "round", "result"
+"""Names that expressions have beside inputs and steps."""
+
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEYWORDS = frozenset({"and", "else", "false", "if", "import", "in", "is", "none", "not", "or", "true"})
 

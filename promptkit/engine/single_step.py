@@ -8,9 +8,9 @@ from typing import Any
 
 from promptkit.engine.pipeline import Input, Pipeline, Step
 from promptkit.engine.results import Trace
-from promptkit.engine.scope import STEPS, result_of
+from promptkit.engine.scope import INDEX, STEPS, result_of
 from promptkit.engine.session import ClientProvider, OnEvent, RunSettings, Session
-from promptkit.engine.step_reader import INDEX, add_role_inputs
+from promptkit.engine.step_reader import add_role_inputs
 from promptkit.engine.step_rows import StepRow
 from promptkit.engine.step_run import ExecutionContext, step_context
 from promptkit.engine.step_settings import artifact_files

@@ -272,23 +272,9 @@ _SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-class _PipelineFile(PipelineSpec):
-    inputs: dict[str, InputSpec] = Field(default={})
-    defaults: DefaultsSpec = DefaultsSpec()  # type: ignore[assignment]
-    steps: dict[str, StepSpec]
-    cases: list[CaseSpec] = Field(default=[])
-
-
-class _PromptFile(SettingsSpec):
-    about: str = ""
-    inputs: dict[str, InputSpec] = Field(default={})
-    cases: list[CaseSpec] = Field(default=[])
-
-
 def json_schema(of: Format) -> dict[str, Any]:
     """Return the JSON Schema of a pipeline file, or of a prompt's front matter."""
-    model: type[BaseModel] = _PipelineFile if of == "pipeline" else _PromptFile
-    schema = model.model_json_schema(by_alias=True)
+    schema = _file_model(of).model_json_schema(by_alias=True)
     for properties in _all_properties(schema):
         for name in properties.keys() & _SHAPES.keys():
             properties[name] = {**_SHAPES[name], "title": properties[name].get("title", name)}
@@ -296,6 +282,23 @@ def json_schema(of: Format) -> dict[str, Any]:
             properties["tools"] = {**_ONE_OR_MANY, "title": "Tools"}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"promptkit {of}"}
     return {**schema, **head, "description": f"A {of} of promptkit."}
+
+
+def _file_model(of: Format) -> type[BaseModel]:
+    """Return the model of a whole file. Only its schema is used: files are read part by part."""
+
+    class PipelineFile(PipelineSpec):
+        inputs: dict[str, InputSpec] = Field(default={})
+        defaults: DefaultsSpec = DefaultsSpec()  # type: ignore[assignment]
+        steps: dict[str, StepSpec]
+        cases: list[CaseSpec] = Field(default=[])
+
+    class PromptFile(SettingsSpec):
+        about: str = ""
+        inputs: dict[str, InputSpec] = Field(default={})
+        cases: list[CaseSpec] = Field(default=[])
+
+    return PipelineFile if of == "pipeline" else PromptFile
 
 
 def _all_properties(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,10 @@ from typing import Any
 
 from promptkit.engine.pipeline import Edge, ForEach, Guard, Input, OnError, Pipeline, PromptCall, Repeat, Step
 from promptkit.engine.scope import (
+    INDEX,
+    PREVIOUS,
+    RESULT,
+    ROUND,
     CompiledText,
     CompiledValue,
     Key,
@@ -29,7 +33,6 @@ from promptkit.storage.models import Problems
 from promptkit.techniques.roles import SECTION
 from promptkit.techniques.spec import configure, with_nested
 
-INDEX, PREVIOUS, ROUND, RESULT = "index", "previous", "round", "result"
 SINGLE_VALUE_TYPES = ("text", "number", "boolean")
 
 

@@ -10,9 +10,8 @@ from typing import Any
 from promptkit.answers.base import AnswerType
 from promptkit.engine.pipeline import ForEach, Pipeline, Repeat, Step
 from promptkit.engine.results import Status, Trace
-from promptkit.engine.scope import CompiledValue, ItemResults, Scope, with_place
+from promptkit.engine.scope import INDEX, PREVIOUS, RESULT, ROUND, CompiledValue, ItemResults, Scope, with_place
 from promptkit.engine.session import CallFinished, ItemFinished, Session, StepStarted, TextArrived
-from promptkit.engine.step_reader import INDEX, PREVIOUS, RESULT, ROUND
 from promptkit.errors import (
     CodeFailed,
     InputError,
