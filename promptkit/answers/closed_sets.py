@@ -96,7 +96,7 @@ def read_names(given: Any, what: str) -> dict[str, str]:
         if name is None or (definition is not None and as_text(definition) is None):
             faults.append(f"{what}: {quoted(str(key))} must be a text")
         elif name in names:
-            faults.append(f"{what}: {quoted(name)} is there twice")
+            faults.append(f"{what}: {quoted(name)} is given twice")
         else:
             names[name] = as_text(definition) or ""
     faults += [f"{what}: {fault}" for name in names if (fault := _name_fault(name))]
@@ -130,9 +130,9 @@ def _name_fault(name: str) -> str | None:
     if not name.strip():
         return "a label cannot be blank"
     if name != name.strip():
-        return f"{name!r} begins or ends in blanks"
+        return f"{name!r} starts or ends with blanks"
     if _CONTROL.search(name):
-        return f"{name!r} holds a line break or another control character"
+        return f"{name!r} contains a line break or another control character"
     if _SURROGATE.search(name):
         return f"{name!r} is not valid Unicode"
     return None

@@ -63,7 +63,7 @@ def constrain(
     constraint = "a grammar" if schema is None else "a grammar or a schema"
     return (
         request,
-        f"the model cannot be held to {constraint}; answers of the type {answer_type.name} are read as they come",
+        f"the model cannot enforce {constraint}; answers of the type {answer_type.name} are unconstrained",
     )
 
 

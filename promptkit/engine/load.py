@@ -153,7 +153,7 @@ class TargetLoader:
     def _other_prompt(self, step: str, value: Any, path: Path) -> Prompt:
         """Load the prompt that `--set STEP.prompt=` puts in place of the target's. Raises InputError."""
         if not isinstance(value, str):
-            raise InputError(f"--set {step}.prompt: in the place of a prompt goes another by its name or path")
+            raise InputError(f"--set {step}.prompt: must be the name or path of a prompt")
         return self.prompts.load(value, beside=path, at=Problem(""))
 
     def _cases(self, prompt: Prompt, inputs: Mapping[str, Input]) -> tuple[Case, ...]:

@@ -102,7 +102,7 @@ def plan_preparation(
     file = artifact_file(pipeline.file.parent, call.home, name)
     if os.path.exists(file) and not overwrite:
         message = "there is an artifact already, and a person may have edited it"
-        raise InputError(Problem(message, place(file), hint="--force writes it anew; what was edited is then gone"))
+        raise InputError(Problem(message, place(file), hint="--force overwrites it; its edits are lost"))
     check_destination(file, str(place(file)))
     defaults = {key: spec.default for key, spec in known.items() if spec.default is not inspect.Parameter.empty}
     return Preparation(
@@ -210,8 +210,8 @@ def _yaml_safe(value: Any) -> Any:
 def _budget_error(spent: BudgetSpent, budget: int, step: Step) -> BudgetSpent:
     """Return the error with what happened to the answers and how to continue."""
     if not step.uses_cache:
-        return BudgetSpent(f"{spent.message}; the step says `cache: false`, so nothing was kept")
-    hint = f"the same command with --budget calls={2 * budget} reuses them, each counted again"
+        return BudgetSpent(f"{spent.message}; the step has `cache: false`, so no answers were kept")
+    hint = f"the same command with --budget calls={2 * budget} reuses them; they count again"
     return BudgetSpent(f"{spent.message}; what was answered is kept", hint=hint)
 
 
@@ -233,4 +233,4 @@ def _row_numbers(rows: Sequence[int]) -> str:
 
 def _preparable_hint(project: Project) -> str | None:
     found = [technique.name for technique in find_all(project)[0] if technique.prepare]
-    return f"those that are prepared: {', '.join(found)}" if found else None
+    return f"techniques with a preparation: {', '.join(found)}" if found else None

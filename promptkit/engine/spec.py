@@ -77,7 +77,7 @@ class DefaultsSpec(ClosedModel):
 class SettingsSpec(DefaultsSpec):
     """The settings of a prompt's front matter and of a step."""
 
-    answer: Annotated[Any, _of_kind("must be a type, or one type with what it takes", str, dict)] = None
+    answer: Annotated[Any, _of_kind("must be a type, or one type with its options", str, dict)] = None
 
 
 class GuardSpec(ClosedModel):

@@ -36,7 +36,7 @@ def _key_problems(pipeline: Pipeline, document: Document, key: str, values: Any)
         yield document.problem((TUNE, key), wrong.message, wrong.hint, key=True)
     elif not isinstance(values, list) or not values:
         hint = f"`{key}: [ONE, ANOTHER]`"
-        yield document.problem((TUNE, key), f"`{key}` is a list of the values that may be tried", hint)
+        yield document.problem((TUNE, key), f"`{key}` must be a list of values to try", hint)
     else:
         for number, value in enumerate(values):
             yield from _value_problems(pipeline, document, key, number, value)
@@ -47,7 +47,7 @@ def _key_problem(pipeline: Pipeline, key: str) -> Problem | None:
     step, _, below = key.partition(".")
     if step not in pipeline.steps:
         hint = nearest(step, pipeline.steps)
-        return Problem(f"`{key}` is of no step: there is no `{step}`", hint=hint)
+        return Problem(f"`{key}`: there is no step `{step}`", hint=hint)
     if not below:
         return Problem(f"`{key}` must be STEP.KEY, as in `--set`", hint=f"`{key}.technique`")
     inner, first = pipeline.steps[step].pipeline, below.partition(".")[0]

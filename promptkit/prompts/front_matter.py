@@ -115,9 +115,7 @@ def read_front(document: Document, problems: Problems) -> tuple[dict[str, Prompt
     specs: dict[str, PromptInput] = {}
     for name in declared if isinstance(declared, dict) else ():
         if name in RESERVED or name in GLOBALS:
-            problems.add(
-                document.problem(("inputs", name), f"`{name}` has a meaning of its own in templates", key=True)
-            )
+            problems.add(document.problem(("inputs", name), f"`{name}` is a reserved name in templates", key=True))
         elif not name.isidentifier():
             hint = "letters, digits and `_`, not a digit first"
             problems.add(document.problem(("inputs", name), f"`{name}` is not a name", hint, key=True))

@@ -91,11 +91,11 @@ class Prompts:
         parsed = self._loader.parsed(f"{PROMPT}{path}")
         self._add(parsed, path, gathered, (path,))
         if parsed.tree is not None and not any(reference.role == PROMPT for reference in parsed.references):
-            message = "nothing of the user's prompt is in this call: its template does not extend it"
+            message = "this call leaves out the user's prompt: its template does not extend it"
             gathered.problems.add(Problem(message, parsed.file, 1, hint="begin it with `{% extends prompt %}`"))
         for name, spot in parsed.names.items():
             if name != CALL and name not in GLOBALS:
-                hint = f"a technique's own values stand under `{CALL}.`"
+                hint = f"a technique's own values are under `{CALL}.`"
                 gathered.problems.add(replace(spot, message=f"`{name}` is undefined", hint=hint))
         gathered.problems.check()
 
@@ -195,7 +195,7 @@ class Prompts:
         blocks = frozenset[str]().union(*(parsed.blocks for parsed in gathered.chain))
         if settings.get("examples") and "input" not in blocks:
             hint = "put the input into `{% block input %}{{ … }}{% endblock %}`; examples are shown the same way"
-            message = "there are examples, but no section `input` to show theirs with"
+            message = "there are examples, but no section `input` to show their input"
             gathered.problems.add(origins[("examples",)].problem(("examples",), message, hint, key=True))
         borrowed = {name for part in gathered.parts for name in part.names if name in inputs}
         prompt = Prompt(
@@ -229,7 +229,7 @@ def _moved_to(spot: Problem, problem: Problem) -> Problem:
 
 
 def _reserved_hint(name: str) -> str | None:
-    return f"`{name}` belongs to techniques" if name in RESERVED else None
+    return f"`{name}` is reserved for techniques" if name in RESERVED else None
 
 
 def _merged_settings(

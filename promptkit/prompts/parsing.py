@@ -161,7 +161,9 @@ class _Checker:
             role: Role = PROMPT if isinstance(node, nodes.Extends) else PART
             name = node.template
             if isinstance(node, nodes.Extends) and (self.role == PART or node not in tree.body):
-                self._note(node.lineno, "extends", "`extends` stands at the top of a prompt, not in a part of one")
+                self._note(
+                    node.lineno, "extends", "`extends` is allowed at the top of a prompt only"
+                )
             elif isinstance(name, nodes.Const) and isinstance(name.value, str) and name.value:
                 yield Reference(role, name.value, node.lineno, bool(getattr(node, "ignore_missing", False)))
                 node.template = nodes.Const(role + name.value, lineno=name.lineno)
@@ -187,8 +189,8 @@ class _Checker:
             self._note(block.lineno, block.name, f"there is no section `{block.name}`", hint)
         elif inside is not None:
             within = f"the block `{inside.name}`" if isinstance(inside, nodes.Block) else "a loop, condition or macro"
-            hint = "sections stand side by side; a loop or condition goes inside its section"
-            self._note(block.lineno, block.name, f"the section `{block.name}` stands inside {within}", hint)
+            hint = "sections are side by side; a loop or condition goes inside its section"
+            self._note(block.lineno, block.name, f"the section `{block.name}` is inside {within}", hint)
 
     def _complete(self, tree: nodes.Template) -> None:
         """Add the parent that a prompt need not name, and the section around a text without any."""

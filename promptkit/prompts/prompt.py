@@ -153,7 +153,7 @@ class Prompt:
             raise InputError(
                 self.problem(
                     ("examples",),
-                    f"the prompt `{self.name}` has examples but nothing to show their input with",
+                    f"the prompt `{self.name}` has examples, but no section `input` to show their input",
                     "put the input into a section of its own: `{% block input %}{{ … }}{% endblock %}`",
                 )
             )

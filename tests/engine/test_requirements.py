@@ -55,7 +55,7 @@ OFFSETS = "calibrate: {method: batch, model: MODEL, offsets: {a: 0.1, b: -0.1}}"
             {"grammar", "schema"},
             "decide: constrain",
             "decide: generate",
-            "the model cannot be held to a grammar",
+            "the model cannot enforce a grammar",
         ),
         (
             LABEL,

@@ -47,7 +47,7 @@ def test_what_can_be_set_is_right(folder: Folder) -> None:
     [
         (
             "categorys.decide: [score]",
-            (5, 3, "`categorys.decide` is of no step: there is no `categorys`", "`categories`"),
+            (5, 3, "`categorys.decide`: there is no step `categorys`", "`categories`"),
         ),
         ("categories: [score]", (5, 3, "`categories` must be STEP.KEY, as in `--set`", "`categories.technique`")),
         (
@@ -56,9 +56,9 @@ def test_what_can_be_set_is_right(folder: Folder) -> None:
         ),
         (
             "categories.decide: score",
-            (5, 22, "`categories.decide` is a list of the values that may be tried", "[ONE, "),
+            (5, 22, "`categories.decide` must be a list of values to try", "[ONE, "),
         ),
-        ("categories.decide: []", (5, 22, "`categories.decide` is a list of the values that may be tried", "[ONE, ")),
+        ("categories.decide: []", (5, 22, "`categories.decide` must be a list of values to try", "[ONE, ")),
         (
             "categories.technique: [vanilla, chain_of_though]",
             (5, 35, "unknown technique `chain_of_though`", "`chain_of_thought`"),

@@ -101,7 +101,7 @@ def test_what_the_model_cannot_is_told(folder: Folder) -> None:
     )
 
     assert notes[1] == "mood: `score` is not tried: embedded/small lacks logprobs and continue"
-    assert "cannot be held to a grammar" in notes[0]
+    assert "cannot enforce a grammar" in notes[0]
 
 
 @pytest.mark.parametrize("answer", ["text", "number", "{list: {separator: ';'}}"])
