@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from promptkit.answers.base import Unparsed
-from promptkit.answers.build import build_answer_type
+from promptkit.answers.build import build_answer_type, check_answer_type
 from promptkit.answers.calibration import labelled_offsets, mean_offsets, quantile_offsets
 from promptkit.answers.decide import MAX_OUTSIDE_SHARE, score_answer
 from promptkit.answers.labels import Label
@@ -169,3 +169,25 @@ def test_a_number_has_up_to_308_digits() -> None:
     assert refused("number", "1e308")
     assert read("json", "-" + "1" * 308) == -int("1" * 308)
     assert refused("json", "1" * 309)
+
+
+def test_a_span_holds_at_least_one_character() -> None:
+    spec = {"spans": {"classes": ["a"], "text": "ten signs."}}
+    assert read(spec, 'ten <span class="a"></span>signs.') == []
+    with pytest.raises(ValueError, match="is empty"):
+        build_answer_type(spec).write([{"start": 4, "end": 4, "class": "a"}])
+
+
+def test_the_class_of_a_span_may_have_200_characters() -> None:
+    name = "a" * 200
+    assert len(read({"spans": {"classes": [name], "text": "ten."}}, f'<span class="{name}">ten</span>.')) == 1
+
+
+@pytest.mark.parametrize("inner", [{"labels": ["a", "b"]}, {"choice": ["a", "b"]}, "code"])
+def test_a_list_has_items_of_simple_types_only(inner: Any) -> None:
+    (problem,) = check_answer_type({"list": {"of": inner, "max": "{{ most }}"}})
+    assert "known: text, label, number, boolean, json" in problem
+
+
+def test_blank_lines_before_an_answer_are_skipped() -> None:
+    assert build_answer_type({"list": {"separator": ";"}}).extract("Answer:\n \na; b", "Answer:") == ["a", "b"]
