@@ -86,6 +86,12 @@ async def test_a_label_that_ends_where_another_goes_on_gets_what_the_other_leave
     assert shares(scores) == {"good": 0.08, "good enough": 0.72, "bad": 0.2}
 
 
+async def test_a_label_that_always_goes_on_as_another_counts_as_a_trillionth() -> None:
+    places = {"Mood:": {" good": 0.8, " bad": 0.2}, "Mood: good": {" enough": 1.0}}
+    scores = await score_answer(Client(model(places)), REQUEST, Label(["good", "good enough", "bad"]))
+    assert scores.logprobs["good"] == pytest.approx(math.log(0.8e-12))
+
+
 async def test_a_label_outside_the_alternatives_counts_as_the_last_of_them_and_is_named() -> None:
     scores = await score_answer(Client(model({"Mood:": {" good": 0.5, " so": 0.01}})), REQUEST, Label(["good", "odd"]))
     assert shares(scores) == {"good": 0.5, "odd": 0.01}
