@@ -114,9 +114,9 @@ class TargetLoader:
     def _one_step(self, prompt: Prompt, path: Path, changes: Mapping[str, Any]) -> Pipeline:
         name = "_".join(NAME.findall(prompt.name)) or "prompt"
         inputs = prompt_inputs(prompt)
-        for key, spec in inputs.items():
-            for given, value in (("example", spec.example), ("default", spec.default)):
-                if value is not None and (wrong := wrong_value(spec, value)):
+        for key, declared in inputs.items():
+            for given, value in (("example", declared.example), ("default", declared.default)):
+                if value is not None and (wrong := wrong_value(declared, value)):
                     self.problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
         report_unknown_steps(changes, {name}, self.problems)
         overrides = StepOverrides(name, changes.get(name, {}), Location(prompt))
