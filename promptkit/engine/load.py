@@ -1,12 +1,13 @@
 """From a target's name or path to a checked `Pipeline`, or to every problem found in its files.
 
-A file passes through `load_target`, `TargetLoader` (finds and opens it), `PipelineReader` (a pipeline file as a whole),
-`step_reader` (one step), `step_settings` (the settings of a step that asks a model).
+A file passes through `load_target`, `PromptReader` or `PipelineReader` (the file as a whole), `step_reader` (one step),
+and `step_settings` (the settings of a step that asks a model). Sub-pipelines are read in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,11 @@ def load_target(
     changed: dict[str, Any] = {}
     with problems.gather():
         changed = read_overrides(sets, changes)
-    loader = TargetLoader(project, problems)
-    pipeline = loader.pipeline(path, changed) if path.suffix in YAML_SUFFIXES else loader.prompt(path, changed)
+    state = LoadState(project, problems, Prompts(project), project_defaults(project, problems))
+    if path.suffix in YAML_SUFFIXES:
+        pipeline = load_pipeline(path, state, changed)
+    else:
+        pipeline = PromptReader(path, state, changed).read()
     problems.check()
     assert pipeline is not None, "a target without problems is a pipeline"
     return pipeline
@@ -84,65 +88,78 @@ def check_target(target: str | Path, project: Project) -> list[Problem]:
     return []
 
 
-class TargetLoader:
-    """Loads the files of one target. Collects their problems in one list."""
+@dataclass(frozen=True, slots=True)
+class LoadState:
+    """The state shared by the readers of one target's files. They all add to `problems`."""
 
-    def __init__(self, project: Project, problems: Problems) -> None:
-        self.project = project
-        self.problems = problems
-        self.prompts = Prompts(project)
-        self.defaults = project_defaults(project, problems)
+    project: Project
+    problems: Problems
+    prompts: Prompts
+    defaults: tuple[SettingsSource, ...]
 
-    def pipeline(self, path: Path, changes: Mapping[str, Any], within: tuple[Path, ...] = ()) -> Pipeline | None:
-        """Load a pipeline file. `within` are the pipeline files that lead to it. None where it is too broken."""
-        document: Document | None = None
-        with self.problems.gather():
-            document = load_file(path)
-        return None if document is None else PipelineReader(self, document, path, changes, (*within, path)).read()
 
-    def prompt(self, path: Path, changes: Mapping[str, Any]) -> Pipeline | None:
-        """Load a prompt as a pipeline of one step. None where it is too broken."""
-        with self.problems.gather():
+def load_pipeline(
+    path: Path, state: LoadState, changes: Mapping[str, Any], within: tuple[Path, ...] = ()
+) -> Pipeline | None:
+    """Load a pipeline file. `within` are the pipeline files that lead to it. None where it is too broken."""
+    document: Document | None = None
+    with state.problems.gather():
+        document = load_file(path)
+    return None if document is None else PipelineReader(document, path, state, changes, (*within, path)).read()
+
+
+class PromptReader:
+    """Reads a prompt file as a pipeline of one step."""
+
+    def __init__(self, path: Path, state: LoadState, changes: Mapping[str, Any]) -> None:
+        self._path = path
+        self._state = state
+        self._problems = state.problems
+        self._changes = changes
+
+    def read(self) -> Pipeline | None:
+        """Return the pipeline, None where the prompt is too broken. It is only valid where no problem was added."""
+        with self._problems.gather():
             try:
-                prompt = self.prompts.load(path)
+                prompt = self._state.prompts.load(self._path)
             except BrokenPrompt as broken:
-                self.problems.add(broken.problems)
+                self._problems.add(broken.problems)
                 prompt = broken.prompt
-            return self._one_step(prompt, path, changes)
+            return self._one_step(prompt)
         return None
 
-    def _one_step(self, prompt: Prompt, path: Path, changes: Mapping[str, Any]) -> Pipeline:
+    def _one_step(self, prompt: Prompt) -> Pipeline:
         name = "_".join(NAME.findall(prompt.name)) or "prompt"
         inputs = prompt_inputs(prompt)
         for key, declared in inputs.items():
             for given, value in (("example", declared.example), ("default", declared.default)):
                 if value is not None and (wrong := wrong_value(declared, value)):
-                    self.problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
-        report_unknown_steps(changes, {name}, self.problems)
-        overrides = StepOverrides(name, changes.get(name, {}), Location(prompt))
-        spec = overrides.apply({"prompt": str(path)}, self.problems)
+                    self._problems.add(prompt.problem(("inputs", key, given), f"`{given}` {wrong}"))
+        report_unknown_steps(self._changes, {name}, self._problems)
+        overrides = StepOverrides(name, self._changes.get(name, {}), Location(prompt))
+        spec = overrides.apply({"prompt": str(self._path)}, self._problems)
         target = prompt
         if "prompt" in overrides.changes:
-            prompt = self._other_prompt(name, overrides.changes["prompt"], path)
+            prompt = self._other_prompt(name, overrides.changes["prompt"])
             inputs = prompt_inputs(prompt)
             overrides = StepOverrides(name, overrides.changes, Location(prompt))
-        source = SettingsSource(values=spec.given(), location=Location(overrides), folder=path.parent)
+        source = SettingsSource(values=spec.given(), location=Location(overrides), folder=self._path.parent)
         context = PipelineContext(
-            project=self.project,
-            file=path,
+            project=self._state.project,
+            file=self._path,
             inputs=frozenset(inputs),
             steps=frozenset(),
             tools={},
-            defaults=self.defaults,
+            defaults=self._state.defaults,
         )
         # Each of its inputs is an input of the pipeline, with or without a default.
-        reader = StepReader(name, spec, source, context, self.problems)
+        reader = StepReader(name, spec, source, context, self._problems)
         step = reader.read(StepTarget(f"prompt `{prompt.name}`", prompt=prompt, takes=dict.fromkeys(inputs, True)))
         return Pipeline(
             name=target.name,
             about=target.about,
-            file=path,
-            project=self.project,
+            file=self._path,
+            project=self._state.project,
             inputs=inputs,
             steps={name: step},
             edges=(),
@@ -150,35 +167,35 @@ class TargetLoader:
             cases=self._cases(target, inputs),
         )
 
-    def _other_prompt(self, step: str, value: Any, path: Path) -> Prompt:
+    def _other_prompt(self, step: str, value: Any) -> Prompt:
         """Load the prompt that `--set STEP.prompt=` puts in place of the target's. Raises InputError."""
         if not isinstance(value, str):
             raise InputError(f"--set {step}.prompt: must be the name or path of a prompt")
-        return self.prompts.load(value, beside=path, at=Problem(""))
+        return self._state.prompts.load(value, beside=self._path, at=Problem(""))
 
     def _cases(self, prompt: Prompt, inputs: Mapping[str, Input]) -> tuple[Case, ...]:
         cases = prompt.settings.get("cases") or []
         if not isinstance(cases, list):
-            self.problems.add(prompt.problem(("cases",), "`cases` must be a list"))
+            self._problems.add(prompt.problem(("cases",), "`cases` must be a list"))
             return ()
         read: list[Case] = []
         for number, case in enumerate(cases):
             location = Location(prompt, ("cases", number))
-            with self.problems.gather():
+            with self._problems.gather():
                 read.append(read_case(validate(case, CaseSpec, location.problem), number, inputs, location))
         return tuple(read)
 
 
 class PipelineReader:
-    """Reads one pipeline file. Problems go to the loader's list. `within` ends with this file."""
+    """Reads one pipeline file. `within` ends with this file."""
 
     def __init__(
-        self, loader: TargetLoader, document: Document, path: Path, changes: Mapping[str, Any], within: tuple[Path, ...]
+        self, document: Document, path: Path, state: LoadState, changes: Mapping[str, Any], within: tuple[Path, ...]
     ) -> None:
-        self._loader = loader
-        self._problems = loader.problems
         self._document = document
         self._path = path
+        self._state = state
+        self._problems = state.problems
         self._changes = changes
         self._within = within
         self._head = _read_head(document, self._problems)
@@ -189,7 +206,7 @@ class PipelineReader:
         inputs, model = self._inputs(), self._model()
         report_unknown_steps(self._changes, head.steps, self._problems)
         context = PipelineContext(
-            project=self._loader.project,
+            project=self._state.project,
             file=self._path,
             inputs=frozenset(head.inputs),
             steps=frozenset(head.steps),
@@ -198,7 +215,7 @@ class PipelineReader:
             ),
             types={name: spec.type for name, spec in inputs.items()},
             tools=self._tools(),
-            defaults=(*self._defaults(), *self._loader.defaults),
+            defaults=(*self._defaults(), *self._state.defaults),
         )
         self._check_names(context)
         edges: list[Edge] = []
@@ -208,7 +225,7 @@ class PipelineReader:
             name=head.name or self._path.stem,
             about=head.about,
             file=self._path,
-            project=self._loader.project,
+            project=self._state.project,
             inputs=inputs,
             steps={name: steps[name] for name in self._order(edges) if name in steps},
             edges=tuple(edges),
@@ -253,7 +270,7 @@ class PipelineReader:
         tools: dict[str, Tool] = {}
         for name, reference in self._head.tools.items():
             try:
-                tools[name] = find_tool(name, reference, self._path.parent, self._loader.project)
+                tools[name] = find_tool(name, reference, self._path.parent, self._state.project)
             except InputError as error:
                 self._add(error, ("tools", name))
         return tools
@@ -291,7 +308,7 @@ class PipelineReader:
     def _model(self) -> str | None:
         if self._head.model is not None:
             try:
-                return resolve_model(self._head.model, self._path.parent, self._loader.project)
+                return resolve_model(self._head.model, self._path.parent, self._state.project)
             except InputError as error:
                 self._add(error, ("model",))
         return None
@@ -340,7 +357,7 @@ class PipelineReader:
         if spec.prompt is not None:
             prompt = self._prompt(spec.prompt, (*path, "prompt"))
             if prompt is None:
-                return StepTarget("prompt", prompt=self._loader.prompts.inline("none", self._document, path))
+                return StepTarget("prompt", prompt=self._state.prompts.inline("none", self._document, path))
             if prompt.file is None:
                 given = {*spec.with_, *context.inputs, *context.steps, *([spec.as_] if spec.as_ else [])}
                 prompt = add_role_inputs(prompt, spec.technique or context.technique, given, context.project)
@@ -360,7 +377,7 @@ class PipelineReader:
 
     def _prompt(self, value: Any, path: tuple[Key, ...]) -> Prompt | None:
         """Return the step's prompt, or the valid part of a broken one; None where there is none."""
-        prompts = self._loader.prompts
+        prompts = self._state.prompts
         try:
             if isinstance(value, str) and (value.endswith(".j2") or not any(sign in value for sign in " \n{")):
                 return prompts.load(value, beside=self._path, at=self._problem(path, ""))
@@ -373,7 +390,7 @@ class PipelineReader:
             return None
 
     def _inner_pipeline(self, name: str, path: tuple[Key, ...], changes: Mapping[str, Any]) -> Pipeline | None:
-        project = self._loader.project
+        project = self._state.project
         try:
             file = project.find_pipeline(name, beside=self._path)
         except InputError as error:
@@ -387,7 +404,7 @@ class PipelineReader:
             circle = " → ".join(f"`{path.stem}`" for path in (*self._within[self._within.index(file) :], file))
             self._problems.add(self._problem(path, f"pipelines use each other in a circle: {circle}"))
             return None
-        return self._loader.pipeline(file, changes, self._within)
+        return load_pipeline(file, self._state, changes, self._within)
 
     def _order(self, edges: Sequence[Edge]) -> list[str]:
         try:

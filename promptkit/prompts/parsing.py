@@ -161,9 +161,7 @@ class _Checker:
             role: Role = PROMPT if isinstance(node, nodes.Extends) else PART
             name = node.template
             if isinstance(node, nodes.Extends) and (self.role == PART or node not in tree.body):
-                self._note(
-                    node.lineno, "extends", "`extends` is allowed at the top of a prompt only"
-                )
+                self._note(node.lineno, "extends", "`extends` is allowed at the top of a prompt only")
             elif isinstance(name, nodes.Const) and isinstance(name.value, str) and name.value:
                 yield Reference(role, name.value, node.lineno, bool(getattr(node, "ignore_missing", False)))
                 node.template = nodes.Const(role + name.value, lineno=name.lineno)
