@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from promptkit.answers.spans import Spans
 from promptkit.answers.text import Code, Text
 from promptkit.errors import InputError, nearest
 from promptkit.project import LIBRARY, Project
-from promptkit.project_code.reference import guarded, installed_entry_points
+from promptkit.project_code.entry_points import check_subclass, load_entry_point, load_entry_points
+from promptkit.project_code.reference import guarded
 from promptkit.prompts.template_loader import render_file
 
 ENTRY_POINT_GROUP = "promptkit.answer_types"
@@ -38,8 +38,7 @@ def build_answer_type(spec: Any, project: Project | None = None) -> AnswerType:
     installed = installed_answer_type(name, project) if project else None
     if installed is None:
         raise InputError(f"no answer type `{name}`", hint=nearest(name, answer_type_names(project)))
-    with _loading(name):
-        return installed(options)  # type: ignore[call-arg]
+    return _make_installed(installed, name, options)
 
 
 def check_answer_type(spec: Any, project: Project | None = None) -> list[str]:
@@ -58,8 +57,8 @@ def check_answer_type(spec: Any, project: Project | None = None) -> list[str]:
 
 def answer_type_names(project: Project | None = None) -> list[str]:
     """Return the names of the shipped answer types and of those of installed packages."""
-    entries = installed_entry_points(ENTRY_POINT_GROUP, project.root) if project else []
-    return sorted({*_MAKERS, *(entry.name for entry in entries)})
+    installed = load_entry_points(ENTRY_POINT_GROUP, project.root) if project else {}
+    return sorted({*_MAKERS, *installed})
 
 
 def installed_answer_type(name: str, project: Project) -> type[AnswerType] | None:
@@ -72,26 +71,24 @@ def installed_answer_type(name: str, project: Project) -> type[AnswerType] | Non
 
 @lru_cache(maxsize=200)
 def _load_answer_type(name: str, root: Path) -> type[AnswerType] | None:
-    entries = installed_entry_points(ENTRY_POINT_GROUP, root)
-    entry = next((entry for entry in entries if entry.name == name), None)
-    if entry is None:
-        return None
-    with _loading(name):
-        found = entry.load()
-        if not (isinstance(found, type) and issubclass(found, AnswerType)):
-            raise TypeError(f"`{entry.value}` is not a subclass of AnswerType")
-        if found.name != name:
-            raise TypeError(f"`{entry.value}` has the name `{found.name}`")
-    if not (template := template_beside(found)).is_file():
-        raise InputError(f"answer type `{name}` cannot be used: there is no {template}, which words its instruction")
-    return found
+    entry = load_entry_points(ENTRY_POINT_GROUP, root).get(name)
+    return load_entry_point(entry, "answer type", lambda found: _checked(found, name)) if entry else None
 
 
-def _loading(name: str) -> AbstractContextManager[None]:
-    """Convert any exception of a package's answer type to an InputError."""
-    return guarded(
-        lambda raised: InputError(f"answer type `{name}` {raised}"), verb="cannot be used:", passing=(InputError,)
-    )
+def _checked(found: Any, name: str) -> type[AnswerType]:
+    """Return a package's answer type. Raises TypeError for one of another name, or without an instruction."""
+    kind: type[AnswerType] = check_subclass(found, AnswerType)  # type: ignore[type-abstract]
+    if getattr(kind, "name", None) != name:
+        raise TypeError(f'`{kind.__name__}` must have `name = "{name}"`')
+    if not (template := template_beside(kind)).is_file():
+        raise TypeError(f"there is no {template}, the template of its instruction")
+    return kind
+
+
+def _make_installed(kind: type[AnswerType], name: str, options: Any) -> AnswerType:
+    """Return a package's answer type with these options. Raises InputError for any exception of its code."""
+    with guarded(lambda raised: InputError(f"answer type `{name}` {raised}"), passing=(InputError,)):
+        return kind(options)  # type: ignore[call-arg]
 
 
 def _split(spec: Any) -> tuple[str, Any]:

@@ -103,20 +103,26 @@ def test_an_unknown_type_is_told_with_the_nearest_installed_one(site: Path, proj
     [
         ("raise OSError('no disk')", "OSError: no disk"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
-        ("Roman = print", "is not a subclass of AnswerType"),
-        ("from promptkit.answers.labels import Boolean as Roman", "has the name `boolean`"),
+        ("Roman = print", "is not a subclass of `promptkit.answers.base.AnswerType`"),
+        (ROMAN.replace("def read(self, text)", "def reads(self, text)"), "does not define `read`"),
+        ("from promptkit.answers.labels import Boolean as Roman", 'must have `name = "roman"`'),
     ],
 )
 def test_a_type_that_cannot_be_loaded_is_an_error_of_the_file(
     site: Path, project: Project, code: str, told: str
 ) -> None:
     (site / "numerals_of_a_test.py").write_text(f"{code}\n")
-    assert "answer type `roman` cannot be used:" in refused(project) and told in refused(project)
+    assert "answer type `roman` cannot be loaded:" in refused(project) and told in refused(project)
 
 
 def test_a_type_without_a_template_is_an_error(site: Path, project: Project) -> None:
     (site / "roman.j2").unlink()
-    assert f"there is no {site / 'roman.j2'}, which words its instruction" in refused(project)
+    assert f"there is no {site / 'roman.j2'}, the template of its instruction" in refused(project)
+
+
+def test_a_type_that_fails_to_be_made_is_an_error_of_the_file(site: Path, project: Project) -> None:
+    (site / "numerals_of_a_test.py").write_text(ROMAN.replace("if options not in", "if 1 / 0 or options not in"))
+    assert "answer type `roman` raised ZeroDivisionError: division by zero" in refused(project)
 
 
 @pytest.mark.attack("code")

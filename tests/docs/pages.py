@@ -10,9 +10,9 @@ What an example is, its fence says:
     ```sh, ```                         a command that is only shown: one of the README's, or a script that is there
     ```text                            nothing that can be tried
 
-The files of a page are written first, into one project; then its commands run in order. A package of a page, with its
-entry points in `package/pyproject.toml`, is installed into the `site-packages` of the project. Lines of output may be
-left out by a line `…`, parts of one by `…` within it; times are not compared, nor who named the model.
+The files of a page are written first, into one project; then its commands run in order. Lines of output may be left
+out by a line `…`, parts of one by `…` within it; times are not compared, nor who named the model. A folder of the page
+with a `pyproject.toml` is installed beside the project before its commands run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ FOREIGN = ("PROMPTKIT", "OLLAMA", "OPENAI", "HF_", "COLUMNS")
 """How variables begin by which a tester's own machine would decide what is printed."""
 SHOWN = {"", "console", "sh", "text"}
 LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "toml", "yaml"}
-SITE = "site-packages"
 
 _FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
 _TIME = re.compile(r"\b(?:\d+ min )?\d+(?:\.\d+)? m?s\b")
@@ -128,21 +127,27 @@ def write_files(page: Path, folder: Path) -> list[Example]:
         assert not path.exists(), f"{example}: {example.words[0]} stands there already"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(example.body, "utf-8")
-    if (folder / "package" / "pyproject.toml").is_file():
-        _install(folder / "package", folder / SITE)
     return files
 
 
-def _install(package: Path, site: Path) -> None:
-    """Copy the files of a package to where Python finds it, with its entry points, as pip does."""
-    project = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["project"]
-    shutil.copytree(package, site, ignore=shutil.ignore_patterns("pyproject.toml"))
-    info = site / f"{project['name']}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    groups = project["entry-points"].items()
-    lines = [f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in of.items()) for group, of in groups]
-    (info / "entry_points.txt").write_text("\n".join(lines))
+def install_packages(folder: Path) -> Path:
+    """Install the packages in a page's folder as pip does, and return where: outside of the project.
+
+    Metadata inside of a project is not trusted.
+    """
+    site = folder.with_name(f"{folder.name}-site")
+    for file in folder.glob("*/pyproject.toml"):
+        package = tomllib.loads(file.read_text("utf-8"))["project"]
+        info = site / f"{package['name']}-{package['version']}.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        metadata = f"Metadata-Version: 2.1\nName: {package['name']}\nVersion: {package['version']}\n"
+        (info / "METADATA").write_text(metadata, "utf-8")
+        groups = package["entry-points"].items()
+        lines = [line for group, named in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in named.items()))]
+        (info / "entry_points.txt").write_text("\n".join(lines), "utf-8")
+        for part in (*file.parent.glob("*.py"), *file.parent.glob("*.j2")):
+            shutil.copy(part, site)
+    return site
 
 
 def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
@@ -150,7 +155,10 @@ def run(command: Command, folder: Path, settings: dict[str, str]) -> str:
     model = settings.get("model", f"scripted:{ANYTHING}")
     if "recording" in settings:
         model = f"replay:{RECORDINGS / settings['recording']}"
-    printed = _run(command.text, folder, PROMPTKIT_MODEL=model, PROMPTKIT_CACHE=str(folder / ".cache"))
+    variables = {"PROMPTKIT_MODEL": model, "PROMPTKIT_CACHE": str(folder / ".cache")}
+    if (site := install_packages(folder)).is_dir():
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    printed = _run(command.text, folder, **variables)
     return printed.replace(model, RECORDED) if "recording" in settings else printed
 
 
@@ -168,7 +176,6 @@ def _run(typed: str, folder: Path, **variables: str) -> str:
         **kept,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         **variables,
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(folder / SITE), os.environ.get("PYTHONPATH")))),
         "OLLAMA_HOST": "127.0.0.1:9",
         "HF_HOME": str(folder / ".cache"),
         "COLUMNS": "100",
