@@ -35,8 +35,8 @@ def rows(count: int, share: float, seed: int, bias: float = 1.5) -> tuple[list[d
 
 def accuracy(scores: list[dict[str, float]], truth: list[str], offsets: dict[str, float]) -> float:
     calibration = Calibration("batch", offsets)
-    told = [best_label(calibration.corrected(row)) for row in scores]
-    return sum(a == b for a, b in zip(told, truth, strict=True)) / len(truth)
+    given = [best_label(calibration.corrected(row)) for row in scores]
+    return sum(a == b for a, b in zip(given, truth, strict=True)) / len(truth)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.1])
@@ -60,8 +60,8 @@ def test_batch_offsets_divide_by_the_mean_probability_of_each_label() -> None:
 def test_the_quantile_gives_the_first_label_its_share(share: float) -> None:
     seen, _ = rows(40, 0.5, seed=3)
     offsets = Calibration("quantile", quantile_offsets(seen, share))
-    told = Counter(best_label(offsets.corrected(row)) for row in seen)
-    assert told["good"] == 40 * share
+    given = Counter(best_label(offsets.corrected(row)) for row in seen)
+    assert given["good"] == 40 * share
 
 
 def test_labelled_offsets_tell_three_labels_apart() -> None:
@@ -88,8 +88,8 @@ def test_shares_count_each_label_once_more() -> None:
 
 
 def test_probabilities_are_over_the_labels_alone() -> None:
-    told = probabilities({"a": math.log(0.02), "b": math.log(0.06)})
-    assert told == {"a": pytest.approx(0.25), "b": pytest.approx(0.75)}
+    shares = probabilities({"a": math.log(0.02), "b": math.log(0.06)})
+    assert shares == {"a": pytest.approx(0.25), "b": pytest.approx(0.75)}
     assert probabilities({"a": -1e9, "b": -1e9}) == {"a": 0.5, "b": 0.5}
 
 
@@ -126,6 +126,6 @@ def test_a_method_without_offsets_is_checked_for_its_name_and_read_with_them() -
 
 def test_offsets_hold_for_the_model_that_they_name() -> None:
     spec = {"method": "batch", "offsets": {"a": 1}}
-    own = read_calibration({**spec, "model": "embedded/smollm2"}, ("a", "b"))
-    assert (own.holds_for("embedded/smollm2"), own.holds_for("ollama/smollm2:135m")) == (True, False)
+    of_model = read_calibration({**spec, "model": "embedded/smollm2"}, ("a", "b"))
+    assert (of_model.holds_for("embedded/smollm2"), of_model.holds_for("ollama/smollm2:135m")) == (True, False)
     assert read_calibration(spec, ("a", "b")).holds_for("ollama/smollm2:135m")

@@ -86,9 +86,9 @@ def test_its_instruction_lies_beside_its_python_file(site: Path, project: Projec
 
 
 def test_a_project_may_word_its_instruction_itself(site: Path, project: Project) -> None:
-    own = project.root / "templates/answers/roman.j2"
-    own.parent.mkdir(parents=True)
-    own.write_text("In Roman numerals.")
+    override = project.root / "templates/answers/roman.j2"
+    override.parent.mkdir(parents=True)
+    override.write_text("In Roman numerals.")
     assert instruction(build_answer_type("roman", project), project=project) == "In Roman numerals."
 
 
@@ -99,7 +99,7 @@ def test_an_unknown_type_is_told_with_the_nearest_installed_one(site: Path, proj
 
 @pytest.mark.attack("code")
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("raise OSError('no disk')", "OSError: no disk"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
@@ -109,10 +109,10 @@ def test_an_unknown_type_is_told_with_the_nearest_installed_one(site: Path, proj
     ],
 )
 def test_a_type_that_cannot_be_loaded_is_an_error_of_the_file(
-    site: Path, project: Project, code: str, told: str
+    site: Path, project: Project, code: str, message: str
 ) -> None:
     (site / "numerals_of_a_test.py").write_text(f"{code}\n")
-    assert "answer type `roman` cannot be loaded:" in refused(project) and told in refused(project)
+    assert "answer type `roman` cannot be loaded:" in refused(project) and message in refused(project)
 
 
 def test_a_type_without_a_template_is_an_error(site: Path, project: Project) -> None:

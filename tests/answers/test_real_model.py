@@ -49,7 +49,7 @@ async def test_the_score_of_a_label_is_the_sum_over_its_own_tokens(embedded: Emb
             continue
         asked = replace(REQUEST, begun=f"Sentiment:{text}", max_tokens=1, alternatives=200)
         token = (await asker.ask(asked)).tokens[0]
-        shown = {each.piece: each.logprob for each in token.alternatives}
+        shown = {shown_token.piece: shown_token.logprob for shown_token in token.alternatives}
         total += shown.get(piece, min(shown.values()))
         text += piece.decode()
     assert set(long.logprobs) == {"very positive and kind", "very positive and kinder"}

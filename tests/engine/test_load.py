@@ -56,9 +56,9 @@ from tests.engine.helpers import Folder, messages
 def test_a_mistake_is_named_at_its_place_with_a_hint(folder: Folder, text: str, place: str, words: str) -> None:
     found = folder.problems(text)
     assert found, "nothing was found"
-    told = messages(found)
-    assert f"test.yaml:{place}" in told
-    assert words in told
+    found_messages = messages(found)
+    assert f"test.yaml:{place}" in found_messages
+    assert words in found_messages
 
 
 def test_all_mistakes_are_found_at_once(folder: Folder) -> None:
@@ -70,9 +70,9 @@ def test_all_mistakes_are_found_at_once(folder: Folder) -> None:
       c: {prompt: no_such_prompt}
     output: "{{ d }}"
     """
-    told = messages(folder.problems(text))
+    found_messages = messages(folder.problems(text))
     for words in ("`about`", "`promt`", "`nothing`", "`nowhere`", "`unheard`", "`no_such_prompt`", "`d`"):
-        assert words in told
+        assert words in found_messages
 
 
 def test_a_mistake_in_a_prompt_is_named_in_its_file(folder: Folder) -> None:

@@ -22,8 +22,8 @@ tune:
 
 def problems(folder: Folder, tune: str) -> list[tuple[int | None, int | None, str, str | None]]:
     found = tune_problems(folder.load(PIPELINE.format(tune=tune)))
-    assert all(str(each.file).endswith("test.yaml") for each in found)
-    return [(each.line, each.column, each.message, each.hint) for each in found]
+    assert all(str(problem.file).endswith("test.yaml") for problem in found)
+    return [(problem.line, problem.column, problem.message, problem.hint) for problem in found]
 
 
 def test_what_can_be_set_is_right(folder: Folder) -> None:
@@ -90,5 +90,5 @@ def test_check_finds_it_and_a_run_does_not_read_it(folder: Folder) -> None:
     path = folder.write("pipelines/test.yaml", PIPELINE.format(tune="categories.layout: [markdwn]"))
     found = check_all(find_targets([str(path)])).problems
 
-    assert [json.dumps(each.message) for each in found] == ['"unknown layout `markdwn`"']
+    assert [json.dumps(problem.message) for problem in found] == ['"unknown layout `markdwn`"']
     assert folder.problems(PIPELINE.format(tune="categories.layout: [markdwn]")) == []

@@ -92,9 +92,9 @@ def test_a_prompts_document_is_its_own_front_matter_not_its_parents(load: Load, 
 def test_a_problem_with_an_inherited_setting_is_placed_in_the_parents_file(load: Load, write: Write) -> None:
     base = write("templates/prompts/base.j2", "---\nlayout: xml\noptions:\n  seed: 1\n---\n")
     prompt = load('---\nlayout: prefix\n---\n{% extends "base.j2" %}')
-    inherited, own = prompt.problem(("options", "seed"), "no"), prompt.problem(("layout",), "no")
+    inherited, declared = prompt.problem(("options", "seed"), "no"), prompt.problem(("layout",), "no")
     assert inherited.file is not None and Path(inherited.file).resolve() == base.resolve()
-    assert (inherited.line, own.line) == (4, 2)
+    assert (inherited.line, declared.line) == (4, 2)
 
 
 def test_an_include_brings_no_front_matter_into_the_text(load: Load, write: Write) -> None:
