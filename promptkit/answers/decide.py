@@ -1,4 +1,4 @@
-"""How an answer is decided: under a grammar or schema (`constrain`), or by the labels' log-probabilities (`score`)."""
+"""The decision of an answer: under a grammar or schema (`constrain`), or by the labels' log-probabilities (`score`)."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def step_fallbacks(name: str, call: PromptCall, model: Model) -> Iterator[Fallba
 
 
 def decide_fallback(call: PromptCall, model: Model) -> tuple[str, str] | None:
-    """Return how a step decides instead of its `decide`, and why; None where the model supports that."""
+    """Return the `decide` that a step falls back on, and the reason; None where the model supports its own."""
     lacking = sorted(SCORING_CAPABILITIES - model.capabilities) if call.decide == "score" else []
     if call.decide == "generate" or (call.decide == "score" and not lacking):
         return None
