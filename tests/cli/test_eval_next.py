@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs_project import SUITE, Done, Here, make_project
+from tests.cli.runs_project import SUITE, Here, make_project
+from tests.command import Done
 
 
 @pytest.fixture

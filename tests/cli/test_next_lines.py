@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs_project import Done, Here, make_project
+from tests.cli.runs_project import Here, make_project
+from tests.command import Done
 
 WORDS = {0: "The parcel is late", 1: "The card was charged twice"}
 ROWS = [{"issue": f"{WORDS[at % 2]} {at}", "team": ["delivery", "payment"][at % 2]} for at in range(80)]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from promptkit.storage.store import Store
-from tests.cli.runs_project import Done, Here, make_project
+from tests.cli.runs_project import Here, make_project
+from tests.command import Done
 
 ROWS = "id,text,note\n7,So nice,=1+1\n8,It is broken,-5\n9,nice?,\n"
 PAIR = """\

@@ -18,23 +18,30 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.command import environment, run_command
+
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = Path(__file__).parent / "recordings"
 ANYTHING = Path(__file__).parent / "anything.yaml"
 RECORDED = "embedded/smollm2"
 """The script that stands for a model where a console names none, as `render` needs one."""
-FOREIGN = ("PROMPTKIT", "OLLAMA", "OPENAI", "HF_", "COLUMNS")
-"""How variables begin by which a tester's own machine would decide what is printed."""
 SHOWN = {"", "console", "sh", "text"}
 LANGUAGES = {"csv", "jinja", "json", "jsonl", "python", "yaml"}
 
 _FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
+_PLAIN = re.compile(
+    r"""promptkit\ (?P<arguments>(?:[^|<>;&$`*"']|"[^"$]*"|'[^']*')*?)
+    (?:\ >\ (?P<file>[\w./]+))?(?P<err>\ 2>\ /dev/null|\ 2>&1)?(?:;\ echo\ (?P<echo>[^|;]+))?""",
+    re.VERBOSE,
+)
+"""A `promptkit` command without a shell's help but that its output goes elsewhere and its exit code is shown."""
 _TIME = re.compile(r"\b(?:\d+ min )?\d+(?:\.\d+)? m?s\b")
 _GAP = re.compile(r"(?<=\S) {2,}")
 _JSON_TIME = re.compile(r'"(seconds|waited)": [\d.e-]+')
@@ -145,26 +152,32 @@ def record(command: Command, folder: Path, settings: dict[str, str]) -> str:
 
 
 def _run(typed: str, folder: Path, **variables: str) -> str:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    environment = {
-        **kept,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        **variables,
-        "OLLAMA_HOST": "127.0.0.1:9",
-        "HF_HOME": str(folder / ".cache"),
-        "COLUMNS": "100",
-        "NO_COLOR": "1",
-    }
+    given = {**variables, "OLLAMA_HOST": "127.0.0.1:9", "HF_HOME": str(folder / ".cache"), "COLUMNS": "100"}
+    plain = _PLAIN.fullmatch(typed)
+    if plain:
+        return _run_plain(plain, folder, given)
     done = subprocess.run(
         ["bash", "-c", typed],
         cwd=folder,
-        env=environment,
+        env=environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}", **given),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=60,
     )
     return done.stdout.decode("utf-8")
+
+
+def _run_plain(typed: re.Match[str], folder: Path, variables: dict[str, str]) -> str:
+    """Run `promptkit` in this process, with its streams redirected as a shell would, and return what is shown."""
+    arguments, file = shlex.split(typed["arguments"].replace("\\\n", "")), typed["file"]
+    is_err_shown = typed["err"] is None
+    both = file is None and is_err_shown
+    done = run_command(*arguments, folder=folder, variables=variables, stderr_to_stdout=both)
+    if file is not None and file != os.devnull:
+        (folder / file).write_text(done.out, "utf-8")
+    shown = done.out * (file is None) + done.err * is_err_shown
+    return shown + (typed["echo"] or "").strip('"').replace("$?", f"{done.code}")
 
 
 def agrees(shown: str, printed: str) -> bool:

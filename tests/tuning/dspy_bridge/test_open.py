@@ -10,7 +10,7 @@ import pytest
 
 from promptkit.errors import MissingExtra
 from promptkit.tuning import dspy_bridge
-from tests.cli.conftest import environment
+from tests.command import environment
 
 LOADED = """
 import json, pkgutil, sys

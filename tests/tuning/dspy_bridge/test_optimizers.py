@@ -24,7 +24,7 @@ from promptkit.tuning.options import OPTIMIZERS, Optimizer
 from promptkit.tuning.output.write import draft, write
 from promptkit.tuning.search_space.candidate import Candidate
 from promptkit.tuning.trials import SearchResult
-from tests.cli.conftest import environment
+from tests.command import environment
 from tests.engine.helpers import Folder
 from tests.evaluation.suites import Bench
 from tests.tuning.dspy_bridge.objectives import PROPOSAL, is_proposal, model, opened, proposing, said
