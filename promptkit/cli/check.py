@@ -8,17 +8,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from promptkit.api.session import find_project
 from promptkit.cli.options import Json, complete_target
+from promptkit.cli.results import code_lines
+from promptkit.engine.dependencies import code_of
+from promptkit.engine.load import load_target
+from promptkit.engine.pipeline import Edge
+from promptkit.engine.requirements import unmet_requirements
+from promptkit.engine.tune_keys import tune_problems
 from promptkit.errors import InputError, Problem, place
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Edge
-    from promptkit.project import Project
-    from promptkit.project_code.reference import CodeUse
+from promptkit.project import Project, is_artifact, is_suite
+from promptkit.project_code.reference import CodeUse
+from promptkit.reports.output import emit, emit_folded, note
+from promptkit.reports.text import counted, json_text, visible
+from promptkit.storage.files import read_bytes, resolved
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -37,9 +44,6 @@ class CheckTarget:
 
     def project(self) -> Project:
         """Return its project. Without `promptkit.yaml` the root is the folder named, for a target what `run` takes."""
-        from promptkit.cli.session import find_project
-        from promptkit.project import Project
-
         return Project.find(Path(self.target), otherwise=self.folder) if self.folder else find_project(self.target)
 
 
@@ -72,10 +76,6 @@ def check(
 
     The Python files that they would run are named on stderr.
     """
-    from promptkit.cli.run import code_lines
-    from promptkit.reports.output import emit, emit_folded, note
-    from promptkit.reports.text import counted, json_text, visible
-
     checked = check_all(find_targets(targets or ["."]))
     problems = list(checked.problems)
     if json:
@@ -99,11 +99,6 @@ def check(
 
 def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
     """Return what is found in targets and suites."""
-    from promptkit.engine.dependencies import code_of
-    from promptkit.engine.load import load_target
-    from promptkit.engine.requirements import unmet_requirements
-    from promptkit.engine.tune_keys import tune_problems
-
     checked = CheckResult()
     for named in targets:
         try:
@@ -126,9 +121,6 @@ def check_all(targets: Iterable[CheckTarget]) -> CheckResult:
 
 def find_suite(named: CheckTarget, project: Project) -> Path | None:
     """Return the file of the suite that is named; None where a pipeline or prompt is, or nothing."""
-    from promptkit.project import is_suite
-    from promptkit.storage.files import resolved
-
     path = Path(named.target)
     if os.path.isfile(path):
         return resolved(path) if is_suite(path) else None
@@ -173,9 +165,6 @@ def find_targets(paths: Iterable[str]) -> Iterator[CheckTarget]:
 
 def _is_target(path: Path, folder: Path) -> bool:
     """Tell pipelines, prompts and suites from what else lies in a project."""
-    from promptkit.project import is_artifact, is_suite
-    from promptkit.storage.files import read_bytes
-
     folders = path.relative_to(folder).parts[:-1]
     if any(part.startswith(".") for part in folders) or not path.is_file():
         return False

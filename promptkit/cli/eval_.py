@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Timeout
+from promptkit.api.evaluate import SuiteOptions, evaluate_suite, find_suite, read_options
+from promptkit.api.session import ModelOptions
+from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Timeout
+from promptkit.cli.session import run_to_end
 from promptkit.errors import InputError, PromptkitError, place
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.cells.progress import EvalOptions
-    from promptkit.evaluation.comparison.run_rows import RunRows
-    from promptkit.evaluation.evaluate import EvalResult
-    from promptkit.evaluation.suite.suite import Suite
-    from promptkit.evaluation.summary import ReportRules
-    from promptkit.project import Project
-    from promptkit.reports.progress import Progress
-    from promptkit.storage.store import Store
+from promptkit.evaluation.evaluate import EvalResult
+from promptkit.evaluation.stored_run import StoredRun
+from promptkit.evaluation.suite.reader import load_suite
+from promptkit.evaluation.suite.suite import Suite
+from promptkit.project import Project
+from promptkit.reports.evaluation.report import defects_text, print_evaluation
+from promptkit.reports.output import emit, note
+from promptkit.reports.page.write import write_page
+from promptkit.reports.progress import Progress
+from promptkit.reports.text import json_text
+from promptkit.storage.files import check_destination, frozen_files, resolved
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalArguments:
-    """What the command line asks of all suites; `alone` where there is one."""
-
-    options: EvalOptions
-    judging: ReportRules
-    allow_seen: bool = False
-    against: str | None = None
-    alone: bool = True
-    html: Path | None = None
-    json: bool = False
-
-
 def complete_suite(incomplete: str) -> list[str]:
     """Return the names of suites, and the files, that begin so; nothing where something is wrong."""
-    from promptkit.project import Project
-
     try:
         names = set(Project.find(Path.cwd()).names("evals"))
     except PromptkitError:
@@ -108,44 +96,40 @@ def evaluate(
 
     What is finished is kept: the same command asks only for the rest.
     """
-    from promptkit.cli.session import run_to_end
-    from promptkit.evaluation.cells.progress import EvalOptions
-    from promptkit.evaluation.summary import ReportRules
-    from promptkit.storage.files import check_destination, frozen_files
-
-    if smallest is not None and not 0 < smallest <= 100:
-        raise InputError(f"--smallest is a number of points above 0 and up to 100, not {smallest:g}")
-    asking = ModelOptions(
-        model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache or fresh, strict=strict, timeout=timeout
-    )
-    # A recording must hold every request, those of known cells too: kept replies answer them.
-    anew = fresh or record is not None
-    options = EvalOptions(in_flight=in_flight, exact=exact, fresh=anew, retry_errors=retry_errors, strict=strict)
-    judging = ReportRules(allow_missing=allow_missing)
-    wanted = EvalArguments(
-        options=options,
-        judging=judging if smallest is None else replace(judging, smallest=smallest / 100),
+    options = read_options(
+        model=model,
+        sets=sets or (),
+        in_flight=in_flight,
+        retry_errors=retry_errors,
+        fresh=fresh,
+        exact=exact,
+        allow_missing=allow_missing,
         allow_seen=allow_seen,
         against=against,
-        html=html,
-        json=json,
+        smallest=smallest,
+        record=record,
+        no_cache=no_cache,
+        strict=strict,
+        timeout=timeout,
     )
     if html is not None:
         check_destination(html, f"--html {html}", instead="--json prints the run")
     # What is measured is the files as they are now: an edit meanwhile is for the next run.
     with frozen_files():
-        found = list(load_suites(suites or (), asking, only=read_filters(filters or ()), limit=limit, repeat=repeat))
-        wanted = replace(wanted, alone=len(found) == 1)
-        if html is not None and not wanted.alone:
+        how = {"only": read_filters(filters or ()), "limit": limit, "repeat": repeat}
+        found = list(load_suites(suites or (), options.model.sets, **how))
+        options = replace(options, alone=len(found) == 1)
+        if html is not None and not options.alone:
             raise InputError("--html takes one suite")
-        ended = run_to_end(run_all(found, asking, wanted))
-    if wanted.alone and not json:
+        report = partial(print_result, html=html, json=json, alone=options.alone)
+        ended = run_to_end(run_all(found, options, report, apart=not json))
+    if options.alone and not json:
         typed = TypedCommand(
             named=suites[0] if suites else found[0].file.stem,
             how=command_options(repeat=repeat, exact=exact, allow_seen=allow_seen),
             rows=command_options(limit=limit, filter=filters),
         )
-        show_next(ended[0], typed, asking, html=html is not None)
+        show_next(ended[0], typed, options.model, html=html is not None)
     raise_failures(ended)
 
 
@@ -160,12 +144,10 @@ def read_filters(texts: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def load_suites(names: Sequence[str], asking: ModelOptions, **how: Any) -> Iterator[Suite]:
+def load_suites(names: Sequence[str], sets: Sequence[str], **how: Any) -> Iterator[Suite]:
     """Yield each suite, and after it those of its steps that have labels of their own. Raises InputError."""
-    from promptkit.evaluation.suite.reader import load_suite
-
     for path, project in find_suites(names):
-        suite = load_suite(path, project, sets=asking.sets, **how)
+        suite = load_suite(path, project, sets=sets, **how)
         yield suite
         yield from suite.steps
 
@@ -175,14 +157,10 @@ def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
 
     A path belongs to the project it lies in, a name to that of the working folder. Raises InputError.
     """
-    from promptkit.project import Project
-    from promptkit.storage.files import resolved
-
     here = Project.find(Path.cwd())
     for name in names or [str(here.root / "evals")]:
         if names and not os.path.isdir(name):
-            path = here.suite(name)
-            yield path, Project.find(path, otherwise=here.root) if os.path.isfile(name) else here
+            yield find_suite(name)
             continue
         found = sorted(resolved(path) for path in Path(name).glob("*") if path.suffix in (".yaml", ".yml"))
         if not found:
@@ -190,99 +168,28 @@ def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
         yield from ((path, Project.find(path, otherwise=here.root)) for path in found)
 
 
-async def run_all(suites: Sequence[Suite], asking: ModelOptions, wanted: EvalArguments) -> list[EvalResult]:
-    """Run the suites, one after the other, and print what each says."""
-    from promptkit.reports.output import emit
-
+async def run_all(
+    suites: Sequence[Suite], options: SuiteOptions, report: Callable[[EvalResult, StoredRun], None], *, apart: bool
+) -> list[EvalResult]:
+    """Run the suites one after the other and report each; `apart` puts an empty line between two reports."""
     ended: list[EvalResult] = []
     for suite in suites:
-        if ended and not wanted.json:
+        if ended and apart:
             emit("")
-        ended.append(await run_suite(suite, asking, wanted))
+        ended.append(await evaluate_suite(suite, options, Progress(), report))
     return ended
 
 
-async def run_suite(suite: Suite, asking: ModelOptions, wanted: EvalArguments) -> EvalResult:
-    """Run one suite, show how far it is, and print what it says. Raises what ends it."""
-    from promptkit.cli.session import open_session
-    from promptkit.evaluation.cells.saver import ReplyCache
-    from promptkit.evaluation.evaluate import Evaluation, refuse_contamination
-    from promptkit.evaluation.stored_run import StoredRun
-    from promptkit.reports.evaluation.report import defects_text, print_evaluation
-    from promptkit.reports.evaluation.screen import EvaluationScreen
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.page.write import write_page
-    from promptkit.reports.progress import Progress
-    from promptkit.reports.text import json_text
-
-    seen = refuse_contamination(suite, allow=wanted.allow_seen)
-    if asking.no_cache and any(variant.counted for variant in suite.variants):
-        hint = "measure without --no-cache and --fresh, or let `feed: data` take the step's inputs from the rows"
-        raise InputError("`feed: recorded` needs the kept answers of the steps before", hint=hint)
-    progress = Progress()
-    options = replace(wanted.options, in_flight=wanted.options.in_flight or suite.concurrency)
-    judges = [each.metric.model for each in suite.measures if each.metric.model]
-    async with open_session(
-        suite.baseline.pipeline,
-        asking,
-        progress,
-        concurrency=1 if options.exact else options.in_flight,
-        replies=partial(ReplyCache, exact=options.exact),
-        apart=[*(each.model for each in suite.variants if each.model), *judges],
-    ) as session:
-        evaluation = Evaluation(
-            suite,
-            models=session.models,
-            store=session.store,
-            options=options,
-            judging=wanted.judging,
-            against=find_baseline(wanted, suite, session.store, progress),
-            notes=seen,
-        )
-        with progress.showing():
-            await evaluation.open()
-        screen = EvaluationScreen(evaluation, progress)
-        try:
-            with screen.showing():
-                ended = await evaluation.run()
-        except asyncio.CancelledError:
-            screen.interrupted()
-            raise
-        for message in ended.notices:
-            progress.notice(message)
-        run = session.store.run(str(ended.number))
-        assert run is not None, "a run that ended is in the store"
-        view = StoredRun(session.store, run)
-        if wanted.json:
-            emit(json_text(ended.record, indent=2 if wanted.alone else None))
-        else:
-            print_evaluation(ended.record, view)
-        if defects := defects_text(ended.record):
-            note(defects)
-        if wanted.html is not None:
-            write_page(view, wanted.html)
-    return ended
-
-
-def find_baseline(wanted: EvalArguments, suite: Suite, store: Store, progress: Progress) -> RunRows | None:
-    """Return what `--against` names for a suite. None, with a notice, where there is no earlier run of it, and where a
-    run or file is of another one of several suites. Raises InputError.
-    """
-    from promptkit.evaluation.comparison.run_rows import find_baseline
-
-    if wanted.against is None:
-        return None
-    found = find_baseline(wanted.against, suite.name, store, folder=Path.cwd())
-    if found is None:
-        progress.notice(f"`{suite.name}` has no earlier run that is done and had all rows: nothing is compared")
-        return None
-    if found.suite == suite.name:
-        return found
-    told = f"{found.name} is of the suite `{found.suite}`, not `{suite.name}`"
-    if wanted.alone:
-        raise InputError(told)
-    progress.notice(f"{told}: nothing is compared")
-    return None
+def print_result(result: EvalResult, view: StoredRun, *, html: Path | None, json: bool, alone: bool) -> None:
+    """Print a run's report, and write its page where that is asked for."""
+    if json:
+        emit(json_text(result.record, indent=2 if alone else None))
+    else:
+        print_evaluation(result.record, view)
+    if defects := defects_text(result.record):
+        note(defects)
+    if html is not None:
+        write_page(view, html)
 
 
 class RunIncomplete(PromptkitError):
@@ -368,8 +275,6 @@ def show_next(ended: EvalResult, typed: TypedCommand, asking: ModelOptions, *, h
 
     `html` tells that a page was written.
     """
-    from promptkit.reports.output import note
-
     note("next:")
     for line, what in islice(_next_lines(ended, typed, asking, html=html), MAX_NEXT_LINES):
         note(f"  {line}  # {what}")

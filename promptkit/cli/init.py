@@ -9,6 +9,10 @@ from typing import Annotated, get_args
 import typer
 
 from promptkit.errors import InputError, Problem, StoreFailed
+from promptkit.project import LIBRARY
+from promptkit.reports.output import emit, note
+from promptkit.reports.text import json_text
+from promptkit.storage.files import make_folder, write_atomic
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -18,8 +22,6 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is not there.")] = Path(),
 ) -> None:
     """Make a small working project: a pipeline of two steps, its prompts, its cases and a suite."""
-    from promptkit.reports.output import emit, note
-
     for path in make_project(folder):
         emit(str(path))
     for line in (
@@ -35,9 +37,6 @@ def init(
 def make_project(folder: Path) -> list[Path]:
     """Write the files of a new project and return their paths. Raises InputError if one of them is there already."""
     from promptkit.cli.schema import Format, json_schema
-    from promptkit.project import LIBRARY
-    from promptkit.reports.text import json_text
-    from promptkit.storage.files import make_folder, write_atomic
 
     source = LIBRARY / "templates" / "init"
     files = {path.relative_to(source): path.read_text("utf-8") for path in source.rglob("*") if path.is_file()}

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.pipeline import Pipeline
 from promptkit.errors import InputError, Problem, nearest_match, place
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Pipeline
+from promptkit.reports.output import note
+from promptkit.storage.files import MAX_FILE_BYTES, read_text
+from promptkit.storage.rows import read_rows
+from promptkit.storage.yaml import load_file
 
 
 def read_texts(arguments: Iterable[str]) -> dict[str, str]:
@@ -39,8 +42,6 @@ def read_texts(arguments: Iterable[str]) -> dict[str, str]:
 
 def _read_value(value: str) -> str:
     if value == "-":
-        from promptkit.storage.files import MAX_FILE_BYTES
-
         given = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
         if len(given) > MAX_FILE_BYTES:
             raise InputError(f"stdin gives more than {MAX_FILE_BYTES // 1_000_000} MB")
@@ -49,17 +50,12 @@ def _read_value(value: str) -> str:
         except UnicodeDecodeError as error:
             raise InputError(f"stdin is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
     if value.startswith("@"):
-        from promptkit.storage.files import read_text
-
         return read_text(Path(value[1:])).removesuffix("\n").removesuffix("\r")
     return value
 
 
 def read_inputs(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the inputs of each run in a file: one mapping, or rows of data. Raises InputError."""
-    from promptkit.storage.rows import read_rows
-    from promptkit.storage.yaml import load_file
-
     if path.suffix in {".json", ".yaml", ".yml"} and isinstance(value := load_file(path).value, dict):
         yield value
         return
@@ -85,7 +81,6 @@ def read_filled(pipeline: Pipeline, path: Path) -> list[InputRow]:
 
     Raises InputError with the number of each row that does not fit.
     """
-
     filled: list[InputRow] = []
     problems: list[Problem] = []
     try:
@@ -105,8 +100,6 @@ def read_filled(pipeline: Pipeline, path: Path) -> list[InputRow]:
 
 def fill_row(pipeline: Pipeline, fields: Mapping[str, Any], *, typed: bool) -> Mapping[str, Any]:
     """Return the inputs that a row gives; `typed` reads its texts by their inputs' types. Raises InputError."""
-    from promptkit.engine.inputs import fill_inputs
-
     given = {name: value for name, value in fields.items() if name in pipeline.inputs}
     missing = [name for name, spec in pipeline.inputs.items() if name not in given and not spec.has_default]
     if missing or (pipeline.inputs and not given):
@@ -129,8 +122,6 @@ def extra_fields(pipeline: Pipeline, row: InputRow) -> dict[str, Any]:
 
 def note_near_columns(pipeline: Pipeline, rows: Iterable[InputRow]) -> None:
     """Say once which columns nearly have the name of an input that the rows do not give."""
-    from promptkit.reports.output import note
-
     found: dict[str, str] = {}
     for row in rows:
         for name in pipeline.inputs.keys() - row.fields.keys():

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
-
-from promptkit.errors import InputError
 
 
 def complete_target(incomplete: str) -> list[str]:
@@ -66,20 +62,3 @@ Timeout: TypeAlias = Annotated[
     typer.Option("--timeout", metavar="SECONDS", help="For a request, all attempts included (600)."),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOptions:
-    """How a verb asks models: what `run`, `render` and `try` have in common. `timeout` goes before what files say."""
-
-    model: str | None = None
-    sets: tuple[str, ...] = ()
-    record: Path | None = None
-    no_cache: bool = False
-    strict: bool = False
-    timeout: float | None = None
-
-    def __post_init__(self) -> None:
-        """Raise InputError for a timeout that is none."""
-        if self.timeout is not None and not 0 < self.timeout < inf:
-            raise InputError(f"--timeout is a number of seconds above 0, not {self.timeout:g}")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from promptkit.cli.options import Json
 from promptkit.cli.run_find import complete_run
-from promptkit.errors import InputError
-
-if TYPE_CHECKING:
-    from promptkit.cli.run_find import ProjectStore
-    from promptkit.evaluation.comparison.sides import Side
 
 _HELP = "RUN or RUN:VARIANT; a run is its number, `last` or `last~1`."
 
@@ -36,7 +31,8 @@ def compare(
     Rows are paired by what they hold. `last` is the newest evaluation. It ends with 0 whatever it finds: what must
     stop a build is a threshold of the suite.
     """
-    from promptkit.cli.run_find import open_project_store
+    from promptkit.api.compare import find_sides
+    from promptkit.api.runs import open_project_store
     from promptkit.evaluation.comparison.compare import compare_runs
     from promptkit.evaluation.summary import SMALLEST_DIFFERENCE
     from promptkit.reports.output import emit
@@ -45,32 +41,9 @@ def compare(
     from promptkit.storage.records import reading_record
 
     with open_project_store() as kept, reading_record(f"run {a} or {b}"):
-        versus = compare_runs(*read_sides(kept, a, b, variant), kept.project, aim=metric)
+        versus = compare_runs(*find_sides(kept, a, b, variant), kept.project, aim=metric)
         record, found = versus.record(smallest=SMALLEST_DIFFERENCE), find_flips(versus, rows)
         if json:
             emit(json_text({**record, "rows_shown": [flip_record(versus, each) for each in found]}))
         else:
             print_comparison(versus, record, found, rows)
-
-
-def read_sides(kept: ProjectStore, a: str, b: str, variant: str | None) -> tuple[Side, Side]:
-    """Return what `RUN:VARIANT` texts name. Raises InputError for what is not there, and for one thing named twice."""
-    from promptkit.cli.run_find import find_evaluation
-    from promptkit.evaluation.comparison.sides import Side, named_variant
-
-    named = []
-    for text in (a, b):
-        number, colon, own = text.partition(":")
-        view = find_evaluation(kept, number)
-        named.append((view, named_variant(view, own if colon else variant)))
-    (one, first), (other, second) = named
-    if one.number == other.number and first == second:
-        others = [name for name in one.variants if name != first]
-        hint = f"promptkit runs compare {one.number}:{others[0]} {one.number}:{first}" if others else None
-        raise InputError(f"both are `{first}` of run {one.number}", hint=hint or "name another run")
-    if one.number == other.number:
-        return Side(one, first, first), Side(other, second, second)
-    shown = first != second or first != one.variants[0]
-    return tuple(  # type: ignore[return-value]
-        Side(view, name, f"run {view.number} ({name})" if shown else f"run {view.number}") for view, name in named
-    )

@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from promptkit.api.runs import find_evaluation, open_project_store
 from promptkit.cli.options import Json
 from promptkit.cli.run_find import OneVariant, RunName
-
-if TYPE_CHECKING:
-    from promptkit.evaluation.error_analysis.groups import ErrorAnalysis
-    from promptkit.evaluation.error_analysis.guideline_draft import GuidelinePlan
-    from promptkit.evaluation.stored_run import StoredRun
+from promptkit.cli.session import refuse_shipped
+from promptkit.engine.preparation import uses_technique, write_artifact
+from promptkit.errors import InputError, Problem, place
+from promptkit.evaluation.error_analysis.groups import ErrorAnalysis, errors_record, find_errors
+from promptkit.evaluation.error_analysis.guideline_draft import GuidelinePlan, draft_guideline, plan_guideline
+from promptkit.evaluation.stored_run import StoredRun
+from promptkit.reports.evaluation.error_analysis import print_errors
+from promptkit.reports.output import emit, note
+from promptkit.reports.text import counted, json_text
+from promptkit.storage.records import reading_record
+from promptkit.techniques.artifacts import read_artifact
 
 AUTO = "auto"
 GUIDELINE_INPUT = "guideline"
@@ -45,14 +52,6 @@ def errors(
     values of which clearly more fail, and rows with similar texts. --write makes of the pairs a draft for the technique
     annotation_guideline: a rule for each, with the typical rows as its cases. No model is asked.
     """
-    from promptkit.cli.run_find import find_evaluation, open_project_store
-    from promptkit.evaluation.error_analysis.groups import errors_record, find_errors
-    from promptkit.evaluation.error_analysis.guideline_draft import plan_guideline
-    from promptkit.reports.evaluation.error_analysis import print_errors
-    from promptkit.reports.output import emit
-    from promptkit.reports.text import json_text
-    from promptkit.storage.records import reading_record
-
     with open_project_store() as kept, reading_record(f"run {run}"):
         view = find_evaluation(kept, run)
         found = find_errors(view, kept.record(view), variant=variant, metric=metric, by=by, most=rows)
@@ -85,11 +84,6 @@ def write_draft(
     automatic: bool,
 ) -> None:
     """Write the draft. Raises InputError for a file that is there, without `force`, and beside what is shipped."""
-    from promptkit.cli.session import refuse_shipped
-    from promptkit.engine.preparation import write_artifact
-    from promptkit.errors import InputError, Problem, place
-    from promptkit.evaluation.error_analysis.guideline_draft import draft_guideline
-
     if automatic:
         refuse_shipped(plan.pipeline, "no draft can be written beside it", "write it there")
     if os.path.exists(file) and not force:
@@ -100,12 +94,6 @@ def write_draft(
 
 def show_written(plan: GuidelinePlan, file: Path) -> None:
     """Show where the draft is, and what a person would do with it next."""
-    from promptkit.engine.preparation import uses_technique
-    from promptkit.errors import place
-    from promptkit.reports.output import note
-    from promptkit.reports.text import counted
-    from promptkit.techniques.artifacts import read_artifact
-
     name, step = "annotation_guideline", plan.step.name
     artifact = read_artifact(file)
     assert artifact is not None, "it was just written"
@@ -126,8 +114,6 @@ def show_written(plan: GuidelinePlan, file: Path) -> None:
 
 def show_next(found: ErrorAnalysis) -> None:
     """Show the lines that go on from the groups."""
-    from promptkit.reports.output import note
-
     if not found.failed:
         return
     note("next:")

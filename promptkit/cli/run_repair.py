@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from promptkit.errors import DamagedRecord, InputError, Interrupted, StoreFailed
-
-if TYPE_CHECKING:
-    from promptkit.cli.run_find import ProjectStore
-    from promptkit.storage.repair import Finding
-    from promptkit.storage.store import Run
+from promptkit.api.runs import ProjectStore, open_project_store
+from promptkit.engine.run import BATCH, batch_record
+from promptkit.errors import DamagedRecord, InputError, Interrupted, StoreFailed, place
+from promptkit.evaluation.evaluate import KIND
+from promptkit.reports.batch import batch_text
+from promptkit.reports.evaluation.report import evaluation_text
+from promptkit.reports.output import emit, note, terminal_width
+from promptkit.reports.runs import run_record, run_text, runs_text
+from promptkit.reports.text import counted
+from promptkit.reports.tuning.report import tuning_text
+from promptkit.storage.records import reading_record
+from promptkit.storage.repair import Finding, damaged_run, find_damage
+from promptkit.storage.repair import repair as repair_store
+from promptkit.storage.store import Run
 
 MAX_FINDINGS_SHOWN = 50
 
@@ -25,12 +33,6 @@ def repair(
 
     What is removed of the answers is asked again where it is needed. It ends with 0 when the store is sound.
     """
-    from promptkit.cli.run_find import open_project_store
-    from promptkit.errors import place
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.text import counted
-    from promptkit.storage.repair import repair
-
     with open_project_store() as kept:
         found = list(damaged_records(kept))
         if not found:
@@ -43,7 +45,7 @@ def repair(
             emit(f"and {len(found) - MAX_FINDINGS_SHOWN} more")
         if not yes and not confirmed(len(found)):
             raise StoreFailed("nothing was changed", hint="promptkit runs repair --yes")
-        backup = repair(kept.store.path, found)
+        backup = repair_store(kept.store.path, found)
         note(f"the file as it was is {place(backup)}")
         left = list(damaged_records(kept))
         kept.store.damage.forget()
@@ -54,8 +56,6 @@ def repair(
 
 def damaged_records(kept: ProjectStore) -> Iterator[Finding]:
     """Yield what is damaged: records that cannot be read, and runs that cannot be shown. Raises StoreFailed."""
-    from promptkit.storage.repair import damaged_run, find_damage
-
     wrong: set[str] = set()
     for finding in find_damage(kept.store.path):
         if finding.table == "runs":
@@ -72,15 +72,6 @@ def damaged_records(kept: ProjectStore) -> Iterator[Finding]:
 
 def check_reports(kept: ProjectStore, run: Run) -> None:
     """Make what `runs list` and `runs show` print of a run. Raises DamagedRecord."""
-    from promptkit.engine.run import BATCH, batch_record
-    from promptkit.evaluation.evaluate import KIND
-    from promptkit.reports.batch import batch_text
-    from promptkit.reports.evaluation.report import evaluation_text
-    from promptkit.reports.output import terminal_width
-    from promptkit.reports.runs import run_record, run_text, runs_text
-    from promptkit.reports.tuning.report import tuning_text
-    from promptkit.storage.records import reading_record
-
     with reading_record(f"runs {run.number}"):
         run_record(run)
         runs_text([run], width=terminal_width())
@@ -102,8 +93,6 @@ def check_reports(kept: ProjectStore, run: Run) -> None:
 
 def confirmed(count: int) -> bool:
     """Ask a person whether to repair; off a terminal nobody agrees."""
-    from promptkit.reports.text import counted
-
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:

@@ -6,22 +6,36 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from promptkit.api.runs import ProjectStore, find_batch, find_evaluation, find_run, open_project_store, refuse_target
 from promptkit.cli.options import Json
 from promptkit.cli.run_compare import compare
 from promptkit.cli.run_errors import errors
 from promptkit.cli.run_find import OneVariant, RunName
 from promptkit.cli.run_repair import repair
+from promptkit.engine.run import batch_record
 from promptkit.errors import InputError
-
-if TYPE_CHECKING:
-    from promptkit.cli.run_find import ProjectStore
-    from promptkit.evaluation.cells.cell import Cell
-    from promptkit.evaluation.stored_run import StoredRun
-    from promptkit.storage.store import Run
+from promptkit.evaluation.cells.cell import Cell
+from promptkit.evaluation.comparison.baseline import baseline_lines
+from promptkit.evaluation.comparison.sides import named_variant, row_cells
+from promptkit.evaluation.evaluate import KIND
+from promptkit.evaluation.stored_run import StoredRun
+from promptkit.reports.batch import AnswerTable, answer_lines, batch_row_text, batch_text
+from promptkit.reports.evaluation.failing_rows import normalized_score
+from promptkit.reports.evaluation.report import print_evaluation
+from promptkit.reports.export import cell_record, csv_parts, is_right, jsonl_parts, junit_parts
+from promptkit.reports.output import emit, emit_folded, note, result_stream, terminal_width
+from promptkit.reports.page.write import write_page
+from promptkit.reports.runs import cells_text, run_record, run_text, runs_text
+from promptkit.reports.text import json_text
+from promptkit.reports.tuning.page import write_tuning_page
+from promptkit.reports.tuning.report import print_tuning
+from promptkit.storage.files import check_destination, write_private
+from promptkit.storage.records import reading_record
+from promptkit.storage.store import Run
 
 MAX_ROWS_SHOWN = 10
 TUNE = "tune"
@@ -46,12 +60,6 @@ def show(
     Of `run --input` it shows the rows that failed. `last` is the newest run; with an option of evaluations it is the
     newest evaluation, with --row and --failures also the newest run of rows.
     """
-    from promptkit.cli.run_find import find_batch, find_evaluation, find_run, open_project_store
-    from promptkit.evaluation.comparison.sides import named_variant
-    from promptkit.evaluation.evaluate import KIND
-    from promptkit.storage.files import check_destination
-    from promptkit.storage.records import reading_record
-
     if failures and row is not None:
         raise InputError("--failures and --row are two views: give one of them")
     if html is not None:
@@ -90,11 +98,6 @@ def refuse_rows(run: Run, *, rows: bool) -> None:
 
 def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
     """Print what a tuning found, or write it as a page."""
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.text import json_text
-    from promptkit.reports.tuning.page import write_tuning_page
-    from promptkit.reports.tuning.report import print_tuning
-
     record = dict(run.record)
     if not record:
         raise InputError(f"run {run.number}, a tuning of `{run.target}`, was ended before it kept anything")
@@ -109,12 +112,6 @@ def show_tuning(run: Run, html: Path | None, *, json: bool) -> None:
 
 def show_batch(kept: ProjectStore, run: Run, row: int | None, *, failures: bool, json: bool) -> None:
     """Print a run of rows: what it came to with the rows that failed, one row in full, or the first that failed so."""
-    from promptkit.engine.run import batch_record
-    from promptkit.reports.batch import batch_row_text, batch_text
-    from promptkit.reports.output import emit, emit_folded, terminal_width
-    from promptkit.reports.runs import run_record
-    from promptkit.reports.text import json_text
-
     rows = kept.store.batches
     if row is None and not failures:
         record, failed = batch_record(run, kept.store), rows.rows(run.number, failed=True)
@@ -138,10 +135,6 @@ def show_batch(kept: ProjectStore, run: Run, row: int | None, *, failures: bool,
 
 def show_run(kept: ProjectStore, run: Run, *, json: bool) -> None:
     """Print a run of a target."""
-    from promptkit.reports.output import emit, emit_folded
-    from promptkit.reports.runs import run_record, run_text
-    from promptkit.reports.text import json_text
-
     calls = kept.store.calls(run.number)
     if json:
         told = {key: value for key, value in run_record(run).items() if key != "metric"}
@@ -152,10 +145,6 @@ def show_run(kept: ProjectStore, run: Run, *, json: bool) -> None:
 
 def show_evaluation(kept: ProjectStore, view: StoredRun, variant: str | None, *, json: bool) -> None:
     """Print what an evaluation said, of one variant where it is named."""
-    from promptkit.reports.evaluation.report import print_evaluation
-    from promptkit.reports.output import emit, note
-    from promptkit.reports.text import json_text
-
     record = only_variant(kept.record(view), variant)
     if json:
         emit(json_text(record))
@@ -177,9 +166,6 @@ def only_variant(record: Mapping[str, Any], variant: str | None) -> Mapping[str,
 
 def write_html(kept: ProjectStore, view: StoredRun, path: Path) -> None:
     """Write an evaluation as a page; of one that was killed, what its cells say."""
-    from promptkit.reports.output import note
-    from promptkit.reports.page.write import write_page
-
     view.record = kept.record(view)
     write_page(view, path)
     note(f"the page is {path}")
@@ -187,12 +173,6 @@ def write_html(kept: ProjectStore, view: StoredRun, path: Path) -> None:
 
 def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> None:
     """Print a row with its cells. Raises InputError for one that the run has not."""
-    from promptkit.evaluation.comparison.sides import row_cells
-    from promptkit.reports.export import cell_record
-    from promptkit.reports.output import emit, emit_folded
-    from promptkit.reports.runs import cells_text
-    from promptkit.reports.text import json_text
-
     cells = row_cells(view, row, variant)
     if not cells:
         following = next(view.cells(variant, first=row), None)
@@ -207,11 +187,6 @@ def show_row(view: StoredRun, row: int, variant: str | None, *, json: bool) -> N
 
 def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bool) -> None:
     """Print the rows of a variant that fail: those without an answer first, then the worst by the first metric."""
-    from promptkit.reports.export import cell_record
-    from promptkit.reports.output import emit, emit_folded, note
-    from promptkit.reports.runs import cells_text
-    from promptkit.reports.text import json_text
-
     said = next(each for each in kept.record(view)["variants"] if each["name"] == variant)
     metrics = said["metrics"]
     if json:
@@ -234,15 +209,11 @@ def show_failures(kept: ProjectStore, view: StoredRun, variant: str, *, json: bo
 
 def failing_cells(view: StoredRun, variant: str, metrics: Mapping[str, Any]) -> Iterator[Cell]:
     """Yield the cells of a variant that have no answer, or less than the best score of the first metric."""
-    from promptkit.reports.export import is_right
-
     return (cell for cell in view.cells(variant) if not is_right(cell, metrics))
 
 
 def failure_rank(cell: Cell, metrics: Mapping[str, Any]) -> tuple[bool, float]:
     """Return what orders failing cells: those without an answer come first, then the lowest score."""
-    from promptkit.reports.evaluation.failing_rows import normalized_score
-
     return not cell.flag, normalized_score(cell, metrics)
 
 
@@ -268,13 +239,6 @@ def export(
     JSONL and CSV hold all variants, JUnit and the baseline the first one, where none is named. Of a run of rows, named
     by its number, JSONL and CSV are as `run --out` writes them.
     """
-    from promptkit.cli.run_find import find_batch, find_evaluation, open_project_store
-    from promptkit.evaluation.comparison.baseline import baseline_lines
-    from promptkit.evaluation.comparison.sides import named_variant
-    from promptkit.reports.export import csv_parts, jsonl_parts, junit_parts
-    from promptkit.storage.files import check_destination
-    from promptkit.storage.records import reading_record
-
     for option, path in {"--jsonl": jsonl, "--csv": csv, "--junit": junit, "--baseline": baseline}.items():
         if path is not None and path != STDOUT:
             check_destination(path, f"{option} {path}", instead="`-` is stdout")
@@ -299,7 +263,6 @@ def export(
 
 def write_batch(kept: ProjectStore, run: Run, *, jsonl: Path | None, csv: Path | None) -> None:
     """Write the rows of a batch with their answers. Raises InputError."""
-    from promptkit.reports.batch import AnswerTable, answer_lines
 
     def rows() -> Iterator[Mapping[str, Any]]:
         return (record for _, record in kept.store.batches.rows(run.number))
@@ -323,9 +286,6 @@ def write_all(makers: Iterable[tuple[Path | None, Callable[[], Iterable[str]]]])
 
 def write(path: Path, parts: Iterable[str]) -> None:
     """Write text part by part to a file or to stdout. Raises StoreFailed where a file cannot be written."""
-    from promptkit.reports.output import note, result_stream
-    from promptkit.storage.files import write_private
-
     if path == STDOUT:
         out = result_stream()
         for part in parts:
@@ -364,11 +324,6 @@ def list_(
 
     Of an evaluation that is the first metric of its first variant.
     """
-    from promptkit.cli.run_find import open_project_store, refuse_target
-    from promptkit.reports.output import emit, note, terminal_width
-    from promptkit.reports.runs import run_record, runs_text
-    from promptkit.reports.text import json_text
-
     with open_project_store() as kept:
         runs = [run for run in kept.store.runs(kind=kind, target=target, limit=limit) if kept.lists(run)]
         if target is not None and not runs:

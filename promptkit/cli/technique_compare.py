@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Target, Timeout
+from promptkit.api.session import ModelOptions
+from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout
 from promptkit.cli.technique_prepare import Data, Expect, Limit, Step
 from promptkit.errors import PromptkitError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from promptkit.cli.session import Session
+    from promptkit.api.session import Session
     from promptkit.engine.pipeline import Pipeline
     from promptkit.engine.pipeline import Step as PipelineStep
     from promptkit.engine.step_rows import StepRows
@@ -52,7 +53,8 @@ def compare(
 
     All else stays the same. Each technique gets its share of right answers with a 95 % interval, and what it cost.
     """
-    from promptkit.cli.session import find_project, load, run_to_end
+    from promptkit.api.session import load
+    from promptkit.cli.session import run_to_end
     from promptkit.engine.step_rows import find_prompt_step, read_step_rows
     from promptkit.evaluation.recommendation.technique_comparison import contenders as choosing_contenders
     from promptkit.evaluation.recommendation.technique_comparison import parse_specs
@@ -60,7 +62,7 @@ def compare(
     asking = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
-    pipeline = load(target, find_project(target), asking)
+    pipeline = load(target, sets=asking.sets)
     own = find_prompt_step(pipeline, step)
     specs = parse_specs(techniques)
     rows = read_step_rows(pipeline, own, data, expect=expect, labelled=True, limit=limit)
@@ -78,8 +80,8 @@ async def compare_techniques(
     json: bool,
 ) -> None:
     """Measure the techniques and print the table. Raises RowsMissing, or Unsupported where none could be measured."""
+    from promptkit.api.session import open_session
     from promptkit.cli.results import show_models, spent_text
-    from promptkit.cli.session import open_session
     from promptkit.evaluation.recommendation.evidence import keep_evidence
     from promptkit.evaluation.recommendation.technique_comparison import compare as choosing_compare
     from promptkit.reports.output import emit, emit_folded, note, terminal_width
@@ -105,7 +107,7 @@ async def compare_techniques(
         if not asking.sets:  # What was set for this time alone says nothing of the step as its files say it.
             keep_evidence(pipeline.project, comparison.evidence())
         note(spent_text([comparison.totals], monotonic() - started))
-        show_models(comparison, session, progress)
+        show_models(session.models_of(comparison), comparison.totals, progress)
         if json:
             emit(json_text(json_record(comparison, session)))
         else:
@@ -128,13 +130,11 @@ def check_whole(comparison: TechniqueComparison) -> None:
 
 def json_record(comparison: TechniqueComparison, session: Session) -> dict[str, Any]:
     """Return a comparison as the documented JSON object."""
-    from promptkit.cli.results import model_records
-
     rows = comparison.rows
     return {
         "pipeline": comparison.pipeline.name,
         "step": comparison.step.name,
-        "model": model_records(comparison, session)[0],
+        "model": session.models_of(comparison)[0].record(),
         "data": {"file": str(rows.file), "rows": len(rows.rows), "hash": rows.hash, "expect": rows.expect},
         "techniques": [technique_record(each) for each in comparison.measured],
     }

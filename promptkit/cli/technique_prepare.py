@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, Record, Strict, Target, Timeout
+from promptkit.api.session import ModelOptions
+from promptkit.cli.options import Json, Model, Record, Strict, Target, Timeout
 from promptkit.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.cli.session import Session
+    from promptkit.api.session import Session
     from promptkit.engine.preparation import Preparation, PreparedStep
     from promptkit.engine.step_rows import StepRows
 
@@ -67,13 +68,14 @@ def prepare(
     They are written to PIPELINE.STEP.NAME.yaml beside the pipeline, to be read and edited; the step then uses them.
     Nothing that is there is written over without --force. What was answered is kept: the same command goes on.
     """
-    from promptkit.cli.session import find_project, load, refuse_shipped, run_to_end
+    from promptkit.api.session import load
+    from promptkit.cli.session import refuse_shipped, run_to_end
     from promptkit.engine.preparation import plan_preparation, read_parameters
     from promptkit.engine.step_rows import find_prompt_step, read_step_rows
 
     most = read_budget(budget)
     asking = ModelOptions(model=model, record=record, strict=strict, timeout=timeout)
-    pipeline = load(target, find_project(target), asking)
+    pipeline = load(target, sets=asking.sets)
     refuse_shipped(pipeline, "nothing can be prepared beside it", "prepare it there")
     plan = plan_preparation(
         name, pipeline, find_prompt_step(pipeline, step), read_parameters(sets or ()), overwrite=force
@@ -107,8 +109,8 @@ async def prepare_step(
     plan: Preparation, rows: StepRows, asking: ModelOptions, *, command: str, budget: int | None, json: bool
 ) -> PreparedStep:
     """Prepare, write the artifact, print its path and return it. Raises what ended the preparation."""
+    from promptkit.api.session import open_session
     from promptkit.cli.results import show_models, spent_text
-    from promptkit.cli.session import open_session
     from promptkit.engine.preparation import prepare as engine_prepare
     from promptkit.engine.preparation import write_artifact
     from promptkit.errors import place
@@ -130,22 +132,20 @@ async def prepare_step(
             )
         write_artifact(prepared.artifact, plan.file, command)
         note(f"{prepared_text(prepared)} · {spent_text([prepared.totals], monotonic() - started)}")
-        show_models(prepared, session, progress)
+        show_models(session.models_of(prepared), prepared.totals, progress)
         emit(json_text(json_record(plan, prepared, rows, session)) if json else str(place(plan.file)))
     return prepared
 
 
 def json_record(plan: Preparation, prepared: PreparedStep, rows: StepRows, session: Session) -> dict[str, Any]:
     """Return a preparation as the documented JSON object."""
-    from promptkit.cli.results import model_records
-
     artifact, totals = prepared.artifact, prepared.totals
     return {
         "technique": artifact.technique,
         "pipeline": artifact.pipeline,
         "step": artifact.step,
         "file": str(plan.file),
-        "model": model_records(prepared, session)[0],
+        "model": session.models_of(prepared)[0].record(),
         "parameters": artifact.parameters,
         "data": {"file": str(rows.file), "rows": len(rows.rows), "hash": rows.hash, "expect": rows.expect or None},
         "items": len(artifact.items),

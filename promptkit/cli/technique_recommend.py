@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, complete_target
+from promptkit.api.session import ModelOptions
+from promptkit.cli.options import Json, Model, complete_target
 from promptkit.cli.technique_prepare import Limit
 from promptkit.errors import InputError
 
@@ -44,7 +45,8 @@ def recommend(
     json: Json = False,
 ) -> None:
     """Recommend techniques for a task, or for a step and its data; each reason is computed, and no model is asked."""
-    from promptkit.cli.session import find_project, load, run_to_end
+    from promptkit.api.session import load
+    from promptkit.cli.session import run_to_end
     from promptkit.project import Project
 
     asking = ModelOptions(model=model)
@@ -52,7 +54,7 @@ def recommend(
         raise InputError("a step and its data are those of a pipeline", hint="name it before the options")
     if target is None and task is None:
         raise InputError("name a task or a pipeline", hint="promptkit techniques recommend --task math")
-    pipeline = load(target, find_project(target), asking) if target else None
+    pipeline = load(target, sets=asking.sets) if target else None
     project = pipeline.project if pipeline else Project.find(Path.cwd())
     wanted = RecommendOptions(
         task=task, step=step, data=data, limit=limit, budget=budget, depth=depth, flags=tuple(flags or ())

@@ -10,20 +10,29 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from promptkit.cli.options import Json, Model, ModelOptions, NoCache, Record, Sets, Strict, Target, Timeout, Values
-from promptkit.cli.results import in_order
-from promptkit.cli.session import Session, find_project, load, open_session, refuse_shipped
+from promptkit.api.session import ModelOptions, Session, find_project, load, open_session
+from promptkit.cli.inputs import read_texts
+from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Target, Timeout, Values
+from promptkit.cli.results import announced_models, answered_by, in_order
+from promptkit.cli.session import refuse_shipped, run_to_end
+from promptkit.engine.dependencies import files_of
+from promptkit.engine.inputs import fill_inputs
+from promptkit.engine.pipeline import Case, Pipeline
+from promptkit.engine.run import run
 from promptkit.errors import InputError, Interrupted, Problem, PromptkitError, place
-
-if TYPE_CHECKING:
-    from promptkit.engine.pipeline import Case, Pipeline
-    from promptkit.reports.cases import CaseOutcome
-    from promptkit.reports.progress import Progress
-    from promptkit.storage.store import Store
+from promptkit.reports.cases import CaseOutcome, TryScreen, answer_record, update_baselines
+from promptkit.reports.output import note
+from promptkit.reports.progress import Progress
+from promptkit.storage.files import read_text, resolved, write_atomic
+from promptkit.storage.records import check_shape
+from promptkit.storage.shapes import CaseShape
+from promptkit.storage.store import Store
+from promptkit.storage.yaml import load as load_yaml
+from promptkit.storage.yaml_edit import append_item
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -49,30 +58,24 @@ def try_(
 
     NAME=VALUE tries these values alone. Only what changed is asked again.
     """
-    from promptkit.cli.inputs import read_texts
-    from promptkit.cli.session import run_to_end
-
     if expect is not None and pin is None:
         raise InputError("--expect belongs to a case that is pinned", hint="add --pin NAME")
-    asking = ModelOptions(
+    options = ModelOptions(
         model=model, sets=tuple(sets or ()), record=record, no_cache=no_cache, strict=strict, timeout=timeout
     )
-    trial = (WatchRun if watch else TryRun)(target, read_texts(values or ()), asking, json=json)
+    cases = (WatchRun if watch else TryRun)(target, read_texts(values or ()), options, json=json)
     if pin is not None:
-        trial.pin(pin, expect)
-    run_to_end(trial.follow() if isinstance(trial, WatchRun) else trial.once())
+        cases.pin(pin, expect)
+    run_to_end(cases.follow() if isinstance(cases, WatchRun) else cases.once())
 
 
 class TryRun:
     """A target that is tried. `texts` are the typed values, if any."""
 
-    def __init__(self, target: str, texts: Mapping[str, str], asking: ModelOptions, *, json: bool) -> None:
-        from promptkit.reports.cases import TryScreen
-        from promptkit.reports.progress import Progress
-
+    def __init__(self, target: str, texts: Mapping[str, str], options: ModelOptions, *, json: bool) -> None:
         self._target = target
         self._texts = dict(texts)
-        self._asking = asking
+        self._options = options
         self._progress = Progress()
         self._screen = TryScreen(target, json=json, clear=isinstance(self, WatchRun))
         self._stack = AsyncExitStack()
@@ -80,9 +83,6 @@ class TryRun:
 
     def pin(self, name: str, expect: str | None) -> None:
         """Add the typed values, or else the examples, to the target's file as a case; all cases are then tried."""
-        from promptkit.engine.inputs import fill_inputs
-        from promptkit.reports.output import note
-
         pipeline = self._load()
         refuse_shipped(pipeline, "a case cannot be pinned in it", "pin the case there")
         file = pin_case(pipeline, name, fill_inputs(pipeline, texts=self._texts).values, expect)
@@ -96,7 +96,7 @@ class TryRun:
             await self._try(pipeline)
 
     def _load(self) -> Pipeline:
-        return load(self._target, find_project(self._target), self._asking)
+        return load(self._target, sets=self._options.sets)
 
     async def _try(self, pipeline: Pipeline) -> None:
         session = await self._open(pipeline)
@@ -108,9 +108,9 @@ class TryRun:
 
     async def _open(self, pipeline: Pipeline) -> Session:
         """Return the open session, opened anew where an edit names another model or changes the project's settings."""
-        if self._session is None or not self._session.serves(pipeline, self._asking):
+        if self._session is None or not self._session.serves(pipeline, self._options):
             await self._stack.aclose()
-            self._session = await self._stack.enter_async_context(open_session(pipeline, self._asking, self._progress))
+            self._session = await self._stack.enter_async_context(open_session(pipeline, self._options, self._progress))
         return self._session
 
 
@@ -129,7 +129,6 @@ class WatchRun(TryRun):
 
     async def follow(self) -> None:
         """Try the cases now and after each save. Raises Interrupted in the end."""
-
         self._files = frozenset([find_project(self._target).target(self._target)])
         changes = FileWatcher(self._watched)
         watching = asyncio.current_task()
@@ -150,9 +149,6 @@ class WatchRun(TryRun):
 
     def _begin(self) -> None:
         """Read the files and begin to ask; where they are broken, say so over the last good result."""
-        from promptkit.engine.dependencies import files_of
-        from promptkit.storage.files import resolved
-
         try:
             pipeline = self._load()
         except InputError as error:
@@ -184,8 +180,6 @@ class WatchRun(TryRun):
 
     def _settle(self, outcomes: tuple[CaseOutcome, ...]) -> tuple[CaseOutcome, ...]:
         """Keep the last comparison while no answer has changed since it was shown; a failure is no answer."""
-        from promptkit.reports.cases import update_baselines
-
         settled, self._shown = update_baselines(outcomes, self._shown)
         return settled
 
@@ -235,9 +229,6 @@ TYPED_CASE = "values"
 
 def cases_to_try(pipeline: Pipeline, texts: Mapping[str, str]) -> tuple[Case, ...]:
     """Return the cases to try: the typed values, else those pinned, else the inputs' examples. Raises InputError."""
-    from promptkit.engine.inputs import fill_inputs
-    from promptkit.engine.pipeline import Case
-
     if texts or not pipeline.cases:
         filled = fill_inputs(pipeline, texts=texts)
         return (Case(name=TYPED_CASE if texts else EXAMPLE_CASE, inputs=filled.values),)
@@ -248,10 +239,6 @@ async def try_cases(
     pipeline: Pipeline, cases: Sequence[Case], session: Session, progress: Progress
 ) -> tuple[CaseOutcome, ...]:
     """Run the cases, several at once, and return them with the answers before; the store remembers the new ones."""
-    from promptkit.cli.results import announced, answered_by
-    from promptkit.engine.run import run
-    from promptkit.reports.cases import CaseOutcome, answer_record
-
     target = os.path.relpath(pipeline.file, pipeline.project.root)
 
     async def answer(case: Case) -> CaseOutcome:
@@ -263,9 +250,14 @@ async def try_cases(
             on_event=progress.listener(prefix=f"{case.name}/", steps=False),
         )
         before = answer_before(session.store, target, case)
-        why = answered_by(result, session)
-        told = announced(result, session)
-        return CaseOutcome(case=case, answer=answer_record(result), before=before, why=why, told=told)
+        models = session.models_of(result)
+        return CaseOutcome(
+            case=case,
+            answer=answer_record(result),
+            before=before,
+            why=answered_by(models, result.totals),
+            told=announced_models(models),
+        )
 
     with progress.showing():
         outcomes = [outcome async for outcome in in_order(answer, cases)]
@@ -278,9 +270,6 @@ async def try_cases(
 
 def answer_before(store: Store, target: str, case: Case) -> Mapping[str, Any] | None:
     """Return the answer to a case before, where its inputs are the same; a damaged one counts as none."""
-    from promptkit.storage.records import check_shape
-    from promptkit.storage.shapes import CaseShape
-
     remembered = store.remembered(target, case.name)
     if remembered is not None:
         with store.damage.skipping():
@@ -291,9 +280,6 @@ def answer_before(store: Store, target: str, case: Case) -> Mapping[str, Any] | 
 
 def pin_case(pipeline: Pipeline, name: str, inputs: Mapping[str, Any], expect: str | None) -> Path:
     """Add a case to the target's file, which stays as it is otherwise, and return the file. Raises InputError."""
-    from promptkit.storage.files import read_text, write_atomic
-    from promptkit.storage.yaml_edit import append_item
-
     if any(case.name == name for case in pipeline.cases):
         problem = Problem(f"there is a case `{name}` already", place(pipeline.file), hint="pin it under another name")
         raise InputError(problem)
@@ -307,10 +293,8 @@ def pin_case(pipeline: Pipeline, name: str, inputs: Mapping[str, Any], expect: s
 
 def _expected_value(text: str) -> Any:
     """Return an expected answer as it was typed, read as YAML is; what is not YAML is text."""
-    from promptkit.storage.yaml import load
-
     try:
-        return load(text, file="--expect").value
+        return load_yaml(text, file="--expect").value
     except InputError:
         return text
 

@@ -1,4 +1,4 @@
-"""A tuning from beginning to end: `Tuning` plans and runs it, `tune` is the same as one call from Python."""
+"""A tuning from beginning to end."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from dataclasses import replace
 from math import prod
 from os.path import relpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from promptkit.engine.pipeline import default_model
 from promptkit.errors import InputError, MissingExtra, PromptkitError, nearest
 from promptkit.evaluation.cells.progress import EvalOptions
-from promptkit.evaluation.cells.saver import ReplyCache
 from promptkit.evaluation.suite.reader import load_suite
 from promptkit.evaluation.suite.suite import Suite
 from promptkit.project import Project, is_suite
@@ -26,8 +24,7 @@ from promptkit.tuning.budget import BudgetShares, Plan, estimated_calls, share_b
 from promptkit.tuning.confirmation.verdict import LEAST_ROWS, smallest_detectable_gain
 from promptkit.tuning.data_split import DataSplit, data_notes, read_data_split, step_data_split
 from promptkit.tuning.dspy_bridge import require_dspy
-from promptkit.tuning.options import OPTIMIZERS, Limits, Mode, Optimizer, TuneOptions, read_budget, read_only
-from promptkit.tuning.output.write import check_replaceable, write_result
+from promptkit.tuning.options import OPTIMIZERS, TuneOptions
 from promptkit.tuning.progress import TuningProgress
 from promptkit.tuning.run import Setup, TuningResult, TuningRun
 from promptkit.tuning.search.race import SMOKE_ROWS
@@ -294,87 +291,6 @@ def _check_space(space: SearchSpace, ground: DataSplit) -> None:
     if not (space.axes or calibrates or shows):
         hint = "; ".join(space.notes) or "`tune:` of the pipeline and `--only` say what may vary"
         raise InputError(f"there is nothing to tune in `{suite.target}`", hint=hint)
-
-
-def tune(
-    pipeline: str | Path,
-    suite: str | Path | None = None,
-    *,
-    budget: str | None = None,
-    optimizer: Optimizer = "race",
-    only: Sequence[str] = (),
-    teacher: str | None = None,
-    mode: Mode = "both",
-    prefer: str = "best",
-    metric: str | None = None,
-    seed: int = 0,
-    model: str | None = None,
-    sets: Sequence[str] = (),
-    write: bool = True,
-    apply: bool = False,
-) -> dict[str, Any]:
-    """Tune a pipeline or a prompt on a suite, and return the record that `promptkit tune --json` prints.
-
-    All is said as on the command line: both are names or paths, `suite` is left out where one of the project names the
-    pipeline; `budget` as "calls=300,minutes=10"; `sets` as "STEP.KEY=VALUE". What is found is written beside the
-    original, which `apply` replaces where the verdict is `improved`; without `write` the files stay as they are, and
-    the record has the diff. Nobody is asked whether to begin: `smallest_shown` of the record is the gain that could be
-    shown. It blocks, for it runs an event loop of its own.
-
-    Raises InputError before anything is asked, and what ended the tuning before it was through (RuntimeFailure,
-    StoreFailed, KeyboardInterrupt): what was answered is kept, and the same call goes on from there.
-    """
-    _check_thread()
-    if apply and not write:
-        raise InputError("`apply` replaces the original, and `write=False` leaves it", hint="leave one of them out")
-    wishes = TuneOptions(
-        limits=read_budget(budget) if budget is not None else Limits(),
-        optimizer=optimizer,
-        only=read_only(only) if isinstance(only, str) else tuple(only),
-        teacher=teacher,
-        mode=mode,
-        prefer=prefer,
-        metric=metric,
-        seed=seed,
-    )
-    changes = [sets] if isinstance(sets, str) else sets
-    with frozen_files():
-        found = load_tuning_suite(str(pipeline), None if suite is None else str(suite), sets=changes)
-    if apply:
-        check_replaceable(found.wanted.target, found.project)
-    tuned = asyncio.run(_tune(found, wishes, model=model, write=write, in_place=apply))
-    if tuned.failure is not None:
-        raise tuned.failure
-    return dict(tuned.record)
-
-
-def _check_thread() -> None:
-    """Raise InputError where an event loop runs already: a notebook's, or that of the coroutine that calls."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    told = "promptkit.tune runs an event loop of its own, and one runs here already"
-    raise InputError(told, hint="await asyncio.to_thread(promptkit.tune, …), in a notebook too")
-
-
-async def _tune(suite: Suite, wishes: TuneOptions, *, model: str | None, write: bool, in_place: bool) -> TuningResult:
-    """Tune in the project's store, and hand over what was found."""
-    pipeline, settings = suite.baseline.pipeline, suite.project.settings
-    reference, why, base = default_model(suite.project, pipeline, model)
-    with Store.open(suite.project.store_folder, cache_size=settings.cache.size) as store, ReplyCache(store) as replies:
-        async with Models(
-            reference,
-            why=why,
-            store=replies,
-            concurrency=suite.concurrency or settings.concurrency,
-            timeout=settings.timeout,
-            base=base,
-            apart=separate_models(suite, wishes.teacher),
-        ) as models:
-            tuning = Tuning(suite, models=models, store=store, wishes=wishes)
-            tuned = await tuning.run()
-            return write_result(tuned, tuning.suite, store, in_place=in_place, writing=write)
 
 
 def load_tuning_suite(target: str, suite: str | None, *, sets: Sequence[str] = (), run_code: bool = True) -> Suite:

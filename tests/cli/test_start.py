@@ -38,6 +38,17 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
     assert set() == loaded - set(sys.stdlib_module_names) - set(at_start) - ALLOWED
 
 
+def test_a_run_loads_neither_the_evaluation_nor_what_it_calculates_with(project: Path) -> None:
+    look = LOADED.replace('name.partition(".")[0] for', "name for")
+    done = subprocess.run(
+        [sys.executable, "-c", look, "run", "mail"], capture_output=True, env=environment(), cwd=project, check=True
+    )
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert "promptkit.engine.run" in loaded
+    heavy = ("numpy", "scipy", "rich.table", "promptkit.evaluation", "promptkit.tuning")
+    assert [name for name in loaded if name.startswith(heavy)] == []
+
+
 def test_each_verb_has_help_of_its_own(promptkit: Run) -> None:
     listing = promptkit("--help").out
     for verb, about in VERBS.items():

@@ -6,14 +6,15 @@ import asyncio
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from promptkit.api.tune import TuneSettings, tune_suite
 from promptkit.cli import tune
-from promptkit.cli.options import ModelOptions
 from promptkit.errors import InputError, Interrupted
 from promptkit.storage.store import Store
 from promptkit.tuning.options import Limits, TuneOptions
@@ -273,9 +274,8 @@ async def test_ctrl_c_ends_it_with_the_best_so_far(
     (here.root / "script.py").write_text(
         "import time\n\ndef answer(request):\n    time.sleep(0.01)\n    return 'bad'\n"
     )
-    asking = asyncio.ensure_future(
-        tune.run_tuning(suite, ModelOptions(), tune.TuneArguments(wishes=TuneOptions(), yes=True))
-    )
+    report = partial(tune.print_tuned, html=None, json=False)
+    asking = asyncio.ensure_future(tune_suite(suite, TuneSettings(), report=report))
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert "run 1  interrupted" in capsys.readouterr().out
