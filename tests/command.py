@@ -92,12 +92,12 @@ def _readable(stdin: str | bytes | TextIO) -> TextIO:
 
 
 def _text_file() -> io.TextIOWrapper:
-    return io.TextIOWrapper(TemporaryFile("wb+", buffering=0), "utf-8", "backslashreplace", write_through=True)
+    return io.TextIOWrapper(TemporaryFile("wb+", buffering=0), "utf-8", "backslashreplace", "", write_through=True)
 
 
 def _content(file: io.TextIOWrapper) -> str:
-    file.buffer.seek(0)
-    return file.buffer.read().decode()
+    file.seek(0)
+    return file.read()
 
 
 @contextmanager
