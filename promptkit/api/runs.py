@@ -30,16 +30,16 @@ class ProjectStore:
     store: Store
 
     def view(self, run: Run) -> StoredRun:
-        """Return an evaluation as reports see it."""
+        """Return an evaluation for reports."""
         return StoredRun(self.store, run)
 
     def tuning(self, text: str) -> Run | None:
-        """Return the tuning of that number; None where it is of something else, or no number."""
+        """Return the tuning of that number; None where the run is of another kind, or the text is not a number."""
         run = self.store.run(text) if text.isdigit() else None
         return run if run is not None and run.kind == "tune" else None
 
     def lists(self, run: Run) -> bool:
-        """Tell whether a run can be listed; where its record is damaged, that is noted."""
+        """Return whether a run can be listed; a damaged record is noted."""
         with self.store.damage.skipping(), reading_record(f"runs {run.number}, `record`"):
             run_record(run)
             runs_text([run], width=terminal_width())
@@ -47,7 +47,7 @@ class ProjectStore:
         return False
 
     def record(self, view: StoredRun) -> Mapping[str, Any]:
-        """Return what a run said; of one that was killed or goes on, what its cells say."""
+        """Return the record of a run; of one that was killed or still runs, recompute it from its cells."""
         return view.record or recomputed_record(view, self.project)
 
 
@@ -55,7 +55,7 @@ class ProjectStore:
 def open_project_store(folder: Path | None = None) -> Iterator[ProjectStore]:
     """Open the store of the project of a folder, or of the working folder, and end the runs whose process is gone.
 
-    Where there is no store, none is made.
+    Creates no store where there is none.
     """
     project = Project.find(folder or Path.cwd())
     with TemporaryDirectory(prefix="promptkit-") as nothing:
@@ -69,13 +69,13 @@ def open_project_store(folder: Path | None = None) -> Iterator[ProjectStore]:
 
 
 def note_damage(store: Store) -> None:
-    """Say in one line which damaged records were left out."""
+    """Note in one line which damaged records were left out."""
     if store.damage.notice:
         note(store.damage.notice)
 
 
 def find_run(kept: ProjectStore, text: str) -> Run:
-    """Return the run that a person names: its number, or `last` among all. Raises InputError."""
+    """Return the run of a number, or `last` among all runs. Raises InputError."""
     run = kept.store.run(text)
     if run is None:
         raise InputError(f"there is no run `{text}`", hint=_latest(kept.store, None))
@@ -83,23 +83,23 @@ def find_run(kept: ProjectStore, text: str) -> Run:
 
 
 def find_batch(kept: ProjectStore, text: str, *, rows: bool) -> Run | None:
-    """Return the batch that a person names, None where that is another run or none.
+    """Return the run of rows of a number, or None where there is no such run of rows.
 
-    With `rows`, as rows are asked for, `last` is the newest run that has some.
+    With `rows`, `last` is the newest run that has rows.
     """
     run = kept.store.run(text, kind=(BATCH, KIND) if rows else None)
     return run if run is not None and run.kind == BATCH else None
 
 
 def find_evaluation(kept: ProjectStore, text: str) -> StoredRun:
-    """Return the evaluation that a person names: its number, or `last` among evaluations. Raises InputError."""
+    """Return the evaluation of a number, or `last` among evaluations. Raises InputError."""
     run = kept.store.run(text, kind=KIND)
     if run is not None:
         return kept.view(run)
     other = kept.store.run(text) if text.isdigit() else None
     if other is not None:
-        told = f"run {text} is no evaluation: it is a `{other.kind}` of `{other.target}`"
-        raise InputError(told, hint=_latest(kept.store, KIND))
+        message = f"run {text} is not an evaluation: it is a `{other.kind}` of `{other.target}`"
+        raise InputError(message, hint=_latest(kept.store, KIND))
     raise InputError(f"there is no evaluation `{text}`", hint=_latest(kept.store, KIND))
 
 
@@ -112,6 +112,6 @@ def _latest(store: Store, kind: str | None) -> str:
 
 
 def refuse_target(kept: ProjectStore, target: str, kind: str | None) -> NoReturn:
-    """Raise InputError, with the nearest name, for a target of which there is no run."""
+    """Raise InputError, with the nearest name, for a target without runs."""
     known = {run.target for run in kept.store.runs(kind=kind, limit=1000)}
     raise InputError(f"there is no run of `{target}`", hint=nearest(target, known) or "nothing was run here yet")

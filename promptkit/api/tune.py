@@ -156,7 +156,7 @@ async def tune_suite(
     approve: Callable[[Plan], bool] | None = None,
     report: Callable[[TuningResult], None] | None = None,
 ) -> TuningResult | None:
-    """Plan, tune, and write what was found. None where `approve`, which gets the plan first, returns False.
+    """Plan, tune, and write the result. Return None where `approve`, which gets the plan first, returns False.
 
     What ends the tuning is the result's `failure`. Cancelled, it hands the best so far to `report`.
     """

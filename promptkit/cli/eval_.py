@@ -1,4 +1,4 @@
-"""`promptkit eval`: measure targets on data, print the report, and fail where a threshold was not met."""
+"""`promptkit eval`: measure targets on data, print the report, and fail where a threshold is missed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ import typer
 
 from promptkit.api.evaluate import SuiteOptions, evaluate_suite, find_suite, read_options
 from promptkit.api.session import ModelOptions
-from promptkit.cli.options import Json, Model, NoCache, Record, Sets, Strict, Timeout
+from promptkit.cli.options import (
+    Json,
+    Model,
+    NoCache,
+    Record,
+    Sets,
+    Strict,
+    Timeout,
+    command_options,
+    complete_suite,
+)
 from promptkit.cli.session import run_to_end
 from promptkit.errors import InputError, PromptkitError, place
 from promptkit.evaluation.evaluate import EvalResult
@@ -33,33 +43,18 @@ from promptkit.storage.files import check_destination, frozen_files, resolved
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def complete_suite(incomplete: str) -> list[str]:
-    """Return the names of suites, and the files, that begin so; nothing where something is wrong."""
-    try:
-        names = set(Project.find(Path.cwd()).names("evals"))
-    except PromptkitError:
-        names = set()
-    folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
-    files = {f"{path}/" if path.is_dir() else str(path) for path in folder.glob("[!.]*") if _may_lead_to_suite(path)}
-    return sorted(name for name in names | files if name.startswith(incomplete))
-
-
-def _may_lead_to_suite(path: Path) -> bool:
-    return path.is_dir() or path.suffix in {".yaml", ".yml"}
-
-
 @app.command(name="eval")
 def evaluate(
     suites: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SUITE", help="By name or path; left out: all of the project.", autocompletion=complete_suite
+            metavar="SUITE", help="By name or path; default: all of the project.", autocompletion=complete_suite
         ),
     ] = None,
     model: Model = None,
     sets: Sets = None,
     in_flight: Annotated[
-        int | None, typer.Option("-j", "--in-flight", metavar="N", min=1, help="Requests at once.")
+        int | None, typer.Option("-j", "--in-flight", metavar="N", min=1, help="Concurrent requests.")
     ] = None,
     repeat: Annotated[
         int | None, typer.Option("--repeat", metavar="N", min=1, max=1000, help="Samples of each row.")
@@ -70,20 +65,20 @@ def evaluate(
     filters: Annotated[
         list[str] | None, typer.Option("--filter", metavar="KEY=VALUE", help="Rows with this field; repeatable.")
     ] = None,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask again what failed, and only that.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Ask everything anew.")] = False,
-    exact: Annotated[bool, typer.Option("--exact", help="One request at a time, so that answers repeat.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Ask only failed cells again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask everything again.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Send one request at a time, so that answers repeat.")] = False,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Compare though up to 2 % are missing, each counted against.")
+        bool, typer.Option("--allow-missing", help="Compare with up to 2 % of cells missing, each counted against.")
     ] = False,
     allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Measure on rows that a preparation saw; marked.")
+        bool, typer.Option("--allow-seen", help="Measure on rows that a preparation saw, and mark it.")
     ] = False,
     against: Annotated[
-        str | None, typer.Option("--against", metavar="RUN|FILE", help="Compare with a run or a baseline's file.")
+        str | None, typer.Option("--against", metavar="RUN|FILE", help="Compare with a run or a baseline file.")
     ] = None,
     smallest: Annotated[
-        float | None, typer.Option("--smallest", metavar="POINTS", help="The difference worth telling (5).")
+        float | None, typer.Option("--smallest", metavar="POINTS", help="The smallest relevant difference (5).")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the run as one page.")] = None,
     json: Json = False,
@@ -94,7 +89,7 @@ def evaluate(
 ) -> None:
     """Measure a target on data: each metric with its 95 % interval, each variant against the first.
 
-    What is finished is kept: the same command asks only for the rest.
+    Finished cells are kept: the same command asks only for the rest.
     """
     options = read_options(
         model=model,
@@ -114,7 +109,7 @@ def evaluate(
     )
     if html is not None:
         check_destination(html, f"--html {html}", instead="--json prints the run")
-    # What is measured is the files as they are now: an edit meanwhile is for the next run.
+    # The files are measured as they are now: an edit during the run counts for the next one.
     with frozen_files():
         how = {"only": read_filters(filters or ()), "limit": limit, "repeat": repeat}
         found = list(load_suites(suites or (), options.model.sets, **how))
@@ -145,7 +140,7 @@ def read_filters(texts: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def load_suites(names: Sequence[str], sets: Sequence[str], **how: Any) -> Iterator[Suite]:
-    """Yield each suite, and after it those of its steps that have labels of their own. Raises InputError."""
+    """Yield each suite, followed by the suites of its steps with labels of their own. Raises InputError."""
     for path, project in find_suites(names):
         suite = load_suite(path, project, sets=sets, **how)
         yield suite
@@ -153,9 +148,9 @@ def load_suites(names: Sequence[str], sets: Sequence[str], **how: Any) -> Iterat
 
 
 def find_suites(names: Sequence[str]) -> Iterator[tuple[Path, Project]]:
-    """Yield each suite's file with its project: those named, all of a folder, or all of the project's `evals/`.
+    """Yield the file and project of each suite: those that are named, of a folder, or of the project's `evals/`.
 
-    A path belongs to the project it lies in, a name to that of the working folder. Raises InputError.
+    A path belongs to the project that it lies in, a name to that of the working folder. Raises InputError.
     """
     here = Project.find(Path.cwd())
     for name in names or [str(here.root / "evals")]:
@@ -193,7 +188,7 @@ def print_result(result: EvalResult, view: StoredRun, *, html: Path | None, json
 
 
 class RunIncomplete(PromptkitError):
-    """Some cells have no answer, since a model, server or tool failed."""
+    """Some cells have no answer or score, because a model, server or tool failed."""
 
 
 class ThresholdsMissed(PromptkitError):
@@ -203,18 +198,18 @@ class ThresholdsMissed(PromptkitError):
 
 
 def raise_failures(ended: Sequence[EvalResult]) -> None:
-    """Raise RunIncomplete where missing cells leave something open, and FellShort where a threshold was not met."""
-    for each in ended:
-        if (failure := incomplete_error(each)) is not None:
+    """Raise RunIncomplete where missing cells leave a question open, and ThresholdsMissed where one was not met."""
+    for result in ended:
+        if (failure := incomplete_error(result)) is not None:
             raise failure
-    short = [
-        f"{one.record['suite']}: {each['says']}" if len(ended) > 1 else each["says"]
-        for one in ended
-        for each in one.record["thresholds"]
-        if each["passed"] is False
+    missed = [
+        f"{result.record['suite']}: {threshold['says']}" if len(ended) > 1 else threshold["says"]
+        for result in ended
+        for threshold in result.record["thresholds"]
+        if threshold["passed"] is False
     ]
-    if short:
-        raise ThresholdsMissed("\n".join(short))
+    if missed:
+        raise ThresholdsMissed("\n".join(missed))
 
 
 def unscored_metrics(variant: Mapping[str, Any]) -> list[str]:
@@ -223,21 +218,21 @@ def unscored_metrics(variant: Mapping[str, Any]) -> list[str]:
 
 
 def incomplete_error(ended: EvalResult) -> RunIncomplete | None:
-    """Return what to say of a run in which missing cells or scores leave something open."""
+    """Return the error of a run in which missing cells or scores leave a question open."""
     record = ended.record
-    undecided = [each["says"] for each in record["thresholds"] if each["missing"]]
+    undecided = [threshold["says"] for threshold in record["thresholds"] if threshold["missing"]]
     if ended.status == "incomplete" and (undecided or not record["missing_allowed"]):
         missing = sum(variant["missing"] for variant in record["variants"])
         total = sum(variant["cases"] for variant in record["variants"])
         hint = "the same command asks only for the rest" if ended.gave_up else "--retry-errors asks again what failed"
-        told = f"{missing} of {total} cells have no answer: {ended.failure}"
+        message = f"{missing} of {total} cells have no answer: {ended.failure}"
         if missing and missing == ended.wrong:
-            hint = "mend the rows; the others are measured and kept"
+            hint = "correct the rows; the others are measured and kept"
         if not missing:
-            lacking = sorted({name for each in record["variants"] for name in unscored_metrics(each)})
-            told = f"some answers have no score by {', '.join(f'`{name}`' for name in lacking)}: {ended.failure}"
+            unscored = sorted({name for variant in record["variants"] for name in unscored_metrics(variant)})
+            message = f"some answers have no score by {', '.join(f'`{name}`' for name in unscored)}: {ended.failure}"
             hint = "the same command scores again what has no score"
-        return RunIncomplete(told, hint=None if record["model"]["replayed"] else hint)
+        return RunIncomplete(message, hint=None if record["model"]["replayed"] else hint)
     if undecided:
         return RunIncomplete("\n".join(undecided), hint="the same command scores again what has no score")
     return None
@@ -248,63 +243,49 @@ MAX_NEXT_LINES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypedCommand:
-    """What was typed that decides which cells a run has: the suite's name, `how` its rows are asked, and `rows`: which
-    of them are."""
+    """The words of a command that decide the cells of a run: the suite's name, options that say `how` rows are asked,
+    and options that select `rows`."""
 
     named: str
     how: Sequence[str] = ()
     rows: Sequence[str] = ()
 
 
-def command_options(**values: str | int | bool | Sequence[str] | None) -> list[str]:
-    """Return options as they are typed: `exact=True` as `--exact`, one with several values once for each."""
-    found: list[str] = []
-    for name, value in values.items():
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            found.append(option)
-        elif isinstance(value, list | tuple):
-            found += [part for each in value for part in (option, str(each))]
-        elif value is not None and value is not False:
-            found += [option, str(value)]
-    return found
+def show_next(ended: EvalResult, typed: TypedCommand, model: ModelOptions, *, html: bool) -> None:
+    """Print up to three commands to type next, with the options that decide the answers.
 
-
-def show_next(ended: EvalResult, typed: TypedCommand, asking: ModelOptions, *, html: bool) -> None:
-    """Show the two or three lines that go on from a run, with what was typed that decides its answers.
-
-    `html` tells that a page was written.
+    With `html` a page has been written already.
     """
     note("next:")
-    for line, what in islice(_next_lines(ended, typed, asking, html=html), MAX_NEXT_LINES):
-        note(f"  {line}  # {what}")
+    for command, effect in islice(_next_lines(ended, typed, model, html=html), MAX_NEXT_LINES):
+        note(f"  {command}  # {effect}")
 
 
 def _next_lines(
-    ended: EvalResult, typed: TypedCommand, asking: ModelOptions, *, html: bool
+    ended: EvalResult, typed: TypedCommand, model: ModelOptions, *, html: bool
 ) -> Iterator[tuple[str, str]]:
-    options = command_options(model=asking.model or None, set=asking.sets)
+    options = command_options(model=model.model or None, set=model.sets)
     whole = ["promptkit", "eval", typed.named, *options, *typed.how]
     record = ended.record
-    missing = sum(each["missing"] for each in record["variants"])
+    missing = sum(variant["missing"] for variant in record["variants"])
     if ended.status == "incomplete" and missing > ended.wrong:
         retry = [] if ended.gave_up else ["--retry-errors"]
-        yield join([*whole, *typed.rows, *retry]), "only what has no answer"
+        yield join([*whole, *typed.rows, *retry]), "asks only cells without an answer"
     if record["before"] is not None:
         yield f"promptkit runs compare {record['before']} {ended.number}", f"what changed since run {record['before']}"
     if _has_failures(record["variants"][0]):
-        yield f"promptkit runs show {ended.number} --failures", "what failed, with its messages"
+        yield f"promptkit runs show {ended.number} --failures", "the failing rows, with their messages"
     if record["limited"]:
-        yield join(whole), "all rows, these not asked again"
+        yield join(whole), "all rows; these are not asked again"
     if not html:
         yield join([*whole, *typed.rows, "--html", f"{record['suite']}.html"]), "as one page"
     yield f"promptkit runs show {ended.number}", "this again"
 
 
 def _has_failures(variant: Mapping[str, Any]) -> bool:
-    """Tell whether some of a variant's cells have no answer that can be read, or less than the best by the aim."""
-    aim: Mapping[str, Any] = next(iter(variant["metrics"].values()))
-    best = aim["bounds"] and aim["bounds"][1 if aim["higher_is_better"] else 0]
-    # A baseline ties with itself: that is the best a pairwise judge says of it.
-    short = best is not None and aim["kind"] != "pairwise" and aim["mean"] not in (best, None)
-    return bool(short or variant["missing"] or variant["unparsed"] or variant["truncated"])
+    """Return whether some cells of a variant have no parsed answer, or less than the best score of the first metric."""
+    metric: Mapping[str, Any] = next(iter(variant["metrics"].values()))
+    best = metric["bounds"] and metric["bounds"][1 if metric["higher_is_better"] else 0]
+    # Against itself a baseline can only tie.
+    is_below = best is not None and metric["kind"] != "pairwise" and metric["mean"] not in (best, None)
+    return bool(is_below or variant["missing"] or variant["unparsed"] or variant["truncated"])

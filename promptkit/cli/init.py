@@ -1,4 +1,4 @@
-"""`promptkit init`: a small working project of one's own."""
+"""`promptkit init`: create a small working project."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is not there.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Its folder; created if it does not exist.")] = Path(),
 ) -> None:
-    """Make a small working project: a pipeline of two steps, its prompts, its cases and a suite."""
+    """Create a small working project: a pipeline of two steps, its prompts, its cases and a suite."""
     for path in make_project(folder):
         emit(str(path))
     for line in (
@@ -35,12 +35,12 @@ def init(
 
 
 def make_project(folder: Path) -> list[Path]:
-    """Write the files of a new project and return their paths. Raises InputError if one of them is there already."""
+    """Write the files of a new project and return their paths. Raises InputError if one of them exists."""
     from promptkit.cli.schema import Format, json_schema
 
     source = LIBRARY / "templates" / "init"
     files = {path.relative_to(source): path.read_text("utf-8") for path in source.rglob("*") if path.is_file()}
-    # A wheel's builder would leave out a file of that name.
+    # The wheel would not contain a file of that name.
     files[Path(".gitignore")] = files.pop(Path("gitignore"))
     files |= {Path("schemas", f"{of}.json"): json_text(json_schema(of)) + "\n" for of in get_args(Format)}
     paths = {folder / name: text for name, text in sorted(files.items())}

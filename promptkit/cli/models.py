@@ -1,4 +1,4 @@
-"""`promptkit models`: what can answer here."""
+"""`promptkit models`: list, fetch and describe models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List, fetch and describe what can answer here.",
+    help="List, fetch and describe models.",
 )
 
 
@@ -46,7 +46,7 @@ def pull(reference: Reference) -> None:
 
 @app.command()
 def show(reference: Reference, json: Json = False) -> None:
-    """Load a model and show what it can do."""
+    """Load a model and show its capabilities."""
     model = run_to_end(describe(reference))
     if json:
         emit(json_text(record(model, ready=True)))
@@ -55,7 +55,7 @@ def show(reference: Reference, json: Json = False) -> None:
 
 
 async def describe(reference: str) -> Model:
-    """Return what a model says about itself, loading it where that is needed."""
+    """Return the description of a model, which is loaded where that is needed."""
     progress = Progress()
     with progress.showing():
         async with Models(reference, why="--model", progress=progress.fetching, notice=progress.notice) as models:

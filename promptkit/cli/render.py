@@ -1,4 +1,4 @@
-"""`promptkit render`: what each step would send."""
+"""`promptkit render`: the messages that each step would send."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def render(
     target: Target,
     values: Values = None,
-    step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="This step alone.")] = None,
-    text: Annotated[bool, typer.Option("--text", help="The text after the chat template, where it is known.")] = False,
+    step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="Show this step alone.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="Show the text after the chat template, where known.")] = False,
     model: Model = None,
     sets: Sets = None,
     json: Json = False,
     strict: Strict = False,
     timeout: Timeout = None,
 ) -> None:
-    """Show the exact messages, grammar and token count of each step; no model is asked, and no Python of yours is run.
+    """Show the exact messages, grammar and token count of each step; no model is asked, none of your Python is run.
 
-    What a later step needs comes from NAME=VALUE, from the last run, or from examples.
+    The results that a later step needs come from NAME=VALUE, from the last run, or from examples.
     """
     options = ModelOptions(model=model, sets=tuple(sets or ()), strict=strict, timeout=timeout)
     pipeline = load(target, sets=options.sets)
@@ -62,7 +62,7 @@ def render(
 
 
 def result_value(text: str) -> Any:
-    """Return a step's result as it was typed: JSON where it is JSON, else text."""
+    """Read a typed result of a step: JSON where it is JSON, else text."""
     try:
         return parse_json(text)
     except (InputError, ValueError):

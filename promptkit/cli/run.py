@@ -37,15 +37,15 @@ def run(
     target: Target,
     values: Values = None,
     rows: Annotated[
-        Path | None, typer.Option("--input", metavar="FILE", help="Inputs, one answer for each row.")
+        Path | None, typer.Option("--input", metavar="FILE", help="A file of inputs; one answer for each row.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="With --input: its columns and the answers, .csv or .jsonl."),
+        typer.Option("--out", metavar="FILE", help="With --input: write columns and answers, .csv or .jsonl."),
     ] = None,
     model: Model = None,
     sets: Sets = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; nothing is asked.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run; no model is asked.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Show each call with its messages and reply.")] = False,
     json: Json = False,
     record: Record = None,
@@ -94,9 +94,9 @@ async def run_once(
 
 
 def show_next(target: str, values: Sequence[str], options: ModelOptions, *, traced: bool) -> None:
-    """Show what a person would type next, with what was typed that decides the answer."""
+    """Print the commands to type next, with the arguments that decide the answer."""
     if any(value.endswith("=-") for value in values):
-        return  # What came on stdin is gone.
+        return  # stdin cannot be read again
     note("next:")
     model = ["--model", options.model] if options.model else []
     typed = join([target, *values, *model, *(word for change in options.sets for word in ("--set", change))])
@@ -106,7 +106,7 @@ def show_next(target: str, values: Sequence[str], options: ModelOptions, *, trac
 
 
 OUT_SUFFIXES = (".csv", ".jsonl")
-"""Endings that `--out` takes."""
+"""Suffixes that `--out` takes."""
 WriteRow: TypeAlias = "Callable[[InputRow, Result], None]"
 """Writes a row with its result."""
 
@@ -144,7 +144,7 @@ async def run_rows(
         async def answer(row: InputRow) -> tuple[InputRow, Result]:
             return row, await batch.run(row.number, row.values, row.fields)
 
-        # Left in this order however it ends: rows in work are cancelled, then the run is ended, then the store closed.
+        # On the way out, rows in work are cancelled, then the run is ended, then the store is closed.
         async with (
             Batch(runner, session.store, file=str(place(path)), rows=len(rows)) as batch,
             aclosing(in_order(answer, rows)) as results,
@@ -177,22 +177,24 @@ async def run_rows(
 def check_answered(batch: Batch) -> None:
     """Raise RowsFailed where rows have no answer."""
     if batch.failed:
-        told = f"{batch.failed} of {counted(batch.rows, 'row')} {'has' if batch.failed == 1 else 'have'} no answer"
-        raise RowsFailed(told, hint=f"the same command asks only what is missing; promptkit runs show {batch.number}")
+        message = f"{batch.failed} of {counted(batch.rows, 'row')} {'has' if batch.failed == 1 else 'have'} no answer"
+        raise RowsFailed(
+            message, hint=f"the same command asks only what is missing; promptkit runs show {batch.number}"
+        )
 
 
 def check_out(out: Path, rows: Path) -> None:
-    """Raise InputError for a file that `--out` cannot be: by its ending or place, or since the rows come from it."""
+    """Raise InputError where `--out` has a wrong suffix or place, or is the file of the rows."""
     if out.suffix not in OUT_SUFFIXES:
-        raise InputError(Problem("--out writes .csv or .jsonl, by the ending", place(out)))
+        raise InputError(Problem("--out writes .csv or .jsonl, by its suffix", place(out)))
     check_destination(out, f"--out {out}")
     if out.exists() and rows.exists() and out.samefile(rows):
-        raise InputError(Problem("--out would write over the rows of --input", place(out), hint="name another file"))
+        raise InputError(Problem("--out would overwrite the rows of --input", place(out), hint="name another file"))
 
 
 @contextmanager
 def writing(out: Path | None, pipeline: Pipeline, rows: Iterable[InputRow]) -> Iterator[WriteRow]:
-    """Open the file of answers; the block gets what adds a row to it. Without a file that does nothing."""
+    """Open the file of answers and yield a function that adds a row; without a file it does nothing."""
     if out is None:
         yield lambda row, result: None
         return
@@ -234,7 +236,7 @@ def dry_run_record(
     return {
         **record,
         "steps": [_dry_run_step(step, pipeline) for step in pipeline.steps.values()],
-        "code": [each.record() for each in code_of(pipeline, model=model)],
+        "code": [use.record() for use in code_of(pipeline, model=model)],
     }
 
 
@@ -266,5 +268,5 @@ def _dry_run_lines(record: Mapping[str, Any]) -> Iterator[str]:
         parts += [f"{key} {step[key]}" for key in ("technique", "model") if key in step]
         parts += [f"after {', '.join(step['after'])}"] if step["after"] else []
         yield f"step    {step['name']}: {', '.join(parts)}"
-    for each in record["code"]:
-        yield f"python  {each['file'] or each['module']}:{each['function']} ({each['named_by']})"
+    for use in record["code"]:
+        yield f"python  {use['file'] or use['module']}:{use['function']} ({use['named_by']})"

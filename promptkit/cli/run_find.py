@@ -11,7 +11,7 @@ from promptkit.errors import PromptkitError
 
 
 def complete_run(incomplete: str) -> list[tuple[str, str]]:
-    """Return the numbers of runs that begin so, each with what it is; nothing where something is wrong."""
+    """Complete the number of a run, with its description. Completion never fails: a mistake gives nothing."""
     try:
         with open_project_store() as kept:
             runs = kept.store.runs()
@@ -21,7 +21,7 @@ def complete_run(incomplete: str) -> list[tuple[str, str]]:
     return (
         [("last", "the newest"), *found]
         if not incomplete
-        else [each for each in found if each[0].startswith(incomplete)]
+        else [(number, about) for number, about in found if number.startswith(incomplete)]
     )
 
 

@@ -1,4 +1,4 @@
-"""`promptkit schema`: what editors complete and check pipelines, prompts and suites by."""
+"""`promptkit schema`: JSON Schemas with which editors complete and check pipelines, prompts and suites."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def schema(
     of: Annotated[
         str,
-        typer.Argument(metavar="{pipeline|prompt|suite}", help="Which file: of a prompt it is the front matter."),
+        typer.Argument(metavar="{pipeline|prompt|suite}", help="The kind of file; of a prompt its front matter."),
     ] = "pipeline",
 ) -> None:
     """Print the JSON Schema of a pipeline, a prompt's front matter or a suite."""
@@ -31,7 +31,7 @@ def schema(
 
 
 def json_schema(of: Format) -> dict[str, Any]:
-    """Return the JSON Schema of a file format, made from the models that read it."""
+    """Return the JSON Schema of a file format, from the models that read it."""
     if of == "suite":
         from promptkit.evaluation.suite.spec import suite_schema
 

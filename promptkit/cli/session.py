@@ -29,7 +29,7 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 def refuse_shipped(pipeline: Pipeline, cannot: str, then: str) -> None:
-    """Raise InputError where a command would write into or beside a shipped file; the hint says what to copy first."""
+    """Raise InputError where a command would write into or beside a shipped file, with a hint what to copy first."""
     file, root = pipeline.file, pipeline.project.root
     shipped = [LIBRARY / folder for folder in ("pipelines", "templates")]
     if root == LIBRARY or not any(map(file.is_relative_to, shipped)):

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import typer
 
 from promptkit.api.tune import load_tunable, read_options, tune_suite
-from promptkit.cli.eval_ import command_options, complete_suite
 from promptkit.cli.options import (
     Json,
     Model,
@@ -24,7 +23,9 @@ from promptkit.cli.options import (
     Strict,
     Target,
     Timeout,
+    command_options,
     complete_model,
+    complete_suite,
 )
 from promptkit.cli.results import code_lines
 from promptkit.cli.session import run_to_end
@@ -53,7 +54,7 @@ def tune(
         typer.Option(
             "--suite",
             metavar="SUITE",
-            help="What measures it; left out where one suite names it.",
+            help="The suite that measures it; optional where only one names the target.",
             autocompletion=complete_suite,
         ),
     ] = None,
@@ -72,19 +73,19 @@ def tune(
             "--teacher", metavar="REF", help="A model that proposes instructions.", autocompletion=complete_model
         ),
     ] = None,
-    stepwise: Annotated[bool, typer.Option("--stepwise", help="Each step alone, not the steps together.")] = False,
-    joint: Annotated[bool, typer.Option("--joint", help="The steps together, not each alone.")] = False,
+    stepwise: Annotated[bool, typer.Option("--stepwise", help="Tune each step alone, not the steps together.")] = False,
+    joint: Annotated[bool, typer.Option("--joint", help="Tune the steps together, not each alone.")] = False,
     prefer: Annotated[
         str, typer.Option("--prefer", metavar="WHICH", help="cheap, balanced, best, or as `score - 0.0005 * tokens`.")
     ] = "best",
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="NAME", help="The aim; left out, the suite's first metric.")
+        str | None, typer.Option("--metric", metavar="NAME", help="The metric to improve; default: the suite's first.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another draw of examples and candidates.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be tried and what it can cost.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Begin though only a large gain could be shown.")] = False,
-    apply: Annotated[bool, typer.Option("--apply", help="Replace the original, if it is improved.")] = False,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write what was found as a page.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Draw other examples and candidates.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be tried and what it can cost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Start even if only a large gain would be detectable.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Replace the original if the verdict is `improved`.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the result as one page.")] = None,
     json: Json = False,
     model: Model = None,
     sets: Sets = None,
@@ -95,7 +96,7 @@ def tune(
 ) -> None:
     """Improve a target on a suite: search on some rows, and show the gain on rows that the search never saw.
 
-    It ends with 0 whatever the verdict. What is answered is kept: the same command goes on where it was ended.
+    The exit code is 0 whatever the verdict. Answers are kept: the same command resumes.
     """
     settings = read_options(
         budget=budget,
@@ -115,7 +116,7 @@ def tune(
         timeout=timeout,
     )
     if html is not None:
-        check_destination(html, f"--html {html}", instead="--json prints what was found")
+        check_destination(html, f"--html {html}", instead="--json prints the result")
     found = load_tunable(target, suite, settings, run_code=not dry_run)
     if dry_run and not show_code(found, model, json=json):
         return
@@ -150,7 +151,7 @@ def tune(
 
 
 def show_code(suite: Suite, model: str | None, *, json: bool) -> bool:
-    """Show which Python a tuning would run, and tell whether it can be planned without running any."""
+    """Show which Python a tuning would run. Return whether it can be planned without running any."""
     for line in code_lines(suite_code(suite, model=model)):
         note(line)
     if suite.data.function is None:
@@ -167,7 +168,7 @@ def code_record(suite: Suite, model: str | None) -> dict[str, Any]:
 
 
 def mode_of(*, stepwise: bool, joint: bool) -> Mode:
-    """Return how steps are tuned; both ways where both are asked for."""
+    """Return how steps are tuned: both ways where both or none is asked for."""
     return "both" if stepwise == joint else "stepwise" if stepwise else "joint"
 
 
@@ -181,7 +182,7 @@ def show_plan(plan: Plan, *, code: Mapping[str, Any], json: bool) -> bool:
 
 
 def approve_plan(plan: Plan, *, yes: bool) -> bool:
-    """Show the plan, and tell whether to begin: a person is asked where only a large gain could be shown."""
+    """Show the plan. Return whether to start, which a person decides where only a large gain is detectable."""
     print_plan(plan)
     if plan.asks and not yes and not confirmed(plan):
         note("nothing was asked")
@@ -190,15 +191,15 @@ def approve_plan(plan: Plan, *, yes: bool) -> bool:
 
 
 def confirmed(plan: Plan) -> bool:
-    """Ask a person whether to begin; off a terminal it is an InputError."""
+    """Ask a person whether to start. Raises InputError where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         less = "; most changes bring less than that" if plan.smallest is not None else ""
-        hint = "give the suite more rows, or begin all the same by --yes"
+        hint = "add rows to the suite, or start anyway with --yes"
         raise InputError(f"{detectable_gain_text(plan)}{less}", hint=hint)
-    # Ctrl-C would wait for the answer: the event loop takes it, and that waits too.
+    # The event loop would handle ctrl-C only after the answer.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return typer.confirm("begin all the same?", err=True)
+        return typer.confirm("start anyway?", err=True)
     except typer.Abort:
         raise Interrupted("\ninterrupted; nothing was asked") from None
     finally:
@@ -206,7 +207,7 @@ def confirmed(plan: Plan) -> bool:
 
 
 def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
-    """Print what was found, and write it as a page where that is asked for."""
+    """Print a result, and write it as a page where that is asked for."""
     if json:
         emit(json_text(result.record))
     else:
@@ -219,18 +220,18 @@ def print_tuned(result: TuningResult, *, html: Path | None, json: bool) -> None:
 
 
 def show_next(tuned: TuningResult, typed: Sequence[str], suite: Suite, *, model: str | None, applying: bool) -> None:
-    """Show the two or three lines that go on from a tuning. `typed` is the command but for what it prints."""
+    """Print the commands to type next. `typed` is the command without options for its output."""
     record, apply = tuned.record, ["--apply"] if applying else []
     note("next:")
     if tuned.status != "done":
-        note(f"  {join([*typed, *apply])}  # goes on; what was answered is not asked again")
+        note(f"  {join([*typed, *apply])}  # resumes; answers are kept")
     elif record["written"]:
         file = relpath(suite.project.root / record["written"][-1])
         # The suite may be of one step, whose inputs are not the file's.
         inputs = load_target(file, suite.project).inputs.items()
-        values = [f"{name}=TEXT" for name, each in inputs if not each.has_example and not each.has_default]
+        values = [f"{name}=TEXT" for name, spec in inputs if not spec.has_example and not spec.has_default]
         typed_run = join(["promptkit", "run", file, *values, *command_options(model=model)])
-        note(f"  {typed_run}  # what was found{'' if values else ', on its example'}")
+        note(f"  {typed_run}  # the result{'' if values else ', on its example'}")
         target = suite.wanted.target
         may_apply = suite.project.owns(target) and (target.suffix != ".j2" or len(record["written"]) == 1)
         if record["verdict"] == "improved" and not applying and may_apply:

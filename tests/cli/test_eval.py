@@ -53,7 +53,7 @@ def test_the_report_is_on_stdout_and_how_it_goes_on_stderr(promptkit: Run) -> No
     assert done.err.splitlines() == [
         "topic: 4 cells (4 rows)",
         "next:",
-        "  promptkit runs show 1 --failures  # what failed, with its messages",
+        "  promptkit runs show 1 --failures  # the failing rows, with their messages",
         "  promptkit eval topic --html topic.html  # as one page",
         "  promptkit runs show 1  # this again",
     ]
@@ -102,7 +102,7 @@ def test_several_suites_are_run_one_after_the_other_an_object_a_line(promptkit: 
 def test_a_limited_run_says_so_and_how_to_run_all(promptkit: Run) -> None:
     done = promptkit("eval", "topic", "--limit", "3")
     assert "3 rows" in done.out.splitlines()[0] and "limited by --limit or --filter" in done.out
-    assert "  promptkit eval topic  # all rows, these not asked again" in done.err
+    assert "  promptkit eval topic  # all rows; these are not asked again" in done.err
     filtered = record_of(promptkit("eval", "topic", "--filter", "source=shop", "--json").out)
     assert filtered["rows"] == 2 and filtered["limited"]
 
@@ -142,7 +142,7 @@ def test_a_row_that_cannot_be_asked_leaves_the_run_incomplete(promptkit: Run, su
     assert done.code == 3
     assert "4 of 5" in done.out and "1 cell without an answer" in done.out
     assert "missing: " in done.out
-    assert "1 of 5 cells have no answer" in done.err and "mend the rows" in done.err
+    assert "1 of 5 cells have no answer" in done.err and "correct the rows" in done.err
     assert "--retry-errors" not in done.err, "to ask again would not mend it"
 
 

@@ -87,7 +87,7 @@ def test_tune_proposes_the_inputs_of_the_pipeline_and_not_of_the_step(here: Here
         "tune", "triage", "--suite", "teams", "--yes", "--budget", "calls=400", "--model", "scripted:script.py:answer"
     )
     typed = "promptkit run pipelines/triage.tuned.yaml mail=TEXT --model scripted:script.py:answer"
-    assert f"next:\n  {typed}  # what was found\n" in done.err, done.out + done.err
+    assert f"next:\n  {typed}  # the result\n" in done.err, done.out + done.err
 
 
 def test_what_init_proposes_runs(tmp_path: Path) -> None:

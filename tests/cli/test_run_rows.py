@@ -141,8 +141,8 @@ def test_a_failed_row_says_why_and_the_same_command_asks_only_for_it(here: Here)
     ("out", "told"),
     [
         ("answers.xlsx", "--out writes .csv or .jsonl"),
-        ("rows.csv", "--out would write over the rows of --input"),
-        ("link.csv", "--out would write over the rows of --input"),
+        ("rows.csv", "--out would overwrite the rows of --input"),
+        ("link.csv", "--out would overwrite the rows of --input"),
         ("pipe.csv", "`--out pipe.csv`: it is a named pipe"),
         ("folder.csv", "`--out folder.csv`: it is a folder"),
         ("null.csv", "`--out null.csv`: it is a device"),

@@ -112,11 +112,11 @@ def test_a_tuning_is_a_run_that_is_listed_and_shown(here: Here, tmp_path: Path) 
 def test_what_is_of_evaluations_alone_says_so(here: Here) -> None:
     here(*TUNE)
     of_rows = here("runs", "show", "1", "--failures")
-    assert (of_rows.code, "run 1 is a tuning of `mood`, of which no single rows" in of_rows.err) == (2, True)
+    assert (of_rows.code, "run 1 is a tuning of `mood`, which has no single rows" in of_rows.err) == (2, True)
     for arguments in (("errors", "1"), ("compare", "1", "1"), ("export", "1", "--csv", "-")):
         done = here("runs", *arguments)
         assert (done.code, done.out) == (2, "")
-        assert "run 1 is no evaluation: it is a `tune` of `mood`" in done.err
+        assert "run 1 is not an evaluation: it is a `tune` of `mood`" in done.err
 
 
 def test_a_dry_run_asks_nothing_and_keeps_nothing(here: Here) -> None:
@@ -233,7 +233,7 @@ def test_the_next_lines_are_those_that_were_typed(here: Here) -> None:
     )
     assert f"  {again} --yes --apply  # the same again, to replace the original" in done.err
     applied = here(*TUNE, *typed, "--apply")
-    assert "promptkit run pipelines/mood.yaml  # what was found, on its example" in applied.err
+    assert "promptkit run pipelines/mood.yaml  # the result, on its example" in applied.err
     assert "--apply" not in applied.err
 
 
@@ -241,7 +241,7 @@ def test_the_next_lines_hold_where_the_command_was_typed(here: Here, monkeypatch
     (here.root / "pipelines/mood.yaml").write_text(PIPELINE.replace("{example: fine}", "{}"), "utf-8")
     monkeypatch.setenv("PROMPTKIT_MODEL", "scripted:script.py:answer")
     done = here(*TUNE)
-    assert "promptkit run pipelines/mood.tuned.yaml text=TEXT  # what was found\n" in done.err
+    assert "promptkit run pipelines/mood.tuned.yaml text=TEXT  # the result\n" in done.err
 
 
 def test_a_suite_is_not_tuned(here: Here) -> None:
@@ -256,7 +256,7 @@ def test_a_model_that_is_gone_ends_it_with_the_best_so_far_and_how_to_go_on(here
     assert done.code == 3
     assert "run 1  incomplete" in done.out and "not shown" in done.out
     assert "what was answered is kept" in done.err
-    assert "  promptkit tune mood --suite mood --yes  # goes on; what was answered is not asked again" in done.err
+    assert "  promptkit tune mood --suite mood --yes  # resumes; answers are kept" in done.err
 
 
 async def test_ctrl_c_ends_it_with_the_best_so_far(

@@ -276,7 +276,7 @@ COMMANDS: list[tuple[str, list[str], int, str, str]] = [
     ("unknown verb", ["rnu", "test"], 2, "no verb `rnu`", "did you mean `run`?"),
     ("unknown option", ["run", "test", "--modle", "x"], 2, "--modle", "--model"),
     ("unknown input", ["run", "test", "mial=x"], 2, "no input `mial`", "did you mean `mail`?"),
-    ("no value", ["run", "test", "mail"], 2, "`mail` is no input", "write NAME=VALUE"),
+    ("no value", ["run", "test", "mail"], 2, "`mail` is not an input", "write NAME=VALUE"),
     ("twice", ["run", "test", "mail=a", "mail=b"], 2, "given twice", ""),
     ("missing value", ["run", "test", "mail=@nope.txt"], 2, "nope.txt: no such file", ""),
     ("value that is no text", ["run", "test", "mail=@bad.txt"], 2, "bad.txt:1:1: not UTF-8", "save the file"),
