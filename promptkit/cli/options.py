@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from promptkit.errors import PromptkitError
-from promptkit.project import Project
+from promptkit.project import FileKind, Project
 from promptkit.runtimes.references import REFERENCE_FORMS
 
 
@@ -23,7 +23,7 @@ def complete_suite(incomplete: str) -> list[str]:
     return _complete(incomplete, ("evals",), {".yaml", ".yml"})
 
 
-def _complete(incomplete: str, kinds: Sequence[str], suffixes: Container[str]) -> list[str]:
+def _complete(incomplete: str, kinds: Sequence[FileKind], suffixes: Container[str]) -> list[str]:
     try:
         project = Project.find(Path.cwd())
         names = {name for kind in kinds for name in project.names(kind)}
