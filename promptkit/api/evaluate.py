@@ -126,7 +126,8 @@ async def aevaluate(
         loaded = load_suite(path, project, sets=given.model.sets, only=only, limit=limit, repeat=repeat)
         given = replace(given, alone=not loaded.steps)
         whole = await _with_text(loaded, given, progress)
-        steps = {step.name: await _with_text(step, given, progress) for step in loaded.steps}
+        prefix = f"{loaded.name}."
+        steps = {step.name.removeprefix(prefix): await _with_text(step, given, progress) for step in loaded.steps}
     return replace(whole, steps=steps)
 
 

@@ -12,12 +12,20 @@ from promptkit.errors import InputError
 from tests.cli.runs_project import SUITE, Here, make_project
 
 
+STEPS = """\
+data: rows.jsonl
+target: mood
+metrics: {accuracy: label}
+steps: {mood: {inputs: {text: "{{ row.text }}"}, expect: "{{ row.expect }}", metrics: {right: label}}}
+"""
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PROMPTKIT_MODEL", raising=False)
     strict = SUITE + "thresholds: {accuracy: {at_least: 0.99}}\n"
-    return make_project(tmp_path, {"evals/strict.yaml": strict})
+    return make_project(tmp_path, {"evals/strict.yaml": strict, "evals/steps.yaml": STEPS})
 
 
 def test_an_evaluation_returns_the_object_that_the_command_prints_and_the_report(here: Here) -> None:
@@ -41,6 +49,14 @@ def test_a_threshold_that_is_missed_is_in_the_result(here: Here) -> None:
 
     assert not result.passed
     assert [threshold["passed"] for threshold in result.record["thresholds"]] == [False]
+
+
+def test_a_step_with_labels_of_its_own_has_a_result_of_its_own(here: Here) -> None:
+    result = promptkit.evaluate("steps")
+
+    assert {name: step.number for name, step in result.steps.items()} == {"mood": result.number + 1}
+    assert str(result.steps["mood"]).startswith("steps.mood  run 2  done")
+    assert result.passed
 
 
 def test_a_mistake_is_an_input_error_before_anything_is_asked(here: Here) -> None:
