@@ -11,7 +11,6 @@ import promptkit
 from promptkit.errors import InputError
 from tests.cli.runs_project import SUITE, Here, make_project
 
-
 STEPS = """\
 data: rows.jsonl
 target: mood
